@@ -1,0 +1,1 @@
+"""One configuration per variant of GAN; `base` holds and explains every field."""

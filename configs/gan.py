@@ -1,0 +1,36 @@
+"""GAN: the original game between two perceptrons (Goodfellow 2014, 1406.2661).
+
+    python -m experiments.main --config=configs/gan.py
+    python -m experiments.main --config=configs/gan.py:mnist
+    python -m experiments.main --config=configs/gan.py --config.loss.name=minimax
+
+The generator's loss is the non-saturating one that the paper trains with; ``minimax`` is the
+saturating game of its theory.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Return the configuration; ``arg``: see `configs.base.select`."""
+    c = base.get_config()
+    c.variant = "gan"
+    c.loss.name = "non_saturating"
+    c.generator = ConfigDict({"name": "mlp", "features": (256, 512, 1024), "latent_dim": 100})
+    c.discriminator = ConfigDict({"name": "mlp", "features": (1024, 512, 256)})
+    c.ema.half_life = 20_000.0
+    c.ema.ramp_up = 0.1
+    c.train.update(
+        steps=4000, batch_size=128, log_every=100, sample_every=500, checkpoint_every=1000
+    )
+    return base.select(c, arg, paper)
+
+
+def paper(c: ConfigDict) -> None:
+    """Set the length of a run on a full-sized data set."""
+    c.ema.half_life = 0.0
+    c.train.update(
+        steps=50_000, steps_per_call=20, log_every=100, sample_every=1000, checkpoint_every=5000
+    )

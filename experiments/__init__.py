@@ -1,0 +1,1 @@
+"""Programs that a person runs: ``python -m experiments.main`` and its companions."""

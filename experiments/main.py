@@ -1,0 +1,69 @@
+"""Train a GAN: ``python -m experiments.main --config=configs/wgan_gp.py``. Kept short: flags, then
+one call."""
+
+import datetime
+import logging
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import command_line
+from gan_jax import errors
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The run's configuration, FILE or FILE:ARG."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "The run directory; one that holds a run of this configuration is continued. "
+    "Default: runs/<config>-<data>-<time>.",
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Build and compile everything, print networks and plan, train nothing."
+)
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed",
+    "off",
+    "off: one process; auto: SLURM, TPU pods, Open MPI; explicit: with the three flags below.",
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "explicit: host:port of process 0.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "explicit: processes in all.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "explicit: this process, from 0.")
+
+
+def _default_workdir() -> Path:
+    """Return a fresh run directory's path, named after configuration, data and time."""
+    config = _CONFIG.value
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    data = Path(config.data.path).stem if config.data.path else config.data.name
+    return Path("runs") / f"{config.variant}-{data}-{now}"
+
+
+def _main(argv: list[str]) -> None:
+    if unknown := argv[1:]:
+        raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
+    if _CONFIG.value is None:
+        raise errors.ConfigError("--config is missing; for example --config=configs/wgan_gp.py")
+    # Imported late, so that a mistyped flag is reported at once.
+    from gan_jax.training import compilation_cache, distributed, loop
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    launch = distributed.Launch(
+        _DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    )
+    if launch.mode != "off" and _WORKDIR.value is None:
+        raise errors.ConfigError(
+            "--workdir is missing; several processes must be told the same one"
+        )
+    compilation_cache.enable()
+    distributed.start(launch)
+    result = loop.train(_CONFIG.value, _WORKDIR.value or _default_workdir(), dry_run=_DRY_RUN.value)
+    print(
+        f"{result.state} at step {result.step}" + (f": {result.workdir}" if result.workdir else "")
+    )
+
+
+if __name__ == "__main__":
+    command_line.run(_main)

@@ -1,0 +1,78 @@
+"""From what a call hands over to images of a step: gathering, scaling, flipping. Pure JAX.
+
+Images stay uint8 until they are on the device, are float32 in [-1, 1] inside a step, and become
+uint8 again before any metric or picture. Toy points (float32 [2]) pass through unchanged.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+
+def fetch(data: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """Return the examples of one batch, whichever way the data came.
+
+    Args:
+      data: the resident data set, ``{"image": [n, ...], "label": int32 [n]}``; empty when streamed.
+      batch: ``{"index": int32 [batch]}`` into the resident set, or, when streamed, the examples.
+
+    Returns:
+      ``{"image": [batch, ...], "label": int32 [batch]}``, the images as they are stored.
+    """
+    if "index" not in batch:
+        return {"image": batch["image"], "label": batch["label"]}
+    # The order makes no index out of range: "clip" spares the check that the default mode compiles.
+    return {
+        name: jnp.take(data[name], batch["index"], axis=0, mode="clip")
+        for name in ("image", "label")
+    }
+
+
+def to_float(images: jax.Array) -> jax.Array:
+    """Scale stored images to what networks see.
+
+    Args:
+      images: uint8 [...] in 0 ... 255, or floats (toy points), which are returned as float32.
+
+    Returns:
+      float32 [...]; bytes become ``x / 127.5 - 1``, in [-1, 1].
+    """
+    if images.dtype == jnp.uint8:
+        return images.astype(jnp.float32) / 127.5 - 1.0
+    return images.astype(jnp.float32)
+
+
+def to_uint8(images: jax.Array) -> jax.Array:
+    """Quantise images in [-1, 1] to bytes; the exact inverse of :func:`to_float` on all 256 values.
+
+    Args:
+      images: floats [...]; what lies outside [-1, 1] is clipped.
+
+    Returns:
+      uint8 [...], rounded to the nearest, halves away from zero.
+    """
+    levels = jnp.floor((images.astype(jnp.float32) + 1.0) * 127.5 + 0.5)
+    return jnp.clip(levels, 0.0, 255.0).astype(jnp.uint8)
+
+
+def flip(images: jax.Array, draws: jax.Array) -> jax.Array:
+    """Mirror those images left to right whose draw says so.
+
+    Args:
+      images: [batch, height, width, channels].
+      draws: bool [batch], one draw per image.
+
+    Returns:
+      The images, same shape and dtype.
+
+    Raises:
+      ValueError: the data are not images, or there is not one draw per image.
+    """
+    if images.ndim != 4:
+        raise ValueError(f"only images [batch, h, w, c] can be flipped; got shape {images.shape}")
+    if draws.shape != images.shape[:1] or draws.dtype != jnp.bool_:
+        raise ValueError(
+            f"need one bool per image, shape {images.shape[:1]}; got {draws.dtype} {draws.shape}"
+        )
+    return jnp.where(draws[:, None, None, None], images[:, :, ::-1, :], images)

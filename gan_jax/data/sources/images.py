@@ -1,0 +1,139 @@
+"""Decoding image files and bringing images to one shape, with Pillow.
+
+Whatever a file holds becomes 8-bit grey or RGB: palettes, CMYK, YCbCr and bilevel images are
+converted, 16-bit grey is scaled to 8 bits, transparency is composited on white, the orientation
+noted by a camera (EXIF) is applied. Of an animation the first frame is taken.
+"""
+
+import dataclasses
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from gan_jax.errors import ConfigError
+
+RESIZES = ("resize", "pad")
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """Brings 8-bit images of any size to one shape.
+
+    Attributes:
+      resolution: edge length of the square that comes out; None keeps the size of every image.
+      channels: 1 (grey), 3 (RGB), or None: as the image is.
+      resize: "resize" crops the largest centred square and resizes it (Lanczos down, bicubic up);
+        "pad" puts the image, unscaled, in the middle of a black square.
+    """
+
+    resolution: int | None = None
+    channels: int | None = None
+    resize: str = "resize"
+
+    def __post_init__(self):
+        """Check the fields.
+
+        Raises:
+          ConfigError: a field has a value that cannot work.
+        """
+        if self.resolution is not None and self.resolution < 1:
+            raise ConfigError(f"data.resolution = {self.resolution}; accepted: 1 or more, or None")
+        if self.channels not in (None, 1, 3):
+            raise ConfigError(f"data.channels = {self.channels}; accepted: 1, 3, None (as stored)")
+        if self.resize not in RESIZES:
+            raise ConfigError(f"data.resize = {self.resize!r}; accepted: {', '.join(RESIZES)}")
+
+    def shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
+        """Return the shape (h, w, c) that an image of this size gets."""
+        if self.resolution is not None:
+            height = width = self.resolution
+        return (height, width, self.channels or channels)
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """Return the image, of mode "L" or "RGB", as uint8 [h, w, c].
+
+        Raises:
+          ConfigError: ``resize`` is "pad" and the image is larger than ``resolution``.
+        """
+        if self.channels is not None:
+            mode = "L" if self.channels == 1 else "RGB"
+            image = image if image.mode == mode else image.convert(mode)
+        if self.resolution is not None and image.size != (self.resolution, self.resolution):
+            place = _pad if self.resize == "pad" else _crop_and_resize
+            image = place(image, self.resolution)
+        pixels = np.asarray(image)
+        return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+    def array(self, pixels: np.ndarray) -> np.ndarray:
+        """Do the same for uint8 [h, w, c] with 1, 3 or 4 (with alpha) channels.
+
+        Any other number of channels passes as it is, where nothing is to be done.
+
+        Raises:
+          ConfigError: this number of channels can be neither resized nor converted.
+        """
+        height, width, channels = pixels.shape
+        if self.shape(height, width, channels) == pixels.shape and channels != 4:
+            return pixels
+        if channels not in (1, 3, 4):
+            raise ConfigError(
+                f"images of {channels} channels can be neither resized nor converted; "
+                f"accepted: images of shape {self.shape(height, width, channels)}"
+            )
+        return self(to_grey_or_rgb(Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)))
+
+
+def _crop_and_resize(image: Image.Image, resolution: int) -> Image.Image:
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    if side == resolution:
+        return image.crop((left, top, left + side, top + side))
+    kind = Image.Resampling.LANCZOS if side > resolution else Image.Resampling.BICUBIC
+    box = (left, top, left + side, top + side)
+    return image.resize((resolution, resolution), kind, box=box)
+
+
+def _pad(image: Image.Image, resolution: int) -> Image.Image:
+    width, height = image.size
+    if max(width, height) > resolution:
+        raise ConfigError(
+            f'data.resize = "pad" cannot fit an image of {height}x{width} into '
+            f"data.resolution = {resolution}; accepted: {max(width, height)} or more"
+        )
+    square = Image.new(image.mode, (resolution, resolution))
+    square.paste(image, ((resolution - width) // 2, (resolution - height) // 2))
+    return square
+
+
+def decode(raw: bytes) -> Image.Image:
+    """Decode the bytes of an image file to mode "L" or "RGB".
+
+    Raises:
+      Exception: whatever Pillow raises for bytes that are no image, truncated or damaged.
+    """
+    with Image.open(io.BytesIO(raw)) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        return to_grey_or_rgb(image)
+
+
+def to_grey_or_rgb(image: Image.Image) -> Image.Image:
+    """Return any image as one of mode "L" or "RGB", 8 bits per channel."""
+    image.load()
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+        return image
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if image.mode.startswith("I"):
+        # 65535 / 255 = 257 exactly, so that white stays white and the levels stay evenly spread.
+        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        see_through = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        grey = image.mode in ("L", "LA", "La")
+        return Image.alpha_composite(white, see_through).convert("L" if grey else "RGB")
+    return image.convert("RGB")

@@ -1,0 +1,203 @@
+"""Data sets of TensorFlow Datasets (TFDS), read from ArrayRecord files without TensorFlow."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gan_jax.data.sources.base import Example, content_hash, identity
+from gan_jax.data.sources.images import Transform, decode
+from gan_jax.errors import ConfigError, DataError, suggestion
+
+
+def find_builder(name: str, data_dir: str | None, known_here: Sequence[str] = ()) -> Any:
+    """Return the TFDS builder of a data set, which need not be prepared.
+
+    Args:
+      name: as TFDS knows it: "cifar10", "imagenet_resized/64x64", "mnist:3.0.1".
+      data_dir: the TFDS folder; None: ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
+      known_here: other names that ``data.name`` accepts, for the message.
+
+    Raises:
+      ConfigError: TFDS knows no such data set, configuration or version.
+    """
+    import tensorflow_datasets as tfds  # slow to import, and needed for these sets only
+
+    try:
+        return tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    except tfds.core.registered.DatasetNotFoundError as error:
+        known = [*known_here, *tfds.list_builders(with_community_datasets=False)]
+        here = f"{', '.join(known_here)}, " if known_here else ""
+        raise ConfigError(
+            f"data.name = {name!r} is unknown; accepted: {here}or a name of the TFDS catalog."
+            f"{suggestion(name, known)}"
+        ) from error
+    except (ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"data.name = {name!r} cannot be used: {reason}") from error
+
+
+def prepare_command(name: str, data_dir: str | None) -> str:
+    """Return the command that prepares a data set."""
+    place = f" --data_dir {data_dir}" if data_dir else ""
+    return f"python scripts/prepare_data.py {name}{place}"
+
+
+class TfdsSource:
+    """The images of one split of a TFDS data set, decoded at every access.
+
+    Used are the feature "image" (or the only image feature there is), and "label" if it is a class;
+    all others are left alone.
+
+    Args:
+      name: name of the data set in TFDS.
+      split: a split, or a part of one: "train", "test[:50%]".
+      data_dir: the TFDS folder; None: ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
+      transform: the wanted size and channels.
+      known_here: other names that ``data.name`` accepts, for a message.
+
+    Raises:
+      ConfigError: data set or split is unknown.
+      DataError: it is not prepared (the message has the command), or has no images.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        data_dir: str | None,
+        transform: Transform,
+        known_here: Sequence[str] = (),
+    ):
+        builder = find_builder(name, data_dir, known_here)
+        info = builder.info
+        if not info.splits:
+            raise DataError(
+                f"{name} is not prepared: {builder.data_dir} has no ArrayRecord files. "
+                f"Prepare it once with: {prepare_command(name, data_dir)}"
+            )
+        self.name, self.split, self._data_dir = name, split, data_dir
+        self.failures: dict[int, str] = {}
+        self._features = info.features
+        self._image = _image_feature(name, info.features)
+        self.class_names = _class_names(info.features)
+        self.num_classes = None if self.class_names is None else len(self.class_names)
+        try:
+            part = info.splits[split]
+        except (KeyError, ValueError) as error:
+            raise ConfigError(
+                f"data.split = {split!r}: {name} has no such split; accepted: "
+                f"{', '.join(info.splits)}, or a part such as {min(info.splits)}[:50%]"
+            ) from error
+        self._transform = transform
+        self._records = _open(builder, split)
+        self._lock = threading.Lock()
+        self._content = content_hash([info.full_name, str(part.num_examples), str(part.num_bytes)])
+        if len(self._records) == 0:
+            raise DataError(f"data.split = {split!r} of {name} is empty")
+        self.shape: tuple[int, ...] = self._settle()
+        self.read([0])  # fail now rather than at the first step
+
+    def _settle(self) -> tuple[int, int, int]:
+        """Settle the channels, and return the shape that comes out."""
+        height, width, channels = self._features[self._image].shape
+        if self._transform.resolution is None and None in (height, width):
+            raise ConfigError(
+                f"data.resolution = None: the images of {self.name} differ in size; accepted: a "
+                "number"
+            )
+        channels = self._transform.channels or (1 if channels == 1 else 3)
+        resolution, resize = self._transform.resolution, self._transform.resize
+        self._transform = Transform(resolution, channels, resize)
+        return self._transform.shape(height, width, channels)
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Example:
+        """Return one example; see :class:`gan_jax.data.sources.base.Source`."""
+        example = self.read([range(len(self))[index]])
+        return {"image": example["image"][0], "label": np.asarray(example["label"][0])}
+
+    def read(self, indices: Sequence[int]) -> Example:
+        """Return several examples, stacked; see :class:`gan_jax.data.sources.base.Source`.
+
+        Raises:
+          DataError: a record cannot be read or decoded; the message names it.
+        """
+        chosen = [int(i) for i in indices]
+        try:
+            # One reader of ArrayRecord has one position in its file, so threads take turns.
+            with self._lock:
+                records = self._records.__getitems__(chosen)
+        except Exception as error:
+            raise DataError(f"{self.name} ({self.split}) cannot be read: {error}") from error
+        images = [
+            self._pixels(i, record[self._image]) for i, record in zip(chosen, records, strict=True)
+        ]
+        labelled = self.class_names is not None
+        labels = [record["label"] if labelled else 0 for record in records]
+        return {"image": np.stack(images), "label": np.array(labels, np.int32)}
+
+    def _pixels(self, index: int, raw: bytes) -> np.ndarray:
+        try:
+            return self._transform(decode(raw))
+        except Exception as error:
+            raise DataError(f"{self.item_name(index)} cannot be used: {error}") from error
+
+    def item_name(self, index: int) -> str:
+        """Return what a message calls this example."""
+        return f"{self.name}:{self.split}[{index}]"
+
+    def fingerprint(self) -> str:
+        """Return the identity of the content, from version, number and bytes of the examples."""
+        return identity(self, self.split, self._content)
+
+    def __reduce__(self):
+        """Send a worker what is needed to open the files anew."""
+        return TfdsSource, (self.name, self.split, self._data_dir, self._transform)
+
+
+def _image_feature(name: str, features: Any) -> str:
+    import tensorflow_datasets as tfds
+
+    images = [k for k, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    if "image" in images:
+        return "image"
+    if len(images) != 1:
+        raise DataError(
+            f"{name} has no feature 'image', but {', '.join(images) or 'no images at all'}; "
+            "accepted: data sets of images"
+        )
+    return images[0]
+
+
+def _class_names(features: Any) -> tuple[str, ...] | None:
+    import tensorflow_datasets as tfds
+
+    label = dict(features).get("label")
+    if not isinstance(label, tfds.features.ClassLabel):
+        return None
+    return tuple(label.names or map(str, range(label.num_classes)))
+
+
+def _open(builder: Any, split: str) -> Any:
+    """Return the records of a split, their images still encoded."""
+    import tensorflow_datasets as tfds
+
+    encoded = {
+        name: tfds.decode.SkipDecoding()
+        for name, feature in builder.info.features.items()
+        if isinstance(feature, tfds.features.Image)
+    }
+    try:
+        return builder.as_data_source(split, decoders=encoded)
+    # NotImplementedError: the files that lie there are TFRecords.
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise DataError(
+            f"{builder.info.full_name} in {builder.data_dir} cannot be read without TensorFlow: "
+            f"{error}. Prepare it as ArrayRecord in another folder with: "
+            f"{prepare_command(builder.name, 'DIR')}"
+        ) from error

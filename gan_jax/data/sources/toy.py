@@ -1,0 +1,95 @@
+"""Two-dimensional toy mixtures, on which one can see whether a game finds every mode.
+
+The ring is that of "Unrolled Generative Adversarial Networks" (Metz et al., 2017,
+https://arxiv.org/abs/1611.02163), the grid that of "VEEGAN" (Srivastava et al., 2017,
+https://arxiv.org/abs/1705.07761), the Swiss roll that of the toy experiments in "Improved Training
+of Wasserstein GANs" (Gulrajani et al., 2017, https://arxiv.org/abs/1704.00028).
+"""
+
+import numpy as np
+
+from gan_jax.data.sources.base import ArraySource
+from gan_jax.errors import ConfigError, lookup
+
+
+class ToySource(ArraySource):
+    """Points float32 [2], drawn once from a fixed seed.
+
+    Args:
+      name: "ring", "grid" or "swiss_roll".
+      points: float32 [n, 2].
+      labels: which mode each point came from, int32 [n]; None for the Swiss roll.
+      modes: the centres, float32 [k, 2]; None for the Swiss roll.
+      std: standard deviation of the noise about a centre (or about the roll).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        points: np.ndarray,
+        labels: np.ndarray | None,
+        modes: np.ndarray | None,
+        std: float,
+    ):
+        names = None if modes is None else tuple(str(k) for k in range(len(modes)))
+        super().__init__(name, "all", points, labels, names)
+        self.modes = modes
+        self.std = std
+
+
+def _ring() -> np.ndarray:
+    angles = np.arange(8) * (2 * np.pi / 8)
+    return 2.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _grid() -> np.ndarray:
+    ticks = np.arange(-4.0, 5.0, 2.0)
+    return np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+# name -> (modes, default standard deviation)
+MIXTURES = {"ring": (_ring, 0.02), "grid": (_grid, 0.05)}
+SWISS_ROLL_STD = 0.25 / 7.5
+NAMES = (*MIXTURES, "swiss_roll")
+
+
+def toy(name: str, size: int, noise: float | None, seed: int = 0) -> ToySource:
+    """Draw a toy data set; the same on every machine, because only raw random bits are drawn.
+
+    Args:
+      name: "ring": 8 Gaussians on a circle of radius 2 (noise 0.02); "grid": 25 Gaussians on
+        {-4, -2, 0, 2, 4}^2 (noise 0.05); "swiss_roll": within about [-2, 2]^2 (noise 0.033).
+      size: number of points. In a mixture the modes take turns, so that all are equally frequent.
+      noise: standard deviation; None takes the one in brackets.
+      seed: another seed gives other points of the same distribution.
+
+    Raises:
+      ConfigError: the name is unknown, or a number cannot work.
+    """
+    lookup(dict.fromkeys(NAMES), name, "data.name")
+    if size < 1:
+        raise ConfigError(f"data.toy_size = {size}; accepted: 1 or more")
+    if noise is not None and not 0 <= noise < np.inf:
+        raise ConfigError(f"data.toy_noise = {noise}; accepted: 0 or more, or None")
+    uniform = _uniform(seed, (3, size))
+    # Box and Muller; 1 - u keeps the logarithm finite, for u in [0, 1).
+    radius = np.sqrt(-2.0 * np.log(1.0 - uniform[0]))
+    angle = 2.0 * np.pi * uniform[1]
+    normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    if name == "swiss_roll":
+        std = SWISS_ROLL_STD if noise is None else noise
+        turn = 1.5 * np.pi * (1.0 + 2.0 * uniform[2])
+        roll = turn[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1) / 7.5
+        return ToySource(name, (roll + std * normal).astype(np.float32), None, None, std)
+    make_modes, default = MIXTURES[name]
+    std = default if noise is None else noise
+    modes = make_modes()
+    labels = np.arange(size) % len(modes)
+    points = (modes[labels] + std * normal).astype(np.float32)
+    return ToySource(name, points, labels, modes.astype(np.float32), std)
+
+
+def _uniform(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    """Return float64 in [0, 1) from the high 53 bits of a raw Philox stream."""
+    raw = np.random.Philox(key=seed % 2**64).random_raw(shape[0] * shape[1])
+    return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)

@@ -1,0 +1,81 @@
+"""The errors a user can cause, each told in one line: the field, its value, what is accepted."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class GanJaxError(Exception):
+    """Base of every error whose message is meant for the user; the command line prints it bare."""
+
+
+class ConfigError(GanJaxError, ValueError):
+    """A field of the configuration has a value that cannot work."""
+
+
+class DataError(GanJaxError):
+    """A data set is missing, damaged or unfit for what was asked of it."""
+
+
+class CheckpointError(GanJaxError):
+    """A checkpoint is missing, damaged, or does not fit the state it is restored into."""
+
+
+class WorkdirError(GanJaxError):
+    """A run directory cannot be used: unwritable, of another config, or in use."""
+
+
+class DivergenceError(GanJaxError):
+    """Training produced a number that is not finite."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean "x"?`` for the known name nearest to ``name``, or an empty string."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f' Did you mean "{near[0]}"?' if near else ""
+
+
+def lookup(registry: Mapping[str, T], name: str, field: str) -> T:
+    """Return ``registry[name]``.
+
+    Args:
+      registry: a plain dict from names to things.
+      name: the name that the user gave.
+      field: the configuration field it was given in, for the message.
+
+    Raises:
+      ConfigError: the name is unknown; the message lists the known ones.
+    """
+    if name in registry:
+        return registry[name]
+    known = sorted(registry)
+    raise ConfigError(
+        f"{field} = {name!r} is unknown; accepted: {', '.join(known)}.{suggestion(name, known)}"
+    )
+
+
+def check_options(
+    build: Callable[..., Any], options: Iterable[str], group: str, name: str
+) -> None:
+    """Check that each of ``options`` is a parameter of ``build`` that has a default.
+
+    Args:
+      build: the function that the options are meant for.
+      options: names of configuration fields in ``group``.
+      group: the group of fields, such as ``"schedule"``.
+      name: what the user calls ``build``, for the message.
+
+    Raises:
+      ConfigError: one is not; the message lists those that are.
+    """
+    parameters = inspect.signature(build).parameters.values()
+    accepted = [p.name for p in parameters if p.default is not inspect.Parameter.empty]
+    for option in options:
+        if option not in accepted:
+            raise ConfigError(
+                f"{group}.{option} is no option of {name!r}; "
+                f"accepted: {', '.join(accepted) or 'none'}.{suggestion(option, accepted)}"
+            )

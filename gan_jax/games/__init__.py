@@ -1,0 +1,1 @@
+"""Games: which networks exist, who plays, and for what loss."""

@@ -1,0 +1,184 @@
+"""What a game is: networks, and players who take turns at their own loss.
+
+A *variant* of GAN is a configuration of an existing game; a new game is written only where the
+players or their losses
+really differ. The train step (`gan_jax.training.step`) plays any game that keeps to this protocol:
+
+    for player in game.players:
+        for each of the player's steps:
+            loss, gradients = value_and_grad(player.loss)(parameters of the networks it owns, turn)
+            average over devices, update these networks
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import flax.linen as nn
+import flax.struct
+import jax
+
+from gan_jax.games import draws
+
+Params = Mapping[str, Any]
+Variables = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One network of a game.
+
+    Attributes:
+      module: the Flax module; called as ``module(*inputs, train=...)``.
+      inputs: shapes and dtypes of its inputs for a batch of any size, to initialise it with.
+      averaged: whether a moving average of it is kept (the networks that are sampled from).
+    """
+
+    module: nn.Module
+    inputs: tuple[jax.ShapeDtypeStruct, ...]
+    averaged: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """What a player sees when it makes one gradient step.
+
+    Attributes:
+      variables: every network's variables as they stand, by name. Gradients do not flow into them.
+      images: real data, float32 ``[batch, *shape]`` in [-1, 1]: this device's share of the global
+        batch.
+      labels: int32 ``[batch]``.
+      key: this turn's key, the same on every device.
+      count: gradient steps that this player has made before, int32.
+      axis_name: the mapped axis, or ``None`` on one device.
+    """
+
+    variables: Mapping[str, Variables]
+    images: jax.Array
+    labels: jax.Array
+    key: jax.Array
+    count: jax.Array
+    axis_name: str | None
+
+    def keys(self, use: str) -> jax.Array:
+        """Return one key per example for the named use, ``[batch]``: the same on any device
+        count."""
+        return draws.example_keys(draws.named(self.key, use), self.images.shape[0], self.axis_name)
+
+    def with_params(self, params: Params, name: str) -> Variables:
+        """Return network ``name``'s variables with its parameters taken from ``params`` if
+        there."""
+        variables = dict(self.variables[name])
+        if name in params:
+            variables["params"] = params[name]
+        return variables
+
+
+@flax.struct.dataclass
+class Outcome:
+    """What a player's loss gives beside its value.
+
+    Attributes:
+      metrics: scalars to log, this device's means.
+      mutable: new values of the owned networks' mutable collections, by network.
+    """
+
+    metrics: dict[str, jax.Array]
+    mutable: dict[str, Variables] = flax.struct.field(default_factory=dict)
+
+
+# The loss must be this device's mean: the train step averages its gradient over devices, and a
+# mean over devices inside
+# would be differentiated wrongly by `jax.pmap`.
+Loss = Callable[[Params, Turn], tuple[jax.Array, Outcome]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Player:
+    """A player: the networks that it trains, and how.
+
+    Attributes:
+      name: prefixes its metrics.
+      networks: names of the networks that it owns; no network has two owners.
+      loss: ``(owned parameters by network, turn) -> (scalar, Outcome)``.
+      steps: gradient steps in one train step, each on a batch of its own.
+      fresh_data: whether each step consumes a new batch of real data; otherwise it is shown the
+        last one
+        that was consumed (for players whose loss hardly needs it).
+      project: applied to the owned parameters after each update, such as weight clipping.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    loss: Loss
+    steps: int = 1
+    fresh_data: bool = True
+    project: Callable[[Params], Params] | None = None
+
+
+class Game(Protocol):
+    """A set of networks and players, and the way to sample."""
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """The networks by name."""
+        ...
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """The players in the order of their turns."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one data point."""
+        ...
+
+    @property
+    def latent_dim(self) -> int:
+        """Size of one latent vector."""
+        ...
+
+    @property
+    def num_classes(self) -> int | None:
+        """Classes that can be asked for when sampling; ``None`` if the game is unconditional."""
+        ...
+
+    def sample(
+        self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None
+    ) -> jax.Array:
+        """Return generated data, float32 ``[batch, *shape]``, for latents ``z`` ``[batch,
+        latent_dim]``."""
+        ...
+
+
+def owner_steps(game: Game) -> dict[str, int]:
+    """Return, by network, the gradient steps that it takes in one train step.
+
+    Raises:
+      ValueError: a network has no owner or two, or an owned network does not exist.
+    """
+    steps: dict[str, int] = {}
+    for player in game.players:
+        for name in player.networks:
+            if name not in game.networks:
+                raise ValueError(
+                    f"player {player.name!r} owns {name!r}, which is no network of the game"
+                )
+            if name in steps:
+                raise ValueError(f"network {name!r} has two owners")
+            steps[name] = player.steps
+    if orphans := set(game.networks) - set(steps):
+        raise ValueError(f"networks without an owner: {', '.join(sorted(orphans))}")
+    return steps
+
+
+def batches_per_step(game: Game) -> int:
+    """Return how many batches of real data one train step consumes."""
+    return sum(player.steps for player in game.players if player.fresh_data)
+
+
+def images_per_step(game: Game, batch_size: int) -> int:
+    """Return how many real images one train step consumes: the unit of ``kimg`` and of
+    half-lives."""
+    return batches_per_step(game) * batch_size

@@ -1,0 +1,1 @@
+"""Generators and discriminators as Flax Linen modules that know nothing of games."""

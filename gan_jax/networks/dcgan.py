@@ -1,0 +1,194 @@
+"""Deep convolutional generator and discriminator (DCGAN, Radford et al. 2015, 1511.06434).
+
+The generator doubles the resolution from 4x4 with transposed convolutions, the discriminator halves
+it back to 4x4 with strided ones. The width at half the image's resolution is `features`, and it
+doubles with every halving, up to `max_features`. Weights start from N(0, 0.02), batch-norm's scales
+from N(1, 0.02), as in the paper.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gan_jax.layers.convolution import Conv, ConvTranspose
+from gan_jax.layers.normalization import BatchNorm
+from gan_jax.networks.checks import check_choice, check_image_shape, check_size
+
+RESOLUTIONS = (8, 16, 32, 64, 128)
+"""The resolutions that the architecture admits; 28x28 data is padded or resized to 32 first."""
+
+_COARSEST = 4
+_SLOPE = 0.2
+_INIT = nn.initializers.normal(0.02)
+
+
+def _scale_init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Draw batch-norm's scales from N(1, 0.02)."""
+    return 1.0 + _INIT(key, shape, dtype)
+
+
+def _widths(resolution: int, features: int, max_features: int) -> list[int]:
+    """Return the widths at 4x4, 8x8, ... half the resolution."""
+    halvings = (resolution // _COARSEST).bit_length() - 1
+    return [min(features << level, max_features) for level in reversed(range(halvings))]
+
+
+class DCGANGenerator(nn.Module):
+    """Latent vector to image: dense to 4x4, then transposed convolutions of stride 2.
+
+    Batch-norm and ReLU after every layer but the last, tanh after that.
+
+    Attributes:
+      shape: of one image: `(height, width, channels)`, square, see `RESOLUTIONS`.
+      latent_dim: length of the latent vector.
+      features: width at half the image's resolution; 128 is the paper's.
+      max_features: bound of the width near 4x4; 1024 is the paper's.
+      kernel_size: of the convolutions. 5 is the paper's; 4, a multiple of the stride, covers every
+        pixel equally often, so that no chequerboard arises.
+      axis_name: mapped axis over which batch statistics are shared.
+      dtype: of the computation; the output is float32.
+      param_dtype: of the parameters.
+    """
+
+    shape: tuple[int, ...]
+    latent_dim: int = 100
+    features: int = 64
+    max_features: int = 512
+    kernel_size: int = 4
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises `ConfigError`."""
+        check_image_shape("dcgan", self.shape, RESOLUTIONS)
+        for field in ("latent_dim", "features", "max_features", "kernel_size"):
+            check_size(f"generator.{field}", getattr(self, field))
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, z: jax.Array, labels: jax.Array | None = None, train: bool = True
+    ) -> jax.Array:
+        """Maps latents `z` [batch, latent_dim] to float32 images [batch, *shape] in [-1, 1].
+
+        Args:
+          z: latents.
+          labels: accepted, and change nothing.
+          train: True normalizes by the batch's statistics, False by the running ones.
+        """
+        del labels
+
+        def norm_relu(x: jax.Array) -> jax.Array:
+            norm = BatchNorm(
+                axis_name=self.axis_name,
+                scale_init=_scale_init,
+                dtype=self.dtype,
+                param_dtype=self.param_dtype,
+            )
+            return nn.relu(norm(x, train))
+
+        def transposed(width: int, use_bias: bool) -> ConvTranspose:
+            return ConvTranspose(
+                width,
+                (self.kernel_size, self.kernel_size),
+                (2, 2),
+                "SAME",
+                use_bias=use_bias,
+                kernel_init=_INIT,
+                dtype=self.dtype,
+                param_dtype=self.param_dtype,
+            )
+
+        first, *widths = _widths(self.shape[0], self.features, self.max_features)
+        # Batch-norm takes the mean away, so a bias before it would never learn.
+        dense = nn.Dense(
+            _COARSEST * _COARSEST * first,
+            use_bias=False,
+            kernel_init=_INIT,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+        )
+        x = dense(z.astype(self.dtype)).reshape(-1, _COARSEST, _COARSEST, first)
+        x = norm_relu(x)
+        for width in widths:
+            x = norm_relu(transposed(width, use_bias=False)(x))
+        x = transposed(self.shape[-1], use_bias=True)(x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class DCGANDiscriminator(nn.Module):
+    """Image to score: strided convolutions down to 4x4, then one dense layer.
+
+    LeakyReLU after every convolution; batch-norm before it, save in the first layer.
+
+    Attributes:
+      shape: of one image: `(height, width, channels)`, square, see `RESOLUTIONS`.
+      features: width at half the image's resolution.
+      max_features: bound of the width near 4x4.
+      kernel_size: of the convolutions; 5 is the paper's.
+      normalization: `batch`, or `none` (penalties on each image's gradient need `none`: batch-norm
+        makes the score of one image depend on the others).
+      axis_name: mapped axis over which batch statistics are shared.
+      dtype: of the computation, save the last layer's, which is float32.
+      param_dtype: of the parameters.
+    """
+
+    shape: tuple[int, ...]
+    features: int = 64
+    max_features: int = 512
+    kernel_size: int = 4
+    normalization: str = "batch"
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises `ConfigError`."""
+        check_image_shape("dcgan", self.shape, RESOLUTIONS)
+        for field in ("features", "max_features", "kernel_size"):
+            check_size(f"discriminator.{field}", getattr(self, field))
+        check_choice("discriminator.normalization", self.normalization, ("batch", "none"))
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
+    ) -> jax.Array:
+        """Maps images `x` [batch, *shape] to float32 scores [batch].
+
+        Args:
+          x: images in [-1, 1].
+          labels: accepted, and change nothing.
+          train: True normalizes by the batch's statistics, False by the running ones.
+        """
+        del labels
+        x = x.astype(self.dtype)
+        widths = _widths(self.shape[0], self.features, self.max_features)
+        for index, width in enumerate(reversed(widths)):
+            normalized = self.normalization == "batch" and index > 0
+            conv = Conv(
+                width,
+                (self.kernel_size, self.kernel_size),
+                (2, 2),
+                "SAME",
+                use_bias=not normalized,
+                kernel_init=_INIT,
+                dtype=self.dtype,
+                param_dtype=self.param_dtype,
+            )
+            x = conv(x)
+            if normalized:
+                norm = BatchNorm(
+                    axis_name=self.axis_name,
+                    scale_init=_scale_init,
+                    dtype=self.dtype,
+                    param_dtype=self.param_dtype,
+                )
+                x = norm(x, train)
+            x = nn.leaky_relu(x, _SLOPE)
+        # A bfloat16 score has three digits, too few for the difference of two critic scores.
+        score = nn.Dense(1, kernel_init=_INIT, dtype=jnp.float32, param_dtype=self.param_dtype)
+        return score(x.astype(jnp.float32).reshape(x.shape[0], -1))[:, 0]

@@ -1,0 +1,105 @@
+"""Fully connected generator and discriminator, as in the first GAN (Goodfellow 2014, 1406.2661).
+
+They know nothing of pixels, so they serve images and points of the plane alike.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gan_jax.networks.checks import check_choice, check_size, check_sizes
+
+_SLOPE = 0.2
+# He initialization for LeakyReLU (1502.01852, equation 15): the signal keeps its size through the
+# layers. Points of the plane are few numbers, and the tanh of an image wants inputs near 1.
+_HIDDEN_INIT = nn.initializers.variance_scaling(2.0 / (1.0 + _SLOPE**2), "fan_in", "normal")
+
+
+def _hidden(x: jax.Array, features: tuple[int, ...], dtype: Any, param_dtype: Any) -> jax.Array:
+    """Apply dense layers with LeakyReLU, owned by the module whose compact method calls this."""
+    for width in features:
+        layer = nn.Dense(width, dtype=dtype, param_dtype=param_dtype, kernel_init=_HIDDEN_INIT)
+        x = nn.leaky_relu(layer(x), _SLOPE)
+    return x
+
+
+class MLPGenerator(nn.Module):
+    """Latent vector to data point, through dense layers with LeakyReLU.
+
+    Attributes:
+      shape: of one data point: `(height, width, channels)`, or `(2,)`.
+      latent_dim: length of the latent vector.
+      features: widths of the hidden layers.
+      output: `tanh` for images in [-1, 1], `linear` for points without bounds.
+      dtype: of the computation; the output is float32.
+      param_dtype: of the parameters.
+    """
+
+    shape: tuple[int, ...]
+    latent_dim: int = 100
+    features: tuple[int, ...] = (256, 512, 1024)
+    output: str = "tanh"
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises `ConfigError`."""
+        check_sizes("data.shape", self.shape)
+        check_size("generator.latent_dim", self.latent_dim)
+        check_sizes("generator.features", self.features)
+        check_choice("generator.output", self.output, ("tanh", "linear"))
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, z: jax.Array, labels: jax.Array | None = None, train: bool = True
+    ) -> jax.Array:
+        """Maps latents `z` [batch, latent_dim] to float32 [batch, *shape].
+
+        `labels` and `train` are accepted and change nothing.
+        """
+        del labels, train
+        x = _hidden(z.astype(self.dtype), self.features, self.dtype, self.param_dtype)
+        x = nn.Dense(math.prod(self.shape), dtype=self.dtype, param_dtype=self.param_dtype)(x)
+        x = x.astype(jnp.float32).reshape(-1, *self.shape)
+        return jnp.tanh(x) if self.output == "tanh" else x
+
+
+class MLPDiscriminator(nn.Module):
+    """Data point to score, through dense layers with LeakyReLU.
+
+    Attributes:
+      shape: of one data point: `(height, width, channels)`, or `(2,)`.
+      features: widths of the hidden layers.
+      dtype: of the computation, save the last layer's, which is float32.
+      param_dtype: of the parameters.
+    """
+
+    shape: tuple[int, ...]
+    features: tuple[int, ...] = (1024, 512, 256)
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises `ConfigError`."""
+        check_sizes("data.shape", self.shape)
+        check_sizes("discriminator.features", self.features)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
+    ) -> jax.Array:
+        """Maps data points `x` [batch, *shape] to float32 scores [batch].
+
+        `labels` and `train` are accepted and change nothing.
+        """
+        del labels, train
+        x = x.reshape(x.shape[0], -1).astype(self.dtype)
+        x = _hidden(x, self.features, self.dtype, self.param_dtype)
+        # A bfloat16 score has three digits, too few for the difference of two critic scores.
+        score = nn.Dense(1, dtype=jnp.float32, param_dtype=self.param_dtype)
+        return score(x.astype(jnp.float32))[:, 0]

@@ -1,0 +1,117 @@
+"""Networks by name, as configs choose them: `generator.name` and `discriminator.name`."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gan_jax.errors import ConfigError, lookup, suggestion
+from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from gan_jax.networks.mlp import MLPDiscriminator, MLPGenerator
+from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
+
+GENERATORS: dict[str, type[nn.Module]] = {
+    "dcgan": DCGANGenerator,
+    "mlp": MLPGenerator,
+    "resnet": ResNetGenerator,
+}
+"""Modules `(z [batch, latent_dim], labels, train) -> float32 [batch, *shape]`."""
+
+DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "dcgan": DCGANDiscriminator,
+    "mlp": MLPDiscriminator,
+    "resnet": ResNetDiscriminator,
+}
+"""Modules `(x [batch, *shape], labels, train) -> float32 scores [batch]`."""
+
+# Given by the data, the precision and the devices, never as a field of the network's own.
+_GIVEN = ("shape", "dtype", "param_dtype", "axis_name")
+_LINEN = ("parent", "name")
+
+
+def _make(
+    registry: Mapping[str, type[nn.Module]],
+    role: str,
+    name: str,
+    given: dict[str, Any],
+    fields: Mapping[str, Any],
+) -> nn.Module:
+    """Construct the network that `registry` calls `name`, with unknown fields refused."""
+    network = lookup(registry, name, f"{role}.name")
+    known = {field.name for field in dataclasses.fields(network) if field.name not in _LINEN}
+    own = sorted(known - set(_GIVEN))
+    for field, value in fields.items():
+        if field not in own:
+            raise ConfigError(
+                f"{role}.{field} = {value!r} is not a field of the {role} {name!r}; accepted: "
+                f"{', '.join(own)}.{suggestion(field, own)}"
+            )
+    hashable = {
+        field: tuple(value) if isinstance(value, list) else value for field, value in fields.items()
+    }
+    # Networks without batch statistics have no axis to share them over.
+    return network(**{key: value for key, value in given.items() if key in known}, **hashable)
+
+
+def make_generator(
+    name: str,
+    *,
+    shape: Iterable[int],
+    dtype: Any = jnp.float32,
+    param_dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    **fields: Any,
+) -> nn.Module:
+    """Construct a generator; nothing is compiled or allocated.
+
+    Args:
+      name: a key of `GENERATORS`.
+      shape: of one data point: `(height, width, channels)`, or `(2,)`.
+      dtype: of the computation.
+      param_dtype: of the parameters.
+      axis_name: mapped axis over which batch statistics are shared; unused by networks without.
+      **fields: the network's own fields, such as `latent_dim`; lists are taken as tuples.
+
+    Raises:
+      ConfigError: the name, a field, a field's value, or the resolution cannot work.
+    """
+    given = {
+        "shape": tuple(shape),
+        "dtype": dtype,
+        "param_dtype": param_dtype,
+        "axis_name": axis_name,
+    }
+    return _make(GENERATORS, "generator", name, given, fields)
+
+
+def make_discriminator(
+    name: str,
+    *,
+    shape: Iterable[int],
+    dtype: Any = jnp.float32,
+    param_dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    **fields: Any,
+) -> nn.Module:
+    """Construct a discriminator; nothing is compiled or allocated.
+
+    Args:
+      name: a key of `DISCRIMINATORS`.
+      shape: of one data point: `(height, width, channels)`, or `(2,)`.
+      dtype: of the computation.
+      param_dtype: of the parameters.
+      axis_name: mapped axis over which batch statistics are shared; unused by networks without.
+      **fields: the network's own fields, such as `features`; lists are taken as tuples.
+
+    Raises:
+      ConfigError: the name, a field, a field's value, or the resolution cannot work.
+    """
+    given = {
+        "shape": tuple(shape),
+        "dtype": dtype,
+        "param_dtype": param_dtype,
+        "axis_name": axis_name,
+    }
+    return _make(DISCRIMINATORS, "discriminator", name, given, fields)

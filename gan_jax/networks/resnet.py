@@ -1,0 +1,241 @@
+"""Residual networks: those of WGAN-GP (Gulrajani et al. 2017, 1704.00028) and SNGAN (Miyato et al.
+2018, 1802.05957) for CIFAR-10, and their rule for other resolutions.
+
+At 32x32 they are exactly the papers' (WGAN-GP: 128 features in both networks; SNGAN: 256 in the
+generator). At any power of two from 16 up:
+
+- the generator has one up-sampling block per doubling from 4x4;
+- the discriminator has one down-sampling block per halving until 8x8, then two blocks at 8x8.
+
+Residual branches start from He-uniform weights and all other layers from Glorot-uniform ones, both
+by the mean of fan-in and fan-out, with zero biases, as in the WGAN-GP authors' code.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gan_jax.layers.convolution import Conv
+from gan_jax.layers.normalization import BatchNorm, LayerNorm
+from gan_jax.layers.resample import mean_pool, upsample_nearest
+from gan_jax.networks.checks import (
+    check_choice,
+    check_image_shape,
+    check_size,
+    check_sizes,
+)
+
+RESOLUTIONS = (16, 32, 64, 128, 256)
+"""The first resolutions that the architecture admits; the powers of two above are admitted too."""
+
+_GENERATOR_START = 4
+_DISCRIMINATOR_END = 8
+_FLAT_BLOCKS = 2
+_HE = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
+_GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+
+
+def _doublings(low: int, high: int) -> int:
+    """Return how many doublings lead from the power of two `low` to `high`."""
+    return (high // low).bit_length() - 1
+
+
+class UpBlock(nn.Module):
+    """Residual block that doubles the resolution: batch-norm, ReLU and convolution, twice.
+
+    Attributes:
+      features: channels of the output.
+      axis_name: mapped axis over which batch statistics are shared.
+      dtype: of the computation and the output.
+      param_dtype: of the parameters.
+    """
+
+    features: int
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps `x` [batch, h, w, channels] to [batch, 2h, 2w, features]."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        norm = {"axis_name": self.axis_name, **types}
+        y = nn.relu(BatchNorm(**norm, name="norm_1")(x, train))
+        y = upsample_nearest(y)
+        y = Conv(self.features, (3, 3), kernel_init=_HE, name="conv_1", **types)(y)
+        y = nn.relu(BatchNorm(**norm, name="norm_2")(y, train))
+        y = Conv(self.features, (3, 3), kernel_init=_HE, name="conv_2", **types)(y)
+        # The papers up-sample first; a 1x1 convolution commutes with that, at a quarter of the
+        # cost.
+        shortcut = Conv(self.features, (1, 1), kernel_init=_GLOROT, name="shortcut", **types)(x)
+        return upsample_nearest(shortcut) + y
+
+
+class DownBlock(nn.Module):
+    """Residual block of the discriminator, with or without halving the resolution.
+
+    Attributes:
+      features: channels of the output.
+      downsample: halve the resolution by mean pooling.
+      first: the block sees the image itself, so nothing is rectified or normalized before its first
+        convolution, which widens at once to `features` (the papers' "optimized" block).
+      normalization: `none` or `layer`.
+      dtype: of the computation and the output.
+      param_dtype: of the parameters.
+    """
+
+    features: int
+    downsample: bool
+    first: bool = False
+    normalization: str = "none"
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `x` [batch, h, w, channels] to `features` channels, at h/2, w/2 or h, w pixels."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+
+        def norm_relu(y: jax.Array, name: str) -> jax.Array:
+            if self.normalization == "layer" and not self.first:
+                y = LayerNorm(name=name, **types)(y)
+            return nn.relu(y)
+
+        channels = x.shape[-1]
+        # As in the papers, a down-sampling block widens only in its second convolution.
+        hidden = channels if self.downsample and not self.first else self.features
+        y = x if self.first else norm_relu(x, "norm_1")
+        y = Conv(hidden, (3, 3), kernel_init=_HE, name="conv_1", **types)(y)
+        y = norm_relu(y, "norm_2")
+        y = Conv(self.features, (3, 3), kernel_init=_HE, name="conv_2", **types)(y)
+        if self.downsample:
+            # Pooling before the 1x1 convolution equals pooling after it, at a quarter of the cost.
+            x, y = mean_pool(x), mean_pool(y)
+        if self.downsample or channels != self.features:
+            x = Conv(self.features, (1, 1), kernel_init=_GLOROT, name="shortcut", **types)(x)
+        return x + y
+
+
+class ResNetGenerator(nn.Module):
+    """Latent vector to image: dense to 4x4, up-sampling blocks, one convolution, tanh.
+
+    Attributes:
+      shape: of one image: `(height, width, channels)`, square, a power of two from 16 up.
+      latent_dim: length of the latent vector.
+      features: width of every block, or a tuple: at 4x4, then after each block.
+      axis_name: mapped axis over which batch statistics are shared.
+      dtype: of the computation; the output is float32.
+      param_dtype: of the parameters.
+    """
+
+    shape: tuple[int, ...]
+    latent_dim: int = 128
+    features: int | tuple[int, ...] = 128
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises `ConfigError`."""
+        resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
+        check_size("generator.latent_dim", self.latent_dim)
+        if isinstance(self.features, int):
+            check_size("generator.features", self.features)
+        else:
+            levels = _doublings(_GENERATOR_START, resolution) + 1
+            meaning = f" (the widths at 4x4, 8x8, ... {resolution}x{resolution}), or one number"
+            check_sizes("generator.features", self.features, levels, meaning)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, z: jax.Array, labels: jax.Array | None = None, train: bool = True
+    ) -> jax.Array:
+        """Maps latents `z` [batch, latent_dim] to float32 images [batch, *shape] in [-1, 1].
+
+        Args:
+          z: latents.
+          labels: accepted, and change nothing.
+          train: True normalizes by the batch's statistics, False by the running ones.
+        """
+        del labels
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        blocks = _doublings(_GENERATOR_START, self.shape[0])
+        widths = self.features
+        if isinstance(widths, int):
+            widths = (widths,) * (blocks + 1)
+        start = _GENERATOR_START
+        x = nn.Dense(start * start * widths[0], kernel_init=_GLOROT, **types)(z.astype(self.dtype))
+        x = x.reshape(-1, start, start, widths[0])
+        for width in widths[1:]:
+            x = UpBlock(width, axis_name=self.axis_name, **types)(x, train)
+        x = nn.relu(BatchNorm(axis_name=self.axis_name, **types)(x, train))
+        x = Conv(self.shape[-1], (3, 3), kernel_init=_GLOROT, **types)(x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class ResNetDiscriminator(nn.Module):
+    """Image to score: down-sampling blocks to 8x8, two more blocks, ReLU, pooling, one dense layer.
+
+    Attributes:
+      shape: of one image: `(height, width, channels)`, square, a power of two from 16 up.
+      features: width of every block, or a tuple: after each down-sampling block, then after each
+        of the two blocks at 8x8.
+      normalization: `none`, or `layer` (before each ReLU inside the blocks after the first). There
+        is no batch-norm: it would make the score of one image depend on the others.
+      pooling: of the last 8x8 map: `mean` (WGAN-GP) or `sum` (SNGAN).
+      dtype: of the computation, save pooling and the last layer, which are float32.
+      param_dtype: of the parameters.
+    """
+
+    shape: tuple[int, ...]
+    features: int | tuple[int, ...] = 128
+    normalization: str = "none"
+    pooling: str = "mean"
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises `ConfigError`."""
+        resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
+        if isinstance(self.features, int):
+            check_size("discriminator.features", self.features)
+        else:
+            blocks = _doublings(_DISCRIMINATOR_END, resolution) + _FLAT_BLOCKS
+            meaning = " (the widths after each block), or one number"
+            check_sizes("discriminator.features", self.features, blocks, meaning)
+        check_choice("discriminator.normalization", self.normalization, ("none", "layer"))
+        check_choice("discriminator.pooling", self.pooling, ("mean", "sum"))
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
+    ) -> jax.Array:
+        """Maps images `x` [batch, *shape] to float32 scores [batch].
+
+        `labels` and `train` are accepted and change nothing.
+        """
+        del labels, train
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        halvings = _doublings(_DISCRIMINATOR_END, self.shape[0])
+        widths = self.features
+        if isinstance(widths, int):
+            widths = (widths,) * (halvings + _FLAT_BLOCKS)
+        x = x.astype(self.dtype)
+        for index, width in enumerate(widths):
+            block = DownBlock(
+                width,
+                downsample=index < halvings,
+                first=index == 0,
+                normalization=self.normalization,
+                **types,
+            )
+            x = block(x)
+        x = nn.relu(x).astype(jnp.float32)
+        pool = jnp.mean if self.pooling == "mean" else jnp.sum
+        # A bfloat16 score has three digits, too few for the difference of two critic scores.
+        score = nn.Dense(1, kernel_init=_GLOROT, dtype=jnp.float32, param_dtype=self.param_dtype)
+        return score(pool(x, axis=(1, 2)))[:, 0]

@@ -1,0 +1,111 @@
+"""``environment.json``: on what, and with which versions, a run was started, each time it was."""
+
+import datetime
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import gan_jax
+from gan_jax.report import atomic
+
+logger = logging.getLogger(__name__)
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def describe(workdir: str | Path, argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return what may matter to whoever wants to repeat a run, JSON-able.
+
+    Side effect: asks JAX for its devices, which starts its back end.
+
+    Args:
+      workdir: the run directory.
+      argv: the command line; None for this process's.
+    """
+    return {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "gan_jax": gan_jax.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "backend": jax.default_backend(),
+        "devices": dict(Counter(device.device_kind for device in jax.devices())),
+        "processes": jax.process_count(),
+        "argv": list(sys.argv if argv is None else argv),
+        "workdir": str(workdir),
+    }
+
+
+def record(workdir: str | Path, argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Append ``describe(workdir, argv)`` to the list in ``<workdir>/environment.json``.
+
+    Returns:
+      What was appended.
+
+    Raises:
+      WorkdirError: the file cannot be written.
+    """
+    path = Path(workdir) / "environment.json"
+    entry = describe(workdir, argv)
+    atomic.write_text(path, json.dumps([*_entries(path), entry], indent=2) + "\n")
+    return entry
+
+
+def _entries(path: Path) -> list[Any]:
+    """Return what earlier starts have recorded; a file that a person has broken stops no run."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError):
+        entries = None
+    if not isinstance(entries, list):
+        logger.warning("%s is not a list of environments; it is begun anew.", path)
+        return []
+    return entries
+
+
+def _version(package: str) -> str | None:
+    """Return the installed version of a package, without importing it."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout that this code runs from; "+" marks further changes."""
+    root = Path(gan_jax.__file__).parent.parent
+    # An installed copy may lie inside a checkout of something else.
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", *arguments],
+                cwd=root,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            ).stdout.strip()
+            for arguments in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changes else "")

@@ -1,0 +1,145 @@
+"""Pictures for people: grids of samples, scatter plots of 2-D points, and PNG files of them."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gan_jax.report import atomic
+
+_VISIBLE = 32
+_GREY = 128
+_REAL = (178, 178, 178)
+_FAKE = (214, 69, 65)
+
+
+def grid(
+    images: np.ndarray,
+    columns: int | None = None,
+    padding: int = 2,
+    scale: int | None = None,
+) -> np.ndarray:
+    """Lay images out in rows, with grey lines between and around them.
+
+    Args:
+      images: uint8 [n, height, width, channels], of 1 or 3 channels.
+      columns: images per row; None for as square a grid as n allows.
+      padding: width of the lines, in pixels of the result.
+      scale: each pixel becomes a square of so many; None for the smallest whole number that makes a
+        tile at least 32 pixels high and wide, so that a person can see a 16 x 16 digit.
+
+    Returns:
+      uint8 [H, W, channels]; tiles that the last row lacks are grey.
+
+    Raises:
+      ValueError: the images have another dtype or rank, or there are none.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"images are {images.dtype}{list(images.shape)}; accepted: uint8 [n, height, width, "
+            "channels] of 1 or 3 channels."
+        )
+    number, height, width, channels = images.shape
+    if 0 in images.shape:
+        raise ValueError(f"images have the shape {images.shape}; accepted: at least one pixel.")
+    if scale is None:
+        scale = max(1, math.ceil(_VISIBLE / min(height, width)))
+    if columns is None:
+        columns = math.ceil(math.sqrt(number))
+    columns = min(columns, number)
+    rows = math.ceil(number / columns)
+
+    tiles = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    height, width = height * scale, width * scale
+    row_pitch, column_pitch = height + padding, width + padding
+    canvas = np.full(
+        (rows * row_pitch + padding, columns * column_pitch + padding, channels), _GREY, np.uint8
+    )
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        top, left = padding + row * row_pitch, padding + column * column_pitch
+        canvas[top : top + height, left : left + width] = tile
+    return canvas
+
+
+def scatter(
+    points: np.ndarray,
+    real: np.ndarray | None = None,
+    limits: tuple[float, float] | None = None,
+    size: int = 512,
+) -> np.ndarray:
+    """Draw 2-D points as red dots, over real ones in grey, on white.
+
+    Args:
+      points: float [n, 2], x to the right and y upwards; those that are not finite, or outside the
+        limits, are left out.
+      real: float [m, 2], drawn below, or None.
+      limits: lowest and highest coordinate shown, of both axes; None for the range of the real
+        points (without any: of the points) and a twentieth more on each side.
+      size: height and width of the picture, in pixels.
+
+    Returns:
+      uint8 [size, size, 3].
+
+    Raises:
+      ValueError: an array has another shape, or the limits are empty.
+    """
+    layers = [(points, _FAKE)] if real is None else [(real, _REAL), (points, _FAKE)]
+    for array, _ in layers:
+        if np.ndim(array) != 2 or np.shape(array)[1] != 2:
+            raise ValueError(f"points have the shape {np.shape(array)}; accepted: [n, 2].")
+    low, high = _limits(np.asarray(layers[0][0])) if limits is None else limits
+    if not low < high:
+        raise ValueError(f"limits = {limits!r}; accepted: two numbers, the lower first.")
+
+    canvas = np.full((size, size, 3), 255, np.uint8)
+    radius = max(1, size // 170)
+    offsets = np.arange(-radius, radius + 1)
+    across, down = np.meshgrid(offsets, offsets)
+    disc = np.stack([across, down], -1)[across**2 + down**2 <= radius**2]
+    for array, colour in layers:
+        shown = np.asarray(array, np.float64)
+        with np.errstate(invalid="ignore"):
+            shown = shown[np.all((shown >= low) & (shown <= high), axis=1)]
+        pixels = np.rint((shown - low) / (high - low) * (size - 1)).astype(int)
+        pixels[:, 1] = size - 1 - pixels[:, 1]
+        dots = (pixels[:, None] + disc).reshape(-1, 2)
+        dots = dots[np.all((dots >= 0) & (dots < size), axis=1)]
+        canvas[dots[:, 1], dots[:, 0]] = colour
+    return canvas
+
+
+def save_png(path: str | Path, image: np.ndarray) -> None:
+    """Write a picture as a PNG file, which is complete as soon as it is there.
+
+    Args:
+      path: the file; an existing one is replaced, and a missing folder made.
+      image: uint8 [height, width, channels], of 1 or 3 channels, or [height, width].
+
+    Raises:
+      ValueError: the picture has another dtype or shape.
+      WorkdirError: the file cannot be written.
+    """
+    image = np.asarray(image)
+    squeezed = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+    if image.dtype != np.uint8 or not (squeezed.ndim == 2 or squeezed.shape[2:] == (3,)):
+        raise ValueError(
+            f"The picture is {image.dtype}{list(image.shape)}; accepted: uint8 [height, width] or "
+            "[height, width, channels] of 1 or 3 channels."
+        )
+    buffer = io.BytesIO()
+    Image.fromarray(squeezed).save(buffer, format="PNG")
+    atomic.write_bytes(path, buffer.getvalue())
+
+
+def _limits(points: np.ndarray) -> tuple[float, float]:
+    """Return a range that holds every finite point, with a margin."""
+    finite = points[np.all(np.isfinite(points), axis=1)]
+    if not len(finite):
+        return -1.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin

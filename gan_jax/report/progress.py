@@ -1,0 +1,180 @@
+"""How far training is: a bar on a terminal, one plain line per log step everywhere else."""
+
+import collections
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TextIO
+
+import rich.console
+import rich.progress
+
+
+class Clock:
+    """Counts the seconds of training, without those of evaluation, and on after a restart."""
+
+    def __init__(self, seconds: float = 0.0, now: Callable[[], float] = time.monotonic):
+        """Start counting.
+
+        Args:
+          seconds: what an earlier process has counted (``seconds``, stored with a checkpoint).
+          now: a clock that never goes back, in seconds.
+        """
+        self._now = now
+        self._counted = seconds
+        self._since = now()
+        self._pauses = 0
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of training so far."""
+        return self._counted + (0.0 if self._pauses else self._now() - self._since)
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Stop counting inside a ``with`` block; one inside another counts as one."""
+        if not self._pauses:
+            self._counted = self.seconds
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            if not self._pauses:
+                self._since = self._now()
+
+
+class Progress:
+    """Shows the progress of training, as a context manager.
+
+    On a terminal a bar moves in place (``rich``). Elsewhere (a log file, a pipe) every ``update``
+    prints one line without control characters.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        images_per_step: int,
+        *,
+        start_step: int = 0,
+        clock: Clock | None = None,
+        stream: TextIO | None = None,
+        interactive: bool | None = None,
+        enabled: bool = True,
+    ):
+        """Prepare; nothing is shown before ``update``, or entering on a terminal.
+
+        Args:
+          total_steps: the step at which training ends.
+          images_per_step: real images that a step shows, on all devices.
+          start_step: the step that a resumed run continues from.
+          clock: counts the time that the speed is of; None for a new one.
+          stream: where to print; None for standard output.
+          interactive: whether to move a bar; None for: if the stream is a terminal.
+          enabled: whether to show anything; False for every process but the first.
+        """
+        self.clock = clock or Clock()
+        self._total_steps = total_steps
+        self._images_per_step = images_per_step
+        self._stream = stream or sys.stdout
+        self._enabled = enabled
+        # The speed is that of the last few updates: it follows a change, and does not flicker.
+        self._marks = collections.deque([(start_step, self.clock.seconds)], maxlen=9)
+        self._bar: rich.progress.Progress | None = None
+        console = rich.console.Console(file=self._stream, force_terminal=interactive)
+        if enabled and console.is_terminal:
+            self._bar = rich.progress.Progress(
+                rich.progress.BarColumn(bar_width=20),
+                rich.progress.TextColumn("{task.description}", markup=False),
+                console=console,
+                refresh_per_second=4,
+            )
+            self._task = self._bar.add_task(
+                "preparing ...", total=total_steps, completed=start_step
+            )
+
+    def __enter__(self) -> "Progress":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def images_per_second(self) -> float:
+        """Real images per second of training, over the last few updates; 0 before the second."""
+        (step, seconds), (last_step, last_seconds) = self._marks[0], self._marks[-1]
+        if last_seconds <= seconds:
+            return 0.0
+        return (last_step - step) * self._images_per_step / (last_seconds - seconds)
+
+    def update(self, step: int, losses: Mapping[str, float]) -> None:
+        """Show a log step.
+
+        Args:
+          step: the last finished step.
+          losses: what to show behind the speed, by name.
+        """
+        self._marks.append((step, self.clock.seconds))
+        if not self._enabled:
+            return
+        line = format_line(
+            step, self._total_steps, self._images_per_step, self.images_per_second, losses
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, description=line)
+        else:
+            print(line, file=self._stream, flush=True)
+
+
+def format_line(
+    step: int,
+    total_steps: int,
+    images_per_step: int,
+    images_per_second: float,
+    losses: Mapping[str, float],
+) -> str:
+    """Return the line that tells a log step: step, kimg, img/s, time left, losses.
+
+    Args:
+      step: the last finished step.
+      total_steps: the step at which training ends.
+      images_per_step: real images that a step shows.
+      images_per_second: speed; 0 where it is not known yet.
+      losses: numbers by name.
+    """
+    width = len(str(total_steps))
+    if images_per_second > 0:
+        left = format_duration((total_steps - step) * images_per_step / images_per_second)
+        speed = f"{format_number(images_per_second)} img/s"
+    else:
+        left, speed = "?", "? img/s"
+    parts = [
+        f"step {step:{width}d}/{total_steps}",
+        f"kimg {step * images_per_step / 1000:.1f}",
+        speed,
+        f"ETA {left}",
+        *(f"{name} {format_number(value)}" for name, value in losses.items()),
+    ]
+    return "  ".join(parts)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as ``m:ss``, ``h:mm:ss`` or ``3d 04:05:06``."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d {hour:02d}:{minute:02d}:{second:02d}"
+    return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
+
+
+def format_number(value: float) -> str:
+    """Return a number with four significant digits, and no exponent where it can be helped."""
+    value = float(value)
+    if 1000 <= abs(value) < 1e7:
+        return f"{value:.0f}"
+    return f"{value:.4g}"

@@ -1,0 +1,356 @@
+"""Where the numbers, pictures and words of a run go: ``metrics.jsonl`` and TensorBoard.
+
+``metrics.jsonl`` is the primary record: one strict JSON object per log step, so that any tool reads
+it. JSON has no NaN or infinity; they are the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``
+(as in the JSON form of protocol buffers), which ``float`` understands, and ``read_rows`` turns
+back.
+"""
+
+import contextlib
+import functools
+import json
+import math
+import sys
+import time
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from gan_jax.errors import WorkdirError
+from gan_jax.report import atomic
+
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_RESERVED = ("step", "kimg")
+_FLUSH_SECONDS = 10.0
+
+
+class Writer(Protocol):
+    """What training reports to."""
+
+    def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
+        """Record numbers of a step; ``kimg``: thousands of real images shown so far."""
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Record a picture of a step, uint8 [height, width, channels], of 1 or 3 channels."""
+
+    def text(self, name: str, text: str) -> None:
+        """Record words about the whole run."""
+
+    def flush(self) -> None:
+        """Hand everything recorded so far to the operating system."""
+
+    def close(self) -> None:
+        """Flush, and let go of files and threads."""
+
+
+class NullWriter:
+    """Records nothing: for every process but the first."""
+
+    def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
+        """Do nothing."""
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Do nothing."""
+
+    def text(self, name: str, text: str) -> None:
+        """Do nothing."""
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class JsonlWriter(NullWriter):
+    """Appends a row per step to a file; pictures and words have no place in it."""
+
+    def __init__(self, path: str | Path):
+        """Open a file for appending; makes it and its folder where they are missing.
+
+        Raises:
+          WorkdirError: it cannot be written.
+        """
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise WorkdirError(f"Cannot write {self.path}: {error.strerror or error}") from error
+
+    def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
+        """Append one row, ``{"step": ..., "kimg": ..., ...values}``, and flush it.
+
+        Raises:
+          ValueError: a value is named "step" or "kimg".
+          WorkdirError: it cannot be written.
+        """
+        for name in _RESERVED:
+            if name in values:
+                raise ValueError(f"A metric is named {name!r}; accepted: any name but {_RESERVED}.")
+        row: dict[str, Any] = {"step": int(step)}
+        if kimg is not None:
+            row["kimg"] = _strict(kimg)
+        row |= {name: _strict(value) for name, value in values.items()}
+        try:
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise WorkdirError(f"Cannot write {self.path}: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Close the file; every row is flushed already."""
+        self._file.close()
+
+
+class TensorBoardWriter:
+    """Writes TensorBoard's event files, without TensorFlow.
+
+    Built from the parts of tensorboardX below its ``SummaryWriter``, whose ``flush`` does not wait
+    for its own queue. Here an event is in the file's buffer when the call returns.
+    """
+
+    def __init__(self, directory: str | Path, resume_step: int | None = None):
+        """Start an event file; makes the folder where it is missing.
+
+        Args:
+          directory: where TensorBoard's ``--logdir`` is to point.
+          resume_step: the step that the run continues from: TensorBoard then hides what an earlier
+            process has recorded of later steps. None for a new run.
+
+        Raises:
+          WorkdirError: the folder cannot be written.
+        """
+        self._directory = Path(directory)
+        self._tensorboard = _tensorboard()
+        with self._told():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._file = self._tensorboard.EventsWriter(
+                # tensorboardX's own names are equal within a second, and would then overwrite.
+                str(self._directory / "events"),
+                filename_suffix=f".{time.time_ns()}",
+            )
+        self._flushed = time.monotonic()
+        if resume_step is not None:
+            session = self._tensorboard.SessionLog(status=self._tensorboard.SessionLog.START)
+            self._write(resume_step + 1, session_log=session)
+        self.flush()
+
+    def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
+        """Record each number as a curve, and ``kimg`` as one more.
+
+        Raises:
+          WorkdirError: the file cannot be written.
+        """
+        if kimg is not None:
+            values = {**values, "kimg": kimg}
+        summary = self._tensorboard.Summary
+        curves = [
+            summary.Value(tag=name, simple_value=float(value)) for name, value in values.items()
+        ]
+        self._write(step, summary=summary(value=curves))
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Record a picture, uint8 [height, width, channels], of 1 or 3 channels.
+
+        Raises:
+          WorkdirError: the file cannot be written.
+        """
+        self._write(step, summary=self._tensorboard.image(name, image, dataformats="HWC"))
+        self.flush()
+
+    def text(self, name: str, text: str) -> None:
+        """Record words, shown as Markdown.
+
+        Raises:
+          WorkdirError: the file cannot be written.
+        """
+        self._write(0, summary=self._tensorboard.text(name, text))
+
+    def flush(self) -> None:
+        """Write to disk what is still in the buffer, as also happens every ten seconds.
+
+        Raises:
+          WorkdirError: the file cannot be written.
+        """
+        with self._told():
+            self._file.flush()
+        self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        with self._told():
+            self._file.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        event = self._tensorboard.Event(step=step, wall_time=time.time(), **content)
+        with self._told():
+            self._file.write_event(event)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell an error of the file system as the user is to read it."""
+        try:
+            yield
+        except OSError as error:
+            raise WorkdirError(
+                f"Cannot write {self._directory}: {error.strerror or error}"
+            ) from error
+
+
+class Writers:
+    """Passes everything on to several writers, in their order."""
+
+    def __init__(self, writers: Iterable[Writer]):
+        self._writers = tuple(writers)
+
+    def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
+        """Record numbers of a step."""
+        for writer in self._writers:
+            writer.scalars(step, values, kimg=kimg)
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Record a picture of a step, uint8 [height, width, channels]."""
+        for writer in self._writers:
+            writer.image(step, name, image)
+
+    def text(self, name: str, text: str) -> None:
+        """Record words about the whole run."""
+        for writer in self._writers:
+            writer.text(name, text)
+
+    def flush(self) -> None:
+        """Flush every writer."""
+        for writer in self._writers:
+            writer.flush()
+
+    def close(self) -> None:
+        """Close every writer."""
+        for writer in self._writers:
+            writer.close()
+
+
+def make_writers(workdir: str | Path, resume_step: int | None = None) -> Writers:
+    """Return the writers of a run directory: ``metrics.jsonl`` and ``tensorboard/``.
+
+    Side effect: what a process that was killed has recorded of steps after ``resume_step`` is
+    dropped, because these steps will be trained, and recorded, again.
+
+    Args:
+      workdir: the run directory.
+      resume_step: the step that training continues from; None for the beginning.
+
+    Raises:
+      WorkdirError: the directory cannot be written.
+    """
+    workdir = Path(workdir)
+    truncate_after(workdir / METRICS, resume_step)
+    jsonl = JsonlWriter(workdir / METRICS)
+    try:
+        return Writers([jsonl, TensorBoardWriter(workdir / TENSORBOARD, resume_step)])
+    except WorkdirError:
+        jsonl.close()
+        raise
+
+
+@functools.cache
+def _tensorboard() -> types.SimpleNamespace:
+    """Import what is needed of tensorboardX, and hide PyTorch from it meanwhile.
+
+    It imports PyTorch wherever that is installed, for a type annotation: seconds of start-up time.
+    """
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # so `import torch` fails
+    try:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.summary import image, text
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return types.SimpleNamespace(
+        EventsWriter=EventsWriter,
+        Event=Event,
+        SessionLog=SessionLog,
+        Summary=Summary,
+        image=image,
+        text=text,
+    )
+
+
+def truncate_after(path: str | Path, step: int | None) -> None:
+    """Drop the rows of steps later than ``step``, and a row that a crash has left unfinished.
+
+    The rows that stay keep every byte. A file that needs no change is not touched, and a missing
+    one not made; a crash leaves the old rows or the new ones, never less.
+
+    Args:
+      path: a ``metrics.jsonl``.
+      step: the last step to stay; None drops every row.
+
+    Raises:
+      WorkdirError: it cannot be read or written.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise WorkdirError(f"Cannot read {path}: {error.strerror or error}") from error
+    kept = b"".join(
+        line
+        for line in content.splitlines(keepends=True)
+        if step is not None and _row_step(line) <= step
+    )
+    if kept != content:
+        atomic.write_bytes(path, kept)
+
+
+def read_rows(path: str | Path) -> list[dict[str, Any]]:
+    """Return the rows of a ``metrics.jsonl``, NaN and infinities as floats again.
+
+    Rows that are not complete (one is being written, or a crash has cut it) are left out.
+    """
+    rows = []
+    for line in Path(path).read_bytes().splitlines(keepends=True):
+        if _row_step(line) < math.inf:
+            row = json.loads(line)
+            rows.append(
+                {
+                    name: _NOT_FINITE.get(value, value) if isinstance(value, str) else value
+                    for name, value in row.items()
+                }
+            )
+    return rows
+
+
+def _row_step(line: bytes) -> float:
+    """Return the step of a row; infinity where the line is not a complete row."""
+    if not line.endswith(b"\n"):
+        return math.inf
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _strict(value: float) -> float | int | str:
+    """Return a number as JSON can hold it."""
+    number = value.item() if hasattr(value, "item") else value
+    if isinstance(number, int):
+        return number
+    number = float(number)
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"

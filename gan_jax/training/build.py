@@ -1,0 +1,136 @@
+"""From a configuration to what it names: data, game, optimizers, devices. Fails here, before any
+long work."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from gan_jax import errors
+from gan_jax.games.game import Game, batches_per_step, owner_steps
+from gan_jax.games.registry import make_game, options
+from gan_jax.training import parallel, step
+from gan_jax.training.ema import EMA
+from gan_jax.training.optimizers import Optimizer, make_optimizer
+from gan_jax.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Everything about a run but its data and its directory.
+
+    Attributes:
+      game: what is played.
+      optimizers: by network.
+      ema: the moving average's settings.
+      devices: over which the batch is split.
+      parallel: the mapped train step.
+      seed: of the root key.
+    """
+
+    game: Game
+    optimizers: Mapping[str, Optimizer]
+    ema: EMA
+    devices: list[jax.Device]
+    parallel: parallel.Parallel
+    seed: int
+
+    def init_state(self) -> TrainState:
+        """Return the state before the first step, the same on every device and for any number of
+        them."""
+        return self.parallel.init(self._state)
+
+    def abstract_state(self) -> TrainState:
+        """Return the state's shapes, dtypes and shardings, computing nothing."""
+        return self.parallel.abstract(self._state)
+
+    def _state(self) -> TrainState:
+        return step.init_state(self.game, self.optimizers, self.ema, self.seed)
+
+
+def make_training(config: Any, shape: tuple[int, ...]) -> Training:
+    """Return what ``config`` describes, for data points of ``shape``.
+
+    Raises:
+      ConfigError: a field has a value that cannot work.
+    """
+    check_train_fields(config)
+    devices = parallel.choose_devices(config.num_devices)
+    parallel.check_batch(config.train.batch_size, len(devices))
+    game = make_game(config, shape, step.AXIS)
+    optimizers = make_optimizers(config, game)
+    ema = EMA(config.ema.half_life, config.ema.ramp_up, config.ema.start)
+    train_step = step.make_train_step(
+        game,
+        optimizers,
+        ema,
+        batch_size=config.train.batch_size,
+        log_every=config.train.log_every,
+        flip=config.data.flip,
+    )
+    mapped = parallel.Parallel(train_step, config.parallel, devices)
+    return Training(game, optimizers, ema, devices, mapped, config.train.seed)
+
+
+def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
+    """Return one optimizer per network, from ``config.optimizer.<network>``."""
+    optimizers = {}
+    for name, steps in owner_steps(game).items():
+        if name not in config.optimizer:
+            raise errors.ConfigError(
+                f"optimizer.{name} is missing; the game has a network {name!r}"
+            )
+        fields = config.optimizer[name]
+        try:
+            optimizers[name] = make_optimizer(
+                fields.name,
+                fields.learning_rate,
+                schedule={"name": fields.schedule.name, **options(fields.schedule)},
+                total_steps=config.train.steps,
+                steps_per_train_step=steps,
+                **options(fields, "learning_rate", "schedule"),
+            )
+        except errors.ConfigError as error:
+            raise errors.ConfigError(f"optimizer.{name}: {error}") from error
+    return optimizers
+
+
+def check_train_fields(config: Any) -> None:
+    """Check the numbers in ``config.train`` against each other.
+
+    Raises:
+      ConfigError: one is out of range, or an interval is no multiple of ``train.steps_per_call``.
+    """
+    train = config.train
+    for name in (
+        "steps",
+        "log_every",
+        "sample_every",
+        "checkpoint_every",
+        "steps_per_call",
+        "keep_latest",
+    ):
+        if train[name] < 1:
+            raise errors.ConfigError(f"train.{name} = {train[name]}; accepted: 1 or more")
+    for name in ("steps", "log_every", "sample_every", "checkpoint_every"):
+        if train[name] % train.steps_per_call:
+            raise errors.ConfigError(
+                f"train.{name} = {train[name]}; "
+                f"accepted: a multiple of train.steps_per_call = {train.steps_per_call}"
+            )
+    if not 0 <= train.seed < 2**31:
+        raise errors.ConfigError(f"train.seed = {train.seed}; accepted: 0 to {2**31 - 1}")
+    if config.sample.num < 1:
+        raise errors.ConfigError(f"sample.num = {config.sample.num}; accepted: 1 or more")
+
+
+def steps_per_call(config: Any) -> int:
+    """Return the train steps per dispatch: one where steps would be unrolled (see
+    `step.unrolled`)."""
+    return 1 if step.unrolled() else config.train.steps_per_call
+
+
+def data_batches(training: Training) -> int:
+    """Return how many batches of real data one train step consumes, at least one."""
+    return max(1, batches_per_step(training.game))

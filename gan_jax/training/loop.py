@@ -1,0 +1,315 @@
+"""A run from start to end: build, restore, compile, train, record."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+from gan_jax.data import pipeline as pipelines
+from gan_jax.data import sources
+from gan_jax.games.game import images_per_step
+from gan_jax.report import environment, grids, progress, status, writers
+from gan_jax.training import build, plan, run_directory, sampling
+from gan_jax.training.checkpoint import Checkpoints
+from gan_jax.training.preemption import StopRequest
+from gan_jax.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+      state: ``"done"``, ``"preempted"`` or ``"planned"`` (a dry run).
+      step: train steps taken since the start of the run.
+      workdir: the run directory, ``None`` for a dry run.
+      reason: the signal that preempted it.
+    """
+
+    state: str
+    step: int
+    workdir: Path | None
+    reason: str = ""
+
+
+def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> Result:
+    """Train ``config`` in ``workdir``, going on where a run of it stopped.
+
+    Side effects: writes the run directory (process 0 alone), prints progress, handles SIGTERM and
+    Ctrl-C.
+
+    Args:
+      config: a configuration with every field of ``configs/base.py``.
+      workdir: the run directory.
+      dry_run: build and compile everything, print the plan, train nothing and write nothing.
+
+    Raises:
+      GanJaxError: with a reason of one line. ``status.json`` has it too, once the directory is
+      ours.
+    """
+    # --- Everything that can be wrong with the configuration fails here. ------------------------
+    jax.config.update(
+        "jax_default_matmul_precision", "highest" if config.precision == "highest" else None
+    )
+    source = sources.make_source(config.data)
+    training = build.make_training(config, source.shape)
+    pipeline = _pipeline(config, training, source)
+    if dry_run:
+        plan.show(config, training, pipeline, _compile(config, training, pipeline))
+        plan.show_parameters(training)
+        return Result("planned", 0, None)
+    run = run_directory.RunDirectory(workdir)
+    primary = jax.process_index() == 0
+    with ExitStack() as stack:
+        if primary:
+            run.claim()
+            stack.callback(run.release)
+        run.check_config(config)
+
+        # --- From here on the directory is ours, and its status tells how the run ended. ---------
+        def note(state: str, reason: str = "", step: int | None = None) -> None:
+            if primary:
+                status.Status(run.path).write(state, reason, step, config.train.steps)
+
+        try:
+            result = _run(config, training, pipeline, run, note)
+        except errors.DivergenceError as error:
+            note("diverged", str(error))
+            raise
+        except BaseException as error:
+            note("failed", str(error) or type(error).__name__)
+            raise
+        note(result.state, result.reason, result.step)
+        return result
+
+
+def _run(
+    config: ConfigDict,
+    training: build.Training,
+    pipeline: pipelines.Pipeline,
+    run: run_directory.RunDirectory,
+    note: Callable[..., None],
+) -> Result:
+    """Train from the newest checkpoint, or from the start, to the end or until asked to stop."""
+    primary = jax.process_index() == 0
+    settings = config.train
+    source, parallel = pipeline.source, training.parallel
+    if primary:
+        run.write_config(config)
+        run.write_data(source)
+        environment.record(run.path)
+    note("running", "starting")
+
+    with ExitStack() as stack:
+        # --- The state: the newest checkpoint that is whole, else a fresh one. -------------------
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                run.checkpoints, keep_latest=settings.keep_latest, keep_every=settings.keep_every
+            )
+        )
+        if checkpoints.steps():
+            restored = checkpoints.restore(training.abstract_state())
+            _check_continues(restored.step, restored.meta, config, source)
+            state, first, seconds = restored.state, restored.step, restored.meta["seconds"]
+        else:
+            state, first, seconds = training.init_state(), 0, 0.0
+
+        # --- Compile, and place what stays on the devices. ---------------------------------------
+        compiled = _compile(config, training, pipeline)
+        if primary:
+            plan.show(config, training, pipeline, compiled)
+        data = parallel.put_replicated(pipeline.data)
+        picture = _picture(config, training, pipeline)
+        is_finite = jax.jit(_all_finite)
+        rates = {name: jax.jit(o.learning_rate) for name, o in training.optimizers.items()}
+
+        # --- What watches the run. ---------------------------------------------------------------
+        writer: writers.Writer = writers.NullWriter()
+        if primary:
+            writer = writers.make_writers(run.path, first if first else None)
+        stack.callback(writer.close)
+        images = images_per_step(training.game, settings.batch_size)
+        clock = progress.Clock(seconds)
+        bar = stack.enter_context(
+            progress.Progress(
+                settings.steps, images, start_step=first, clock=clock, enabled=primary
+            )
+        )
+        stop = stack.enter_context(StopRequest())
+        profiler = stack.enter_context(_profiler(config, run.path, enabled=primary))
+
+        def log(step: int, state: TrainState) -> None:
+            sums, count = jax.device_get((state.metrics, state.count))
+            metrics = {name: float(total / count) for name, total in sums.items()}
+            last_step = jax.device_get(state.step) - 1
+            with jax.transfer_guard("allow"):
+                for name, rate in rates.items():
+                    metrics[f"{name}/learning_rate"] = float(rate(last_step))
+            writer.scalars(step, metrics, kimg=step * images / 1000)
+            bar.update(step, {n: v for n, v in metrics.items() if n.endswith(("loss", "penalty"))})
+            note("running", "", step)
+            if bad := [name for name, value in metrics.items() if not np.isfinite(value)]:
+                raise errors.DivergenceError(
+                    f"{', '.join(bad)} is not finite by step {step}; {_last_good(checkpoints)}"
+                )
+
+        def draw(step: int, state: TrainState) -> None:
+            with clock.pause():
+                image = picture(state)
+                if primary:
+                    grids.save_png(run.samples / f"{step:08d}.png", image)
+                    writer.image(step, "samples", image)
+
+        def save(step: int, state: TrainState) -> None:
+            if not bool(jax.device_get(is_finite(state.networks))):
+                raise errors.DivergenceError(
+                    f"the state of step {step} is not finite; {_last_good(checkpoints)}"
+                )
+            meta = {"seconds": clock.seconds, "fingerprint": source.fingerprint()}
+            checkpoints.save(step, state, meta)
+
+        # --- The loop. ---------------------------------------------------------------------------
+        step, reason = first, None
+        with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
+            if step == 0:
+                draw(step, state)
+            while step < settings.steps and not (reason := stop.reason(step)):
+                profiler(step)
+                batch = parallel.put_batch(next(batches))
+                state = parallel(state, data, batch)
+                step += build.steps_per_call(config)
+                last = step == settings.steps
+                if last or step % settings.log_every == 0:
+                    log(step, state)
+                if last or step % settings.sample_every == 0:
+                    draw(step, state)
+                if last or step % settings.checkpoint_every == 0:
+                    save(step, state)
+            if reason and step > first and step % settings.checkpoint_every:
+                save(step, state)
+            checkpoints.wait()
+    if reason:
+        return Result("preempted", step, run.path, reason)
+    return Result("done", step, run.path)
+
+
+def _pipeline(
+    config: ConfigDict, training: build.Training, source: sources.Source
+) -> pipelines.Pipeline:
+    """Return the batches that ``training`` will ask for."""
+    return pipelines.make_pipeline(
+        source,
+        seed=config.train.seed,
+        global_batch=config.train.batch_size,
+        batches_per_step=build.data_batches(training),
+        steps_per_call=build.steps_per_call(config),
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        device_cache_gib=config.data.device_cache_gib,
+        workers=config.data.workers,
+        prefetch=config.data.prefetch,
+    )
+
+
+def _compile(config: ConfigDict, training: build.Training, pipeline: pipelines.Pipeline) -> Any:
+    """Compile the train step for the shapes that will come; return JAX's compiled object."""
+    source = pipeline.source
+    dtype = jnp.uint8 if len(source.shape) == 3 else jnp.float32
+    leading = (
+        build.steps_per_call(config),
+        build.data_batches(training),
+        config.train.batch_size,
+    )
+    examples = {"image": (source.shape, dtype), "label": ((), jnp.int32)}
+    batched = {"index": ((), jnp.int32)} if pipeline.resident else examples
+    data = {
+        name: jax.ShapeDtypeStruct((len(source), *shape), dtype)
+        for name, (shape, dtype) in (examples if pipeline.resident else {}).items()
+    }
+    batch = {
+        name: jax.ShapeDtypeStruct((*leading, *shape), dtype)
+        for name, (shape, dtype) in batched.items()
+    }
+    return training.parallel.compile(training.abstract_state(), data, batch)
+
+
+def _picture(
+    config: ConfigDict, training: build.Training, pipeline: pipelines.Pipeline
+) -> Callable[[TrainState], np.ndarray]:
+    """Return the function that draws a state's samples from latents that stay the same."""
+    sampler = sampling.make_sampler(training.game)
+    points = len(pipeline.source.shape) != 3
+    # Points need a crowd to show a density.
+    count = config.sample.num * (16 if points else 1)
+    keys = jax.jit(
+        functools.partial(sampling.latent_keys, config.train.seed, 0, count),
+        out_shardings=training.parallel.replicated,
+    )()
+
+    real = pipeline.source.read(range(min(len(pipeline.source), 2048)))["image"] if points else None
+
+    def draw(state: TrainState) -> np.ndarray:
+        samples = jax.device_get(sampler(sampling.variables_of(state), keys))
+        if points:
+            return grids.scatter(samples, real=real)
+        return grids.grid(samples)
+
+    return draw
+
+
+def _check_continues(
+    step: int, meta: dict[str, Any], config: ConfigDict, source: sources.Source
+) -> None:
+    """Check that what was restored is this run's past."""
+    if step > config.train.steps:
+        raise errors.WorkdirError(
+            f"train.steps = {config.train.steps}, but this run has taken {step} steps already; "
+            "accepted: that many or more"
+        )
+    if meta["fingerprint"] != source.fingerprint():
+        raise errors.WorkdirError(
+            f"the data set has changed since the checkpoint of step {step}: it was "
+            f"{meta['fingerprint']}, it is {source.fingerprint()}"
+        )
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    """Return whether every number in ``tree`` is finite."""
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in floats]))
+
+
+def _last_good(checkpoints: Checkpoints) -> str:
+    steps = checkpoints.steps()
+    return f"the last good checkpoint is of step {steps[-1]}" if steps else "no checkpoint was made"
+
+
+@contextmanager
+def _profiler(config: ConfigDict, path: Path, enabled: bool) -> Iterator[Callable[[int], None]]:
+    """Give a function to be called before every step: it traces those in the profile window."""
+    start, running = config.profile.start, False
+
+    def at(step: int) -> None:
+        nonlocal running
+        if not enabled or start is None:
+            return
+        inside = start <= step < start + config.profile.steps
+        if inside and not running:
+            jax.profiler.start_trace(str(path / "profile"))
+        if running and not inside:
+            jax.profiler.stop_trace()
+        running = inside
+
+    try:
+        yield at
+    finally:
+        if running:
+            jax.profiler.stop_trace()

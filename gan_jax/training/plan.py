@@ -1,0 +1,100 @@
+"""The plan of a run, printed before it starts: data, networks, memory, schedule."""
+
+import math
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from gan_jax.data.pipeline import Pipeline
+from gan_jax.games.game import images_per_step
+from gan_jax.training import build
+
+
+def rows(
+    config: ConfigDict, training: build.Training, pipeline: Pipeline, compiled: Any
+) -> list[tuple[str, str]]:
+    """Return the plan as pairs of a heading and its text.
+
+    Args:
+      config: the run's configuration.
+      training: what it was built into.
+      pipeline: the data set, and how it reaches the devices.
+      compiled: the compiled train step.
+    """
+    settings, source = config.train, pipeline.source
+    shape = "x".join(map(str, source.shape))
+    path = "on the device" if pipeline.resident else f"streamed by {config.data.workers} workers"
+    devices = training.devices
+    images = images_per_step(training.game, settings.batch_size)
+    players = ", then ".join(
+        f"{player.name} {player.steps} step{'s' if player.steps > 1 else ''}"
+        for player in training.game.players
+    )
+    plan = [
+        ("variant", f"{config.variant}: {config.loss.name} loss, {config.penalty.name} penalty"),
+        ("data", f"{source.name}: {len(source):,} of {shape}, {path}"),
+        ("train step", players),
+        (
+            "length",
+            f"{settings.steps:,} train steps of batch {settings.batch_size}: "
+            f"{settings.steps * images / 1000:,.0f} kimg",
+        ),
+        (
+            "devices",
+            f"{len(devices)} x {devices[0].device_kind} by {config.parallel}, {config.precision}",
+        ),
+    ]
+    state = training.abstract_state()
+    for name, network in state.networks.items():
+        module = type(training.game.networks[name].module).__name__
+        plan.append((name, f"{module}, {count_parameters(network.params):,} parameters"))
+    if (memory := _memory(compiled)) is not None:
+        plan.append(("memory", f"{memory / 2**20:,.0f} MiB per device"))
+    return plan
+
+
+def show(config: ConfigDict, training: build.Training, pipeline: Pipeline, compiled: Any) -> None:
+    """Print the plan to standard output."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column()
+    for heading, text in rows(config, training, pipeline, compiled):
+        table.add_row(heading, text)
+    Console().print(table)
+
+
+def show_parameters(training: build.Training) -> None:
+    """Print a table of every network's parameters to standard output: name, shape, count."""
+    table = Table(title="Parameters", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("network", "parameter", "shape"):
+        table.add_column(heading)
+    table.add_column("count", justify="right")
+    for name, network in training.abstract_state().networks.items():
+        for path, leaf in jax.tree.leaves_with_path(network.params):
+            parameter = jax.tree_util.keystr(path, simple=True, separator=".")
+            shape = "x".join(map(str, leaf.shape)) or "scalar"
+            table.add_row(name, parameter, shape, f"{math.prod(leaf.shape):,}")
+        table.add_row(name, "all", "", f"{count_parameters(network.params):,}", style="bold")
+    Console().print(table)
+
+
+def count_parameters(params: Any) -> int:
+    """Return how many numbers a tree of arrays, or of their shapes, holds."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def _memory(compiled: Any) -> int | None:
+    """Return the bytes that one call of the step needs on a device, where XLA says."""
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        return None
+    # The donated state is argument and output at once.
+    return (
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        - analysis.alias_size_in_bytes
+        + analysis.temp_size_in_bytes
+    )

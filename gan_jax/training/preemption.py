@@ -1,0 +1,62 @@
+"""The wish to stop: SIGTERM from a scheduler, Ctrl-C from a person, agreed on by every process."""
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class StopRequest:
+    """A context in which SIGTERM and Ctrl-C ask for a stop instead of ending the process.
+
+    One process needs no service for that: it handles both signals itself. Several must stop at the
+    same step: there JAX's
+    distributed service spreads the notice, and Ctrl-C is turned into the SIGTERM that the service
+    waits for. The second
+    Ctrl-C acts at once, as usual.
+    """
+
+    def __init__(self) -> None:
+        self._asked: str | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        """Install the handlers; outside the main thread, where Python allows none, do nothing."""
+        if threading.current_thread() is threading.main_thread():
+            numbers = [signal.SIGINT]
+            if jax.process_count() == 1:
+                numbers.append(signal.SIGTERM)
+            for number in numbers:
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the handlers back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._asked = signal.Signals(number).name
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if jax.process_count() > 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def reason(self, step: int) -> str | None:
+        """Return the signal's name if the run is to stop now, else ``None``.
+
+        With several processes, every one must call this at the same steps.
+        """
+        if jax.process_count() == 1:
+            return self._asked
+        if multihost_utils.reached_preemption_sync_point(step):
+            return self._asked or "SIGTERM"
+        return None

@@ -1,0 +1,179 @@
+"""A run's directory: who may write to it, and which configuration it belongs to."""
+
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+from typing import IO, Any
+
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+from gan_jax.data.sources import Source
+from gan_jax.report import atomic
+
+# Fields that do not change what is computed, only where, how fast, and what is shown of it.
+OPERATIONAL = (
+    "data.data_dir",
+    "data.device_cache_gib",
+    "data.path",
+    "data.prefetch",
+    "data.workers",
+    "num_devices",
+    "parallel",
+    "profile.start",
+    "profile.steps",
+    "sample.num",
+    "train.checkpoint_every",
+    "train.keep_every",
+    "train.keep_latest",
+    "train.log_every",
+    "train.sample_every",
+    "train.steps_per_call",
+)
+
+
+class RunDirectory:
+    """A directory that this process holds for itself while it trains.
+
+    Attributes:
+      path: the directory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self._lock: IO[str] | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """The checkpoints' folder."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """The sample grids' folder."""
+        return self.path / "samples"
+
+    def claim(self) -> None:
+        """Make the directory and take its lock, which ends with the process.
+
+        Raises:
+          WorkdirError: it cannot be written to, or another process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "a+")  # noqa: SIM115
+        except OSError as error:
+            raise errors.WorkdirError(
+                f"--workdir={self.path} cannot be written to: {error.strerror}"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another process"
+            self._lock.close()
+            self._lock = None
+            raise errors.WorkdirError(f"--workdir={self.path} is in use by {holder}") from error
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._lock.flush()
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def read_config(self) -> ConfigDict:
+        """Return the run's configuration.
+
+        Raises:
+          WorkdirError: there is none, or it cannot be read.
+        """
+        return ConfigDict(self._read_json("config.json"))
+
+    def read_data(self) -> dict[str, Any]:
+        """Return the record of the run's data set: name, shape, classes, fingerprint."""
+        return self._read_json("data.json")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_text())
+        except OSError as error:
+            raise errors.WorkdirError(
+                f"{self.path} is no run directory: {name}: {error.strerror}"
+            ) from error
+        except ValueError as error:
+            raise errors.WorkdirError(f"{self.path / name} is damaged: {error}") from error
+
+    def write_config(self, config: ConfigDict) -> None:
+        """Write the run's configuration."""
+        self._write_json("config.json", plain(config))
+
+    def write_data(self, source: Source) -> None:
+        """Write what later uses of the run need to know about its data set, which may be gone
+        then."""
+        self._write_json(
+            "data.json",
+            {
+                "name": source.name,
+                "shape": source.shape,
+                "size": len(source),
+                "num_classes": source.num_classes,
+                "class_names": source.class_names,
+                "fingerprint": source.fingerprint(),
+            },
+        )
+
+    def _write_json(self, name: str, content: Any) -> None:
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+        atomic.write_text(self.path / name, text)
+
+    def check_config(self, config: ConfigDict) -> None:
+        """Check that the directory is new, or holds a run of ``config``.
+
+        Raises:
+          WorkdirError: it holds a run of another configuration; the message lists the fields that
+          differ.
+        """
+        if not (self.path / "config.json").exists():
+            if self.checkpoints.exists() and any(self.checkpoints.iterdir()):
+                raise errors.WorkdirError(
+                    f"--workdir={self.path} has checkpoints, but no config.json to tell of what"
+                )
+            return
+        old, new = flat(self.read_config()), flat(config)
+        allowed = set(OPERATIONAL)
+        if all(
+            value == "constant" for name, value in new.items() if name.endswith("schedule.name")
+        ):
+            # No schedule depends on the length, so a run may be made longer.
+            allowed.add("train.steps")
+        changed = [
+            f"{name}: {old.get(name)!r} there, {new.get(name)!r} now"
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name) and name not in allowed
+        ]
+        if changed:
+            raise errors.WorkdirError(
+                f"--workdir={self.path} holds a run of another configuration: "
+                f"{'; '.join(changed)}. Choose another --workdir, or the same values."
+            )
+
+
+def plain(config: ConfigDict) -> dict[str, Any]:
+    """Return ``config`` as JSON would give it back."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """Return the fields of ``config`` by dotted name, as JSON would give them back."""
+    fields: dict[str, Any] = {}
+    for name, value in plain(config).items():
+        if isinstance(value, dict):
+            fields |= flat(ConfigDict(value), f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = value
+    return fields

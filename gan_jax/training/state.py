@@ -1,0 +1,62 @@
+"""The train state: one pytree with everything that a resumed run needs, never mutated."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+Variables = dict[str, Any]
+
+
+@flax.struct.dataclass
+class NetworkState:
+    """One network's part of the train state.
+
+    Attributes:
+      params: its parameters, float32.
+      mutable: its other collections (``batch_stats``, ...), by name.
+      opt_state: its optimizer's state.
+      ema: the moving average of ``{"params": ..., **mutable}``, or ``None`` where none is kept.
+    """
+
+    params: Any
+    mutable: Variables
+    opt_state: Any
+    ema: Variables | None
+
+    @property
+    def variables(self) -> Variables:
+        """What ``module.apply`` takes: the raw weights."""
+        return {"params": self.params, **self.mutable}
+
+    @property
+    def averaged(self) -> Variables:
+        """What ``module.apply`` takes: the moving average, or the raw weights where none is
+        kept."""
+        return self.variables if self.ema is None else self.ema
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The state of a run; every leaf is an array, identical on every device.
+
+    Attributes:
+      step: train steps taken, int32.
+      key: the root key; it never advances, every draw folds in the step.
+      networks: by name.
+      game: the game's own scalars (none in the plain adversarial game).
+      metrics: sums of the metrics since the last log step, float32.
+      count: train steps in these sums, float32.
+    """
+
+    step: jax.Array
+    key: jax.Array
+    networks: dict[str, NetworkState]
+    game: Variables
+    metrics: dict[str, jax.Array]
+    count: jax.Array
+
+    def mean_metrics(self) -> dict[str, jax.Array]:
+        """Return the metrics' means over the train steps since the last log step."""
+        return {name: total / jnp.maximum(self.count, 1.0) for name, total in self.metrics.items()}

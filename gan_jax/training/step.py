@@ -1,0 +1,254 @@
+"""One train step of any game: per device, pure, free of globals.
+
+The step is written for one device's share of the batch. ``axis_name`` names the mapped axis over
+which gradients, metrics and
+batch statistics are averaged; how the step is mapped over devices is `gan_jax.training.parallel`'s
+business alone.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from gan_jax.data import device
+from gan_jax.games import draws
+from gan_jax.games.game import Game, Player, Turn, images_per_step, owner_steps
+from gan_jax.training import ema as ema_lib
+from gan_jax.training.optimizers import Optimizer
+from gan_jax.training.state import NetworkState, TrainState
+
+AXIS = "data"  # The mapped axis, over which the batch is split.
+Batch = Mapping[str, jax.Array]
+TrainStep = Callable[..., TrainState]
+
+
+def init_state(
+    game: Game, optimizers: Mapping[str, Optimizer], ema: ema_lib.EMA, seed: int
+) -> TrainState:
+    """Return the state before the first step. Jit it, or take its shape with ``jax.eval_shape``."""
+    root = jax.random.key(seed)
+    owner_steps(game)
+    networks = {}
+    for name, network in game.networks.items():
+        key = draws.named(root, f"init/{name}")
+        inputs = [jnp.zeros(x.shape, x.dtype) for x in network.inputs]
+        variables = dict(network.module.init(key, *inputs, train=False))
+        params = variables.pop("params")
+        networks[name] = NetworkState(
+            params=params,
+            mutable=variables,
+            opt_state=optimizers[name].transformation.init(params),
+            # A copy: the state is donated to the step, and one buffer cannot be donated twice.
+            ema=jax.tree.map(jnp.copy, {"params": params, **variables})
+            if ema.enabled and network.averaged
+            else None,
+        )
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        key=root,
+        networks=networks,
+        game={},
+        metrics={name: jnp.zeros((), jnp.float32) for name in _metric_names(game, networks)},
+        count=jnp.zeros((), jnp.float32),
+    )
+
+
+def make_train_step(
+    game: Game,
+    optimizers: Mapping[str, Optimizer],
+    ema: ema_lib.EMA,
+    *,
+    batch_size: int,
+    log_every: int,
+    flip: bool = False,
+    unroll: bool | None = None,
+) -> TrainStep:
+    """Return ``train_step(state, data, batch, axis_name=None) -> state``.
+
+    Args:
+      game: what is played.
+      optimizers: one per network.
+      ema: settings of the moving average.
+      batch_size: the global batch size, for units in images.
+      log_every: metrics are summed up over so many steps before they start anew.
+      flip: real images are mirrored left to right with probability 1/2.
+      unroll: write a player's steps out one after the other instead of looping on the device;
+        ``None``: see
+        `unrolled`.
+
+    The returned function takes ``data``, the resident data set or ``{}``, and ``batch``, arrays of
+    leading shape
+    ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`).
+    """
+    unroll = unrolled() if unroll is None else unroll
+    images = images_per_step(game, batch_size)
+
+    def train_step(
+        state: TrainState, data: Batch, batch: Batch, *, axis_name: str | None = None
+    ) -> TrainState:
+        step_key = jax.random.fold_in(state.key, state.step)
+        networks = state.networks
+        metrics: dict[str, jax.Array] = {}
+        position = 0
+        for player in game.players:
+            chosen, position = _batches(batch, position, player)
+
+            def gradient_step(
+                networks: dict[str, NetworkState],
+                scanned: tuple[jax.Array, Batch],
+                player: Player = player,
+            ) -> tuple[dict[str, NetworkState], dict[str, jax.Array]]:
+                index, examples = scanned
+                key = jax.random.fold_in(draws.named(step_key, player.name), index)
+                examples = device.fetch(data, examples)
+                real = device.to_float(examples["image"])
+                if flip:
+                    keys = draws.example_keys(draws.named(key, "flip"), real.shape[0], axis_name)
+                    real = device.flip(real, jax.vmap(jax.random.bernoulli)(keys))
+                turn = Turn(
+                    variables={name: n.variables for name, n in networks.items()},
+                    images=real,
+                    labels=examples["label"],
+                    key=key,
+                    count=state.step * player.steps + index,
+                    axis_name=axis_name,
+                )
+                return _update(player, turn, networks, optimizers)
+
+            networks, history = repeat(
+                gradient_step, networks, (jnp.arange(player.steps, dtype=jnp.int32), chosen), unroll
+            )
+            for name, values in history.items():
+                metrics[f"{player.name}/{name}"] = jnp.mean(values)
+        networks = _average(game, networks, ema, state.step, images)
+        # The sums start anew with the step after a log step, so that the loop needs no way to
+        # reset them.
+        fresh = state.step % log_every == 0
+        total = {n: jnp.where(fresh, 0.0, state.metrics[n]) + value for n, value in metrics.items()}
+        return state.replace(
+            step=state.step + 1,
+            networks=networks,
+            metrics=total,
+            count=jnp.where(fresh, 0.0, state.count) + 1.0,
+        )
+
+    return train_step
+
+
+def unrolled() -> bool:
+    """Whether loops over steps are written out: on CPU, where XLA runs convolutions in loops very
+    slowly."""
+    return jax.default_backend() == "cpu"
+
+
+def repeat(
+    body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, unroll: bool
+) -> tuple[Any, Any]:
+    """Return ``lax.scan(body, carry, xs)``, as a loop on the device or written out.
+
+    Args:
+      body: ``(carry, x) -> (carry, y)``.
+      carry: any pytree.
+      xs: arrays scanned over their leading axis.
+      unroll: write it out.
+    """
+    length = jax.tree.leaves(xs)[0].shape[0]
+    if not unroll and length > 1:
+        return lax.scan(body, carry, xs)
+    ys = []
+    for i in range(length):
+        carry, y = body(carry, jax.tree.map(lambda x, i=i: x[i], xs))
+        ys.append(y)
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
+
+
+def _batches(batch: Batch, position: int, player: Player) -> tuple[Batch, int]:
+    """Return the batches of one player's steps, and the position after them."""
+    if player.fresh_data:
+        end = position + player.steps
+        return {name: x[position:end] for name, x in batch.items()}, end
+    last = max(position - 1, 0)
+    repeated = {
+        name: jnp.broadcast_to(x[last], (player.steps, *x.shape[1:])) for name, x in batch.items()
+    }
+    return repeated, position
+
+
+def _update(
+    player: Player,
+    turn: Turn,
+    networks: dict[str, NetworkState],
+    optimizers: Mapping[str, Optimizer],
+) -> tuple[dict[str, NetworkState], dict[str, jax.Array]]:
+    """Return the networks after one gradient step of ``player``, and its metrics."""
+    owned = {name: networks[name].params for name in player.networks}
+    gradient = jax.grad(player.loss, has_aux=True)
+    gradients, outcome = gradient(owned, turn)
+    metrics, mutable = outcome.metrics, outcome.mutable
+    if turn.axis_name is not None:
+        gradients, metrics, mutable = lax.pmean((gradients, metrics, mutable), turn.axis_name)
+    metrics = dict(metrics, gradient_norm=optax.tree.norm(gradients))
+    updated = {}
+    for name in player.networks:
+        network = networks[name]
+        updates, opt_state = optimizers[name].transformation.update(
+            gradients[name], network.opt_state, network.params
+        )
+        updated[name] = network.replace(
+            params=optax.apply_updates(network.params, updates),
+            opt_state=opt_state,
+            mutable={**network.mutable, **mutable.get(name, {})},
+        )
+    if player.project is not None:
+        params = player.project({name: n.params for name, n in updated.items()})
+        updated = {name: n.replace(params=params[name]) for name, n in updated.items()}
+    return {**networks, **updated}, metrics
+
+
+def _average(
+    game: Game,
+    networks: dict[str, NetworkState],
+    ema: ema_lib.EMA,
+    step: jax.Array,
+    images: int,
+) -> dict[str, NetworkState]:
+    """Return the networks with their moving averages moved on by one train step."""
+    if not ema.enabled:
+        return networks
+    decay = ema.decay(step, images)
+    return {
+        name: network.replace(ema=ema_lib.update(network.ema, network.variables, decay))
+        if game.networks[name].averaged
+        else network
+        for name, network in networks.items()
+    }
+
+
+def _metric_names(game: Game, networks: Mapping[str, NetworkState]) -> list[str]:
+    """Return the names of the metrics that the players give, without computing any."""
+    names = []
+    for player in game.players:
+        turn = Turn(
+            variables={name: n.variables for name, n in networks.items()},
+            images=jnp.zeros((1, *game.shape), jnp.float32),
+            labels=jnp.zeros((1,), jnp.int32),
+            key=jax.random.key(0),
+            count=jnp.zeros((), jnp.int32),
+            axis_name=None,
+        )
+        owned = {name: networks[name].params for name in player.networks}
+
+        def metrics_of(
+            owned: Any, turn: Turn = turn, player: Player = player
+        ) -> dict[str, jax.Array]:
+            # Synchronised batch statistics name the mapped axis, which exists inside a map alone.
+            one_device = jax.vmap(lambda _: player.loss(owned, turn)[1].metrics, axis_name=AXIS)
+            return one_device(jnp.zeros(1))
+
+        metrics = jax.eval_shape(metrics_of, owned)
+        names += [f"{player.name}/{name}" for name in (*metrics, "gradient_norm")]
+    return names

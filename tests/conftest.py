@@ -1,0 +1,26 @@
+"""Session set-up: eight fake CPU devices, a shared compilation cache, strict dtype promotion."""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+).strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+from gan_jax.training import compilation_cache
+
+compilation_cache.enable()
+
+# Optax adds integers to floats, so the training tests cannot be strict.
+STRICT = {"data", "layers", "losses", "networks"}
+
+
+@pytest.fixture(autouse=True)
+def dtype_promotion(request):
+    """Forbid implicit promotion where all the arithmetic is ours."""
+    folder = request.path.parent.name
+    with jax.numpy_dtype_promotion("strict" if folder in STRICT else "standard"):
+        yield

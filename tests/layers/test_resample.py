@@ -1,0 +1,56 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax.layers.convolution import Conv
+from gan_jax.layers.resample import mean_pool, upsample_nearest
+
+
+def _images(*shape, dtype=np.float32):
+    return np.random.default_rng(0).normal(size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4, 3), (1, 2, 6, 1), (3, 8, 4, 5)])
+def test_upsample_nearest_repeats_every_pixel(shape):
+    x = _images(*shape)
+    np.testing.assert_array_equal(upsample_nearest(x), x.repeat(2, axis=1).repeat(2, axis=2))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4, 3), (1, 2, 6, 1), (3, 8, 4, 5)])
+def test_mean_pool_is_the_mean_of_four_neighbours(shape):
+    x = _images(*shape)
+    corners = [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    np.testing.assert_allclose(mean_pool(x), np.mean(corners, axis=0), atol=1e-6)
+
+
+def test_mean_pool_undoes_upsample_nearest():
+    x = _images(2, 4, 6, 3)
+    np.testing.assert_allclose(mean_pool(upsample_nearest(x)), x, atol=1e-6)
+
+
+def test_each_is_the_others_adjoint_up_to_the_factor_four():
+    fine, coarse = _images(2, 8, 4, 3), _images(2, 4, 2, 3)
+    (back,) = jax.vjp(mean_pool, fine)[1](coarse)
+    np.testing.assert_allclose(back, upsample_nearest(coarse) / 4, atol=1e-6)
+
+
+@pytest.mark.parametrize("resample", [upsample_nearest, mean_pool])
+def test_commutes_with_a_1x1_convolution(resample):
+    x = jnp.asarray(_images(2, 4, 4, 3))
+    conv = Conv(5, (1, 1), bias_init=jax.nn.initializers.normal())
+    variables = conv.init(jax.random.key(0), x)
+    after = conv.apply(variables, resample(x))
+    before = resample(conv.apply(variables, x))
+    np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+@pytest.mark.parametrize("resample", [upsample_nearest, mean_pool])
+def test_dtype_is_kept(resample):
+    assert resample(jnp.ones((1, 2, 2, 1), jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 1), (1, 4, 3, 1)])
+def test_odd_sizes_are_refused_with_their_size(shape):
+    with pytest.raises(ValueError, match=f"{shape[1]}x{shape[2]}.*must be even"):
+        mean_pool(jnp.ones(shape))

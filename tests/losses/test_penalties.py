@@ -1,0 +1,544 @@
+"""Penalties: closed forms, parity with PyTorch's double backward, one contract, devices, lazy."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+from jax.test_util import check_grads
+
+from gan_jax.errors import ConfigError
+from gan_jax.losses import penalties
+
+NAMES = sorted(penalties.PENALTIES)
+SHAPE = (5, 4, 2)
+BATCH = 4
+
+
+def conv_params(seed=0):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    return {
+        "first": 0.4 * jax.random.normal(keys[0], (3, 3, 2, 3)),
+        "second": 0.4 * jax.random.normal(keys[1], (3, 3, 3, 3)),
+        "head": jax.random.normal(keys[2], (3,)),
+    }
+
+
+def patch_critic(params, images):
+    """A small convolutional critic that uses its second kernel twice; a score per pixel."""
+
+    def conv(x, kernel):
+        dims = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=dims)
+
+    hidden = jnp.tanh(conv(images, params["first"]))
+    for _ in range(2):
+        hidden = jnp.tanh(conv(hidden, params["second"]))
+    return hidden @ params["head"]
+
+
+def critic_of(params):
+    return lambda images: patch_critic(params, images).sum((1, 2))
+
+
+def batch_of(name, shape=SHAPE, batch=BATCH, seed=1, **options):
+    """The arguments after the critic: real, fake and draws made as a game makes them."""
+    keys = jax.random.split(jax.random.key(seed), 2)
+    real = jax.random.normal(keys[0], (batch, *shape))
+    fake = 0.5 * jax.random.normal(keys[1], (batch, *shape)) + 0.2
+    penalty = penalties.make(name, **options)
+    example_keys = jax.vmap(functools.partial(jax.random.fold_in, keys[0]))(jnp.arange(batch))
+    draws = jax.vmap(lambda key: penalty.draw(key, shape))(example_keys)
+    return real, fake, draws
+
+
+# Closed forms.
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_linear_critic(seed):
+    weights = jax.random.normal(jax.random.key(seed), SHAPE)
+    norm = float(jnp.sqrt(jnp.sum(weights**2)))
+
+    def critic(images):
+        return jnp.tensordot(images, weights, 3) + 7.0
+
+    expected = {
+        "wgan_gp": (norm - 1) ** 2,
+        "dragan": (norm - 1) ** 2,
+        "r1": norm**2 / 2,
+        "r2": norm**2 / 2,
+        "r1_r2": norm**2,
+    }
+    assert set(expected) == set(penalties.PENALTIES)
+    for name, value in expected.items():
+        result = penalties.make(name)(critic, *batch_of(name))
+        np.testing.assert_allclose(result, np.full(BATCH, value), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [0.25, 1.0]),
+        ({"one_sided": True}, [0.0, 1.0]),
+        ({"target": 0.5}, [0.0, 2.25]),
+        ({"target": 0.0}, [0.25, 4.0]),
+        ({"target": 1.5, "one_sided": True}, [0.0, 0.25]),
+    ],
+)
+def test_wgan_gp_target_and_sides(options, expected):
+    norms = jnp.array([0.5, 2.0])  # of the gradients of the two images
+
+    def critic(points):
+        return norms * points[:, 0]
+
+    points = jnp.zeros((2, 3))
+    penalty = penalties.make("wgan_gp", **options)
+    np.testing.assert_allclose(penalty(critic, points, points, jnp.zeros(2)), expected, atol=1e-7)
+
+
+def test_quadratic_critic_shows_where_each_penalty_looks():
+    def critic(points):
+        return jnp.sum(points**2, axis=1) / 2  # the gradient is the point
+
+    real = jnp.array([[3.0, 4.0], [0.0, 1.0]])
+    fake = jnp.array([[0.0, 2.0], [5.0, 12.0]])
+    np.testing.assert_allclose(penalties.r1(critic, real), [12.5, 0.5])
+    np.testing.assert_allclose(penalties.r2(critic, fake), [2.0, 84.5])
+    np.testing.assert_allclose(penalties.make("r1_r2")(critic, real, fake, ()), [14.5, 85.0])
+    np.testing.assert_allclose(
+        penalties.wgan_gp(critic, real, fake, jnp.array([1.0, 0.0])), [16.0, 144.0], rtol=1e-6
+    )
+    halfway = math.hypot(0.25 * 3, 0.25 * 4 + 0.75 * 2)
+    np.testing.assert_allclose(
+        penalties.wgan_gp(critic, real, fake, jnp.array([0.25, 0.0]))[0],
+        (halfway - 1) ** 2,
+        rtol=1e-6,
+    )
+
+
+def test_dragan_perturbs_by_the_deviation_of_all_entries():
+    def critic(points):
+        return jnp.sum(points**2, axis=1) / 2
+
+    real = np.array([[3.0, 4.0], [0.0, 1.0]], np.float32)
+    noise = np.array([[0.5, 0.25], [1.0, 0.0]], np.float32)
+    alpha = np.array([0.0, 0.5], np.float32)
+    points = real + alpha[:, None] * 0.3 * real.std() * noise  # NumPy's std is the population's
+    expected = (np.linalg.norm(points, axis=1) - 1) ** 2
+    value = penalties.dragan(critic, real, noise, alpha, scale=0.3)
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(value[0], 16.0, rtol=1e-6)  # alpha 0 is the data itself
+
+
+def test_interpolation_is_one_share_per_image():
+    epsilon = jnp.array([0.0, 0.25, 1.0])
+    ones, zeros = jnp.ones((3, *SHAPE)), jnp.zeros((3, *SHAPE))
+    expected = np.broadcast_to(np.array([0.0, 0.25, 1.0])[:, None, None, None], ones.shape)
+    np.testing.assert_array_equal(penalties.interpolate(ones, zeros, epsilon), expected)
+
+
+def test_scores_of_a_patch_map_are_summed():
+    params = conv_params()
+    for name in NAMES:
+        arguments = batch_of(name)
+        penalty = penalties.make(name)
+        maps = penalty(functools.partial(patch_critic, params), *arguments)
+        assert maps.shape == (BATCH,)
+        np.testing.assert_allclose(maps, penalty(critic_of(params), *arguments), rtol=1e-5)
+
+
+# Parity with PyTorch.
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("wgan_gp", {}),
+        ("wgan_gp", {"one_sided": True, "target": 2.0}),
+        ("dragan", {"scale": 0.7}),
+        ("r1", {}),
+        ("r2", {}),
+        ("r1_r2", {}),
+    ],
+)
+def test_value_and_parameter_gradient_agree_with_pytorch(name, options):
+    torch = pytest.importorskip("torch")
+    params = conv_params()
+    real, fake, draws = batch_of(name, **options)
+    penalty = penalties.make(name, **options)
+
+    def loss(params):
+        values = penalty(critic_of(params), real, fake, draws)
+        return values.mean(), values
+
+    grads, values = jax.grad(loss, has_aux=True)(params)
+
+    def tensor(x, axes=None):
+        array = np.asarray(x, np.float64)
+        return torch.tensor(array if axes is None else array.transpose(axes))
+
+    weights = {
+        "first": tensor(params["first"], (3, 2, 0, 1)).requires_grad_(),
+        "second": tensor(params["second"], (3, 2, 0, 1)).requires_grad_(),
+        "head": tensor(params["head"]).requires_grad_(),
+    }
+
+    def critic(x):
+        hidden = torch.tanh(torch.nn.functional.conv2d(x, weights["first"], padding=1))
+        for _ in range(2):
+            hidden = torch.tanh(torch.nn.functional.conv2d(hidden, weights["second"], padding=1))
+        return torch.einsum("bchw,c->b", hidden, weights["head"])
+
+    def gradient(x):
+        x = x.detach().requires_grad_()
+        (grad,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        return grad.flatten(1)
+
+    t_real, t_fake = (tensor(x, (0, 3, 1, 2)) for x in (real, fake))
+    if name == "wgan_gp":
+        share = tensor(draws)[:, None, None, None]
+        excess = gradient(share * t_real + (1 - share) * t_fake).norm(dim=1)
+        excess = excess - options.get("target", 1.0)
+        t_values = (excess.relu() if options.get("one_sided") else excess) ** 2
+    elif name == "dragan":
+        share = tensor(draws.alpha)[:, None, None, None]
+        deviation = t_real.std(correction=0)
+        step = share * options["scale"] * deviation * tensor(draws.noise, (0, 3, 1, 2))
+        t_values = (gradient(t_real + step).norm(dim=1) - 1) ** 2
+    else:
+        places = {"r1": [t_real], "r2": [t_fake], "r1_r2": [t_real, t_fake]}[name]
+        t_values = sum((gradient(x) ** 2).sum(1) / 2 for x in places)
+    t_values.mean().backward()
+
+    # JAX computes in float32, PyTorch here in float64.
+    assert t_values.detach().numpy().min() > 1e-3
+    np.testing.assert_allclose(values, t_values.detach().numpy(), rtol=1e-4)
+    for key, axes in (("first", (2, 3, 1, 0)), ("second", (2, 3, 1, 0)), ("head", (0,))):
+        expected = weights[key].grad.numpy().transpose(axes)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(grads[key], expected, rtol=1e-3, atol=1e-5 * scale)
+
+
+# The contract of every penalty.
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestContract:
+    def test_jit_changes_nothing(self, name):
+        params, arguments = conv_params(), batch_of(name)
+
+        def compute(params, *arguments):
+            return penalties.make(name)(critic_of(params), *arguments)
+
+        np.testing.assert_allclose(
+            jax.jit(compute)(params, *arguments), compute(params, *arguments), rtol=1e-5
+        )
+
+    def test_vmap_is_a_loop(self, name):
+        compute = functools.partial(penalties.make(name), critic_of(conv_params()))
+        batches = [batch_of(name, seed=seed) for seed in (1, 2, 3)]
+        stacked = jax.tree.map(lambda *x: jnp.stack(x), *batches)
+        looped = jnp.stack([compute(*batch) for batch in batches])
+        np.testing.assert_allclose(jax.vmap(compute)(*stacked), looped, rtol=1e-5)
+
+    def test_bfloat16_critic_is_measured_in_float32(self, name):
+        # Large enough that a sum of squares rounded to bfloat16 would be off by up to 0.4 %.
+        weights = (0.3 * jax.random.normal(jax.random.key(3), (501,))).astype(jnp.bfloat16)
+        norm = np.linalg.norm(np.asarray(weights, np.float64))
+
+        def critic(points):
+            return points.astype(jnp.bfloat16) @ weights
+
+        def exact(points):
+            return points @ weights.astype(jnp.float32)
+
+        real, fake, draws = batch_of(name, shape=(501,))
+        expected = penalties.make(name)(exact, real, fake, draws)
+        np.testing.assert_allclose(
+            expected[0],
+            (norm - 1) ** 2 if name in ("wgan_gp", "dragan") else norm**2 / (2 - (name == "r1_r2")),
+            rtol=1e-5,
+        )
+        for dtype in (jnp.float32, jnp.bfloat16):
+            values = penalties.make(name)(critic, real.astype(dtype), fake.astype(dtype), draws)
+            assert values.dtype == jnp.float32
+            np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+    def test_order_of_the_batch_does_not_matter(self, name):
+        compute = functools.partial(penalties.make(name), critic_of(conv_params()))
+        arguments = batch_of(name)
+        order = np.array([2, 0, 3, 1])
+        permuted = jax.tree.map(lambda x: x[order], arguments)
+        np.testing.assert_allclose(compute(*permuted), compute(*arguments)[order], rtol=1e-5)
+
+    def test_images_do_not_influence_each_other(self, name):
+        compute = functools.partial(penalties.make(name), critic_of(conv_params()))
+        arguments = batch_of(name)
+        reference = compute(*arguments)
+        for image in range(BATCH):
+            # DRAGAN's deviation is of the batch: there only the draws may change alone.
+            changing = arguments[2] if name == "dragan" else arguments
+            changed = jax.tree.map(lambda x, i=image: x.at[i].multiply(0.3), changing)
+            values = compute(*((*arguments[:2], changed) if name == "dragan" else changed))
+            others = np.arange(BATCH) != image
+            np.testing.assert_allclose(values[others], reference[others], rtol=1e-5)
+            assert abs(values[image] - reference[image]) > 1e-4 * abs(reference[image])
+
+    def test_a_flat_critic_has_a_finite_value_and_gradient(self, name):
+        real, fake, draws = batch_of(name)
+
+        def loss(weights):
+            def critic(images):
+                return jnp.tensordot(images, weights, 3)
+
+            return penalties.make(name)(critic, real, fake, draws).mean()
+
+        value, grad = jax.value_and_grad(loss)(jnp.zeros(SHAPE))
+        np.testing.assert_allclose(value, 1.0 if name in ("wgan_gp", "dragan") else 0.0)
+        np.testing.assert_array_equal(grad, 0.0)
+
+    def test_gradients_agree_with_finite_differences(self, name):
+        arguments = batch_of(name)
+
+        def compute(params):
+            return penalties.make(name)(critic_of(params), *arguments).mean()
+
+        check_grads(compute, (conv_params(),), 1, ["rev"], atol=1e-2, rtol=1e-2, eps=1e-3)
+
+    def test_two_dimensional_points(self, name):
+        arguments = batch_of(name, shape=(2,))
+        values = penalties.make(name)(lambda x: jnp.sin(x).sum(1), *arguments)
+        assert values.shape == (BATCH,)
+
+    def test_draws_of_an_example_do_not_depend_on_the_batch(self, name):
+        penalty = penalties.make(name)
+        keys = jax.random.split(jax.random.key(5), 6)
+        whole = jax.vmap(lambda key: penalty.draw(key, SHAPE))(keys)
+        alone = penalty.draw(keys[4], SHAPE)
+        jax.tree.map(lambda x, y: np.testing.assert_array_equal(x[4], y), whole, alone)
+        for leaf in jax.tree.leaves(whole):
+            assert leaf.dtype == jnp.float32
+            assert float(leaf.min()) >= 0.0
+            assert float(leaf.max()) < 1.0
+            assert not np.array_equal(leaf[0], leaf[1])
+
+    def test_missing_wrong_or_flat_images_are_refused(self, name):
+        real, fake, draws = batch_of(name)
+        compute = functools.partial(penalties.make(name), critic_of(conv_params()))
+        with pytest.raises(ValueError, match=r"needs (real|fake) images, got None"):
+            compute(None, None, draws)
+        with pytest.raises(ValueError, match="dtype uint8; accepted: a floating dtype"):
+            compute(real.astype(jnp.uint8), fake.astype(jnp.uint8), draws)
+        with pytest.raises(ValueError, match=r"shape \(4,\); accepted: \[batch, \.\.\.\]"):
+            compute(real[:, 0, 0, 0], fake[:, 0, 0, 0], draws)
+
+    def test_critic_that_loses_the_batch_is_refused(self, name):
+        with pytest.raises(ValueError, match=r"critic gave scores of shape \(\)"):
+            penalties.make(name)(lambda images: images.sum(), *batch_of(name))
+
+
+def test_number_of_draws_is_one_per_image():
+    for name in ("r1", "r2", "r1_r2"):
+        assert penalties.make(name).draw(jax.random.key(0), SHAPE) == ()
+    assert penalties.make("wgan_gp").draw(jax.random.key(0), SHAPE).shape == ()
+    draws = penalties.make("dragan").draw(jax.random.key(0), SHAPE)
+    assert (draws.noise.shape, draws.alpha.shape) == (SHAPE, ())
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (BATCH, 1), (BATCH, *SHAPE)])
+def test_shares_that_are_not_one_per_image_are_refused(shape):
+    real, fake, _ = batch_of("wgan_gp")
+    critic = critic_of(conv_params())
+    with pytest.raises(ValueError, match=r"epsilon has shape .*one number per image, shape \(4,\)"):
+        penalties.wgan_gp(critic, real, fake, jnp.ones(shape))
+    with pytest.raises(ValueError, match=r"alpha has shape .*one number per image, shape \(4,\)"):
+        penalties.dragan(critic, real, real, jnp.ones(shape))
+
+
+def test_images_that_would_broadcast_are_refused():
+    real, fake, epsilon = batch_of("wgan_gp")
+    critic = critic_of(conv_params())
+    with pytest.raises(ValueError, match="accepted: equal shapes"):
+        penalties.wgan_gp(critic, real, fake[..., :1], epsilon)
+    with pytest.raises(ValueError, match="accepted: equal shapes"):
+        penalties.dragan(critic, real, fake[:1], epsilon)
+
+
+# Names and options.
+
+
+def test_unknown_penalty_and_options_name_the_field():
+    with pytest.raises(ConfigError, match=r'penalty\.name = \'wgangp\'.*mean "wgan_gp"\?'):
+        penalties.make("wgangp")
+    with pytest.raises(ConfigError, match=r"penalty\.target = 2 .*'r1'; accepted: none"):
+        penalties.make("r1", target=2)
+    with pytest.raises(ConfigError, match=r'penalty\.sided = True .*mean "one_sided"\?'):
+        penalties.make("wgan_gp", sided=True)
+    assert isinstance(penalties.make("r1", target=None), penalties.Penalty)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("wgan_gp", {"target": -1.0}),
+        ("wgan_gp", {"target": "1"}),
+        ("wgan_gp", {"one_sided": 1}),
+        ("dragan", {"scale": math.nan}),
+    ],
+)
+def test_bad_values_name_the_field(name, options):
+    (option,) = options
+    with pytest.raises(ConfigError, match=rf"penalty\.{option} = .*; accepted: "):
+        penalties.make(name, **options)
+
+
+# safe_norm.
+
+
+def test_safe_norm_is_the_norm_and_its_gradient_the_unit_vector():
+    x = jax.random.normal(jax.random.key(0), (3, 4, 5))
+    expected = np.sqrt((np.asarray(x, np.float64) ** 2).sum((1, 2)))
+    np.testing.assert_allclose(penalties.safe_norm(x, (1, 2)), expected, rtol=1e-6)
+    grad = jax.grad(lambda x: penalties.safe_norm(x, (1, 2)).sum())(x)
+    np.testing.assert_allclose(grad, x / expected[:, None, None].astype(np.float32), rtol=1e-5)
+    check_grads(lambda x: penalties.safe_norm(x, (1, 2)), (x,), 2, atol=2e-2, rtol=2e-2, eps=1e-2)
+
+
+def test_safe_norm_at_zero_has_zero_derivatives_beside_exact_ones():
+    x = jnp.array([[0.0, 0.0], [3.0, 4.0], [1e-15, 0.0]])
+    np.testing.assert_allclose(penalties.safe_norm(x, 1), [0.0, 5.0, 1e-15])
+    grad = jax.grad(lambda x: penalties.safe_norm(x, 1).sum())
+    np.testing.assert_allclose(grad(x), [[0.0, 0.0], [0.6, 0.8], [1.0, 0.0]], rtol=1e-6)
+    second = jax.grad(lambda x: grad(x)[:, 0].sum())(x)
+    assert jnp.isfinite(second).all()
+    np.testing.assert_array_equal(second[0], 0.0)
+
+
+# Clipping.
+
+
+def test_clipping_projects_onto_the_cube():
+    params: dict[str, Any] = {
+        "a": jnp.array([-2.0, -0.01, 0.005, 3.0]),
+        "b": [jnp.full((2,), 1, jnp.bfloat16)],
+    }
+    clipped = penalties.clip_weights(params, 0.01)
+    np.testing.assert_allclose(clipped["a"], [-0.01, -0.01, 0.005, 0.01], rtol=1e-6)
+    assert clipped["b"][0].dtype == jnp.bfloat16
+    again = penalties.clip_weights(clipped, 0.01)
+    jax.tree.map(np.testing.assert_array_equal, clipped, again)
+
+
+@pytest.mark.parametrize("limit", [0, -0.01, math.inf, None])
+def test_bad_limit_is_refused(limit):
+    with pytest.raises(ConfigError, match="weight clipping limit = "):
+        penalties.clip_weights({"a": jnp.ones(2)}, limit)
+
+
+# Lazy application.
+
+
+def conv_penalty(params):
+    real, _, _ = batch_of("r1")
+    return penalties.r1(critic_of(params), real)
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_average_over_lazy_steps_is_the_eager_penalty(traced):
+    every, params = 4, conv_params()
+
+    def lazily(params, step):
+        return penalties.lazy(lambda: conv_penalty(params), step, every).mean()
+
+    call = jax.value_and_grad(lazily)
+    call = jax.jit(call) if traced else call
+    results = [call(params, step) for step in range(8, 8 + every)]
+    average = jax.tree.map(lambda *x: sum(x) / every, *results)
+    eager = jax.value_and_grad(lambda params: conv_penalty(params).mean())(params)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), average, eager
+    )
+    assert float(results[0][0]) > 0.0
+    jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0.0), results[1:])
+
+
+def test_lazy_keeps_shape_dtype_and_structure():
+    tree = {"a": jnp.ones((2, 3), jnp.bfloat16), "b": (jnp.float32(2.0),)}
+    for step in (0, 1, jnp.int32(0), jnp.int32(1)):
+        result = penalties.lazy(lambda: tree, step, 3)
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), result) == jax.tree.map(
+            lambda x: (x.shape, x.dtype), tree
+        )
+
+
+def test_lazy_adds_a_conditional_only_for_a_traced_step_and_an_interval():
+    def program(step, every):
+        return str(jax.make_jaxpr(lambda x, step: penalties.lazy(lambda: x * x, step, every))(
+            1.0, step
+        ))  # fmt: skip
+
+    assert "cond" in program(0, 2)
+    assert "cond" not in program(0, 1)
+    static = jax.make_jaxpr(lambda x: penalties.lazy(lambda: x * x, 1, 2))(1.0)
+    assert "cond" not in str(static)
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.0, True, "4"])
+def test_bad_interval_is_refused(every):
+    with pytest.raises(ConfigError, match=r"penalty\.every = .*; accepted: an integer >= 1"):
+        penalties.lazy(lambda: jnp.float32(1.0), 0, every)
+
+
+# Many devices.
+
+
+def mapped(how, function):
+    """``function`` over 8 devices: first argument replicated, the others split; one result."""
+    if how == "pmap":
+        per_device = jax.pmap(function, "data", in_axes=(None, 0, 0, 0), out_axes=None)
+
+        def call(params, *batch):
+            return per_device(
+                params, *jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), batch)
+            )
+
+        return call
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    specs = (P(), P("data"), P("data"), P("data"))
+    return jax.jit(
+        jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False)
+    )
+
+
+@pytest.mark.parametrize("name", ["dragan", "wgan_gp", "r1_r2"])
+@pytest.mark.parametrize("how", ["shard_map", "pmap"])
+def test_eight_devices_are_one(how, name):
+    weights, step = jax.random.normal(jax.random.key(0), (3, 6)), jnp.int32(4)
+    real, fake, draws = batch_of(name, shape=(3,), batch=16)
+    # The shards differ, so that a local deviation in place of the global one would show.
+    real = real * (1.0 + jnp.repeat(jnp.arange(8.0), 2)[:, None])
+
+    def value_and_grad(weights, real, fake, draws, axis_name):
+        penalty = penalties.make(name, axis_name=axis_name)
+
+        def loss(weights):
+            def critic(points):
+                return jnp.tanh(points @ weights).sum(1)
+
+            return penalties.lazy(lambda: penalty(critic, real, fake, draws), step, 2).mean()
+
+        result = jax.value_and_grad(loss)(weights)
+        return result if axis_name is None else jax.lax.pmean(result, axis_name)
+
+    one = value_and_grad(weights, real, fake, draws, None)
+    many = mapped(how, functools.partial(value_and_grad, axis_name="data"))(
+        weights, real, fake, draws
+    )
+    assert float(jnp.abs(one[1]).max()) > 1e-2
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), one, many)

@@ -1,0 +1,243 @@
+"""What every generator and every discriminator owes its users, whatever the architecture."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax.networks.registry import (
+    DISCRIMINATORS,
+    GENERATORS,
+    make_discriminator,
+    make_generator,
+)
+
+SHAPE = (16, 16, 3)
+# Small enough to compile in a second, with every option that changes the graph.
+GENERATOR_FIELDS = {
+    "mlp": {"latent_dim": 6, "features": (12, 12)},
+    "dcgan": {"latent_dim": 6, "features": 6},
+    "resnet": {"latent_dim": 6, "features": 6},
+}
+DISCRIMINATOR_FIELDS = {
+    "mlp": ("mlp", {"features": (12, 12)}),
+    "dcgan": ("dcgan", {"features": 6}),
+    "dcgan-none": ("dcgan", {"features": 6, "normalization": "none"}),
+    "resnet": ("resnet", {"features": 6}),
+    "resnet-layer-sum": ("resnet", {"features": 6, "normalization": "layer", "pooling": "sum"}),
+}
+POINTWISE = [name for name in DISCRIMINATOR_FIELDS if name != "dcgan"]
+
+
+EVERY = [f"G-{name}" for name in GENERATOR_FIELDS] + [f"D-{name}" for name in DISCRIMINATOR_FIELDS]
+
+
+def _module_and_inputs(case):
+    role, _, name = case.partition("-")
+    if role == "G":
+        module = make_generator(name, shape=SHAPE, **GENERATOR_FIELDS[name])
+        return module, jax.random.normal(jax.random.key(1), (5, 6))
+    name, fields = DISCRIMINATOR_FIELDS[name]
+    module = make_discriminator(name, shape=SHAPE, **fields)
+    return module, jax.random.uniform(jax.random.key(1), (5, *SHAPE), minval=-1.0, maxval=1.0)
+
+
+@functools.cache
+def _network(case):
+    """Construct and initialize once for all tests: compiling is what takes time here."""
+    module, inputs = _module_and_inputs(case)
+    return module, jax.jit(module.init)(jax.random.key(0), inputs), inputs
+
+
+@functools.partial(jax.jit, static_argnames=("module", "train"))
+def _apply(module, variables, inputs, train=True, labels=None):
+    """Return the output and the new batch statistics."""
+    return module.apply(variables, inputs, labels, train=train, mutable=["batch_stats"])
+
+
+def test_every_registered_network_is_under_test():
+    assert set(GENERATOR_FIELDS) == set(GENERATORS)
+    assert {name for name, _ in DISCRIMINATOR_FIELDS.values()} == set(DISCRIMINATORS)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("name", "resolution"),
+    [("mlp", 12)]
+    + [("dcgan", resolution) for resolution in (8, 16, 32, 64, 128)]
+    + [("resnet", resolution) for resolution in (16, 32, 64, 128, 256, 512)],
+)
+def test_output_shapes_and_dtypes(name, resolution, channels):
+    """At full size: traced, not computed."""
+    shape = (resolution, resolution, channels)
+    generator, discriminator = (
+        make_generator(name, shape=shape),
+        make_discriminator(name, shape=shape),
+    )
+    z, x = jnp.zeros((2, generator.latent_dim)), jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    images, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), z)
+    scores, _ = jax.eval_shape(discriminator.init_with_output, jax.random.key(0), x)
+    assert (images.shape, images.dtype) == ((2, *shape), jnp.float32)
+    assert (scores.shape, scores.dtype) == ((2,), jnp.float32)
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_initialization_is_determined_by_the_key_alone(case):
+    module, variables, inputs = _network(case)
+    init = jax.jit(module.init)
+    jax.tree.map(np.testing.assert_array_equal, variables, init(jax.random.key(0), inputs * 0.5))
+    other = init(jax.random.key(7), inputs)
+    kernels = [
+        not np.array_equal(leaf, changed)
+        for (path, leaf), changed in zip(
+            jax.tree_util.tree_leaves_with_path(variables), jax.tree.leaves(other), strict=True
+        )
+        if "kernel" in jax.tree_util.keystr(path)
+    ]
+    assert len(kernels) > 2
+    assert all(kernels)
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_labels_change_nothing(case):
+    module, variables, inputs = _network(case)
+    labels = jnp.arange(5)
+    np.testing.assert_array_equal(
+        _apply(module, variables, inputs, labels=labels)[0], _apply(module, variables, inputs)[0]
+    )
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_bfloat16_computes_close_to_float32_and_keeps_float32_variables(case):
+    module, variables, inputs = _network(case)
+    half = module.clone(dtype=jnp.bfloat16)
+    half_variables = jax.eval_shape(half.init, jax.random.key(0), inputs)
+    exact, _ = _apply(module, variables, inputs)
+    output, update = _apply(half, variables, inputs)
+    assert output.dtype == jnp.float32
+    leaves = jax.tree.leaves((half_variables, update))
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype(jnp.float32)}
+    # The last step, to a score or through tanh, is float32: bfloat16 holds none of its results.
+    assert np.any(output != output.astype(jnp.bfloat16).astype(jnp.float32))
+    # bfloat16 keeps 8 bits; some tens of roundings add up to a few hundredths of the spread.
+    error = np.sqrt(np.mean(np.square(output - exact)))
+    assert 0.0 < error < 0.06 * np.std(exact)
+
+
+@pytest.mark.parametrize("name", GENERATOR_FIELDS)
+def test_generators_end_in_tanh(name):
+    module, variables, z = _network(f"G-{name}")
+    images, _ = _apply(module, variables, z)
+    assert np.all(np.abs(images) < 1.0)
+    assert np.std(images) > 1e-3
+    louder = {**variables, "params": jax.tree.map(lambda leaf: 50.0 * leaf, variables["params"])}
+    images, _ = _apply(module, louder, z)
+    assert np.max(np.abs(images)) <= 1.0
+    assert np.mean(np.abs(images)) > 0.8
+
+
+@pytest.mark.parametrize("case", ["G-dcgan", "G-resnet", "D-dcgan"])
+def test_batch_norm_trains_on_the_batch_and_evaluates_on_running_statistics(case):
+    module, variables, inputs = _network(case)
+    _, update = _apply(module, variables, inputs)
+    moved = jax.tree.map(
+        lambda old, new: not np.allclose(old, new), variables["batch_stats"], update["batch_stats"]
+    )
+    assert all(jax.tree.leaves(moved))
+    evaluated, unchanged = _apply(module, variables, inputs, train=False)
+    jax.tree.map(np.testing.assert_array_equal, variables["batch_stats"], unchanged["batch_stats"])
+    # Evaluated, an example does not depend on the others; trained, it does.
+    alone, _ = _apply(module, variables, inputs[:2], train=False)
+    np.testing.assert_allclose(alone, evaluated[:2], atol=1e-5)
+    trained, _ = _apply(module, variables, inputs)
+    pair, _ = _apply(module, variables, inputs[:2])
+    assert not np.allclose(pair, trained[:2], atol=1e-4)
+
+
+@pytest.mark.parametrize("case", ["G-dcgan", "G-resnet", "D-dcgan"])
+def test_evaluation_uses_the_running_statistics_it_is_given(case):
+    """After many updates on one batch, running statistics are the batch's, and so the output."""
+    module, variables, inputs = _network(case)
+
+    @jax.jit
+    def update(stats):
+        state = {"params": variables["params"], "batch_stats": stats}
+        return module.apply(state, inputs, train=True, mutable=["batch_stats"])[1]["batch_stats"]
+
+    stats = variables["batch_stats"]
+    for _ in range(150):
+        stats = update(stats)
+    converged = {"params": variables["params"], "batch_stats": stats}
+    np.testing.assert_allclose(
+        _apply(module, converged, inputs, train=False)[0],
+        _apply(module, converged, inputs, train=True)[0],
+        atol=1e-3,
+    )
+
+
+def _score_jacobian(case):
+    module, variables, x = _network(f"D-{case}")
+    scores = lambda x: module.apply(variables, x, train=True, mutable=["batch_stats"])[0]  # noqa: E731
+    one = jax.jit(jax.grad(lambda x: scores(x)[0]))(x)
+    return np.abs(one).max(axis=(1, 2, 3))
+
+
+@pytest.mark.parametrize("case", POINTWISE)
+def test_score_depends_on_its_own_image_alone(case):
+    """What a gradient penalty per image needs (WGAN-GP, section 4: no batch-norm in the critic)."""
+    own, *others = _score_jacobian(case)
+    assert own > 0.0
+    np.testing.assert_array_equal(others, 0.0)
+
+
+def test_batch_norm_makes_scores_depend_on_the_other_images():
+    assert np.all(_score_jacobian("dcgan") > 0.0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("case", DISCRIMINATOR_FIELDS)
+def test_gradient_of_the_input_gradient_is_finite_and_not_zero(case, dtype):
+    """The parameters' gradient of the penalty of WGAN-GP."""
+    module, variables, x = _network(f"D-{case}")
+    module = module.clone(dtype=dtype)
+    state = {name: value for name, value in variables.items() if name != "params"}
+
+    @jax.jit
+    def penalty_gradient(params):
+        def penalty(params):
+            def total(x):
+                outputs, _ = module.apply({"params": params, **state}, x, mutable=["batch_stats"])
+                return jnp.sum(outputs)
+
+            slopes = jax.grad(total)(x).reshape(x.shape[0], -1)
+            return jnp.mean(jnp.square(jnp.sqrt(jnp.sum(jnp.square(slopes), 1) + 1e-12) - 1.0))
+
+        return jax.grad(penalty)(params)
+
+    gradients = jax.tree_util.tree_leaves_with_path(penalty_gradient(variables["params"]))
+    for path, gradient in gradients:
+        assert np.isfinite(gradient).all(), path
+        if "kernel" in jax.tree_util.keystr(path):
+            assert np.abs(gradient).max() > 0.0, path
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_modules_are_hashable_and_clone(case):
+    """Modules are static arguments of jit; Flax clones them, and so constructs them anew."""
+    module, _, _ = _network(case)
+    assert isinstance(module, nn.Module)
+    assert hash(module) == hash(module.clone())
+    assert module == module.clone()
+
+
+def test_mlp_serves_points_of_the_plane():
+    generator = make_generator("mlp", shape=(2,), latent_dim=4, features=(8,), output="linear")
+    discriminator = make_discriminator("mlp", shape=(2,), features=(8,))
+    z = 100.0 * jax.random.normal(jax.random.key(0), (7, 4))
+    points, _ = generator.init_with_output(jax.random.key(1), z)
+    scores, _ = discriminator.init_with_output(jax.random.key(2), points)
+    assert (points.shape, scores.shape) == ((7, 2), (7,))
+    assert np.abs(points).max() > 1.0

@@ -1,0 +1,117 @@
+import pytest
+
+from gan_jax.errors import ConfigError
+from gan_jax.networks.registry import make_discriminator, make_generator
+
+MAKERS = {"generator": make_generator, "discriminator": make_discriminator}
+
+
+def _message(role, name, shape=(32, 32, 3), **fields):
+    with pytest.raises(ConfigError) as caught:
+        MAKERS[role](name, shape=shape, **fields)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("role", MAKERS)
+def test_unknown_network(role):
+    assert _message(role, "dcgn") == (
+        f"{role}.name = 'dcgn' is unknown; accepted: dcgan, mlp, resnet. Did you mean \"dcgan\"?"
+    )
+
+
+@pytest.mark.parametrize("role", MAKERS)
+def test_unknown_field(role):
+    message = _message(role, "resnet", featurs=64)
+    assert message.startswith(f"{role}.featurs = 64 is not a field of the {role} 'resnet'")
+    assert message.endswith('Did you mean "features"?')
+    others = "latent_dim" if role == "generator" else "normalization, pooling"
+    assert f"accepted: features, {others}." in message
+
+
+def test_fields_given_by_data_and_devices_are_not_the_users():
+    assert "is not a field" in _message("generator", "dcgan", parent=None)
+    assert "is not a field" in _message("discriminator", "resnet", train=True)
+
+
+@pytest.mark.parametrize("role", MAKERS)
+@pytest.mark.parametrize(
+    ("name", "shape", "value", "accepted"),
+    [
+        ("dcgan", (28, 28, 1), "28", "8, 16, 32, 64, 128"),
+        ("dcgan", (256, 256, 3), "256", "8, 16, 32, 64, 128"),
+        ("dcgan", (4, 4, 3), "4", "8, 16, 32, 64, 128"),
+        ("dcgan", (32, 64, 3), "32x64", "8, 16, 32, 64, 128"),
+        ("resnet", (8, 8, 3), "8", "16, 32, 64, 128, 256, and on by powers of two"),
+        ("resnet", (48, 48, 3), "48", "16, 32, 64, 128, 256, and on by powers of two"),
+        ("resnet", (1000, 1000, 3), "1000", "16, 32, 64, 128, 256, and on by powers of two"),
+    ],
+)
+def test_resolution_that_the_architecture_cannot_make(role, name, shape, value, accepted):
+    assert _message(role, name, shape) == (
+        f"data.resolution = {value} cannot be made by {name}; accepted: {accepted} (square)."
+    )
+
+
+@pytest.mark.parametrize("role", MAKERS)
+@pytest.mark.parametrize("name", ["dcgan", "resnet"])
+def test_points_are_refused_by_networks_for_images(role, name):
+    message = _message(role, name, (2,))
+    assert message.startswith(f"data.name: {name} is a network for images")
+    assert "(2,)" in message
+    assert "mlp" in message
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "fields", "expected"),
+    [
+        ("generator", "mlp", {"output": "tan"}, ["generator.output = 'tan'", "tanh, linear"]),
+        ("generator", "mlp", {"features": (8, 0)}, ["generator.features = (8, 0)", "above 0"]),
+        ("generator", "mlp", {"features": 8}, ["generator.features = 8", "a tuple"]),
+        ("generator", "mlp", {"latent_dim": 0}, ["generator.latent_dim = 0", "above 0"]),
+        ("generator", "dcgan", {"features": -1}, ["generator.features = -1", "above 0"]),
+        ("generator", "dcgan", {"kernel_size": 2.5}, ["generator.kernel_size = 2.5"]),
+        ("discriminator", "mlp", {"features": ("8",)}, ["discriminator.features = ('8',)"]),
+        (
+            "discriminator",
+            "dcgan",
+            {"normalization": "layer"},
+            ["discriminator.normalization = 'layer'", "batch, none"],
+        ),
+        (
+            "discriminator",
+            "resnet",
+            {"pooling": "men"},
+            ["discriminator.pooling = 'men'", 'mean, sum. Did you mean "mean"?'],
+        ),
+        ("discriminator", "resnet", {"normalization": "batch"}, ["none, layer"]),
+        ("discriminator", "resnet", {"features": (8, 8)}, ["a tuple of 4", "after each block"]),
+        ("generator", "resnet", {"features": (8, 8)}, ["a tuple of 4", "4x4, 8x8, ... 32x32"]),
+        ("generator", "resnet", {"features": True}, ["generator.features = True"]),
+    ],
+)
+def test_value_that_cannot_work(role, name, fields, expected):
+    message = _message(role, name, **fields)
+    for part in expected:
+        assert part in message
+
+
+def test_lists_are_taken_as_tuples():
+    """JSON, in which a run's configuration is kept, has no tuples."""
+    module = make_generator("mlp", shape=[8, 8, 1], features=[4, 4])
+    assert module == make_generator("mlp", shape=(8, 8, 1), features=(4, 4))
+    assert isinstance(hash(module), int)
+
+
+def test_axis_name_reaches_the_networks_with_batch_statistics_only():
+    assert make_generator("resnet", shape=(32, 32, 3), axis_name="data").axis_name == "data"
+    assert make_discriminator("dcgan", shape=(32, 32, 3), axis_name="data").axis_name == "data"
+    assert not hasattr(
+        make_discriminator("resnet", shape=(32, 32, 3), axis_name="data"), "axis_name"
+    )
+
+
+@pytest.mark.parametrize(("name", "latent_dim"), [("mlp", 100), ("dcgan", 100), ("resnet", 128)])
+def test_default_latent_lengths_are_the_papers(name, latent_dim):
+    assert make_generator(name, shape=(32, 32, 3)).latent_dim == latent_dim

@@ -1,0 +1,261 @@
+"""metrics.jsonl is strict JSON and survives crashes; TensorBoard's files hold what was recorded."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_jax.errors import WorkdirError
+from gan_jax.report import atomic, writers
+from gan_jax.report.writers import (
+    JsonlWriter,
+    NullWriter,
+    TensorBoardWriter,
+    Writers,
+    make_writers,
+    read_rows,
+    truncate_after,
+)
+
+
+def strict_rows(path):
+    """Parse as a strict reader does: NaN and Infinity, which Python's parser admits, are errors."""
+
+    def refuse(token):
+        raise ValueError(f"{token} is not JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
+
+
+def events(directory):
+    """Every event below a directory, read by the definition of the file format and its protos."""
+    found = []
+    for path in sorted(directory.glob("events.*")):
+        content = path.read_bytes()
+        while content:
+            # A record: length (8 bytes), its CRC (4), the event, its CRC (4).
+            length = int.from_bytes(content[:8], "little")
+            found.append(writers._tensorboard().Event.FromString(content[12 : 12 + length]))
+            content = content[16 + length :]
+    return found
+
+
+def values_of(directory):
+    return {
+        (event.step, value.tag): value
+        for event in events(directory)
+        for value in event.summary.value
+    }
+
+
+# ----------------------------------------------------------------------------------------- jsonl
+
+
+def test_a_row_is_strict_json_and_there_at_once(tmp_path):
+    path = tmp_path / "run" / "metrics.jsonl"
+    writer = JsonlWriter(path)
+    third: Any = np.float32(1) / 3
+    writer.scalars(1, {"loss": third, "count": 3, "inf": float("inf")}, kimg=0.064)
+    writer.scalars(2, {"loss": float("nan"), "low": -np.inf})
+    # Read before the file is closed: a run that is killed has left its rows.
+    assert strict_rows(path) == [
+        {"step": 1, "kimg": 0.064, "loss": float(third), "count": 3, "inf": "Infinity"},
+        {"step": 2, "loss": "NaN", "low": "-Infinity"},
+    ]
+    # Floats come back exactly, and the strings are what `float` understands.
+    assert np.float32(strict_rows(path)[0]["loss"]) == third
+    np.testing.assert_equal(
+        [float(strict_rows(path)[1][name]) for name in ("loss", "low")], [np.nan, -np.inf]
+    )
+    np.testing.assert_equal(read_rows(path)[1], {"step": 2, "loss": np.nan, "low": -np.inf})
+    writer.close()
+
+
+@pytest.mark.parametrize("name", ["step", "kimg"])
+def test_a_metric_cannot_take_the_name_of_the_step(tmp_path, name):
+    writer = JsonlWriter(tmp_path / "m")
+    with pytest.raises(ValueError, match=f"named '{name}'"):
+        writer.scalars(1, {name: 1.0})
+    writer.close()
+
+
+def test_a_second_process_appends(tmp_path):
+    for step in (1, 2):
+        writer = JsonlWriter(tmp_path / "m")
+        writer.scalars(step, {})
+        writer.close()
+    assert [row["step"] for row in strict_rows(tmp_path / "m")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"), [(0, 0), (None, 0), (1, 1), (2, 3), (3, 3), (9, 4), (100, 4)]
+)
+def test_truncation_drops_later_and_unfinished_rows_only(tmp_path, step, kept):
+    lines = [
+        b'{"step": 1, "loss": 0.10000000000000001}\n',
+        b'{"step": 2, "loss": "NaN"}\n',
+        b'{"step":2,"fid":3}\n',
+        b'{"step": 4}\n',
+        b'{"step": 4, "lo',
+    ]
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"".join(lines))
+    truncate_after(path, step)
+    # Byte for byte, in their own writing.
+    assert path.read_bytes() == b"".join(lines[:kept])
+    assert os.listdir(tmp_path) == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("cut", range(1, 13))
+def test_a_row_cut_anywhere_is_dropped_and_the_next_one_stands_alone(tmp_path, cut):
+    row = b'{"step": 10}\n'
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + row[:cut])
+    assert [kept["step"] for kept in read_rows(path)] == [1]
+    both = make_writers(tmp_path, resume_step=10)
+    both.scalars(11, {"loss": 1.0})
+    both.close()
+    assert [row["step"] for row in strict_rows(path)] == [1, 11]
+
+
+def test_truncation_leaves_a_fitting_or_missing_file_alone(tmp_path):
+    truncate_after(tmp_path / "none", 3)
+    assert not (tmp_path / "none").exists()
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n')
+    before = path.stat()
+    truncate_after(path, 1)
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_truncation_that_crashes_leaves_the_old_rows(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.jsonl"
+    content = b'{"step": 1}\n{"step": 2}\n'
+    path.write_bytes(content)
+
+    def fail(*_):
+        assert path.read_bytes() == content  # untouched until the very last moment
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(atomic.os, "fsync", fail)
+    with pytest.raises(WorkdirError, match=r"Cannot write .*metrics\.jsonl: No space left"):
+        truncate_after(path, 1)
+    assert path.read_bytes() == content
+    assert os.listdir(tmp_path) == ["metrics.jsonl"]
+
+
+def test_unwritable_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkdirError, match=r"Cannot write .*metrics\.jsonl: "):
+        JsonlWriter(tmp_path / "file" / "metrics.jsonl")
+    with pytest.raises(WorkdirError, match=r"Cannot (read|write) .*: Not a directory"):
+        make_writers(tmp_path / "file")
+
+
+# ----------------------------------------------------------------------------------- TensorBoard
+
+
+def test_tensorboard_holds_scalars_images_and_text(tmp_path):
+    rng = np.random.default_rng(0)
+    colour = rng.integers(256, size=(5, 7, 3), dtype=np.uint8)
+    grey = rng.integers(256, size=(4, 6, 1), dtype=np.uint8)
+    writer = TensorBoardWriter(tmp_path)
+    writer.scalars(3, {"loss/critic": -1.5, "nan": float("nan")}, kimg=0.25)
+    writer.image(3, "samples", colour)
+    writer.image(3, "grey", grey)
+    writer.text("config", "seed: 1")
+    writer.close()
+
+    found = values_of(tmp_path)
+    assert found[3, "loss/critic"].simple_value == -1.5
+    assert found[3, "kimg"].simple_value == 0.25
+    assert np.isnan(found[3, "nan"].simple_value)
+    for name, image in (("samples", colour), ("grey", grey)):
+        stored = Image.open(io.BytesIO(found[3, name].image.encoded_image_string))
+        np.testing.assert_array_equal(
+            np.asarray(stored.convert("RGB")), np.broadcast_to(image, (*image.shape[:2], 3))
+        )
+    assert found[0, "config/text_summary"].tensor.string_val == [b"seed: 1"]
+
+
+def test_flushed_scalars_are_readable_before_the_writer_is_closed(tmp_path):
+    writer = TensorBoardWriter(tmp_path)
+    writer.scalars(1, {"loss": 2.0})
+    writer.flush()
+    assert values_of(tmp_path)[1, "loss"].simple_value == 2.0
+    writer.close()
+
+
+def test_a_resumed_run_tells_tensorboard_what_to_forget(tmp_path):
+    for resume_step, steps in ((None, [1, 2, 3, 4]), (2, [3, 4])):
+        writer = TensorBoardWriter(tmp_path / str(resume_step), resume_step)
+        for step in steps:
+            writer.scalars(step, {"loss": float(step)})
+        writer.close()
+
+    def starts(name):
+        return [
+            event.step
+            for event in events(tmp_path / name)
+            if event.session_log.status == writers._tensorboard().SessionLog.START
+        ]
+
+    # TensorBoard drops earlier events at or after the step of a START: 3 goes, 2 stays.
+    assert starts("2") == [3]
+    assert starts("None") == []
+
+
+# ------------------------------------------------------------------------------------------- all
+
+
+def test_make_writers_reports_to_both_and_drops_what_will_be_trained_again(tmp_path):
+    first = make_writers(tmp_path)
+    for step in (1, 2, 3):
+        first.scalars(step, {"loss": step}, kimg=step / 10)
+    first.close()
+    second = make_writers(tmp_path, resume_step=2)
+    second.scalars(3, {"loss": 33}, kimg=0.3)
+    second.image(3, "samples", np.zeros((2, 2, 3), np.uint8))
+    second.text("note", "resumed")
+    second.flush()
+    second.close()
+    assert [row["loss"] for row in strict_rows(tmp_path / "metrics.jsonl")] == [1, 2, 33]
+    assert {"samples", "note/text_summary", "loss", "kimg"} == {
+        tag for _, tag in values_of(tmp_path / "tensorboard")
+    }
+
+
+def test_every_writer_gets_everything_and_the_null_writer_takes_everything():
+    calls = []
+
+    class Recorder(NullWriter):
+        def __getattribute__(self, name):
+            return lambda *args, **kwargs: calls.append((name, args, kwargs))
+
+    both = Writers([Recorder(), NullWriter(), Recorder()])
+    both.scalars(1, {"a": 1.0}, kimg=2.0)
+    both.image(1, "x", np.zeros((1, 1, 1), np.uint8))
+    both.text("t", "words")
+    both.flush()
+    both.close()
+    assert [name for name, _, _ in calls] == [
+        name for name in ("scalars", "image", "text", "flush", "close") for _ in range(2)
+    ]
+    assert calls[0] == calls[1] == ("scalars", (1, {"a": 1.0}), {"kimg": 2.0})
+
+
+def test_no_tensorflow_and_no_torch():
+    code = (
+        "import sys, gan_jax.report.writers as w, gan_jax.report.grids, tempfile;"
+        "w.make_writers(tempfile.mkdtemp()).close();"
+        "print({'tensorflow', 'torch', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

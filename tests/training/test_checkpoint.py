@@ -1,0 +1,609 @@
+"""Checkpoints come back bit for bit or are refused aloud, and nothing saved is ever lost."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
+
+from gan_jax.errors import CheckpointError, ConfigError
+from gan_jax.training.checkpoint import Checkpoints
+
+ROOT = Path(__file__).parents[2]
+
+
+class Network(NamedTuple):
+    params: Any
+    batch_stats: Any
+    optimizer: Any
+    ema: Any
+
+
+class State(NamedTuple):
+    step: jax.Array
+    key: jax.Array
+    networks: Any
+    scalars: Any
+
+
+def make_state(seed: int = 0, width: int = 3) -> State:
+    """A state with everything in it that a training state may hold, and some that is awkward."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    params = {
+        "Dense_0": {
+            "kernel": jax.random.normal(keys[0], (4, width)),
+            "bias": jnp.full((width,), -0.0),
+        },
+        "Dense_1": {"kernel": jax.random.normal(keys[1], (width, 2), jnp.bfloat16)},
+    }
+    optimizer = optax.chain(optax.identity(), optax.adam(1e-3), optax.clip(1.0))
+    network = Network(params, {}, optimizer.init(params), jax.tree.map(lambda x: x + 1, params))
+    odd = {
+        "nan": jnp.asarray([jnp.nan, jnp.inf, -jnp.inf, 1e-42]),
+        "flag": jnp.asarray(True),
+        "none": None,
+        "empty": (),
+        "no_elements": jnp.zeros((0, 3), jnp.float16),
+        "keys": jax.random.split(jax.random.key(7, impl="rbg"), 8),
+        "host": np.arange(3, dtype=np.int64),
+        "python": 12,
+        "by_number": {10: jnp.asarray(2, jnp.uint8), 9: [jnp.asarray(3, jnp.int8)]},
+    }
+    return State(jnp.asarray(seed), keys[2], {"generator": network, "critic": network}, odd)
+
+
+def replicated(state: Any, devices: int) -> Any:
+    """Put the JAX leaves of a state on so many devices."""
+    mesh = jax.make_mesh(
+        (devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices]
+    )
+    sharding = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(
+        lambda x: jax.device_put(x, sharding) if isinstance(x, jax.Array) else x, state
+    )
+
+
+def abstract(state: Any) -> Any:
+    return jax.tree.map(
+        lambda x: (
+            jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+            if isinstance(x, jax.Array)
+            else x
+        ),
+        state,
+    )
+
+
+def bits(leaf: Any) -> tuple[str, tuple[int, ...], bytes]:
+    data = jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+    return str(leaf.dtype), tuple(leaf.shape), np.asarray(data).tobytes()
+
+
+def assert_identical(actual: Any, expected: Any) -> None:
+    """Same structure, types, shapes, dtypes and bits."""
+    chex.assert_trees_all_equal_structs(actual, expected)
+    pairs = zip(jax.tree.leaves_with_path(expected), jax.tree.leaves(actual), strict=True)
+    for (path, two), one in pairs:
+        if isinstance(two, int):
+            assert type(one) is type(two), path
+            assert one == two, path
+            continue
+        assert isinstance(one, jax.Array) == isinstance(two, jax.Array), path
+        assert bits(one) == bits(two), path
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, jax.Array]:
+    return {"a": jnp.arange(6.0).reshape(2, 3), "key": jax.random.key(3), "step": jnp.asarray(5)}
+
+
+def save_steps(directory: Path, state: dict[str, jax.Array], steps: list[int], **options: Any):
+    """Save a state whose leaf "step" tells its step, at every step."""
+    with Checkpoints(directory, **options) as checkpoints:
+        for step in steps:
+            checkpoints.save(step, {**state, "step": jnp.asarray(step)}, {"kimg": step / 2})
+
+
+def tree_of(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory with its content."""
+    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+# ------------------------------------------------------------------------------------ round trip
+
+
+def test_round_trip_is_bit_for_bit_and_keeps_structure(tmp_path):
+    state = make_state(seed=4)
+    meta = {"kimg": 1.5, "data": {"epoch": 3}, "losses": [0.1, float("inf")], "none": None}
+    with Checkpoints(tmp_path / "run" / "checkpoints") as checkpoints:
+        checkpoints.save(4, state, meta)
+    with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
+        restored = checkpoints.restore(abstract(state))
+    assert_identical(restored.state, state)
+    assert restored.step == 4
+    assert restored.meta == meta
+    assert restored.skipped == []
+    # The key is usable, and gives the numbers that it would have given.
+    np.testing.assert_array_equal(
+        jax.random.normal(restored.state.key, (3,)), jax.random.normal(state.key, (3,))
+    )
+    assert str(jax.random.key_impl(restored.state.scalars["keys"])) == "rbg"
+
+
+def test_any_number_of_devices_restores_what_any_other_saved(tmp_path):
+    state = make_state()
+    on_eight, on_one = replicated(state, 8), replicated(state, 1)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, on_eight, {})
+        smaller = checkpoints.restore(abstract(on_one)).state
+        checkpoints.save(2, smaller, {})
+        larger = checkpoints.restore(abstract(on_eight), step=2).state
+    assert_identical(smaller, state)
+    assert_identical(larger, state)
+    for restored, wanted in ((smaller, on_one), (larger, on_eight)):
+        pairs = zip(jax.tree.leaves(restored), jax.tree.leaves(wanted), strict=True)
+        for one, two in pairs:
+            if isinstance(two, jax.Array):
+                assert one.sharding.device_set == two.sharding.device_set
+                assert one.sharding.is_equivalent_to(two.sharding, two.ndim)
+
+
+def test_sharded_leaves_come_back_on_the_asked_sharding(tmp_path):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    state = {
+        "batch": jax.device_put(jnp.arange(16.0).reshape(8, 2), split),
+        "keys": jax.device_put(jax.random.split(jax.random.key(0), 8), split),
+    }
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, {})
+        restored = checkpoints.restore(abstract(state)).state
+    assert_identical(restored, state)
+    assert {shard.data.shape for shard in restored["batch"].addressable_shards} == {(1, 2)}
+    assert {shard.data.shape for shard in restored["keys"].addressable_shards} == {(1,)}
+
+
+def test_the_caller_may_donate_the_state_right_after_save(tmp_path):
+    step = jax.jit(lambda x: jax.tree.map(lambda y: y * 2 + 1, x), donate_argnums=0)
+    state = {"w": jnp.arange(300_000.0), "b": jnp.ones(100_000)}
+    expected = jax.tree.map(np.array, state)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, {})
+        for _ in range(5):
+            state = step(state)
+        restored = checkpoints.restore(abstract(state)).state
+    jax.tree.map(np.testing.assert_array_equal, restored, expected)
+
+
+def test_works_where_the_caller_forbids_implicit_transfers(tmp_path):
+    state = replicated(make_state(), 8)
+    wanted = abstract(state)
+    with Checkpoints(tmp_path) as checkpoints, jax.transfer_guard("disallow"):
+        checkpoints.save(1, state, {})
+        restored = checkpoints.restore(wanted).state
+    assert_identical(restored, state)
+
+
+def test_leaf_of_another_kind_is_refused(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(TypeError, match="is a str; accepted: arrays"):
+            checkpoints.save(1, {"name": "x"}, {})
+        with pytest.raises(TypeError, match="JSON"):
+            checkpoints.save(1, {"x": jnp.ones(2)}, {"x": object()})
+        assert checkpoints.steps() == []
+
+
+# ------------------------------------------------------------------------------------- retention
+
+
+def test_latest_and_every_nth_are_kept(tmp_path, small):
+    save_steps(tmp_path, small, list(range(1, 11)), keep_latest=2, keep_every=4)
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.steps() == [4, 8, 9, 10]
+        # All of them are whole, and none was mistaken for another.
+        for step in checkpoints.steps():
+            restored = checkpoints.restore(abstract(small), step=step)
+            assert int(restored.state["step"]) == restored.step == step
+            assert restored.meta == {"kimg": step / 2}
+    save_steps(tmp_path, small, [11], keep_latest=1)
+    assert Checkpoints(tmp_path, read_only=True).steps() == [11]
+
+
+@pytest.mark.parametrize("options", [{"keep_latest": 0}, {"keep_every": 0}])
+def test_keeping_nothing_is_refused(tmp_path, options):
+    with pytest.raises(ConfigError, match=f"{next(iter(options))} = 0; accepted: .* at least 1"):
+        Checkpoints(tmp_path, **options)
+
+
+def test_saving_a_step_again_leaves_the_first(tmp_path, small):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, small, {"run": "first"})
+        checkpoints.save(1, {**small, "a": small["a"] + 1}, {"run": "second"})  # still in flight
+        checkpoints.wait()
+        checkpoints.save(1, {**small, "a": small["a"] + 1}, {"run": "third"})
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {**small, "a": small["a"] + 1}, {"run": "fourth"})
+        restored = checkpoints.restore(abstract(small))
+    assert restored.meta == {"run": "first"}
+    assert_identical(restored.state, small)
+
+
+def test_read_only_changes_nothing(tmp_path, small):
+    save_steps(tmp_path, small, [1, 2])
+    (tmp_path / "3.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "3.orbax-checkpoint-tmp" / "file").write_text("x")
+    (tmp_path / "2" / "meta" / "metadata").write_text("{")
+    before = tree_of(tmp_path)
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.restore(abstract(small)).step == 1
+        with pytest.raises(CheckpointError, match="read-only"):
+            checkpoints.save(4, small, {})
+    assert tree_of(tmp_path) == before
+    missing = tmp_path / "missing"
+    with Checkpoints(missing, read_only=True) as checkpoints:
+        assert checkpoints.steps() == []
+        with pytest.raises(CheckpointError, match=r"No checkpoint in .*missing"):
+            checkpoints.restore(abstract(small))
+    assert not missing.exists()
+
+
+# ---------------------------------------------------------------------------------------- damage
+
+
+def files_of(tmp_path: Path, small: dict[str, jax.Array]) -> list[str]:
+    save_steps(tmp_path, small, [1, 2])
+    return list(tree_of(tmp_path / "2"))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES = {
+    "truncated": truncate,
+    "emptied": lambda path: path.write_bytes(b""),
+    "deleted": os.remove,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_every_damaged_file_is_noticed_or_does_not_matter(tmp_path, small, caplog, damage):
+    names = files_of(tmp_path, small)
+    assert any("ocdbt" in name for name in names)
+    assert os.path.join("meta", "metadata") in names
+    fell_back = set()
+    for number, name in enumerate(names):
+        run = tmp_path / f"{damage}-{number}"
+        for step in ("1", "2"):
+            shutil.copytree(tmp_path / step, run / step)
+        DAMAGES[damage](run / "2" / name)
+        caplog.clear()
+        with Checkpoints(run) as checkpoints:
+            restored = checkpoints.restore(abstract(small))
+            # Either way the state is that of the step which is named.
+            wanted = {**small, "step": jnp.asarray(restored.step)}
+            assert_identical(restored.state, wanted)
+            if restored.step == 1:
+                fell_back.add(name)
+                assert [step for step, _ in restored.skipped] == [2]
+                assert f"{run / '2'} is damaged" in caplog.text
+                assert "step 1 is used instead" in caplog.text
+                assert checkpoints.steps() == [1]
+                assert (run / "2.damaged-1").is_dir()
+            else:
+                assert restored.skipped == []
+            # And step 2 is saved again, if it was lost.
+            checkpoints.save(2, {**small, "step": jnp.asarray(2)}, {"again": True})
+            again = checkpoints.restore(abstract(small))
+            assert again.step == 2
+            assert again.meta.get("again", False) == (restored.step == 1)
+    assert os.path.join("meta", "metadata") in fell_back
+    assert len(fell_back) >= 3  # the metadata, the index, the data
+
+
+def test_a_flipped_byte_anywhere_is_never_silently_wrong(tmp_path, small):
+    names = files_of(tmp_path, small)
+    rng = np.random.default_rng(0)
+    noticed = 0
+    for name in names:
+        path = tmp_path / "2" / name
+        content = path.read_bytes()
+        positions = {0, len(content) // 2, len(content) - 1, *rng.integers(len(content), size=5)}
+        for position in sorted(positions):
+            changed = bytearray(content)
+            changed[position] ^= 1 << int(rng.integers(8))
+            path.write_bytes(changed)
+            with Checkpoints(tmp_path, read_only=True) as checkpoints:
+                restored = checkpoints.restore(abstract(small))
+            assert_identical(restored.state, {**small, "step": jnp.asarray(restored.step)})
+            assert restored.meta == {"kimg": restored.step / 2}
+            noticed += restored.step == 1
+        path.write_bytes(content)
+    assert noticed >= 20
+
+
+def test_wrong_values_in_a_readable_checkpoint_are_noticed(tmp_path, small):
+    # Orbax reads this one without complaint: only the checksums can tell.
+    save_steps(tmp_path, small, [1, 2])
+    shutil.rmtree(tmp_path / "2" / "state")
+    shutil.copytree(tmp_path / "1" / "state", tmp_path / "2" / "state")
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(abstract(small))
+    assert restored.skipped == [(2, "the checksum of leaf step is wrong")]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda sealed: sealed["body"]["meta"].update(kimg=99), "checksum of its metadata"),
+        (lambda sealed: sealed.pop("body"), "not the JSON that was written"),
+    ],
+)
+def test_changed_metadata_are_noticed(tmp_path, small, change, told):
+    save_steps(tmp_path, small, [1, 2])
+    path = tmp_path / "2" / "meta" / "metadata"
+    sealed = json.loads(path.read_text())
+    change(sealed)
+    path.write_text(json.dumps(sealed))
+    with Checkpoints(tmp_path) as checkpoints:
+        [(step, reason)] = checkpoints.restore(abstract(small)).skipped
+    assert step == 2
+    assert told in reason
+
+
+def test_a_checkpoint_under_another_name_is_noticed(tmp_path, small):
+    save_steps(tmp_path, small, [1])
+    shutil.copytree(tmp_path / "1", tmp_path / "9")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(abstract(small)).skipped == [(9, "its metadata are of step 1")]
+
+
+def test_all_damaged_is_an_error_that_lists_each_and_moves_none(tmp_path, small):
+    save_steps(tmp_path, small, [1, 2])
+    for step in (1, 2):
+        (tmp_path / str(step) / "meta" / "metadata").write_text("{}")
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(CheckpointError, match=r"Every checkpoint .* step 2: .*; step 1: "):
+            checkpoints.restore(abstract(small))
+        # A run that starts anew by mistake would be worse than one that stops.
+        assert checkpoints.steps() == [1, 2]
+
+
+def test_an_asked_step_is_that_step_or_an_error(tmp_path, small):
+    save_steps(tmp_path, small, [1, 2, 3], keep_latest=3)
+    (tmp_path / "3" / "meta" / "metadata").write_text("{}")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(abstract(small), step=2).step == 2
+        with pytest.raises(CheckpointError, match=r"No checkpoint of step 7 in .*: 1, 2, 3\."):
+            checkpoints.restore(abstract(small), step=7)
+        with pytest.raises(CheckpointError, match=r"Damaged .* step 3: .* Others in .*: 1, 2\."):
+            checkpoints.restore(abstract(small), step=3)
+        assert checkpoints.steps() == [1, 2, 3]
+
+
+# -------------------------------------------------------------------------------------- mismatch
+
+
+def test_a_mismatching_state_lists_the_offending_leaves(tmp_path):
+    saved = make_state(width=3)
+    other = make_state(width=5)
+    generator = other.networks["generator"]
+    params = {**generator.params, "Dense_2": {"bias": jnp.ones(2)}}
+    params["Dense_1"] = {"kernel": params["Dense_1"]["kernel"].astype(jnp.float32)}
+    networks = {"generator": generator._replace(params=params)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, saved, {})
+        checkpoints.save(2, saved, {})
+        with pytest.raises(CheckpointError) as caught:
+            checkpoints.restore(abstract(other._replace(networks=networks)))
+        # Nothing is damaged: nothing is skipped or moved.
+        assert checkpoints.steps() == [1, 2]
+    message = str(caught.value)
+    assert "\n" not in message
+    path = "networks/generator/params"
+    for part in (
+        f"{path}/Dense_0/kernel: float32[4,3] in the checkpoint, float32[4,5] in the state",
+        f"{path}/Dense_1/kernel: bfloat16[3,2] in the checkpoint, float32[5,2] in the state",
+        f"{path}/Dense_2/bias: not in the checkpoint, float32[2] in the state",
+    ):
+        assert part in message
+    listed = message.count(" in the state") + message.count("not in the state")
+    more = re.search(r"and (\d+) more", message)
+    total = re.search(r"(\d+) of its leaves differ", message)
+    assert more
+    assert total
+    # Of the generator: 3 of params, 3 each of mu, nu, ema (kernels, bias); all 13 of the critic.
+    assert int(total[1]) == int(more[1]) + 10
+    assert listed >= 10
+
+
+def test_unexpected_leaves_and_another_generator_of_numbers_are_a_mismatch(tmp_path, small):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, small, {})
+        fewer = {name: leaf for name, leaf in small.items() if name != "a"}
+        with pytest.raises(CheckpointError, match=r"1 of .* a: float32\[2,3\] .* not in the state"):
+            checkpoints.restore(abstract(fewer))
+        rbg = {**small, "key": jax.random.key(0, impl="rbg")}
+        with pytest.raises(CheckpointError, match=r"key: key<fry>\[\] .* key<rbg>\[\] in the"):
+            checkpoints.restore(abstract(rbg))
+
+
+# ------------------------------------------------------------------------------- full disk, kills
+
+CHILD = """
+    import faulthandler, os, resource, signal, sys
+    faulthandler.dump_traceback_later(60, exit=True)
+    import jax, jax.numpy as jnp, numpy as np
+    from gan_jax.errors import CheckpointError
+    from gan_jax.training.checkpoint import Checkpoints
+
+    def state_of(step, size):
+        # Random, so that compression does not make it small.
+        return {"w": jax.device_put(np.random.default_rng(step).random(size, np.float32)),
+                "step": jnp.asarray(step)}
+"""
+
+
+def start(code: str, *arguments: Any) -> subprocess.Popen:
+    program = textwrap.dedent(CHILD) + textwrap.dedent(code)
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("keep_latest", [1, 2])
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, keep_latest):
+    # A limit on the size of files fails a write as a full disk does (EFBIG for ENOSPC), and needs
+    # no privileges. One checkpoint of 4 MB fails; then there is room again.
+    child = start(
+        """
+        directory, keep_latest = sys.argv[1], int(sys.argv[2])
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        checkpoints = Checkpoints(directory, keep_latest=keep_latest)
+        checkpoints.save(1, state_of(1, 1000), {})
+        checkpoints.wait()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        for how, kilobytes in ("wait", 1000), ("wait", 0.1), ("save", 1000), ("close", 1000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(kilobytes * 1000), hard))
+            try:
+                checkpoints.save(2, state_of(2, 1_000_000), {})
+                if how == "save":
+                    checkpoints.save(3, state_of(3, 1000), {})
+                else:
+                    getattr(checkpoints, how)()
+                print("MISSED", how)
+            except CheckpointError as error:
+                print("ERROR", error)
+            print("STEPS", checkpoints.steps())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        with Checkpoints(directory, keep_latest=keep_latest) as checkpoints:
+            wanted = {"w": jnp.zeros(1000), "step": jnp.asarray(0)}
+            print("RESTORED", int(checkpoints.restore(wanted).state["step"]))
+            checkpoints.save(2, state_of(2, 1000), {})
+            checkpoints.wait()
+            print("STEPS", checkpoints.steps())
+            print("FILES", sorted(os.listdir(directory)))
+        """,
+        tmp_path,
+        keep_latest,
+    )
+    out, err = child.communicate(timeout=120)
+    lines = out.splitlines()
+    assert child.returncode == 0, err
+    errors = [line for line in lines if line.startswith("ERROR")]
+    assert len(errors) == 4, out
+    for line in errors:
+        assert line == (
+            f"ERROR Could not save step 2 in {tmp_path}: File too large; complete checkpoints: 1."
+        )
+    kept = "[2]" if keep_latest == 1 else "[1, 2]"
+    assert [line for line in lines if line.startswith("STEPS")] == ["STEPS [1]"] * 4 + [
+        f"STEPS {kept}"
+    ]
+    assert "RESTORED 1" in lines
+    assert f"FILES {[str(step) for step in json.loads(kept)]}" in lines
+    # Orbax's own account of it, pages long, is kept away from the user.
+    assert "orbax" not in err
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"Cannot keep checkpoints in .*/file/checkpoints: "):
+        Checkpoints(tmp_path / "file" / "checkpoints")
+
+
+def test_an_error_in_the_block_is_not_hidden_by_that_of_the_save(tmp_path, small, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+
+    def fail() -> None:
+        raise CheckpointError("disk full")
+
+    monkeypatch.setattr(checkpoints, "wait", fail)
+    with pytest.raises(ZeroDivisionError), checkpoints:
+        raise ZeroDivisionError
+
+
+def test_killed_while_saving_leaves_every_named_checkpoint_whole(tmp_path):
+    rng = np.random.default_rng(0)
+    wanted = {"w": jnp.zeros(500_000), "step": jnp.asarray(0)}
+    newest = 0
+    for _ in range(4):
+        child = start(
+            """
+            checkpoints = Checkpoints(sys.argv[1])
+            step = max(checkpoints.steps(), default=0)
+            print("ready", flush=True)
+            while True:
+                step += 1
+                checkpoints.save(step, state_of(step, 500_000), {"step": step})
+                print(step, flush=True)
+            """,
+            tmp_path,
+        )
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n", child.communicate()[1]
+        child.stdout.readline()  # its first save has begun
+        time.sleep(rng.uniform(0, 0.3))
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        assert child.returncode == -signal.SIGKILL
+        with Checkpoints(tmp_path, read_only=True) as checkpoints:
+            if not checkpoints.steps():
+                continue
+            restored = checkpoints.restore(wanted)
+        assert restored.skipped == []
+        assert restored.step == restored.meta["step"] == int(restored.state["step"]) >= newest
+        expected = np.random.default_rng(restored.step).random(500_000, np.float32)
+        np.testing.assert_array_equal(restored.state["w"], expected)
+        newest = restored.step
+    assert newest > 0
+
+
+def test_what_an_interrupted_save_left_is_removed_at_the_next_start(tmp_path, small):
+    save_steps(tmp_path, small, [1])
+    left = tmp_path / "2.orbax-checkpoint-tmp"
+    shutil.copytree(tmp_path / "1", left)
+    (left / "commit_success.txt").unlink()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [1]
+        checkpoints.save(2, small, {})
+    assert not left.exists()
+    assert Checkpoints(tmp_path, read_only=True).steps() == [1, 2]
+
+
+def test_opening_and_closing_removes_what_an_interrupted_save_left(tmp_path, small):
+    save_steps(tmp_path, small, [1])
+    left = tmp_path / "2.orbax-checkpoint-tmp"
+    shutil.copytree(tmp_path / "1", left)
+    (left / "commit_success.txt").unlink()
+    Checkpoints(tmp_path).close()
+    assert not left.exists()
+
+
+def test_single_device_state_without_sharding_goes_to_the_default_device(tmp_path, small):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, small, {})
+        bare = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), small)
+        restored = checkpoints.restore(bare).state
+    assert_identical(restored, small)
+    assert isinstance(restored["a"].sharding, SingleDeviceSharding)

@@ -1,0 +1,117 @@
+"""Optimizers against PyTorch's, schedules against their closed forms."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gan_jax import errors
+from gan_jax.training.optimizers import make_optimizer, make_schedule
+
+CONSTANT = {"name": "constant"}
+CASES = {
+    "sgd": ({}, "SGD", {}),
+    "momentum": ({"momentum": 0.8}, "SGD", {"momentum": 0.8}),
+    "nesterov": ({"momentum": 0.8, "nesterov": True}, "SGD", {"momentum": 0.8, "nesterov": True}),
+    "adam": ({"b1": 0.5, "b2": 0.9}, "Adam", {"betas": (0.5, 0.9)}),
+    "adamw": (
+        {"b1": 0.5, "b2": 0.9, "weight_decay": 0.1},
+        "AdamW",
+        {"betas": (0.5, 0.9), "weight_decay": 0.1},
+    ),
+    "rmsprop": ({}, "RMSprop", {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_takes_the_same_steps_as_pytorch(case):
+    torch = pytest.importorskip("torch")
+    options, theirs, their_options = CASES[case]
+    name = "momentum" if case == "nesterov" else case
+    start = np.array([1.0, -2.0, 3.0], np.float32)
+    curvature = np.array([1.0, 0.3, 5.0], np.float32)
+
+    weights = torch.nn.Parameter(torch.tensor(start))
+    reference = getattr(torch.optim, theirs)([weights], lr=0.05, **their_options)
+    optimizer = make_optimizer(name, 0.05, schedule=CONSTANT, total_steps=9, **options)
+    params = jnp.asarray(start)
+    state = optimizer.transformation.init(params)
+    for _ in range(8):
+        reference.zero_grad()
+        (0.5 * torch.tensor(curvature) * weights**2).sum().backward()
+        reference.step()
+        gradient = jnp.asarray(curvature) * params
+        updates, state = optimizer.transformation.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params, weights.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def rates(name, steps, **options):
+    schedule = make_schedule(name, 2.0, total_steps=10, **options)
+    return [float(schedule(jnp.int32(s))) for s in steps]
+
+
+def test_schedules_in_closed_form():
+    assert rates("constant", [0, 5, 10]) == [2.0, 2.0, 2.0]
+    np.testing.assert_allclose(rates("linear", [0, 5, 10, 20]), [2.0, 1.0, 0.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(
+        rates("linear", [0, 6, 8, 10], decay_start=6, end_factor=0.5), [2.0, 2.0, 1.5, 1.0]
+    )
+    half = 0.5 * (1 + np.cos(np.pi * 0.3))
+    np.testing.assert_allclose(rates("cosine", [0, 3, 10]), [2.0, 2 * half, 0.0], atol=1e-6)
+    np.testing.assert_allclose(
+        rates("step", [0, 3, 4, 7, 9], boundaries=(4, 7), factor=0.5), [2.0, 2.0, 1.0, 0.5, 0.5]
+    )
+
+
+def test_warm_up_grows_from_a_first_share_to_the_schedule():
+    np.testing.assert_allclose(
+        rates("constant", [0, 1, 3, 4, 9], warmup_steps=4), [0.5, 1.0, 2.0, 2.0, 2.0]
+    )
+    np.testing.assert_allclose(
+        rates("linear", [0, 4, 5], warmup_steps=2), [1.0, 1.2, 1.0], rtol=1e-6
+    )
+
+
+def test_a_player_of_many_steps_decays_with_the_train_steps():
+    optimizer = make_optimizer(
+        "sgd", 1.0, schedule={"name": "linear"}, total_steps=2, steps_per_train_step=5
+    )
+    params, taken = jnp.zeros(()), []
+    state = optimizer.transformation.init(params)
+    for _ in range(10):
+        updates, state = optimizer.transformation.update(jnp.ones(()), state, params)
+        taken.append(-float(updates))
+    np.testing.assert_allclose(taken, [1.0] * 5 + [0.5] * 5)
+
+
+def test_clipping_scales_the_whole_gradient_down_and_leaves_small_ones():
+    optimizer = make_optimizer("sgd", 1.0, schedule=CONSTANT, total_steps=9, clip_norm=5.0)
+    params = {"a": jnp.zeros(()), "b": jnp.zeros(())}
+    state = optimizer.transformation.init(params)
+    large = {"a": jnp.float32(6.0), "b": jnp.float32(8.0)}
+    updates, _ = optimizer.transformation.update(large, state, params)
+    np.testing.assert_allclose([updates["a"], updates["b"]], [-3.0, -4.0], rtol=1e-6)
+    small = {"a": jnp.float32(3.0), "b": jnp.float32(-4.0)}
+    updates, _ = optimizer.transformation.update(small, state, params)
+    np.testing.assert_allclose([updates["a"], updates["b"]], [-3.0, 4.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "adamm"}, 'adamm.*accepted: adam, adamw.*Did you mean "adam'),
+        ({"beta1": 0.5}, "optimizer.beta1 is no option of 'adam'; accepted: b1, b2, eps"),
+        ({"name": "sgd", "b1": 0.5}, "optimizer.b1 is no option of 'sgd'; accepted: none"),
+        ({"learning_rate": 0.0}, "learning_rate = 0.0; accepted: a number above 0"),
+        ({"clip_norm": -1.0}, "clip_norm = -1.0; accepted"),
+        ({"schedule": {"name": "linaer"}}, 'schedule.name.*Did you mean "linear"'),
+        ({"schedule": {"name": "cosine", "factor": 1}}, "schedule.factor is no option of 'cosine'"),
+        ({"schedule": {"name": "linear", "decay_start": 9}}, "decay_start = 9; accepted: 0 <="),
+        ({"schedule": {"name": "constant", "warmup_steps": 10}}, "warmup_steps = 10; accepted"),
+    ],
+)
+def test_bad_settings_are_named(arguments, message):
+    settings = {"name": "adam", "learning_rate": 0.1, "schedule": CONSTANT, "total_steps": 9}
+    with pytest.raises(errors.ConfigError, match=message):
+        make_optimizer(**(settings | arguments))

@@ -1,0 +1,125 @@
+"""One device, eight devices, shard_map and pmap are the same training."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from gan_jax import errors
+from gan_jax.training import build, parallel, step
+from gan_jax.training.ema import EMA
+from tests.training import tiny
+
+# The sums over a batch are associated differently: float32 rounding, grown over three steps.
+TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
+
+
+def final(config, steps=3):
+    state, _ = tiny.run(tiny.sgd(config), steps)
+    return jax.tree.map(
+        np.asarray, jax.device_get(state.replace(key=jax.random.key_data(state.key)))
+    )
+
+
+@pytest.mark.parametrize("make", [tiny.image_config, tiny.batch_norm_config])
+@pytest.mark.parametrize(("mode", "devices"), [("shard_map", 8), ("pmap", 8), ("pmap", 1)])
+def test_any_number_of_devices_by_any_map_trains_alike(make, mode, devices):
+    config = make()
+    config.num_devices = 1
+    one = final(config)
+    config = make()
+    config.parallel, config.num_devices = mode, devices
+    chex.assert_trees_all_close(final(config), one, **TOLERANCE)
+
+
+def test_relativistic_average_takes_its_means_over_all_devices():
+    config = tiny.point_config()
+    config.loss.name = "relativistic_average"
+    config.num_devices = 1
+    one = final(config)
+    config.num_devices = 8
+    chex.assert_trees_all_close(final(config), one, **TOLERANCE)
+
+
+def test_steps_changed_the_parameters():
+    config = tiny.sgd(tiny.image_config())
+    training = build.make_training(config, tiny.shape(config))
+    before = jax.device_get(training.init_state().networks["discriminator"].params)
+    after = jax.device_get(tiny.run(config, 1)[0].networks["discriminator"].params)
+    for (path, a), b in zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True):
+        # A critic's last bias cancels out between real and fake.
+        if "kernel" in jax.tree_util.keystr(path):
+            assert np.max(np.abs(a - b)) > 1e-4, path
+
+
+def test_state_stays_replicated_and_unstacked_in_both_modes():
+    for mode in parallel.MODES:
+        config = tiny.point_config()
+        config.parallel = mode
+        training = build.make_training(config, tiny.shape(config))
+        expected = training.abstract_state()
+        state, _ = tiny.run(config, 1)
+        chex.assert_trees_all_equal_shapes_and_dtypes(state, expected)
+        for leaf in jax.tree.leaves(state):
+            assert leaf.sharding.is_fully_replicated
+            assert len(leaf.sharding.device_set) == 8
+
+
+@pytest.mark.parametrize("mode", parallel.MODES)
+def test_traced_once_and_no_implicit_transfer(mode):
+    chex.clear_trace_counter()
+    config = tiny.point_config()
+    training = build.make_training(config, tiny.shape(config))
+    train_step = step.make_train_step(
+        training.game, training.optimizers, EMA(), batch_size=16, log_every=2
+    )
+    once = chex.assert_max_traces(train_step, n=1)
+    mapped = parallel.Parallel(once, mode, jax.devices())
+    state = mapped.init(lambda: step.init_state(training.game, training.optimizers, EMA(), 0))
+    resident = mapped.put_replicated(tiny.data(config))
+    batches = [tiny.index_batch(config, training, i) for i in range(4)]
+    with jax.transfer_guard("disallow"):
+        for batch in batches:
+            state = mapped(state, resident, mapped.put_batch(batch))
+    assert int(jax.device_get(state.step)) == 4
+
+
+def test_several_steps_per_call_are_the_same_steps(monkeypatch):
+    config = tiny.point_config()
+    single, training = tiny.run(config, 4)
+    monkeypatch.setattr(step, "unrolled", lambda: False)  # loops on the device, as on a GPU
+    looped = build.make_training(config, tiny.shape(config))
+    mapped = looped.parallel
+    batches = [tiny.index_batch(config, training, i)["index"] for i in range(4)]
+    state = mapped(
+        looped.init_state(),
+        mapped.put_replicated(tiny.data(config)),
+        mapped.put_batch({"index": np.concatenate(batches)}),
+    )
+    assert int(state.step) == 4
+    chex.assert_trees_all_close(state.networks, single.networks, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(state.metrics, single.metrics, rtol=1e-5, atol=1e-6)
+
+
+def test_batch_that_does_not_divide_is_refused_with_sizes_that_do():
+    config = tiny.point_config()
+    config.train.batch_size = 12
+    with pytest.raises(
+        errors.ConfigError, match=r"train\.batch_size = 12 .* 8 devices.*such as 8 or 16"
+    ):
+        build.make_training(config, tiny.shape(config))
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_devices_that_are_not_there_are_refused(count):
+    config = tiny.point_config()
+    config.num_devices = count
+    with pytest.raises(errors.ConfigError, match=rf"num_devices = {count}; accepted: 1 to 8"):
+        build.make_training(config, tiny.shape(config))
+
+
+def test_unknown_map_is_refused():
+    config = tiny.point_config()
+    config.parallel = "shardmap"
+    with pytest.raises(errors.ConfigError, match='Did you mean "shard_map"'):
+        build.make_training(config, tiny.shape(config))

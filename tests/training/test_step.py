@@ -1,0 +1,259 @@
+"""The train step: whose turn it is, what each turn may change, and what is recorded."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax.games.game import Network, Outcome, Player, batches_per_step, owner_steps
+from gan_jax.training import build, step
+from gan_jax.training.ema import EMA
+from gan_jax.training.optimizers import make_optimizer
+from tests.training import tiny
+
+
+class Scalar(nn.Module):
+    """A network that is one number."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return self.param("value", nn.initializers.zeros, ()) + 0.0 * jnp.sum(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting:
+    """A game whose outcome can be added up by hand: ``first`` follows the data, ``second`` follows
+    ``first``."""
+
+    shape: tuple[int, ...] = (2,)
+    latent_dim: int = 1
+    num_classes: int | None = None
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
+        return {"first": Network(Scalar(), (x,)), "second": Network(Scalar(), (x,), averaged=True)}
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        return (
+            Player("first", ("first",), self.first_loss, steps=3),
+            Player("second", ("second",), self.second_loss, steps=2, fresh_data=False),
+        )
+
+    def first_loss(self, params, turn):
+        mean = jnp.mean(turn.images)
+        return -params["first"]["value"] * mean, Outcome({"mean": mean, "count": turn.count * 1.0})
+
+    def second_loss(self, params, turn):
+        other = turn.variables["first"]["params"]["value"]
+        mean = jnp.mean(turn.images)
+        return -params["second"]["value"] * other, Outcome({"other": other, "mean": mean})
+
+    def sample(self, variables, z, labels):
+        return z
+
+
+def prepare(game, ema, **settings):
+    optimizers = {
+        name: make_optimizer("sgd", 1.0, schedule={"name": "constant"}, total_steps=9)
+        for name in game.networks
+    }
+    state = step.init_state(game, optimizers, ema, seed=0)
+    return state, jax.jit(step.make_train_step(game, optimizers, ema, **settings))
+
+
+def play(steps, ema=None, log_every=1):
+    state, train_step = prepare(Counting(), ema or EMA(), batch_size=4, log_every=log_every)
+    data = np.random.default_rng(0).normal(size=(steps, 3, 4, 2)).astype(np.float32)
+    states = [state]
+    for i in range(steps):
+        batch = {"image": data[i], "label": np.zeros((3, 4), np.int32)}
+        states.append(train_step(states[-1], {}, batch))
+    return states, data
+
+
+def value(state, name):
+    return float(state.networks[name].params["value"])
+
+
+def test_each_step_of_a_player_sees_the_next_batch_and_the_others_as_they_then_stand():
+    states, data = play(2)
+    means = data.mean(axis=(2, 3))
+    first = np.cumsum(means.sum(axis=1))
+    np.testing.assert_allclose(value(states[1], "first"), first[0], rtol=1e-5)
+    np.testing.assert_allclose(value(states[2], "first"), first[1], rtol=1e-5)
+    # Two steps a turn, each by what `first` is after its own turn.
+    np.testing.assert_allclose(value(states[1], "second"), 2 * first[0], rtol=1e-5)
+    np.testing.assert_allclose(value(states[2], "second"), 2 * first.sum(), rtol=1e-5)
+
+
+def test_a_player_without_fresh_data_sees_the_last_batch_and_consumes_none():
+    states, data = play(1)
+    assert batches_per_step(Counting()) == 3
+    np.testing.assert_allclose(states[1].metrics["second/mean"], data[0, 2].mean(), rtol=1e-5)
+
+
+def test_turns_count_the_players_own_gradient_steps():
+    states, _ = play(2)
+    assert float(states[1].metrics["first/count"]) == np.mean([0, 1, 2])
+    assert float(states[2].metrics["first/count"]) == np.mean([3, 4, 5])
+
+
+def test_metrics_are_means_since_the_last_log_step():
+    states, data = play(4, log_every=2)
+    means = data.mean(axis=(1, 2, 3))
+    for after, expected in ((2, means[:2]), (3, means[2:3]), (4, means[2:])):
+        state = states[after]
+        logged = float(state.metrics["first/mean"] / state.count)
+        np.testing.assert_allclose(logged, expected.mean(), rtol=1e-4)
+        assert float(state.count) == len(expected)
+
+
+def test_average_follows_only_the_networks_that_ask_for_it():
+    states, _ = play(3, ema=EMA(half_life=12.0))  # images per train step: 3 batches of 4
+    assert states[1].networks["first"].ema is None
+    average = 0.0
+    for state in states[1:]:
+        average = 0.5 * average + 0.5 * value(state, "second")
+        np.testing.assert_allclose(
+            float(state.networks["second"].ema["params"]["value"]), average, rtol=1e-5
+        )
+
+
+def test_no_network_has_two_owners_or_none():
+    game = Counting()
+    assert owner_steps(game) == {"first": 3, "second": 2}
+
+    class Orphan(Counting):
+        players = property(lambda self: game.players[:1])
+
+    class Shared(Counting):
+        players = property(lambda self: (game.players[0], *game.players))
+
+    with pytest.raises(ValueError, match="without an owner: second"):
+        owner_steps(Orphan())
+    with pytest.raises(ValueError, match="'first' has two owners"):
+        owner_steps(Shared())
+
+
+def turn_by_turn(config):
+    """Return the states before, after the discriminator's turn alone, and after the whole step."""
+    training = build.make_training(config, tiny.shape(config))
+    game = training.game
+
+    class DiscriminatorOnly:
+        networks, shape, latent_dim = game.networks, game.shape, game.latent_dim
+        players = game.players[:1]
+
+    resident = tiny.data(config)
+    batch = {"index": tiny.index_batch(config, training, 0)["index"]}
+    states = [training.init_state()]
+    for played in (DiscriminatorOnly, game):
+        train_step = step.make_train_step(
+            played, training.optimizers, EMA(), batch_size=16, log_every=1
+        )
+        names = [player.name for player in played.players]
+        known = {n: v for n, v in states[0].metrics.items() if n.split("/")[0] in names}
+
+        def one_device(state, batch, train_step=train_step):
+            return train_step(state, resident, batch, axis_name="data")
+
+        mapped = jax.jit(jax.vmap(one_device, (None, 0), axis_name="data"))
+        states.append(jax.tree.map(lambda x: x[0], mapped(states[0].replace(metrics=known), batch)))
+    return states
+
+
+def changed(before, after):
+    flags = jax.tree.map(lambda a, b: bool(np.any(np.asarray(a) != np.asarray(b))), before, after)
+    return any(jax.tree.leaves(flags))
+
+
+def test_the_discriminators_turn_changes_nothing_of_the_generators():
+    before, discriminator_only, both = turn_by_turn(tiny.batch_norm_config())
+    assert not changed(before.networks["generator"], discriminator_only.networks["generator"]), (
+        "parameters, batch statistics and optimizer state belong to the generator's own turn"
+    )
+    assert changed(
+        before.networks["discriminator"].mutable,
+        discriminator_only.networks["discriminator"].mutable,
+    )
+    # The generator's turn, in turn, leaves the discriminator as its own turn left it.
+    chex.assert_trees_all_close(
+        discriminator_only.networks["discriminator"], both.networks["discriminator"], rtol=1e-6
+    )
+    assert changed(before.networks["generator"].mutable, both.networks["generator"].mutable)
+
+
+def test_clipping_projects_after_every_step():
+    config = tiny.point_config()
+    config.loss.name = "wasserstein"
+    config.game.clip = 0.01
+    state, _ = tiny.run(config, 2)
+    weights = jax.tree.leaves(jax.device_get(state.networks["discriminator"].params))
+    assert max(np.abs(w).max() for w in weights) == pytest.approx(0.01)
+    generator = jax.tree.leaves(jax.device_get(state.networks["generator"].params))
+    assert max(np.abs(w).max() for w in generator) > 0.01
+
+
+def test_joint_batch_gives_the_same_step_without_batch_statistics():
+    config = tiny.sgd(tiny.image_config())
+    config.game.joint_batch = False
+    apart, _ = tiny.run(config, 2)
+    config.game.joint_batch = True
+    joint, _ = tiny.run(config, 2)
+    for a, b in zip(jax.tree.leaves(apart.networks), jax.tree.leaves(joint.networks), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+def test_lazy_penalty_is_zero_but_on_every_kth_step():
+    config = tiny.point_config()
+    config.penalty.update(name="r1", weight=1.0, every=3)
+    training = build.make_training(config, tiny.shape(config))
+    config.train.log_every = 1
+    training = build.make_training(config, tiny.shape(config))
+    mapped = training.parallel
+    state, resident = training.init_state(), mapped.put_replicated(tiny.data(config))
+    seen = []
+    for i in range(6):
+        state = mapped(state, resident, mapped.put_batch(tiny.index_batch(config, training, i)))
+        seen.append(float(state.metrics["discriminator/penalty"]) > 0)
+    assert seen == [True, False, False, True, False, False]
+
+
+def test_bfloat16_keeps_state_in_float32_and_computes_nearly_the_same():
+    config = tiny.sgd(tiny.image_config())
+    full, _ = tiny.run(config, 1)
+    config.precision = "bfloat16"
+    half, _ = tiny.run(config, 1)
+    for leaf in jax.tree.leaves(half.networks):
+        assert leaf.dtype in (jnp.float32, jnp.int32)
+    for name in ("discriminator/loss", "discriminator/penalty", "generator/loss"):
+        a, b = float(full.metrics[name]), float(half.metrics[name])
+        assert a != b, "nothing was computed in bfloat16"
+        assert abs(a - b) < 0.05 * (1 + abs(a))
+
+
+def test_flip_mirrors_about_half_of_the_real_images():
+    class Watch(Counting):
+        """Tells the share of images whose left half is the bright one."""
+
+        def first_loss(self, params, turn):
+            left = jnp.mean(turn.images[:, :, :4], axis=(1, 2, 3)) > 0
+            return params["first"]["value"], Outcome({"left": jnp.mean(left * 1.0)})
+
+    bright_left = np.zeros((3, 256, 8, 8, 1), np.uint8)
+    bright_left[:, :, :, :4] = 255
+    batch = {"image": bright_left, "label": np.zeros((3, 256), np.int32)}
+    game = Watch(shape=(8, 8, 1))
+    shares = {}
+    for flip in (False, True):
+        state, train_step = prepare(game, EMA(), batch_size=256, log_every=1, flip=flip)
+        shares[flip] = float(train_step(state, {}, batch).metrics["first/left"])
+    assert shares[False] == 1.0
+    assert 0.4 < shares[True] < 0.6
