@@ -36,10 +36,12 @@ def to_float(images: jax.Array) -> jax.Array:
       images: uint8 [...] in 0 ... 255, or floats (toy points), which are returned as float32.
 
     Returns:
-      float32 [...]; bytes become ``x / 127.5 - 1``, in [-1, 1].
+      float32 [...]; bytes become ``x / 127.5 - 1``: -1 ... 1, both ends exactly.
     """
     if images.dtype == jnp.uint8:
-        return images.astype(jnp.float32) / 127.5 - 1.0
+        # XLA makes the division a product with the rounded reciprocal. Centred first, both ends
+        # come out exactly; in the form x / 127.5 - 1, white would be 1.0000001.
+        return (images.astype(jnp.float32) - 127.5) / 127.5
     return images.astype(jnp.float32)
 
 

@@ -189,7 +189,8 @@ def make_pipeline(
       process_index: number of this process.
       process_count: number of processes; each reads its part of every batch.
       device_cache_gib: a set up to this size is resident, unless ``resident`` says otherwise.
-      workers: processes that read when streamed; 0: threads of this process.
+      workers: processes that read when streamed; 0: threads of this process. Processes hand over
+        through shared memory: in a container give /dev/shm room for ``prefetch`` calls.
       prefetch: calls that are read ahead when streamed.
       resident: the path; None chooses by size.
       progress: called with (examples read, examples in all) while the resident set is read.
@@ -355,7 +356,10 @@ def _stream(
     # One thread a worker: decoding small images holds the interpreter's lock most of the time.
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     parallel = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=each)
-    dataset = batches.to_iter_dataset(options)
+    # Small arrays are cheaper through the pipe than in shared memory of their own.
+    dataset = grain.experimental.WithOptionsIterDataset(
+        batches.to_iter_dataset(options), grain.experimental.DatasetOptions(min_shm_size=2048)
+    )
     return iter(dataset.mp_prefetch(parallel, worker_init_fn=_start_worker))
 
 

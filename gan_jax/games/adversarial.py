@@ -54,7 +54,7 @@ class AdversarialGame:
     @property
     def latent_dim(self) -> int:
         """Size of one latent vector."""
-        return self.generator.latent_dim  # type: ignore[attr-defined]
+        return self.generator.latent_dim
 
     @property
     def num_classes(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Two-dimensional convolution and transposed convolution, as Flax modules that are quick on CPU too.
+"""Two-dimensional convolution and transposed convolution as Flax modules, quick on CPU too.
 
 Drop-in replacements for `flax.linen.Conv` and `flax.linen.ConvTranspose` on NHWC images: the same
 parameters (`kernel` as HWIO, `bias`), the same numbers up to the order of float additions.
@@ -33,12 +33,11 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
-from gan_jax.errors import ConfigError
+from gan_jax.errors import lookup
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-_IMPLEMENTATIONS = ("xla", "cpu")
 
 
 def _plain(x: jax.Array, w: jax.Array, pads: Pads) -> jax.Array:
@@ -90,9 +89,9 @@ _image_gradient.defvjp(_image_gradient_forward, _image_gradient_backward)
 def _kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
     """Transpose of `_convolve` in `w`, as one matrix product over all pixels.
 
-    Tap (i, j) is the product of `x[:, r, c + j - left]` with `dy[:, r - i + top, c]` summed over the
-    rows r of `x` and the columns c of `dy`: the shift by i can be given to `dy`, the shift by j to
-    `x`, and all pairs (i, j) are then blocks of one product.
+    Tap (i, j) is the product of `x[:, r, c + j - left]` with `dy[:, r - i + top, c]`, summed over
+    the rows r of `x` and the columns c of `dy`: the shift by i can be given to `dy`, the shift by
+    j to `x`, and all pairs (i, j) are then blocks of one product.
     """
     (top, bottom), (left, right) = pads
     height, width, channels = x.shape[1:]
@@ -235,9 +234,7 @@ def _fast(implementation: str | None) -> bool:
     """Whether to use the CPU lowering: as asked, else by the default backend."""
     if implementation is None:
         return jax.default_backend() == "cpu"
-    if implementation not in _IMPLEMENTATIONS:
-        raise ConfigError("implementation", implementation, (*_IMPLEMENTATIONS, None))
-    return implementation == "cpu"
+    return lookup({"xla": False, "cpu": True}, implementation, "implementation")
 
 
 def convolve(

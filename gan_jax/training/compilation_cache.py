@@ -27,11 +27,13 @@ def directory() -> Path:
 
 
 def enable() -> None:
-    """Switch the persistent compilation cache on, unless the user has set one for JAX already.
+    """Switch the persistent compilation cache on.
+
+    Does nothing where the user has chosen one by JAX's own ``$JAX_COMPILATION_CACHE_DIR``.
 
     Side effect: changes JAX's global configuration; the folder is made when JAX first writes.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(directory()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

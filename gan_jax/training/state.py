@@ -4,13 +4,11 @@ from typing import Any
 
 import flax.struct
 import jax
-import jax.numpy as jnp
 
 Variables = dict[str, Any]
 
 
-@flax.struct.dataclass
-class NetworkState:
+class NetworkState(flax.struct.PyTreeNode):
     """One network's part of the train state.
 
     Attributes:
@@ -37,8 +35,7 @@ class NetworkState:
         return self.variables if self.ema is None else self.ema
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """The state of a run; every leaf is an array, identical on every device.
 
     Attributes:
@@ -56,7 +53,3 @@ class TrainState:
     game: Variables
     metrics: dict[str, jax.Array]
     count: jax.Array
-
-    def mean_metrics(self) -> dict[str, jax.Array]:
-        """Return the metrics' means over the train steps since the last log step."""
-        return {name: total / jnp.maximum(self.count, 1.0) for name, total in self.metrics.items()}

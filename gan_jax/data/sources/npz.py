@@ -82,13 +82,12 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise DataError(f"{path} (data.path) does not exist") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read as arrays: {error}") from error
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise DataError(
             f"{path}: {image_key} is {images.dtype} {list(images.shape)}; "
             "accepted: uint8 [n, h, w] or [n, h, w, c], not empty"
         )
+    images = images if images.ndim == 4 else images[..., None]
     if labels is not None:
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         fits = labels.shape == images.shape[:1] and np.issubdtype(labels.dtype, np.integer)

@@ -1,0 +1,32 @@
+"""What the tests of data share: the real data, and configurations like ``config.data``."""
+
+import types
+
+import pytest
+
+from tests.real_data import shared_data
+
+__all__ = ["data_config", "shared_data"]
+
+
+@pytest.fixture
+def data_config():
+    """Return a function that makes a ``config.data`` with some fields changed."""
+
+    def make(**fields):
+        defaults = {
+            "name": "digits",
+            "split": "train",
+            "resolution": 16,
+            "channels": None,
+            "resize": "resize",
+            "path": None,
+            "data_dir": None,
+            "on_error": "raise",
+            "toy_size": 800,
+            "toy_noise": None,
+        }
+        assert fields.keys() <= defaults.keys()
+        return types.SimpleNamespace(**defaults | fields)
+
+    return make

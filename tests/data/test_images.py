@@ -1,0 +1,137 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_jax.data.sources.images import Transform, decode
+from gan_jax.errors import ConfigError
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def decoded(image, kind="PNG", **options):
+    return np.asarray(decode(encoded(image, kind, **options)))
+
+
+COLOURS = np.array([[[200, 30, 90], [0, 255, 7]]], np.uint8)
+
+
+def test_sixteen_bit_grey_is_scaled_not_cut():
+    wide = np.array([[0, 128, 257, 32896, 65535]], np.uint16)
+    assert decoded(Image.fromarray(wide)).tolist() == [[0, 0, 1, 128, 255]]
+    assert decoded(Image.fromarray(wide), "TIFF").tolist() == [[0, 0, 1, 128, 255]]
+
+
+def test_palette_gives_its_colours():
+    image = Image.fromarray(COLOURS).quantize(2)
+    np.testing.assert_array_equal(decoded(image), COLOURS)
+
+
+def test_transparency_is_composited_on_white():
+    alpha = np.array([[255, 0]], np.uint8)
+    image = Image.fromarray(np.dstack([COLOURS, alpha]))
+    assert decoded(image).tolist() == [[[200, 30, 90], [255, 255, 255]]]
+    half = Image.fromarray(np.array([[[0, 128]]], np.uint8))  # grey with alpha: black, half seen
+    assert half.mode == "LA"
+    assert decoded(half).shape == (1, 1)
+    assert abs(int(decoded(half)[0, 0]) - 127) <= 1
+
+
+def test_transparent_colour_of_a_palette_or_grey_becomes_white():
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    assert decoded(palette, transparency=1).tolist() == [[[10, 20, 30], [255, 255, 255]]]
+    grey = Image.fromarray(np.array([[7, 9]], np.uint8))
+    assert decoded(grey, transparency=9).tolist() == [[7, 255]]
+
+
+def test_bilevel_and_cmyk():
+    assert decoded(Image.fromarray(np.array([[True, False]]))).tolist() == [[255, 0]]
+    cmyk = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # no cyan, all magenta and yellow: red
+    red = decoded(cmyk, "JPEG", quality=95)[4, 4].astype(int)
+    assert np.abs(red - [254, 0, 0]).max() <= 3
+
+
+def test_camera_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees clockwise to view"
+    image = Image.fromarray(np.array([[1, 2, 3]], np.uint8))
+    assert decoded(image, exif=exif).tolist() == [[1], [2], [3]]
+
+
+def test_first_frame_of_an_animation():
+    frames = [Image.fromarray(np.full((4, 4), v, np.uint8)) for v in (10, 200)]
+    raw = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.unique(np.asarray(decode(raw))).tolist() == [10]
+
+
+def test_float_pixels_are_refused():
+    with pytest.raises(ValueError, match="no known range"):
+        decode(encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"))
+
+
+def test_centre_crop_of_a_wide_and_a_tall_image():
+    wide = np.zeros((4, 10, 3), np.uint8)
+    wide[:, 3:7] = np.arange(48).reshape(4, 4, 3)
+    np.testing.assert_array_equal(Transform(4).array(wide), wide[:, 3:7])
+    tall = np.swapaxes(wide, 0, 1)
+    np.testing.assert_array_equal(Transform(4).array(tall), tall[3:7])
+
+
+def test_resizing_keeps_flat_images_and_means():
+    flat = np.full((30, 17, 3), (9, 99, 199), np.uint8)
+    for size in (1, 8, 64):
+        assert (Transform(size).array(flat) == (9, 99, 199)).all()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 1), np.uint8)
+    small = Transform(8).array(noise)
+    assert abs(small.mean() - noise.mean()) < 3
+    # An antialiased mean of 64 values of standard deviation 74: about 9; a picked value: 74.
+    assert small.std() < 20
+
+
+def test_one_pixel_image_fills_the_square():
+    assert (Transform(16).array(np.full((1, 1, 1), 42, np.uint8)) == 42).all()
+
+
+def test_pad_puts_the_image_in_the_middle_of_black():
+    image = np.full((28, 28, 1), 255, np.uint8)
+    padded = Transform(32, resize="pad").array(image)
+    np.testing.assert_array_equal(padded, np.pad(image, ((2, 2), (2, 2), (0, 0))))
+    with pytest.raises(ConfigError, match="28 or more"):
+        Transform(16, resize="pad").array(image)
+
+
+def test_channels_are_converted_as_asked():
+    pixels = COLOURS.repeat(2, axis=0)
+    grey = Transform(2, channels=1).array(pixels)
+    # ITU-R BT.601 luma, as the Pillow handbook states for mode "L".
+    luma = pixels @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(grey[:, :, 0], luma, atol=1)
+    rgb = Transform(2, channels=3).array(grey)
+    np.testing.assert_array_equal(rgb, grey.repeat(3, axis=2))
+    np.testing.assert_array_equal(Transform().array(pixels), pixels)
+
+
+def test_other_numbers_of_channels_pass_untouched_or_not_at_all():
+    pixels = np.zeros((4, 4, 5), np.uint8)
+    assert Transform(4).array(pixels) is pixels
+    with pytest.raises(ConfigError, match="5 channels"):
+        Transform(8).array(pixels)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"resolution": 0}, "data.resolution = 0; accepted: 1 or more"),
+        ({"channels": 2}, "data.channels = 2; accepted: 1, 3"),
+        ({"resize": "stretch"}, "data.resize = 'stretch'; accepted: resize, pad"),
+    ],
+)
+def test_impossible_fields(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        Transform(**fields)

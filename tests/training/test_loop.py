@@ -1,0 +1,326 @@
+"""Whole runs: what they write, how they stop, and that they go on as if they never had."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_jax import errors
+from gan_jax.report import writers
+from gan_jax.training import loop, preemption, restore, run_directory, sampling
+from tests.training import tiny
+
+
+def stop_at(monkeypatch, when):
+    """Make the run receive SIGTERM before train step ``when``."""
+    monkeypatch.setattr(
+        preemption.StopRequest, "reason", lambda self, step: "SIGTERM" if step == when else None
+    )
+
+
+def status(path):
+    return json.loads((path / "status.json").read_text())
+
+
+def rows(path):
+    return writers.read_rows(path / writers.METRICS)
+
+
+def final(path, **arguments):
+    """Return every leaf of the newest state of a run, by name, as bytes."""
+    state = restore.load_run(path, **arguments).state
+    state = state.replace(key=jax.random.key_data(state.key))
+    return {
+        jax.tree_util.keystr(name): np.asarray(leaf).tobytes()
+        for name, leaf in jax.tree.leaves_with_path(state)
+    }
+
+
+def configuration(kind):
+    if kind == "image":
+        config = tiny.image_config(critic_steps=1)
+        config.data.flip = True
+    else:
+        config = tiny.point_config()
+    if kind == "streamed":
+        config.data.update(device_cache_gib=0.0, workers=0)
+    config.train.update(log_every=3, checkpoint_every=100, sample_every=100)
+    config.num_devices = 1
+    return config
+
+
+@pytest.mark.parametrize("kind", ["resident", "streamed", "image"])
+def test_a_stopped_run_goes_on_bit_for_bit(kind, tmp_path, monkeypatch):
+    config = configuration(kind)
+    assert loop.train(config, tmp_path / "whole").state == "done"
+
+    stop_at(monkeypatch, 4)  # between two log steps
+    result = loop.train(config, tmp_path / "parts")
+    assert (result.state, result.step, result.reason) == ("preempted", 4, "SIGTERM")
+    assert status(tmp_path / "parts")["state"] == "preempted"
+    stop_at(monkeypatch, None)
+    assert loop.train(config, tmp_path / "parts").state == "done"
+
+    whole, parts = final(tmp_path / "whole"), final(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    assert [name for name in whole if whole[name] != parts[name]] == []
+    assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
+    picture = "samples/00000006.png"
+    assert (tmp_path / "whole" / picture).read_bytes() == (
+        tmp_path / "parts" / picture
+    ).read_bytes()
+
+
+def test_a_run_killed_between_checkpoints_repeats_only_the_lost_steps(tmp_path, monkeypatch):
+    config = configuration("resident")
+    config.train.checkpoint_every = 3
+    loop.train(config, tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self, step):
+        if step == 5:
+            raise Killed
+
+    monkeypatch.setattr(preemption.StopRequest, "reason", killed)
+    with pytest.raises(Killed):
+        loop.train(config, tmp_path / "parts")
+    assert status(tmp_path / "parts")["state"] == "failed"
+    stop_at(monkeypatch, None)
+    loop.train(config, tmp_path / "parts")
+    assert final(tmp_path / "whole") == final(tmp_path / "parts")
+    assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
+
+
+def test_a_run_moves_to_another_number_of_devices(tmp_path, monkeypatch):
+    config = tiny.sgd(configuration("resident"))
+    loop.train(config, tmp_path / "one")
+    config.num_devices = 8
+    stop_at(monkeypatch, 3)
+    loop.train(config, tmp_path / "moved")
+    stop_at(monkeypatch, None)
+    config.num_devices = 2
+    loop.train(config, tmp_path / "moved")
+    one = restore.load_run(tmp_path / "one").state.networks
+    moved = restore.load_run(tmp_path / "moved").state.networks
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(moved), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_the_run_directory_tells_everything(tmp_path):
+    config = tiny.image_config(critic_steps=1)
+    config.train.update(steps=4, log_every=2, sample_every=2, checkpoint_every=2)
+    loop.train(config, tmp_path)
+    assert run_directory.RunDirectory(tmp_path).read_config().to_dict() == json.loads(
+        json.dumps(config.to_dict())
+    )
+    data = json.loads((tmp_path / "data.json").read_text())
+    assert (data["name"], data["shape"], data["size"]) == ("digits", [8, 8, 1], 1500)
+    logged = rows(tmp_path)
+    assert [row["step"] for row in logged] == [2, 4]
+    assert logged[1]["kimg"] == pytest.approx(4 * 16 / 1000)
+    for name in ("discriminator/loss", "discriminator/penalty", "generator/learning_rate"):
+        assert np.isfinite(logged[1][name])
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
+        "00000000.png",
+        "00000002.png",
+        "00000004.png",
+    ]
+    # 16 tiles of 8x8, magnified to 32, in a square with lines of 2.
+    with Image.open(tmp_path / "samples/00000004.png") as picture:
+        assert picture.size == (4 * 34 + 2, 4 * 34 + 2)
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert len(json.loads((tmp_path / "environment.json").read_text())) == 1
+    ended = status(tmp_path)
+    assert (ended["state"], ended["step"], ended["total_steps"]) == ("done", 4, 4)
+
+
+def test_a_finished_run_started_again_does_nothing(tmp_path):
+    config = configuration("resident")
+    loop.train(config, tmp_path)
+    before, logged = final(tmp_path), rows(tmp_path)
+    result = loop.train(config, tmp_path)
+    assert (result.state, result.step) == ("done", 6)
+    assert (final(tmp_path), rows(tmp_path)) == (before, logged)
+
+
+def test_another_configuration_is_refused_with_the_fields_that_differ(tmp_path):
+    config = configuration("resident")
+    loop.train(config, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    config.loss.name = "hinge"
+    config.train.batch_size = 8
+    config.train.log_every = 1  # may change: it decides what is shown, not what is computed
+    with pytest.raises(
+        errors.WorkdirError,
+        match=r"loss.name: 'non_saturating' there, 'hinge' now; train.batch_size: 16 there, 8 now",
+    ) as error:
+        loop.train(config, tmp_path)
+    assert "log_every" not in str(error.value)
+    for path, content in before.items():
+        if path.name != ".lock":
+            assert path.read_bytes() == content, path
+
+
+def test_a_run_may_be_made_longer_where_no_schedule_depends_on_it(tmp_path):
+    config = configuration("resident")
+    loop.train(config, tmp_path / "constant")
+    config.train.steps = 9
+    assert loop.train(config, tmp_path / "constant").step == 9
+    config.train.steps = 6
+    with pytest.raises(errors.WorkdirError, match=r"train.steps = 6, .* has taken 9 steps already"):
+        loop.train(config, tmp_path / "constant")
+
+    config.optimizer.generator.schedule.name = "linear"
+    loop.train(config, tmp_path / "linear")
+    config.train.steps = 9
+    with pytest.raises(errors.WorkdirError, match=r"train.steps: 6 there, 9 now"):
+        loop.train(config, tmp_path / "linear")
+
+
+def test_checkpoints_without_a_configuration_are_not_touched(tmp_path):
+    config = configuration("resident")
+    loop.train(config, tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(errors.WorkdirError, match=r"no config\.json"):
+        loop.train(config, tmp_path)
+
+
+def test_a_changed_data_set_is_refused(tmp_path, monkeypatch):
+    config = configuration("resident")
+    stop_at(monkeypatch, 4)
+    loop.train(config, tmp_path / "run")
+    np.savez(tmp_path / "other.npz", image=np.zeros((20, 8, 8), np.uint8))
+    config.data.toy_size = 512
+    path = tmp_path / "run" / "checkpoints"
+    (meta,) = [p for p in path.rglob("*") if p.is_file() and b"fingerprint" in p.read_bytes()]
+    assert meta.exists()
+    monkeypatch.setattr(
+        type(loop.sources.make_source(config.data)), "fingerprint", lambda self: "another"
+    )
+    with pytest.raises(errors.WorkdirError, match=r"data set has changed since .* step 4"):
+        loop.train(config, tmp_path / "run")
+
+
+def test_divergence_stops_with_the_last_good_checkpoint(tmp_path):
+    config = tiny.sgd(configuration("resident"), learning_rate=1e-3)
+    config.loss.name = "least_squares"
+    config.train.update(steps=2, log_every=1, checkpoint_every=2)
+    loop.train(config, tmp_path)
+    good = final(tmp_path)
+    # The same run, but what it would do next explodes.
+    explode = config.copy_and_resolve_references()
+    explode.train.steps = 60
+    explode.optimizer.generator.learning_rate = 1e30
+    explode.optimizer.discriminator.learning_rate = 1e30
+    stored = run_directory.RunDirectory(tmp_path)
+    stored.write_config(explode)
+    with pytest.raises(errors.DivergenceError, match=r"not finite by step \d.*of step 2"):
+        loop.train(explode, tmp_path)
+    ended = status(tmp_path)
+    assert ended["state"] == "diverged"
+    assert "last good checkpoint is of step 2" in ended["reason"]
+    assert final(tmp_path, step=2) == good
+
+
+def test_a_directory_in_use_is_refused_and_its_holder_named(tmp_path):
+    run = run_directory.RunDirectory(tmp_path)
+    run.claim()
+    with pytest.raises(errors.WorkdirError, match=r"is in use by process \d+ on "):
+        loop.train(configuration("resident"), tmp_path)
+    assert not (tmp_path / "config.json").exists()
+    run.release()
+    other = run_directory.RunDirectory(tmp_path)
+    other.claim()
+    other.release()
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.WorkdirError, match="cannot be written to: Not a directory"):
+        loop.train(configuration("resident"), tmp_path / "file" / "run")
+
+
+def test_a_dry_run_writes_nothing_and_tells_the_plan(tmp_path, capsys):
+    result = loop.train(configuration("image"), tmp_path / "run", dry_run=True)
+    assert result.state == "planned"
+    assert not (tmp_path / "run").exists()
+    out = capsys.readouterr().out
+    assert "discriminator 1 step, then generator 1 step" in out
+    assert "digits: 1,500 of 8x8x1, on the device" in out
+    assert "DCGANGenerator" in out
+    assert "MiB per device" in out
+    assert "Conv_0.kernel" in out
+
+
+def test_a_profile_is_written_for_its_window(tmp_path):
+    config = configuration("resident")
+    config.profile.update(start=2, steps=2)
+    loop.train(config, tmp_path)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
+def test_samples_depend_on_seed_and_index_alone(tmp_path):
+    config = configuration("image")
+    loop.train(config, tmp_path)
+    run = restore.load_run(tmp_path)
+
+    def sample(**arguments):
+        return sampling.sample(run.game, run.state, **arguments)
+
+    few, many = sample(num=5, seed=1), sample(num=12, seed=1, batch_size=5)
+    assert few.dtype == np.uint8
+    assert few.shape == (5, 8, 8, 1)
+    np.testing.assert_array_equal(few, many[:5])
+    assert not np.array_equal(many[:5], many[5:10])
+    assert not np.array_equal(few, sample(num=5, seed=2))
+    assert not np.array_equal(few, sample(num=5, seed=1, raw=True))
+
+
+def test_a_label_is_refused_where_there_are_no_classes(tmp_path):
+    loop.train(configuration("resident"), tmp_path)
+    with pytest.raises(errors.ConfigError, match=r"--label=3, but 'gan' is not class-conditional"):
+        restore.check_label(restore.load_run(tmp_path), 3)
+
+
+def test_what_is_no_run_directory_is_refused(tmp_path):
+    with pytest.raises(errors.WorkdirError, match=r"no run directory: config\.json"):
+        restore.load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("train.log_every", 0, "train.log_every = 0; accepted: 1 or more"),
+        ("train.steps_per_call", 4, "train.steps = 6; accepted: a multiple of .* = 4"),
+        ("train.seed", -1, "train.seed = -1; accepted"),
+        ("sample.num", 0, "sample.num = 0; accepted"),
+        ("game.discriminator_steps", 0, "game.discriminator_steps = 0; accepted: 1 or more"),
+        ("game.clip", -1.0, "game.clip = -1.0; accepted"),
+        ("game.name", "adversary", 'game.name = .*Did you mean "adversarial"'),
+        ("penalty.every", 0, "penalty.every = 0; accepted: 1 or more"),
+        ("penalty.weight", -1.0, "penalty.weight = -1.0; accepted"),
+        ("penalty.name", "wgangp", 'penalty.name = .*Did you mean "wgan_gp"'),
+        ("loss.name", "wassersteim", 'loss.name = .*Did you mean "wasserstein"'),
+        ("loss.smoothing", 2.0, "loss.smoothing = 2.0"),
+        ("generator.name", "mpl", 'generator.name = .*Did you mean "mlp"'),
+        ("discriminator.name", "unet", "discriminator.name = 'unet' is unknown; accepted: dcgan"),
+        ("optimizer.generator.name", "adan", "optimizer.generator: .*adan"),
+        ("precision", "float16", "precision = 'float16' is unknown; accepted: bfloat16"),
+        ("ema.half_life", -1.0, "ema.half_life = -1.0; accepted"),
+        ("data.name", "rign", "rign"),
+        ("train.batch_size", 0, "train.batch_size = 0"),
+    ],
+)
+def test_a_bad_field_is_named_before_anything_is_written(field, value, message, tmp_path):
+    config = configuration("resident")
+    with config.unlocked():
+        config.update_from_flattened_dict({field: value})
+    if field.startswith("penalty.") and field != "penalty.name":
+        config.penalty.name = "wgan_gp"
+    with pytest.raises((errors.ConfigError, errors.DataError), match=message):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
