@@ -1,9 +1,12 @@
 """Running a program so that a mistake of the user's is told in one line, without a traceback."""
 
+import logging
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from absl import app
+from absl import app, flags
+from absl import logging as absl_logging
 
 from gan_jax import errors
 
@@ -11,12 +14,80 @@ from gan_jax import errors
 def run(main: Callable[[list[str]], None]) -> None:
     """Run ``main`` under absl's flags.
 
-    Side effect: ends the process: with 0, with 1 after an error that `gan_jax.errors` describes
-    (its message goes to standard
-    error), or as absl does on a bad flag.
+    Side effects: ends the process: with 0; with 1 and one line on standard error after a bad flag
+    or an error that `gan_jax.errors` describes; with 130 after Ctrl-C, where the program has not
+    turned that into a clean stop. Other packages' log records are shown from WARNING on, this
+    project's from INFO on; ``--verbosity`` changes the former.
     """
     try:
-        app.run(main)
+        app.run(main, flags_parser=_parse)
     except errors.GanJaxError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Return the arguments that are no flags, after the program's name.
+
+    Raises:
+      ConfigError: a flag, or the configuration file that it names, cannot be used.
+    """
+    try:
+        rest = flags.FLAGS(argv)
+        if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
+            # A file that could not be read tells so only when its content is touched.
+            _ = flags.FLAGS["config"].value.is_locked
+    except SystemExit:
+        sys.exit(0)  # Help was asked for and given, which absl takes for a failure.
+    except flags.Error as error:
+        raise errors.ConfigError(_first_reason(error)) from error
+    except (AttributeError, KeyError) as error:
+        if (field := _unknown_field(argv, error)) is None:
+            raise  # A bug in the configuration file: its author needs the traceback.
+        raise errors.ConfigError(f"{field} is no field{_hint(error)}") from error
+    except OSError as error:
+        reason = re.sub(r".*\[Errno \d+\] ", "", _one_line(error))
+        raise errors.ConfigError(f"--config cannot be read: {reason}") from error
+    if flags.FLAGS["verbosity"].using_default_value:
+        absl_logging.set_verbosity(absl_logging.WARNING)
+    absl_logging.get_absl_handler().setFormatter(
+        logging.Formatter("%(levelname)s %(name)s: %(message)s")
+    )
+    logging.getLogger("gan_jax").setLevel(logging.INFO)
+    return rest
+
+
+def _first_reason(error: Exception) -> str:
+    """Return what went wrong first: the configuration file's own word, else what absl says."""
+    own = [e for e in _chain(error) if isinstance(e, errors.GanJaxError)]
+    return _one_line(own[-1] if own else error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised for, the first last."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _unknown_field(argv: list[str], error: Exception) -> str | None:
+    """Return the ``--config.`` flag that names what ``error`` misses; ``None`` if none does."""
+    missing = re.search(r"\w+", str(error))
+    for arg in argv[1:]:
+        flag = arg.split("=", 1)[0]
+        if missing and flag.startswith("--config.") and missing[0] in flag.split(".")[1:]:
+            return flag
+    return None
+
+
+def _hint(error: Exception) -> str:
+    """Return the suggestion of a nearby name that `ml_collections` makes, if it makes one."""
+    found = re.search(r'Did you mean ("[^"]*")', str(error))
+    return f". Did you mean {found[1]}?" if found else ""
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -2,7 +2,6 @@
 one call."""
 
 import datetime
-import logging
 from pathlib import Path
 
 from absl import flags
@@ -49,11 +48,10 @@ def _main(argv: list[str]) -> None:
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.training import compilation_cache, distributed, loop
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     launch = distributed.Launch(
         _DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     )
-    if launch.mode != "off" and _WORKDIR.value is None:
+    if launch.mode != "off" and not _WORKDIR.value:
         raise errors.ConfigError(
             "--workdir is missing; several processes must be told the same one"
         )

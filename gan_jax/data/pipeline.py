@@ -18,7 +18,8 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -127,17 +128,20 @@ class Pipeline:
         shape = (self._steps_per_call, self._layout.batches_per_step, self._layout.local_batch)
         first = start_step * self._layout.batches_per_step
         if self.resident:
-            return Batches(_index_calls(self._layout, first, per_call, shape), None)
-        rows = _stream(self.source, self._layout, first, per_call, self._workers, self._prefetch)
-        return Batches(_example_calls(self.source, self._layout, rows, first, shape), rows)
+            return Batches(_index_calls(self._layout, first, per_call, shape))
+        ahead = self._prefetch * per_call
+        rows = functools.partial(_stream, self.source, self._layout, first, ahead, self._workers)
+        return Batches(_example_calls(self.source, self._layout, rows, first, shape))
 
 
 class Batches(Iterator[Batch]):
     """An iterator over calls that can be closed, which ends its threads and worker processes."""
 
-    def __init__(self, calls: Iterator[Batch], rows: Any):
+    def __init__(self, calls: Generator[Batch, None, None]):
         self._calls = calls
-        self._rows = rows
+        # Also runs when it is forgotten: at the latest when the interpreter exits, before modules
+        # are torn down, of which Grain's shared memory would complain.
+        self._end = weakref.finalize(self, calls.close)
 
     def __next__(self) -> Batch:
         """Return the next call's batches.
@@ -149,10 +153,12 @@ class Batches(Iterator[Batch]):
         return next(self._calls)
 
     def close(self) -> None:
-        """End threads and worker processes; may be called twice."""
-        rows, self._rows, self._calls = self._rows, None, iter(())
-        if rows is not None:
-            rows.close()
+        """End threads and worker processes; may be called twice.
+
+        Raises:
+          ValueError: another thread is waiting for a batch just now.
+        """
+        self._end()
 
     def __enter__(self) -> "Batches":
         """Return itself."""
@@ -265,17 +271,22 @@ def load(source: Source, progress: Progress | None = None) -> Batch:
 
 def _index_calls(
     layout: Layout, first: int, per_call: int, shape: tuple[int, ...]
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     while True:
         yield {"index": layout.indices(first, per_call).reshape(shape).astype(np.int32)}
         first += per_call
 
 
 def _example_calls(
-    source: Source, layout: Layout, rows: Any, first: int, shape: tuple[int, ...]
-) -> Iterator[Batch]:
+    source: Source,
+    layout: Layout,
+    start: Callable[[], Any],
+    first: int,
+    shape: tuple[int, int, int],
+) -> Generator[Batch, None, None]:
     """Put the batches of Grain's iterator together to calls, and note what had to be skipped."""
     steps, per_step, _ = shape
+    rows = start()
     reported = len(source.failures)
     try:
         while True:
@@ -290,6 +301,7 @@ def _example_calls(
                 # What a worker process skipped, this process learns from its batches.
                 for i in layout.indices(first + k)[0][row["failed"]].tolist():
                     source.failures.setdefault(i, f"{source.item_name(i)} cannot be decoded")
+                del row, values  # views of shared memory, which is freed with them
             reported = _warn_of_failures(source, reported)
             yield {
                 name: values.reshape(steps, per_step, *values.shape[1:])
@@ -338,15 +350,20 @@ class _ReadBatch:
         return {**row, "failed": np.array(failed, bool)}
 
 
-def _stream(
-    source: Source, layout: Layout, first: int, per_call: int, workers: int, prefetch: int
-) -> Any:
-    """Return Grain's iterator over this process's batches from number ``first`` on."""
+def _stream(source: Source, layout: Layout, first: int, ahead: int, workers: int) -> Any:
+    """Return Grain's iterator over this process's batches from number ``first`` on.
+
+    Args:
+      source: the data set.
+      layout: which examples.
+      first: number of the first batch.
+      ahead: batches that are read ahead.
+      workers: worker processes; 0: threads.
+    """
     import grain  # slow to import, and needed for this path only
 
     # Whole batches are Grain's elements, so that dealing them out to workers keeps their order.
     batches = grain.MapDataset.range(first, _ENDLESS).map(_ReadBatch(source, layout))
-    ahead = prefetch * per_call
     if workers == 0:
         threads = min(16, os.cpu_count() or 1, ahead)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)

@@ -12,19 +12,18 @@ them. There, this module uses that a convolution is bilinear: the three maps
 
 are closed under differentiation (each one's derivatives are the other two), so giving each of them
 one good lowering serves derivatives of any order. The first two are forward convolutions of stride
-one. The third becomes one matrix product over all pixels, `[kh * out, pixels] @ [pixels, kw * in]`:
-the image is unfolded along its width, the cotangent along its height, so that memory grows by
-`kh` and `kw` and not by `kh * kw`. Strides are folded into channels (space to depth), transposed
-convolutions are stride-one convolutions followed by depth to space (the "sub-pixel" form of
-Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016,
-https://arxiv.org/abs/1609.07009).
+one. The third becomes, for every row of taps, one matrix product over all pixels,
+`[out, pixels] @ [pixels, kw * in]`, with the image unfolded along its width. Strides are folded
+into channels (space to depth); transposed convolutions are stride-one convolutions followed by
+depth to space (the "sub-pixel" form of Shi et al., "Is the deconvolution layer the same as a
+convolutional layer?", 2016, https://arxiv.org/abs/1609.07009).
 
 The CPU lowering supports reverse-mode derivatives of any order, and not forward mode (`jax.jvp`);
 `implementation="xla"` has both.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import flax.linen as nn
@@ -87,53 +86,44 @@ _image_gradient.defvjp(_image_gradient_forward, _image_gradient_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
-    """Transpose of `_convolve` in `w`, as one matrix product over all pixels.
-
-    Tap (i, j) is the product of `x[:, r, c + j - left]` with `dy[:, r - i + top, c]`, summed over
-    the rows r of `x` and the columns c of `dy`: the shift by i can be given to `dy`, the shift by
-    j to `x`, and all pairs (i, j) are then blocks of one product.
-    """
+    """Transpose of `_convolve` in `w`: per row of taps, one matrix product over all pixels."""
     (top, bottom), (left, right) = pads
     height, width, channels = x.shape[1:]
     out_height, out_width, features = dy.shape[1:]
     kh, kw = height + top + bottom - out_height + 1, width + left + right - out_width + 1
-    # Sums of padded copies: XLA makes one loop of them, and a slow one of a concatenation.
     zero = jnp.zeros((), x.dtype)
-    columns = sum(
-        lax.pad(
-            x,
-            zero,
-            (
-                (0, 0, 0),
-                (0, 0, 0),
-                (left - j, out_width - width + j - left, 0),
-                (j * channels, (kw - 1 - j) * channels, 0),
-            ),
-        )
-        for j in range(kw)
-    )
-    rows = sum(
-        lax.pad(
+
+    def unfolded(i: int) -> jax.Array:
+        """What tap row i sees: [n, out height, out width, kw * in]."""
+        rows = (top - i, out_height - height - top + i, 0)
+        copies = [
+            lax.pad(
+                x,
+                zero,
+                (
+                    (0, 0, 0),
+                    rows,
+                    (left - j, out_width - width - left + j, 0),
+                    (j * channels, (kw - 1 - j) * channels, 0),
+                ),
+            )
+            for j in range(kw)
+        ]
+        # A sum of padded copies: XLA makes one loop of it, and a slower one of a concatenation.
+        return reduce(jnp.add, copies)
+
+    # The product takes its left operand transposed: the narrow one, whose copy all rows share.
+    taps = [
+        lax.dot_general(
             dy,
-            zero,
-            (
-                (0, 0, 0),
-                (i - top, height - out_height + top - i, 0),
-                (0, 0, 0),
-                (i * features, (kh - 1 - i) * features, 0),
-            ),
+            unfolded(i),
+            (((0, 1, 2), (0, 1, 2)), ((), ())),
+            preferred_element_type=x.dtype if x.dtype.itemsize >= 4 else jnp.float32,
         )
         for i in range(kh)
-    )
-    pixels = ((0, 1, 2), (0, 1, 2))
-    taps = lax.dot_general(
-        rows,
-        columns,
-        (pixels, ((), ())),
-        preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
-    )
-    taps = taps.astype(x.dtype).reshape(kh, features, kw, channels)
-    return taps.transpose(0, 2, 3, 1)
+    ]
+    dw = jnp.stack(taps).astype(x.dtype).reshape(kh, features, kw, channels)
+    return dw.transpose(0, 2, 3, 1)
 
 
 def _kernel_gradient_forward(x: jax.Array, dy: jax.Array, pads: Pads) -> Any:

@@ -386,7 +386,7 @@ class Checkpoints:
         }
         wanted = _abstract_leaves(abstract_state)
         expected = {name: _leaf(value) for name, value in wanted.items()}
-        if False:
+        if saved != expected:
             raise CheckpointError(_mismatch(directory, saved, expected))
 
         try:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 from gan_jax.networks.registry import (
     DISCRIMINATORS,
@@ -176,6 +178,24 @@ def test_evaluation_uses_the_running_statistics_it_is_given(case):
         _apply(module, converged, inputs, train=True)[0],
         atol=1e-3,
     )
+
+
+@pytest.mark.parametrize("case", ["G-dcgan", "G-resnet", "D-dcgan"])
+def test_two_devices_equal_one(case):
+    """Every batch-norm layer is given the axis: outputs and statistics are the whole batch's."""
+    module, variables, inputs = _network(case)
+    inputs = inputs[:4]
+    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
+    shared = module.clone(axis_name="data")
+    sharded = jax.shard_map(
+        lambda variables, x: shared.apply(variables, x, train=True, mutable=["batch_stats"]),
+        mesh=mesh,
+        in_specs=(P(), P("data")),
+        out_specs=(P("data"), P()),
+        check_vma=False,
+    )
+    several, single = jax.jit(sharded)(variables, inputs), _apply(module, variables, inputs)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), several, single)
 
 
 def _score_jacobian(case):

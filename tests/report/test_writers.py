@@ -227,6 +227,8 @@ def test_make_writers_reports_to_both_and_drops_what_will_be_trained_again(tmp_p
     second.flush()
     second.close()
     assert [row["loss"] for row in strict_rows(tmp_path / "metrics.jsonl")] == [1, 2, 33]
+    # A process that starts within the same second does not write over the first one's file.
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2
     assert {"samples", "note/text_summary", "loss", "kimg"} == {
         tag for _, tag in values_of(tmp_path / "tensorboard")
     }

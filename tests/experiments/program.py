@@ -1,0 +1,176 @@
+"""Starting the programs as a person does: another process, a shell's environment, a time limit."""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax.report import writers
+from gan_jax.training import restore
+
+REPO = Path(__file__).parents[2]
+MAIN, SAMPLE = "experiments.main", "experiments.sample"
+# A start takes some seconds; the machine may be busy with more than this test.
+LIMIT = 150.0
+
+# Perceptrons on points of the plane: the configuration that compiles fastest.
+POINTS = (
+    "--config=configs/gan.py:smoke",
+    "--config.data.name=ring",
+    "--config.data.toy_size=512",
+    "--config.train.batch_size=16",
+    "--config.sample.num=1",
+    "--config.train.sample_every=100000",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """What is left of a program: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Program:
+    """A program that is running. Whoever starts it ends it (see the fixture `start`)."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *args: str | Path,
+        module: str = MAIN,
+        cwd: Path = REPO,
+        devices: int = 1,
+        limit_files: Callable[[], None] | None = None,
+        **variables: str | None,
+    ) -> None:
+        self._out, self._err = folder / "out.txt", folder / "err.txt"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, *map(str, args)],
+                cwd=cwd,
+                env=environment(devices, **variables),
+                stdout=out,
+                stderr=err,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=limit_files,
+                start_new_session=True,
+            )
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.process.poll() is not None
+
+    def wait_for(self, pattern: str, limit: float = LIMIT) -> bool:
+        """Wait until its output matches; return whether it did before the program ended."""
+        deadline = time.monotonic() + limit
+        while not re.search(pattern, self._out.read_text()):
+            if self.ended:
+                return re.search(pattern, self._out.read_text()) is not None
+            assert time.monotonic() < deadline, f"no {pattern!r} in {self._out.read_text()!r}"
+            time.sleep(0.01)
+        return True
+
+    def signal(self, number: int) -> None:
+        """Send it, and not the children it may have, a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, limit: float = LIMIT) -> Ended:
+        """Wait for its end."""
+        code = self.process.wait(limit)
+        return Ended(code, self._out.read_text(), self._err.read_text())
+
+    def kill(self) -> None:
+        """End it and its children, if they are still there."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.process.wait(LIMIT)
+
+
+def environment(devices: int = 1, **variables: str | None) -> dict[str, str]:
+    """Return a shell's environment: that of the tests without what their set-up has added."""
+    changed = {
+        "PYTHONPATH": str(REPO),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}" if devices > 1 else None,
+        **variables,
+    }
+    merged = {**os.environ, **changed}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def run(folder: Path, *args: str | Path, **options: Any) -> Ended:
+    """Run a program to its end."""
+    program = Program(folder, *args, **options)
+    try:
+        return program.wait()
+    finally:
+        program.kill()
+
+
+def succeeded(ended: Ended) -> Ended:
+    """Return ``ended``, of a program that did its work and complained of nothing."""
+    assert (ended.code, ended.err) == (0, ""), ended
+    return ended
+
+
+def complaint(ended: Ended) -> str:
+    """Return the one line of a program that the user has given something wrong."""
+    lines = ended.err.splitlines()
+    assert ended.code == 1, ended
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("error: ")
+    return lines[0].removeprefix("error: ")
+
+
+def status(workdir: Path) -> dict[str, Any]:
+    """Return what ``status.json`` says."""
+    return json.loads((workdir / "status.json").read_text())
+
+
+def metrics(workdir: Path) -> list[dict[str, Any]]:
+    """Return the rows of ``metrics.jsonl``."""
+    return writers.read_rows(workdir / writers.METRICS)
+
+
+def checkpoints(workdir: Path) -> list[int]:
+    """Return the steps of which there is a whole checkpoint."""
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+
+
+def leaves(workdir: Path, step: int | None = None) -> dict[str, np.ndarray]:
+    """Return every leaf of a run's newest state by name."""
+    state = restore.load_run(workdir, step=step).state
+    state = state.replace(key=jax.random.key_data(state.key))
+    return {
+        jax.tree_util.keystr(name): np.asarray(leaf)
+        for name, leaf in jax.tree.leaves_with_path(state)
+    }
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """Assert that two runs ended in the same state, bit for bit, and logged the same numbers."""
+    one, other = leaves(a), leaves(b)
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name].tobytes() != other[name].tobytes()] == []
+    assert metrics(a) == metrics(b)
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    """Return every file below a folder."""
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -1,0 +1,152 @@
+"""What a user gets wrong on the command line is told in one line, before anything is written."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.experiments import program
+from tests.experiments.program import complaint, succeeded
+
+SMOKE = "--config=configs/gan.py:smoke"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), r"--config is missing; for example --config=configs/wgan_gp\.py"),
+        (("--config",), r"Missing value for flag --config"),
+        (("--config=configs/nope.py",), r"--config cannot be read: No such file .*configs/nope\.py"),
+        (("--config=configs",), r"--config cannot be read: Is a directory: 'configs'"),
+        (
+            ("--config=configs/nope.py", "--config.train.steps=3"),
+            r"--config cannot be read: No such file .*configs/nope\.py",
+        ),
+        (("--config=configs/gan.py:cifar11",), r".*'cifar11' is unknown.* Did you mean \"cifar10\"\?"),
+        (("--config=configs/gan.py:mnist,cifar10",), r".*:mnist,cifar10 names 2 data sets"),
+        (
+            (SMOKE, "--config.train.steps=3", "--config.train.stepps=3"),
+            r"--config\.train\.stepps is no field\. Did you mean \"steps\"\?",
+        ),
+        ((SMOKE, "--config.trian.steps=3"), r"--config\.trian\.steps is no field. .*\"train\""),
+        ((SMOKE, "--config.train.steps=many"), r"flag --config\.train\.steps=many: invalid .* int"),
+        ((SMOKE, "--config.train.steps=1.5"), r"flag --config\.train\.steps=1\.5: invalid .* int"),
+        ((SMOKE, "--config.game.clip=yes"), r"flag --config\.game\.clip=yes: could not .* float"),
+        ((SMOKE, "--config.data.flip=perhaps"), r"flag --config\.data\.flip=perhaps: "),
+        ((SMOKE, "--config.train=3"), r"flag --config\.train=3: .* not a dict"),
+        (("--config.train.steps=3", SMOKE), r"Found --config\.train\.steps=3 .* before .* --config"),
+        ((SMOKE, "--wrokdir=x"), r"Unknown command line flag 'wrokdir'\. Did you mean: workdir"),
+        ((SMOKE, "--dry_run=perhaps"), r"flag --dry_run=perhaps: "),
+        ((SMOKE, "stray"), r"unknown argument 'stray'; accepted: flags, see --help"),
+    ],
+)
+def test_a_flag(flags, message, run):
+    assert re.match(message, complaint(run(*flags)))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--config.loss.name=hing",), r"loss\.name = 'hing' is unknown.* \"hinge\"\?"),
+        (("--config.generator.name=mpl",), r"generator\.name = 'mpl' is unknown.* \"mlp\"\?"),
+        (("--config.data.name=digit",), r"data\.name = 'digit' is unknown.* \"digits\"\?"),
+        (("--config.num_devices=3",), r"num_devices = 3; accepted: 1 to 1"),
+        (("--distributed=explicit",), r"--distributed=explicit needs --coordinator, --num_proc"),
+        (("--process_id=1",), r"--process_id is given; accepted only with --distributed=explicit"),
+        (("--distributed=atuo",), r"--distributed=atuo; accepted: .* Did you mean \"auto\"\?"),
+        (
+            ("--distributed=auto", "--workdir="),
+            r"--workdir is missing; several processes must be told the same one",
+        ),
+    ],
+)
+def test_a_value(flags, message, run, tmp_path):
+    workdir = tmp_path / "run"
+    assert re.match(message, complaint(run(SMOKE, f"--workdir={workdir}", *flags)))
+    assert not workdir.exists()
+
+
+def test_a_resolution_that_the_network_cannot_make(run, tmp_path):
+    flags = ("--config=configs/dcgan.py:smoke", "--config.data.resolution=20")
+    message = complaint(run(*flags, f"--workdir={tmp_path / 'run'}"))
+    assert message.startswith("data.resolution = 20 cannot be made by dcgan; accepted: 8, 16, 32")
+
+
+def test_a_batch_that_does_not_divide(run, tmp_path):
+    flags = (SMOKE, "--config.train.batch_size=9", f"--workdir={tmp_path / 'run'}")
+    message = complaint(run(*flags, devices=2))
+    assert re.match(r"train\.batch_size = 9 .* the 2 devices; .* such as 8 or 10", message)
+
+
+def test_a_directory_that_cannot_be_written(run, tmp_path):
+    (tmp_path / "file").touch()
+    message = complaint(run(SMOKE, f"--workdir={tmp_path / 'file' / 'run'}"))
+    assert re.match(r"--workdir=.*/file/run cannot be written to: Not a directory", message)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_without_permission(run, tmp_path):
+    tmp_path.chmod(0o500)
+    message = complaint(run(SMOKE, f"--workdir={tmp_path / 'run'}"))
+    assert re.match(r"--workdir=.*/run cannot be written to: Permission denied", message)
+
+
+def test_a_data_set_that_is_not_prepared(run, tmp_path):
+    flags = ("--config=configs/gan.py:cifar10,smoke", f"--config.data.data_dir={tmp_path}")
+    message = complaint(run(*flags, f"--workdir={tmp_path / 'run'}"))
+    assert message.startswith("cifar10 is not prepared: ")
+    assert message.endswith(f"python scripts/prepare_data.py cifar10 --data_dir {tmp_path}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bug_in_a_configuration_file_keeps_its_traceback(run, tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return missing_name\n")
+    ended = run(f"--config={tmp_path / 'mine.py'}")
+    assert ended.code == 1
+    assert "Traceback" in ended.err
+    assert "NameError: name 'missing_name' is not defined" in ended.err
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of 40 photos, the 30th of them cut short."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+    damaged = folder / "29.png"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    return folder
+
+
+@pytest.mark.parametrize("cache", [2.0, 0.0], ids=["resident", "streamed"])
+def test_a_damaged_image_is_named(cache, photos, run, tmp_path):
+    flags = (
+        "--config=configs/gan.py:folder,smoke",
+        f"--config.data.path={photos}",
+        "--config.data.resolution=16",
+        f"--config.data.device_cache_gib={cache}",
+        "--config.train.steps_per_call=1",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    message = complaint(run(*flags, "--config.train.steps=20"))
+    assert re.match(rf"{photos}/29\.png (is damaged|cannot be decoded)", message)
+    assert '(data.on_error = "skip" leaves it out)' in message
+
+    ended = run(*flags, "--config.train.steps=20", "--config.data.on_error=skip")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[-1].startswith("done at step 20")
+    # One warning tells how many were left out, and names one.
+    assert re.fullmatch(r"WARNING gan_jax\.data\S*: .*\b1\b.*29\.png.*\n", ended.err), ended.err
+
+
+def test_nothing_but_the_reason_is_written_on_a_damaged_run(run, tmp_path):
+    workdir = tmp_path / "run"
+    succeeded(run(*program.POINTS, f"--workdir={workdir}"))
+    (workdir / "config.json").write_text("{")
+    message = complaint(run(*program.POINTS, f"--workdir={workdir}"))
+    assert re.match(r".*config\.json is damaged: ", message)

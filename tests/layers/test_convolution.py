@@ -1,0 +1,223 @@
+"""Convolution layers: the CPU lowering against XLA's convolution, Flax's layers and PyTorch."""
+
+import itertools
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from gan_jax.errors import ConfigError
+from gan_jax.layers.convolution import Conv, ConvTranspose, convolve, convolve_transpose
+
+FUNCTIONS = (convolve, convolve_transpose)
+# (kernel, stride, height, in, out): every size of kernel, stride, parity and special channel count.
+CASES = [
+    (1, 1, 4, 8, 3),
+    (1, 2, 5, 3, 8),
+    (3, 1, 8, 1, 8),
+    (3, 1, 5, 8, 1),
+    (3, 2, 7, 3, 8),
+    (3, 2, 8, 8, 3),
+    (4, 1, 5, 3, 3),
+    (4, 2, 8, 8, 3),
+    (4, 2, 7, 1, 8),
+    (5, 1, 6, 3, 8),
+    (5, 2, 8, 3, 3),
+    (5, 2, 5, 8, 1),
+]
+
+
+def draw(kernel, height, inputs, outputs, dtype=np.float64, seed=0):
+    """An image batch, wider than high, and a kernel of unit output variance."""
+    random = np.random.RandomState(seed)
+    x = random.randn(2, height, height + 1, inputs)
+    w = random.randn(kernel, kernel, inputs, outputs) / (kernel * inputs**0.5)
+    return jnp.asarray(x, dtype), jnp.asarray(w, dtype)
+
+
+def penalty_gradients(function, x, w):
+    """Gradients of a gradient penalty plus a loss: every derivative that WGAN-GP takes."""
+
+    def objective(x, w):
+        slope = jax.grad(lambda x: jnp.sum(jnp.tanh(function(jnp.sin(x), w))))(x)
+        return jnp.sum(slope**3) + jnp.sum(function(x, w) ** 2)
+
+    return jax.jit(jax.grad(objective, (0, 1)))(x, w)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_value_first_and_second_order_gradients_equal_xla(function, case):
+    kernel, stride, *rest = case
+    with jax.enable_x64(True):
+        x, w = draw(kernel, *rest)
+        padding = "SAME"
+        fast, plain = (
+            partial(function, strides=(stride, stride), padding=padding, implementation=name)
+            for name in ("cpu", "xla")
+        )
+        np.testing.assert_allclose(jax.jit(fast)(x, w), plain(x, w), rtol=0, atol=1e-12)
+        for got, expected in zip(
+            penalty_gradients(fast, x, w), penalty_gradients(plain, x, w), strict=True
+        ):
+            scale = float(jnp.max(jnp.abs(expected)))
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * max(scale, 1.0))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+def test_valid_padding_and_unequal_strides_equal_xla(function):
+    for kernel, strides in itertools.product((1, 3, 4), ((1, 2), (3, 1))):
+        x, w = draw(kernel, 7, 3, 2, np.float32)
+        got = function(x, w, strides, "VALID", "cpu")
+        expected = function(x, w, strides, "VALID", "xla")
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+
+
+def test_third_order_gradient_equals_xla():
+    with jax.enable_x64(True):
+        x, w = draw(3, 4, 2, 2)
+
+        def third(name):
+            def curve(t):
+                return jnp.sum(jnp.tanh(convolve(jnp.tanh(t * x), t * w, (2, 2), "SAME", name)))
+
+            return jax.grad(jax.grad(jax.grad(curve)))(0.7)
+
+        np.testing.assert_allclose(third("cpu"), third("xla"), rtol=1e-10)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+def test_vmap_over_images_and_over_kernels(function):
+    x, w = draw(3, 4, 3, 2, np.float32)
+    xs, ws = jnp.stack([x, 2 * x, -x]), jnp.stack([w, w + 1, 3 * w])
+    fast = partial(function, strides=(2, 2), implementation="cpu")
+    plain = partial(function, strides=(2, 2), implementation="xla")
+    for axes in ((0, 0), (0, None), (None, 0)):
+        arguments = [
+            mapped if axis == 0 else one
+            for axis, mapped, one in zip(axes, (xs, ws), (x, w), strict=True)
+        ]
+
+        def gradients(f, axes=axes, arguments=arguments):
+            loss = jax.grad(lambda x, w: jnp.sum(f(x, w) ** 2), (0, 1))
+            return jax.vmap(loss, axes)(*arguments)
+
+        for got, expected in zip(gradients(fast), gradients(plain), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+def test_shard_map_over_eight_devices_equals_one(function):
+    random = np.random.RandomState(1)
+    x = jnp.asarray(random.randn(16, 4, 4, 3), jnp.float32)
+    w = jnp.asarray(random.randn(4, 4, 3, 2) / 7, jnp.float32)
+    fast = partial(function, strides=(2, 2), implementation="cpu")
+
+    def mean_gradient(x, w):
+        def objective(w):
+            slope = jax.grad(lambda x: jnp.sum(jnp.tanh(fast(x, w))))(x)
+            return jnp.mean(jnp.sum(slope**2, (1, 2, 3)))
+
+        return jax.grad(objective)(w)
+
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharded = jax.jit(
+        jax.shard_map(
+            lambda x, w: jax.lax.pmean(mean_gradient(x, w), "data"),
+            mesh=mesh,
+            in_specs=(P("data"), P()),
+            out_specs=P(),
+            check_vma=False,
+        )
+    )
+    np.testing.assert_allclose(sharded(x, w), mean_gradient(x, w), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("implementation", ["cpu", "xla"])
+@pytest.mark.parametrize(
+    ("layer", "reference"),
+    [(Conv, nn.Conv), (ConvTranspose, nn.ConvTranspose)],
+    ids=["Conv", "ConvTranspose"],
+)
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16], ids=["float32", "bfloat16"])
+def test_layers_are_drop_in_for_flax(layer, reference, implementation, dtype):
+    x = jnp.asarray(np.random.RandomState(0).randn(2, 3, 6, 6, 5), jnp.float32)  # two batch axes
+    fields = {"features": 4, "kernel_size": (4, 4), "strides": (2, 2), "dtype": dtype}
+    fields["bias_init"] = nn.initializers.normal(1.0)
+    ours = layer(**fields, implementation=implementation)
+    theirs = reference(**fields)
+    variables = theirs.init(jax.random.key(0), x)
+    jax.tree.map(
+        np.testing.assert_array_equal, ours.init(jax.random.key(0), x), variables
+    )  # the same names, shapes and initial values
+    got, expected = ours.apply(variables, x), theirs.apply(variables, x)
+    assert got.dtype == expected.dtype
+    tolerance = 1e-5 if dtype is None else 0.03  # bfloat16 keeps 8 bits of values up to 4
+    np.testing.assert_allclose(
+        got.astype(jnp.float32), expected.astype(jnp.float32), rtol=tolerance, atol=tolerance
+    )
+
+
+def test_bfloat16_kernel_gradient_accumulates_in_float32():
+    # 4096 pixels of ones: a bfloat16 accumulator would stop counting at 256.
+    x = jnp.ones((4, 32, 32, 1), jnp.bfloat16)
+    w = jnp.zeros((1, 1, 1, 1), jnp.bfloat16)
+    total = jax.grad(lambda w: jnp.sum(convolve(x, w, implementation="cpu"), dtype=jnp.float32))(w)
+    assert total.dtype == jnp.bfloat16
+    assert float(total[0, 0, 0, 0]) == 4096
+
+
+def test_kernel_gradient_holds_no_convolution_and_no_dilation():
+    # What the CPU lowering is for: the second-order program is free of the slow forms.
+    x, w = draw(4, 8, 3, 2, np.float32)
+    for function in FUNCTIONS:
+        fast = partial(function, strides=(2, 2), implementation="cpu")
+        jaxpr = str(jax.make_jaxpr(lambda x, w, f=fast: penalty_gradients(f, x, w))(x, w))
+        assert "conv_general_dilated" in jaxpr
+        assert jaxpr.count("window_strides=(1, 1)") == jaxpr.count("conv_general_dilated[")
+        assert jaxpr.count("lhs_dilation=(1, 1)") == jaxpr.count("conv_general_dilated[")
+        assert jaxpr.count("rhs_dilation=(1, 1)") == jaxpr.count("conv_general_dilated[")
+        assert jaxpr.count("lhs_spec=(0, 3, 1, 2)") == jaxpr.count("conv_general_dilated[")
+
+
+def test_backend_chooses_the_implementation(monkeypatch):
+    x, w = draw(4, 8, 3, 2, np.float32)
+
+    def strides_of(implementation):
+        call = partial(convolve, strides=(2, 2), implementation=implementation)
+        return "window_strides=(2, 2)" in str(jax.make_jaxpr(call)(x, w))
+
+    assert not strides_of(None)
+    assert strides_of("xla")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert strides_of(None)
+    assert not strides_of("cpu")
+
+
+def test_unknown_implementation_is_named():
+    x, w = draw(3, 4, 3, 2, np.float32)
+    with pytest.raises(ConfigError, match=r"implementation = 'cuda'.*cpu, xla"):
+        convolve(x, w, implementation="cuda")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_penalty_gradient_equals_pytorch(stride):
+    torch = pytest.importorskip("torch")
+    x, w = draw(3 if stride == 1 else 4, 8, 3, 4, np.float32)
+    x = x[:, :, :8]
+    fast = partial(convolve, strides=(stride, stride), implementation="cpu")
+    got = jax.grad(
+        lambda w: jnp.sum(
+            jax.grad(lambda x: jnp.sum(jnp.tanh(fast(x, w))))(x) ** 2,
+        )
+    )(w)
+    tx = torch.tensor(np.asarray(x).transpose(0, 3, 1, 2).copy(), requires_grad=True)
+    tw = torch.tensor(np.asarray(w).transpose(3, 2, 0, 1).copy(), requires_grad=True)
+    scores = torch.tanh(torch.nn.functional.conv2d(tx, tw, stride=stride, padding=1)).sum()
+    (slope,) = torch.autograd.grad(scores, tx, create_graph=True)
+    (expected,) = torch.autograd.grad((slope**2).sum(), tw)
+    np.testing.assert_allclose(got, expected.numpy().transpose(2, 3, 1, 0), rtol=1e-4, atol=1e-4)
