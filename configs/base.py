@@ -1,9 +1,7 @@
 """Every field of a configuration, its default and its meaning. Variants change only what differs.
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
-that the variant has
-settings for (``digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``) and ``smoke``,
-which shrinks the
+(``digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``) and ``smoke``, which shrinks the
 run to seconds. Single fields are set with ``--config.train.steps=500``. A field whose value is
 ``None`` is unset.
 
@@ -19,20 +17,15 @@ from gan_jax import errors
 
 
 def get_config() -> ConfigDict:
-    """Return the defaults; a variant sets ``generator``, ``discriminator``, ``loss`` and the
-    rest."""
+    """Return the defaults; a variant sets the networks, the loss and what else differs."""
     c = ConfigDict()
     c.variant = "base"  # Name of the variant, for run directories and tables.
 
     c.game = ConfigDict()
     c.game.name = "adversarial"  # See gan_jax/games/registry.py.
-    c.game.discriminator_steps = (
-        1  # Gradient steps of the discriminator for each of the generator's.
-    )
+    c.game.discriminator_steps = 1  # Gradient steps for each of the generator's.
     c.game.joint_batch = False  # The discriminator sees real and fake in one pass (faster).
-    c.game.clip = placeholder(
-        float
-    )  # Discriminator weights are clipped to [-clip, clip] (WGAN: 0.01).
+    c.game.clip = placeholder(float)  # Clips discriminator weights to [-clip, clip] (WGAN: 0.01).
 
     # Networks: `name` in gan_jax/networks/registry.py; the other fields are that network's own.
     c.generator = ConfigDict({"name": "mlp"})
@@ -63,9 +56,7 @@ def get_config() -> ConfigDict:
     c.ema.start = 0  # Train steps before which the average is the raw weights.
 
     c.data = ConfigDict()
-    c.data.name = (
-        "digits"  # digits, folder, npz, ring, grid, swiss_roll, or the name of a TFDS set.
-    )
+    c.data.name = "digits"  # digits, folder, npz, ring, grid, swiss_roll, or a TFDS name.
     c.data.split = "train"
     c.data.resolution = 16  # Images are cropped to a centred square and made this size.
     c.data.resize = "resize"  # "resize", or "pad": small images get a border (MNIST: 28 -> 32).
@@ -76,18 +67,14 @@ def get_config() -> ConfigDict:
     c.data.flip = False  # Mirror real images left to right with probability 1/2.
     c.data.toy_size = 50_000  # Points of a toy mixture.
     c.data.toy_noise = 0.02  # Standard deviation of a toy mixture's modes.
-    c.data.device_cache_gib = (
-        2.0  # A set up to this size lives on the device; a larger one is streamed.
-    )
+    c.data.device_cache_gib = 2.0  # Sets up to this size live on the device.
     c.data.workers = 2  # Streaming: processes that decode; 0: threads of this one.
     c.data.prefetch = 4  # Streaming: batches held ready.
 
     c.train = ConfigDict()
     c.train.steps = 1000  # Train steps: one turn of every player each.
     c.train.batch_size = 64  # Over all devices together.
-    c.train.steps_per_call = (
-        1  # Train steps per dispatch; more hides the host's latency on GPU and TPU.
-    )
+    c.train.steps_per_call = 1  # Train steps per dispatch: more hide the host's latency.
     c.train.log_every = 50  # In train steps, as all of these.
     c.train.sample_every = 250  # Sample grid from fixed latents.
     c.train.checkpoint_every = 500
@@ -138,7 +125,9 @@ def smoke(c: ConfigDict) -> None:
         if "features" in network:
             features = network.features
             network.features = 8 if isinstance(features, int) else tuple(16 for _ in features)
-    c.train.update(steps=4, batch_size=8, log_every=2, sample_every=2, checkpoint_every=2)
+    c.train.update(
+        steps=4, batch_size=8, steps_per_call=1, log_every=2, sample_every=2, checkpoint_every=2
+    )
     c.sample.num = 16
 
 

@@ -57,9 +57,7 @@ def lookup(registry: Mapping[str, T], name: str, field: str) -> T:
     )
 
 
-def check_options(
-    build: Callable[..., Any], options: Iterable[str], group: str, name: str
-) -> None:
+def check_options(build: Callable[..., Any], options: Iterable[str], group: str, name: str) -> None:
     """Check that each of ``options`` is a parameter of ``build`` that has a default.
 
     Args:

@@ -1,11 +1,9 @@
-"""Random draws that are a pure function of (seed, train step, use, example), on any number of
-devices.
+"""Random draws: a pure function of (seed, train step, use, example), on any number of devices.
 
 The root key never advances. Whatever belongs to one example (its latent, its interpolation weight,
-whether it is
-flipped) is drawn from a key of its own, made from the example's index in the *global* batch: so a
-run gives the same draws
-on one device and on many, and goes on with them when it is resumed on another number.
+whether it is flipped) is drawn from a key of its own, made from the example's index in the *global*
+batch: so a run gives the same draws on one device and on many, and goes on with them when it is
+resumed on another number.
 """
 
 import zlib

@@ -1,8 +1,8 @@
 """What a game is: networks, and players who take turns at their own loss.
 
 A *variant* of GAN is a configuration of an existing game; a new game is written only where the
-players or their losses
-really differ. The train step (`gan_jax.training.step`) plays any game that keeps to this protocol:
+players or their losses really differ. The train step (`gan_jax.training.step`) plays any game that
+keeps to this protocol:
 
     for player in game.players:
         for each of the player's steps:
@@ -61,13 +61,11 @@ class Turn:
     axis_name: str | None
 
     def keys(self, use: str) -> jax.Array:
-        """Return one key per example for the named use, ``[batch]``: the same on any device
-        count."""
+        """Return a key per example for the named use, ``[batch]``: alike on any device count."""
         return draws.example_keys(draws.named(self.key, use), self.images.shape[0], self.axis_name)
 
     def with_params(self, params: Params, name: str) -> Variables:
-        """Return network ``name``'s variables with its parameters taken from ``params`` if
-        there."""
+        """Return a network's variables, its parameters from ``params`` if they are there."""
         variables = dict(self.variables[name])
         if name in params:
             variables["params"] = params[name]
@@ -87,9 +85,8 @@ class Outcome:
     mutable: dict[str, Variables] = flax.struct.field(default_factory=dict)
 
 
-# The loss must be this device's mean: the train step averages its gradient over devices, and a
-# mean over devices inside
-# would be differentiated wrongly by `jax.pmap`.
+# The loss must be this device's mean: the train step averages its gradient over devices, and a mean
+# over devices inside would be differentiated wrongly by `jax.pmap`.
 Loss = Callable[[Params, Turn], tuple[jax.Array, Outcome]]
 
 
@@ -103,8 +100,7 @@ class Player:
       loss: ``(owned parameters by network, turn) -> (scalar, Outcome)``.
       steps: gradient steps in one train step, each on a batch of its own.
       fresh_data: whether each step consumes a new batch of real data; otherwise it is shown the
-        last one
-        that was consumed (for players whose loss hardly needs it).
+        last one that was consumed (for players whose loss hardly needs it).
       project: applied to the owned parameters after each update, such as weight clipping.
     """
 
@@ -147,8 +143,13 @@ class Game(Protocol):
     def sample(
         self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None
     ) -> jax.Array:
-        """Return generated data, float32 ``[batch, *shape]``, for latents ``z`` ``[batch,
-        latent_dim]``."""
+        """Return generated data, float32 ``[batch, *shape]``.
+
+        Args:
+          variables: by network.
+          z: latents, float32 ``[batch, latent_dim]``.
+          labels: int32 ``[batch]``, or ``None``.
+        """
         ...
 
 
@@ -179,6 +180,5 @@ def batches_per_step(game: Game) -> int:
 
 
 def images_per_step(game: Game, batch_size: int) -> int:
-    """Return how many real images one train step consumes: the unit of ``kimg`` and of
-    half-lives."""
+    """Return how many real images one train step consumes; ``kimg`` and half-lives count them."""
     return batches_per_step(game) * batch_size

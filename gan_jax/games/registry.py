@@ -15,8 +15,7 @@ PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "highest": jnp.f
 
 
 def options(group: Any, *without: str) -> dict[str, Any]:
-    """Return the fields of a configuration group that are set, but ``name`` and those in
-    ``without``.
+    """Return the options in a configuration group: the fields that are set, but for ``name``.
 
     Lists, as a configuration read back from JSON has them, become tuples.
     """

@@ -30,7 +30,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -243,10 +242,7 @@ def lazy(penalty: Callable[[], T], step: int | jax.Array, every: int) -> T:
     2019, section 3.1, https://arxiv.org/abs/1912.04958. The average over ``every`` steps of value
     and gradient is that of the eager penalty.
 
-    A traced ``step`` chooses through ``lax.cond``, so that one compiled program serves all steps. A
-    Python integer chooses while tracing, without ``cond``: two programs, but the better one on CPU,
-    where XLA runs convolutions inside a conditional on slow kernels (a gradient of R1 through three
-    3x3 convolutions took 27 times longer inside).
+    The choice is a ``lax.cond``, so that one compiled program serves all steps.
 
     Args:
       penalty: without arguments; what it differentiates it closes over. It returns an array or a
@@ -274,8 +270,6 @@ def lazy(penalty: Callable[[], T], step: int | jax.Array, every: int) -> T:
         shapes = jax.eval_shape(penalty)
         return jax.tree.map(lambda value: jnp.zeros(value.shape, value.dtype), shapes)
 
-    if isinstance(step, int | np.integer):
-        return apply() if step % every == 0 else skip()
     return lax.cond(step % every == 0, apply, skip)
 
 

@@ -1,5 +1,4 @@
-"""From a configuration to what it names: data, game, optimizers, devices. Fails here, before any
-long work."""
+"""From a configuration to what it names: game, optimizers, devices. What is wrong fails here."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -37,8 +36,7 @@ class Training:
     seed: int
 
     def init_state(self) -> TrainState:
-        """Return the state before the first step, the same on every device and for any number of
-        them."""
+        """Return the state before the first step, the same for any number of devices."""
         return self.parallel.init(self._state)
 
     def abstract_state(self) -> TrainState:
@@ -123,12 +121,6 @@ def check_train_fields(config: Any) -> None:
         raise errors.ConfigError(f"train.seed = {train.seed}; accepted: 0 to {2**31 - 1}")
     if config.sample.num < 1:
         raise errors.ConfigError(f"sample.num = {config.sample.num}; accepted: 1 or more")
-
-
-def steps_per_call(config: Any) -> int:
-    """Return the train steps per dispatch: one where steps would be unrolled (see
-    `step.unrolled`)."""
-    return 1 if step.unrolled() else config.train.steps_per_call
 
 
 def data_batches(training: Training) -> int:

@@ -19,8 +19,7 @@ def _processor() -> str:
 
 
 def directory() -> Path:
-    """Return the cache's folder: ``$GAN_JAX_CACHE`` or the user's cache folder, one per
-    processor."""
+    """Return the cache's folder, in ``$GAN_JAX_CACHE`` or the user's cache; one per processor."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     root = os.environ.get("GAN_JAX_CACHE") or Path(home) / "gan_jax"
     return Path(root) / "xla" / _processor()

@@ -70,7 +70,9 @@ def start(launch: Launch) -> None:
         else:
             jax.distributed.initialize(launch.coordinator, launch.num_processes, launch.process_id)
     except (ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
+        accepted = "--distributed=explicit, or a start by SLURM, Open MPI or on a TPU pod"
         raise errors.ConfigError(
             f"--distributed={launch.mode} could not start: {reason}"
+            + (f"; accepted: {accepted}" if launch.mode == "auto" else "")
         ) from error

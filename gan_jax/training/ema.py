@@ -16,8 +16,7 @@ class EMA:
     Attributes:
       half_life: real images after which a weight's share in the average has halved; 0 keeps none.
       ramp_up: the half-life is at most this share of the images seen so far, so that the random
-        start is
-        forgotten soon (Karras 2020, 2006.06676, uses 0.05); ``None``: no ramp.
+        start is forgotten soon (Karras 2020, 2006.06676, uses 0.05); ``None``: no ramp.
       start: train steps before which the average is just the raw weights (BigGAN: 1,000).
     """
 

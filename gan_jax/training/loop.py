@@ -185,7 +185,7 @@ def _run(
                 profiler(step)
                 batch = parallel.put_batch(next(batches))
                 state = parallel(state, data, batch)
-                step += build.steps_per_call(config)
+                step += config.train.steps_per_call
                 last = step == settings.steps
                 if last or step % settings.log_every == 0:
                     log(step, state)
@@ -210,7 +210,7 @@ def _pipeline(
         seed=config.train.seed,
         global_batch=config.train.batch_size,
         batches_per_step=build.data_batches(training),
-        steps_per_call=build.steps_per_call(config),
+        steps_per_call=config.train.steps_per_call,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         device_cache_gib=config.data.device_cache_gib,
@@ -224,7 +224,7 @@ def _compile(config: ConfigDict, training: build.Training, pipeline: pipelines.P
     source = pipeline.source
     dtype = jnp.uint8 if len(source.shape) == 3 else jnp.float32
     leading = (
-        build.steps_per_call(config),
+        config.train.steps_per_call,
         build.data_batches(training),
         config.train.batch_size,
     )

@@ -1,8 +1,7 @@
 """Optimizers and learning-rate schedules from configuration, on top of Optax.
 
 A schedule here is a function of the *train step*, not of the optimizer's own count: a critic that
-takes five gradient
-steps per train step decays exactly as fast as its generator.
+takes five gradient steps per train step decays exactly as fast as its generator.
 """
 
 import dataclasses
@@ -27,8 +26,7 @@ def constant(value: float, *, total_steps: int) -> Schedule:
 def linear(
     value: float, *, total_steps: int, end_factor: float = 0.0, decay_start: int = 0
 ) -> Schedule:
-    """Return ``value`` until step ``decay_start``, then a line to ``value * end_factor`` at the
-    end.
+    """Return ``value`` until step ``decay_start``, then a line down to ``value * end_factor``.
 
     WGAN-GP and SNGAN decay from the start; CycleGAN holds for the first half.
     """
@@ -43,8 +41,7 @@ def linear(
 
 
 def cosine(value: float, *, total_steps: int, end_factor: float = 0.0) -> Schedule:
-    """Return half a cosine wave from ``value`` to ``value * end_factor`` (Loshchilov,
-    1608.03983)."""
+    """Return half a cosine wave down to ``value * end_factor`` (Loshchilov 2016, 1608.03983)."""
     return optax.cosine_decay_schedule(value, total_steps, alpha=end_factor)
 
 

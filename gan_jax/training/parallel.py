@@ -1,10 +1,9 @@
 """How the per-device train step is mapped over devices; the only file that knows.
 
-Both ways, ``shard_map`` (the default) and ``pmap``, keep the state unstacked and replicated, so
-that checkpoints, sampling and
-averages never see which one ran. ``check_vma=False`` is needed: with JAX's default, the gradient
-of a replicated parameter
-comes already summed over devices, and the step's own mean would leave it N times too large.
+Both ways, ``shard_map`` (the default) and ``pmap``, keep the state unstacked and replicated:
+checkpoints, sampling and averages never see which one ran. ``check_vma=False`` is needed: with
+JAX's default, the gradient of a replicated parameter comes already summed over devices, and the
+step's own mean would leave it N times too large.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -152,8 +151,7 @@ class Parallel:
         return self._compiled
 
     def __call__(self, state: TrainState, data: Any, batch: Mapping[str, jax.Array]) -> TrainState:
-        """Return the state after the call's train steps. ``state`` is donated: do not use it
-        again."""
+        """Return the state after the call's train steps; ``state`` is donated, and gone."""
         return (self._compiled or self._mapped)(state, data, batch)
 
 
@@ -165,7 +163,7 @@ def _several_steps(
     def body(state: TrainState, batch: Any) -> tuple[TrainState, tuple[()]]:
         return train_step(state, data, batch, axis_name=AXIS), ()
 
-    return step_lib.repeat(body, state, batch, step_lib.unrolled())[0]
+    return step_lib.repeat(body, state, batch)[0]
 
 
 def _shard_map(several: Callable[..., Any], mesh: Mesh, devices: list[jax.Device]) -> Any:

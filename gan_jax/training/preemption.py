@@ -13,10 +13,8 @@ class StopRequest:
     """A context in which SIGTERM and Ctrl-C ask for a stop instead of ending the process.
 
     One process needs no service for that: it handles both signals itself. Several must stop at the
-    same step: there JAX's
-    distributed service spreads the notice, and Ctrl-C is turned into the SIGTERM that the service
-    waits for. The second
-    Ctrl-C acts at once, as usual.
+    same step: there JAX's distributed service spreads the notice, and Ctrl-C is turned into the
+    SIGTERM that the service waits for. The second Ctrl-C acts at once, as usual.
     """
 
     def __init__(self) -> None:

@@ -113,8 +113,7 @@ class RunDirectory:
         self._write_json("config.json", plain(config))
 
     def write_data(self, source: Source) -> None:
-        """Write what later uses of the run need to know about its data set, which may be gone
-        then."""
+        """Write what a later use of the run needs to know of its data, which may be gone then."""
         self._write_json(
             "data.json",
             {

@@ -1,5 +1,4 @@
-"""Samples from a trained state: a pure function of (weights, seed, index), whatever the batch they
-are made in."""
+"""Samples from a trained state: a pure function of (weights, seed, index)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,16 +35,14 @@ def make_sampler(game: Game) -> Sampler:
 
 
 def latent_keys(seed: int, first: int, count: int) -> jax.Array:
-    """Return the keys of samples ``first`` to ``first + count - 1`` of ``seed``; each depends on
-    its index alone."""
+    """Return the keys of ``count`` samples from number ``first`` on, each by its number alone."""
     key = draws.named(jax.random.key(seed), "sample")
     index = jnp.arange(count, dtype=jnp.uint32) + jnp.uint32(first)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 
 
 def variables_of(state: TrainState, *, raw: bool = False) -> dict[str, Any]:
-    """Return every network's variables: the moving averages where there are some, or the raw
-    weights."""
+    """Return the networks' variables: moving averages where there are some, unless ``raw``."""
     return {
         name: network.variables if raw else network.averaged
         for name, network in state.networks.items()

@@ -30,8 +30,7 @@ class NetworkState(flax.struct.PyTreeNode):
 
     @property
     def averaged(self) -> Variables:
-        """What ``module.apply`` takes: the moving average, or the raw weights where none is
-        kept."""
+        """What ``module.apply`` takes: the moving average if one is kept, or the raw weights."""
         return self.variables if self.ema is None else self.ema
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,12 @@ POINTS = (
     "--config.train.sample_every=100000",
 )
 
+# Sets the limit and becomes the program. (``preexec_fn`` would fork this process, with JAX in it.)
+_LIMITED = (
+    "import os, resource, sys; size = int(sys.argv[1]); "
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
@@ -53,19 +58,21 @@ class Program:
         module: str = MAIN,
         cwd: Path = REPO,
         devices: int = 1,
-        limit_files: Callable[[], None] | None = None,
+        largest_file: int | None = None,
         **variables: str | None,
     ) -> None:
         self._out, self._err = folder / "out.txt", folder / "err.txt"
+        command = [sys.executable, "-m", module, *map(str, args)]
+        if largest_file is not None:
+            command = [sys.executable, "-c", _LIMITED, str(largest_file), *command]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *map(str, args)],
+                command,
                 cwd=cwd,
                 env=environment(devices, **variables),
                 stdout=out,
                 stderr=err,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=limit_files,
                 start_new_session=True,
             )
 

@@ -18,13 +18,19 @@ SMOKE = "--config=configs/gan.py:smoke"
     [
         ((), r"--config is missing; for example --config=configs/wgan_gp\.py"),
         (("--config",), r"Missing value for flag --config"),
-        (("--config=configs/nope.py",), r"--config cannot be read: No such file .*configs/nope\.py"),
+        (
+            ("--config=configs/nope.py",),
+            r"--config cannot be read: No such file .*configs/nope\.py",
+        ),
         (("--config=configs",), r"--config cannot be read: Is a directory: 'configs'"),
         (
             ("--config=configs/nope.py", "--config.train.steps=3"),
             r"--config cannot be read: No such file .*configs/nope\.py",
         ),
-        (("--config=configs/gan.py:cifar11",), r".*'cifar11' is unknown.* Did you mean \"cifar10\"\?"),
+        (
+            ("--config=configs/gan.py:cifar11",),
+            r".*'cifar11' is unknown.* \"cifar10\"\?",
+        ),
         (("--config=configs/gan.py:mnist,cifar10",), r".*:mnist,cifar10 names 2 data sets"),
         (
             (SMOKE, "--config.train.steps=3", "--config.train.stepps=3"),
@@ -36,7 +42,10 @@ SMOKE = "--config=configs/gan.py:smoke"
         ((SMOKE, "--config.game.clip=yes"), r"flag --config\.game\.clip=yes: could not .* float"),
         ((SMOKE, "--config.data.flip=perhaps"), r"flag --config\.data\.flip=perhaps: "),
         ((SMOKE, "--config.train=3"), r"flag --config\.train=3: .* not a dict"),
-        (("--config.train.steps=3", SMOKE), r"Found --config\.train\.steps=3 .* before .* --config"),
+        (
+            ("--config.train.steps=3", SMOKE),
+            r"Found --config\.train\.steps=3 .* before .*",
+        ),
         ((SMOKE, "--wrokdir=x"), r"Unknown command line flag 'wrokdir'\. Did you mean: workdir"),
         ((SMOKE, "--dry_run=perhaps"), r"flag --dry_run=perhaps: "),
         ((SMOKE, "stray"), r"unknown argument 'stray'; accepted: flags, see --help"),
@@ -130,21 +139,21 @@ def test_a_damaged_image_is_named(cache, photos, run, tmp_path):
         f"--config.data.path={photos}",
         "--config.data.resolution=16",
         f"--config.data.device_cache_gib={cache}",
-        "--config.train.steps_per_call=1",
-        f"--workdir={tmp_path / 'run'}",
+        "--config.data.workers=0",
+        "--config.train.steps=20",
     )
-    message = complaint(run(*flags, "--config.train.steps=20"))
+    message = complaint(run(*flags, f"--workdir={tmp_path / 'stopped'}"))
     assert re.match(rf"{photos}/29\.png (is damaged|cannot be decoded)", message)
     assert '(data.on_error = "skip" leaves it out)' in message
 
-    ended = run(*flags, "--config.train.steps=20", "--config.data.on_error=skip")
+    ended = run(*flags, "--config.data.on_error=skip", f"--workdir={tmp_path / 'run'}")
     assert ended.code == 0, ended.err
     assert ended.out.splitlines()[-1].startswith("done at step 20")
     # One warning tells how many were left out, and names one.
     assert re.fullmatch(r"WARNING gan_jax\.data\S*: .*\b1\b.*29\.png.*\n", ended.err), ended.err
 
 
-def test_nothing_but_the_reason_is_written_on_a_damaged_run(run, tmp_path):
+def test_a_damaged_record_of_the_configuration_is_named(run, tmp_path):
     workdir = tmp_path / "run"
     succeeded(run(*program.POINTS, f"--workdir={workdir}"))
     (workdir / "config.json").write_text("{")

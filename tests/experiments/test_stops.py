@@ -2,7 +2,6 @@
 
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -122,11 +121,8 @@ def test_a_full_disk_loses_nothing_that_was_saved(run, tmp_path):
     succeeded(run(*flags, "--config.train.steps=2"))
     before = program.leaves(workdir, step=2)
 
-    def limit_files():
-        # No file may grow beyond this: a checkpoint cannot be written, all else can.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-
-    ended = run(*flags, "--config.train.steps=4", limit_files=limit_files)
+    # No file may grow beyond this: a checkpoint cannot be written, all else can.
+    ended = run(*flags, "--config.train.steps=4", largest_file=1_000_000)
     message = complaint(ended)
     assert message.startswith(f"Could not save step 4 in {workdir / 'checkpoints'}: ")
     assert "File too large" in message

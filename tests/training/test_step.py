@@ -27,8 +27,7 @@ class Scalar(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Counting:
-    """A game whose outcome can be added up by hand: ``first`` follows the data, ``second`` follows
-    ``first``."""
+    """A game to be added up by hand: ``first`` follows the data, ``second`` follows ``first``."""
 
     shape: tuple[int, ...] = (2,)
     latent_dim: int = 1

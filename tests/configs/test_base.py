@@ -1,0 +1,142 @@
+"""The fields that every configuration has: documented, read, and open to the command line."""
+
+import ast
+import inspect
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+import gan_jax
+from configs import base
+from gan_jax import errors
+from tests.configs import variants
+
+FIELDS = sorted(variants.fields(base.get_config()))
+
+
+def commented_lines():
+    """Return the numbers of the lines of `configs.base` that have a comment."""
+    with tokenize.open(base.__file__) as file:
+        tokens = list(tokenize.generate_tokens(file.readline))
+    return {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+
+
+def assignments():
+    """Return, for every ``c.group.field = ...`` in `configs.base`, the name and its lines."""
+    tree = ast.parse(inspect.getsource(base))
+    for function in tree.body:
+        if not (isinstance(function, ast.FunctionDef) and function.name in ("get_config", "adam")):
+            continue
+        for node in ast.walk(function):
+            if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute)):
+                continue
+            if not ast.unparse(node.value).startswith(("ConfigDict(", "adam(")):  # no groups
+                yield ast.unparse(node.targets[0]), range(node.lineno, node.end_lineno + 1)
+
+
+# What their name says, beside the comment of the line before them.
+OBVIOUS = {
+    "c.data.split",
+    "c.train.checkpoint_every",
+    "c.train.seed",
+    "o.learning_rate",
+    "o.b2",
+    "o.schedule.warmup_steps",
+}
+
+
+def test_every_field_is_explained_by_a_comment():
+    commented = commented_lines()
+    silent = set()
+    for name, lines in assignments():
+        explained = commented & {*lines, lines.start - 1}
+        if not explained:
+            silent.add(name)
+    assert silent <= OBVIOUS
+
+
+def source_of_package():
+    root = Path(gan_jax.__file__).parent
+    return "\n".join(path.read_text() for path in root.rglob("*.py"))
+
+
+def test_every_field_is_read_somewhere():
+    text = (
+        source_of_package() + (Path(base.__file__).parents[1] / "experiments/main.py").read_text()
+    )
+    unread = []
+    for field in FIELDS:
+        if field.startswith(("generator.", "discriminator.")):
+            continue
+        name = field.split(".")[-1]
+        # As an attribute, or as the parameter of what a group's options are passed to.
+        if not re.search(rf"\.{name}\b|\b{name}: |\b{name}=|\"{name}\"", text):
+            unread.append(field)
+    assert unread == []
+
+
+def test_a_misspelt_field_is_refused():
+    config = base.get_config()
+    config.lock()
+    with pytest.raises(AttributeError, match="Did you mean"):
+        config.train.stepps = 3
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("game.clip", "0.01", 0.01),
+        ("loss.smoothing", "0.1", 0.1),
+        ("penalty.one_sided", "true", True),
+        ("penalty.target", "2", 2.0),
+        ("ema.ramp_up", "0.05", 0.05),
+        ("data.channels", "3", 3),
+        ("data.path", "photos.zip", "photos.zip"),
+        ("data.data_dir", "/data", "/data"),
+        ("train.keep_every", "1000", 1000),
+        ("profile.start", "10", 10),
+        ("num_devices", "4", 4),
+        ("optimizer.generator.momentum", "0.9", 0.9),
+        ("optimizer.generator.nesterov", "true", True),
+        ("optimizer.generator.schedule.end_factor", "0.1", 0.1),
+        ("optimizer.discriminator.schedule.boundaries", "(100, 200)", (100, 200)),
+        ("optimizer.discriminator.clip_norm", "1", 1.0),
+        ("generator.features", "(8, 16)", (8, 16)),
+    ],
+)
+# ml_collections loads the file by a way that newer Pythons warn of.
+@pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
+def test_optional_fields_take_values_from_the_command_line(field, text, value):
+    values = flags.FlagValues()
+    argv = ["main", f"--config={variants.FOLDER / 'gan.py'}", f"--config.{field}={text}"]
+    config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=argv)
+    values(argv)
+    config = values["config"].value
+    for name in field.split("."):
+        config = config[name]
+    assert config == value
+    assert type(config) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("arg", "message"),
+    [
+        ("cifar11", r"'cifar11' is unknown; accepted: cifar10, .* Did you mean \"cifar10\"\?"),
+        ("smok", r"'smok' is unknown; .* Did you mean \"smoke\"\?"),
+        ("mnist,cifar10", r"mnist,cifar10 names 2 data sets; accepted: one"),
+    ],
+)
+@pytest.mark.parametrize("name", variants.NAMES)
+def test_an_unknown_choice_is_refused(name, arg, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        variants.load(name, arg)
+
+
+def test_choices_join_in_any_order():
+    one, other = variants.load("gan", "smoke,mnist"), variants.load("gan", "mnist,smoke,")
+    assert one.to_dict() == other.to_dict()
+    assert one.data.name == "mnist"

@@ -1,0 +1,137 @@
+"""Every configuration: its papers' settings, and that it is what it says it is."""
+
+import jax
+import pytest
+
+from configs import base, dcgan, gan, wgan_gp
+from gan_jax.games.game import batches_per_step
+from gan_jax.training import build, loop, restore
+from tests.configs import variants
+
+PAPER = [name for name in base.DATASETS if name != "digits"]
+SHAPES = {
+    "cifar10": (32, 32, 3),
+    "mnist": (32, 32, 1),
+    "fashion_mnist": (32, 32, 1),
+    "folder": (64, 64, 3),
+    "digits": (16, 16, 1),
+}
+
+
+@pytest.mark.parametrize("name", variants.NAMES)
+def test_smoke_trains_in_seconds(name, tmp_path):
+    config = variants.load(name, "smoke")
+    config.num_devices = 1
+    if "features" in config.generator and config.generator.features == 8:
+        config.generator.features = config.discriminator.features = 4
+    config.train.update(steps=2, batch_size=4, log_every=1)
+    assert loop.train(config, tmp_path).state == "done"
+    run = restore.load_run(tmp_path)
+    fresh = build.make_training(run.config, SHAPES["digits"]).init_state()
+    for network, state in run.state.networks.items():
+        before = jax.tree.leaves(fresh.networks[network].params)
+        after = jax.tree.leaves(state.params)
+        changed = [bool((a != b).any()) for a, b in zip(before, after, strict=True)]
+        assert sum(changed) > len(changed) / 2, network
+
+
+@pytest.mark.parametrize("name", variants.NAMES)
+def test_smoke_shrinks_every_data_set(name):
+    for data in base.DATASETS:
+        config = variants.load(name, f"{data},smoke")
+        assert config.data.name == data
+        assert config.train.steps <= 10
+        config.num_devices = 1
+        build.make_training(config, SHAPES[data])
+
+
+@pytest.mark.parametrize("name", variants.NAMES)
+@pytest.mark.parametrize("data", base.DATASETS)
+def test_every_data_set_builds(name, data):
+    config = variants.load(name, data)
+    config.num_devices = 1
+    assert (config.variant, config.data.name) == (name, data)
+    resolution, channels = SHAPES[data][0], SHAPES[data][2]
+    assert (config.data.resolution, config.data.channels) == (resolution, channels)
+    training = build.make_training(config, SHAPES[data])
+    state = training.abstract_state()
+    assert state.step.shape == ()
+    for network in state.networks.values():
+        assert len(jax.tree.leaves(network.params)) >= 4
+    game = training.game
+    variables = {n: s.averaged for n, s in state.networks.items()}
+    z = jax.ShapeDtypeStruct((2, game.latent_dim), "float32")
+    made = jax.eval_shape(lambda v, z: game.sample(v, z, None), variables, z)
+    assert made.shape == (2, *SHAPES[data])
+    assert config.train.steps % config.train.steps_per_call == 0
+
+
+def adam(config):
+    """Return what a paper says of its optimizers, which both networks share."""
+    one, other = config.optimizer.generator, config.optimizer.discriminator
+    assert one.to_dict() == other.to_dict()
+    assert one.name == "adam"
+    return one.learning_rate, one.b1, one.b2, one.schedule.name
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_wgan_gp_has_the_settings_of_1704_00028(data):
+    config = wgan_gp.get_config(data)
+    assert adam(config) == (2e-4, 0.0, 0.9, "linear")
+    assert config.game.discriminator_steps == 5
+    assert (config.train.batch_size, config.train.steps) == (64, 100_000)
+    assert (config.loss.name, config.penalty.name) == ("wasserstein", "wgan_gp")
+    assert (config.penalty.weight, config.penalty.every) == (10.0, 1)
+    assert config.generator.to_dict() == {"name": "resnet", "features": 128, "latent_dim": 128}
+    assert config.discriminator.to_dict() == {"name": "resnet", "features": 128}
+    assert config.ema.half_life == 0.0
+    config.num_devices = 1
+    training = build.make_training(config, SHAPES[data])
+    assert batches_per_step(training.game) == 5
+    critic = training.abstract_state().networks["discriminator"]
+    assert critic.mutable == {}  # no batch-norm in the critic
+    assert "batch_stats" in training.abstract_state().networks["generator"].mutable
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_dcgan_has_the_settings_of_1511_06434(data):
+    config = dcgan.get_config(data)
+    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
+    assert config.game.discriminator_steps == 1
+    assert config.train.batch_size == 128
+    assert (config.loss.name, config.penalty.name) == ("non_saturating", "none")
+    assert config.generator.to_dict() == {"name": "dcgan", "features": 64, "latent_dim": 100}
+    assert config.discriminator.to_dict() == {"name": "dcgan", "features": 64}
+
+
+@pytest.mark.parametrize("data", [*PAPER, "digits"])
+def test_gan_has_the_settings_of_1406_2661(data):
+    config = gan.get_config(data)
+    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
+    assert config.train.batch_size == 128
+    assert config.loss.name == "non_saturating"
+    assert config.generator.to_dict() == {
+        "name": "mlp",
+        "features": (256, 512, 1024),
+        "latent_dim": 100,
+    }
+    assert config.discriminator.to_dict() == {"name": "mlp", "features": (1024, 512, 256)}
+
+
+@pytest.mark.parametrize("name", variants.NAMES)
+def test_the_default_is_the_embedded_digits(name):
+    assert variants.load(name).to_dict() == variants.load(name, "digits").to_dict()
+
+
+@pytest.mark.parametrize("name", variants.NAMES)
+def test_a_variant_invents_no_fields(name):
+    allowed = variants.fields(base.get_config())
+    for data in ("digits", "cifar10"):
+        for field in variants.fields(variants.load(name, data)) - allowed:
+            assert field.startswith(("generator.", "discriminator.")), field
+
+
+@pytest.mark.parametrize("name", variants.NAMES)
+def test_the_docstring_says_how_to_run_it(name):
+    text = variants.module(name).__doc__
+    assert f"--config=configs/{name}.py" in text

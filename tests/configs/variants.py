@@ -1,0 +1,31 @@
+"""The configuration files, and their fields by dotted name."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from ml_collections import ConfigDict
+
+FOLDER = Path(__file__).parents[2] / "configs"
+NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "base"))
+
+
+def module(name: str) -> ModuleType:
+    """Return a variant's module."""
+    return importlib.import_module(f"configs.{name}")
+
+
+def load(name: str, arg: str = "") -> ConfigDict:
+    """Return a variant's configuration."""
+    return module(name).get_config(arg)
+
+
+def fields(config: ConfigDict, prefix: str = "") -> set[str]:
+    """Return the dotted names of all fields."""
+    found: set[str] = set()
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            found |= fields(value, f"{prefix}{name}.")
+        else:
+            found.add(prefix + name)
+    return found

@@ -1,0 +1,134 @@
+"""Two processes with two devices each are one process with four."""
+
+import re
+import signal
+import socket
+
+import numpy as np
+import pytest
+
+from tests.experiments import program
+from tests.experiments.program import complaint, succeeded
+
+# Devices in one process sum in another order than those of several: float32 rounding, grown over
+# the steps. SGD, because Adam hides gradients that are off by a factor.
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
+CONFIG = """
+from tests.training import tiny
+
+def get_config():
+    config = tiny.sgd(tiny.image_config(critic_steps=1))
+    config.train.update(batch_size=16, steps=6, log_every=2, checkpoint_every=6, sample_every=6)
+    config.sample.num = 1
+    return config
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """A configuration file: WGAN-GP with batch-norm in the generator, by plain SGD."""
+    path = tmp_path_factory.mktemp("config") / "mine.py"
+    path.write_text(CONFIG)
+    return f"--config={path}"
+
+
+@pytest.fixture(scope="module")
+def one_process(config, run, tmp_path_factory):
+    """The run of one process with four devices."""
+    workdir = tmp_path_factory.mktemp("one") / "run"
+    succeeded(run(config, f"--workdir={workdir}", devices=4))
+    return workdir
+
+
+@pytest.fixture
+def start_two(start):
+    """Return a function that starts a run in two processes with two devices each."""
+
+    def begin(*flags):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        return [
+            start(
+                *flags,
+                "--distributed=explicit",
+                f"--coordinator={address}",
+                "--num_processes=2",
+                f"--process_id={i}",
+                devices=2,
+            )
+            for i in range(2)
+        ]
+
+    return begin
+
+
+def assert_alike(a, b):
+    one, other = program.leaves(a), program.leaves(b)
+    assert one.keys() == other.keys()
+    for name, leaf in one.items():
+        np.testing.assert_allclose(leaf, other[name], err_msg=name, **TOLERANCE)
+    one, other = program.metrics(a), program.metrics(b)
+    assert len(one) == len(other)
+    for row, another in zip(one, other, strict=True):
+        assert row == pytest.approx(another, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param((), id="resident"),
+        pytest.param(
+            ("--config.data.device_cache_gib=0", "--config.data.workers=0"),
+            marks=pytest.mark.slow,
+            id="threads",
+        ),
+        pytest.param(("--config.data.device_cache_gib=0",), marks=pytest.mark.slow, id="workers"),
+    ],
+)
+def test_two_processes_train_as_one(path, config, one_process, start_two, tmp_path):
+    processes = start_two(config, f"--workdir={tmp_path / 'run'}", *path)
+    first, second = [process.wait() for process in processes]
+    assert first.code == 0, first.err
+    assert second.code == 0, second.err
+    assert re.search(r"devices +4 x cpu", first.out)
+    assert "step 6/6" in first.out
+    assert "step 6/6" not in second.out  # one process tells the story
+    assert_alike(tmp_path / "run", one_process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both(number, config, start_two, run, tmp_path):
+    seldom = ("--config.train.checkpoint_every=100000", "--config.train.sample_every=100000")
+    flags = (config, f"--workdir={tmp_path / 'run'}", *seldom)
+    processes = start_two(*flags, "--config.train.steps=100000")
+    assert processes[0].wait_for(r"step +8/")
+    processes[1].signal(number)
+    for process in processes:
+        ended = process.wait()
+        assert ended.code == 0, ended.err
+    now = program.status(tmp_path / "run")
+    assert now["state"] == "preempted"
+    assert now["reason"] == "SIGTERM"
+    assert program.checkpoints(tmp_path / "run") == [now["step"]]
+
+    # One process with one device goes on.
+    more = f"--config.train.steps={now['step'] + 2}"
+    succeeded(run(*flags, more))
+    assert program.status(tmp_path / "run")["step"] == now["step"] + 2
+
+
+@pytest.mark.slow
+def test_pmap_is_refused_in_several_processes(config, start_two, tmp_path):
+    processes = start_two(config, f"--workdir={tmp_path / 'run'}", "--config.parallel=pmap")
+    for process in processes:
+        message = complaint(process.wait())
+        assert message == 'parallel = "pmap" with 2 processes; accepted: "shard_map"'
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_environment_that_jax_does_not_know_is_told(config, run, tmp_path):
+    message = complaint(run(config, f"--workdir={tmp_path / 'run'}", "--distributed=auto"))
+    assert message.startswith("--distributed=auto could not start: ")
+    assert "accepted: --distributed=explicit" in message

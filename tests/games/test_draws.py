@@ -1,0 +1,38 @@
+"""Random draws do not depend on how the batch is split over devices."""
+
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from gan_jax.games import draws
+
+
+def test_examples_draw_alike_however_the_batch_is_split():
+    key = jax.random.key(3)
+    whole = draws.latents(draws.example_keys(key, 16), 5)
+
+    def part(_):
+        return draws.latents(draws.example_keys(key, 2, "data"), 5)
+
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = PartitionSpec("data")
+    split = jax.shard_map(part, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    np.testing.assert_array_equal(split(np.zeros(8)), whole)
+
+
+def test_latents_are_standard_normal_and_independent():
+    z = np.asarray(draws.latents(draws.example_keys(jax.random.key(0), 4000), 8))
+    # 32,000 draws: five standard errors of the mean, and of each covariance.
+    assert abs(z.mean()) < 5 / np.sqrt(z.size)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(8), atol=5 * np.sqrt(2 / 4000))
+
+
+def test_uses_are_told_apart_by_name():
+    key = jax.random.key(0)
+    a, b = (jax.random.key_data(draws.named(key, name)) for name in ("latent", "penalty"))
+    assert not np.array_equal(a, b)
+    # Frozen: another value here would change what every saved run does when it is resumed.
+    np.testing.assert_array_equal(
+        jax.random.key_data(draws.named(jax.random.key(0), "latent")),
+        jax.random.key_data(jax.random.fold_in(jax.random.key(0), 0x6CF1FD73)),
+    )
