@@ -27,27 +27,63 @@ def get_config() -> ConfigDict:
     c.game.joint_batch = False  # The discriminator sees real and fake in one pass (faster).
     c.game.clip = placeholder(float)  # Clips discriminator weights to [-clip, clip] (WGAN: 0.01).
 
-    # Networks: `name` in gan_jax/networks/registry.py; the other fields are that network's own.
-    c.generator = ConfigDict({"name": "mlp"})
-    c.discriminator = ConfigDict({"name": "mlp"})
+    # Networks: `name` chooses one of gan_jax/networks/registry.py. Here and below, the fields of a
+    # group are for whatever is chosen, and those of the sub-group of its name for it alone.
+    c.generator = ConfigDict()
+    c.generator.name = "mlp"  # mlp, dcgan, resnet.
+    c.generator.latent_dim = 100  # Size of the latent vector.
+    c.generator.mlp = ConfigDict()
+    c.generator.mlp.features = (256, 512, 1024)  # Widths of the hidden layers.
+    c.generator.mlp.output = "tanh"  # "tanh", or "linear" for points of the plane.
+    c.generator.dcgan = ConfigDict()
+    c.generator.dcgan.features = (
+        64  # Width at half the resolution; it doubles with every halving ...
+    )
+    c.generator.dcgan.max_features = 512  # ... up to this.
+    c.generator.dcgan.kernel_size = 4  # Of the strided convolutions.
+    c.generator.resnet = ConfigDict()
+    c.generator.resnet.features = 128  # Width of every block.
+
+    c.discriminator = ConfigDict()
+    c.discriminator.name = "mlp"  # mlp, dcgan, resnet.
+    c.discriminator.mlp = ConfigDict()
+    c.discriminator.mlp.features = (1024, 512, 256)  # Widths of the hidden layers.
+    c.discriminator.dcgan = ConfigDict()
+    c.discriminator.dcgan.features = 64  # Width at half the resolution; it doubles ...
+    c.discriminator.dcgan.max_features = 512  # ... up to this.
+    c.discriminator.dcgan.kernel_size = 4  # Of the strided convolutions.
+    c.discriminator.dcgan.normalization = "batch"  # "batch", or "none".
+    c.discriminator.resnet = ConfigDict()
+    c.discriminator.resnet.features = 128  # Width of every block.
+    c.discriminator.resnet.normalization = "none"  # "none", or "layer".
+    c.discriminator.resnet.pooling = "mean"  # Of the last map: "mean" (WGAN-GP) or "sum" (SNGAN).
 
     c.loss = ConfigDict()
     c.loss.name = "non_saturating"  # See gan_jax/losses/adversarial.py.
-    c.loss.smoothing = placeholder(float)  # One-sided label smoothing of the logistic losses.
-    c.loss.a = placeholder(float)  # Least squares: the target of fakes ...
-    c.loss.b = placeholder(float)  # ... of real data ...
-    c.loss.c = placeholder(float)  # ... and what the generator wants its fakes to score.
+    for logistic in (
+        "minimax",
+        "non_saturating",
+        "relativistic_pairing",
+        "relativistic_average",
+    ):
+        c.loss[logistic] = ConfigDict({"smoothing": 0.0})  # One-sided label smoothing.
+    c.loss.least_squares = ConfigDict()
+    c.loss.least_squares.a = 0.0  # The target of fakes,
+    c.loss.least_squares.b = 1.0  # of real data,
+    c.loss.least_squares.c = 1.0  # and what the generator wants its fakes to score.
 
     c.penalty = ConfigDict()
-    c.penalty.name = "none"  # See gan_jax/losses/penalties.py.
+    c.penalty.name = "none"  # none, or see gan_jax/losses/penalties.py.
     c.penalty.weight = 10.0  # For r1 and r2 this is gamma: they include the 1/2.
     c.penalty.every = 1  # Lazy: computed every so many discriminator steps, scaled up by as much.
-    c.penalty.target = placeholder(float)  # wgan_gp: the gradient norm to reach (1).
-    c.penalty.one_sided = placeholder(bool)  # wgan_gp: norms below the target are free.
-    c.penalty.scale = placeholder(float)  # dragan: size of the perturbation in standard deviations.
+    c.penalty.wgan_gp = ConfigDict()
+    c.penalty.wgan_gp.target = 1.0  # The gradient norm to reach.
+    c.penalty.wgan_gp.one_sided = False  # Whether norms below the target are free.
+    c.penalty.dragan = ConfigDict()
+    c.penalty.dragan.scale = 0.5  # Size of the perturbation, in standard deviations of the data.
 
     c.optimizer = ConfigDict()
-    c.optimizer.generator = adam(2e-4, 0.5, 0.999)
+    c.optimizer.generator = adam(2e-4, 0.5, 0.999)  # One per network, each with its own rate.
     c.optimizer.discriminator = adam(2e-4, 0.5, 0.999)
 
     c.ema = ConfigDict()  # Moving average of the generator, which is what is sampled from.
@@ -92,39 +128,50 @@ def get_config() -> ConfigDict:
     c.precision = "float32"  # Compute in "float32", "bfloat16", or "highest" (no TF32 on GPU).
     c.parallel = "shard_map"  # Or "pmap".
     c.num_devices = placeholder(int)  # Unset: all.
-    return c
+    return c.lock()
 
 
 def adam(learning_rate: float, b1: float, b2: float) -> ConfigDict:
     """Return the fields of one network's optimizer, set to Adam at a constant rate."""
     o = ConfigDict()
     o.name = "adam"  # adam, adamw, rmsprop, momentum, sgd.
-    o.learning_rate = learning_rate
-    o.b1 = placeholder(float)  # adam, adamw.
-    o.b2 = placeholder(float)
-    o.b1, o.b2 = b1, b2
-    o.eps = placeholder(float)  # adam, adamw, rmsprop.
-    o.weight_decay = placeholder(float)  # adamw.
-    o.decay = placeholder(float)  # rmsprop.
-    o.momentum = placeholder(float)  # momentum, rmsprop.
-    o.nesterov = placeholder(bool)  # momentum.
+    o.learning_rate = learning_rate  # Before the schedule.
     o.clip_norm = placeholder(float)  # Scale gradients down to this global norm.
+    o.adam = ConfigDict()
+    o.adam.b1 = b1  # Decay of the mean ...
+    o.adam.b2 = b2  # ... and of the variance.
+    o.adam.eps = 1e-8  # Added to the root of the variance.
+    o.adamw = ConfigDict()
+    o.adamw.b1 = b1  # As adam's.
+    o.adamw.b2 = b2  # As adam's.
+    o.adamw.eps = 1e-8  # As adam's.
+    o.adamw.weight_decay = 1e-2  # Times the learning rate.
+    o.rmsprop = ConfigDict()
+    o.rmsprop.decay = 0.99  # Of the mean square.
+    o.rmsprop.eps = 1e-8  # Added to its root.
+    o.rmsprop.momentum = placeholder(float)  # Unset: none.
+    o.momentum = ConfigDict()
+    o.momentum.momentum = 0.9  # Decay of the sum of gradients.
+    o.momentum.nesterov = False  # Whether to look ahead.
     o.schedule = ConfigDict()
     o.schedule.name = "constant"  # constant, linear, cosine, step.
-    o.schedule.warmup_steps = 0
-    o.schedule.end_factor = placeholder(float)  # linear, cosine: the last rate over the first.
-    o.schedule.decay_start = placeholder(int)  # linear: train steps before the decay.
-    o.schedule.factor = placeholder(float)  # step: multiplies the rate at every boundary ...
-    o.schedule.boundaries = placeholder(tuple)  # ... which are train steps.
+    o.schedule.warmup_steps = 0  # Train steps over which the rate grows to its value.
+    o.schedule.linear = ConfigDict()
+    o.schedule.linear.decay_start = 0  # Train steps before the decay.
+    o.schedule.linear.end_factor = 0.0  # The last rate over the first.
+    o.schedule.cosine = ConfigDict()
+    o.schedule.cosine.end_factor = 0.0  # The last rate over the first.
+    o.schedule.step = ConfigDict()
+    o.schedule.step.factor = 0.1  # Multiplies the rate at every boundary ...
+    o.schedule.step.boundaries = ()  # ... which are train steps.
     return o
 
 
 def smoke(c: ConfigDict) -> None:
     """Shrink a run to seconds: a check that it runs, not that it learns."""
     for network in (c.generator, c.discriminator):
-        if "features" in network:
-            features = network.features
-            network.features = 8 if isinstance(features, int) else tuple(16 for _ in features)
+        network.mlp.features = (16,) * len(network.mlp.features)
+        network.dcgan.features = network.resnet.features = 8
     c.train.update(
         steps=4, batch_size=8, steps_per_call=1, log_every=2, sample_every=2, checkpoint_every=2
     )

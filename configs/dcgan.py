@@ -18,8 +18,8 @@ def get_config(arg: str = "") -> ConfigDict:
     c = base.get_config()
     c.variant = "dcgan"
     c.loss.name = "non_saturating"
-    c.generator = ConfigDict({"name": "dcgan", "features": 32, "latent_dim": 100})
-    c.discriminator = ConfigDict({"name": "dcgan", "features": 32})
+    c.generator.name = c.discriminator.name = "dcgan"
+    c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
     c.train.update(steps=2000, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
@@ -28,8 +28,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def paper(c: ConfigDict) -> None:
     """Set the paper's settings."""
-    c.generator.features = 64
-    c.discriminator.features = 64
+    c.generator.dcgan.features = c.discriminator.dcgan.features = 64
     c.ema.half_life = 0.0
     c.train.update(
         steps=50_000,

@@ -18,8 +18,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c = base.get_config()
     c.variant = "gan"
     c.loss.name = "non_saturating"
-    c.generator = ConfigDict({"name": "mlp", "features": (256, 512, 1024), "latent_dim": 100})
-    c.discriminator = ConfigDict({"name": "mlp", "features": (1024, 512, 256)})
+    c.generator.name = c.discriminator.name = "mlp"
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
     c.train.update(

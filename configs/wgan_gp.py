@@ -22,8 +22,9 @@ def get_config(arg: str = "") -> ConfigDict:
     c.loss.name = "wasserstein"
     c.penalty.name = "wgan_gp"
     c.penalty.weight = 10.0
-    c.generator = ConfigDict({"name": "resnet", "features": 32, "latent_dim": 64})
-    c.discriminator = ConfigDict({"name": "resnet", "features": 32})
+    c.generator.name = c.discriminator.name = "resnet"
+    c.generator.resnet.features = c.discriminator.resnet.features = 32
+    c.generator.latent_dim = 64
     c.optimizer.generator = base.adam(5e-4, 0.0, 0.9)
     c.optimizer.discriminator = base.adam(5e-4, 0.0, 0.9)
     c.ema.half_life = 20_000.0
@@ -34,8 +35,8 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def paper(c: ConfigDict) -> None:
     """Set the paper's CIFAR-10 settings."""
-    c.generator.update(features=128, latent_dim=128)
-    c.discriminator.features = 128
+    c.generator.resnet.features = c.discriminator.resnet.features = 128
+    c.generator.latent_dim = 128
     for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
         optimizer.learning_rate = 2e-4
         optimizer.schedule.name = "linear"

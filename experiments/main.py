@@ -1,5 +1,4 @@
-"""Train a GAN: ``python -m experiments.main --config=configs/wgan_gp.py``. Kept short: flags, then
-one call."""
+"""Train a GAN: ``python -m experiments.main --config=configs/wgan_gp.py``. Flags, then one call."""
 
 import datetime
 from pathlib import Path
@@ -58,9 +57,9 @@ def _main(argv: list[str]) -> None:
     compilation_cache.enable()
     distributed.start(launch)
     result = loop.train(_CONFIG.value, _WORKDIR.value or _default_workdir(), dry_run=_DRY_RUN.value)
-    print(
-        f"{result.state} at step {result.step}" + (f": {result.workdir}" if result.workdir else "")
-    )
+    if result.primary:
+        place = f": {result.workdir}" if result.workdir else ""
+        print(f"{result.state} at step {result.step}{place}")
 
 
 if __name__ == "__main__":

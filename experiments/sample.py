@@ -1,5 +1,4 @@
-"""Sample from a run: ``python -m experiments.sample --run=DIR --num=64``. Needs the run directory
-alone."""
+"""Sample from a run directory: ``python -m experiments.sample --run=DIR --num=64``."""
 
 from pathlib import Path
 

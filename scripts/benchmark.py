@@ -90,7 +90,8 @@ def measure_step(arguments: argparse.Namespace) -> list[Row]:
 def our_step(arguments: argparse.Namespace, precision: str) -> tuple[Callable[[], Any], int]:
     """Return a function that makes one call of our step on random data, and its train steps."""
     config = wgan_gp.get_config()
-    config.generator.features = config.discriminator.features = arguments.features
+    for network in (config.generator, config.discriminator):
+        network.resnet.features = arguments.features
     config.game.discriminator_steps = arguments.critic_steps
     config.train.batch_size = arguments.batch_size
     config.train.steps_per_call = arguments.steps_per_call

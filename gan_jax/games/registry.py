@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.games.adversarial import AdversarialGame
@@ -15,12 +16,19 @@ PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "highest": jnp.f
 
 
 def options(group: Any, *without: str) -> dict[str, Any]:
-    """Return the options in a configuration group: the fields that are set, but for ``name``.
+    """Return the options of what a configuration group names.
 
-    Lists, as a configuration read back from JSON has them, become tuples.
+    These are the group's own fields and those of its sub-group of that name, as far as they are
+    set. Lists, as a configuration read back from JSON has them, become tuples.
+
+    Args:
+      group: has a field ``name``, and may have a sub-group for each name.
+      without: fields of the group that are no options.
     """
-    chosen = {k: v for k, v in group.items() if k not in ("name", *without) and v is not None}
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
+    own = {k: v for k, v in group.items() if k not in ("name", *without)}
+    shared = {k: v for k, v in own.items() if not isinstance(v, ConfigDict)}
+    chosen = {**shared, **(own.get(group.name) or {})}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items() if v is not None}
 
 
 def make_game(config: Any, shape: tuple[int, ...], axis_name: str | None) -> Game:

@@ -1,6 +1,7 @@
 """From a configuration to what it names: game, optimizers, devices. What is wrong fails here."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,8 +40,9 @@ class Training:
         """Return the state before the first step, the same for any number of devices."""
         return self.parallel.init(self._state)
 
+    @functools.cached_property
     def abstract_state(self) -> TrainState:
-        """Return the state's shapes, dtypes and shardings, computing nothing."""
+        """The state's shapes, dtypes and shardings."""
         return self.parallel.abstract(self._state)
 
     def _state(self) -> TrainState:

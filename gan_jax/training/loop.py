@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from gan_jax import errors
@@ -32,12 +33,14 @@ class Result:
       step: train steps taken since the start of the run.
       workdir: the run directory, ``None`` for a dry run.
       reason: the signal that preempted it.
+      primary: whether this is process 0, the one that writes.
     """
 
     state: str
     step: int
     workdir: Path | None
     reason: str = ""
+    primary: bool = True
 
 
 def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> Result:
@@ -69,9 +72,8 @@ def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> 
     run = run_directory.RunDirectory(workdir)
     primary = jax.process_index() == 0
     with ExitStack() as stack:
-        if primary:
-            run.claim()
-            stack.callback(run.release)
+        _together(run.claim if primary else None)
+        stack.callback(run.release)
         run.check_config(config)
 
         # --- From here on the directory is ours, and its status tells how the run ended. ---------
@@ -109,6 +111,7 @@ def _run(
     note("running", "starting")
 
     with ExitStack() as stack:
+        stop = stack.enter_context(StopRequest())
         # --- The state: the newest checkpoint that is whole, else a fresh one. -------------------
         checkpoints = stack.enter_context(
             Checkpoints(
@@ -116,7 +119,7 @@ def _run(
             )
         )
         if checkpoints.steps():
-            restored = checkpoints.restore(training.abstract_state())
+            restored = checkpoints.restore(training.abstract_state)
             _check_continues(restored.step, restored.meta, config, source)
             state, first, seconds = restored.state, restored.step, restored.meta["seconds"]
         else:
@@ -143,7 +146,6 @@ def _run(
                 settings.steps, images, start_step=first, clock=clock, enabled=primary
             )
         )
-        stop = stack.enter_context(StopRequest())
         profiler = stack.enter_context(_profiler(config, run.path, enabled=primary))
 
         def log(step: int, state: TrainState) -> None:
@@ -197,8 +199,24 @@ def _run(
                 save(step, state)
             checkpoints.wait()
     if reason:
-        return Result("preempted", step, run.path, reason)
-    return Result("done", step, run.path)
+        return Result("preempted", step, run.path, reason, primary)
+    return Result("done", step, run.path, "", primary)
+
+
+def _together(action: Callable[[], None] | None) -> None:
+    """Run ``action``, which process 0 alone is given, and let every process fail if it does."""
+    error: errors.GanJaxError | None = None
+    try:
+        if action is not None:
+            action()
+    except errors.GanJaxError as caught:
+        error = caught
+    if jax.process_count() > 1:
+        failed = multihost_utils.broadcast_one_to_all(np.int32(error is not None))
+        if failed and error is None:
+            raise errors.WorkdirError("process 0 could not take the run directory, and says why")
+    if error is not None:
+        raise error
 
 
 def _pipeline(
@@ -238,7 +256,7 @@ def _compile(config: ConfigDict, training: build.Training, pipeline: pipelines.P
         name: jax.ShapeDtypeStruct((*leading, *shape), dtype)
         for name, (shape, dtype) in batched.items()
     }
-    return training.parallel.compile(training.abstract_state(), data, batch)
+    return training.parallel.compile(training.abstract_state, data, batch)
 
 
 def _picture(

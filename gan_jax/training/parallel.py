@@ -107,10 +107,12 @@ class Parallel:
         if self._mode == "pmap":
             batch = {name: _stacked(x, len(self._local)) for name, x in batch.items()}
             return {n: jax.device_put(x, self._batch_sharding) for n, x in batch.items()}
-        return {
-            name: jax.make_array_from_process_local_data(self._batch_sharding, x)
-            for name, x in batch.items()
-        }
+        # With several processes JAX takes this transfer for an implicit one.
+        with jax.transfer_guard("allow"):
+            return {
+                name: jax.make_array_from_process_local_data(self._batch_sharding, x)
+                for name, x in batch.items()
+            }
 
     def init(self, build: Callable[[], TrainState]) -> TrainState:
         """Return ``build()``, made on every device alike."""

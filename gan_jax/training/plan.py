@@ -47,7 +47,7 @@ def rows(
             f"{len(devices)} x {devices[0].device_kind} by {config.parallel}, {config.precision}",
         ),
     ]
-    state = training.abstract_state()
+    state = training.abstract_state
     for name, network in state.networks.items():
         module = type(training.game.networks[name].module).__name__
         plan.append((name, f"{module}, {count_parameters(network.params):,} parameters"))
@@ -72,7 +72,7 @@ def show_parameters(training: build.Training) -> None:
     for heading in ("network", "parameter", "shape"):
         table.add_column(heading)
     table.add_column("count", justify="right")
-    for name, network in training.abstract_state().networks.items():
+    for name, network in training.abstract_state.networks.items():
         for path, leaf in jax.tree.leaves_with_path(network.params):
             parameter = jax.tree_util.keystr(path, simple=True, separator=".")
             shape = "x".join(map(str, leaf.shape)) or "scalar"

@@ -47,7 +47,7 @@ def load_run(path: str | os.PathLike[str], step: int | None = None) -> Run:
     config.num_devices = 1
     training = build.make_training(config, shape)
     with Checkpoints(run.checkpoints, read_only=True) as checkpoints:
-        restored = checkpoints.restore(training.abstract_state(), step)
+        restored = checkpoints.restore(training.abstract_state, step)
     return Run(run.path, config, training.game, restored.state, restored.step)
 
 

@@ -17,6 +17,7 @@ from gan_jax.report import atomic
 OPERATIONAL = (
     "data.data_dir",
     "data.device_cache_gib",
+    "data.on_error",
     "data.path",
     "data.prefetch",
     "data.workers",

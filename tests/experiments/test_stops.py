@@ -114,8 +114,8 @@ def test_a_full_disk_loses_nothing_that_was_saved(run, tmp_path):
     workdir = tmp_path / "run"
     flags = (
         *POINTS,
-        "--config.generator.features=(700,700)",
-        "--config.discriminator.features=(16,)",
+        "--config.generator.mlp.features=(700,700)",
+        "--config.discriminator.mlp.features=(16,)",
         f"--workdir={workdir}",
     )
     succeeded(run(*flags, "--config.train.steps=2"))

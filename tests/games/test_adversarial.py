@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from gan_jax.games import draws
 from gan_jax.training import build
@@ -16,9 +15,7 @@ def config_with_perceptrons():
     config.loss.name = "wasserstein"
     config.penalty.update(name="wgan_gp", weight=10.0)
     config.game.discriminator_steps = 2
-    config.generator = ConfigDict(
-        {"name": "mlp", "features": (16,), "latent_dim": 3, "output": "linear"}
-    )
+    config.generator.latent_dim = 3
     config.num_devices = 1
     return config
 

@@ -305,7 +305,7 @@ def test_what_is_no_run_directory_is_refused(tmp_path):
         ("penalty.weight", -1.0, "penalty.weight = -1.0; accepted"),
         ("penalty.name", "wgangp", 'penalty.name = .*Did you mean "wgan_gp"'),
         ("loss.name", "wassersteim", 'loss.name = .*Did you mean "wasserstein"'),
-        ("loss.smoothing", 2.0, "loss.smoothing = 2.0"),
+        ("loss.non_saturating.smoothing", 2.0, "loss.smoothing = 2.0"),
         ("generator.name", "mpl", 'generator.name = .*Did you mean "mlp"'),
         ("discriminator.name", "unet", "discriminator.name = 'unet' is unknown; accepted: dcgan"),
         ("optimizer.generator.name", "adan", "optimizer.generator: .*adan"),

@@ -57,7 +57,7 @@ def test_state_stays_replicated_and_unstacked_in_both_modes():
         config = tiny.point_config()
         config.parallel = mode
         training = build.make_training(config, tiny.shape(config))
-        expected = training.abstract_state()
+        expected = training.abstract_state
         state, _ = tiny.run(config, 1)
         chex.assert_trees_all_equal_shapes_and_dtypes(state, expected)
         for leaf in jax.tree.leaves(state):

@@ -1,7 +1,6 @@
 """A real training: WGAN-GP finds every mode of a mixture that collapses lesser games."""
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from configs import wgan_gp
 from gan_jax.data.sources import make_source
@@ -11,10 +10,10 @@ from gan_jax.training import loop, restore, sampling
 def test_wgan_gp_covers_all_eight_modes_of_the_ring(tmp_path):
     config = wgan_gp.get_config()
     config.data.name = "ring"
-    config.generator = ConfigDict(
-        {"name": "mlp", "features": (64, 64, 64), "latent_dim": 8, "output": "linear"}
-    )
-    config.discriminator = ConfigDict({"name": "mlp", "features": (64, 64, 64)})
+    config.generator.name = config.discriminator.name = "mlp"
+    config.generator.latent_dim = 8
+    config.generator.mlp.update(features=(64, 64, 64), output="linear")
+    config.discriminator.mlp.features = (64, 64, 64)
     config.penalty.weight = 0.1
     for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
         optimizer.learning_rate = 3e-3

@@ -10,7 +10,7 @@ from gan_jax.training import build
 def sgd(config: ConfigDict, learning_rate: float = 0.05) -> ConfigDict:
     """Give both networks plain SGD: Adam hides gradients that are off by a factor."""
     for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
-        optimizer.update(name="sgd", learning_rate=learning_rate, b1=None, b2=None)
+        optimizer.update(name="sgd", learning_rate=learning_rate)
     return config
 
 
@@ -18,8 +18,9 @@ def image_config(critic_steps: int = 2) -> ConfigDict:
     """WGAN-GP at 8x8 with batch-norm in the generator and none in the critic."""
     config = wgan_gp.get_config("smoke")
     config.game.discriminator_steps = critic_steps
-    config.generator = ConfigDict({"name": "dcgan", "features": 8, "latent_dim": 4})
-    config.discriminator = ConfigDict({"name": "dcgan", "features": 8, "normalization": "none"})
+    config.generator.name = config.discriminator.name = "dcgan"
+    config.generator.latent_dim = 4
+    config.discriminator.dcgan.normalization = "none"
     config.data.resolution = 8
     config.train.update(batch_size=16, steps=6)
     return config
@@ -28,8 +29,7 @@ def image_config(critic_steps: int = 2) -> ConfigDict:
 def batch_norm_config() -> ConfigDict:
     """DCGAN at 16x16, the smallest size where both networks have batch-norm."""
     config = dcgan.get_config("smoke")
-    config.generator.update(features=8, latent_dim=4)
-    config.discriminator.features = 8
+    config.generator.latent_dim = 4
     config.train.update(batch_size=16, steps=6)
     return config
 
@@ -37,10 +37,9 @@ def batch_norm_config() -> ConfigDict:
 def point_config() -> ConfigDict:
     """Perceptrons on points of the plane: the fastest of all to compile."""
     config = gan.get_config("smoke")
-    config.generator = ConfigDict(
-        {"name": "mlp", "features": (16,), "latent_dim": 2, "output": "linear"}
-    )
-    config.discriminator = ConfigDict({"name": "mlp", "features": (16,)})
+    config.generator.latent_dim = 2
+    config.generator.mlp.update(features=(16,), output="linear")
+    config.discriminator.mlp.features = (16,)
     config.data.update(name="ring", toy_size=512)
     config.train.update(batch_size=16, steps=6)
     return config
