@@ -29,7 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.optimizer.discriminator = base.adam(5e-4, 0.0, 0.9)
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
-    c.train.update(steps=500, batch_size=32, log_every=20, sample_every=100, checkpoint_every=100)
+    c.train.update(steps=400, batch_size=32, log_every=20, sample_every=100, checkpoint_every=100)
     return base.select(c, arg, paper)
 
 

@@ -10,6 +10,7 @@ Both print a table last, and write it as JSON with ``--json``.
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -124,6 +125,8 @@ def our_step(arguments: argparse.Namespace, precision: str) -> tuple[Callable[[]
 
 def pytorch_steps(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[], Any], int]]:
     """Return PyTorch's contestants by name; none where it is not installed."""
+    # PyTorch's threads would go on spinning in gan_jax's turns, and its own would wait for them.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import torch
 

@@ -276,6 +276,37 @@ def convolve_transpose(
     return lax.conv_transpose(x, w, strides, padding)
 
 
+def convolve_pooled(x: jax.Array, w: jax.Array, implementation: str | None = None) -> jax.Array:
+    """Convolves images at stride one with "SAME" padding, and takes the means of 2x2 squares.
+
+    The mean of four neighbouring outputs is one output of the kernel averaged over four shifts: a
+    convolution of stride two. For a 3x3 kernel that takes 16 multiplications where 36 were, and
+    never makes the large image.
+
+    Args:
+      x: images, [batch, height, width, in], height and width even.
+      w: kernel, [kernel size, kernel size, in, out], of odd size and the same dtype.
+      implementation: as for `convolve`.
+
+    Returns:
+      [batch, height / 2, width / 2, out].
+
+    Raises:
+      ValueError: the kernel's size is even, or the height or width is odd.
+    """
+    if x.shape[1] % 2 or x.shape[2] % 2 or not (w.shape[0] % 2 and w.shape[1] % 2):
+        raise ValueError(
+            f"images of {x.shape[1]}x{x.shape[2]} and a kernel of {w.shape[0]}x{w.shape[1]}; "
+            "accepted: an even height and width, and a kernel of odd size"
+        )
+    shifts = [
+        jnp.pad(w, ((top, 1 - top), (left, 1 - left), (0, 0), (0, 0)))
+        for top in (0, 1)
+        for left in (0, 1)
+    ]
+    return convolve(x, sum(shifts[1:], shifts[0]) * 0.25, (2, 2), "SAME", implementation)
+
+
 class Conv(nn.Module):
     """Convolution layer for NHWC images; see `convolve`.
 
@@ -290,6 +321,8 @@ class Conv(nn.Module):
       kernel_init: initializer of the kernel.
       bias_init: initializer of the bias.
       implementation: as for `convolve`.
+      pool: halve the resolution by 2x2 means afterwards, in one (see `convolve_pooled`); only with
+        stride one and "SAME" padding.
     """
 
     features: int
@@ -302,11 +335,23 @@ class Conv(nn.Module):
     kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
     bias_init: Callable[..., Any] = nn.initializers.zeros
     implementation: str | None = None
+    pool: bool = False
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps `inputs` [..., height, width, in] to [..., height', width', features]."""
-        return _layer(self, convolve, inputs)
+        if not self.pool:
+            return _layer(self, convolve, inputs)
+        if tuple(self.strides) != (1, 1) or self.padding != "SAME":
+            raise ValueError(
+                f"pool with strides {self.strides} and padding {self.padding!r}; "
+                "accepted: strides (1, 1) and 'SAME'"
+            )
+
+        def pooled(x: jax.Array, w: jax.Array, *_: Any, implementation: str | None) -> jax.Array:
+            return convolve_pooled(x, w, implementation)
+
+        return _layer(self, pooled, inputs)
 
 
 class ConvTranspose(nn.Module):

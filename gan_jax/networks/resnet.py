@@ -109,10 +109,11 @@ class DownBlock(nn.Module):
         y = x if self.first else norm_relu(x, "norm_1")
         y = Conv(hidden, (3, 3), kernel_init=_HE, name="conv_1", **types)(y)
         y = norm_relu(y, "norm_2")
-        y = Conv(self.features, (3, 3), kernel_init=_HE, name="conv_2", **types)(y)
+        pool = self.downsample
+        y = Conv(self.features, (3, 3), kernel_init=_HE, pool=pool, name="conv_2", **types)(y)
         if self.downsample:
             # Pooling before the 1x1 convolution equals pooling after it, at a quarter of the cost.
-            x, y = mean_pool(x), mean_pool(y)
+            x = mean_pool(x)
         if self.downsample or channels != self.features:
             x = Conv(self.features, (1, 1), kernel_init=_GLOROT, name="shortcut", **types)(x)
         return x + y

@@ -11,7 +11,14 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
-from gan_jax.layers.convolution import Conv, ConvTranspose, convolve, convolve_transpose
+from gan_jax.layers.convolution import (
+    Conv,
+    ConvTranspose,
+    convolve,
+    convolve_pooled,
+    convolve_transpose,
+)
+from gan_jax.layers.resample import mean_pool
 
 FUNCTIONS = (convolve, convolve_transpose)
 # (kernel, stride, height, in, out): every size of kernel, stride, parity and special channel count.
@@ -217,3 +224,42 @@ def test_penalty_gradient_equals_pytorch(stride):
     (slope,) = torch.autograd.grad(scores, tx, create_graph=True)
     (expected,) = torch.autograd.grad((slope**2).sum(), tw)
     np.testing.assert_allclose(got, expected.numpy().transpose(2, 3, 1, 0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("implementation", ["xla", "cpu"])
+@pytest.mark.parametrize(("size", "kernel"), [((8, 6), 3), ((4, 4), 1), ((8, 8), 5)])
+def test_pooled_convolution_is_convolution_then_pooling(implementation, size, kernel):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, *size, 3)), jnp.float32)
+    w = jnp.asarray(rng.normal(size=(kernel, kernel, 3, 5)), jnp.float32)
+
+    def one(x, w):
+        return convolve_pooled(x, w, implementation)
+
+    def two(x, w):
+        return mean_pool(convolve(x, w, implementation="xla"))
+
+    def penalty(function):
+        slope = jax.grad(lambda x, w: jnp.sum(jnp.tanh(function(x, w))))
+        return jax.grad(lambda x, w: jnp.sum(jnp.square(slope(x, w))), argnums=(0, 1))
+
+    np.testing.assert_allclose(one(x, w), two(x, w), rtol=1e-4, atol=1e-5)
+    for ours, expected in zip(penalty(one)(x, w), penalty(two)(x, w), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "kernel"), [((7, 8), 3), ((8, 8), 4)])
+def test_pooled_convolution_refuses_what_it_cannot_halve(size, kernel):
+    with pytest.raises(ValueError, match="accepted: an even height and width, and a kernel of odd"):
+        convolve_pooled(jnp.zeros((1, *size, 2)), jnp.zeros((kernel, kernel, 2, 2)))
+
+
+def test_layer_that_pools_has_the_parameters_of_one_that_does_not():
+    x = jnp.ones((2, 8, 8, 3))
+    plain, pooled = Conv(4), Conv(4, pool=True)
+    variables = plain.init(jax.random.key(0), x)
+    np.testing.assert_allclose(
+        pooled.apply(variables, x), mean_pool(plain.apply(variables, x)), rtol=1e-5, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="accepted: strides"):
+        Conv(4, strides=(2, 2), pool=True).init(jax.random.key(0), x)
