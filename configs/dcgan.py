@@ -22,7 +22,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
-    c.train.update(steps=2000, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
+    c.train.update(steps=1000, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
     return base.select(c, arg, paper)
 
 
