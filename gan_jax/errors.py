@@ -74,6 +74,6 @@ def check_options(build: Callable[..., Any], options: Iterable[str], group: str,
     for option in options:
         if option not in accepted:
             raise ConfigError(
-                f"{group}.{option} is no option of {name!r}; "
+                f"{group}.{name}.{option} is no option; "
                 f"accepted: {', '.join(accepted) or 'none'}.{suggestion(option, accepted)}"
             )

@@ -372,7 +372,8 @@ def make(name: str, *, axis_name: str | None = None, **options: Any) -> Adversar
       The pair of losses.
 
     Raises:
-      ConfigError: the name, an option or its value is unknown; names the field ``loss.<option>``.
+      ConfigError: the name, an option or its value is unknown; names the field
+        ``loss.<name>.<option>``.
     """
     return build(LOSSES, "loss", name, axis_name=axis_name, options=options)
 
@@ -404,7 +405,7 @@ def build(
     for option, value in given.items():
         if option not in accepted:
             raise ConfigError(
-                f"{group}.{option} = {value!r} is not an option of {name!r}; accepted: "
+                f"{group}.{name}.{option} = {value!r} is no option; accepted: "
                 f"{', '.join(accepted) or 'none'}.{suggestion(option, accepted)}"
             )
     return builder(axis_name=axis_name, **given)
@@ -453,7 +454,7 @@ def _real_entropy(logits: jax.Array, smoothing: float) -> jax.Array:
     ``(1 - s) softplus(-x) + s softplus(x) = softplus(-x) + s x``: one softplus instead of two, and
     exact.
     """
-    smoothing = check_number("loss.smoothing", smoothing, 0.0, 0.5)
+    smoothing = check_number("smoothing", smoothing, 0.0, 0.5)
     entropy = jax.nn.softplus(-logits)
     return entropy + smoothing * logits if smoothing else entropy
 
@@ -472,7 +473,7 @@ def _required(real: ArrayLike | None) -> ArrayLike:
 
 
 def _minimax(*, axis_name: str | None = None, smoothing: float = 0.0) -> AdversarialLoss:
-    check_number("loss.smoothing", smoothing, 0.0, 0.5)
+    check_number("loss.minimax.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
         discriminator=lambda real, fake: minimax_discriminator(real, fake, smoothing=smoothing),
         generator=lambda fake, real: minimax_generator(fake),
@@ -480,7 +481,7 @@ def _minimax(*, axis_name: str | None = None, smoothing: float = 0.0) -> Adversa
 
 
 def _non_saturating(*, axis_name: str | None = None, smoothing: float = 0.0) -> AdversarialLoss:
-    check_number("loss.smoothing", smoothing, 0.0, 0.5)
+    check_number("loss.non_saturating.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
         discriminator=lambda real, fake: non_saturating_discriminator(
             real, fake, smoothing=smoothing
@@ -492,9 +493,11 @@ def _non_saturating(*, axis_name: str | None = None, smoothing: float = 0.0) -> 
 def _least_squares(
     *, axis_name: str | None = None, a: float = 0.0, b: float = 1.0, c: float = 1.0
 ) -> AdversarialLoss:
-    a, b, c = (check_number(f"loss.{k}", v) for k, v in (("a", a), ("b", b), ("c", c)))
+    a, b, c = (
+        check_number(f"loss.least_squares.{k}", v) for k, v in (("a", a), ("b", b), ("c", c))
+    )
     if a == b:
-        raise ConfigError(f"loss.b = {b!r} equals loss.a; accepted: two different labels.")
+        raise ConfigError(f"loss.least_squares.b = {b!r} equals a; accepted: two different labels.")
     return AdversarialLoss(
         discriminator=lambda real, fake: least_squares_discriminator(real, fake, a=a, b=b),
         generator=lambda fake, real: least_squares_generator(fake, c=c),
@@ -519,7 +522,7 @@ def _hinge(*, axis_name: str | None = None) -> AdversarialLoss:
 def _relativistic_pairing(
     *, axis_name: str | None = None, smoothing: float = 0.0
 ) -> AdversarialLoss:
-    check_number("loss.smoothing", smoothing, 0.0, 0.5)
+    check_number("loss.relativistic_pairing.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
         discriminator=lambda real, fake: relativistic_pairing_discriminator(
             real, fake, smoothing=smoothing
@@ -532,7 +535,7 @@ def _relativistic_pairing(
 def _relativistic_average(
     *, axis_name: str | None = None, smoothing: float = 0.0
 ) -> AdversarialLoss:
-    check_number("loss.smoothing", smoothing, 0.0, 0.5)
+    check_number("loss.relativistic_average.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
         discriminator=lambda real, fake: relativistic_average_discriminator(
             real, fake, smoothing=smoothing, axis_name=axis_name

@@ -308,7 +308,7 @@ def make(name: str, *, axis_name: str | None = None, **options: Any) -> Penalty:
 
     Raises:
       ConfigError: the name, an option or its value is unknown; names the field
-        ``penalty.<option>``.
+        ``penalty.<name>.<option>``.
     """
     return build(PENALTIES, "penalty", name, axis_name=axis_name, options=options)
 
@@ -372,9 +372,9 @@ def _no_draws(key: jax.Array, shape: tuple[int, ...]) -> tuple[()]:
 def _make_wgan_gp(
     *, axis_name: str | None = None, target: float = 1.0, one_sided: bool = False
 ) -> Penalty:
-    target = check_number("penalty.target", target, 0.0, math.inf)
+    target = check_number("penalty.wgan_gp.target", target, 0.0, math.inf)
     if not isinstance(one_sided, bool):
-        raise ConfigError(f"penalty.one_sided = {one_sided!r}; accepted: True, False.")
+        raise ConfigError(f"penalty.wgan_gp.one_sided = {one_sided!r}; accepted: True, False.")
     return Penalty(
         compute=lambda critic, real, fake, epsilon: wgan_gp(
             critic, real, fake, epsilon, target=target, one_sided=one_sided
@@ -384,7 +384,7 @@ def _make_wgan_gp(
 
 
 def _make_dragan(*, axis_name: str | None = None, scale: float = 0.5) -> Penalty:
-    scale = check_number("penalty.scale", scale, 0.0, math.inf)
+    scale = check_number("penalty.dragan.scale", scale, 0.0, math.inf)
 
     def draw(key: jax.Array, shape: tuple[int, ...]) -> DraganDraws:
         noise_key, alpha_key = jax.random.split(key)

@@ -64,8 +64,9 @@ class DCGANGenerator(nn.Module):
     def __post_init__(self) -> None:
         """Check the fields; raises `ConfigError`."""
         check_image_shape("dcgan", self.shape, RESOLUTIONS)
-        for field in ("latent_dim", "features", "max_features", "kernel_size"):
-            check_size(f"generator.{field}", getattr(self, field))
+        check_size("generator.latent_dim", self.latent_dim)
+        for field in ("features", "max_features", "kernel_size"):
+            check_size(f"generator.dcgan.{field}", getattr(self, field))
         super().__post_init__()
 
     @nn.compact
@@ -149,8 +150,8 @@ class DCGANDiscriminator(nn.Module):
         """Check the fields; raises `ConfigError`."""
         check_image_shape("dcgan", self.shape, RESOLUTIONS)
         for field in ("features", "max_features", "kernel_size"):
-            check_size(f"discriminator.{field}", getattr(self, field))
-        check_choice("discriminator.normalization", self.normalization, ("batch", "none"))
+            check_size(f"discriminator.dcgan.{field}", getattr(self, field))
+        check_choice("discriminator.dcgan.normalization", self.normalization, ("batch", "none"))
         super().__post_init__()
 
     @nn.compact

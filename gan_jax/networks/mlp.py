@@ -49,8 +49,8 @@ class MLPGenerator(nn.Module):
         """Check the fields; raises `ConfigError`."""
         check_sizes("data.shape", self.shape)
         check_size("generator.latent_dim", self.latent_dim)
-        check_sizes("generator.features", self.features)
-        check_choice("generator.output", self.output, ("tanh", "linear"))
+        check_sizes("generator.mlp.features", self.features)
+        check_choice("generator.mlp.output", self.output, ("tanh", "linear"))
         super().__post_init__()
 
     @nn.compact
@@ -86,7 +86,7 @@ class MLPDiscriminator(nn.Module):
     def __post_init__(self) -> None:
         """Check the fields; raises `ConfigError`."""
         check_sizes("data.shape", self.shape)
-        check_sizes("discriminator.features", self.features)
+        check_sizes("discriminator.mlp.features", self.features)
         super().__post_init__()
 
     @nn.compact

@@ -45,7 +45,7 @@ def _make(
     for field, value in fields.items():
         if field not in own:
             raise ConfigError(
-                f"{role}.{field} = {value!r} is not a field of the {role} {name!r}; accepted: "
+                f"{role}.{name}.{field} = {value!r} is not a field of this network; accepted: "
                 f"{', '.join(own)}.{suggestion(field, own)}"
             )
     hashable = {

@@ -143,11 +143,11 @@ class ResNetGenerator(nn.Module):
         resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
         check_size("generator.latent_dim", self.latent_dim)
         if isinstance(self.features, int):
-            check_size("generator.features", self.features)
+            check_size("generator.resnet.features", self.features)
         else:
             levels = _doublings(_GENERATOR_START, resolution) + 1
             meaning = f" (the widths at 4x4, 8x8, ... {resolution}x{resolution}), or one number"
-            check_sizes("generator.features", self.features, levels, meaning)
+            check_sizes("generator.resnet.features", self.features, levels, meaning)
         super().__post_init__()
 
     @nn.compact
@@ -202,13 +202,13 @@ class ResNetDiscriminator(nn.Module):
         """Check the fields; raises `ConfigError`."""
         resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
         if isinstance(self.features, int):
-            check_size("discriminator.features", self.features)
+            check_size("discriminator.resnet.features", self.features)
         else:
             blocks = _doublings(_DISCRIMINATOR_END, resolution) + _FLAT_BLOCKS
             meaning = " (the widths after each block), or one number"
-            check_sizes("discriminator.features", self.features, blocks, meaning)
-        check_choice("discriminator.normalization", self.normalization, ("none", "layer"))
-        check_choice("discriminator.pooling", self.pooling, ("mean", "sum"))
+            check_sizes("discriminator.resnet.features", self.features, blocks, meaning)
+        check_choice("discriminator.resnet.normalization", self.normalization, ("none", "layer"))
+        check_choice("discriminator.resnet.pooling", self.pooling, ("mean", "sum"))
         super().__post_init__()
 
     @nn.compact

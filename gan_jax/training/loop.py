@@ -292,6 +292,11 @@ def _check_continues(
             f"train.steps = {config.train.steps}, but this run has taken {step} steps already; "
             "accepted: that many or more"
         )
+    if step % config.train.steps_per_call:
+        raise errors.ConfigError(
+            f"train.steps_per_call = {config.train.steps_per_call}, but this run goes on from step "
+            f"{step}; accepted: a divisor of {step}"
+        )
     if meta["fingerprint"] != source.fingerprint():
         raise errors.WorkdirError(
             f"the data set has changed since the checkpoint of step {step}: it was "

@@ -32,7 +32,7 @@ def linear(
     """
     if not 0 <= decay_start < total_steps:
         raise errors.ConfigError(
-            f"schedule.decay_start = {decay_start}; "
+            f"schedule.linear.decay_start = {decay_start}; "
             f"accepted: 0 <= decay_start < train.steps = {total_steps}"
         )
     return optax.linear_schedule(

@@ -269,9 +269,11 @@ def test_unknown_loss_names_the_field_and_suggests():
 
 
 def test_unknown_option_names_the_field_and_suggests():
-    with pytest.raises(ConfigError, match=r'loss\.smooth = 0\.1 .*mean "smoothing"\?'):
+    with pytest.raises(ConfigError, match=r'loss\.minimax\.smooth = 0\.1 .*mean "smoothing"\?'):
         adversarial.make("minimax", smooth=0.1)
-    with pytest.raises(ConfigError, match=r"loss\.smoothing = 0\.1 .*'hinge'; accepted: none"):
+    with pytest.raises(
+        ConfigError, match=r"loss\.hinge\.smoothing = 0\.1 is no option; accepted: none"
+    ):
         adversarial.make("hinge", smoothing=0.1)
 
 
@@ -285,17 +287,19 @@ def test_option_that_is_none_counts_as_not_given():
 @pytest.mark.parametrize("smoothing", [-0.1, 0.5, 1.0, math.nan, "0.1", True])
 @pytest.mark.parametrize("name", LOGISTIC)
 def test_bad_smoothing_is_refused_when_made_and_when_called(name, smoothing):
-    message = r"loss\.smoothing = .*; accepted: a finite number in \[0, 0\.5\)"
-    with pytest.raises(ConfigError, match=message):
+    message = r"smoothing = .*; accepted: a finite number in \[0, 0\.5\)"
+    with pytest.raises(ConfigError, match=rf"loss\.{name}\.{message}"):
         adversarial.make(name, smoothing=smoothing)
     with pytest.raises(ConfigError, match=message):
         getattr(adversarial, f"{name}_discriminator")(REAL, FAKE, smoothing=smoothing)
 
 
 def test_bad_least_squares_labels_are_refused():
-    with pytest.raises(ConfigError, match=r"loss\.c = inf; accepted: a finite number"):
+    with pytest.raises(
+        ConfigError, match=r"loss\.least_squares\.c = inf; accepted: a finite number"
+    ):
         adversarial.make("least_squares", c=math.inf)
-    with pytest.raises(ConfigError, match=r"loss\.b = 0\.0 equals loss\.a"):
+    with pytest.raises(ConfigError, match=r"loss\.least_squares\.b = 0\.0 equals a"):
         adversarial.make("least_squares", b=0.0)
 
 

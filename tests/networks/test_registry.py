@@ -24,7 +24,7 @@ def test_unknown_network(role):
 @pytest.mark.parametrize("role", MAKERS)
 def test_unknown_field(role):
     message = _message(role, "resnet", featurs=64)
-    assert message.startswith(f"{role}.featurs = 64 is not a field of the {role} 'resnet'")
+    assert message.startswith(f"{role}.resnet.featurs = 64 is not a field of this network")
     assert message.endswith('Did you mean "features"?')
     others = "latent_dim" if role == "generator" else "normalization, pooling"
     assert f"accepted: features, {others}." in message
@@ -66,29 +66,29 @@ def test_points_are_refused_by_networks_for_images(role, name):
 @pytest.mark.parametrize(
     ("role", "name", "fields", "expected"),
     [
-        ("generator", "mlp", {"output": "tan"}, ["generator.output = 'tan'", "tanh, linear"]),
-        ("generator", "mlp", {"features": (8, 0)}, ["generator.features = (8, 0)", "above 0"]),
-        ("generator", "mlp", {"features": 8}, ["generator.features = 8", "a tuple"]),
+        ("generator", "mlp", {"output": "tan"}, ["generator.mlp.output = 'tan'", "tanh, linear"]),
+        ("generator", "mlp", {"features": (8, 0)}, ["generator.mlp.features = (8, 0)", "above 0"]),
+        ("generator", "mlp", {"features": 8}, ["generator.mlp.features = 8", "a tuple"]),
         ("generator", "mlp", {"latent_dim": 0}, ["generator.latent_dim = 0", "above 0"]),
-        ("generator", "dcgan", {"features": -1}, ["generator.features = -1", "above 0"]),
-        ("generator", "dcgan", {"kernel_size": 2.5}, ["generator.kernel_size = 2.5"]),
-        ("discriminator", "mlp", {"features": ("8",)}, ["discriminator.features = ('8',)"]),
+        ("generator", "dcgan", {"features": -1}, ["generator.dcgan.features = -1", "above 0"]),
+        ("generator", "dcgan", {"kernel_size": 2.5}, ["generator.dcgan.kernel_size = 2.5"]),
+        ("discriminator", "mlp", {"features": ("8",)}, ["discriminator.mlp.features = ('8',)"]),
         (
             "discriminator",
             "dcgan",
             {"normalization": "layer"},
-            ["discriminator.normalization = 'layer'", "batch, none"],
+            ["discriminator.dcgan.normalization = 'layer'", "batch, none"],
         ),
         (
             "discriminator",
             "resnet",
             {"pooling": "men"},
-            ["discriminator.pooling = 'men'", 'mean, sum. Did you mean "mean"?'],
+            ["discriminator.resnet.pooling = 'men'", 'mean, sum. Did you mean "mean"?'],
         ),
         ("discriminator", "resnet", {"normalization": "batch"}, ["none, layer"]),
         ("discriminator", "resnet", {"features": (8, 8)}, ["a tuple of 4", "after each block"]),
         ("generator", "resnet", {"features": (8, 8)}, ["a tuple of 4", "4x4, 8x8, ... 32x32"]),
-        ("generator", "resnet", {"features": True}, ["generator.features = True"]),
+        ("generator", "resnet", {"features": True}, ["generator.resnet.features = True"]),
     ],
 )
 def test_value_that_cannot_work(role, name, fields, expected):

@@ -181,6 +181,16 @@ def test_a_run_may_be_made_longer_where_no_schedule_depends_on_it(tmp_path):
         loop.train(config, tmp_path / "linear")
 
 
+def test_calls_that_would_step_over_the_end_are_refused(tmp_path, monkeypatch):
+    config = configuration("resident")
+    stop_at(monkeypatch, 1)
+    loop.train(config, tmp_path)
+    stop_at(monkeypatch, None)
+    config.train.update(steps_per_call=2, log_every=2)
+    with pytest.raises(errors.ConfigError, match=r"steps_per_call = 2, .* a divisor of 1"):
+        loop.train(config, tmp_path)
+
+
 def test_checkpoints_without_a_configuration_are_not_touched(tmp_path):
     config = configuration("resident")
     loop.train(config, tmp_path)
@@ -305,7 +315,7 @@ def test_what_is_no_run_directory_is_refused(tmp_path):
         ("penalty.weight", -1.0, "penalty.weight = -1.0; accepted"),
         ("penalty.name", "wgangp", 'penalty.name = .*Did you mean "wgan_gp"'),
         ("loss.name", "wassersteim", 'loss.name = .*Did you mean "wasserstein"'),
-        ("loss.non_saturating.smoothing", 2.0, "loss.smoothing = 2.0"),
+        ("loss.non_saturating.smoothing", 2.0, "loss.non_saturating.smoothing = 2.0"),
         ("generator.name", "mpl", 'generator.name = .*Did you mean "mlp"'),
         ("discriminator.name", "unet", "discriminator.name = 'unet' is unknown; accepted: dcgan"),
         ("optimizer.generator.name", "adan", "optimizer.generator: .*adan"),
