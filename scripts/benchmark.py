@@ -73,7 +73,7 @@ def measure_step(arguments: argparse.Namespace) -> list[Row]:
             # The first two turns warm up: allocators, libraries that choose their kernels.
             if turn >= 2:
                 seconds[name].append((time.perf_counter() - started) / steps)
-    rows = [
+    rows: list[Row] = [
         {
             "step": name,
             "ms, median": 1e3 * float(np.median(times)),
@@ -134,7 +134,7 @@ def pytorch_steps(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[],
     except ModuleNotFoundError:
         print("PyTorch is not installed: pip install -e '.[parity]' for the comparison")
         return {}
-    settings = {
+    settings: dict[str, Any] = {
         "resolution": arguments.resolution,
         "channels": arguments.channels,
         "features": arguments.features,
@@ -143,7 +143,7 @@ def pytorch_steps(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[],
         "critic_steps": arguments.critic_steps,
     }
     if not torch.cuda.is_available() or jax.default_backend() == "cpu":
-        variants = {
+        variants: dict[str, dict[str, bool]] = {
             "PyTorch eager": {},
             "PyTorch eager, channels last": {"channels_last": True},
         }
@@ -163,7 +163,7 @@ def pytorch_steps(arguments: argparse.Namespace) -> dict[str, tuple[Callable[[],
 
 def measure_startup() -> list[Row]:
     """Return the seconds from the start of a process to its first train step, by cache."""
-    rows = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         for cache in ("empty", "filled", "filled"):
             command = [
