@@ -77,9 +77,11 @@ def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> 
         run.check_config(config)
 
         # --- From here on the directory is ours, and its status tells how the run ended. ---------
+        record = status.Status(run.path)
+
         def note(state: str, reason: str = "", step: int | None = None) -> None:
             if primary:
-                status.Status(run.path).write(state, reason, step, config.train.steps)
+                record.write(state, reason, step, config.train.steps)
 
         try:
             result = _run(config, training, pipeline, run, note)

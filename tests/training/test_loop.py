@@ -136,6 +136,9 @@ def test_the_run_directory_tells_everything(tmp_path):
     assert len(json.loads((tmp_path / "environment.json").read_text())) == 1
     ended = status(tmp_path)
     assert (ended["state"], ended["step"], ended["total_steps"]) == ("done", 4, 4)
+    (start,) = json.loads((tmp_path / "environment.json").read_text())
+    # Both to the second; the directory is ours before its environment is recorded.
+    assert ended["started"] <= start["time"] <= ended["updated"]
 
 
 def test_a_finished_run_started_again_does_nothing(tmp_path):
