@@ -45,14 +45,11 @@ class AdversarialLoss:
       generator: ``(fake, real) -> [batch]``; ``real`` is ignored, and may be None, unless
         ``generator_needs_real``.
       generator_needs_real: whether the generator's loss also looks at the scores of real images.
-      is_critic: whether the discriminator is a Wasserstein critic, whose scores are not logits: the
-        negated loss of the critic estimates a distance, and "accuracy" means nothing.
     """
 
     discriminator: Callable[[ArrayLike, ArrayLike], jax.Array]
     generator: Callable[[ArrayLike, ArrayLike | None], jax.Array]
     generator_needs_real: bool = False
-    is_critic: bool = False
 
 
 def minimax_discriminator(real: ArrayLike, fake: ArrayLike, *, smoothing: float = 0.0) -> jax.Array:
@@ -508,7 +505,6 @@ def _wasserstein(*, axis_name: str | None = None) -> AdversarialLoss:
     return AdversarialLoss(
         discriminator=wasserstein_discriminator,
         generator=lambda fake, real: wasserstein_generator(fake),
-        is_critic=True,
     )
 
 

@@ -182,10 +182,6 @@ def test_only_relativistic_generators_need_real_scores():
             np.testing.assert_array_equal(loss.generator(FAKE, None), loss.generator(FAKE, REAL))
 
 
-def test_only_wasserstein_has_a_critic():
-    assert [name for name in NAMES if adversarial.make(name).is_critic] == ["wasserstein"]
-
-
 # The contract of every loss.
 
 
