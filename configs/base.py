@@ -120,6 +120,26 @@ def get_config() -> ConfigDict:
 
     c.sample = ConfigDict()
     c.sample.num = 64  # Samples in a grid.
+    # Statistics of the generator's batch-norm when it samples: "ema" (the running ones' moving
+    # average), "running" (as they stand), "standing" (of many new batches), "batch" (of each one).
+    c.sample.batch_norm = "ema"
+    c.sample.standing_images = 4096  # Images that "standing" takes them from.
+
+    c.eval = ConfigDict()
+    c.eval.every = 0  # Train steps between evaluations, and one at the end; 0: none at all.
+    # Names of gan_jax/metrics/names.py. "auto": modes and high_quality of toy mixtures; FID,
+    # precision and recall by a small classifier for labelled images; none for others.
+    c.eval.metrics = ("auto",)
+    c.eval.num_fake = 2000  # Generated images; results for different numbers are not comparable.
+    c.eval.num_real = placeholder(int)  # Real images; unset: all.
+    c.eval.split = placeholder(str)  # Of the real images; unset: data.split.
+    c.eval.seed = 0  # Of the latents.
+    c.eval.seeds = 1  # Evaluations with seeds from that one on: mean and standard deviation.
+    c.eval.batch_size = 128  # Images at a time, over all devices.
+    c.eval.best = placeholder(str)  # Keep the checkpoint that is best by this; unset: the first.
+    c.eval.alarm = 4.0  # The best metric so many times worse than its best value is an alarm, ...
+    c.eval.on_alarm = "warn"  # ... which is told, or, with "stop", ends the run as diverged.
+    c.eval.inception = placeholder(str)  # Converted weights; unset: in the cache directory.
 
     c.profile = ConfigDict()
     c.profile.start = placeholder(int)  # A JAX profile is written from this train step on ...
@@ -176,6 +196,8 @@ def smoke(c: ConfigDict) -> None:
         steps=4, batch_size=8, steps_per_call=1, log_every=2, sample_every=2, checkpoint_every=2
     )
     c.sample.num = 16
+    # The classifier alone would take longer than all the rest.
+    c.eval.update(every=0, num_fake=64, num_real=64)
 
 
 def digits(c: ConfigDict) -> None:

@@ -23,6 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
     c.train.update(steps=1000, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
+    c.eval.update(every=250, num_fake=1500)
     return base.select(c, arg, paper)
 
 
@@ -38,3 +39,4 @@ def paper(c: ConfigDict) -> None:
         sample_every=1000,
         checkpoint_every=5000,
     )
+    c.eval.update(every=5000, num_fake=10_000)

@@ -24,6 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.train.update(
         steps=4000, batch_size=128, log_every=100, sample_every=500, checkpoint_every=1000
     )
+    c.eval.update(every=1000, num_fake=1500)
     return base.select(c, arg, paper)
 
 
@@ -33,3 +34,4 @@ def paper(c: ConfigDict) -> None:
     c.train.update(
         steps=50_000, steps_per_call=20, log_every=100, sample_every=1000, checkpoint_every=5000
     )
+    c.eval.update(every=5000, num_fake=10_000)

@@ -30,6 +30,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
     c.train.update(steps=400, batch_size=32, log_every=20, sample_every=100, checkpoint_every=100)
+    c.eval.update(every=100, num_fake=1500)
     return base.select(c, arg, paper)
 
 
@@ -49,3 +50,4 @@ def paper(c: ConfigDict) -> None:
         sample_every=1000,
         checkpoint_every=5000,
     )
+    c.eval.update(every=5000, num_fake=10_000)

@@ -36,7 +36,7 @@ def _parse(argv: list[str]) -> list[str]:
       ConfigError: a flag, or the configuration file that it names, cannot be used.
     """
     try:
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(argv[:1] + [_underscored(arg) for arg in argv[1:]])
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
             # A file that could not be read tells so only when its content is touched.
             _ = flags.FLAGS["config"].value.is_locked
@@ -58,6 +58,14 @@ def _parse(argv: list[str]) -> list[str]:
     )
     logging.getLogger("gan_jax").setLevel(logging.INFO)
     return rest
+
+
+def _underscored(arg: str) -> str:
+    """Return a flag with ``_`` for ``-`` in its name: ``--num-fake=8`` is ``--num_fake=8``."""
+    name, equals, value = arg.partition("=")
+    if not name.startswith("--") or name == "--":
+        return arg
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
 
 
 def _first_reason(error: Exception) -> str:

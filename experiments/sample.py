@@ -12,7 +12,7 @@ _NUM = flags.DEFINE_integer("num", 64, "How many samples.", lower_bound=1)
 _LABEL = flags.DEFINE_integer("label", None, "The class to sample, for class-conditional runs.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the latents.", lower_bound=0)
 _RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
-_STEP = flags.DEFINE_integer("step", None, "The checkpoint's train step; default: the newest.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
 _OUT = flags.DEFINE_string(
     "out", None, "The PNG to write. Default: in the run directory, named after step and seed."
 )
@@ -28,7 +28,7 @@ def _main(argv: list[str]) -> None:
     from gan_jax.training import compilation_cache, restore, sampling
 
     compilation_cache.enable()
-    run = restore.load_run(_RUN.value, step=_STEP.value)
+    run = restore.load_run(_RUN.value, restore.choose_step(_RUN.value, _CHECKPOINT.value))
     restore.check_label(run, _LABEL.value)
     data = sampling.sample(
         run.game,
@@ -36,7 +36,7 @@ def _main(argv: list[str]) -> None:
         num=_NUM.value,
         seed=_SEED.value,
         label=_LABEL.value,
-        raw=_RAW.value,
+        sampling=sampling.make_sampling(run.config, raw=_RAW.value),
     )
     name = f"sample-step{run.step:08d}-seed{_SEED.value}{'-raw' if _RAW.value else ''}.png"
     out = Path(_OUT.value) if _OUT.value else run.path / name

@@ -29,7 +29,11 @@ class WorkdirError(GanJaxError):
 
 
 class DivergenceError(GanJaxError):
-    """Training produced a number that is not finite."""
+    """Training produced a number that is not finite, or samples far worse than its best."""
+
+
+class MetricError(GanJaxError):
+    """A metric cannot be computed: too few images, unfit features, missing weights."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

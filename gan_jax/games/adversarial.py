@@ -95,10 +95,24 @@ class AdversarialGame:
         )
 
     def sample(
-        self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None = None
+        self,
+        variables: Mapping[str, Variables],
+        z: jax.Array,
+        labels: jax.Array | None = None,
+        *,
+        train: bool = False,
     ) -> jax.Array:
-        """Return generated data, float32 ``[batch, *shape]``, with the running batch statistics."""
-        return self.generator.apply(variables["generator"], z, labels, train=False)  # type: ignore[return-value]
+        """Return generated data, float32 ``[batch, *shape]``; see `Game.sample`."""
+        return self.generator.apply(variables["generator"], z, labels, train=train)  # type: ignore[return-value]
+
+    def sample_moments(
+        self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None = None
+    ) -> dict[str, Variables]:
+        """Return the generator's moments on this batch; see `Game.sample_moments`."""
+        _, found = self.generator.apply(
+            variables["generator"], z, labels, train=True, mutable=["moments"]
+        )
+        return {"generator": dict(found).get("moments", {})}
 
     def _fakes(self, params: Params, turn: Turn) -> tuple[jax.Array, Variables]:
         """Return data generated from fresh latents, and the generator's new mutable collections."""

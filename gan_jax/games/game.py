@@ -141,7 +141,12 @@ class Game(Protocol):
         ...
 
     def sample(
-        self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None
+        self,
+        variables: Mapping[str, Variables],
+        z: jax.Array,
+        labels: jax.Array | None,
+        *,
+        train: bool = False,
     ) -> jax.Array:
         """Return generated data, float32 ``[batch, *shape]``.
 
@@ -149,6 +154,18 @@ class Game(Protocol):
           variables: by network.
           z: latents, float32 ``[batch, latent_dim]``.
           labels: int32 ``[batch]``, or ``None``.
+          train: normalise with the statistics of this batch, not with the running ones.
+        """
+        ...
+
+    def sample_moments(
+        self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None
+    ) -> Mapping[str, Variables]:
+        """Return the moments that batch normalisation meets when this batch is sampled.
+
+        Returns:
+          The collection ``moments`` (`gan_jax.layers.normalization.BatchNorm`) of every network
+          that samples, by name; an empty one where it has no batch statistics.
         """
         ...
 

@@ -5,7 +5,7 @@ Statistics and the arithmetic of normalizing are float32 whatever the compute dt
 many bfloat16 numbers, summed in bfloat16, is wrong in the second digit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -19,6 +19,9 @@ class BatchNorm(nn.Module):
 
     Same variables as `flax.linen.BatchNorm` (`params`: scale, bias; `batch_stats`: mean, var), same
     numbers, and it runs under strict dtype promotion.
+
+    Whoever makes the collection `moments` mutable gets the batch's mean and mean of squares there:
+    of several batches together, their means are the moments (see `with_moments`).
 
     Attributes:
       axis_name: the mapped axis whose devices share one batch; statistics are then those of the
@@ -58,7 +61,11 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
         x = inputs.astype(jnp.float32)
         if train:
-            mean, var = self._batch_statistics(x)
+            mean, mean_of_squares = self._batch_moments(x)
+            var = jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)
+            if not self.is_initializing():
+                for name, moment in (("mean", mean), ("mean_of_squares", mean_of_squares)):
+                    self.sow("moments", name, moment, reduce_fn=_latest, init_fn=lambda: None)
             if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
                 new = 1.0 - self.momentum
                 running_mean.value = self.momentum * running_mean.value + new * mean
@@ -70,8 +77,8 @@ class BatchNorm(nn.Module):
         y = x * multiplier + (bias.astype(jnp.float32) - mean * multiplier)
         return y.astype(self.dtype or inputs.dtype)
 
-    def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return mean and (biased) variance [channels] of the whole batch."""
+    def _batch_moments(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return mean and mean of squares [channels] of the whole batch."""
         axes = tuple(range(x.ndim - 1))
         # E[x^2] - E[x]^2 reads the activations once and needs one collective; the mean of all
         # devices' variances would be wrong, for it leaves out the spread of their means.
@@ -80,7 +87,35 @@ class BatchNorm(nn.Module):
         if self.axis_name is not None and not self.is_initializing():
             moments = lax.pmean(moments, self.axis_name)
         mean, mean_of_squares = moments
-        return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)
+        return mean, mean_of_squares
+
+
+def with_moments(batch_stats: Mapping[str, Any], moments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns running statistics that are replaced by those that `moments` tell.
+
+    Args:
+      batch_stats: a network's collection of running statistics.
+      moments: its collection `moments`, of one batch or the mean over several.
+
+    Returns:
+      `batch_stats` with `mean` and (biased) `var` of every layer that `moments` knows.
+    """
+    result: dict[str, Any] = {}
+    for name, old in batch_stats.items():
+        new = moments.get(name)
+        if new is None or not isinstance(old, Mapping):
+            result[name] = old
+        elif "mean_of_squares" in new:
+            var = new["mean_of_squares"] - jnp.square(new["mean"])
+            result[name] = {"mean": new["mean"], "var": jnp.maximum(var, 0.0)}
+        else:
+            result[name] = with_moments(old, new)
+    return result
+
+
+def _latest(old: Any, new: jax.Array) -> jax.Array:
+    del old
+    return new
 
 
 class LayerNorm(nn.Module):

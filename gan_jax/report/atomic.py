@@ -1,12 +1,17 @@
 """Files that are either as they were or complete: written under another name, then renamed."""
 
+import contextlib
+import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 from gan_jax.errors import WorkdirError
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
+def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Replace a file's content, so that a crash or a full disk leaves the old content whole.
 
     Side effect: makes the folder of the file where it is missing.
@@ -28,13 +33,26 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise WorkdirError(f"Cannot write {path}: {error.strerror or error}") from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
 
 
 def write_text(path: str | Path, content: str) -> None:
     """Do as ``write_bytes`` with text in UTF-8."""
     write_bytes(path, content.encode())
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Do as ``write_bytes`` with arrays, as ``numpy.savez`` stores them."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getbuffer())
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, if it is there; an error on the way to it is not worth hiding another one."""
+    with contextlib.suppress(OSError):
+        path.unlink()

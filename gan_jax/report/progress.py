@@ -129,6 +129,15 @@ class Progress:
         else:
             print(line, file=self._stream, flush=True)
 
+    def tell(self, text: str) -> None:
+        """Print a line, above the bar where there is one."""
+        if not self._enabled:
+            return
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=self._stream, flush=True)
+
 
 def format_line(
     step: int,

@@ -36,6 +36,9 @@ class Writer(Protocol):
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
         """Record numbers of a step; ``kimg``: thousands of real images shown so far."""
 
+    def curves(self, step: int, values: Mapping[str, float]) -> None:
+        """Show numbers of a step whose record is kept elsewhere."""
+
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Record a picture of a step, uint8 [height, width, channels], of 1 or 3 channels."""
 
@@ -53,6 +56,9 @@ class NullWriter:
     """Records nothing: for every process but the first."""
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
+        """Do nothing."""
+
+    def curves(self, step: int, values: Mapping[str, float]) -> None:
         """Do nothing."""
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
@@ -158,6 +164,15 @@ class TensorBoardWriter:
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self.flush()
 
+    def curves(self, step: int, values: Mapping[str, float]) -> None:
+        """Record each number as a curve, at once: they are rare.
+
+        Raises:
+          WorkdirError: the file cannot be written.
+        """
+        self.scalars(step, values)
+        self.flush()
+
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Record a picture, uint8 [height, width, channels], of 1 or 3 channels.
 
@@ -216,6 +231,11 @@ class Writers:
         """Record numbers of a step."""
         for writer in self._writers:
             writer.scalars(step, values, kimg=kimg)
+
+    def curves(self, step: int, values: Mapping[str, float]) -> None:
+        """Show numbers of a step whose record is kept elsewhere."""
+        for writer in self._writers:
+            writer.curves(step, values)
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Record a picture of a step, uint8 [height, width, channels]."""

@@ -12,6 +12,7 @@ from gan_jax.games.game import Game, batches_per_step, owner_steps
 from gan_jax.games.registry import make_game, options
 from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
+from gan_jax.training.evaluation import make_settings
 from gan_jax.training.optimizers import Optimizer, make_optimizer
 from gan_jax.training.state import TrainState
 
@@ -119,6 +120,11 @@ def check_train_fields(config: Any) -> None:
                 f"train.{name} = {train[name]}; "
                 f"accepted: a multiple of train.steps_per_call = {train.steps_per_call}"
             )
+    if (every := make_settings(config).every) % train.steps_per_call:
+        raise errors.ConfigError(
+            f"eval.every = {every}; "
+            f"accepted: a multiple of train.steps_per_call = {train.steps_per_call}, or 0"
+        )
     if not 0 <= train.seed < 2**31:
         raise errors.ConfigError(f"train.seed = {train.seed}; accepted: 0 to {2**31 - 1}")
     if config.sample.num < 1:

@@ -91,6 +91,7 @@ class Checkpoints:
         *,
         keep_latest: int = 2,
         keep_every: int | None = None,
+        keep: int | None = None,
         read_only: bool = False,
     ):
         """Open a directory of checkpoints.
@@ -102,6 +103,7 @@ class Checkpoints:
           directory: where the checkpoints are, or will be.
           keep_latest: so many of the newest are kept.
           keep_every: every step that this divides is kept too; None for no such steps.
+          keep: one more step that is kept; see `keep`.
           read_only: nothing on disk is ever changed, and ``save`` is refused.
 
         Raises:
@@ -115,6 +117,7 @@ class Checkpoints:
         self.read_only = read_only
         self._keep_latest = keep_latest
         self._keep_every = keep_every
+        self._kept = _Kept(keep)
         self._manager: Any = None
         self._saving: int | None = None
         if not read_only:
@@ -151,6 +154,13 @@ class Checkpoints:
         return sorted(
             int(entry.name) for entry in entries if re.fullmatch(r"0|[1-9]\d*", entry.name)
         )
+
+    def keep(self, step: int) -> None:
+        """Keep this step's checkpoint from now on, and no longer the one that was kept so before.
+
+        What is no longer kept goes with the next save, unless it is one of the newest.
+        """
+        self._kept.step = step
 
     def save(self, step: int, state: PyTree, meta: Mapping[str, Any]) -> None:
         """Start saving a state, and return once it is copied to host memory.
@@ -295,7 +305,10 @@ class Checkpoints:
     def _open_manager(self) -> Any:
         """Remove the temporary directories of interrupted saves and make Orbax's manager."""
         ocp = _orbax()
-        policies: list[Any] = [ocp.checkpoint_managers.LatestN(self._keep_latest)]
+        policies: list[Any] = [
+            ocp.checkpoint_managers.LatestN(self._keep_latest),
+            self._kept,
+        ]
         if self._keep_every is not None:
             policies.append(ocp.checkpoint_managers.EveryNSteps(self._keep_every))
         options = ocp.CheckpointManagerOptions(
@@ -401,6 +414,18 @@ class Checkpoints:
         ]
         structure = jax.tree.structure(abstract_state)
         return jax.tree.unflatten(structure, values), body["meta"]
+
+
+class _Kept:
+    """The policy, as Orbax asks it at every save, that keeps the step which it is told to."""
+
+    def __init__(self, step: int | None):
+        self.step = step
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        """Return, for each checkpoint, whether it is that step's."""
+        del context
+        return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
 class _DamageError(Exception):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from gan_jax import cache
+
 
 def _processor() -> str:
     """Return a short name of this machine's instruction set: compiled CPU code must not travel."""
@@ -19,10 +21,8 @@ def _processor() -> str:
 
 
 def directory() -> Path:
-    """Return the cache's folder, in ``$GAN_JAX_CACHE`` or the user's cache; one per processor."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = os.environ.get("GAN_JAX_CACHE") or Path(home) / "gan_jax"
-    return Path(root) / "xla" / _processor()
+    """Return the cache's folder, one per processor."""
+    return cache.root() / "xla" / _processor()
 
 
 def enable() -> None:

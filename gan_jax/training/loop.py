@@ -1,7 +1,7 @@
 """A run from start to end: build, restore, compile, train, record."""
 
 import dataclasses
-import functools
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,11 +17,14 @@ from gan_jax import errors
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
 from gan_jax.games.game import images_per_step
-from gan_jax.report import environment, grids, progress, status, writers
-from gan_jax.training import build, plan, run_directory, sampling
+from gan_jax.metrics import extractors, names
+from gan_jax.report import environment, evaluations, grids, progress, status, writers
+from gan_jax.training import best, build, evaluation, plan, run_directory, sampling
 from gan_jax.training.checkpoint import Checkpoints
 from gan_jax.training.preemption import StopRequest
 from gan_jax.training.state import TrainState
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,8 @@ def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> 
     source = sources.make_source(config.data)
     training = build.make_training(config, source.shape)
     pipeline = _pipeline(config, training, source)
+    sampling.make_sampling(config)
+    _check_evaluation(config, source)
     if dry_run:
         plan.show(config, training, pipeline, _compile(config, training, pipeline))
         plan.show_parameters(training)
@@ -104,7 +109,7 @@ def _run(
 ) -> Result:
     """Train from the newest checkpoint, or from the start, to the end or until asked to stop."""
     primary = jax.process_index() == 0
-    settings = config.train
+    settings, evaluating = config.train, evaluation.make_settings(config)
     source, parallel = pipeline.source, training.parallel
     if primary:
         run.write_config(config)
@@ -132,6 +137,9 @@ def _run(
         if primary:
             plan.show(config, training, pipeline, compiled)
         data = parallel.put_replicated(pipeline.data)
+        if primary and evaluating.every:
+            print("preparing the evaluation ...", flush=True)
+        evaluator = _evaluator(config, evaluating, training, pipeline)
         picture = _picture(config, training, pipeline)
         is_finite = jax.jit(_all_finite)
         rates = {name: jax.jit(o.learning_rate) for name, o in training.optimizers.items()}
@@ -180,6 +188,41 @@ def _run(
             meta = {"seconds": clock.seconds, "fingerprint": source.fingerprint()}
             checkpoints.save(step, state, meta)
 
+        def evaluate(step: int, state: TrainState) -> bool:
+            """Measure a state; return whether it is the best so far."""
+            if evaluator is None:
+                return False
+            with clock.pause(), jax.transfer_guard("allow"):
+                result = evaluator(state)
+                better, alarm = judge.add(result, step, step * images / 1000)
+                writer.curves(step, {f"eval/{name}": x for name, x in result.values.items()})
+                numbers = [f"{n} {evaluations.format_value(x)}" for n, x in result.values.items()]
+                bar.tell("  ".join([f"evaluation of step {step}:", *numbers]))
+            if alarm is not None:
+                if evaluating.on_alarm == "stop":
+                    raise errors.DivergenceError(alarm)
+                note("running", f"alarm: {alarm}", step)
+                if primary:
+                    logger.warning("%s", alarm)
+            return better
+
+        def keep_best() -> None:
+            """Make the newest checkpoint, of the best evaluation so far, one that stays."""
+            assert judge.best is not None
+            checkpoints.wait()
+            judge.write()
+            checkpoints.keep(judge.best.step)
+
+        # --- What was measured before this process. ----------------------------------------------
+        if evaluator is not None:
+            chosen = _chosen_metric(evaluating, evaluator)
+            judge = best.Judge(run.path, chosen, evaluating.alarm, primary=primary)
+            measured = judge.resume(evaluator.protocol(state), first, checkpoints.steps())
+            if first and not measured and _is_due(first, evaluating.every, settings.steps):
+                evaluate(first, state)
+            if judge.best is not None:
+                keep_best()
+
         # --- The loop. ---------------------------------------------------------------------------
         step, reason = first, None
         with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
@@ -195,11 +238,18 @@ def _run(
                     log(step, state)
                 if last or step % settings.sample_every == 0:
                     draw(step, state)
-                if last or step % settings.checkpoint_every == 0:
+                better = _is_due(step, evaluating.every, settings.steps) and evaluate(step, state)
+                if better or last or step % settings.checkpoint_every == 0:
                     save(step, state)
+                if better:
+                    keep_best()
             if reason and step > first and step % settings.checkpoint_every:
                 save(step, state)
             checkpoints.wait()
+        if evaluator is not None and not reason and step > first:
+            rows, words = evaluator.reference(state)
+            if primary:
+                evaluations.table(rows, note=words)
     if reason:
         return Result("preempted", step, run.path, reason, primary)
     return Result("done", step, run.path, "", primary)
@@ -265,24 +315,67 @@ def _picture(
     config: ConfigDict, training: build.Training, pipeline: pipelines.Pipeline
 ) -> Callable[[TrainState], np.ndarray]:
     """Return the function that draws a state's samples from latents that stay the same."""
-    sampler = sampling.make_sampler(training.game)
     points = len(pipeline.source.shape) != 3
     # Points need a crowd to show a density.
     count = config.sample.num * (16 if points else 1)
-    keys = jax.jit(
-        functools.partial(sampling.latent_keys, config.train.seed, 0, count),
-        out_shardings=training.parallel.replicated,
-    )()
-
+    sampler = sampling.Sampler(
+        training.game,
+        seed=config.train.seed,
+        batch_size=count,
+        sampling=sampling.make_sampling(config),
+        devices=training.devices,
+    )
     real = pipeline.source.read(range(min(len(pipeline.source), 2048)))["image"] if points else None
 
     def draw(state: TrainState) -> np.ndarray:
-        samples = jax.device_get(sampler(sampling.variables_of(state), keys))
+        samples = sampler.samples(sampler.variables(state), count)
         if points:
             return grids.scatter(samples, real=real)
         return grids.grid(samples)
 
     return draw
+
+
+def _check_evaluation(config: ConfigDict, source: sources.Source) -> None:
+    """Check what can be wrong with ``config.eval`` before any work."""
+    settings = evaluation.make_settings(config)
+    if not settings.every:
+        return
+    for metric in evaluation.choose_metrics(settings, source):
+        if metric.extractor == names.INCEPTION:
+            extractors.make_extractor(names.INCEPTION, extractors.Setting(None, settings.inception))
+            break
+
+
+def _evaluator(
+    config: ConfigDict,
+    settings: evaluation.Settings,
+    training: build.Training,
+    pipeline: pipelines.Pipeline,
+) -> evaluation.Evaluator | None:
+    """Return what evaluates the run while it trains; ``None``: nothing does."""
+    if not settings.every:
+        return None
+    return evaluation.make_evaluator(
+        config,
+        settings,
+        game=training.game,
+        source=pipeline.source,
+        devices=training.devices,
+        sampling=sampling.make_sampling(config),
+        data=pipeline.data,
+    )
+
+
+def _chosen_metric(settings: evaluation.Settings, evaluator: evaluation.Evaluator) -> names.Metric:
+    """Return the metric by which the best checkpoint is chosen."""
+    by_name = {metric.name: metric for metric in evaluator.metrics}
+    return by_name[settings.best] if settings.best else evaluator.metrics[0]
+
+
+def _is_due(step: int, every: int, last: int) -> bool:
+    """Return whether ``step`` is to be evaluated."""
+    return bool(every) and (step == last or step % every == 0)
 
 
 def _check_continues(

@@ -2,13 +2,15 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.games.game import Game
-from gan_jax.training import build
+from gan_jax.training import best, build
 from gan_jax.training.checkpoint import Checkpoints
 from gan_jax.training.run_directory import RunDirectory
 from gan_jax.training.state import TrainState
@@ -33,6 +35,54 @@ class Run:
     step: int
 
 
+@dataclasses.dataclass(frozen=True)
+class OpenRun:
+    """A run directory, opened for use.
+
+    Attributes:
+      path: the run directory.
+      config: its configuration.
+      training: what that describes, on one device.
+      data: what ``data.json`` tells of its data set.
+    """
+
+    path: Path
+    config: ConfigDict
+    training: build.Training
+    data: Mapping[str, Any]
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that there are checkpoints of, ascending."""
+        with Checkpoints(RunDirectory(self.path).checkpoints, read_only=True) as checkpoints:
+            return checkpoints.steps()
+
+    def restore(self, step: int | None = None) -> Run:
+        """Return the run at train step ``step``, or at its newest whole checkpoint.
+
+        Raises:
+          CheckpointError: it has no such checkpoint, or none that is whole.
+        """
+        directory = RunDirectory(self.path).checkpoints
+        with Checkpoints(directory, read_only=True) as checkpoints:
+            restored = checkpoints.restore(self.training.abstract_state, step)
+        game = self.training.game
+        return Run(self.path, self.config, game, restored.state, restored.step)
+
+
+def open_run(path: str | os.PathLike[str]) -> OpenRun:
+    """Return the run in ``path``; nothing is restored yet.
+
+    Raises:
+      WorkdirError: this is no run directory.
+    """
+    run = RunDirectory(path)
+    config, data = run.read_config(), run.read_data()
+    # One device is enough to use a run, and its batch size need not divide by how many are here.
+    config.num_devices = 1
+    return OpenRun(run.path, config, build.make_training(config, tuple(data["shape"])), data)
+
+
 def load_run(path: str | os.PathLike[str], step: int | None = None) -> Run:
     """Return the run in ``path`` at train step ``step``, or at its newest whole checkpoint.
 
@@ -40,15 +90,35 @@ def load_run(path: str | os.PathLike[str], step: int | None = None) -> Run:
       WorkdirError: this is no run directory.
       CheckpointError: it has no such checkpoint, or none that is whole.
     """
-    run = RunDirectory(path)
-    config = run.read_config()
-    shape = tuple(run.read_data()["shape"])
-    # One device is enough to use a run, and its batch size need not divide by how many are here.
-    config.num_devices = 1
-    training = build.make_training(config, shape)
-    with Checkpoints(run.checkpoints, read_only=True) as checkpoints:
-        restored = checkpoints.restore(training.abstract_state, step)
-    return Run(run.path, config, training.game, restored.state, restored.step)
+    return open_run(path).restore(step)
+
+
+def choose_step(path: str | os.PathLike[str], checkpoint: str) -> int | None:
+    """Return the train step that ``--checkpoint`` means; ``None``: the newest that is whole.
+
+    Args:
+      path: the run directory.
+      checkpoint: "latest", "best" or a train step.
+
+    Raises:
+      ConfigError: it is none of these.
+      WorkdirError: there is no best one, since the run was not evaluated.
+    """
+    if checkpoint == "latest":
+        return None
+    if checkpoint == "best":
+        found = best.read(path)
+        if found is None:
+            raise errors.WorkdirError(
+                f"{path} has no {best.FILE}: it was not evaluated while it trained "
+                "(config.eval.every); accepted: --checkpoint=latest, or a train step"
+            )
+        return found.step
+    if not checkpoint.isdecimal():
+        raise errors.ConfigError(
+            f"--checkpoint={checkpoint}; accepted: latest, best, or a train step"
+        )
+    return int(checkpoint)
 
 
 def check_label(run: Run, label: int | None) -> None:

@@ -13,7 +13,8 @@ from gan_jax import errors
 from gan_jax.data.sources import Source
 from gan_jax.report import atomic
 
-# Fields that do not change what is computed, only where, how fast, and what is shown of it.
+# Fields, and groups of them, that do not change what is trained, only where, how fast, and what is
+# shown of it.
 OPERATIONAL = (
     "data.data_dir",
     "data.device_cache_gib",
@@ -21,11 +22,12 @@ OPERATIONAL = (
     "data.path",
     "data.prefetch",
     "data.workers",
+    "eval.",
     "num_devices",
     "parallel",
     "profile.start",
     "profile.steps",
-    "sample.num",
+    "sample.",
     "train.checkpoint_every",
     "train.keep_every",
     "train.keep_latest",
@@ -145,16 +147,16 @@ class RunDirectory:
                 )
             return
         old, new = flat(self.read_config()), flat(config)
-        allowed = set(OPERATIONAL)
+        allowed: tuple[str, ...] = OPERATIONAL
         if all(
             value == "constant" for name, value in new.items() if name.endswith("schedule.name")
         ):
             # No schedule depends on the length, so a run may be made longer.
-            allowed.add("train.steps")
+            allowed = (*allowed, "train.steps")
         changed = [
             f"{name}: {old.get(name)!r} there, {new.get(name)!r} now"
             for name in sorted(old.keys() | new.keys())
-            if old.get(name) != new.get(name) and name not in allowed
+            if old.get(name) != new.get(name) and not name.startswith(allowed)
         ]
         if changed:
             raise errors.WorkdirError(

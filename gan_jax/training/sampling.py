@@ -1,52 +1,209 @@
-"""Samples from a trained state: a pure function of (weights, seed, index)."""
+"""Samples from a trained state: a pure function of weights, seed and index, on any devices.
 
-from collections.abc import Callable, Mapping
+How a generator's batch normalisation gets its statistics when it samples changes the samples, and
+their FID, a lot; `BATCH_NORM` lists the ways, and every record of a metric names the one used:
+
+- ``ema``: the moving average of the running statistics, beside the moving average of the weights;
+- ``running``: the running statistics of the raw weights, as they stand;
+- ``standing``: those of many batches, computed anew for the weights that sample (BigGAN, Brock
+  2019, 1809.11096, "standing statistics");
+- ``batch``: those of the batch that is sampled, which makes a sample depend on its neighbours.
+
+All four are the same for a generator without batch statistics, and the first two where no moving
+average is kept.
+"""
+
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from gan_jax import errors
 from gan_jax.data import device
 from gan_jax.games import draws
 from gan_jax.games.game import Game
+from gan_jax.layers.normalization import with_moments
 from gan_jax.training.state import TrainState
+from gan_jax.training.step import AXIS
 
-Sampler = Callable[..., jax.Array]
+BATCH_NORM = ("ema", "running", "standing", "batch")
+Variables = dict[str, Any]
 
 
-def make_sampler(game: Game) -> Sampler:
-    """Return the jitted ``sampler(variables, keys, labels) -> data``.
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How samples are made.
 
-    ``variables`` are the networks' by name, ``keys`` ``[n]`` give a latent each, ``labels`` are
-    int32 ``[n]`` or ``None``.
-    Images come as uint8 ``[n, height, width, channels]``, toy points as float32 ``[n, 2]``.
+    Attributes:
+      batch_norm: one of `BATCH_NORM`.
+      standing_images: images whose statistics ``standing`` takes, rounded up to whole batches.
+      raw: use the raw weights, not their moving average.
     """
 
-    @jax.jit
-    def sampler(
-        variables: Mapping[str, Any], keys: jax.Array, labels: jax.Array | None = None
+    batch_norm: str = "ema"
+    standing_images: int = 4096
+    raw: bool = False
+
+    def __post_init__(self):
+        errors.lookup(dict.fromkeys(BATCH_NORM), self.batch_norm, "sample.batch_norm")
+        if self.standing_images < 1:
+            raise errors.ConfigError(
+                f"sample.standing_images = {self.standing_images}; accepted: 1 or more"
+            )
+
+
+class Sampler:
+    """Makes batches of samples, split over devices.
+
+    Args:
+      game: what was trained.
+      seed: of the latents; a latent depends on the seed and on its sample's number alone.
+      batch_size: samples made at a time, rounded up to a multiple of the devices.
+      sampling: how.
+      devices: over which a batch is split; all processes call alike.
+      class_shares: for a game with classes: the share of each in the samples; ``None``: equal ones.
+      label: for a game with classes: the one class asked for, instead.
+
+    Attributes:
+      batch_size: as rounded.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        *,
+        seed: int,
+        batch_size: int,
+        sampling: Sampling | None = None,
+        devices: Sequence[jax.Device] | None = None,
+        class_shares: np.ndarray | None = None,
+        label: int | None = None,
+    ) -> None:
+        devices = list(devices or jax.devices()[:1])
+        self._game = game
+        self._seed = seed
+        self._sampling = sampling or Sampling()
+        self.batch_size = -(-batch_size // len(devices)) * len(devices)
+        self._logits = None
+        if game.num_classes is not None:
+            shares = np.ones(game.num_classes) if class_shares is None else class_shares
+            if label is not None:
+                shares = np.eye(game.num_classes)[label]
+            with np.errstate(divide="ignore"):
+                self._logits = jnp.asarray(np.log(shares), jnp.float32)
+        mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+
+        def mapped(function: Any) -> Any:
+            everywhere = PartitionSpec()
+            return jax.jit(
+                jax.shard_map(
+                    function, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False
+                )
+            )
+
+        self._sample = mapped(self._sample_share)
+        self._moments = mapped(self._share_moments)
+
+    def variables(self, state: TrainState) -> dict[str, Variables]:
+        """Return the networks' variables that `batch` takes; ``standing`` computes them here."""
+        how = self._sampling
+        chosen = {
+            name: network.variables if how.raw else network.averaged
+            for name, network in state.networks.items()
+        }
+        if how.batch_norm == "running":
+            for name, network in state.networks.items():
+                if "batch_stats" in network.mutable:
+                    chosen[name] = {**chosen[name], "batch_stats": network.mutable["batch_stats"]}
+        if how.batch_norm == "standing":
+            return self._standing(jax.device_put(chosen, self._replicated))
+        return jax.device_put(chosen, self._replicated)
+
+    def batch(
+        self, variables: dict[str, Variables], first: int, seed: int | None = None
     ) -> jax.Array:
-        z = draws.latents(keys, game.latent_dim)
-        data = game.sample(variables, z, labels)
-        return device.to_uint8(data) if len(game.shape) == 3 else data
+        """Return samples ``first`` to ``first + batch_size``, on every device.
 
-    return sampler
+        Args:
+          variables: as `variables` gives them.
+          first: number of the first sample.
+          seed: of the latents, in place of the sampler's.
+
+        Returns:
+          uint8 ``[batch_size, height, width, channels]``, or float32 ``[batch_size, 2]`` of points.
+        """
+        return self._sample(variables, self._numbers(self._seed if seed is None else seed, first))
+
+    def samples(self, variables: dict[str, Variables], num: int) -> np.ndarray:
+        """Return the first ``num`` samples on the host; the dtypes are those of `batch`."""
+        batches = []
+        for first in range(0, num, self.batch_size):
+            # The last batch is made whole as well, so that one shape is compiled.
+            data = jax.device_get(self.batch(variables, first))
+            batches.append(data[: num - first])
+        return np.concatenate(batches)
+
+    def _numbers(self, seed: int, first: int) -> jax.Array:
+        numbers = np.asarray([seed, first], np.uint32)
+        # Every process holds the same ones; ``device_put`` would ask the others whether they do.
+        # JAX takes this transfer for an implicit one.
+        with jax.transfer_guard("allow"):
+            return jax.make_array_from_callback((2,), self._replicated, lambda _: numbers)
+
+    def _standing(self, variables: dict[str, Variables]) -> dict[str, Variables]:
+        """Return ``variables`` with the statistics of many batches."""
+        count = -(-self._sampling.standing_images // self.batch_size)
+        total: Any = None
+        for i in range(count):
+            moments = self._moments(variables, self._numbers(self._seed, i * self.batch_size))
+            total = moments if total is None else jax.tree.map(jnp.add, total, moments)
+        mean = jax.tree.map(lambda x: x / count, total)
+        return {
+            name: {**own, "batch_stats": with_moments(own["batch_stats"], mean[name])}
+            if mean.get(name) and "batch_stats" in own
+            else own
+            for name, own in variables.items()
+        }
+
+    def _draw(self, numbers: jax.Array, use: str) -> tuple[jax.Array, jax.Array | None]:
+        """Return this device's latents and labels, for ``numbers``: the seed, the first sample."""
+        seed, first = numbers
+        share = self.batch_size // lax.axis_size(AXIS)
+        index = first + jnp.uint32(lax.axis_index(AXIS) * share) + jnp.arange(share, dtype="uint32")
+        key = draws.named(jax.random.key(seed), use)
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+        z = draws.latents(keys, self._game.latent_dim)
+        if self._logits is None:
+            return z, None
+        logits = self._logits
+        label_keys = jax.vmap(lambda key: draws.named(key, "label"))(keys)
+        labels = jax.vmap(lambda key: jax.random.categorical(key, logits))(label_keys)
+        return z, labels.astype(jnp.int32)
+
+    def _sample_share(self, variables: dict[str, Variables], numbers: jax.Array) -> jax.Array:
+        z, labels = self._draw(numbers, "sample")
+        train = self._sampling.batch_norm == "batch"
+        data = self._game.sample(variables, z, labels, train=train)
+        if len(self._game.shape) == 3:
+            data = device.to_uint8(data)
+        return lax.all_gather(data, AXIS, tiled=True)
+
+    def _share_moments(self, variables: dict[str, Variables], numbers: jax.Array) -> Any:
+        # Other latents than those of the samples.
+        z, labels = self._draw(numbers, "standing")
+        return self._game.sample_moments(variables, z, labels)
 
 
-def latent_keys(seed: int, first: int, count: int) -> jax.Array:
-    """Return the keys of ``count`` samples from number ``first`` on, each by its number alone."""
-    key = draws.named(jax.random.key(seed), "sample")
-    index = jnp.arange(count, dtype=jnp.uint32) + jnp.uint32(first)
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
-
-
-def variables_of(state: TrainState, *, raw: bool = False) -> dict[str, Any]:
-    """Return the networks' variables: moving averages where there are some, unless ``raw``."""
-    return {
-        name: network.variables if raw else network.averaged
-        for name, network in state.networks.items()
-    }
+def make_sampling(config: Any, *, raw: bool = False) -> Sampling:
+    """Return how a configuration wants its samples made; runs of older versions lack the fields."""
+    names = [f.name for f in dataclasses.fields(Sampling) if f.name in config.sample]
+    return Sampling(**{name: config.sample[name] for name in names}, raw=raw)
 
 
 def sample(
@@ -56,10 +213,10 @@ def sample(
     num: int,
     seed: int,
     label: int | None = None,
-    raw: bool = False,
+    sampling: Sampling | None = None,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Return ``num`` samples on the host.
+    """Return ``num`` samples on the host, made on one device.
 
     Args:
       game: what was trained.
@@ -67,18 +224,11 @@ def sample(
       num: how many; the first ones are the same for any larger ``num``.
       seed: of the latents.
       label: the class asked for, where the game has classes.
-      raw: use the raw weights, not their moving average.
+      sampling: how.
       batch_size: made at a time.
 
     Returns:
       uint8 ``[num, height, width, channels]``, or float32 ``[num, 2]`` for toy mixtures.
     """
-    sampler = make_sampler(game)
-    variables = variables_of(state, raw=raw)
-    labels = None if label is None else jnp.full((batch_size,), label, jnp.int32)
-    batches = []
-    for first in range(0, num, batch_size):
-        # The last batch is made whole as well, so that one shape is compiled.
-        data = sampler(variables, latent_keys(seed, first, batch_size), labels)
-        batches.append(np.asarray(data)[: num - first])
-    return np.concatenate(batches)
+    sampler = Sampler(game, seed=seed, batch_size=batch_size, sampling=sampling, label=label)
+    return sampler.samples(sampler.variables(state), num)

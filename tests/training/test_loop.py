@@ -290,7 +290,7 @@ def test_samples_depend_on_seed_and_index_alone(tmp_path):
     np.testing.assert_array_equal(few, many[:5])
     assert not np.array_equal(many[:5], many[5:10])
     assert not np.array_equal(few, sample(num=5, seed=2))
-    assert not np.array_equal(few, sample(num=5, seed=1, raw=True))
+    assert not np.array_equal(few, sample(num=5, seed=1, sampling=sampling.Sampling(raw=True)))
 
 
 def test_a_label_is_refused_where_there_are_no_classes(tmp_path):

@@ -10,16 +10,17 @@ from gan_jax.data.sources.base import ArraySource, content_hash, identity
 from gan_jax.data.sources.images import Transform
 from gan_jax.errors import ConfigError, DataError
 
-IMAGE_KEYS = ("image", "images", "x")
-LABEL_KEYS = ("label", "labels", "y")
+# The last of each: what `numpy.savez` calls unnamed arrays.
+IMAGE_KEYS = ("image", "images", "x", "arr_0")
+LABEL_KEYS = ("label", "labels", "y", "arr_1")
 
 
 class NpzSource(ArraySource):
     """The images of an ``.npz`` file, in memory.
 
-    The file holds uint8 [n, h, w] or [n, h, w, c] under "image", "images" or "x", and may hold
-    integers [n] from 0 on under "label", "labels" or "y". Nothing in it is unpickled. The file has
-    no splits: ``data.split`` is only noted down.
+    The file holds uint8 [n, h, w] or [n, h, w, c] under "image", "images", "x" or "arr_0", and
+    may hold integers [n] from 0 on under "label", "labels", "y" or "arr_1". Nothing in it is
+    unpickled. The file has no splits: ``data.split`` is only noted down.
 
     Args:
       path: the file.

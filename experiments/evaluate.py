@@ -1,0 +1,128 @@
+"""Measure a run, or any two sets of images, each number with its protocol.
+
+python -m experiments.evaluate --run=DIR --metrics=fid,kid --num-fake=50000
+python -m experiments.evaluate --run=DIR --follow
+python -m experiments.evaluate --images=SAMPLES --against=PHOTOS --metrics=fid768
+"""
+
+from absl import flags
+
+from experiments import command_line
+from gan_jax import errors
+
+_RUN = flags.DEFINE_string("run", None, "The run directory to measure.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
+_FOLLOW = flags.DEFINE_bool(
+    "follow", False, "Measure every checkpoint of the run, those to come too, until it has ended."
+)
+_POLL = flags.DEFINE_float("poll", 10.0, "--follow: seconds between two looks.", lower_bound=0.1)
+_PATIENCE = flags.DEFINE_float(
+    "patience", None, "--follow: give up after so many seconds without a new checkpoint."
+)
+_IMAGES = flags.DEFINE_string("images", None, "A folder, .zip or .npz of images to measure ...")
+_AGAINST = flags.DEFINE_string("against", None, "... against another one: the real images.")
+_RESOLUTION = flags.DEFINE_integer(
+    "resolution", None, "Crop to a centred square of this size; needed if sizes differ in a set."
+)
+_METRICS = flags.DEFINE_list(
+    "metrics", None, "Such as fid, kid768, classifier_fid. Default: the run's; with --images fid."
+)
+_NUM_FAKE = flags.DEFINE_integer("num_fake", None, "Generated images. Default: the run's.")
+_NUM_REAL = flags.DEFINE_integer("num_real", None, "Real images. Default: the run's, or all.")
+_SEED = flags.DEFINE_integer("seed", None, "First seed of the latents. Default: the run's.")
+_SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds: mean and standard deviation.")
+_SPLIT = flags.DEFINE_string("split", None, "Split of the real images. Default: the run's.")
+_DATA_PATH = flags.DEFINE_string("data_path", None, "Where the run's images are now (data.path).")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS sets are now (data.data_dir).")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Images at a time.", lower_bound=1)
+_BATCH_NORM = flags.DEFINE_enum(
+    "batch_norm", None, ["ema", "running", "standing", "batch"], "Statistics of batch-norm."
+)
+_RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
+_REFERENCE = flags.DEFINE_bool(
+    "reference", False, "Set the samples beside real images, at equal counts."
+)
+_INCEPTION = flags.DEFINE_string("inception", None, "Converted weights of the Inception network.")
+
+
+def _main(argv: list[str]) -> None:
+    if unknown := argv[1:]:
+        raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
+    sets = _IMAGES.value is not None or _AGAINST.value is not None
+    if (_RUN.value is None) != sets:
+        raise errors.ConfigError("what to measure? accepted: --run, or --images and --against")
+    if sets and (_IMAGES.value is None or _AGAINST.value is None):
+        raise errors.ConfigError("--images and --against go together; accepted: both")
+    _check_fit("--run" if _RUN.value else "--images", run=bool(_RUN.value))
+    # Imported late, so that a mistyped flag is reported at once.
+    from gan_jax.training import compilation_cache
+
+    compilation_cache.enable()
+    if sets:
+        _measure_sets()
+    else:
+        _measure_run()
+
+
+def _check_fit(mode: str, *, run: bool) -> None:
+    """Refuse flags that would have no effect."""
+    only_run = (
+        "checkpoint follow poll patience num_fake seed seeds split data_path data_dir "
+        "batch_norm raw reference"
+    )
+    for name in ["resolution"] if run else only_run.split():
+        if not flags.FLAGS[name].using_default_value:
+            raise errors.ConfigError(f"--{name} has no effect with {mode}; accepted: none")
+    if not _FOLLOW.value:
+        for name in ("poll", "patience"):
+            if not flags.FLAGS[name].using_default_value:
+                raise errors.ConfigError(f"--{name} goes with --follow; accepted: none")
+    elif not flags.FLAGS["checkpoint"].using_default_value:
+        raise errors.ConfigError("--checkpoint has no effect with --follow; accepted: none")
+
+
+def _measure_run() -> None:
+    from gan_jax.training import evaluate_run, restore
+
+    run = evaluate_run.Evaluated(
+        restore.open_run(_RUN.value),
+        changes={
+            "metrics": tuple(_METRICS.value) if _METRICS.value else None,
+            "num_fake": _NUM_FAKE.value,
+            "num_real": _NUM_REAL.value,
+            "seed": _SEED.value,
+            "seeds": _SEEDS.value,
+            "split": _SPLIT.value,
+            "batch_size": _BATCH_SIZE.value,
+            "inception": _INCEPTION.value,
+        },
+        data={"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value},
+        raw=_RAW.value,
+        batch_norm=_BATCH_NORM.value,
+    )
+    if _FOLLOW.value:
+        count = run.follow(poll=_POLL.value, patience=_PATIENCE.value)
+        print(f"{count} checkpoints measured: {run.file}")
+        return
+    step = restore.choose_step(_RUN.value, _CHECKPOINT.value)
+    run.measure(step, reference=_REFERENCE.value)
+    print(run.file)
+
+
+def _measure_sets() -> None:
+    from gan_jax.training import image_sets
+
+    metrics = tuple(_METRICS.value or ["fid"])
+    image_sets.measure(
+        _IMAGES.value,
+        _AGAINST.value,
+        metrics,
+        resolution=_RESOLUTION.value,
+        num_real=_NUM_REAL.value,
+        batch_size=_BATCH_SIZE.value or 64,
+        inception=_INCEPTION.value,
+    )
+
+
+if __name__ == "__main__":
+    command_line.run(_main)

@@ -1,0 +1,1 @@
+"""How good are the images? Metrics with the protocol that each number was measured by."""

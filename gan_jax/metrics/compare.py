@@ -1,0 +1,191 @@
+"""From the statistics of two sets of images to the metrics by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gan_jax.errors import ConfigError
+from gan_jax.metrics import frechet, inception_score, kernel, manifold, modes
+from gan_jax.metrics.extractor import Extractor
+from gan_jax.metrics.names import STATISTICS, Metric
+from gan_jax.metrics.statistics import Needs, Statistics
+
+KID_SUBSETS = 100
+KID_SUBSET_SIZE = 1000
+KID_SEED = INCEPTION_SCORE_SEED = 2020
+INCEPTION_SCORE_SPLITS = 10
+PRECISION_K = 3
+DENSITY_K = 5
+WITHIN_STD = 3.0
+
+
+def layer_of(metric: Metric, extractor: Extractor) -> str:
+    """Return the layer that a metric is computed of.
+
+    Raises:
+      ConfigError: the extractor has no such layer.
+    """
+    if STATISTICS[metric.statistic].needs == "logits":
+        if metric.layer is not None or extractor.logits is None:
+            have = "no logits" if extractor.logits is None else "one layer of logits"
+            raise ConfigError(f"eval.metrics has {metric.name!r}, but {extractor.name} has {have}")
+        return extractor.logits
+    layer = metric.layer or extractor.default
+    # Without its last layers a network's default is another one, and must be called by its name.
+    is_usual = metric.layer is not None or metric.extractor != "inception" or layer == "2048"
+    if layer not in extractor.layers or not is_usual:
+        numbers = [name for name in extractor.layers if name.isdigit()]
+        named = ", ".join(f"{metric.statistic}{name}" for name in numbers)
+        raise ConfigError(
+            f"eval.metrics has {metric.name!r}, but the weights of {extractor.name} at hand "
+            f"have no such layer; accepted: {named or metric.statistic}"
+        )
+    return layer
+
+
+def needs(metrics: Sequence[Metric], layers: Mapping[str, str], *, fake: bool) -> Needs:
+    """Return what has to be kept of one set for the metrics of one extractor.
+
+    Args:
+      metrics: the metrics.
+      layers: each metric's layer, by its name.
+      fake: whether this is the generated set: the real one's logits are of no use.
+    """
+    wanted: dict[str, frozenset[str]] = {}
+    for metric in metrics:
+        kind = STATISTICS[metric.statistic].needs
+        if kind == "logits" and not fake:
+            continue
+        layer = layers[metric.name]
+        kept = "moments" if kind == "moments" else "features"
+        wanted[layer] = wanted.get(layer, frozenset()) | {kept}
+    return wanted
+
+
+def compare(
+    metrics: Sequence[Metric], layers: Mapping[str, str], real: Statistics, fake: Statistics
+) -> dict[str, float]:
+    """Return the metrics of one extractor by name.
+
+    The Kernel Inception Distance comes with ``<name>_standard_error``, the Inception Score with
+    ``<name>_split_std``.
+
+    Args:
+      metrics: what to compute.
+      layers: each metric's layer, by its name.
+      real: statistics of the real images, with what `needs` says.
+      fake: those of the generated ones.
+
+    Raises:
+      MetricError: there are too few images.
+    """
+    values: dict[str, float] = {}
+    for metric in metrics:
+        name, layer = metric.name, layers[metric.name]
+        if metric.statistic == "fid":
+            values[name] = frechet.frechet_distance(_moments(real, layer), _moments(fake, layer))
+        elif metric.statistic == "kid":
+            distance = kernel.kernel_distance(
+                real.features[layer],
+                fake.features[layer],
+                subsets=KID_SUBSETS,
+                subset_size=_subset_size(real.count, fake.count),
+                seed=KID_SEED,
+            )
+            values[name] = distance.mean
+            values[f"{name}_standard_error"] = distance.standard_error
+        elif metric.statistic == "is":
+            score = inception_score.inception_score(
+                fake.features[layer], splits=INCEPTION_SCORE_SPLITS, seed=INCEPTION_SCORE_SEED
+            )
+            values[name] = score.mean
+            values[f"{name}_split_std"] = score.std
+        else:
+            scores = _manifold_scores(real, fake, layer)
+            values[name] = getattr(scores, metric.statistic)
+    return {name: float(value) for name, value in values.items()}
+
+
+def constants(metrics: Sequence[Metric], real: int, fake: int) -> dict[str, Any]:
+    """Return what else the metrics' values depend on, JSON-able.
+
+    Args:
+      metrics: the metrics.
+      real: number of real images.
+      fake: number of generated images.
+    """
+    record: dict[str, Any] = {}
+    used = {metric.statistic for metric in metrics}
+    if "kid" in used:
+        record |= {
+            "kid_subsets": KID_SUBSETS,
+            "kid_subset_size": _subset_size(real, fake),
+            "kid_seed": KID_SEED,
+        }
+    if "is" in used:
+        record |= {"is_splits": INCEPTION_SCORE_SPLITS, "is_seed": INCEPTION_SCORE_SEED}
+    if used & {"precision", "recall"}:
+        record["precision_k"] = PRECISION_K
+    if used & {"density", "coverage"}:
+        record["density_k"] = DENSITY_K
+    if used & {"modes", "high_quality", "mode_kl"}:
+        record["within_std"] = WITHIN_STD
+    return record
+
+
+def least_images(metric: Metric) -> int:
+    """Return the smallest number of images, real or generated, that a metric can be had of."""
+    if metric.statistic == "is":
+        return INCEPTION_SCORE_SPLITS
+    if metric.statistic in ("precision", "recall", "density", "coverage"):
+        return max(PRECISION_K, DENSITY_K) + 1
+    return 2
+
+
+def compare_points(
+    metrics: Sequence[Metric], points: np.ndarray, centres: np.ndarray, std: float
+) -> dict[str, float]:
+    """Return the metrics of points of the plane by name.
+
+    Args:
+      metrics: what to compute.
+      points: float32 ``[n, 2]``.
+      centres: of the mixture's modes, float32 ``[k, 2]``.
+      std: their standard deviation.
+    """
+    coverage = modes.mode_coverage(points, centres, std, within=WITHIN_STD)
+    known = {
+        "modes": coverage.modes,
+        "high_quality": coverage.high_quality,
+        "mode_kl": coverage.kl,
+    }
+    return {metric.name: float(known[metric.statistic]) for metric in metrics}
+
+
+def _moments(statistics: Statistics, layer: str) -> frechet.Moments:
+    if layer in statistics.moments:
+        return statistics.moments[layer]
+    key = ("moments", layer)
+    if key not in statistics.derived:
+        statistics.derived[key] = frechet.moments(statistics.features[layer])
+    return statistics.derived[key]
+
+
+def _manifold_scores(real: Statistics, fake: Statistics, layer: str) -> manifold.ManifoldScores:
+    """Return all four scores of two sets, computed once for the metrics that ask for one each."""
+    key = ("manifold", layer)
+    if key not in real.derived:
+        real.derived[key] = manifold.manifold(real.features[layer], max(PRECISION_K, DENSITY_K))
+    scores = ("scores", layer)
+    # The fake side remembers the scores, and against whom; the real side lives through a run.
+    if fake.derived.get(scores, (None,))[0] is not real:
+        found = manifold.manifold_scores(
+            real.derived[key], fake.features[layer], precision_k=PRECISION_K, density_k=DENSITY_K
+        )
+        fake.derived[scores] = (real, found)
+    return fake.derived[scores][1]
+
+
+def _subset_size(real: int, fake: int) -> int:
+    return min(KID_SUBSET_SIZE, real, fake)

@@ -1,0 +1,111 @@
+"""The feature extractors by name: an open registry of functions from images to features.
+
+A new one is a function and a line::
+
+    EXTRACTORS["mine"] = lambda setting: from_function("mine", features, width=512, weights="v1")
+
+after which ``mine_fid``, ``mine_precision``, ... are metrics.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax import cache, errors
+from gan_jax.metrics.extractor import Extractor
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """A set of images that a classifier may learn from.
+
+    Attributes:
+      name: for messages.
+      num_classes: classes; ``None``: it is not labelled.
+      fingerprint: identity of its content.
+      read: returns images, uint8 ``[n, height, width, channels]``, and labels, int32 ``[n]``.
+    """
+
+    name: str
+    num_classes: int | None
+    fingerprint: str
+    read: Callable[[], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What extractors are made from.
+
+    Attributes:
+      labelled: the images that an extractor may be trained on; ``None``: there are none.
+      inception: file of the converted Inception weights; ``None``: in the cache directory.
+    """
+
+    labelled: Labelled | None = None
+    inception: str | Path | None = None
+
+
+def _inception(setting: Setting) -> Extractor:
+    from gan_jax.metrics import inception
+
+    return inception.make_inception(setting.inception)
+
+
+def _classifier(setting: Setting) -> Extractor:
+    from gan_jax.metrics import classifier
+
+    labelled = setting.labelled
+    if labelled is None or (labelled.num_classes or 0) < 2:
+        what = "there is none" if labelled is None else f"{labelled.name} has fewer"
+        raise errors.ConfigError(
+            "eval.metrics asks for the classifier, which learns from a training set with labels "
+            f"of two classes or more, and {what}; accepted: Inception's metrics, such as fid"
+        )
+    trained = classifier.cached_classifier(
+        cache.root() / "classifiers",
+        labelled.fingerprint,
+        labelled.read,
+        num_classes=labelled.num_classes,
+    )
+    return classifier.make_extractor(trained)
+
+
+EXTRACTORS: dict[str, Callable[[Setting], Extractor]] = {
+    "inception": _inception,
+    "classifier": _classifier,
+}
+
+
+def make_extractor(name: str, setting: Setting) -> Extractor:
+    """Return the extractor of a name; the classifier is trained unless it is in the cache.
+
+    Raises:
+      ConfigError: the name is unknown, or the setting lacks what the extractor needs.
+      MetricError: its weights are missing or damaged.
+    """
+    return errors.lookup(EXTRACTORS, name, "extractor")(setting)
+
+
+def from_function(
+    name: str, function: Callable[[jax.Array], jax.Array], *, width: int, weights: str
+) -> Extractor:
+    """Return the extractor of a pure function from images to features.
+
+    Args:
+      name: prefixes its metrics.
+      function: uint8 ``[n, height, width, channels]`` -> float32 ``[n, width]``, which can be
+        jitted and treats every image by itself.
+      width: of its features.
+      weights: what identifies the function in records; change it whenever the function changes.
+    """
+
+    def apply(_: Any, images: jax.Array, layers: tuple[str, ...]) -> dict[str, jax.Array]:
+        del layers
+        return {"features": function(images)}
+
+    protocol = {"extractor": name, "weights": weights}
+    return Extractor(name, {"features": width}, "features", None, (), apply, protocol)

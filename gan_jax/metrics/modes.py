@@ -1,0 +1,84 @@
+"""How many modes of a known mixture were found, and how evenly: for toy experiments.
+
+The measures of "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning"
+(Srivastava et al. 2017, https://arxiv.org/abs/1705.07761, section 4.1) on two-dimensional mixtures,
+and the divergence over modes of "Unrolled Generative Adversarial Networks" (Metz et al. 2017,
+https://arxiv.org/abs/1611.02163, section 3.3).
+"""
+
+import dataclasses
+import math
+import numbers
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from gan_jax.errors import ConfigError
+from gan_jax.metrics.frechet import check_features, check_widths
+
+
+@dataclasses.dataclass(frozen=True)
+class ModeCoverage:
+    """Modes found by a set of points.
+
+    Attributes:
+      modes: number of modes that are the nearest of at least one high-quality point.
+      high_quality: share of the points that lie near their nearest mode, 0 to 1.
+      kl: divergence in nats of the high-quality points' distribution over the k modes from the
+        uniform one: 0 (even) to log(k) (all on one mode). Without any high-quality point there is
+        no such distribution; kl is then log(k), the worst value, so that it never looks good.
+    """
+
+    modes: int
+    high_quality: float
+    kl: float
+
+
+def mode_coverage(
+    points: ArrayLike, modes: ArrayLike, std: float, *, within: float = 3.0
+) -> ModeCoverage:
+    """Return how many modes the points cover, how well and how evenly.
+
+    A point is of high quality if its Euclidean distance from the nearest mode is at most
+    ``within * std``; points of the mixture itself are so with probability
+    ``1 - exp(-within^2 / 2)`` in two dimensions (98.9 % for 3). VEEGAN's protocol takes 2,500
+    points: the more points, the easier it is to find a mode once.
+
+    Args:
+      points: floating [n, d] with n >= 1.
+      modes: centres of the mixture, floating [k, d] with k >= 1.
+      std: standard deviation about a centre, 0 or more, in the units of the points.
+      within: how many standard deviations are still near, > 0.
+
+    Returns:
+      The number of modes, the share of high-quality points, the divergence in nats.
+
+    Raises:
+      MetricError: rank, dtype or widths do not fit, an array is empty, a number is not finite.
+      ConfigError: std or within is out of range.
+    """
+    for name, value in (("std", std), ("within", within)):
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not is_number or not 0 <= value < math.inf or (name == "within" and value == 0):
+            limit = "> 0" if name == "within" else ">= 0"
+            raise ConfigError(f"{name} = {value!r}; accepted: a number {limit}.")
+    found = check_features("points", points, 1).astype(np.float64)
+    centres = check_features("modes", modes, 1).astype(np.float64)
+    check_widths(("points", "modes"), found, centres)
+    # One column at a time: [n, k, d] at once would be large for many modes.
+    distances = np.stack([np.linalg.norm(found - centre, axis=1) for centre in centres], axis=1)
+    nearest = distances.argmin(axis=1)
+    near = distances[np.arange(len(found)), nearest] <= within * std
+    counts = np.bincount(nearest[near], minlength=len(centres))
+    return ModeCoverage(
+        int(np.count_nonzero(counts)), float(near.mean()), _divergence_from_uniform(counts)
+    )
+
+
+def _divergence_from_uniform(counts: np.ndarray) -> float:
+    total = counts.sum()
+    if total == 0:
+        return math.log(len(counts))
+    shares = counts[counts > 0] / total
+    # Rounding can leave the divergence of even counts just below its smallest value.
+    return max(0.0, float((shares * np.log(shares * len(counts))).sum()))

@@ -1,0 +1,102 @@
+"""``eval.jsonl``: every number that a run was measured by, each with its protocol.
+
+Rows are only ever added: by training, and by whoever evaluates the run while it trains or later. A
+row is ``{"step", "kimg", metrics ..., "protocol": {...}}``; a metric measured with several seeds is
+their mean, with ``<metric>_std`` beside it. Only numbers of equal protocols belong in one column.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gan_jax.errors import WorkdirError
+
+EVALUATIONS = "eval.jsonl"
+Row = dict[str, Any]
+
+
+def append(path: str | Path, row: Mapping[str, Any]) -> bool:
+    """Add a row, unless the very same one is there; return whether it was added.
+
+    A run that goes on after a crash evaluates again what it cannot know to be evaluated, with the
+    same result. Several processes may add rows at once.
+
+    Raises:
+      WorkdirError: the file cannot be written.
+    """
+    line = (json.dumps(row, allow_nan=False) + "\n").encode()
+    try:
+        with open(path, "ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            content = file.read()
+            if line in content.splitlines(keepends=True):
+                return False
+            # A row that a crash has cut off must not take this one with it.
+            cut = content and not content.endswith(b"\n")
+            file.write(b"\n" + line if cut else line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise WorkdirError(f"Cannot write {path}: {error.strerror or error}") from error
+    return True
+
+
+def read(path: str | Path) -> list[Row]:
+    """Return the complete rows of a file in their order; none if it is missing.
+
+    Raises:
+      WorkdirError: it cannot be read.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise WorkdirError(f"Cannot read {path}: {error.strerror or error}") from error
+    rows = []
+    for line in content.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "protocol" in row:
+            rows.append(row)
+    return rows
+
+
+def table(
+    rows: Sequence[tuple[str, Mapping[str, float], Mapping[str, float]]], *, note: str = ""
+) -> None:
+    """Print metrics to standard output, a row for each set of images.
+
+    Args:
+      rows: heading, values by metric, standard deviations by metric (there may be none).
+      note: the protocol in words, below the table.
+    """
+    names = list(dict.fromkeys(name for _, values, _ in rows for name in values))
+    out = Table(box=None, padding=(0, 2, 0, 0))
+    out.add_column("")
+    for name in names:
+        out.add_column(name, justify="right")
+    for heading, values, spread in rows:
+        cells = [format_value(values.get(name), spread.get(name)) for name in names]
+        out.add_row(heading, *cells)
+    console = Console()
+    console.print(out)
+    if note:
+        console.print(note, highlight=False, soft_wrap=True)
+
+
+def format_value(value: float | None, spread: float | None = None) -> str:
+    """Return a metric's value, with its standard deviation where there is one."""
+    if value is None:
+        return ""
+    text = f"{value:.4g}"
+    return text if spread is None else f"{text} ± {spread:.2g}"

@@ -1,0 +1,155 @@
+"""The best evaluation of a run so far: which checkpoint to keep, and when to raise the alarm."""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from gan_jax.errors import WorkdirError
+from gan_jax.metrics.names import Metric
+from gan_jax.report import atomic, evaluations
+from gan_jax.training.evaluation import Result
+
+FILE = "best.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best evaluation so far.
+
+    Attributes:
+      step: the train step that was evaluated; its checkpoint is kept.
+      metric: the metric that chose it.
+      value: what it was.
+      protocol: how it was measured.
+    """
+
+    step: int
+    metric: str
+    value: float
+    protocol: Mapping[str, Any]
+
+
+def read(path: str | os.PathLike[str]) -> Best | None:
+    """Return what a run's ``best.json`` says; ``None`` if it has none.
+
+    Raises:
+      WorkdirError: the file is damaged.
+    """
+    file = Path(path) / FILE
+    try:
+        return Best(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise WorkdirError(f"{file} is damaged: {error}") from error
+
+
+def write(path: str | Path, best: Best) -> None:
+    """Replace a run's ``best.json``."""
+    text = json.dumps(dataclasses.asdict(best), indent=2, sort_keys=True) + "\n"
+    atomic.write_text(Path(path) / FILE, text)
+
+
+def improves(value: float, best: Best | None, *, lower: bool) -> bool:
+    """Return whether ``value`` is better than the best so far; NaN never is."""
+    if math.isnan(value):
+        return False
+    if best is None:
+        return True
+    return value < best.value if lower else value > best.value
+
+
+def is_alarming(value: float, best: Best | None, *, lower: bool, factor: float) -> bool:
+    """Return whether ``value`` is ``factor`` times worse than the best so far, or NaN."""
+    if math.isnan(value):
+        return True
+    if best is None:
+        return False
+    return value > factor * best.value if lower else value < best.value / factor
+
+
+class Judge:
+    """Records a run's evaluations, and knows its best one; all processes call alike.
+
+    Attributes:
+      best: the best evaluation so far, by the metric that was chosen; ``None``: there is none.
+
+    Args:
+      path: the run directory.
+      metric: the metric that chooses.
+      factor: so many times worse than the best is alarming.
+      primary: whether this process writes.
+    """
+
+    def __init__(self, path: str | Path, metric: Metric, factor: float, *, primary: bool) -> None:
+        self.best: Best | None = None
+        self._path = Path(path)
+        self._metric = metric
+        self._factor = factor
+        self._primary = primary
+
+    def resume(self, protocol: Mapping[str, Any], step: int, checkpoints: Sequence[int]) -> bool:
+        """Take up what was measured up to ``step``; return whether that step itself was.
+
+        A number that was measured in another way does not count, and neither does a step whose
+        checkpoint is gone.
+
+        Args:
+          protocol: how evaluations are made now.
+          step: the train step that the run goes on from.
+          checkpoints: the steps that can be restored.
+        """
+        measured = False
+        for row in evaluations.read(self._path / evaluations.EVALUATIONS):
+            value = row.get(self._metric.name)
+            if row["protocol"] != protocol or row["step"] > step or value is None:
+                continue
+            measured |= row["step"] == step
+            if row["step"] in checkpoints and improves(
+                value, self.best, lower=self._metric.lower_is_better
+            ):
+                self.best = Best(row["step"], self._metric.name, value, protocol)
+        return bool(_of_first_process(measured))
+
+    def add(self, result: Result, step: int, kimg: float) -> tuple[bool, str | None]:
+        """Record an evaluation.
+
+        Returns:
+          Whether it is the best so far, and, where it is far worse than that, what to tell.
+        """
+        value = result.values[self._metric.name]
+        lower = self._metric.lower_is_better
+        if self._primary:
+            file = self._path / evaluations.EVALUATIONS
+            evaluations.append(file, result.row(step, kimg))
+        alarm = None
+        if _of_first_process(is_alarming(value, self.best, lower=lower, factor=self._factor)):
+            assert self.best is not None
+            alarm = (
+                f"{self._metric.name} = {value:.4g} at step {step}; "
+                f"its best was {self.best.value:.4g}, at step {self.best.step}"
+            )
+        better = bool(_of_first_process(improves(value, self.best, lower=lower)))
+        if better:
+            self.best = Best(step, self._metric.name, value, result.protocol)
+        return better, alarm
+
+    def write(self) -> None:
+        """Record the best evaluation; its checkpoint must be complete."""
+        if self._primary and self.best is not None:
+            write(self._path, self.best)
+
+
+def _of_first_process(number: bool) -> bool:
+    """Return what process 0 has; numbers may differ between machines in the last digit."""
+    if jax.process_count() == 1:
+        return number
+    return bool(multihost_utils.broadcast_one_to_all(np.int32(number)))

@@ -1,0 +1,471 @@
+"""Evaluation of a run: its samples against real images, each number with its protocol."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from gan_jax import cache, errors
+from gan_jax.data import pipeline as pipelines
+from gan_jax.data import sources
+from gan_jax.data.sources import Source, ToySource
+from gan_jax.games.game import Game
+from gan_jax.metrics import compare, extractors, names, statistics
+from gan_jax.metrics.names import Metric
+from gan_jax.metrics.statistics import Extraction, Statistics
+from gan_jax.report import evaluations
+from gan_jax.training.sampling import Sampler, Sampling
+from gan_jax.training.state import TrainState
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+ON_ALARM = ("warn", "stop")
+REFERENCE_SPLITS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """``config.eval``; `configs/base.py` has the same defaults and explains every field."""
+
+    every: int = 0
+    metrics: tuple[str, ...] = (AUTO,)
+    num_fake: int = 2000
+    num_real: int | None = None
+    split: str | None = None
+    seed: int = 0
+    seeds: int = 1
+    batch_size: int = 128
+    best: str | None = None
+    alarm: float = 4.0
+    on_alarm: str = "warn"
+    inception: str | None = None
+
+    def __post_init__(self):
+        for name, least in (
+            ("every", 0),
+            ("num_fake", 2),
+            ("num_real", 2),
+            ("seed", 0),
+            ("seeds", 1),
+            ("batch_size", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise errors.ConfigError(f"eval.{name} = {value}; accepted: {least} or more")
+        if not self.alarm > 1:
+            raise errors.ConfigError(f"eval.alarm = {self.alarm}; accepted: above 1")
+        errors.lookup(dict.fromkeys(ON_ALARM), self.on_alarm, "eval.on_alarm")
+        if not self.metrics:
+            raise errors.ConfigError('eval.metrics is empty; accepted: names, or "auto"')
+
+
+def make_settings(config: Any, **changes: Any) -> Settings:
+    """Return ``config.eval`` with some changes; runs of older versions lack it, or some fields."""
+    group = config.get("eval") or {}
+    known = [field.name for field in dataclasses.fields(Settings)]
+    chosen = {name: group[name] for name in known if name in group}
+    chosen |= {name: value for name, value in changes.items() if value is not None}
+    return Settings(**{**chosen, "metrics": tuple(chosen.get("metrics", (AUTO,)))})
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What one evaluation has measured.
+
+    Attributes:
+      values: by metric; the mean over the seeds.
+      spread: standard deviation over the seeds by metric; empty for one seed.
+      protocol: how, JSON-able.
+    """
+
+    values: dict[str, float]
+    spread: dict[str, float]
+    protocol: dict[str, Any]
+
+    def row(self, step: int, kimg: float) -> evaluations.Row:
+        """Return the row of ``eval.jsonl``."""
+        spread = {f"{name}_std": value for name, value in self.spread.items()}
+        return {"step": step, "kimg": kimg, **self.values, **spread, "protocol": self.protocol}
+
+
+def choose_metrics(settings: Settings, source: Source) -> list[Metric]:
+    """Return the metrics to compute, ``auto`` replaced by what suits the data; maybe none.
+
+    Raises:
+      ConfigError: a name means nothing, does not suit the data, or ``eval.best`` is not among them.
+    """
+    wanted: list[str] = []
+    for name in settings.metrics:
+        wanted += _automatic(source) if name == AUTO else [name]
+    metrics = [names.parse(name, extractors.EXTRACTORS) for name in dict.fromkeys(wanted)]
+    points = len(source.shape) != 3
+    kind, known = ("points", names.POINT_STATISTICS) if points else ("images", names.STATISTICS)
+    for metric in metrics:
+        if metric.of != kind:
+            raise errors.ConfigError(
+                f"eval.metrics has {metric.name!r}, but samples of {source.name} are unpaired "
+                f"{kind}; accepted: {', '.join(known)}"
+            )
+        if points and getattr(source, "modes", None) is None:
+            raise errors.ConfigError(
+                f"eval.metrics has {metric.name!r}, but {source.name} has no modes; "
+                "accepted: ring or grid as data.name"
+            )
+        if metric.extractor == "classifier" and (source.num_classes or 0) < 2:
+            raise errors.ConfigError(
+                f"eval.metrics has {metric.name!r}, but {source.name} has no labels to train a "
+                "classifier with; accepted: Inception's metrics, such as fid"
+            )
+        least = compare.least_images(metric)
+        for field, value in (("num_fake", settings.num_fake), ("num_real", settings.num_real)):
+            if value is not None and value < least:
+                raise errors.ConfigError(
+                    f"eval.{field} = {value}; accepted for {metric.name}: {least} or more"
+                )
+    if metrics and settings.best is not None:
+        errors.lookup({m.name: m for m in metrics}, settings.best, "eval.best")
+    return metrics
+
+
+def _automatic(source: Source) -> list[str]:
+    if len(source.shape) != 3:
+        return ["modes", "high_quality"] if getattr(source, "modes", None) is not None else []
+    if (source.num_classes or 0) > 1:
+        return ["classifier_fid", "classifier_precision", "classifier_recall"]
+    return []
+
+
+class Evaluator:
+    """Measures states of one game against one set of real images, on all devices of a run.
+
+    Making it computes, or finds in the cache, what the metrics need of the real images, and trains
+    the classifier if it is asked for.
+
+    Args:
+      settings: what to measure, and how.
+      metrics: as `choose_metrics` gives them; at least one.
+      game: what is trained.
+      source: of the real images.
+      devices: over which the work is split; all processes call alike.
+      sampling: how samples are made.
+      labelled: what the classifier learns from; ``None``: ``source``.
+      data: the arrays of ``labelled`` where they are in memory anyway (`pipelines.load`).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Sequence[Metric],
+        *,
+        game: Game,
+        source: Source,
+        devices: Sequence[jax.Device],
+        sampling: Sampling,
+        labelled: Source | None = None,
+        data: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        labelled = labelled or source
+        self.metrics = list(metrics)
+        self._settings = settings
+        self._sampling = sampling
+        self._source = source
+        self._read: Callable[[list[int]], Mapping[str, np.ndarray]] = source.read
+        if data and source is labelled:
+            self._read = lambda chosen: {"image": data["image"][np.asarray(chosen)]}
+        self._num_real = min(settings.num_real or len(source), len(source))
+        self._sampler = Sampler(
+            game,
+            seed=settings.seed,
+            batch_size=settings.batch_size,
+            sampling=sampling,
+            devices=devices,
+            class_shares=_class_shares(game, source, data),
+        )
+        setting = extractors.Setting(
+            extractors.Labelled(
+                labelled.name,
+                labelled.num_classes,
+                labelled.fingerprint(),
+                lambda: _images_and_labels(data or pipelines.load(labelled)),
+            ),
+            settings.inception,
+        )
+        self._extractions: dict[str, Extraction] = {}
+        self._layers: dict[str, str] = {}
+        for name in dict.fromkeys(m.extractor for m in metrics if m.extractor is not None):
+            extractor = extractors.make_extractor(name, setting)
+            if jax.process_count() > 1:
+                extractor = _of_first_process(extractor)
+            own = [m for m in metrics if m.extractor == name]
+            self._layers |= {m.name: compare.layer_of(m, extractor) for m in own}
+            layers = dict.fromkeys(self._layers[m.name] for m in own)
+            self._extractions[name] = Extraction(
+                extractor, tuple(layers), devices, settings.batch_size
+            )
+        self._real = {name: self._real_statistics(name) for name in self._extractions}
+
+    def __call__(self, state: TrainState) -> Result:
+        """Return the metrics of a state."""
+        variables = self._sampler.variables(state)
+        settings = self._settings
+        seeds = range(settings.seed, settings.seed + settings.seeds)
+        runs = [self._measure(variables, seed) for seed in seeds]
+        values, spread = _mean_and_spread(runs)
+        return Result(values, spread, self.protocol(state))
+
+    def protocol(self, state: TrainState) -> dict[str, Any]:
+        """Return how the metrics of a state are measured, JSON-able."""
+        settings, how = self._settings, self._sampling
+        averaged = any(network.ema is not None for network in state.networks.values())
+        normalised = any("batch_stats" in network.mutable for network in state.networks.values())
+        record: dict[str, Any] = {
+            "data": self._source.fingerprint(),
+            "n_real": self._num_real,
+            "n_fake": settings.num_fake,
+            "weights": "ema" if averaged and not how.raw else "raw",
+            "batch_norm": how.batch_norm if normalised else "none",
+            "truncation": 1.0,
+            "seed": settings.seed,
+            "seeds": settings.seeds,
+        }
+        if normalised and how.batch_norm in ("standing", "batch"):
+            # Only then does a sample depend on the others of its batch.
+            record["batch_size"] = self._sampler.batch_size
+        if normalised and how.batch_norm == "standing":
+            record["standing_images"] = how.standing_images
+        if self._extractions:
+            record["extractors"] = {
+                name: dict(e.extractor.protocol) for name, e in self._extractions.items()
+            }
+        if self._layers:
+            record["layers"] = dict(self._layers)
+        record["constants"] = compare.constants(self.metrics, self._num_real, settings.num_fake)
+        # As it will be read back: lists for tuples.
+        return json.loads(json.dumps(record))
+
+    def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
+        """Return rows that set the samples beside real images, and a note on how.
+
+        The real set is split at random into halves, some times. One half is measured against the
+        other, and as many samples against the same other half: what a generator that draws from the
+        training distribution would reach, at equal counts.
+
+        Returns:
+          Rows (heading, values, standard deviations) for `gan_jax.report.evaluations.table`.
+        """
+        count = min(self._num_real // 2, self._settings.num_fake)
+        variables = self._sampler.variables(state)
+        generated: list[dict[str, float]] = []
+        real: list[dict[str, float]] = []
+        for split in range(REFERENCE_SPLITS):
+            chosen = np.random.default_rng([split, self._num_real]).permutation(self._num_real)
+            fake_values: dict[str, float] = {}
+            real_values: dict[str, float] = {}
+            for name, extraction in self._extractions.items():
+                own = [m for m in self.metrics if m.extractor == name]
+                everything = {layer: frozenset({"features"}) for layer in extraction.layers}
+                whole = self._cached(name, everything)
+                half, against = (
+                    _subset(whole, chosen[:count]),
+                    _subset(whole, chosen[count : 2 * count]),
+                )
+                fakes = self._fake_statistics(
+                    name, variables, self._settings.seed + split, count, everything
+                )
+                fake_values |= compare.compare(own, self._layers, against, fakes)
+                real_values |= compare.compare(own, self._layers, against, half)
+            if not self._extractions:
+                points = self._source.read(chosen[:count].tolist())["image"]
+                real_values = self._modes(points)
+                seed = self._settings.seed + split
+                fake_values = self._modes(self._points(variables, seed, count))
+            generated.append(fake_values)
+            real.append(real_values)
+        note = (
+            f"{count:,} of each against {count:,} others of {self._source.name}; mean ± standard "
+            f"deviation of {REFERENCE_SPLITS} splits"
+        )
+        for name, extraction in self._extractions.items():
+            protocol = extraction.extractor.protocol
+            accuracy = protocol.get("accuracy")
+            extra = "" if accuracy is None else f" (accuracy {accuracy:.1%})"
+            note += f"; {name} {protocol.get('weights', '')}{extra}"
+        rows = [
+            ("generated", *_mean_and_spread(generated)),
+            ("real", *_mean_and_spread(real)),
+        ]
+        return rows, note
+
+    def _measure(self, variables: Any, seed: int) -> dict[str, float]:
+        """Return the metrics of the samples of one seed."""
+        count = self._settings.num_fake
+        if not self._extractions:
+            return self._modes(self._points(variables, seed, count))
+        values: dict[str, float] = {}
+        for name in self._extractions:
+            own = [m for m in self.metrics if m.extractor == name]
+            fake = self._fake_statistics(
+                name, variables, seed, count, compare.needs(own, self._layers, fake=True)
+            )
+            values |= compare.compare(own, self._layers, self._real[name], fake)
+        return {m.name: values[m.name] for m in self.metrics} | values
+
+    def _fake_statistics(
+        self, name: str, variables: Any, seed: int, count: int, needs: statistics.Needs
+    ) -> Statistics:
+        batches = self._fakes(variables, seed)
+        return statistics.collect(self._extractions[name], batches, count, needs)
+
+    def _fakes(self, variables: Any, seed: int) -> Iterator[jax.Array]:
+        """Yield batches of samples without an end."""
+        first = 0
+        while True:
+            yield self._sampler.batch(variables, first, seed)
+            first += self._sampler.batch_size
+
+    def _points(self, variables: Any, seed: int, count: int) -> np.ndarray:
+        batches = -(-count // self._sampler.batch_size)
+        fakes = self._fakes(variables, seed)
+        rows = [jax.device_get(next(fakes)) for _ in range(batches)]
+        return np.concatenate(rows)[:count]
+
+    def _modes(self, points: np.ndarray) -> dict[str, float]:
+        source = self._source
+        assert isinstance(source, ToySource)
+        assert source.modes is not None
+        return compare.compare_points(self.metrics, points, source.modes, source.std)
+
+    def _real_statistics(self, name: str) -> Statistics:
+        own = [m for m in self.metrics if m.extractor == name]
+        return self._cached(name, compare.needs(own, self._layers, fake=False))
+
+    def _cached(self, name: str, needs: statistics.Needs) -> Statistics:
+        """Return statistics of the real images, from the cache if they are there."""
+        return real_statistics(
+            self._source, self._num_real, self._extractions[name], needs, self._read
+        )
+
+
+def real_statistics(
+    source: Source,
+    count: int,
+    extraction: Extraction,
+    needs: statistics.Needs,
+    read: Callable[[list[int]], Mapping[str, np.ndarray]] | None = None,
+) -> Statistics:
+    """Return statistics of a source's images, from the cache directory if they are there.
+
+    Args:
+      source: of the images.
+      count: how many of them; fewer than all are a fixed random choice.
+      extraction: the network.
+      needs: what to keep, by layer.
+      read: in place of the source's own, where its images are in memory anyway.
+    """
+    read = read or source.read
+    chosen = np.arange(count)
+    if count < len(source):
+        # A set may be sorted by class; the same part is taken by everyone.
+        chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:count])
+    identity = {"data": source.fingerprint()}
+    if isinstance(source, sources.FolderSource):
+        identity["content"] = source.content(chosen.tolist())
+    size = extraction.batch_size
+    starts = range(0, count, size)
+    batches = (read(chosen[first : first + size].tolist())["image"] for first in starts)
+    folder = cache.root() / "statistics"
+    return statistics.cached(folder, identity, extraction, batches, count, needs)
+
+
+def make_evaluator(
+    config: Any,
+    settings: Settings,
+    *,
+    game: Game,
+    source: Source,
+    devices: Sequence[jax.Device],
+    sampling: Sampling,
+    data: Mapping[str, np.ndarray] | None = None,
+) -> Evaluator | None:
+    """Return the evaluator that a configuration asks for; ``None`` where no metric suits the data.
+
+    Args:
+      config: a run's configuration.
+      settings: its evaluation settings.
+      game: what it trains.
+      source: its training data.
+      devices: over which the work is split.
+      sampling: how samples are made.
+      data: the arrays of ``source``, where they are in memory anyway.
+
+    Raises:
+      ConfigError: a setting cannot work.
+      DataError: the other split cannot be read.
+      MetricError: an extractor's weights are missing.
+    """
+    metrics = choose_metrics(settings, source)
+    if not metrics:
+        logger.info(
+            "no evaluation: eval.metrics is 'auto', which needs labels or modes, and %s has none",
+            source.name,
+        )
+        return None
+    real = source
+    if settings.split is not None and settings.split != config.data.split:
+        fields = ConfigDict(config.data.to_dict())
+        fields.split = settings.split
+        real = sources.make_source(fields)
+    return Evaluator(
+        settings,
+        metrics,
+        game=game,
+        source=real,
+        devices=devices,
+        sampling=sampling,
+        labelled=source,
+        data=data,
+    )
+
+
+def _mean_and_spread(
+    runs: Sequence[Mapping[str, float]],
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return mean and sample standard deviation by metric; no deviations for one run."""
+    values = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+    if len(runs) == 1:
+        return values, {}
+    spread = {name: float(np.std([run[name] for run in runs], ddof=1)) for name in runs[0]}
+    return values, spread
+
+
+def _subset(whole: Statistics, chosen: np.ndarray) -> Statistics:
+    """Return the statistics of some of the images, from the features of all."""
+    features = {layer: rows[chosen] for layer, rows in whole.features.items()}
+    return Statistics(len(chosen), {}, features)
+
+
+def _images_and_labels(data: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return data["image"], data["label"]
+
+
+def _class_shares(
+    game: Game, source: Source, data: Mapping[str, np.ndarray] | None
+) -> np.ndarray | None:
+    """Return how frequent the classes are in the data, for a game that asks for a class."""
+    if game.num_classes is None:
+        return None
+    labels = (data or pipelines.load(source))["label"]
+    return np.bincount(labels, minlength=game.num_classes) / len(labels)
+
+
+def _of_first_process(extractor: Any) -> Any:
+    """Return the extractor of process 0: a trained one may differ between machines."""
+    variables = multihost_utils.broadcast_one_to_all(extractor.variables)
+    return dataclasses.replace(extractor, variables=variables)

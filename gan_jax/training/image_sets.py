@@ -1,0 +1,167 @@
+"""Measures of any two sets of images, folders, zips or arrays; no model is needed."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax import errors
+from gan_jax.data import pipeline as pipelines
+from gan_jax.data.sources import FolderSource, NpzSource, Source, Transform
+from gan_jax.metrics import compare, extractors, names, similarity
+from gan_jax.metrics.names import Metric
+from gan_jax.metrics.statistics import Extraction
+from gan_jax.report import evaluations
+from gan_jax.training.evaluation import real_statistics
+
+_PAIRS = {
+    "psnr": similarity.psnr,
+    "ssim": similarity.ssim,
+    "ms_ssim": similarity.ms_ssim,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What was measured.
+
+    Attributes:
+      values: by metric; for pairs the mean over them.
+      protocol: how, JSON-able.
+    """
+
+    values: dict[str, float]
+    protocol: dict[str, Any]
+
+
+def measure(
+    images: str | Path,
+    against: str | Path,
+    metrics: Sequence[str],
+    *,
+    resolution: int | None = None,
+    num_real: int | None = None,
+    batch_size: int = 64,
+    inception: str | None = None,
+) -> Comparison:
+    """Measure one set of images against another, and print the result.
+
+    Args:
+      images: a folder, .zip or .npz of images: the generated or restored ones.
+      against: another one: the real ones. For the classifier its sub-folders are the classes.
+      metrics: names; ``psnr``, ``ssim`` and ``ms_ssim`` are of pairs, in the order of the files'
+        names.
+      resolution: crop every image to a centred square and make it this size.
+      num_real: use so many of ``against``, a fixed random choice; ``None``: all.
+      batch_size: images at a time.
+      inception: converted weights of Inception; ``None``: in the cache directory.
+
+    Raises:
+      ConfigError: a metric does not exist or does not suit, or the sets cannot be paired.
+      DataError: a set cannot be read, or has images of several sizes.
+      MetricError: an extractor's weights are missing, or there are too few images.
+    """
+    parsed = [names.parse(n, extractors.EXTRACTORS, "--metrics") for n in dict.fromkeys(metrics)]
+    for metric in parsed:
+        if metric.of == "points":
+            raise errors.ConfigError(f"--metrics has {metric.name!r}, which is of points; see fid")
+    fake, real = open_set(images, resolution), open_set(against, resolution)
+    count = min(num_real or len(real), len(real))
+    pairs = [metric for metric in parsed if metric.of == "pairs"]
+    values: dict[str, float] = {}
+    if pairs:
+        _check_pairs(fake, real)
+    protocol: dict[str, Any] = {
+        "images": fake.fingerprint(),
+        "against": real.fingerprint(),
+        "n_fake": len(fake),
+        "n_real": count,
+        "resolution": resolution,
+        "constants": compare.constants(parsed, count, len(fake)),
+        "extractors": {},
+    }
+    labelled = extractors.Labelled(
+        real.name, real.num_classes, real.fingerprint(), lambda: _images_and_labels(real)
+    )
+    setting = extractors.Setting(labelled, inception)
+    made = {
+        name: extractors.make_extractor(name, setting)
+        for name in dict.fromkeys(m.extractor for m in parsed if m.extractor is not None)
+    }
+    layers = {
+        m.name: compare.layer_of(m, made[m.extractor]) for m in parsed if m.extractor is not None
+    }
+    for name, extractor in made.items():
+        own = [m for m in parsed if m.extractor == name]
+        chosen = tuple(dict.fromkeys(layers[m.name] for m in own))
+        extraction = Extraction(extractor, chosen, jax.devices(), batch_size)
+        real_side = real_statistics(real, count, extraction, compare.needs(own, layers, fake=False))
+        fake_side = real_statistics(
+            fake, len(fake), extraction, compare.needs(own, layers, fake=True)
+        )
+        values |= compare.compare(own, layers, real_side, fake_side)
+        protocol["extractors"][name] = dict(extractor.protocol)
+    values |= _pair_values(pairs, fake, real, batch_size)
+    evaluations.table([(fake.name, values, {})], note=_words(protocol))
+    return Comparison(values, protocol)
+
+
+def open_set(path: str | Path, resolution: int | None = None) -> Source:
+    """Return the images at a path: a folder, a .zip or a place in one, or an .npz.
+
+    Raises:
+      DataError: there are none, or they cannot be read.
+    """
+    transform = Transform(resolution, None, "resize")
+    if Path(path).suffix.lower() == ".npz":
+        return NpzSource(path, "all", transform)
+    return FolderSource(path, "all", transform)
+
+
+def _check_pairs(fake: Source, real: Source) -> None:
+    """Check that two sets can be paired: equal counts, sizes and, of files, names."""
+    if len(fake) != len(real) or fake.shape != real.shape:
+        raise errors.ConfigError(
+            f"--metrics has measures of pairs, but {fake.name} is {len(fake)} of {fake.shape} and "
+            f"{real.name} {len(real)} of {real.shape}; accepted: as many, of one shape"
+        )
+    if not (isinstance(fake, FolderSource) and isinstance(real, FolderSource)):
+        return
+    for i in range(len(fake)):
+        one, other = Path(fake.item_name(i)), Path(real.item_name(i))
+        if one.stem != other.stem:
+            raise errors.ConfigError(
+                f"--metrics has measures of pairs, but image {i} is {one} here and {other} there; "
+                "accepted: folders with the same names"
+            )
+
+
+def _pair_values(
+    metrics: Sequence[Metric], fake: Source, real: Source, batch_size: int
+) -> dict[str, float]:
+    found: dict[str, list[np.ndarray]] = {metric.name: [] for metric in metrics}
+    for chosen in _chunks(len(fake), batch_size) if metrics else ():
+        one, other = fake.read(chosen)["image"], real.read(chosen)["image"]
+        for metric in metrics:
+            found[metric.name].append(np.asarray(_PAIRS[metric.statistic](one, other)))
+    return {name: float(np.mean(np.concatenate(rows))) for name, rows in found.items()}
+
+
+def _chunks(count: int, size: int) -> Iterator[range]:
+    for first in range(0, count, size):
+        yield range(first, min(first + size, count))
+
+
+def _images_and_labels(source: Source) -> tuple[np.ndarray, np.ndarray]:
+    data = pipelines.load(source)
+    return data["image"], data["label"]
+
+
+def _words(protocol: Mapping[str, Any]) -> str:
+    parts = [f"{protocol['n_fake']:,} images against {protocol['n_real']:,}"]
+    for extractor in protocol["extractors"].values():
+        parts += [f"{key} {value}" for key, value in extractor.items()]
+    return "; ".join(parts)

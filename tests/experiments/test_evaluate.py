@@ -1,0 +1,176 @@
+"""``experiments.evaluate`` as a person uses it: a run, a running job, two sets of images."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_jax.report import evaluations
+from gan_jax.training import best
+from tests.experiments import program
+
+EVALUATE = "experiments.evaluate"
+RUN = (
+    *program.POINTS,
+    "--config.train.steps=8",
+    "--config.train.checkpoint_every=2",
+    "--config.train.keep_latest=4",
+    "--config.eval.every=4",
+    "--config.eval.num_fake=100",
+)
+
+
+@pytest.fixture(scope="module")
+def trained(run, tmp_path_factory):
+    """Return a run of eight steps, with checkpoints of 2, 4, 6 and 8."""
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    program.succeeded(run(*RUN, f"--workdir={workdir}"))
+    return workdir
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """Return a copy of the run that a test may write to."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def rows(workdir):
+    return evaluations.read(workdir / "eval.jsonl")
+
+
+def test_training_ends_with_samples_beside_real_points(run, tmp_path):
+    ended = program.succeeded(run(*RUN, f"--workdir={tmp_path / 'run'}"))
+    lines = ended.out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.split()[:1] == ["generated"])
+    assert lines[at - 1].split() == ["modes", "high_quality"]
+    assert lines[at + 1].split()[:2] == ["real", "8"]
+    assert [row["step"] for row in rows(tmp_path / "run")] == [4, 8]
+
+
+def test_a_checkpoint_is_measured_and_recorded_once(run, copy):
+    for _ in range(2):
+        ended = run(f"--run={copy}", "--checkpoint=6", "--num-fake=50", module=EVALUATE)
+        lines = program.succeeded(ended).out.splitlines()
+        assert lines[1].split()[:2] == ["step", "6"]
+        assert "50 generated against 64 of ring" in ended.out
+        assert lines[-1] == str(copy / "eval.jsonl")
+    assert [(r["step"], r["protocol"]["n_fake"]) for r in rows(copy)] == [
+        (4, 100),
+        (8, 100),
+        (6, 50),
+    ]
+
+
+def test_the_best_checkpoint_of_several_seeds_beside_real_points(run, copy):
+    ended = run(
+        f"--run={copy}",
+        "--checkpoint=best",
+        "--metrics=mode_kl,modes",
+        "--seeds=3",
+        "--reference",
+        module=EVALUATE,
+    )
+    program.succeeded(ended)
+    row = rows(copy)[-1]
+    assert row["step"] == best.read(copy).step
+    assert row["protocol"]["seeds"] == 3
+    assert {"mode_kl", "mode_kl_std", "modes", "modes_std"} <= row.keys()
+    assert "real" in ended.out
+
+
+def test_the_evaluation_of_a_checkpoint_is_that_of_training(run, copy):
+    before = rows(copy)
+    program.succeeded(run(f"--run={copy}", module=EVALUATE))
+    assert rows(copy) == before
+
+
+def test_a_job_is_followed_until_it_ends(start, tmp_path, run):
+    workdir = tmp_path / "run"
+    job = start(
+        *RUN,
+        "--config.train.steps=400",
+        "--config.train.checkpoint_every=100",
+        "--config.eval.every=0",
+        f"--workdir={workdir}",
+    )
+    assert job.wait_for("step")
+    ended = run(f"--run={workdir}", "--follow", "--poll=0.2", module=EVALUATE)
+    program.succeeded(ended)
+    program.succeeded(job.wait())
+    steps = [row["step"] for row in rows(workdir)]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 400
+    # Whoever looks again has nothing to do.
+    again = program.succeeded(run(f"--run={workdir}", "--follow", module=EVALUATE))
+    assert again.out.startswith("0 checkpoints measured")
+
+
+def pictures(folder, seed, count=12, size=16, shift=0):
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        pixels = np.clip(rng.integers(0, 200, (size, size, 3)) + shift, 0, 255)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03d}.png")
+    return folder
+
+
+def test_two_folders_are_compared_in_pairs(run, tmp_path):
+    a = pictures(tmp_path / "a", 0)
+    b = pictures(tmp_path / "b", 0, shift=10)
+    ended = run(f"--images={a}", f"--against={b}", "--metrics=psnr,ssim", module=EVALUATE)
+    values = program.succeeded(ended).out.splitlines()[1].split()
+    assert values[0] == "a"
+    # A shift by 10 levels of 255.
+    assert float(values[1]) == pytest.approx(20 * np.log10(255 / 10), abs=0.01)
+    assert 0.9 < float(values[2]) < 1
+
+
+def test_an_archive_of_arrays_serves_as_a_folder_does(run, tmp_path):
+    a = pictures(tmp_path / "a", 0)
+    arrays = np.stack([np.asarray(Image.open(f)) for f in sorted(a.iterdir())])
+    np.savez(tmp_path / "b.npz", arrays)
+    ended = run(
+        f"--images={a}", f"--against={tmp_path / 'b.npz'}", "--metrics=ssim", module=EVALUATE
+    )
+    assert program.succeeded(ended).out.splitlines()[1].split() == ["a", "1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "what to measure? accepted: --run, or --images and --against"),
+        (["--images=a"], "--images and --against go together"),
+        (["--run=a", "--images=a", "--against=a"], "what to measure?"),
+        (["--run=a", "--poll=3"], "--poll goes with --follow"),
+        (["--run=a", "--follow", "--checkpoint=best"], "--checkpoint has no effect with --follow"),
+        (["--run=a", "--resolution=8"], "--resolution has no effect with --run"),
+        (["--images=a", "--against=b", "--seeds=3"], "--seeds has no effect with --images"),
+        (["--run=nowhere"], "nowhere is no run directory"),
+        (["--images=nowhere", "--against=b", "--metrics=psnr"], "nowhere (data.path) does not"),
+        (["--images=a", "--against=b", "--metrics=modes"], "'modes', which is of points"),
+        (["--images=a", "--against=b", "--metrics=fiid"], 'Did you mean "fid"'),
+    ],
+)
+def test_mistakes_are_told_in_one_line(run, arguments, message):
+    assert message in program.complaint(run(*arguments, module=EVALUATE))
+
+
+def test_mistakes_about_a_run_are_told_in_one_line(run, copy):
+    def complaint(*arguments):
+        return program.complaint(run(f"--run={copy}", *arguments, module=EVALUATE))
+
+    assert "'fid', but samples of ring are unpaired points" in complaint("--metrics=fid")
+    assert "No checkpoint of step 5" in complaint("--checkpoint=5")
+    assert "--checkpoint=last; accepted: latest, best" in complaint("--checkpoint=last")
+    (copy / "best.json").unlink()
+    assert "config.eval.every" in complaint("--checkpoint=best")
+
+
+def test_sets_that_cannot_be_paired_are_refused(run, tmp_path):
+    a = pictures(tmp_path / "a", 0)
+    fewer = pictures(tmp_path / "b", 0, count=11)
+    message = program.complaint(
+        run(f"--images={a}", f"--against={fewer}", "--metrics=psnr", module=EVALUATE)
+    )
+    assert "a is 12 of (16, 16, 3) and b 11 of (16, 16, 3)" in message

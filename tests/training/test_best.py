@@ -1,0 +1,104 @@
+"""Which checkpoint is the best, and what is told when samples get far worse."""
+
+import json
+import math
+
+import pytest
+
+from gan_jax import errors
+from gan_jax.metrics import names
+from gan_jax.report import evaluations
+from gan_jax.training import best
+from gan_jax.training.evaluation import Result
+
+FID = names.parse("fid", ("inception",))
+RECALL = names.parse("recall", ("inception",))
+PROTOCOL = {"n_fake": 8}
+
+
+def judge(path, metric=FID, factor=4.0):
+    return best.Judge(path, metric, factor, primary=True)
+
+
+def result(value, name="fid", protocol=PROTOCOL):
+    return Result({name: value}, {}, protocol)
+
+
+def test_lower_is_better_for_distances_and_higher_for_shares(tmp_path):
+    fid = judge(tmp_path)
+    assert [fid.add(result(v), k, 0.0)[0] for k, v in enumerate([9.0, 7.0, 8.0, 7.0])] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert (fid.best.step, fid.best.value) == (1, 7.0)
+    recall = judge(tmp_path, RECALL)
+    found = [recall.add(result(v, "recall"), k, 0.0)[0] for k, v in enumerate([0.5, 0.4, 0.6])]
+    assert found == [True, False, True]
+
+
+def test_far_worse_than_the_best_is_an_alarm(tmp_path):
+    fid = judge(tmp_path)
+    assert fid.add(result(10.0), 100, 0.0) == (True, None)
+    assert fid.add(result(39.0), 200, 0.0) == (False, None)
+    better, alarm = fid.add(result(41.0), 300, 0.0)
+    assert not better
+    assert alarm == "fid = 41 at step 300; its best was 10, at step 100"
+    recall = judge(tmp_path, RECALL)
+    recall.add(result(0.8, "recall"), 100, 0.0)
+    assert recall.add(result(0.21, "recall"), 200, 0.0)[1] is None
+    assert "recall = 0.19" in recall.add(result(0.19, "recall"), 300, 0.0)[1]
+
+
+def test_nan_is_never_the_best():
+    assert not best.improves(math.nan, None, lower=True)
+    assert best.is_alarming(math.nan, None, lower=True, factor=4.0)
+
+
+def test_every_evaluation_is_recorded(tmp_path):
+    fid = judge(tmp_path)
+    fid.add(Result({"fid": 9.0}, {"fid": 0.5}, PROTOCOL), 100, 6.4)
+    assert evaluations.read(tmp_path / "eval.jsonl") == [
+        {"step": 100, "kimg": 6.4, "fid": 9.0, "fid_std": 0.5, "protocol": PROTOCOL}
+    ]
+
+
+def recorded(path, *rows):
+    for step, value, protocol in rows:
+        evaluations.append(
+            path / "eval.jsonl", {"step": step, "kimg": 0.0, "fid": value, "protocol": protocol}
+        )
+
+
+def test_a_run_that_goes_on_knows_its_best(tmp_path):
+    recorded(tmp_path, (1, 9.0, PROTOCOL), (2, 5.0, PROTOCOL), (3, 7.0, PROTOCOL))
+    fid = judge(tmp_path)
+    assert fid.resume(PROTOCOL, 3, [2, 3])
+    assert (fid.best.step, fid.best.value) == (2, 5.0)
+
+
+def test_what_a_killed_process_did_later_does_not_count(tmp_path):
+    recorded(tmp_path, (1, 9.0, PROTOCOL), (3, 5.0, PROTOCOL))
+    fid = judge(tmp_path)
+    assert not fid.resume(PROTOCOL, 2, [1, 2])
+    assert fid.best.step == 1
+
+
+def test_numbers_of_another_protocol_or_without_a_checkpoint_do_not_count(tmp_path):
+    recorded(tmp_path, (1, 3.0, {"n_fake": 9}), (2, 4.0, PROTOCOL), (3, 6.0, PROTOCOL))
+    fid = judge(tmp_path)
+    assert fid.resume(PROTOCOL, 3, [1, 3])
+    assert fid.best.step == 3
+
+
+def test_the_record_of_the_best_is_read_back(tmp_path):
+    assert best.read(tmp_path) is None
+    fid = judge(tmp_path)
+    fid.add(result(9.0), 100, 0.0)
+    fid.write()
+    assert best.read(tmp_path) == fid.best
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 100
+    (tmp_path / "best.json").write_text("{")
+    with pytest.raises(errors.WorkdirError, match=r"best\.json is damaged"):
+        best.read(tmp_path)

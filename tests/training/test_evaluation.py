@@ -1,0 +1,338 @@
+"""Evaluation while a run trains: what is recorded, which checkpoint stays, when the alarm goes."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base
+from gan_jax import errors
+from gan_jax.data import sources
+from gan_jax.metrics import extractors
+from gan_jax.report import evaluations
+from gan_jax.training import best, build, evaluation, loop, preemption, restore, sampling
+from tests.metrics import stub
+from tests.training import tiny
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Keep what is cached out of the user's directory, and apart between tests."""
+    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def quarters(monkeypatch):
+    """Register an extractor of our own."""
+    monkeypatch.setitem(extractors.EXTRACTORS, "quarters", lambda setting: stub.extractor())
+
+
+def points(**changes):
+    config = tiny.point_config()
+    config.num_devices = 1
+    config.train.update(steps=6, log_every=1, sample_every=100, checkpoint_every=2)
+    config.eval.update(every=2, num_fake=100, num_real=512)
+    config.eval.update(**changes)
+    return config
+
+
+def rows(path):
+    return evaluations.read(path / evaluations.EVALUATIONS)
+
+
+def test_the_defaults_are_those_of_the_configuration():
+    assert evaluation.make_settings(base.get_config()) == evaluation.Settings()
+    assert evaluation.make_settings({}) == evaluation.Settings()
+    assert sampling.make_sampling(base.get_config()) == sampling.Sampling()
+
+
+def test_a_run_is_evaluated_while_it_trains(tmp_path, capsys):
+    config = points()
+    config.train.steps = 5
+    loop.train(config, tmp_path / "run")
+    found = rows(tmp_path / "run")
+    assert [row["step"] for row in found] == [2, 4, 5]
+    assert found[0]["kimg"] == 2 * 16 / 1000
+    assert 0 <= found[0]["modes"] <= 8
+    assert 0 <= found[0]["high_quality"] <= 1
+    assert found[0]["protocol"] == {
+        "data": sources.make_source(config.data).fingerprint(),
+        "n_real": 512,
+        "n_fake": 100,
+        "weights": "ema",
+        "batch_norm": "none",
+        "truncation": 1.0,
+        "seed": 0,
+        "seeds": 1,
+        "constants": {"within_std": 3.0},
+    }
+    out = capsys.readouterr().out
+    assert "evaluation of step 2: modes" in " ".join(out.split())
+    # At the end, samples and real points at equal counts.
+    table = out[out.index("generated") :].splitlines()
+    assert table[1].split()[:2] == ["real", "8"]
+    assert table[2].startswith("100 of each against 100 others of ring")
+
+
+def test_the_evaluation_changes_nothing_of_the_training(tmp_path):
+    config = points()
+    loop.train(config, tmp_path / "with")
+    config.eval.every = 0
+    loop.train(config, tmp_path / "without")
+    ours, theirs = (restore.load_run(tmp_path / name).state for name in ("with", "without"))
+    for a, b in zip(jax.tree.leaves(ours.networks), jax.tree.leaves(theirs.networks), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not (tmp_path / "without" / "eval.jsonl").exists()
+    assert not (tmp_path / "without" / "best.json").exists()
+
+
+def scripted(monkeypatch, values):
+    """Let the evaluations of a run find given values of ``high_quality``, in their order."""
+    queue = iter(values)
+
+    def measure(self, variables, seed):
+        return {"modes": 8.0, "high_quality": next(queue)}
+
+    monkeypatch.setattr(evaluation.Evaluator, "_measure", measure)
+
+
+def test_the_best_checkpoint_stays(tmp_path, monkeypatch):
+    scripted(monkeypatch, [0.5, 0.9, 0.8, 0.7, 0.6, 0.5])
+    config = points(best="high_quality")
+    config.train.update(steps=12, keep_latest=1, checkpoint_every=3)
+    loop.train(config, tmp_path)
+    # Step 4 is no multiple of 3: it was saved because it was the best.
+    steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+    assert steps == [4, 12]
+    found = best.read(tmp_path)
+    assert (found.step, found.metric, found.value) == (4, "high_quality", 0.9)
+    assert restore.load_run(tmp_path, restore.choose_step(tmp_path, "best")).step == 4
+
+
+class Killed(BaseException):
+    """An end without notice."""
+
+
+@pytest.mark.parametrize("when", ["append", "keep", "write"])
+def test_a_run_killed_around_an_evaluation_goes_on_as_if_not(tmp_path, monkeypatch, when):
+    config = points(best="high_quality")
+    config.train.update(steps=8, keep_latest=1, checkpoint_every=2)
+    loop.train(config, tmp_path / "whole")
+
+    calls = []
+    place, name = {
+        "append": (evaluations, "append"),  # measured, and not yet recorded
+        "keep": (best.Judge, "add"),  # recorded, and not yet saved
+        "write": (best, "write"),  # saved, and not yet known as the best
+    }[when]
+    original = getattr(place, name)
+
+    def killed(*args, **options):
+        calls.append(args)
+        # The third evaluation; the record of the best is first written at some evaluation.
+        if len(calls) == (1 if when == "write" else 3):
+            if when == "keep":
+                original(*args, **options)
+            raise Killed
+        return original(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, killed)
+        with pytest.raises(Killed):
+            loop.train(config, tmp_path / "parts")
+    loop.train(config, tmp_path / "parts")
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+    assert best.read(tmp_path / "parts") == best.read(tmp_path / "whole")
+    kept = [
+        sorted(p.name for p in (tmp_path / n / "checkpoints").iterdir()) for n in ("whole", "parts")
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_a_stopped_run_has_the_same_evaluations(tmp_path, monkeypatch):
+    config = points()
+    loop.train(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            preemption.StopRequest, "reason", lambda self, step: "SIGTERM" if step == 3 else None
+        )
+        loop.train(config, tmp_path / "parts")
+    loop.train(config, tmp_path / "parts")
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+
+
+def test_an_alarm_is_told_and_the_run_goes_on(tmp_path, monkeypatch, caplog):
+    scripted(monkeypatch, [0.8, 0.1, 0.7])
+    config = points(best="high_quality")
+    assert loop.train(config, tmp_path).state == "done"
+    assert "high_quality = 0.1 at step 4; its best was 0.8, at step 2" in caplog.text
+
+
+def test_an_alarm_can_end_the_run(tmp_path, monkeypatch):
+    scripted(monkeypatch, [0.8, 0.1, 0.7])
+    config = points(best="high_quality", on_alarm="stop")
+    with pytest.raises(errors.DivergenceError, match=r"high_quality = 0\.1 at step 4"):
+        loop.train(config, tmp_path)
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert status["state"] == "diverged"
+    assert "at step 4" in status["reason"]
+    assert [row["step"] for row in rows(tmp_path)] == [2, 4]
+    assert best.read(tmp_path).step == 2
+
+
+def test_evaluation_settings_may_change_in_a_run(tmp_path, monkeypatch):
+    config = points()
+    config.train.steps = 4
+    loop.train(config, tmp_path)
+    config.train.steps = 6
+    config.eval.update(num_fake=50, every=3)
+    loop.train(config, tmp_path)
+    assert [(row["step"], row["protocol"]["n_fake"]) for row in rows(tmp_path)] == [
+        (2, 100),
+        (4, 100),
+        (6, 50),
+    ]
+    # What was measured otherwise is no best to compare with.
+    assert best.read(tmp_path).step == 6
+
+
+def evaluator(quarters_config=None, devices=1, batch_size=16, **changes):
+    """Return an evaluator of a small image game by our own extractor, and a state of the game."""
+    config = quarters_config or tiny.image_config()
+    config.num_devices = 1
+    config.eval.update(metrics=("quarters_fid", "quarters_precision", "quarters_kid"), num_fake=40)
+    config.eval.update(batch_size=batch_size, **changes)
+    training = build.make_training(config, tiny.shape(config))
+    # Brighter than the grey of an untrained generator.
+    images = np.random.default_rng(3).integers(100, 256, (60, 8, 8, 1)).astype(np.uint8)
+    source = sources.ArraySource("noise", "train", images, None)
+    made = evaluation.make_evaluator(
+        config,
+        evaluation.make_settings(config),
+        game=training.game,
+        source=source,
+        devices=jax.devices()[:devices],
+        sampling=sampling.make_sampling(config),
+    )
+    return made, training.init_state()
+
+
+def test_neither_devices_nor_batches_change_a_number(quarters):
+    one = evaluator()
+    expected = one[0](one[1])
+    assert expected.protocol["extractors"]["quarters"]["weights"] == "v1"
+    for devices, batch_size in ((8, 16), (1, 7), (4, 40)):
+        made, state = evaluator(devices=devices, batch_size=batch_size)
+        found = made(state)
+        assert found.protocol == expected.protocol
+        for name, value in expected.values.items():
+            assert found.values[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
+
+
+def test_several_seeds_give_a_mean_and_a_deviation(quarters):
+    made, state = evaluator(seeds=3)
+    result = made(state)
+    each = []
+    for seed in range(3):
+        single, _ = evaluator(seeds=1, seed=seed)
+        each.append(single(state).values["quarters_fid"])
+    assert result.values["quarters_fid"] == pytest.approx(np.mean(each), rel=1e-6)
+    assert result.spread["quarters_fid"] == pytest.approx(np.std(each, ddof=1), rel=1e-4)
+    assert len(set(each)) == 3
+
+
+def test_real_against_real_is_far_better_than_noise_against_real(quarters):
+    made, state = evaluator()
+    ((_, generated, _), (_, real, spread)), note = made.reference(state)
+    assert real["quarters_fid"] < 0.2 * generated["quarters_fid"]
+    assert real["quarters_kid"] < 0.2 * generated["quarters_kid"]
+    assert real["quarters_precision"] > generated["quarters_precision"]
+    assert spread["quarters_fid"] > 0
+    assert note.startswith("30 of each against 30 others of noise")
+
+
+def test_real_images_are_looked_at_once(quarters, monkeypatch):
+    evaluator()
+
+    def read(self, indices):
+        raise AssertionError("the images were read again")
+
+    monkeypatch.setattr(sources.ArraySource, "read", read)
+    evaluator()
+
+
+def test_part_of_a_sorted_set_is_a_mixture_of_it(quarters):
+    images = np.repeat(np.arange(100, dtype=np.uint8), 10).reshape(-1, 1, 1, 1)
+    images = np.broadcast_to(images, (1000, 4, 4, 1)).copy()
+    source = sources.ArraySource("sorted", "train", images, None)
+    run = evaluation.Extraction(stub.extractor(), ("features",), jax.devices()[:1], 64)
+    needs = {"features": frozenset({"features"})}
+    found = evaluation.real_statistics(source, 200, run, needs).features["features"][:, 0] * 255
+    assert found.mean() == pytest.approx(49.5, abs=5.0)
+    assert found.max() > 90
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": ("fidd",)}, r"eval\.metrics has 'fidd'; accepted: fid, kid"),
+        ({"metrics": ("fid",)}, r"'fid', but samples of ring are unpaired points"),
+        ({"metrics": ()}, r"eval\.metrics is empty"),
+        ({"best": "fid"}, r"eval\.best = 'fid' is unknown; accepted: high_quality, modes"),
+        ({"num_fake": 1}, r"eval\.num_fake = 1; accepted: 2 or more"),
+        ({"seeds": 0}, r"eval\.seeds = 0; accepted: 1 or more"),
+        ({"every": -1}, r"eval\.every = -1; accepted: 0 or more"),
+        ({"alarm": 1.0}, r"eval\.alarm = 1\.0; accepted: above 1"),
+        ({"on_alarm": "ring"}, r"eval\.on_alarm = 'ring' is unknown; accepted: stop, warn"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(tmp_path, changes, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        loop.train(points(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interval_must_fit_the_calls(tmp_path):
+    config = points(every=3)
+    config.train.update(steps_per_call=2, log_every=2)
+    with pytest.raises(errors.ConfigError, match=r"eval\.every = 3; accepted: a multiple of .* 2"):
+        loop.train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (("modes",), "'modes', but samples of noise are unpaired images"),
+        (("classifier_fid",), "'classifier_fid', but noise has no labels"),
+        (("psnr",), "'psnr', but samples of noise are unpaired images"),
+    ],
+)
+def test_a_metric_must_suit_the_data(metrics, message):
+    images = np.zeros((8, 8, 8, 1), np.uint8)
+    source = sources.ArraySource("noise", "train", images, None)
+    with pytest.raises(errors.ConfigError, match=message):
+        evaluation.choose_metrics(evaluation.Settings(metrics=metrics), source)
+
+
+def test_automatic_metrics_suit_the_data():
+    def chosen(source):
+        return [m.name for m in evaluation.choose_metrics(evaluation.Settings(), source)]
+
+    images = np.zeros((8, 8, 8, 1), np.uint8)
+    labelled = sources.ArraySource("a", "train", images, np.arange(8) % 2)
+    assert chosen(labelled) == ["classifier_fid", "classifier_precision", "classifier_recall"]
+    assert chosen(sources.ArraySource("a", "train", images, None)) == []
+    config = tiny.point_config()
+    assert chosen(sources.make_source(config.data)) == ["modes", "high_quality"]
+    config.data.name = "swiss_roll"
+    assert chosen(sources.make_source(config.data)) == []
+
+
+def test_missing_weights_are_told_before_anything_is_written(tmp_path):
+    config = tiny.image_config()
+    config.num_devices = 1
+    config.eval.update(every=2, metrics=("fid",), inception=str(tmp_path / "none.npz"))
+    with pytest.raises(errors.MetricError, match="convert_inception"):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
