@@ -48,20 +48,20 @@ _INCEPTION = flags.DEFINE_string("inception", None, "Converted weights of the In
 def _main(argv: list[str]) -> None:
     if unknown := argv[1:]:
         raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
-    sets = _IMAGES.value is not None or _AGAINST.value is not None
-    if (_RUN.value is None) != sets:
+    run, images, against = _RUN.value, _IMAGES.value, _AGAINST.value
+    if (run is None) == (images is None and against is None):
         raise errors.ConfigError("what to measure? accepted: --run, or --images and --against")
-    if sets and (_IMAGES.value is None or _AGAINST.value is None):
-        raise errors.ConfigError("--images and --against go together; accepted: both")
-    _check_fit("--run" if _RUN.value else "--images", run=bool(_RUN.value))
+    _check_fit("--images" if run is None else "--run", run=run is not None)
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.training import compilation_cache
 
     compilation_cache.enable()
-    if sets:
-        _measure_sets()
+    if run is not None:
+        _measure_run(run)
+    elif images is not None and against is not None:
+        _measure_sets(images, against)
     else:
-        _measure_run()
+        raise errors.ConfigError("--images and --against go together; accepted: both")
 
 
 def _check_fit(mode: str, *, run: bool) -> None:
@@ -81,11 +81,11 @@ def _check_fit(mode: str, *, run: bool) -> None:
         raise errors.ConfigError("--checkpoint has no effect with --follow; accepted: none")
 
 
-def _measure_run() -> None:
+def _measure_run(path: str) -> None:
     from gan_jax.training import evaluate_run, restore
 
     run = evaluate_run.Evaluated(
-        restore.open_run(_RUN.value),
+        restore.open_run(path),
         changes={
             "metrics": tuple(_METRICS.value) if _METRICS.value else None,
             "num_fake": _NUM_FAKE.value,
@@ -104,18 +104,18 @@ def _measure_run() -> None:
         count = run.follow(poll=_POLL.value, patience=_PATIENCE.value)
         print(f"{count} checkpoints measured: {run.file}")
         return
-    step = restore.choose_step(_RUN.value, _CHECKPOINT.value)
+    step = restore.choose_step(path, _CHECKPOINT.value)
     run.measure(step, reference=_REFERENCE.value)
     print(run.file)
 
 
-def _measure_sets() -> None:
+def _measure_sets(images: str, against: str) -> None:
     from gan_jax.training import image_sets
 
     metrics = tuple(_METRICS.value or ["fid"])
     image_sets.measure(
-        _IMAGES.value,
-        _AGAINST.value,
+        images,
+        against,
         metrics,
         resolution=_RESOLUTION.value,
         num_real=_NUM_REAL.value,

@@ -1,14 +1,18 @@
-"""How fast it is: ``python -m scripts.benchmark step`` and ``python -m scripts.benchmark startup``.
+"""How fast it is: ``python -m scripts.benchmark step``, ``... startup`` and ``... metrics``.
 
 ``step`` times WGAN-GP's train step (critic steps with the gradient penalty, then the generator's)
 through the project's own path, beside the same step in PyTorch where that is installed: in one
 process, turn by turn, so that whatever else the machine does falls on both. ``startup`` times a
 fresh process until its first train step, with an empty and with a filled compilation cache.
+``metrics`` times the FID of samples at 32x32, from the latents to the number, and its parts; and
+the Inception network beside the same one in PyTorch, turn by turn as well. All on one device.
 
-Both print a table last, and write it as JSON with ``--json``.
+All print a table last, and write it as JSON with ``--json``.
 """
 
 import argparse
+import dataclasses
+import functools
 import json
 import os
 import platform
@@ -16,19 +20,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 from rich.console import Console
 from rich.table import Table
 
 from configs import wgan_gp
+from gan_jax.metrics import frechet, inception, statistics
+from gan_jax.metrics.statistics import Extraction
 from gan_jax.training import build, compilation_cache
+from gan_jax.training.sampling import Sampler
 
 Row = dict[str, Any]
+
+# Of the FID as it is published.
+STANDARD_FAKES = 50_000
 
 
 def main() -> None:
@@ -45,8 +56,28 @@ def main() -> None:
     step.add_argument("--repeats", type=int, default=10, help="timed turns of each contestant")
     step.add_argument("--steps_per_call", type=int, default=1)
     commands.add_parser("startup", help="a fresh process until its first train step")
+    metrics = commands.add_parser("metrics", help="FID with sampling; Inception beside PyTorch's")
+    metrics.add_argument("--num_fake", type=int, help="unset: 50000, or 512 on CPU")
+    metrics.add_argument("--batch_size", type=int, help="unset: 256, or 32 on CPU")
+    metrics.add_argument("--layer", choices=("64", "192", "768", "2048"), default="2048")
+    metrics.add_argument(
+        "--precision", choices=inception.PRECISIONS, help="unset: each that is one"
+    )
+    metrics.add_argument("--features", type=int, default=128, help="of the generator (ResNet)")
+    metrics.add_argument("--inception", type=Path, help="converted weights; unset: random ones")
+    metrics.add_argument("--repeats", type=int, default=10, help="timed turns of each contestant")
+    metrics.add_argument(
+        "--compiled",
+        action=argparse.BooleanOptionalAction,
+        help="torch.compile too; unset: on GPU",
+    )
     arguments = parser.parse_args()
-    rows = measure_step(arguments) if arguments.command == "step" else measure_startup()
+    if arguments.command == "step":
+        rows = measure_step(arguments)
+    elif arguments.command == "startup":
+        rows = measure_startup()
+    else:
+        rows = measure_metrics(arguments)
     show(rows)
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
@@ -194,6 +225,269 @@ def _until_first_step(command: list[str], environment: dict[str, str]) -> float:
     if process.returncode or not seconds:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
     return seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """One way to compute the features of one batch.
+
+    Attributes:
+      call: does so, and waits for the end.
+      precision: what its arithmetic is equal to, a key of `inception.PRECISIONS`.
+      compiled: by PyTorch, which cannot do so everywhere.
+    """
+
+    call: Callable[[], Any]
+    precision: str
+    compiled: bool = False
+
+
+def measure_metrics(arguments: argparse.Namespace) -> list[Row]:
+    """Return rows for the FID end to end, for its parts, and for Inception beside PyTorch's.
+
+    Side effect: forbids XLA to take most of an accelerator's memory at once, unless the user has
+    decided; PyTorch wants some.
+    """
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    on_cpu = jax.default_backend() == "cpu"
+    num_fake = arguments.num_fake or (512 if on_cpu else STANDARD_FAKES)
+    batch_size = arguments.batch_size or (32 if on_cpu else 256)
+    # A CPU computes both alike.
+    precisions = ("highest",) if on_cpu else ("highest", "default")
+    if arguments.precision:
+        precisions = (arguments.precision,)
+    layer = arguments.layer
+
+    weights = _inception_weights(arguments.inception, layer)
+    extractions = _extractions(weights, layer, precisions, batch_size)
+    started = time.perf_counter()
+    sampler, variables = _sampler(arguments.features, batch_size)
+    images = jax.block_until_ready(sampler.batch(variables, 0))
+    sampler_seconds = time.perf_counter() - started
+
+    contestants = {
+        f"gan_jax {precision}": Contestant(_our_call(extraction, images), precision)
+        for precision, extraction in extractions.items()
+    }
+    compiled = not on_cpu if arguments.compiled is None else arguments.compiled
+    contestants |= _pytorch_contestants(np.asarray(images), weights, layer, compiled)
+    contest = _contest(contestants, batch_size, arguments.repeats)
+
+    width = inception.WIDTHS[layer]
+    rng = np.random.default_rng(0)
+    # More features than dimensions, as 50,000 are: the distance takes longer for full ranks.
+    some = rng.normal(size=(2, 2 * width, width)).astype(np.float32)
+    moment_times = [_seconds(lambda i=i: frechet.moments(some[i])) for i in (0, 1)]
+    real, stand_in = (frechet.moments(features) for features in some)
+    distance = _median(_seconds(lambda: frechet.frechet_distance(real, stand_in)) for _ in range(3))
+
+    def sample_all() -> None:
+        for first in range(0, num_fake, sampler.batch_size):
+            batch = sampler.batch(variables, first)
+        jax.block_until_ready(batch)
+
+    def collect(extraction: Extraction) -> None:
+        firsts = range(0, num_fake, sampler.batch_size)
+        batches = (sampler.batch(variables, first) for first in firsts)
+        statistics.collect(extraction, batches, num_fake, {layer: frozenset({"moments"})})
+
+    kind = "" if arguments.inception else "random weights"
+    rows = []
+    for precision, extraction in extractions.items():
+        collected = _median(_seconds(functools.partial(collect, extraction)) for _ in range(3))
+        first_call = contest[f"gan_jax {precision}"]["compile s"]
+        rows.append(
+            _metrics_row(
+                f"FID end to end, {precision}",
+                collected + distance,
+                num_fake,
+                fixed=distance,
+                compile_seconds=sampler_seconds + first_call,
+                note=kind,
+            )
+        )
+    sampling = _median(_seconds(sample_all) for _ in range(3))
+    rows += [
+        _metrics_row("- sampling", sampling, num_fake, compile_seconds=sampler_seconds),
+        _metrics_row("- mean and covariance, on the host", _median(moment_times), 2 * width),
+        _metrics_row("- Fréchet distance, on the host", distance, None, fixed=distance),
+    ]
+    return rows + list(contest.values())
+
+
+def standard_seconds(seconds: float, images: int, fixed: float) -> float:
+    """Return the seconds for 50,000 images, from those for ``images``.
+
+    Args:
+      seconds: measured.
+      images: how many they were for.
+      fixed: the part of the seconds that does not grow with the images.
+    """
+    return (seconds - fixed) * (STANDARD_FAKES / images) + fixed
+
+
+def _metrics_row(
+    what: str,
+    seconds: float | None,
+    images: int | None,
+    *,
+    fixed: float = 0.0,
+    compile_seconds: float | None = None,
+    note: str = "",
+) -> Row:
+    """Return a row; without images, all the seconds are fixed."""
+    per_50k = None if seconds is None else standard_seconds(seconds, images or 1, fixed)
+    notes = [note] if note else []
+    if images is not None and images != STANDARD_FAKES and per_50k is not None:
+        notes.append(f"extrapolated from {images:,}")
+    return {
+        "what": what,
+        "images": images,
+        "seconds": seconds,
+        "images/s": images / seconds if images and seconds else None,
+        "s per 50,000": per_50k,
+        "compile s": compile_seconds,
+        "gan_jax's images/s / this": None,
+        "note": "; ".join(notes),
+    }
+
+
+def _contest(contestants: dict[str, Contestant], batch_size: int, repeats: int) -> dict[str, Row]:
+    """Return a row for each, after as many turns; it is compared with ours of equal precision."""
+    compile_seconds, failures = {}, {}
+    for name, contestant in contestants.items():
+        try:
+            compile_seconds[name] = _seconds(contestant.call)
+        except Exception as error:
+            if not contestant.compiled:
+                raise
+            failures[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+    seconds: dict[str, list[float]] = {name: [] for name in compile_seconds}
+    # The first turn warms up.
+    for turn in range(repeats + 1):
+        for name, times in seconds.items():
+            taken = _seconds(contestants[name].call)
+            if turn:
+                times.append(taken)
+    rows = {}
+    for name, contestant in contestants.items():
+        row = _metrics_row(
+            f"Inception, {name}",
+            _median(seconds[name]) if name in seconds else None,
+            batch_size,
+            compile_seconds=compile_seconds.get(name),
+            note=failures.get(name, ""),
+        )
+        ours = rows.get(f"gan_jax {contestant.precision}", row)["images/s"]
+        if ours and row["images/s"]:
+            row["gan_jax's images/s / this"] = ours / row["images/s"]
+        rows[name] = row
+    return rows
+
+
+def _inception_weights(path: Path | None, layer: str) -> inception.Weights:
+    """Return the file's weights, or random ones that keep the activations of order one."""
+    if path is not None:
+        return inception.load_weights(path)
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.uint8)
+    init = functools.partial(inception.Inception().init, layers=(layer,))
+    params = flatten_dict(jax.eval_shape(init, jax.random.key(0), image)["params"])
+    rng = np.random.default_rng(0)
+    weights = {}
+    for keys, value in params.items():
+        inputs = np.prod(value.shape[:-1])
+        scale = np.sqrt(2 / inputs) if keys[-1] == "kernel" else 0.1
+        name = f"{'.'.join(keys[:-1])}/{keys[-1]}"
+        weights[name] = (scale * rng.normal(size=value.shape)).astype(np.float32)
+    return weights
+
+
+def _extractions(
+    weights: inception.Weights, layer: str, precisions: tuple[str, ...], batch_size: int
+) -> dict[str, Extraction]:
+    """Return our extraction by precision, on one device."""
+    extractions = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "weights.npz"
+        inception.save_weights(path, weights)
+        for precision in precisions:
+            extractor = inception.make_inception(path, precision=precision)
+            extractions[precision] = Extraction(extractor, (layer,), jax.devices()[:1], batch_size)
+    return extractions
+
+
+def _sampler(features: int, batch_size: int) -> tuple[Sampler, Any]:
+    """Return a sampler of WGAN-GP's untrained generator at 32x32, and its variables."""
+    config = wgan_gp.get_config("cifar10")
+    for network in (config.generator, config.discriminator):
+        network.resnet.features = features
+    config.num_devices = 1
+    training = build.make_training(config, (32, 32, 3))
+    sampler = Sampler(training.game, seed=0, batch_size=batch_size)
+    return sampler, sampler.variables(training.init_state())
+
+
+def _our_call(extraction: Extraction, images: jax.Array) -> Callable[[], Any]:
+    return lambda: jax.block_until_ready(extraction(images))
+
+
+def _pytorch_contestants(
+    images: np.ndarray, weights: inception.Weights, layer: str, compiled: bool
+) -> dict[str, Contestant]:
+    """Return PyTorch's contestants by name; none where there is nothing to compare with."""
+    # PyTorch's threads would go on spinning in gan_jax's turns, and its own would wait for them.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import torch
+
+        from scripts import pytorch_inception
+    except ModuleNotFoundError:
+        print("PyTorch is not installed: pip install -e '.[parity]' for the comparison")
+        return {}
+    on_cpu = jax.default_backend() == "cpu"
+    if not on_cpu and not torch.cuda.is_available():
+        print("PyTorch finds no GPU here: no comparison")
+        return {}
+    device = "cpu" if on_cpu else "cuda"
+    torch.backends.cudnn.benchmark = True
+    batch = torch.tensor(images.transpose(0, 3, 1, 2).copy(), device=device)
+
+    def contestant(channels_last: bool, compiling: bool, tf32: bool) -> Contestant:
+        module = pytorch_inception.Inception(weights, layer).eval().to(device)
+        if channels_last:
+            module.to(memory_format=torch.channels_last)
+        network: Callable[[Any], Any] = torch.compile(module) if compiling else module
+
+        def call() -> None:
+            if not on_cpu:
+                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+            with torch.inference_mode():
+                network(batch)
+            if not on_cpu:
+                torch.cuda.synchronize()
+
+        return Contestant(call, "default" if tf32 else "highest", compiling)
+
+    contestants = {}
+    for tf32 in (False,) if on_cpu else (False, True):
+        for compiling in (False, True) if compiled else (False,):
+            for channels_last in (False, True):
+                name = f"PyTorch {'compiled' if compiling else 'eager'}"
+                name += " TF32" if tf32 else " float32"
+                name += ", channels last" if channels_last else ""
+                contestants[name] = contestant(channels_last, compiling, tf32)
+    return contestants
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    """Return how long a call takes."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def _median(values: Iterable[float]) -> float:
+    return float(np.median(list(values)))
 
 
 def machine() -> dict[str, Any]:

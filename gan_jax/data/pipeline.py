@@ -19,7 +19,7 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -231,12 +231,15 @@ def resident_bytes(source: Source) -> int:
     return len(source) * (item * int(np.prod(source.shape)) + 4)
 
 
-def load(source: Source, progress: Progress | None = None) -> Batch:
-    """Read and decode a whole source, in threads.
+def load(
+    source: Source, progress: Progress | None = None, indices: Sequence[int] | None = None
+) -> Batch:
+    """Read and decode a source, in threads.
 
     Args:
       source: the data set.
       progress: called with (examples read, examples in all), from this thread.
+      indices: the examples to read; ``None``: all.
 
     Returns:
       ``{"image": uint8 [n, h, w, c] or float32 [n, 2], "label": int32 [n]}``.
@@ -244,12 +247,13 @@ def load(source: Source, progress: Progress | None = None) -> Batch:
     Raises:
       DataError: an example cannot be read or decoded.
     """
-    size = len(source)
+    size = len(source) if indices is None else len(indices)
+    wanted = range(size) if indices is None else indices
     dtype = np.float32 if len(source.shape) == 1 else np.uint8
     data = {"image": np.empty((size, *source.shape), dtype), "label": np.empty(size, np.int32)}
 
     def read(start: int) -> int:
-        chunk = source.read(range(start, min(start + _READ_AT_ONCE, size)))
+        chunk = source.read(wanted[start : start + _READ_AT_ONCE])
         stop = start + len(chunk["label"])
         data["image"][start:stop], data["label"][start:stop] = chunk["image"], chunk["label"]
         return stop - start

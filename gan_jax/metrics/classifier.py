@@ -194,9 +194,7 @@ def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
             f"labels from {labels.min()} to {labels.max()}; accepted: 0 to {num_classes - 1}"
         )
     if labels.min() == labels.max():
-        raise MetricError(
-            f"all labels are {labels.min()}; accepted: labels of two classes or more"
-        )
+        raise MetricError(f"all labels are {labels.min()}; accepted: labels of two classes or more")
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
@@ -252,7 +250,9 @@ def _shifted(key: jax.Array, images: jax.Array) -> jax.Array:
 
 def _accuracy(network: _Network, weights: Any, images: np.ndarray, labels: np.ndarray) -> float:
     """The share of images whose largest logit is that of their label."""
-    predict = jax.jit(lambda images: network.apply(weights, images, ("logits",))["logits"].argmax(1))
+    predict = jax.jit(
+        lambda images: network.apply(weights, images, ("logits",))["logits"].argmax(1)
+    )
     right = 0
     for start in range(0, len(images), _EVALUATED_AT_ONCE):
         part = slice(start, start + _EVALUATED_AT_ONCE)

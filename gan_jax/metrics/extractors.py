@@ -8,6 +8,7 @@ after which ``mine_fid``, ``mine_precision``, ... are metrics.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import jax
 import numpy as np
 
 from gan_jax import cache, errors
+from gan_jax.metrics import classifier, inception
 from gan_jax.metrics.extractor import Extractor
 
 
@@ -50,14 +52,10 @@ class Setting:
 
 
 def _inception(setting: Setting) -> Extractor:
-    from gan_jax.metrics import inception
-
     return inception.make_inception(setting.inception)
 
 
 def _classifier(setting: Setting) -> Extractor:
-    from gan_jax.metrics import classifier
-
     labelled = setting.labelled
     if labelled is None or (labelled.num_classes or 0) < 2:
         what = "there is none" if labelled is None else f"{labelled.name} has fewer"
@@ -65,11 +63,13 @@ def _classifier(setting: Setting) -> Extractor:
             "eval.metrics asks for the classifier, which learns from a training set with labels "
             f"of two classes or more, and {what}; accepted: Inception's metrics, such as fid"
         )
+    read = functools.cache(labelled.read)
     trained = classifier.cached_classifier(
         cache.root() / "classifiers",
         labelled.fingerprint,
-        labelled.read,
-        num_classes=labelled.num_classes,
+        lambda: read()[0],
+        lambda: read()[1],
+        labelled.num_classes or 0,
     )
     return classifier.make_extractor(trained)
 

@@ -138,9 +138,7 @@ def ssim(
 
 
 @partial(jax.jit, static_argnums=(3, 4))
-def _ssim(
-    x: jax.Array, y: jax.Array, span: jax.Array, border: int, window: _Window
-) -> jax.Array:
+def _ssim(x: jax.Array, y: jax.Array, span: jax.Array, border: int, window: _Window) -> jax.Array:
     x, y = (_planes(images, border) / span for images in (x, y))
     luminance, contrast = _similarities(x, y, window)
     return _mean(luminance * contrast).mean(1)

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 AUTO = "auto"
 ON_ALARM = ("warn", "stop")
 REFERENCE_SPLITS = 3
+LABELLED = 25_000  # Images at most that are handed to a classifier to learn from.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,11 +125,15 @@ def choose_metrics(settings: Settings, source: Source) -> list[Metric]:
                 "classifier with; accepted: Inception's metrics, such as fid"
             )
         least = compare.least_images(metric)
-        for field, value in (("num_fake", settings.num_fake), ("num_real", settings.num_real)):
-            if value is not None and value < least:
-                raise errors.ConfigError(
-                    f"eval.{field} = {value}; accepted for {metric.name}: {least} or more"
-                )
+        if settings.num_fake < least:
+            raise errors.ConfigError(
+                f"eval.num_fake = {settings.num_fake}; accepted for {metric.name}: {least} or more"
+            )
+        # Half of the real ones are measured against the other half.
+        if (num_real := min(settings.num_real or len(source), len(source))) < 2 * least:
+            raise errors.ConfigError(
+                f"eval.num_real = {num_real}; accepted for {metric.name}: {2 * least} or more"
+            )
     if metrics and settings.best is not None:
         errors.lookup({m.name: m for m in metrics}, settings.best, "eval.best")
     return metrics
@@ -193,7 +198,7 @@ class Evaluator:
                 labelled.name,
                 labelled.num_classes,
                 labelled.fingerprint(),
-                lambda: _images_and_labels(data or pipelines.load(labelled)),
+                lambda: images_and_labels(labelled, data),
             ),
             settings.inception,
         )
@@ -370,10 +375,7 @@ def real_statistics(
       read: in place of the source's own, where its images are in memory anyway.
     """
     read = read or source.read
-    chosen = np.arange(count)
-    if count < len(source):
-        # A set may be sorted by class; the same part is taken by everyone.
-        chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:count])
+    chosen = _some(len(source), count)
     identity = {"data": source.fingerprint()}
     if isinstance(source, sources.FolderSource):
         identity["content"] = source.content(chosen.tolist())
@@ -451,8 +453,23 @@ def _subset(whole: Statistics, chosen: np.ndarray) -> Statistics:
     return Statistics(len(chosen), {}, features)
 
 
-def _images_and_labels(data: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def images_and_labels(
+    source: Source, data: Mapping[str, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a classifier can learn from; a large set is not read as a whole."""
+    chosen = _some(len(source), min(len(source), LABELLED))
+    if data:
+        return data["image"][chosen], data["label"][chosen]
+    data = pipelines.load(source, indices=chosen.tolist())
     return data["image"], data["label"]
+
+
+def _some(size: int, count: int) -> np.ndarray:
+    """Return ``count`` of ``size`` numbers, ascending: the same for everyone, and all if it is all.
+
+    A set may be sorted by class, so that its first images would be no sample of it.
+    """
+    return np.sort(np.random.default_rng(0).permutation(size)[:count])
 
 
 def _class_shares(

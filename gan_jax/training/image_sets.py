@@ -9,13 +9,12 @@ import jax
 import numpy as np
 
 from gan_jax import errors
-from gan_jax.data import pipeline as pipelines
 from gan_jax.data.sources import FolderSource, NpzSource, Source, Transform
 from gan_jax.metrics import compare, extractors, names, similarity
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.report import evaluations
-from gan_jax.training.evaluation import real_statistics
+from gan_jax.training.evaluation import images_and_labels, real_statistics
 
 _PAIRS = {
     "psnr": similarity.psnr,
@@ -84,7 +83,7 @@ def measure(
         "extractors": {},
     }
     labelled = extractors.Labelled(
-        real.name, real.num_classes, real.fingerprint(), lambda: _images_and_labels(real)
+        real.name, real.num_classes, real.fingerprint(), lambda: images_and_labels(real)
     )
     setting = extractors.Setting(labelled, inception)
     made = {
@@ -153,11 +152,6 @@ def _pair_values(
 def _chunks(count: int, size: int) -> Iterator[range]:
     for first in range(0, count, size):
         yield range(first, min(first + size, count))
-
-
-def _images_and_labels(source: Source) -> tuple[np.ndarray, np.ndarray]:
-    data = pipelines.load(source)
-    return data["image"], data["label"]
 
 
 def _words(protocol: Mapping[str, Any]) -> str:

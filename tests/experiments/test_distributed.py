@@ -7,6 +7,8 @@ import socket
 import numpy as np
 import pytest
 
+from gan_jax.report import evaluations
+from gan_jax.training import best
 from tests.experiments import program
 from tests.experiments.program import complaint, succeeded
 
@@ -14,12 +16,19 @@ from tests.experiments.program import complaint, succeeded
 # the steps. SGD, because Adam hides gradients that are off by a factor.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 CONFIG = """
+import os
+from gan_jax.metrics import extractors
+from tests.metrics import stub
 from tests.training import tiny
 
 def get_config():
+    # Weights that nobody has seen: what is measured cannot come from the cache.
+    weights = f"process {os.getpid()}"
+    extractors.EXTRACTORS["quarters"] = lambda setting: stub.extractor(weights=weights)
     config = tiny.sgd(tiny.image_config(critic_steps=1))
     config.train.update(batch_size=16, steps=6, log_every=2, checkpoint_every=6, sample_every=6)
     config.sample.num = 1
+    config.eval.update(every=3, metrics=("quarters_fid", "quarters_recall"), num_fake=50)
     return config
 """
 
@@ -72,6 +81,12 @@ def assert_alike(a, b):
     assert len(one) == len(other)
     for row, another in zip(one, other, strict=True):
         assert row == pytest.approx(another, rel=1e-4, abs=1e-5)
+    one, other = (evaluations.read(path / "eval.jsonl") for path in (a, b))
+    assert [row["step"] for row in one] == [row["step"] for row in other] == [3, 6]
+    for row, another in zip(one, other, strict=True):
+        for name in ("quarters_fid", "quarters_recall"):
+            assert row[name] == pytest.approx(another[name], rel=1e-3, abs=1e-6)
+    assert best.read(a).step == best.read(b).step
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,7 @@ def test_part_of_a_sorted_set_is_a_mixture_of_it(quarters):
         ({"metrics": ()}, r"eval\.metrics is empty"),
         ({"best": "fid"}, r"eval\.best = 'fid' is unknown; accepted: high_quality, modes"),
         ({"num_fake": 1}, r"eval\.num_fake = 1; accepted: 2 or more"),
+        ({"num_real": 3}, r"eval\.num_real = 3; accepted for modes: 4 or more"),
         ({"seeds": 0}, r"eval\.seeds = 0; accepted: 1 or more"),
         ({"every": -1}, r"eval\.every = -1; accepted: 0 or more"),
         ({"alarm": 1.0}, r"eval\.alarm = 1\.0; accepted: above 1"),
@@ -309,7 +310,7 @@ def test_an_interval_must_fit_the_calls(tmp_path):
     ],
 )
 def test_a_metric_must_suit_the_data(metrics, message):
-    images = np.zeros((8, 8, 8, 1), np.uint8)
+    images = np.zeros((16, 8, 8, 1), np.uint8)
     source = sources.ArraySource("noise", "train", images, None)
     with pytest.raises(errors.ConfigError, match=message):
         evaluation.choose_metrics(evaluation.Settings(metrics=metrics), source)
@@ -319,8 +320,8 @@ def test_automatic_metrics_suit_the_data():
     def chosen(source):
         return [m.name for m in evaluation.choose_metrics(evaluation.Settings(), source)]
 
-    images = np.zeros((8, 8, 8, 1), np.uint8)
-    labelled = sources.ArraySource("a", "train", images, np.arange(8) % 2)
+    images = np.zeros((16, 8, 8, 1), np.uint8)
+    labelled = sources.ArraySource("a", "train", images, np.arange(16) % 2)
     assert chosen(labelled) == ["classifier_fid", "classifier_precision", "classifier_recall"]
     assert chosen(sources.ArraySource("a", "train", images, None)) == []
     config = tiny.point_config()
