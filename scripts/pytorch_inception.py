@@ -5,7 +5,7 @@ user would: one convolution per layer, library pools, with the folded batch norm
 work. It needs PyTorch and nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Inception(nn.Module):
         if layer == "2048":
             blocks += [
                 From17To8(w, "Mixed_7a"),
-                Block8(w, "Mixed_7b", nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
+                Block8(w, "Mixed_7b", average),
                 Block8(w, "Mixed_7c", nn.MaxPool2d(3, 1, 1)),
             ]
         self.blocks = nn.Sequential(*blocks)
@@ -161,9 +161,13 @@ class From17To8(Block):
 class Block8(Block):
     """A block at 8x8 pixels, with the pool that it is given."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], name: str, pool: nn.Module) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, np.ndarray],
+        name: str,
+        pool: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
         super().__init__(weights, name)
-        # Beside the entries of the dictionary, which are the convolutions alone.
         self.pool = pool
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

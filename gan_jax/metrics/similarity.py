@@ -73,8 +73,8 @@ def psnr(
 ) -> jax.Array:
     """Return the peak signal-to-noise ratio of each image, in decibels.
 
-    ``10 log10(data_range^2 / mean squared error)``, the mean over all pixels and channels. Identical
-    images have an infinite one, whose gradient is given as 0.
+    ``10 log10(data_range^2 / mean squared error)``, the mean over all pixels and channels.
+    Identical images have an infinite one, whose gradient is given as 0.
 
     Args:
       images: uint8 or float [n, height, width, channels].
@@ -86,8 +86,8 @@ def psnr(
       float32 [n].
 
     Raises:
-      MetricError: the shapes or dtypes differ, ``data_range`` is missing or not positive, or nothing
-        is left within the border.
+      MetricError: the shapes or dtypes differ, ``data_range`` is missing or not positive, or
+        nothing is left within the border.
     """
     x, y, span = _checked(images, reference, data_range, border, 1)
     return _psnr(x, y, span, border)

@@ -4,11 +4,15 @@ import shutil
 
 import numpy as np
 import pytest
+import scipy.linalg
 from PIL import Image
 
+from gan_jax.metrics import inception
 from gan_jax.report import evaluations
-from gan_jax.training import best
+from gan_jax.training import best, image_sets
 from tests.experiments import program
+from tests.metrics import fidelity
+from tests.real_data import find
 
 EVALUATE = "experiments.evaluate"
 RUN = (
@@ -174,3 +178,35 @@ def test_sets_that_cannot_be_paired_are_refused(run, tmp_path):
         run(f"--images={a}", f"--against={fewer}", "--metrics=psnr", module=EVALUATE)
     )
     assert "a is 12 of (16, 16, 3) and b 11 of (16, 16, 3)" in message
+
+
+@pytest.mark.slow
+def test_folders_are_measured_by_inception_as_the_reference_does(run, tmp_path):
+    # Real photographs through the files, the programs and the real weights; the reference is
+    # torch-fidelity's network with the same weights, NumPy's covariance and SciPy's matrix root.
+    weights = find("inception-2015-12-05_to_mixed_7.npz")
+    horses = find("horse2zebra_128.zip")
+    converted = tmp_path / "weights.npz"
+    program.succeeded(run(weights, f"--out={converted}", module="scripts.convert_inception"))
+    ended = run(
+        f"--images={horses / 'testA'}",
+        f"--against={horses / 'testB'}",
+        "--metrics=fid64,kid64",
+        f"--inception={converted}",
+        module=EVALUATE,
+        GAN_JAX_CACHE=str(tmp_path / "cache"),
+    )
+    found = ended.out.splitlines()[1].split()
+    assert found[0] == "horse2zebra_128/testA", ended
+
+    net = fidelity.network(["64"], fidelity.unfolded_state(inception.load_weights(converted)))
+    sides = []
+    for name in ("testA", "testB"):
+        source = image_sets.open_set(horses / name)
+        images = source.read(range(len(source)))["image"]
+        sides.append(fidelity.features(net, images)["64"].astype(np.float64))
+    (a, b), (cov_a, cov_b) = sides, [np.cov(side.T) for side in sides]
+    root = scipy.linalg.sqrtm(cov_a @ cov_b).real
+    fid = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b - 2 * root)
+    assert float(found[1]) == pytest.approx(fid, rel=1e-3)
+    assert "120 images against 140" in ended.out

@@ -1,4 +1,4 @@
-"""torch-fidelity's Inception network as the reference, and weights to try it with."""
+"""torch-fidelity as the reference, its metrics and its Inception network, and weights to try."""
 
 import importlib
 import importlib.util
@@ -8,30 +8,35 @@ import types
 import numpy as np
 import pytest
 
+_PACKAGE = "torch_fidelity"
+
 
 def reference_module(name):
     """Import one module of torch-fidelity, or skip the test.
 
-    The package itself is not run: it imports torchvision, whose builds fit few builds of PyTorch,
-    and which the Inception network has no use for.
+    Neither the package nor its ``utils`` is run: they read images and load networks, for which they
+    import torchvision, whose builds fit few builds of PyTorch. What is compared needs neither.
     """
     pytest.importorskip("torch", reason="PyTorch is the reference (extra: parity)")
     importlib.import_module("torch.hub")
-    spec = importlib.util.find_spec("torch_fidelity")
+    spec = importlib.util.find_spec(_PACKAGE)
     if spec is None:
         pytest.skip("torch-fidelity is the reference: pip install torch-fidelity")
-    before = {key for key in sys.modules if key.split(".")[0] == "torch_fidelity"}
-    if not before:
-        package = types.ModuleType("torch_fidelity")
-        package.__path__ = list(spec.submodule_search_locations)
-        sys.modules["torch_fidelity"] = package
-    try:
-        return importlib.import_module(f"torch_fidelity.{name}")
-    finally:
-        # So that nobody else finds the bare package.
-        for key in [key for key in sys.modules if key.split(".")[0] == "torch_fidelity"]:
-            if key not in before:
+    package = types.ModuleType(_PACKAGE)
+    package.__path__ = list(spec.submodule_search_locations)
+    unused = types.ModuleType(f"{_PACKAGE}.utils")
+    unused.__getattr__ = lambda name: None
+    with pytest.MonkeyPatch.context() as patch:
+        for key in [key for key in sys.modules if key.split(".")[0] == _PACKAGE]:
+            patch.delitem(sys.modules, key)
+        patch.setitem(sys.modules, _PACKAGE, package)
+        patch.setitem(sys.modules, unused.__name__, unused)
+        module = importlib.import_module(f"{_PACKAGE}.{name}")
+        # So that nobody else finds what was imported beside the stubs.
+        for key in [key for key in sys.modules if key.split(".")[0] == _PACKAGE]:
+            if sys.modules[key] not in (package, unused):
                 del sys.modules[key]
+    return module
 
 
 def network(layers, state=None):

@@ -1,6 +1,7 @@
 """The offline classifier: accuracy, fit features, determinism, files, the cache, errors."""
 
 import dataclasses
+import io
 import logging
 
 import jax
@@ -80,12 +81,12 @@ def test_accuracy_is_that_of_images_held_out(data):
     # Labels that say nothing can be learned by heart only.
     images, _ = data
     labels = np.random.default_rng(0).integers(0, 2, len(images))
-    classifier = train(images, labels, 2, steps=60)
+    classifier = train(images, labels, 2, steps=100)
     # Four standard deviations of 150 throws of a coin.
     assert 0.33 < classifier.accuracy < 0.67
 
 
-def test_held_out_part_is_not_trained_on(small, monkeypatch):
+def test_held_out_part_is_not_trained_on(small):
     # Labels wrong in the held-out part only: the weights must not notice, the accuracy must.
     images, labels, _ = small
     order_key = jax.random.split(jax.random.key(0), 3)[0]
@@ -138,7 +139,9 @@ def test_extractor_computes_what_is_asked_for(small):
         "features": (60, 64),
     }
     # The head's weights are not even looked at.
-    headless = {"params": {k: v for k, v in classifier.variables["params"].items() if k != "logits"}}
+    headless = {
+        "params": {k: v for k, v in classifier.variables["params"].items() if k != "logits"}
+    }
     only = extractor.apply(headless, images, ("features",))
     assert list(only) == ["features"]
     np.testing.assert_array_equal(only["features"], both["features"])
@@ -205,6 +208,18 @@ def changed(name, change):
     return damage
 
 
+def single_array():
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
+def one_more(path):
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays, more=np.zeros(2))
+
+
 DAMAGE = {
     "missing": lambda path: path.unlink(),
     "empty": lambda path: path.write_bytes(b""),
@@ -213,19 +228,17 @@ DAMAGE = {
         path.read_bytes()[:5000] + bytes([path.read_bytes()[5000] ^ 1]) + path.read_bytes()[5001:]
     ),
     "another file": lambda path: path.write_text("weights"),
-    "a single array": lambda path: np.save(path.open("wb"), np.zeros(3)),
+    "a single array": lambda path: path.write_bytes(single_array()),
     "no description": without("about"),
     "a weight less": without("params/features/kernel"),
-    "a weight more": changed("params/more", lambda _: np.zeros(2)),
+    "a weight more": one_more,
     "another weight": changed("params/features/bias", lambda bias: bias + 1.0),
     "another shape": changed("params/features/bias", lambda bias: bias[:-1]),
     "bad description": changed("about", lambda _: np.array("[1, 2]")),
-    "no number": changed("about", lambda about: np.array(str(about).replace("60", '"x"'))),
+    "no number": changed(
+        "about", lambda about: np.array(str(about).replace('_classes": 2', '_classes": "x"'))
+    ),
 }
-DAMAGE["a weight more"] = lambda path: np.savez(path, **dict(np.load(path)), more=np.zeros(2))
-DAMAGE["no number"] = changed(
-    "about", lambda about: np.array(str(about).replace('"num_classes": 2', '"num_classes": "x"'))
-)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

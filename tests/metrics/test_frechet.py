@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError, MetricError
 from gan_jax.metrics.frechet import Moments, RunningMoments, frechet_distance, moments
-from tests.metrics.reference_metrics import reference_metric
+from tests.metrics.fidelity import reference_module
 
 ENOUGH = 10**6
 
@@ -98,7 +98,7 @@ def test_agrees_with_the_matrix_square_root_of_scipy(width):
 
 @pytest.mark.parametrize(("first", "second"), [(600, 500), (600, 40)])
 def test_agrees_with_torch_fidelity(first, second):
-    fid = reference_metric("metric_fid")
+    fid = reference_module("metric_fid")
     x = features_of(first, 64, 1).astype(np.float32)
     y = features_of(second, 64, 2, mean=0.3).astype(np.float32)
     statistics = [fid.fid_features_to_statistics(fid.torch.from_numpy(z).double()) for z in (x, y)]

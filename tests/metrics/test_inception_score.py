@@ -9,7 +9,7 @@ import pytest
 
 from gan_jax.errors import ConfigError, MetricError
 from gan_jax.metrics.inception_score import InceptionScore, inception_score
-from tests.metrics.reference_metrics import reference_metric
+from tests.metrics.fidelity import reference_module
 
 
 def logits_of(count, classes, seed=0, scale=2.0):
@@ -43,7 +43,7 @@ def test_two_images_by_hand():
 
 @pytest.mark.parametrize(("count", "splits"), [(1000, 10), (1003, 10), (13, 13), (57, 1)])
 def test_agrees_with_torch_fidelity(count, splits):
-    isc = reference_metric("metric_isc")
+    isc = reference_module("metric_isc")
     logits = logits_of(count, 20).astype(np.float32)
     expected = isc.isc_features_to_metric(isc.torch.from_numpy(logits), splits, True, 2020)
     mean, std = inception_score(logits, splits=splits)
@@ -52,7 +52,7 @@ def test_agrees_with_torch_fidelity(count, splits):
 
 
 def test_defaults_are_those_of_torch_fidelity():
-    theirs = reference_metric("defaults").DEFAULTS
+    theirs = reference_module("defaults").DEFAULTS
     ours = inspect.signature(inception_score).parameters
     assert ours["splits"].default == theirs["isc_splits"]
     assert ours["seed"].default == theirs["rng_seed"]

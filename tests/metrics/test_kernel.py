@@ -10,7 +10,7 @@ import pytest
 from gan_jax.errors import ConfigError, MetricError
 from gan_jax.metrics import kernel
 from gan_jax.metrics.kernel import kernel_distance, mmd2
-from tests.metrics.reference_metrics import reference_metric
+from tests.metrics.fidelity import reference_module
 
 
 def features_of(count, width, seed, mean=0.0):
@@ -98,7 +98,7 @@ def test_agrees_with_the_distance_of_two_known_distributions():
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-10), (np.float32, 1e-4)])
 def test_agrees_with_torch_fidelity(dtype, rtol):
-    kid = reference_metric("metric_kid")
+    kid = reference_module("metric_kid")
     x = features_of(230, 32, 0, mean=0.5).astype(np.float32)
     y = features_of(170, 32, 1, mean=0.7).astype(np.float32)
     # The reference multiplies in the dtype of the features, so float32 is its own rounding.
@@ -115,7 +115,7 @@ def test_agrees_with_torch_fidelity(dtype, rtol):
 
 
 def test_defaults_are_those_of_torch_fidelity():
-    theirs = reference_metric("defaults").DEFAULTS
+    theirs = reference_module("defaults").DEFAULTS
     ours = inspect.signature(kernel_distance).parameters
     assert ours["subsets"].default == theirs["kid_subsets"]
     assert ours["subset_size"].default == theirs["kid_subset_size"]

@@ -16,7 +16,7 @@ from gan_jax.metrics.manifold import (
     manifold_scores,
     precision_recall,
 )
-from tests.metrics.reference_metrics import reference_metric
+from tests.metrics.fidelity import reference_module
 
 
 def features_of(count, width, seed, scale=1.0):
@@ -136,7 +136,7 @@ def test_radii_are_distances_to_other_members(k):
 @pytest.mark.parametrize("k", [1, 3, 7])
 @pytest.mark.parametrize("save_memory", [False, True])
 def test_agrees_with_torch_fidelity(k, save_memory):
-    prc = reference_metric("metric_prc")
+    prc = reference_module("metric_prc")
     real, fake = features_of(150, 48, 0), features_of(130, 48, 1, 0.95)
     expected = prc.prc_features_to_metric(
         *(prc.torch.from_numpy(z).double() for z in (fake, real)),
