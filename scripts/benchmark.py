@@ -262,7 +262,10 @@ def measure_metrics(arguments: argparse.Namespace) -> list[Row]:
         precisions = (arguments.precision,)
     layer = arguments.layer
 
-    weights = _inception_weights(arguments.inception, layer)
+    if arguments.inception:
+        weights = inception.load_weights(arguments.inception)
+    else:
+        weights = random_inception(layer)
     extractions = _extractions(weights, layer, precisions, batch_size)
     sampler, variables = _sampler(arguments.features, batch_size)
     started = time.perf_counter()
@@ -277,7 +280,7 @@ def measure_metrics(arguments: argparse.Namespace) -> list[Row]:
     theirs = _pytorch_contestants(np.asarray(images), weights, layer, compiled)
     if on_cpu:
         theirs = {k: dataclasses.replace(c, precision=precisions[0]) for k, c in theirs.items()}
-    contest = _contest(contestants | theirs, batch_size, arguments.repeats)
+    inceptions = contest(contestants | theirs, batch_size, arguments.repeats)
 
     def batches() -> Iterator[jax.Array]:
         for first in range(0, num_fake, sampler.batch_size):
@@ -289,20 +292,15 @@ def measure_metrics(arguments: argparse.Namespace) -> list[Row]:
     some = rng.normal(size=(2, 2 * width, width)).astype(np.float32)
     moment_times = [_seconds(functools.partial(frechet.moments, features)) for features in some]
     real, stand_in = (frechet.moments(features) for features in some)
-    needs = {layer: frozenset({"moments"})}
     rows = []
     for precision, extraction in extractions.items():
-        runs = []
-        for _ in range(END_TO_END_RUNS):
-            started = time.perf_counter()
-            statistics.collect(extraction, batches(), num_fake, needs)
-            collected = time.perf_counter()
-            frechet.frechet_distance(real, stand_in)
-            ended = time.perf_counter()
-            runs.append((ended - started, ended - collected))
+        runs = [
+            _end_to_end(extraction, batches(), num_fake, real, stand_in)
+            for _ in range(END_TO_END_RUNS)
+        ]
         total, distance = sorted(runs)[len(runs) // 2]
         name = f"FID end to end, {precision}"
-        compiling = sampler_seconds + contest[f"gan_jax {precision}"]["compile s"]
+        compiling = sampler_seconds + inceptions[f"gan_jax {precision}"]["compile s"]
         rows.append(_metrics_row(name, total, num_fake, fixed=distance, compile_seconds=compiling))
         notes = [] if arguments.inception else ["random weights (as fast as any)"]
         if num_fake != STANDARD_FAKES:
@@ -316,7 +314,32 @@ def measure_metrics(arguments: argparse.Namespace) -> list[Row]:
         _metrics_row("- moments, on the host", _median(moment_times), 2 * width),
         _metrics_row("- distance, on the host", distance, None, fixed=distance),
     ]
-    return rows + list(contest.values())
+    return rows + list(inceptions.values())
+
+
+def _end_to_end(
+    extraction: Extraction,
+    batches: Iterable[jax.Array],
+    num_fake: int,
+    real: frechet.Moments,
+    stand_in: frechet.Moments,
+) -> tuple[float, float]:
+    """Return the seconds from latents to the distance, and the distance's share of them.
+
+    Args:
+      extraction: of one layer.
+      batches: of samples, made when they are asked for.
+      num_fake: samples.
+      real: moments of real images.
+      stand_in: of full rank, as the samples' own are of 50,000 images of a trained generator.
+    """
+    (layer,) = extraction.layers
+    started = time.perf_counter()
+    statistics.collect(extraction, batches, num_fake, {layer: frozenset({"moments"})})
+    collected = time.perf_counter()
+    frechet.frechet_distance(real, stand_in)
+    ended = time.perf_counter()
+    return ended - started, ended - collected
 
 
 def standard_seconds(seconds: float, images: int, fixed: float) -> float:
@@ -352,7 +375,7 @@ def _metrics_row(
     }
 
 
-def _contest(contestants: dict[str, Contestant], batch_size: int, repeats: int) -> dict[str, Row]:
+def contest(contestants: dict[str, Contestant], batch_size: int, repeats: int) -> dict[str, Row]:
     """Return a row for each: images/s, and ours of the same precision by it."""
     compile_seconds, failures = {}, {}
     for name, contestant in contestants.items():
@@ -386,10 +409,8 @@ def _contest(contestants: dict[str, Contestant], batch_size: int, repeats: int) 
     return rows
 
 
-def _inception_weights(path: Path | None, layer: str) -> inception.Weights:
-    """Return the file's weights, or random ones that keep the activations of order one."""
-    if path is not None:
-        return inception.load_weights(path)
+def random_inception(layer: str) -> dict[str, np.ndarray]:
+    """Return random weights of Inception up to a layer that keep activations of order one."""
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.uint8)
     init = functools.partial(inception.Inception().init, layers=(layer,))
     params = flatten_dict(jax.eval_shape(init, jax.random.key(0), image)["params"])

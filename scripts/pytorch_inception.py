@@ -72,9 +72,8 @@ class Convolution(nn.Module):
         height, width, inputs, outputs = kernel.shape
         padding = (height // 2, width // 2) if padded else 0
         self.conv = nn.Conv2d(inputs, outputs, (height, width), stride, padding)
-        with torch.no_grad():
-            self.conv.weight.copy_(torch.tensor(kernel.transpose(3, 2, 0, 1).copy()))
-            self.conv.bias.copy_(torch.tensor(bias))
+        self.conv.weight = nn.Parameter(torch.tensor(kernel.transpose(3, 2, 0, 1).copy()))
+        self.conv.bias = nn.Parameter(torch.tensor(bias))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [n, inputs, h, w] to [n, outputs, ...]."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.games.game import images_per_step
-from gan_jax.training import build
+from gan_jax.training import build, evaluation
 
 
 def rows(
@@ -24,11 +24,11 @@ def rows(
       pipeline: the data set, and how it reaches the devices.
       compiled: the compiled train step.
     """
-    settings, source = config.train, pipeline.source
+    length, source = config.train, pipeline.source
     shape = "x".join(map(str, source.shape))
     path = "on the device" if pipeline.resident else f"streamed by {config.data.workers} workers"
     devices = training.devices
-    images = images_per_step(training.game, settings.batch_size)
+    images = images_per_step(training.game, length.batch_size)
     players = ", then ".join(
         f"{player.name} {player.steps} step{'s' if player.steps > 1 else ''}"
         for player in training.game.players
@@ -39,14 +39,18 @@ def rows(
         ("train step", players),
         (
             "length",
-            f"{settings.steps:,} train steps of batch {settings.batch_size}: "
-            f"{settings.steps * images / 1000:,.0f} kimg",
+            f"{length.steps:,} train steps of batch {length.batch_size}: "
+            f"{length.steps * images / 1000:,.0f} kimg",
         ),
         (
             "devices",
             f"{len(devices)} x {devices[0].device_kind} by {config.parallel}, {config.precision}",
         ),
     ]
+    settings = evaluation.make_settings(config)
+    if settings.every and (metrics := evaluation.choose_metrics(settings, source)):
+        named = ", ".join(metric.name for metric in metrics)
+        plan.append(("evaluation", f"every {settings.every:,} steps: {named}"))
     state = training.abstract_state
     for name, network in state.networks.items():
         module = type(training.game.networks[name].module).__name__

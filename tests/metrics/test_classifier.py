@@ -24,7 +24,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def trained(data):
-    return train(*data, 10)
+    return train(*data, 10, steps=300)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,9 @@ def test_features_are_not_degenerate(trained, data):
     assert features.dtype == np.float32
     values = np.linalg.eigvalsh(np.cov(features.astype(np.float64).T))
     # Well above what float32 features can resolve.
-    assert values[0] > 1e-5 * values[-1]
+    assert values[0] > 1e-4 * values[-1]
     deviations = features.std(0)
-    assert deviations.min() > 0.05 * deviations.max()
+    assert deviations.min() > 0.2 * deviations.max()
 
 
 def test_features_do_not_depend_on_the_batch(trained, data):

@@ -1,13 +1,17 @@
-"""The benchmark measures what it says: its PyTorch contestant is the same networks and loss."""
+"""The benchmark measures what it says: its PyTorch contestants are the same networks and loss."""
 
 import argparse
+import json
+import sys
 
 import jax
 import numpy as np
 import pytest
 
 from gan_jax.losses import penalties
+from gan_jax.metrics import inception
 from gan_jax.networks import registry
+from scripts import benchmark
 
 SHAPE, LATENT = (16, 16, 3), 8
 
@@ -63,8 +67,6 @@ def test_critics_and_their_penalties_are_the_same(reference):
 
 
 def test_steps_are_timed_side_by_side(reference):
-    from scripts import benchmark
-
     arguments = argparse.Namespace(
         resolution=16,
         channels=1,
@@ -79,3 +81,117 @@ def test_steps_are_timed_side_by_side(reference):
     for row in rows:
         assert row["ms, median"] > 0
     assert rows[0]["time / gan_jax's"] == 1.0
+
+
+def random_images(n, size):
+    """Smooth colours with noise on them, so that the pools have something to choose from."""
+    rng = np.random.default_rng(1)
+    base = rng.uniform(0, 255, (n, 1, 1, 3))
+    return np.clip(base + 60 * rng.normal(size=(n, size, size, 3)), 0, 255).astype(np.uint8)
+
+
+def features(weights, images, layer, path):
+    """Return what our Inception and PyTorch's say of the images."""
+    torch = pytest.importorskip("torch", reason="PyTorch is the reference (extra: parity)")
+    from scripts import pytorch_inception
+
+    inception.save_weights(path, weights)
+    extractor = inception.make_inception(path)
+    ours = jax.jit(extractor.apply, static_argnums=2)(extractor.variables, images, (layer,))
+    with torch.inference_mode():
+        theirs = pytorch_inception.Inception(weights, layer)(
+            torch.tensor(images.transpose(0, 3, 1, 2).copy())
+        )
+    return np.asarray(ours[layer]), theirs.numpy()
+
+
+# 300 pixels are reduced, and not by a power of two.
+@pytest.mark.parametrize("size", [32, 300])
+def test_first_layers_of_pytorchs_inception_are_the_same(tmp_path, size):
+    weights = benchmark.random_inception("64")
+    made, expected = features(weights, random_images(2, size), "64", tmp_path / "weights.npz")
+    np.testing.assert_allclose(made, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["192", "768", "2048"])
+def test_pytorchs_inception_is_the_same(tmp_path, layer):
+    weights = benchmark.random_inception(layer)
+    made, expected = features(weights, random_images(2, 32), layer, tmp_path / "weights.npz")
+    assert np.std(expected) > 0.1, "a reference that says nothing"
+    np.testing.assert_allclose(made, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def run_metrics(monkeypatch, tmp_path, *arguments):
+    path = tmp_path / "rows.json"
+    small = ["--layer=64", "--features=4", "--num_fake=3", "--batch_size=2", "--repeats=1"]
+    command = ["benchmark", f"--json={path}", "metrics", *small, *arguments]
+    monkeypatch.setattr(sys, "argv", command)
+    # Set by the command, for itself.
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    benchmark.main()
+    return {row["what"]: row for row in json.loads(path.read_text())["rows"]}
+
+
+def test_metrics_time_the_fid_its_parts_and_inception_beside_pytorchs(monkeypatch, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is the other contestant (extra: parity)")
+    rows = run_metrics(monkeypatch, tmp_path)
+    assert list(rows) == [
+        "FID end to end, highest",
+        "- sampling",
+        "- moments, on the host",
+        "- distance, on the host",
+        "Inception: gan_jax highest",
+        "Inception: PyTorch eager float32",
+        "Inception: PyTorch eager float32, channels last",
+    ]
+    whole, distance = rows["FID end to end, highest"], rows["- distance, on the host"]
+    assert whole["images"] == 3
+    assert whole["seconds"] > distance["seconds"] > 0
+    # What grows with the images is multiplied, the distance is not.
+    rest = whole["seconds"] - distance["seconds"]
+    np.testing.assert_allclose(whole["s per 50k"], rest * 50_000 / 3 + distance["seconds"])
+    assert distance["s per 50k"] == distance["seconds"]
+    assert whole["note"] == "random weights (as fast as any); extrapolated from 3 images"
+    assert whole["compile s"] > rows["- sampling"]["compile s"] > 0
+    ours = rows["Inception: gan_jax highest"]
+    for name, row in rows.items():
+        if row is not distance:
+            np.testing.assert_allclose(row["images/s"] * row["seconds"], row["images"])
+        if name.startswith("Inception"):
+            np.testing.assert_allclose(row["ours / this"], ours["images/s"] / row["images/s"])
+
+
+def test_metrics_take_converted_weights_and_any_precision(monkeypatch, tmp_path):
+    path = tmp_path / "weights.npz"
+    inception.save_weights(path, benchmark.random_inception("192"))
+    rows = run_metrics(monkeypatch, tmp_path, f"--inception={path}", "--precision=default")
+    whole = rows["FID end to end, default"]
+    assert whole["note"] == "extrapolated from 3 images"
+    # On CPU both precisions are float32.
+    assert all(row["ours / this"] for name, row in rows.items() if name.startswith("Inception"))
+
+
+def test_a_network_that_pytorch_cannot_compile_is_a_row():
+    def fail():
+        raise RuntimeError("no compiler\nwas found")
+
+    contestants = {
+        "gan_jax highest": benchmark.Contestant(lambda: None, "highest"),
+        "PyTorch compiled": benchmark.Contestant(fail, "highest", compiled=True),
+        "PyTorch eager TF32": benchmark.Contestant(lambda: None, "default"),
+    }
+    rows = benchmark.contest(contestants, batch_size=2, repeats=1)
+    assert rows["PyTorch compiled"]["note"] == "failed: RuntimeError: no compiler"
+    assert rows["PyTorch compiled"]["images/s"] is None
+    assert rows["gan_jax highest"]["ours / this"] == 1.0
+    # Nothing of ours computes as coarsely.
+    assert rows["PyTorch eager TF32"]["ours / this"] is None
+    with pytest.raises(RuntimeError, match="no compiler"):
+        benchmark.contest({"eager": benchmark.Contestant(fail, "highest")}, 2, 1)
+
+
+def test_seconds_for_50000_images():
+    assert benchmark.standard_seconds(12.0, 500, fixed=2.0) == 1002.0
+    assert benchmark.standard_seconds(12.0, 50_000, fixed=2.0) == 12.0

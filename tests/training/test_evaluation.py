@@ -1,6 +1,7 @@
 """Evaluation while a run trains: what is recorded, which checkpoint stays, when the alarm goes."""
 
 import json
+import re
 
 import jax
 import numpy as np
@@ -68,6 +69,7 @@ def test_a_run_is_evaluated_while_it_trains(tmp_path, capsys):
         "constants": {"within_std": 3.0},
     }
     out = capsys.readouterr().out
+    assert re.search(r"evaluation +every 2 steps: modes, high_quality", out)
     assert "evaluation of step 2: modes" in " ".join(out.split())
     # At the end, samples and real points at equal counts.
     table = out[out.index("generated") :].splitlines()
@@ -85,6 +87,19 @@ def test_the_evaluation_changes_nothing_of_the_training(tmp_path):
         np.testing.assert_array_equal(a, b)
     assert not (tmp_path / "without" / "eval.jsonl").exists()
     assert not (tmp_path / "without" / "best.json").exists()
+
+
+@pytest.mark.parametrize("parallel", ["shard_map", "pmap"])
+def test_a_run_on_eight_devices_is_evaluated_alike(tmp_path, parallel):
+    config = tiny.sgd(points())
+    config.data.toy_noise = 0.3  # Wide modes, in which some points of any generator lie.
+    loop.train(config, tmp_path / "one")
+    config.num_devices, config.parallel = 8, parallel
+    loop.train(config, tmp_path / "eight")
+    for one, eight in zip(rows(tmp_path / "one"), rows(tmp_path / "eight"), strict=True):
+        assert one["protocol"] == eight["protocol"]
+        assert 0 < one["high_quality"] < 1
+        assert eight["high_quality"] == pytest.approx(one["high_quality"], abs=0.011)
 
 
 def scripted(monkeypatch, values):
