@@ -1,6 +1,7 @@
 """Running a program so that a mistake of the user's is told in one line, without a traceback."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -15,14 +16,19 @@ def run(main: Callable[[list[str]], None]) -> None:
     """Run ``main`` under absl's flags.
 
     Side effects: ends the process: with 0; with 1 and one line on standard error after a bad flag
-    or an error that `gan_jax.errors` describes; with 130 after Ctrl-C, where the program has not
-    turned that into a clean stop. Other packages' log records are shown from WARNING on, this
-    project's from INFO on; ``--verbosity`` changes the former.
+    or an error that `gan_jax.errors` describes; with 1 and no word where its output is read no
+    further; with 130 after Ctrl-C, where the program has not turned that into a clean stop. Other
+    packages' log records are shown from WARNING on, this project's from INFO on; ``--verbosity``
+    changes the former.
     """
     try:
         app.run(main, flags_parser=_parse)
     except errors.GanJaxError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever reads the output has seen enough, as `head` has. Rich's tables end so, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gan_jax.errors import WorkdirError
 
@@ -72,26 +73,26 @@ def read(path: str | Path) -> list[Row]:
 
 
 def table(
-    rows: Sequence[tuple[str, Mapping[str, float], Mapping[str, float]]], *, note: str = ""
+    columns: Sequence[tuple[str, Mapping[str, float], Mapping[str, float]]], *, note: str = ""
 ) -> None:
-    """Print metrics to standard output, a row for each set of images.
+    """Print metrics to standard output, a column for each set of images.
 
     Args:
-      rows: heading, values by metric, standard deviations by metric (there may be none).
+      columns: heading, values by metric, standard deviations by metric (there may be none).
       note: the protocol in words, below the table.
     """
-    names = list(dict.fromkeys(name for _, values, _ in rows for name in values))
+    names = list(dict.fromkeys(name for _, values, _ in columns for name in values))
     out = Table(box=None, padding=(0, 2, 0, 0))
-    out.add_column("")
+    for heading in ("", *(heading for heading, _, _ in columns)):
+        out.add_column(Text(heading), justify="right" if heading else "left")
     for name in names:
-        out.add_column(name, justify="right")
-    for heading, values, spread in rows:
-        cells = [format_value(values.get(name), spread.get(name)) for name in names]
-        out.add_row(heading, *cells)
-    console = Console()
+        cells = [format_value(values.get(name), spread.get(name)) for _, values, spread in columns]
+        out.add_row(name, *cells)
+    # What a data set is called may look like one of Rich's marks, as ":train:" does.
+    console = Console(emoji=False, markup=False, highlight=False)
     console.print(out)
     if note:
-        console.print(note, highlight=False, soft_wrap=True)
+        console.print(note, soft_wrap=True)
 
 
 def format_value(value: float | None, spread: float | None = None) -> str:

@@ -92,12 +92,12 @@ class Evaluated:
         result = self._evaluator(run.state)
         row = result.row(run.step, run.step * self._images / 1000)
         evaluations.append(self.file, row)
-        rows = [(f"step {run.step}", result.values, result.spread)]
-        evaluations.table(rows, note=words(result.protocol))
+        columns = [(f"step {run.step}", result.values, result.spread)]
+        evaluations.table(columns, note=words(result.protocol))
         if reference:
-            rows, note = self._evaluator.reference(run.state)
+            columns, note = self._evaluator.reference(run.state)
             print()
-            evaluations.table(rows, note=note)
+            evaluations.table(columns, note=note)
         return row
 
     def follow(

@@ -230,12 +230,16 @@ class Evaluator:
         settings, how = self._settings, self._sampling
         averaged = any(network.ema is not None for network in state.networks.values())
         normalised = any("batch_stats" in network.mutable for network in state.networks.values())
+        weights = "ema" if averaged and not how.raw else "raw"
+        # Raw weights have no averaged statistics.
+        alike = how.batch_norm == "ema" and weights == "raw"
+        batch_norm = "running" if alike else how.batch_norm
         record: dict[str, Any] = {
             "data": self._source.fingerprint(),
             "n_real": self._num_real,
             "n_fake": settings.num_fake,
-            "weights": "ema" if averaged and not how.raw else "raw",
-            "batch_norm": how.batch_norm if normalised else "none",
+            "weights": weights,
+            "batch_norm": batch_norm if normalised else "none",
             "truncation": 1.0,
             "seed": settings.seed,
             "seeds": settings.seeds,
@@ -256,14 +260,14 @@ class Evaluator:
         return json.loads(json.dumps(record))
 
     def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
-        """Return rows that set the samples beside real images, and a note on how.
+        """Return columns that set the samples beside real images, and a note on how.
 
         The real set is split at random into halves, some times. One half is measured against the
         other, and as many samples against the same other half: what a generator that draws from the
         training distribution would reach, at equal counts.
 
         Returns:
-          Rows (heading, values, standard deviations) for `gan_jax.report.evaluations.table`.
+          Columns (heading, values, standard deviations) for `gan_jax.report.evaluations.table`.
         """
         count = min(self._num_real // 2, self._settings.num_fake)
         variables = self._sampler.variables(state)
@@ -302,11 +306,11 @@ class Evaluator:
             accuracy = protocol.get("accuracy")
             extra = "" if accuracy is None else f" (accuracy {accuracy:.1%})"
             note += f"; {name} {protocol.get('weights', '')}{extra}"
-        rows = [
+        columns = [
             ("generated", *_mean_and_spread(generated)),
             ("real", *_mean_and_spread(real)),
         ]
-        return rows, note
+        return columns, note
 
     def _measure(self, variables: Any, seed: int) -> dict[str, float]:
         """Return the metrics of the samples of one seed."""

@@ -247,9 +247,9 @@ def _run(
                 save(step, state)
             checkpoints.wait()
         if evaluator is not None and not reason and step > first:
-            rows, words = evaluator.reference(state)
+            columns, words = evaluator.reference(state)
             if primary:
-                evaluations.table(rows, note=words)
+                evaluations.table(columns, note=words)
     if reason:
         return Result("preempted", step, run.path, reason, primary)
     return Result("done", step, run.path, "", primary)

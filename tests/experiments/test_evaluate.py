@@ -1,6 +1,8 @@
 """``experiments.evaluate`` as a person uses it: a run, a running job, two sets of images."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -46,9 +48,10 @@ def rows(workdir):
 def test_training_ends_with_samples_beside_real_points(run, tmp_path):
     ended = program.succeeded(run(*RUN, f"--workdir={tmp_path / 'run'}"))
     lines = ended.out.splitlines()
-    at = next(i for i, line in enumerate(lines) if line.split()[:1] == ["generated"])
-    assert lines[at - 1].split() == ["modes", "high_quality"]
-    assert lines[at + 1].split()[:2] == ["real", "8"]
+    at = next(i for i, line in enumerate(lines) if line.split() == ["generated", "real"])
+    assert lines[at + 1].split()[0] == "modes"
+    assert lines[at + 1].split()[4] == "8"
+    assert lines[at + 2].split()[0] == "high_quality"
     assert [row["step"] for row in rows(tmp_path / "run")] == [4, 8]
 
 
@@ -56,7 +59,8 @@ def test_a_checkpoint_is_measured_and_recorded_once(run, copy):
     for _ in range(2):
         ended = run(f"--run={copy}", "--checkpoint=6", "--num-fake=50", module=EVALUATE)
         lines = program.succeeded(ended).out.splitlines()
-        assert lines[1].split()[:2] == ["step", "6"]
+        assert lines[0].split() == ["step", "6"]
+        assert [line.split()[0] for line in lines[1:3]] == ["modes", "high_quality"]
         assert "50 generated against 64 of ring" in ended.out
         assert lines[-1] == str(copy / "eval.jsonl")
     assert [(r["step"], r["protocol"]["n_fake"]) for r in rows(copy)] == [
@@ -123,11 +127,13 @@ def test_two_folders_are_compared_in_pairs(run, tmp_path):
     a = pictures(tmp_path / "a", 0)
     b = pictures(tmp_path / "b", 0, shift=10)
     ended = run(f"--images={a}", f"--against={b}", "--metrics=psnr,ssim", module=EVALUATE)
-    values = program.succeeded(ended).out.splitlines()[1].split()
-    assert values[0] == "a"
+    heading, psnr, ssim = (line.split() for line in program.succeeded(ended).out.splitlines()[:3])
+    assert heading == ["a"]
     # A shift by 10 levels of 255.
-    assert float(values[1]) == pytest.approx(20 * np.log10(255 / 10), abs=0.01)
-    assert 0.9 < float(values[2]) < 1
+    assert psnr[0] == "psnr"
+    assert float(psnr[1]) == pytest.approx(20 * np.log10(255 / 10), abs=0.01)
+    assert ssim[0] == "ssim"
+    assert 0.9 < float(ssim[1]) < 1
 
 
 def test_an_archive_of_arrays_serves_as_a_folder_does(run, tmp_path):
@@ -137,7 +143,7 @@ def test_an_archive_of_arrays_serves_as_a_folder_does(run, tmp_path):
     ended = run(
         f"--images={a}", f"--against={tmp_path / 'b.npz'}", "--metrics=ssim", module=EVALUATE
     )
-    assert program.succeeded(ended).out.splitlines()[1].split() == ["a", "1"]
+    assert program.succeeded(ended).out.splitlines()[1].split() == ["ssim", "1"]
 
 
 @pytest.mark.parametrize(
@@ -196,8 +202,9 @@ def test_folders_are_measured_by_inception_as_the_reference_does(run, tmp_path):
         module=EVALUATE,
         GAN_JAX_CACHE=str(tmp_path / "cache"),
     )
-    found = ended.out.splitlines()[1].split()
-    assert found[0] == "horse2zebra_128/testA", ended
+    lines = program.succeeded(ended).out.splitlines()
+    assert lines[0].split() == ["horse2zebra_128/testA"]
+    assert lines[1].split()[0] == "fid64"
 
     net = fidelity.network(["64"], fidelity.unfolded_state(inception.load_weights(converted)))
     sides = []
@@ -208,5 +215,26 @@ def test_folders_are_measured_by_inception_as_the_reference_does(run, tmp_path):
     (a, b), (cov_a, cov_b) = sides, [np.cov(side.T) for side in sides]
     root = scipy.linalg.sqrtm(cov_a @ cov_b).real
     fid = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b - 2 * root)
-    assert float(found[1]) == pytest.approx(fid, rel=1e-3)
+    assert float(lines[1].split()[1]) == pytest.approx(fid, rel=1e-3)
     assert "120 images against 140" in ended.out
+
+
+def test_output_that_is_read_no_further_ends_the_program_without_a_word(trained, tmp_path):
+    # As `... | head -0` does.
+    command = [
+        sys.executable,
+        "-m",
+        EVALUATE,
+        f"--run={shutil.copytree(trained, tmp_path / 'run')}",
+    ]
+    with subprocess.Popen(
+        command,
+        cwd=program.REPO,
+        env=program.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

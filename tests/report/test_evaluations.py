@@ -68,10 +68,10 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 def test_the_table_shows_values_with_their_deviations(capsys):
     evaluations.table(
         [("generated", {"fid": 12.3456, "recall": 0.5}, {"fid": 0.25}), ("real", {"fid": 1.0}, {})],
-        note="how it was measured",
+        note="how it was measured: digits:train:1500 [bold]",
     )
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["fid", "recall"]
-    assert lines[1].split() == ["generated", "12.35", "±", "0.25", "0.5"]
-    assert lines[2].split() == ["real", "1"]
-    assert lines[3] == "how it was measured"
+    assert lines[0].split() == ["generated", "real"]
+    assert lines[1].split() == ["fid", "12.35", "±", "0.25", "1"]
+    assert lines[2].split() == ["recall", "0.5"]
+    assert lines[3] == "how it was measured: digits:train:1500 [bold]"

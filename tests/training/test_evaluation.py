@@ -73,8 +73,9 @@ def test_a_run_is_evaluated_while_it_trains(tmp_path, capsys):
     assert "evaluation of step 2: modes" in " ".join(out.split())
     # At the end, samples and real points at equal counts.
     table = out[out.index("generated") :].splitlines()
-    assert table[1].split()[:2] == ["real", "8"]
-    assert table[2].startswith("100 of each against 100 others of ring")
+    assert table[0].split() == ["generated", "real"]
+    assert table[1].split()[4:] == ["8", "±", "0"]
+    assert table[3].startswith("100 of each against 100 others of ring")
 
 
 def test_the_evaluation_changes_nothing_of_the_training(tmp_path):
