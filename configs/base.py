@@ -52,10 +52,10 @@ def get_config() -> ConfigDict:
     c.discriminator.dcgan.features = 64  # Width at half the resolution; it doubles ...
     c.discriminator.dcgan.max_features = 512  # ... up to this.
     c.discriminator.dcgan.kernel_size = 4  # Of the strided convolutions.
-    c.discriminator.dcgan.normalization = "batch"  # "batch", or "none".
+    c.discriminator.dcgan.normalization = "batch"  # "batch", "spectral", or "none".
     c.discriminator.resnet = ConfigDict()
     c.discriminator.resnet.features = 128  # Width of every block.
-    c.discriminator.resnet.normalization = "none"  # "none", or "layer".
+    c.discriminator.resnet.normalization = "none"  # "none", "layer", or "spectral".
     c.discriminator.resnet.pooling = "mean"  # Of the last map: "mean" (WGAN-GP) or "sum" (SNGAN).
 
     c.loss = ConfigDict()

@@ -16,6 +16,7 @@ from jax import lax
 
 from gan_jax.games import draws
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
+from gan_jax.layers import spectral
 from gan_jax.losses import adversarial, penalties
 
 
@@ -117,7 +118,8 @@ class AdversarialGame:
     def _fakes(self, params: Params, turn: Turn) -> tuple[jax.Array, Variables]:
         """Return data generated from fresh latents, and the generator's new mutable collections."""
         z = draws.latents(turn.keys("latent"), self.latent_dim)
-        return _apply(self.generator, turn.with_params(params, "generator"), z, turn.labels)
+        variables = turn.with_params(params, "generator")
+        return _apply(self.generator, variables, z, turn.labels, iterate="generator" in params)
 
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss, with its penalty, on one batch of real data."""
@@ -126,13 +128,17 @@ class AdversarialGame:
         variables = turn.with_params(params, "discriminator")
         if self.joint_batch:
             both = jnp.concatenate([real, fake])
-            scores, mutable = _apply(self.discriminator, variables, both, _twice(turn.labels))
+            scores, mutable = _apply(
+                self.discriminator, variables, both, _twice(turn.labels), iterate=True
+            )
             real_scores, fake_scores = jnp.split(scores, 2)
         else:
-            real_scores, mutable = _apply(self.discriminator, variables, real, turn.labels)
-            fake_scores, mutable = _apply(
-                self.discriminator, variables | mutable, fake, turn.labels
+            real_scores, mutable = _apply(
+                self.discriminator, variables, real, turn.labels, iterate=True
             )
+            # Both halves, and the penalty, are scored with the same spectral norms.
+            fake_scores, again = _apply(self.discriminator, variables | mutable, fake, turn.labels)
+            mutable = mutable | again
         loss = jnp.mean(self.loss.discriminator(real_scores, fake_scores))
         metrics = {
             "loss": loss,
@@ -140,7 +146,7 @@ class AdversarialGame:
             "fake_score": jnp.mean(fake_scores),
         }
         if self.penalty is not None:
-            penalty = self._penalty(variables, real, fake, turn)
+            penalty = self._penalty(variables | mutable, real, fake, turn)
             metrics["penalty"] = penalty
             loss = loss + self.penalty_weight * penalty
         return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {})
@@ -174,10 +180,25 @@ class AdversarialGame:
 
 
 def _apply(
-    module: nn.Module, variables: Variables, x: jax.Array, labels: jax.Array
+    module: nn.Module,
+    variables: Variables,
+    x: jax.Array,
+    labels: jax.Array,
+    *,
+    iterate: bool = False,
 ) -> tuple[jax.Array, Variables]:
-    """Return ``module``'s output in train mode, and its new mutable collections."""
-    collections = [name for name in variables if name != "params"]
+    """Return ``module``'s output in train mode, and its new mutable collections.
+
+    Args:
+      module: the network.
+      variables: all that it has.
+      x: its input.
+      labels: of ``x``.
+      iterate: move spectral normalization's vectors on, which is to happen once in a gradient step
+        of the network's owner; else they are used as they stand.
+    """
+    fixed = ("params",) if iterate else ("params", spectral.COLLECTION)
+    collections = [name for name in variables if name not in fixed]
     output, mutable = module.apply(variables, x, labels, train=True, mutable=collections)
     return output, dict(mutable)
 

@@ -6,6 +6,7 @@ doubles with every halving, up to `max_features`. Weights start from N(0, 0.02),
 from N(1, 0.02), as in the paper.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.normalization import BatchNorm
+from gan_jax.layers.spectral import SpectralConv, SpectralDense
 from gan_jax.networks.checks import check_choice, check_image_shape, check_size
 
 RESOLUTIONS = (8, 16, 32, 64, 128)
@@ -130,8 +132,9 @@ class DCGANDiscriminator(nn.Module):
       features: width at half the image's resolution.
       max_features: bound of the width near 4x4.
       kernel_size: of the convolutions; 5 is the paper's.
-      normalization: `batch`, or `none` (penalties on each image's gradient need `none`: batch-norm
-        makes the score of one image depend on the others).
+      normalization: `batch`, `spectral` (of every layer's kernel), or `none`. Penalties on each
+        image's gradient need one of the last two: batch-norm makes the score of one image depend on
+        the others.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
@@ -151,7 +154,8 @@ class DCGANDiscriminator(nn.Module):
         check_image_shape("dcgan", self.shape, RESOLUTIONS)
         for field in ("features", "max_features", "kernel_size"):
             check_size(f"discriminator.dcgan.{field}", getattr(self, field))
-        check_choice("discriminator.dcgan.normalization", self.normalization, ("batch", "none"))
+        normalizations = ("batch", "spectral", "none")
+        check_choice("discriminator.dcgan.normalization", self.normalization, normalizations)
         super().__post_init__()
 
     @nn.compact
@@ -163,14 +167,18 @@ class DCGANDiscriminator(nn.Module):
         Args:
           x: images in [-1, 1].
           labels: accepted, and change nothing.
-          train: True normalizes by the batch's statistics, False by the running ones.
+          train: True normalizes by the batch's statistics, False by the running ones; and True
+            moves spectral normalization's vectors on, where the collection `spectral` is mutable.
         """
         del labels
+        spectral = self.normalization == "spectral"
+        make_conv = partial(SpectralConv, train=train) if spectral else Conv
+        make_dense = partial(SpectralDense, train=train) if spectral else nn.Dense
         x = x.astype(self.dtype)
         widths = _widths(self.shape[0], self.features, self.max_features)
         for index, width in enumerate(reversed(widths)):
             normalized = self.normalization == "batch" and index > 0
-            conv = Conv(
+            conv = make_conv(
                 width,
                 (self.kernel_size, self.kernel_size),
                 (2, 2),
@@ -191,5 +199,5 @@ class DCGANDiscriminator(nn.Module):
                 x = norm(x, train)
             x = nn.leaky_relu(x, _SLOPE)
         # A bfloat16 score has three digits, too few for the difference of two critic scores.
-        score = nn.Dense(1, kernel_init=_INIT, dtype=jnp.float32, param_dtype=self.param_dtype)
+        score = make_dense(1, kernel_init=_INIT, dtype=jnp.float32, param_dtype=self.param_dtype)
         return score(x.astype(jnp.float32).reshape(x.shape[0], -1))[:, 0]

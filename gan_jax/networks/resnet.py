@@ -11,6 +11,7 @@ Residual branches start from He-uniform weights and all other layers from Glorot
 by the mean of fan-in and fan-out, with zero biases, as in the WGAN-GP authors' code.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import BatchNorm, LayerNorm
 from gan_jax.layers.resample import mean_pool, upsample_nearest
+from gan_jax.layers.spectral import SpectralConv, SpectralDense
 from gan_jax.networks.checks import (
     check_choice,
     check_image_shape,
@@ -81,7 +83,7 @@ class DownBlock(nn.Module):
       downsample: halve the resolution by mean pooling.
       first: the block sees the image itself, so nothing is rectified or normalized before its first
         convolution, which widens at once to `features` (the papers' "optimized" block).
-      normalization: `none` or `layer`.
+      normalization: `none`, `layer`, or `spectral` (of the kernels).
       dtype: of the computation and the output.
       param_dtype: of the parameters.
     """
@@ -94,9 +96,10 @@ class DownBlock(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
         """Maps `x` [batch, h, w, channels] to `features` channels, at h/2, w/2 or h, w pixels."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        conv = partial(SpectralConv, train=train) if self.normalization == "spectral" else Conv
 
         def norm_relu(y: jax.Array, name: str) -> jax.Array:
             if self.normalization == "layer" and not self.first:
@@ -107,15 +110,15 @@ class DownBlock(nn.Module):
         # As in the papers, a down-sampling block widens only in its second convolution.
         hidden = channels if self.downsample and not self.first else self.features
         y = x if self.first else norm_relu(x, "norm_1")
-        y = Conv(hidden, (3, 3), kernel_init=_HE, name="conv_1", **types)(y)
+        y = conv(hidden, (3, 3), kernel_init=_HE, name="conv_1", **types)(y)
         y = norm_relu(y, "norm_2")
         pool = self.downsample
-        y = Conv(self.features, (3, 3), kernel_init=_HE, pool=pool, name="conv_2", **types)(y)
+        y = conv(self.features, (3, 3), kernel_init=_HE, pool=pool, name="conv_2", **types)(y)
         if self.downsample:
             # Pooling before the 1x1 convolution equals pooling after it, at a quarter of the cost.
             x = mean_pool(x)
         if self.downsample or channels != self.features:
-            x = Conv(self.features, (1, 1), kernel_init=_GLOROT, name="shortcut", **types)(x)
+            x = conv(self.features, (1, 1), kernel_init=_GLOROT, name="shortcut", **types)(x)
         return x + y
 
 
@@ -184,8 +187,9 @@ class ResNetDiscriminator(nn.Module):
       shape: of one image: `(height, width, channels)`, square, a power of two from 16 up.
       features: width of every block, or a tuple: after each down-sampling block, then after each
         of the two blocks at 8x8.
-      normalization: `none`, or `layer` (before each ReLU inside the blocks after the first). There
-        is no batch-norm: it would make the score of one image depend on the others.
+      normalization: `none`, `layer` (before each ReLU inside the blocks after the first), or
+        `spectral` (of every layer's kernel, as in SNGAN). There is no batch-norm: it would make the
+        score of one image depend on the others.
       pooling: of the last 8x8 map: `mean` (WGAN-GP) or `sum` (SNGAN).
       dtype: of the computation, save pooling and the last layer, which are float32.
       param_dtype: of the parameters.
@@ -207,7 +211,8 @@ class ResNetDiscriminator(nn.Module):
             blocks = _doublings(_DISCRIMINATOR_END, resolution) + _FLAT_BLOCKS
             meaning = " (the widths after each block), or one number"
             check_sizes("discriminator.resnet.features", self.features, blocks, meaning)
-        check_choice("discriminator.resnet.normalization", self.normalization, ("none", "layer"))
+        normalizations = ("none", "layer", "spectral")
+        check_choice("discriminator.resnet.normalization", self.normalization, normalizations)
         check_choice("discriminator.resnet.pooling", self.pooling, ("mean", "sum"))
         super().__post_init__()
 
@@ -217,9 +222,13 @@ class ResNetDiscriminator(nn.Module):
     ) -> jax.Array:
         """Maps images `x` [batch, *shape] to float32 scores [batch].
 
-        `labels` and `train` are accepted and change nothing.
+        Args:
+          x: images in [-1, 1].
+          labels: accepted, and change nothing.
+          train: True moves spectral normalization's vectors on, where the collection `spectral` is
+            mutable; without spectral normalization it changes nothing.
         """
-        del labels, train
+        del labels
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         halvings = _doublings(_DISCRIMINATOR_END, self.shape[0])
         widths = self.features
@@ -234,9 +243,11 @@ class ResNetDiscriminator(nn.Module):
                 normalization=self.normalization,
                 **types,
             )
-            x = block(x)
+            x = block(x, train)
         x = nn.relu(x).astype(jnp.float32)
         pool = jnp.mean if self.pooling == "mean" else jnp.sum
         # A bfloat16 score has three digits, too few for the difference of two critic scores.
-        score = nn.Dense(1, kernel_init=_GLOROT, dtype=jnp.float32, param_dtype=self.param_dtype)
+        spectral = self.normalization == "spectral"
+        dense = partial(SpectralDense, train=train) if spectral else nn.Dense
+        score = dense(1, kernel_init=_GLOROT, dtype=jnp.float32, param_dtype=self.param_dtype)
         return score(pool(x, axis=(1, 2)))[:, 0]

@@ -50,6 +50,15 @@ class Training:
         return step.init_state(self.game, self.optimizers, self.ema, self.seed)
 
 
+def set_precision(config: Any) -> None:
+    """Let products and convolutions be as precise as ``config.precision`` says.
+
+    Side effect: changes JAX's global configuration.
+    """
+    precision = "highest" if config.precision == "highest" else None
+    jax.config.update("jax_default_matmul_precision", precision)
+
+
 def make_training(config: Any, shape: tuple[int, ...]) -> Training:
     """Return what ``config`` describes, for data points of ``shape``.
 

@@ -62,9 +62,7 @@ def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> 
       ours.
     """
     # --- Everything that can be wrong with the configuration fails here. ------------------------
-    jax.config.update(
-        "jax_default_matmul_precision", "highest" if config.precision == "highest" else None
-    )
+    build.set_precision(config)
     source = sources.make_source(config.data)
     training = build.make_training(config, source.shape)
     pipeline = _pipeline(config, training, source)

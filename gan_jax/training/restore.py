@@ -73,6 +73,8 @@ class OpenRun:
 def open_run(path: str | os.PathLike[str]) -> OpenRun:
     """Return the run in ``path``; nothing is restored yet.
 
+    Side effect: JAX computes in the run's precision from now on.
+
     Raises:
       WorkdirError: this is no run directory.
     """
@@ -80,6 +82,7 @@ def open_run(path: str | os.PathLike[str]) -> OpenRun:
     config, data = run.read_config(), run.read_data()
     # One device is enough to use a run, and its batch size need not divide by how many are here.
     config.num_devices = 1
+    build.set_precision(config)
     return OpenRun(run.path, config, build.make_training(config, tuple(data["shape"])), data)
 
 

@@ -337,3 +337,15 @@ def test_a_bad_field_is_named_before_anything_is_written(field, value, message, 
     with pytest.raises((errors.ConfigError, errors.DataError), match=message):
         loop.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_used_in_the_precision_it_was_trained_in(tmp_path):
+    config = configuration("resident")
+    config.precision = "highest"
+    loop.train(config, tmp_path)
+    jax.config.update("jax_default_matmul_precision", None)
+    try:
+        restore.load_run(tmp_path)
+        assert jax.config.jax_default_matmul_precision == "highest"
+    finally:
+        jax.config.update("jax_default_matmul_precision", None)
