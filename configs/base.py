@@ -52,7 +52,7 @@ def get_config() -> ConfigDict:
     c.discriminator.dcgan.features = 64  # Width at half the resolution; it doubles ...
     c.discriminator.dcgan.max_features = 512  # ... up to this.
     c.discriminator.dcgan.kernel_size = 4  # Of the strided convolutions.
-    c.discriminator.dcgan.normalization = "batch"  # "batch", "spectral", or "none".
+    c.discriminator.dcgan.normalization = "batch"  # "batch", "none", or "spectral".
     c.discriminator.resnet = ConfigDict()
     c.discriminator.resnet.features = 128  # Width of every block.
     c.discriminator.resnet.normalization = "none"  # "none", "layer", or "spectral".

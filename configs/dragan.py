@@ -1,7 +1,18 @@
-"""DRAGAN.
+"""DRAGAN: a discriminator whose gradient norm is 1 around the data (Kodali 2017, 1705.07215).
 
     python -m experiments.main --config=configs/dragan.py
     python -m experiments.main --config=configs/dragan.py:cifar10
+
+Against DCGAN: the penalty of WGAN-GP, but on real images with noise added, where it needs no fakes;
+a classifier's loss instead of a critic's; no batch-norm in the discriminator, whose score of an
+image must not depend on the others.
+
+The default trains on scikit-learn's digits at 16x16 in 1.5 minutes on two CPU cores, and ends at
+classifier-FID 3.0 ± 0.3, precision 0.29 ± 0.01, recall 0.94 ± 0.01 (mean and standard deviation of
+seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87).
+
+The other data sets have the paper's weight 10 and batch 64, with DCGAN's networks of 64 features,
+Adam(0.5, 0.999) at 2e-4, and as many images as `dcgan.py` sees.
 """
 
 from ml_collections import ConfigDict
@@ -13,26 +24,31 @@ def get_config(arg: str = "") -> ConfigDict:
     """Return the configuration; ``arg``: see `configs.base.select`."""
     c = base.get_config()
     c.variant = "dragan"
+    c.game.joint_batch = True
     c.loss.name = "non_saturating"
     c.penalty.name = "dragan"
     c.penalty.weight = 10.0
     c.generator.name = c.discriminator.name = "dcgan"
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     c.discriminator.dcgan.normalization = "none"
-    c.game.joint_batch = True
+    # At DCGAN's 2e-4 the samples are still one and the same shape after 1,000 steps.
+    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
+        optimizer.learning_rate = 1e-3
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
-    c.train.update(steps=1000, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
-    c.eval.update(every=250, num_fake=1500)
+    c.train.update(steps=2000, batch_size=64, log_every=50, sample_every=500, checkpoint_every=500)
+    c.eval.update(every=500, num_fake=1500)
     return base.select(c, arg, paper)
 
 
 def paper(c: ConfigDict) -> None:
     """Set the paper's settings."""
     c.generator.dcgan.features = c.discriminator.dcgan.features = 64
+    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
+        optimizer.learning_rate = 2e-4
     c.ema.half_life = 0.0
     c.train.update(
-        steps=50_000,
+        steps=100_000,
         batch_size=64,
         steps_per_call=20,
         log_every=100,

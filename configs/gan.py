@@ -22,7 +22,9 @@ def get_config(arg: str = "") -> ConfigDict:
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
     # Longer than this, and its digits grow sharper, fewer, and farther from the real ones.
-    c.train.update(steps=2000, batch_size=128, log_every=100, sample_every=500, checkpoint_every=500)
+    c.train.update(
+        steps=2000, batch_size=128, log_every=100, sample_every=500, checkpoint_every=500
+    )
     c.eval.update(every=500, num_fake=1500)
     return base.select(c, arg, paper)
 

@@ -1,7 +1,19 @@
-"""R1GAN.
+"""R1: a penalty on the discriminator's gradient at real images (Mescheder 2018, 1801.04406).
 
     python -m experiments.main --config=configs/r1_gan.py
     python -m experiments.main --config=configs/r1_gan.py:cifar10
+
+Against DCGAN: the discriminator pays ``gamma / 2 * ||grad D(x)||^2`` at real images, so that it is
+flat there once the generator is right, and has no batch-norm. The gradient is pulled to 0, where
+WGAN-GP and DRAGAN hold it at 1. ``--config.penalty.every=16`` computes it at every 16th step.
+
+The default trains on scikit-learn's digits at 16x16, with gamma 1, in 1 to 1.5 minutes on two CPU
+cores, and ends at classifier-FID 3.3 ± 0.1, precision 0.27 ± 0.02, recall 0.93 ± 0.01 (mean and
+standard deviation of seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87).
+
+The other data sets have the paper's gamma 10, RMSprop at 1e-4, batch 64, latents of size 256 and
+moving average (0.999 a step). Its images are of 128x128 and more; the networks here are WGAN-GP's
+ResNets of 128 features, whose generator, unlike the paper's, has batch-norm.
 """
 
 from ml_collections import ConfigDict
@@ -13,26 +25,34 @@ def get_config(arg: str = "") -> ConfigDict:
     """Return the configuration; ``arg``: see `configs.base.select`."""
     c = base.get_config()
     c.variant = "r1_gan"
+    c.game.joint_batch = True
     c.loss.name = "non_saturating"
     c.penalty.name = "r1"
     c.penalty.weight = 1.0
     c.generator.name = c.discriminator.name = "dcgan"
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     c.discriminator.dcgan.normalization = "none"
-    c.game.joint_batch = True
+    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
+        optimizer.learning_rate = 5e-4
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
-    c.train.update(steps=1000, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
-    c.eval.update(every=250, num_fake=1500)
+    c.train.update(steps=2000, batch_size=64, log_every=50, sample_every=500, checkpoint_every=500)
+    c.eval.update(every=500, num_fake=1500)
     return base.select(c, arg, paper)
 
 
 def paper(c: ConfigDict) -> None:
     """Set the paper's settings."""
-    c.generator.dcgan.features = c.discriminator.dcgan.features = 64
-    c.ema.half_life = 0.0
+    c.generator.name = c.discriminator.name = "resnet"
+    c.generator.latent_dim = 256
+    c.penalty.weight = 10.0
+    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
+        optimizer.name = "rmsprop"
+        optimizer.learning_rate = 1e-4
+    c.ema.half_life = 44_340.0  # In images: a decay of 0.999 for each batch of 64.
+    c.ema.ramp_up = None
     c.train.update(
-        steps=50_000,
+        steps=100_000,
         batch_size=64,
         steps_per_call=20,
         log_every=100,

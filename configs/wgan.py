@@ -1,7 +1,21 @@
-"""WGAN.
+"""WGAN: a Wasserstein critic whose weights are clipped (Arjovsky 2017, 1701.07875).
 
     python -m experiments.main --config=configs/wgan.py
     python -m experiments.main --config=configs/wgan.py:cifar10
+
+After each of its five steps the critic's weights, batch-norm's included, are cut to [-0.01, 0.01],
+so that it cannot become steep. That bounds its slope only roughly, and far from evenly:
+`wgan_gp.py` does it better. RMSprop, because the paper found momentum unstable here.
+
+The default trains on scikit-learn's digits at 16x16 in 1 to 1.5 minutes on two CPU cores, and ends
+at classifier-FID 4.8 ± 0.2, precision 0.18 ± 0.01, recall 0.96 ± 0.01 (mean and standard deviation
+of seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87). Its digits are more
+ragged than DCGAN's and the FID hardly falls after step 250. Without batch-norm in the critic it is
+worse (6.2, one seed).
+
+The other data sets have the paper's settings: RMSprop at 5e-5, batch 64, DCGAN's networks of 64
+features. The critic's 100 steps for one of the generator's, which the authors' program takes at the
+start and at every 500th, are left out.
 """
 
 from ml_collections import ConfigDict
@@ -20,10 +34,10 @@ def get_config(arg: str = "") -> ConfigDict:
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
         optimizer.name = "rmsprop"
-        optimizer.learning_rate = 2e-4
+        optimizer.learning_rate = 5e-4
     c.ema.half_life = 20_000.0
     c.ema.ramp_up = 0.1
-    c.train.update(steps=1000, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
+    c.train.update(steps=1000, batch_size=64, log_every=50, sample_every=250, checkpoint_every=250)
     c.eval.update(every=250, num_fake=1500)
     return base.select(c, arg, paper)
 

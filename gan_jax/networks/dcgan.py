@@ -154,7 +154,7 @@ class DCGANDiscriminator(nn.Module):
         check_image_shape("dcgan", self.shape, RESOLUTIONS)
         for field in ("features", "max_features", "kernel_size"):
             check_size(f"discriminator.dcgan.{field}", getattr(self, field))
-        normalizations = ("batch", "spectral", "none")
+        normalizations = ("batch", "none", "spectral")
         check_choice("discriminator.dcgan.normalization", self.normalization, normalizations)
         super().__post_init__()
 

@@ -1,12 +1,14 @@
 """Every configuration: its papers' settings, and that it is what it says it is."""
 
 import jax
+import jax.numpy as jnp
 import pytest
 
-from configs import base, dcgan, gan, wgan_gp
+from configs import base, dcgan, dragan, gan, lsgan, r1_gan, sngan, wgan, wgan_gp
 from gan_jax.games.game import batches_per_step
 from gan_jax.games.registry import options
 from gan_jax.training import build, loop, restore
+from gan_jax.training.ema import EMA
 from tests.configs import variants
 
 PAPER = [name for name in base.DATASETS if name != "digits"]
@@ -110,6 +112,102 @@ def test_dcgan_has_the_settings_of_1511_06434(data):
     assert network(config.discriminator) == ("dcgan", {**sizes, "normalization": "batch"})
 
 
+DCGAN_SIZES = {"features": 64, "max_features": 512, "kernel_size": 4}
+
+
+def build_one(config, data):
+    """Return the training of a configuration on one device."""
+    config.num_devices = 1
+    return build.make_training(config, SHAPES[data])
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_lsgan_has_the_settings_of_1611_04076(data):
+    config = lsgan.get_config(data)
+    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
+    assert (config.loss.name, config.penalty.name) == ("least_squares", "none")
+    assert options(config.loss) == {"a": 0.0, "b": 1.0, "c": 1.0}
+    assert config.train.batch_size == 64
+    assert (config.game.discriminator_steps, config.game.clip) == (1, None)
+    assert network(config.generator) == ("dcgan", {**DCGAN_SIZES, "latent_dim": 100})
+    critic = ("dcgan", {**DCGAN_SIZES, "normalization": "batch"})
+    assert network(config.discriminator) == critic
+    # Batch statistics of real images and of fakes must not be mixed.
+    assert not config.game.joint_batch
+    loss = build_one(config, data).game.loss
+    assert loss.discriminator(jnp.array([1.0]), jnp.array([0.0])) == 0.0
+    assert loss.generator(jnp.array([1.0]), None) == 0.0
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_wgan_has_the_settings_of_1701_07875(data):
+    config = wgan.get_config(data)
+    for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
+        assert (optimizer.name, optimizer.learning_rate) == ("rmsprop", 5e-5)
+        assert optimizer.rmsprop.to_dict() == {"decay": 0.99, "eps": 1e-8, "momentum": None}
+        assert optimizer.schedule.name == "constant"
+    assert (config.game.discriminator_steps, config.game.clip) == (5, 0.01)
+    assert (config.loss.name, config.penalty.name) == ("wasserstein", "none")
+    assert config.train.batch_size == 64
+    assert network(config.generator) == ("dcgan", {**DCGAN_SIZES, "latent_dim": 100})
+    critic = ("dcgan", {**DCGAN_SIZES, "normalization": "batch"})
+    assert network(config.discriminator) == critic
+    assert not config.game.joint_batch
+    game = build_one(config, data).game
+    assert batches_per_step(game) == 5
+    discriminator, generator = game.players
+    assert discriminator.project({"w": jnp.array([-3.0, 0.005, 3.0])})["w"].tolist() == (
+        jnp.array([-0.01, 0.005, 0.01]).tolist()
+    )
+    assert generator.project is None  # Only the critic's weights are clipped.
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_dragan_has_the_settings_of_1705_07215(data):
+    config = dragan.get_config(data)
+    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
+    assert (config.loss.name, config.penalty.name) == ("non_saturating", "dragan")
+    assert (config.penalty.weight, config.penalty.every) == (10.0, 1)
+    assert options(config.penalty) == {"weight": 10.0, "every": 1, "scale": 0.5}
+    assert config.train.batch_size == 64
+    assert config.game.discriminator_steps == 1
+    assert network(config.generator) == ("dcgan", {**DCGAN_SIZES, "latent_dim": 100})
+    critic = ("dcgan", {**DCGAN_SIZES, "normalization": "none"})
+    assert network(config.discriminator) == critic
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_r1_gan_has_the_settings_of_1801_04406(data):
+    config = r1_gan.get_config(data)
+    for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
+        assert (optimizer.name, optimizer.learning_rate) == ("rmsprop", 1e-4)
+        assert optimizer.rmsprop.to_dict() == {"decay": 0.99, "eps": 1e-8, "momentum": None}
+        assert optimizer.schedule.name == "constant"
+    assert (config.loss.name, config.penalty.name) == ("non_saturating", "r1")
+    assert (config.penalty.weight, config.penalty.every) == (10.0, 1)
+    assert config.train.batch_size == 64
+    assert config.game.discriminator_steps == 1
+    assert network(config.generator) == ("resnet", {"features": 128, "latent_dim": 256})
+    critic = {"features": 128, "normalization": "none", "pooling": "mean"}
+    assert network(config.discriminator) == ("resnet", critic)
+    # The paper averages the generator by 0.999 a step, from the first step on.
+    average = EMA(**config.ema)
+    for step in (0, 10_000):
+        decay = float(average.decay(jnp.int32(step), config.train.batch_size))
+        assert decay == pytest.approx(0.999, abs=1e-6)
+
+
+@pytest.mark.parametrize("data", [*PAPER, "digits"])
+@pytest.mark.parametrize("name", ["dragan", "r1_gan"])
+def test_a_discriminator_under_a_penalty_has_no_batch_norm(name, data):
+    # One pass for real images and fakes is the same as two only without batch statistics.
+    config = variants.load(name, data)
+    assert config.game.joint_batch
+    networks = build_one(config, data).abstract_state.networks
+    assert networks["discriminator"].mutable == {}
+    assert "batch_stats" in networks["generator"].mutable
+
+
 @pytest.mark.parametrize("data", [*PAPER, "digits"])
 def test_gan_has_the_settings_of_1406_2661(data):
     config = gan.get_config(data)
@@ -138,3 +236,26 @@ def test_a_variant_invents_no_fields(name):
 def test_the_docstring_says_how_to_run_it(name):
     text = variants.module(name).__doc__
     assert f"--config=configs/{name}.py" in text
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_sngan_has_the_settings_of_1802_05957(data):
+    config = sngan.get_config(data)
+    assert adam(config) == (2e-4, 0.0, 0.9, "linear")
+    assert config.game.discriminator_steps == 5
+    assert (config.train.batch_size, config.train.steps) == (64, 100_000)
+    assert (config.loss.name, config.penalty.name) == ("hinge", "none")
+    assert network(config.generator) == ("resnet", {"features": 256, "latent_dim": 128})
+    discriminator = {"features": 128, "normalization": "spectral", "pooling": "sum"}
+    assert network(config.discriminator) == ("resnet", discriminator)
+    assert config.ema.half_life == 0.0
+    config.num_devices = 1
+    networks = build.make_training(config, SHAPES[data]).abstract_state.networks
+    kernels = [
+        path
+        for path, _ in jax.tree_util.tree_leaves_with_path(networks["discriminator"].params)
+        if "kernel" in jax.tree_util.keystr(path)
+    ]
+    assert set(networks["discriminator"].mutable) == {"spectral"}
+    assert len(jax.tree.leaves(networks["discriminator"].mutable)) == len(kernels)
+    assert set(networks["generator"].mutable) == {"batch_stats"}  # no spectral norm there

@@ -132,7 +132,7 @@ def test_grey_is_as_its_repetition_in_rgb(tmp_path, shallow):
     grey = random_images(2, 28, channels=1)
     ours = compute(extractor, grey, ("192",))
     theirs = compute(extractor, np.repeat(grey, 3, -1), ("192",))
-    np.testing.assert_allclose(ours["192"], theirs["192"], rtol=1e-6)
+    assert_close(ours, theirs, 1e-6)
 
 
 def test_layers_come_alone_as_together_and_in_the_order_asked(tmp_path, shallow):

@@ -28,8 +28,10 @@ DISCRIMINATOR_FIELDS = {
     "mlp": ("mlp", {"features": (12, 12)}),
     "dcgan": ("dcgan", {"features": 6}),
     "dcgan-none": ("dcgan", {"features": 6, "normalization": "none"}),
+    "dcgan-spectral": ("dcgan", {"features": 6, "normalization": "spectral"}),
     "resnet": ("resnet", {"features": 6}),
     "resnet-layer-sum": ("resnet", {"features": 6, "normalization": "layer", "pooling": "sum"}),
+    "resnet-spectral": ("resnet", {"features": 6, "normalization": "spectral"}),
 }
 POINTWISE = [name for name in DISCRIMINATOR_FIELDS if name != "dcgan"]
 
@@ -196,6 +198,47 @@ def test_two_devices_equal_one(case):
     )
     several, single = jax.jit(sharded)(variables, inputs), _apply(module, variables, inputs)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), several, single)
+
+
+@pytest.mark.parametrize("case", ["dcgan", "resnet"])
+def test_spectral_norm_takes_the_length_of_every_kernel_away(case):
+    """Of the last layer's and the shortcuts' too."""
+    module, variables, x = _network(f"D-{case}-spectral")
+    factors = iter(np.linspace(0.5, 3.0, 20, dtype=np.float32))
+    stretched = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf * next(factors) if "kernel" in jax.tree_util.keystr(path) else leaf,
+        variables["params"],
+    )
+    scores, _ = _apply(module, variables, x)
+    np.testing.assert_allclose(
+        _apply(module, {**variables, "params": stretched}, x)[0], scores, rtol=1e-4, atol=1e-6
+    )
+    kernels = [
+        path
+        for path, _ in jax.tree_util.tree_leaves_with_path(variables["params"])
+        if "kernel" in jax.tree_util.keystr(path)
+    ]
+    assert len(jax.tree.leaves(variables["spectral"])) == len(kernels)
+
+
+@pytest.mark.parametrize("case", ["dcgan", "resnet"])
+def test_spectral_norm_moves_every_vector_in_train_mode_alone(case):
+    module, variables, x = _network(f"D-{case}-spectral")
+    random = jax.tree.map(
+        lambda u: jax.random.normal(jax.random.key(u.size), u.shape), variables["spectral"]
+    )
+    state = {**variables, "spectral": random}
+
+    @functools.partial(jax.jit, static_argnames="train")
+    def update(train):
+        return module.apply(state, x, train=train, mutable=["spectral"])[1]["spectral"]
+
+    jax.tree.map(np.testing.assert_array_equal, update(train=False), random)
+    for before, after in zip(
+        jax.tree.leaves(random), jax.tree.leaves(update(train=True)), strict=True
+    ):
+        assert not np.allclose(before, after, rtol=1e-2)
+        np.testing.assert_allclose(np.linalg.norm(after), 1.0, rtol=1e-5)
 
 
 def _score_jacobian(case):
