@@ -12,7 +12,16 @@ from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.metrics import extractors
 from gan_jax.report import evaluations
-from gan_jax.training import best, build, evaluation, loop, preemption, restore, sampling
+from gan_jax.training import (
+    best,
+    build,
+    evaluate_run,
+    evaluation,
+    loop,
+    preemption,
+    restore,
+    sampling,
+)
 from tests.metrics import stub
 from tests.training import tiny
 
@@ -353,3 +362,52 @@ def test_missing_weights_are_told_before_anything_is_written(tmp_path):
     with pytest.raises(errors.MetricError, match="convert_inception"):
         loop.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_an_older_version_can_be_measured_and_go_on(tmp_path):
+    # Version 0.1.0 began without these fields.
+    config = points(every=0)
+    config.train.steps = 4
+    loop.train(config, tmp_path)
+    file = tmp_path / "config.json"
+    old = json.loads(file.read_text())
+    del old["eval"], old["sample"]["batch_norm"], old["sample"]["standing_images"]
+    file.write_text(json.dumps(old))
+    run = evaluate_run.Evaluated(restore.open_run(tmp_path), changes={"num_fake": 50}, data={})
+    assert run.measure(None)["step"] == 4
+    config.train.steps = 6
+    assert loop.train(config, tmp_path).state == "done"
+
+
+def test_a_run_is_not_measured_against_other_data(tmp_path):
+    config = points(every=0)
+    loop.train(config, tmp_path)
+    opened = restore.open_run(tmp_path)
+    with pytest.raises(errors.DataError, match="the data set is not the one of the run"):
+        evaluate_run.Evaluated(opened, changes={}, data={"toy_size": 256})
+
+
+def test_a_checkpoint_that_is_gone_before_it_is_read_is_passed_over(tmp_path, monkeypatch, capsys):
+    config = points(every=0)
+    config.train.keep_latest = 3
+    loop.train(config, tmp_path)
+    opened = restore.open_run(tmp_path)
+    run = evaluate_run.Evaluated(opened, changes={"num_fake": 50}, data={})
+    listed = iter([[2, 3, 4], [2, 4, 6], [2, 4, 6], [2, 4, 6]])
+    monkeypatch.setattr(restore.OpenRun, "steps", property(lambda self: next(listed)))
+    assert run.follow(poll=0.0) == 3
+    assert "step 3 is gone" in capsys.readouterr().out
+    assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6]
+
+
+def test_patience_ends(tmp_path):
+    config = points(every=0)
+    config.train.steps = 4
+    loop.train(config, tmp_path)
+    status_file = tmp_path / "status.json"
+    content = json.loads(status_file.read_text())
+    status_file.write_text(json.dumps({**content, "state": "running"}))
+    run = evaluate_run.Evaluated(restore.open_run(tmp_path), changes={"num_fake": 50}, data={})
+    slept = []
+    assert run.follow(poll=5.0, patience=12.0, sleep=slept.append) == 2
+    assert slept == [5.0, 5.0, 5.0]
