@@ -187,6 +187,19 @@ def adam(learning_rate: float, b1: float, b2: float) -> ConfigDict:
     return o
 
 
+def full_length(c: ConfigDict, *, steps: int, batch_size: int) -> None:
+    """Make a run as long as a paper's: many steps per call, and records now and then.
+
+    Args:
+      c: a variant's configuration.
+      steps: train steps.
+      batch_size: over all devices together.
+    """
+    c.train.update(steps=steps, batch_size=batch_size, steps_per_call=20)
+    c.train.update(log_every=100, sample_every=1000, checkpoint_every=5000)
+    c.eval.update(every=5000, num_fake=10_000)
+
+
 def smoke(c: ConfigDict) -> None:
     """Shrink a run to seconds: a check that it runs, not that it learns."""
     for network in (c.generator, c.discriminator):

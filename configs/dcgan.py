@@ -31,12 +31,4 @@ def paper(c: ConfigDict) -> None:
     """Set the paper's settings."""
     c.generator.dcgan.features = c.discriminator.dcgan.features = 64
     c.ema.half_life = 0.0
-    c.train.update(
-        steps=50_000,
-        batch_size=128,
-        steps_per_call=20,
-        log_every=100,
-        sample_every=1000,
-        checkpoint_every=5000,
-    )
-    c.eval.update(every=5000, num_fake=10_000)
+    base.full_length(c, steps=50_000, batch_size=128)

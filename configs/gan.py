@@ -32,7 +32,4 @@ def get_config(arg: str = "") -> ConfigDict:
 def paper(c: ConfigDict) -> None:
     """Set the length of a run on a full-sized data set."""
     c.ema.half_life = 0.0
-    c.train.update(
-        steps=50_000, steps_per_call=20, log_every=100, sample_every=1000, checkpoint_every=5000
-    )
-    c.eval.update(every=5000, num_fake=10_000)
+    base.full_length(c, steps=50_000, batch_size=128)

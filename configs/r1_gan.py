@@ -51,12 +51,4 @@ def paper(c: ConfigDict) -> None:
         optimizer.learning_rate = 1e-4
     c.ema.half_life = 44_340.0  # In images: a decay of 0.999 for each batch of 64.
     c.ema.ramp_up = None
-    c.train.update(
-        steps=100_000,
-        batch_size=64,
-        steps_per_call=20,
-        log_every=100,
-        sample_every=1000,
-        checkpoint_every=5000,
-    )
-    c.eval.update(every=5000, num_fake=10_000)
+    base.full_length(c, steps=100_000, batch_size=64)

@@ -48,12 +48,4 @@ def paper(c: ConfigDict) -> None:
     for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
         optimizer.learning_rate = 5e-5
     c.ema.half_life = 0.0
-    c.train.update(
-        steps=100_000,
-        batch_size=64,
-        steps_per_call=20,
-        log_every=100,
-        sample_every=1000,
-        checkpoint_every=5000,
-    )
-    c.eval.update(every=5000, num_fake=10_000)
+    base.full_length(c, steps=100_000, batch_size=64)
