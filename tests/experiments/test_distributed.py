@@ -126,7 +126,8 @@ def test_a_signal_to_one_process_stops_both(number, config, start_two, run, tmp_
     now = program.status(tmp_path / "run")
     assert now["state"] == "preempted"
     assert now["reason"] == "SIGTERM"
-    assert program.checkpoints(tmp_path / "run") == [now["step"]]
+    # The best one may be kept beside it.
+    assert program.checkpoints(tmp_path / "run")[-1] == now["step"]
 
     # One process with one device goes on.
     more = f"--config.train.steps={now['step'] + 2}"
