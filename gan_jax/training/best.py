@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,18 +58,14 @@ def write(path: str | Path, best: Best) -> None:
 
 
 def improves(value: float, best: Best | None, *, lower: bool) -> bool:
-    """Return whether ``value`` is better than the best so far; NaN never is."""
-    if math.isnan(value):
-        return False
+    """Return whether ``value`` is better than the best so far."""
     if best is None:
         return True
     return value < best.value if lower else value > best.value
 
 
 def is_alarming(value: float, best: Best | None, *, lower: bool, factor: float) -> bool:
-    """Return whether ``value`` is ``factor`` times worse than the best so far, or NaN."""
-    if math.isnan(value):
-        return True
+    """Return whether ``value`` is ``factor`` times worse than the best so far."""
     if best is None:
         return False
     return value > factor * best.value if lower else value < best.value / factor

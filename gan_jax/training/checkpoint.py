@@ -91,7 +91,6 @@ class Checkpoints:
         *,
         keep_latest: int = 2,
         keep_every: int | None = None,
-        keep: int | None = None,
         read_only: bool = False,
     ):
         """Open a directory of checkpoints.
@@ -103,7 +102,6 @@ class Checkpoints:
           directory: where the checkpoints are, or will be.
           keep_latest: so many of the newest are kept.
           keep_every: every step that this divides is kept too; None for no such steps.
-          keep: one more step that is kept; see `keep`.
           read_only: nothing on disk is ever changed, and ``save`` is refused.
 
         Raises:
@@ -117,7 +115,7 @@ class Checkpoints:
         self.read_only = read_only
         self._keep_latest = keep_latest
         self._keep_every = keep_every
-        self._kept = _Kept(keep)
+        self._kept = _Kept()
         self._manager: Any = None
         self._saving: int | None = None
         if not read_only:
@@ -419,8 +417,7 @@ class Checkpoints:
 class _Kept:
     """The policy, as Orbax asks it at every save, that keeps the step which it is told to."""
 
-    def __init__(self, step: int | None):
-        self.step = step
+    step: int | None = None
 
     def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
         """Return, for each checkpoint, whether it is that step's."""

@@ -17,7 +17,7 @@ from gan_jax import errors
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
 from gan_jax.games.game import images_per_step
-from gan_jax.metrics import extractors, names
+from gan_jax.metrics import compare, extractors, names
 from gan_jax.report import environment, evaluations, grids, progress, status, writers
 from gan_jax.training import best, build, evaluation, plan, run_directory, sampling
 from gan_jax.training.checkpoint import Checkpoints
@@ -339,10 +339,12 @@ def _check_evaluation(config: ConfigDict, source: sources.Source) -> None:
     settings = evaluation.make_settings(config)
     if not settings.every:
         return
-    for metric in evaluation.choose_metrics(settings, source):
-        if metric.extractor == names.INCEPTION:
-            extractors.make_extractor(names.INCEPTION, extractors.Setting(None, settings.inception))
-            break
+    metrics = evaluation.choose_metrics(settings, source)
+    if own := [metric for metric in metrics if metric.extractor == names.INCEPTION]:
+        setting = extractors.Setting(None, settings.inception)
+        inception = extractors.make_extractor(names.INCEPTION, setting)
+        for metric in own:
+            compare.layer_of(metric, inception)
 
 
 def _evaluator(

@@ -1,7 +1,6 @@
 """Which checkpoint is the best, and what is told when samples get far worse."""
 
 import json
-import math
 
 import pytest
 
@@ -49,11 +48,6 @@ def test_far_worse_than_the_best_is_an_alarm(tmp_path):
     recall.add(result(0.8, "recall"), 100, 0.0)
     assert recall.add(result(0.21, "recall"), 200, 0.0)[1] is None
     assert "recall = 0.19" in recall.add(result(0.19, "recall"), 300, 0.0)[1]
-
-
-def test_nan_is_never_the_best():
-    assert not best.improves(math.nan, None, lower=True)
-    assert best.is_alarming(math.nan, None, lower=True, factor=4.0)
 
 
 def test_every_evaluation_is_recorded(tmp_path):

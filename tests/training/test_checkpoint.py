@@ -224,6 +224,21 @@ def test_latest_and_every_nth_are_kept(tmp_path, small):
     assert Checkpoints(tmp_path, read_only=True).steps() == [11]
 
 
+def test_one_more_step_is_kept_until_another_is(tmp_path, small):
+    with Checkpoints(tmp_path, keep_latest=1) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, small, {})
+            checkpoints.wait()
+            if step == 1:
+                checkpoints.keep(1)
+        assert checkpoints.steps() == [1, 3]
+        checkpoints.keep(3)
+        for step in (4, 5):
+            checkpoints.save(step, small, {})
+            checkpoints.wait()
+        assert checkpoints.steps() == [3, 5]
+
+
 @pytest.mark.parametrize("options", [{"keep_latest": 0}, {"keep_every": 0}])
 def test_keeping_nothing_is_refused(tmp_path, options):
     with pytest.raises(ConfigError, match=f"{next(iter(options))} = 0; accepted: .* at least 1"):

@@ -10,7 +10,7 @@ import pytest
 from configs import base
 from gan_jax import errors
 from gan_jax.data import sources
-from gan_jax.metrics import extractors
+from gan_jax.metrics import extractors, inception
 from gan_jax.report import evaluations
 from gan_jax.training import (
     best,
@@ -411,3 +411,23 @@ def test_patience_ends(tmp_path):
     slept = []
     assert run.follow(poll=5.0, patience=12.0, sleep=slept.append) == 2
     assert slept == [5.0, 5.0, 5.0]
+
+
+def test_a_layer_that_the_weights_do_not_reach_is_told_before_anything_is_written(tmp_path):
+    shapes = jax.eval_shape(
+        lambda: inception.Inception().init(
+            jax.random.key(0), np.zeros((1, 8, 8, 3), np.uint8), ("64",)
+        )
+    )["params"]
+    weights = {
+        f"{name}/{kind}": np.zeros(array.shape, np.float32)
+        for name, arrays in shapes.items()
+        for kind, array in arrays.items()
+    }
+    inception.save_weights(tmp_path / "shallow.npz", weights)
+    config = tiny.image_config()
+    config.num_devices = 1
+    config.eval.update(every=2, metrics=("fid",), inception=str(tmp_path / "shallow.npz"))
+    with pytest.raises(errors.ConfigError, match=r"'fid'.*have no such layer; accepted: fid64"):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
