@@ -104,7 +104,9 @@ class AdversarialGame:
         train: bool = False,
     ) -> jax.Array:
         """Return generated data, float32 ``[batch, *shape]``; see `Game.sample`."""
-        return self.generator.apply(variables["generator"], z, labels, train=train)  # type: ignore[return-value]
+        data = self.generator.apply(variables["generator"], z, labels, train=train)
+        assert isinstance(data, jax.Array)
+        return data
 
     def sample_moments(
         self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None = None

@@ -180,6 +180,8 @@ class Evaluator:
         self.metrics = list(metrics)
         self._settings = settings
         self._sampling = sampling
+        # The networks that samples come from; what the others normalise by is of no account.
+        self._sampled = [name for name, network in game.networks.items() if network.averaged]
         self._source = source
         self._read: Callable[[list[int]], Mapping[str, np.ndarray]] = source.read
         if data and source is labelled:
@@ -228,8 +230,9 @@ class Evaluator:
     def protocol(self, state: TrainState) -> dict[str, Any]:
         """Return how the metrics of a state are measured, JSON-able."""
         settings, how = self._settings, self._sampling
-        averaged = any(network.ema is not None for network in state.networks.values())
-        normalised = any("batch_stats" in network.mutable for network in state.networks.values())
+        sampled = [state.networks[name] for name in self._sampled]
+        averaged = any(network.ema is not None for network in sampled)
+        normalised = any("batch_stats" in network.mutable for network in sampled)
         weights = "ema" if averaged and not how.raw else "raw"
         # Raw weights have no averaged statistics.
         alike = how.batch_norm == "ema" and weights == "raw"

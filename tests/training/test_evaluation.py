@@ -230,7 +230,7 @@ def evaluator(quarters_config=None, devices=1, batch_size=16, **changes):
     config.eval.update(batch_size=batch_size, **changes)
     training = build.make_training(config, tiny.shape(config))
     # Brighter than the grey of an untrained generator.
-    images = np.random.default_rng(3).integers(100, 256, (60, 8, 8, 1)).astype(np.uint8)
+    images = np.random.default_rng(3).integers(100, 256, (60, *tiny.shape(config))).astype(np.uint8)
     source = sources.ArraySource("noise", "train", images, None)
     made = evaluation.make_evaluator(
         config,
@@ -275,6 +275,18 @@ def test_real_against_real_is_far_better_than_noise_against_real(quarters):
     assert real["quarters_precision"] > generated["quarters_precision"]
     assert spread["quarters_fid"] > 0
     assert note.startswith("30 of each against 30 others of noise")
+
+
+def test_what_the_discriminator_normalises_by_is_of_no_account(quarters):
+    def recorded(generator, discriminator):
+        config = tiny.batch_norm_config()
+        config.generator.name, config.discriminator.name = generator, discriminator
+        made, state = evaluator(config)
+        having = [name for name, n in state.networks.items() if "batch_stats" in n.mutable]
+        return having, made.protocol(state)["batch_norm"]
+
+    assert recorded("dcgan", "mlp") == (["generator"], "ema")
+    assert recorded("mlp", "dcgan") == (["discriminator"], "none")
 
 
 def test_real_images_are_looked_at_once(quarters, monkeypatch):

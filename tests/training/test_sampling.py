@@ -131,9 +131,7 @@ def test_standing_statistics_of_many_batches_have_their_pooled_variance(trained)
         for i in range(0, 32, 8)
     ]
     layer = next(name for name in stats if "mean" in stats[name])
-    moments = [
-        one["generator"]["moments" if "moments" in one["generator"] else layer] for one in each
-    ]
+    moments = [one["generator"][layer] for one in each]
     mean = np.mean([m["mean"][0] for m in moments], 0)
     squares = np.mean([m["mean_of_squares"][0] for m in moments], 0)
     np.testing.assert_allclose(stats[layer]["mean"], mean, rtol=1e-4, atol=1e-6)
