@@ -26,12 +26,25 @@ def get_config() -> ConfigDict:
     c.game.discriminator_steps = 1  # Gradient steps for each of the generator's.
     c.game.joint_batch = False  # The discriminator sees real and fake in one pass (faster).
     c.game.clip = placeholder(float)  # Clips discriminator weights to [-clip, clip] (WGAN: 0.01).
+    c.game.auxiliary = ConfigDict()  # AC-GAN: weights of the class's likelihood ...
+    c.game.auxiliary.real_weight = 1.0  # ... of real images in the discriminator's loss,
+    c.game.auxiliary.fake_weight = 1.0  # of generated ones there,
+    c.game.auxiliary.generator_weight = 1.0  # and in the generator's loss.
+    c.game.info = ConfigDict()  # InfoGAN: the codes in the latent vector, beside latent_dim noise.
+    c.game.info.categorical = (10,)  # Values of each categorical code.
+    c.game.info.continuous = 2  # Continuous codes, uniform in [-1, 1].
+    c.game.info.hidden = 128  # Width of the layer between the trunk and what recovers the codes.
+    c.game.info.categorical_weight = 1.0  # The paper's lambda for categorical codes ...
+    c.game.info.continuous_weight = 0.1  # ... and for continuous ones.
 
     # Networks: `name` chooses one of gan_jax/networks/registry.py. Here and below, the fields of a
     # group are for whatever is chosen, and those of the sub-group of its name for it alone.
     c.generator = ConfigDict()
     c.generator.name = "mlp"  # mlp, dcgan, resnet.
     c.generator.latent_dim = 100  # Size of the latent vector.
+    # How it learns of the class asked for: "none", "concat" (beside the latent vector),
+    # "batch_norm" (scales and shifts of each class).
+    c.generator.conditioning = "none"
     c.generator.mlp = ConfigDict()
     c.generator.mlp.features = (256, 512, 1024)  # Widths of the hidden layers.
     c.generator.mlp.output = "tanh"  # "tanh", or "linear" for points of the plane.
@@ -46,6 +59,8 @@ def get_config() -> ConfigDict:
 
     c.discriminator = ConfigDict()
     c.discriminator.name = "mlp"  # mlp, dcgan, resnet.
+    # Likewise: "none", "concat" (planes beside the image), "projection" (Miyato and Koyama 2018).
+    c.discriminator.conditioning = "none"
     c.discriminator.mlp = ConfigDict()
     c.discriminator.mlp.features = (1024, 512, 256)  # Widths of the hidden layers.
     c.discriminator.dcgan = ConfigDict()
@@ -82,6 +97,23 @@ def get_config() -> ConfigDict:
     c.penalty.dragan = ConfigDict()
     c.penalty.dragan.scale = 0.5  # Size of the perturbation, in standard deviations of the data.
 
+    c.augment = ConfigDict()  # Of real and generated data alike, before they are judged.
+    c.augment.policy = ()  # DiffAugment: any of "color", "translation", "cutout".
+    c.augment.noise = 0.0  # Instance noise: its standard deviation at the start ...
+    c.augment.noise_steps = 0  # ... falls to 0 over so many train steps; 0: it stays.
+
+    c.regularize = ConfigDict()  # Further terms of the adversarial game.
+    c.regularize.consistency_real = 0.0  # Weights of balanced consistency (bCR: 10) on real ...
+    c.regularize.consistency_fake = 0.0  # ... and on generated images.
+    c.regularize.lecam = 0.0  # Weight of LeCam (its paper: 0.3 to 0.0001) ...
+    c.regularize.lecam_decay = 0.99  # ... the decay of its averages of the scores ...
+    c.regularize.lecam_start = 0  # ... and the train step that it begins at.
+    c.regularize.feature_matching = 0.0  # Weight in the generator's loss.
+    c.regularize.top_k = 1.0  # The generator learns from at least this share of its fakes, ...
+    c.regularize.top_k_decay = 0.99  # ... a share that shrinks by this factor ...
+    c.regularize.top_k_steps = 1000  # ... every so many train steps.
+    c.regularize.history = 0  # Past fakes in a pool that the discriminator is shown from.
+
     c.optimizer = ConfigDict()
     c.optimizer.generator = adam(2e-4, 0.5, 0.999)  # One per network, each with its own rate.
     c.optimizer.discriminator = adam(2e-4, 0.5, 0.999)
@@ -110,6 +142,7 @@ def get_config() -> ConfigDict:
     c.train = ConfigDict()
     c.train.steps = 1000  # Train steps: one turn of every player each.
     c.train.batch_size = 64  # Over all devices together.
+    c.train.accumulate = 1  # Parts that a device takes its share of a batch in, to save memory.
     c.train.steps_per_call = 1  # Train steps per dispatch: more hide the host's latency.
     c.train.log_every = 50  # In train steps, as all of these.
     c.train.sample_every = 250  # Sample grid from fixed latents.

@@ -1,4 +1,16 @@
-"""Sample from a run directory: ``python -m experiments.sample --run=DIR --num=64``."""
+"""Use what a run has learned: samples, their neighbours, ways between them, images they can match.
+
+python -m experiments.sample --run=DIR                       # a grid; of classes: a row each
+python -m experiments.sample --run=DIR --num=50000 --out=samples/      # or --out=samples.npz
+python -m experiments.sample --run=DIR --truncation=1.5,1.0,0.5
+python -m experiments.sample --run=DIR --interpolate=slerp   # or with --out=way.gif
+python -m experiments.sample --run=DIR --neighbours=5
+python -m experiments.sample --run=DIR --project=photo.png
+
+Sample number i of a seed has the same latent in every mode, in batches of any size. A run with
+classes: a grid has a row per class and the same latent in all rows of a column; exported samples
+go through the classes in turn; --label asks for one class only.
+"""
 
 from pathlib import Path
 
@@ -8,14 +20,82 @@ from experiments import command_line
 from gan_jax import errors
 
 _RUN = flags.DEFINE_string("run", None, "The run directory.")
-_NUM = flags.DEFINE_integer("num", 64, "How many samples.", lower_bound=1)
-_LABEL = flags.DEFINE_integer("label", None, "The class to sample, for class-conditional runs.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the latents.", lower_bound=0)
-_RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
-_OUT = flags.DEFINE_string(
-    "out", None, "The PNG to write. Default: in the run directory, named after step and seed."
+_RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
+_BATCH_NORM = flags.DEFINE_enum(
+    "batch_norm", None, ["ema", "running", "standing", "batch"], "Statistics of batch-norm."
 )
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the latents.", lower_bound=0, upper_bound=2**32 - 1
+)
+_NUM = flags.DEFINE_integer(
+    "num",
+    None,
+    "How many samples: default 64. In a row per class or truncation: samples in a row, default 8. "
+    "--interpolate: rows, each between two samples, default 8 (1, of each class, for a run with "
+    "classes); for an animation the samples on the way, default 8. --neighbours: rows, default 8.",
+    lower_bound=1,
+)
+_LABEL = flags.DEFINE_integer("label", None, "The class to sample, for class-conditional runs.")
+_TRUNCATION = flags.DEFINE_list(
+    "truncation", None, "Limit of normal latents; several, such as 1.5,1.0,0.5: a row for each."
+)
+_OUT = flags.DEFINE_string(
+    "out",
+    None,
+    "What to write: a .png; a folder of a PNG per sample (continued if it was stopped); an .npz of "
+    "all samples; with --interpolate a .gif or .webp. Default: a .png in the run directory.",
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an .npz that is there.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Samples made at a time.", lower_bound=1)
+_INTERPOLATE = flags.DEFINE_enum(
+    "interpolate", None, ["lerp", "slerp"], "Go from latent to latent straight, or on an arc."
+)
+_FRAMES = flags.DEFINE_integer(
+    "frames",
+    None,
+    "--interpolate: pictures in a row, both ends included, default 8; in an animation from one "
+    "sample to the next, default 20.",
+    lower_bound=2,
+)
+_FPS = flags.DEFINE_float("fps", 20.0, "Of an animation: pictures per second.")
+_PROJECT = flags.DEFINE_string(
+    "project", None, "Find the latents whose samples come closest to this image, folder or .zip."
+)
+_STEPS = flags.DEFINE_integer("steps", 300, "--project: steps of Adam.", lower_bound=1)
+_RESTARTS = flags.DEFINE_integer(
+    "restarts", 4, "--project: starts per image; the best result is kept.", lower_bound=1
+)
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "--project: of Adam, at the beginning.")
+_PRIOR = flags.DEFINE_float(
+    "prior", 0.01, "--project: weight of (mean(z^2) - 1)^2, which keeps z where latents are drawn."
+)
+_NEIGHBOURS = flags.DEFINE_integer(
+    "neighbours", None, "Show so many nearest training images of each sample.", lower_bound=1
+)
+_FEATURES = flags.DEFINE_enum(
+    "features", "pixels", ["pixels", "classifier"], "--neighbours: what distances are taken in."
+)
+_DATA_PATH = flags.DEFINE_string(
+    "data_path", None, "--neighbours: where the run's images are now (data.path)."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "--neighbours: where TFDS sets are now (data.data_dir)."
+)
+
+# The flags that have an effect in some modes only, by mode.
+_GRID = {"num", "label", "truncation", "batch_size"}
+_FIT = {
+    "a grid": _GRID,
+    "several values of --truncation": _GRID,
+    "a folder": _GRID,
+    "an .npz": _GRID | {"overwrite"},
+    "--interpolate": _GRID | {"interpolate", "frames"},
+    "an animation": _GRID | {"interpolate", "frames", "fps"},
+    "--neighbours": _GRID | {"neighbours", "features", "data_path", "data_dir"},
+    "--project": {"project", "steps", "restarts", "learning_rate", "prior", "label", "batch_size"}
+    | {"overwrite"},
+}
 
 
 def _main(argv: list[str]) -> None:
@@ -23,26 +103,99 @@ def _main(argv: list[str]) -> None:
         raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
     if _RUN.value is None:
         raise errors.ConfigError("--run is missing; give a run directory")
+    truncations = _truncations()
+    mode = _mode(truncations)
     # Imported late, so that a mistyped flag is reported at once.
-    from gan_jax.report import grids
-    from gan_jax.training import compilation_cache, restore, sampling
+    from gan_jax.training import compilation_cache, use
 
     compilation_cache.enable()
-    run = restore.load_run(_RUN.value, restore.choose_step(_RUN.value, _CHECKPOINT.value))
-    restore.check_label(run, _LABEL.value)
-    data = sampling.sample(
-        run.game,
-        run.state,
-        num=_NUM.value,
+    ask = use.Ask(
+        path=_RUN.value,
+        checkpoint=_CHECKPOINT.value,
+        raw=_RAW.value,
+        batch_norm=_BATCH_NORM.value,
         seed=_SEED.value,
         label=_LABEL.value,
-        sampling=sampling.make_sampling(run.config, raw=_RAW.value),
+        truncations=truncations,
+        num=_NUM.value,
+        batch_size=_BATCH_SIZE.value,
+        out=Path(_OUT.value) if _OUT.value else None,
+        overwrite=_OVERWRITE.value,
     )
-    name = f"sample-step{run.step:08d}-seed{_SEED.value}{'-raw' if _RAW.value else ''}.png"
-    out = Path(_OUT.value) if _OUT.value else run.path / name
-    image = grids.grid(data) if data.ndim == 4 else grids.scatter(data)
-    grids.save_png(out, image)
-    print(f"{len(data)} samples of step {run.step}: {out}")
+    if mode == "--project":
+        settings = {
+            "steps": _STEPS.value,
+            "restarts": _RESTARTS.value,
+            "learning_rate": _LEARNING_RATE.value,
+            "prior": _PRIOR.value,
+        }
+        print(use.projection(ask, _PROJECT.value, **settings))
+    elif mode == "--neighbours":
+        data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
+        print(use.neighbours(ask, _NEIGHBOURS.value, _FEATURES.value, data))
+    elif mode == "an animation":
+        print(use.animation(ask, _INTERPOLATE.value, _FRAMES.value or 20, _FPS.value))
+    elif mode == "--interpolate":
+        print(use.strips(ask, _INTERPOLATE.value, _FRAMES.value or 8))
+    elif mode in ("a folder", "an .npz"):
+        print(use.export(ask, archive=mode == "an .npz"))
+    else:
+        print(use.grid(ask))
+
+
+def _truncations() -> tuple[float, ...]:
+    try:
+        values = tuple(float(value) for value in _TRUNCATION.value or ())
+    except ValueError:
+        values = (-1.0,)
+    if not all(0 < value < float("inf") for value in values):
+        raise errors.ConfigError(
+            f"--truncation={','.join(_TRUNCATION.value)}; accepted: a number above 0, or several"
+        )
+    return values
+
+
+def _mode(truncations: tuple[float, ...]) -> str:
+    """Return what is to be done; refuse flags that would have no effect, or not fit."""
+    given = [name for name in ("project", "neighbours", "interpolate") if flags.FLAGS[name].present]
+    if len(given) > 1:
+        raise errors.ConfigError(f"--{given[0]} and --{given[1]} are two modes; accepted: one")
+    suffix = _suffix()
+    mode = f"--{given[0]}" if given else {"": "a folder", ".npz": "an .npz"}.get(suffix, "a grid")
+    if suffix in (".gif", ".webp") and mode in ("--interpolate", "a grid"):
+        mode = "an animation"
+    if len(truncations) > 1:
+        if mode != "a grid":
+            raise errors.ConfigError(
+                f"--truncation={','.join(_TRUNCATION.value)} with {mode}; accepted: one number"
+            )
+        mode = "several values of --truncation"
+    if mode == "an animation" and not given:
+        raise errors.ConfigError(f"--out={_OUT.value} is an animation: it goes with --interpolate")
+    if given and suffix not in (".png", ".gif", ".webp") or mode != "an animation" and (
+        suffix in (".gif", ".webp")
+    ):
+        accepted = ".png, .gif or .webp" if mode == "--interpolate" else ".png"
+        raise errors.ConfigError(f"--out={_OUT.value} with {mode}; accepted: a {accepted}")
+    for name in sorted(set().union(*_FIT.values()) - _FIT[mode]):
+        if not flags.FLAGS[name].using_default_value:
+            raise errors.ConfigError(f"--{name} has no effect with {mode}; accepted: none")
+    return mode
+
+
+def _suffix() -> str:
+    """Return the suffix of ``--out``; the empty string: it is a folder."""
+    if _OUT.value is None:
+        return ".png"
+    out = Path(_OUT.value)
+    if out.is_dir() or _OUT.value.endswith("/"):
+        return ""
+    suffix = out.suffix.lower()
+    if suffix not in ("", ".png", ".npz", ".gif", ".webp"):
+        raise errors.ConfigError(
+            f"--out={_OUT.value}; accepted: a .png, .npz, .gif or .webp, or a folder: its name/"
+        )
+    return suffix
 
 
 if __name__ == "__main__":

@@ -1,23 +1,73 @@
 """The game of one generator against one discriminator (Goodfellow 2014, 1406.2661).
 
-GAN, DCGAN, LSGAN, WGAN (clipping), WGAN-GP, DRAGAN, R1-regularised and relativistic GANs are
-configurations of it:
+GAN, DCGAN, LSGAN, WGAN (clipping), WGAN-GP, DRAGAN, R1-regularised, relativistic and spectrally
+normalized GANs are configurations of it, class-conditional or not:
 a loss, a penalty, two networks, and how many steps the discriminator takes for each of the
-generator's.
+generator's. Games that add terms to the two losses extend it (`gan_jax.games.auxiliary`).
 """
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gan_jax.games import draws
+from gan_jax.augment import diffaug, flip_shift, instance_noise
+from gan_jax.games import draws, history
+from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
-from gan_jax.layers import spectral
-from gan_jax.losses import adversarial, penalties
+from gan_jax.losses import adversarial, consistency, feature_matching, lecam, penalties, top_k
+from gan_jax.networks.verdict import Verdict
+
+# Terms beside the adversarial loss: by name, their weight (0: only logged) and value.
+Terms = dict[str, tuple[float | jax.Array, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """What is done to every image, real or generated, before the discriminator sees it.
+
+    Attributes:
+      policy: operations of DiffAugment, see `gan_jax.augment.diffaug`.
+      noise: standard deviation of instance noise at the start.
+      noise_steps: the noise falls linearly to nothing over so many train steps; 0: it stays.
+    """
+
+    policy: tuple[str, ...] = ()
+    noise: float = 0.0
+    noise_steps: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Regularize:
+    """Terms and changes that suit any adversarial loss; all are off at first.
+
+    Attributes:
+      consistency_real: weight of balanced consistency on real images.
+      consistency_fake: on generated ones.
+      lecam: weight of LeCam.
+      lecam_decay: of the moving averages of the scores.
+      lecam_start: train steps before it begins.
+      feature_matching: weight of the generator's matching of the discriminator's last features.
+      top_k: least share of a batch's fakes that the generator learns from; 1: all of them.
+      top_k_decay: the share is multiplied by this ...
+      top_k_steps: ... every so many train steps.
+      history: size of the pool of past fakes that the discriminator is shown; 0: none.
+    """
+
+    consistency_real: float = 0.0
+    consistency_fake: float = 0.0
+    lecam: float = 0.0
+    lecam_decay: float = 0.99
+    lecam_start: int = 0
+    feature_matching: float = 0.0
+    top_k: float = 1.0
+    top_k_decay: float = 0.99
+    top_k_steps: int = 1000
+    history: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +76,7 @@ class AdversarialGame:
 
     Attributes:
       generator: module ``(z, labels, train) -> data``, with a field ``latent_dim``.
-      discriminator: module ``(data, labels, train) -> scores``.
+      discriminator: module ``(data, labels, train) -> scores``, with a method ``judge``.
       shape: of one data point.
       loss: the pair of losses.
       penalty: on the discriminator's gradient, or ``None``.
@@ -37,8 +87,11 @@ class AdversarialGame:
         never.
       discriminator_steps: for each of the generator's.
       joint_batch: the discriminator sees real and generated data in one pass. Faster; the same
-        scores,
-        unless it has batch statistics, which would then be shared by both halves.
+        scores, unless it has batch statistics, which would then be shared by both halves.
+      num_classes: that the generator can be asked for; ``None``: it is unconditional. Labels of
+        generated data are those of the real batch, and so of the data's distribution.
+      augment: what images go through before they are judged.
+      regularize: further terms.
     """
 
     generator: nn.Module
@@ -51,6 +104,9 @@ class AdversarialGame:
     clip: float | None = None
     discriminator_steps: int = 1
     joint_batch: bool = False
+    num_classes: int | None = None
+    augment: Augment = Augment()
+    regularize: Regularize = Regularize()
 
     @property
     def latent_dim(self) -> int:
@@ -58,19 +114,26 @@ class AdversarialGame:
         return self.generator.latent_dim
 
     @property
-    def num_classes(self) -> int | None:
-        """None: this game is unconditional."""
-        return None
-
-    @property
     def networks(self) -> Mapping[str, Network]:
         """``generator`` (averaged) and ``discriminator``."""
         z = jax.ShapeDtypeStruct((1, self.latent_dim), jnp.float32)
         x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
+        label = jax.ShapeDtypeStruct((1,), jnp.int32)
         return {
-            "generator": Network(self.generator, (z,), averaged=True),
-            "discriminator": Network(self.discriminator, (x,)),
+            "generator": Network(self.generator, (z, label), averaged=True),
+            "discriminator": Network(self.discriminator, (x, label)),
         }
+
+    @property
+    def memory(self) -> Mapping[str, Any]:
+        """LeCam's averages of the scores, and the pool of past fakes, where they are used."""
+        memory: dict[str, Any] = {}
+        if self.regularize.lecam:
+            memory["lecam"] = lecam.init()
+        if self.regularize.history:
+            size = self.regularize.history
+            memory["history"] = history.init(size, self.shape, labelled=True)
+        return memory
 
     @property
     def players(self) -> tuple[Player, ...]:
@@ -95,6 +158,10 @@ class AdversarialGame:
             ),
         )
 
+    def latents(self, keys: jax.Array, truncation: float | None = None) -> jax.Array:
+        """Return standard normal latents; see `Game.latents`."""
+        return draws.latents(keys, self.latent_dim, truncation)
+
     def sample(
         self,
         variables: Mapping[str, Variables],
@@ -117,41 +184,135 @@ class AdversarialGame:
         )
         return {"generator": dict(found).get("moments", {})}
 
-    def _fakes(self, params: Params, turn: Turn) -> tuple[jax.Array, Variables]:
-        """Return data generated from fresh latents, and the generator's new mutable collections."""
-        z = draws.latents(turn.keys("latent"), self.latent_dim)
-        variables = turn.with_params(params, "generator")
-        return _apply(self.generator, variables, z, turn.labels, iterate="generator" in params)
-
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss, with its penalty, on one batch of real data."""
-        real = turn.images
-        fake = lax.stop_gradient(self._fakes({}, turn)[0])
+        z = self.latents(turn.keys("latent"))
+        fake, fake_labels = lax.stop_gradient(self._generate({}, z, turn)[0]), turn.labels
+        memory: dict[str, Any] = {}
+        if self.regularize.history:
+            key = jax.random.fold_in(draws.named(turn.key, "history"), turn.first)
+            pool = turn.memory["history"]
+            pairs, memory["history"] = history.exchange(
+                pool, (fake, fake_labels), key, turn.axis_name
+            )
+            fake, fake_labels = pairs
+        real = self._shown(turn.images, turn, "real", self.discriminator_steps)
+        fake = self._shown(fake, turn, "fake", self.discriminator_steps)
         variables = turn.with_params(params, "discriminator")
         if self.joint_batch:
             both = jnp.concatenate([real, fake])
-            scores, mutable = _apply(
-                self.discriminator, variables, both, _twice(turn.labels), iterate=True
-            )
-            real_scores, fake_scores = jnp.split(scores, 2)
+            labels = jnp.concatenate([turn.labels, fake_labels])
+            verdict, mutable = self._judge(variables, both, labels, iterate=True)
+            real_verdict, fake_verdict = _halves(verdict)
         else:
-            real_scores, mutable = _apply(
-                self.discriminator, variables, real, turn.labels, iterate=True
-            )
+            real_verdict, mutable = self._judge(variables, real, turn.labels, iterate=True)
             # Both halves, and the penalty, are scored with the same spectral norms.
-            fake_scores, again = _apply(self.discriminator, variables | mutable, fake, turn.labels)
+            fake_verdict, again = self._judge(variables | mutable, fake, fake_labels)
             mutable = mutable | again
-        loss = jnp.mean(self.loss.discriminator(real_scores, fake_scores))
+        loss = jnp.mean(self.loss.discriminator(real_verdict.scores, fake_verdict.scores))
         metrics = {
             "loss": loss,
-            "real_score": jnp.mean(real_scores),
-            "fake_score": jnp.mean(fake_scores),
+            "real_score": jnp.mean(real_verdict.scores),
+            "fake_score": jnp.mean(fake_verdict.scores),
         }
+        terms = self.discriminator_terms(real_verdict, fake_verdict, z, turn)
         if self.penalty is not None:
             penalty = self._penalty(variables | mutable, real, fake, turn)
-            metrics["penalty"] = penalty
-            loss = loss + self.penalty_weight * penalty
-        return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {})
+            terms["penalty"] = (self.penalty_weight, penalty)
+        scored = (
+            ("real", real, turn.labels, real_verdict),
+            ("fake", fake, fake_labels, fake_verdict),
+        )
+        for name, images, labels, verdict in scored:
+            if weight := getattr(self.regularize, f"consistency_{name}"):
+                changed = flip_shift.flip_shift(turn.keys(f"consistency/{name}"), images)
+                changed_verdict, _ = self._judge(variables | mutable, changed, labels)
+                value = consistency.consistency(verdict.scores, changed_verdict.scores)
+                terms[f"consistency_{name}"] = (weight, jnp.mean(value))
+        if self.regularize.lecam:
+            scores = (real_verdict.scores, fake_verdict.scores)
+            term, memory["lecam"] = self._lecam(*scores, turn)
+            terms["lecam"] = term
+        loss = _add(loss, terms, metrics)
+        return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {}, memory)
+
+    def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        """Return the generator's loss on one batch of fresh latents."""
+        z = self.latents(turn.keys("latent"))
+        fake, mutable = self._generate(params, z, turn)
+        shown = self._shown(fake, turn, "fake", 1)
+        variables = turn.with_params(params, "discriminator")
+        verdict, _ = self._judge(variables, shown, turn.labels)
+        real_verdict = None
+        if self.loss.generator_needs_real or self.regularize.feature_matching:
+            real = self._shown(turn.images, turn, "real", 1)
+            real_verdict, _ = self._judge(variables, real, turn.labels)
+        real_scores = None if real_verdict is None else real_verdict.scores
+        losses = self.loss.generator(verdict.scores, real_scores)
+        if self.regularize.top_k < 1:
+            losses = losses * self._top_k(verdict.scores, turn)
+        loss = jnp.mean(losses)
+        metrics = {"loss": loss}
+        terms = self.generator_terms(verdict, z, turn)
+        if real_verdict is not None and (weight := self.regularize.feature_matching):
+            last = (real_verdict.features[-1], verdict.features[-1])
+            value = feature_matching.feature_matching(*last, axis_name=turn.axis_name)
+            terms["feature_matching"] = (weight, value)
+        loss = _add(loss, terms, metrics)
+        return loss, Outcome(metrics, {"generator": mutable} if mutable else {})
+
+    def discriminator_terms(self, real: Verdict, fake: Verdict, z: jax.Array, turn: Turn) -> Terms:
+        """Return what is added to the discriminator's loss: nothing, in the plain game.
+
+        Args:
+          real: the verdict on real data.
+          fake: on generated data.
+          z: what these were generated from.
+          turn: the player's view.
+        """
+        del real, fake, z, turn
+        return {}
+
+    def generator_terms(self, fake: Verdict, z: jax.Array, turn: Turn) -> Terms:
+        """Return what is added to the generator's loss: nothing, in the plain game.
+
+        Args:
+          fake: the verdict on generated data.
+          z: what these were generated from.
+          turn: the player's view.
+        """
+        del fake, z, turn
+        return {}
+
+    def _generate(self, params: Params, z: jax.Array, turn: Turn) -> tuple[jax.Array, Variables]:
+        """Return data generated from ``z``, and the generator's new mutable collections."""
+        variables = turn.with_params(params, "generator")
+        return apply(self.generator, variables, z, turn.labels, iterate="generator" in params)
+
+    def _judge(
+        self, variables: Variables, x: jax.Array, labels: jax.Array, *, iterate: bool = False
+    ) -> tuple[Verdict, Variables]:
+        """Return the discriminator's verdict, and its new mutable collections."""
+        return apply(self.discriminator, variables, x, labels, iterate=iterate, method="judge")
+
+    def _shown(self, x: jax.Array, turn: Turn, use: str, steps: int) -> jax.Array:
+        """Return data as the discriminator is to see them.
+
+        Args:
+          x: real or generated data.
+          turn: the player's view.
+          use: names the draws.
+          steps: the player's gradient steps in one train step.
+        """
+        augment = self.augment
+        if augment.policy:
+            x = diffaug.diff_augment(turn.keys(f"augment/{use}"), x, augment.policy)
+        if augment.noise:
+            level = instance_noise.noise_level(
+                turn.count // steps, augment.noise, augment.noise_steps
+            )
+            x = instance_noise.add_noise(turn.keys(f"noise/{use}"), x, level)
+        return x
 
     def _penalty(
         self, variables: Variables, real: jax.Array, fake: jax.Array, turn: Turn
@@ -162,48 +323,43 @@ class AdversarialGame:
 
         def compute() -> jax.Array:
             def critic(x: jax.Array) -> jax.Array:
-                return _apply(self.discriminator, variables, x, turn.labels)[0]
+                return apply(self.discriminator, variables, x, turn.labels)[0]
 
             chance = jax.vmap(lambda key: penalty.draw(key, self.shape))(turn.keys("penalty"))
             return jnp.mean(penalty(critic, real, fake, chance))
 
         return penalties.lazy(compute, turn.count, self.penalty_every)
 
-    def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
-        """Return the generator's loss on one batch of fresh latents."""
-        fake, mutable = self._fakes(params, turn)
-        variables = turn.with_params(params, "discriminator")
-        fake_scores, _ = _apply(self.discriminator, variables, fake, turn.labels)
-        real_scores = None
-        if self.loss.generator_needs_real:
-            real_scores, _ = _apply(self.discriminator, variables, turn.images, turn.labels)
-        loss = jnp.mean(self.loss.generator(fake_scores, real_scores))
-        return loss, Outcome({"loss": loss}, {"generator": mutable} if mutable else {})
+    def _lecam(
+        self, real: jax.Array, fake: jax.Array, turn: Turn
+    ) -> tuple[tuple[jax.Array, jax.Array], lecam.Anchors]:
+        """Return LeCam's term, and the averages of the scores moved on."""
+        how, anchors = self.regularize, turn.memory["lecam"]
+        value = jnp.mean(lecam.lecam(real, fake, anchors.real, anchors.fake))
+        begun = turn.count // self.discriminator_steps >= how.lecam_start
+        anchors = lecam.update_anchors(anchors, real, fake, how.lecam_decay, turn.axis_name)
+        return (jnp.where(begun, how.lecam, 0.0), value), anchors
+
+    def _top_k(self, scores: jax.Array, turn: Turn) -> jax.Array:
+        """Return the weights of a batch of fakes in the generator's loss."""
+        how = self.regularize
+        devices = 1 if turn.axis_name is None else lax.axis_size(turn.axis_name)
+        size = scores.shape[0] * devices
+        count = top_k.kept(turn.count, size, how.top_k_decay, how.top_k_steps, how.top_k)
+        return top_k.top_k_weights(scores, count, axis_name=turn.axis_name)
 
 
-def _apply(
-    module: nn.Module,
-    variables: Variables,
-    x: jax.Array,
-    labels: jax.Array,
-    *,
-    iterate: bool = False,
-) -> tuple[jax.Array, Variables]:
-    """Return ``module``'s output in train mode, and its new mutable collections.
-
-    Args:
-      module: the network.
-      variables: all that it has.
-      x: its input.
-      labels: of ``x``.
-      iterate: move spectral normalization's vectors on, which is to happen once in a gradient step
-        of the network's owner; else they are used as they stand.
-    """
-    fixed = ("params",) if iterate else ("params", spectral.COLLECTION)
-    collections = [name for name in variables if name not in fixed]
-    output, mutable = module.apply(variables, x, labels, train=True, mutable=collections)
-    return output, dict(mutable)
+def _add(loss: jax.Array, terms: Terms, metrics: dict[str, jax.Array]) -> jax.Array:
+    """Return the loss with its terms, whose values go into ``metrics``."""
+    for name, (weight, value) in terms.items():
+        metrics[name] = value
+        loss = loss + weight * value
+    return loss
 
 
-def _twice(labels: jax.Array) -> jax.Array:
-    return jnp.concatenate([labels, labels])
+def _halves(verdict: Verdict) -> tuple[Verdict, Verdict]:
+    """Return the verdicts on the two halves of a batch."""
+    size = verdict.scores.shape[0] // 2
+    first: Verdict = jax.tree.map(lambda x: x[:size], verdict)
+    second: Verdict = jax.tree.map(lambda x: x[size:], verdict)
+    return first, second

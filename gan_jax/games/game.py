@@ -32,11 +32,14 @@ class Network:
       module: the Flax module; called as ``module(*inputs, train=...)``.
       inputs: shapes and dtypes of its inputs for a batch of any size, to initialise it with.
       averaged: whether a moving average of it is kept (the networks that are sampled from).
+      optimizer: the group of ``config.optimizer`` that it is trained by; ``None``: that of its own
+        name.
     """
 
     module: nn.Module
     inputs: tuple[jax.ShapeDtypeStruct, ...]
     averaged: bool = False
+    optimizer: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Turn:
       key: this turn's key, the same on every device.
       count: gradient steps that this player has made before, int32.
       axis_name: the mapped axis, or ``None`` on one device.
+      memory: what the game remembers from step to step (`Game.memory`), by slot.
+      first: where ``images`` begin in this device's share of the batch, int32: 0 unless gradients
+        are accumulated over parts of it.
+      share: images in this device's share of the batch; ``None``: these.
     """
 
     variables: Mapping[str, Variables]
@@ -59,10 +66,19 @@ class Turn:
     key: jax.Array
     count: jax.Array
     axis_name: str | None
+    memory: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    first: jax.Array | int = 0
+    share: int | None = None
 
     def keys(self, use: str) -> jax.Array:
         """Return a key per example for the named use, ``[batch]``: alike on any device count."""
-        return draws.example_keys(draws.named(self.key, use), self.images.shape[0], self.axis_name)
+        return draws.example_keys(
+            draws.named(self.key, use),
+            self.images.shape[0],
+            self.axis_name,
+            first=self.first,
+            share=self.share,
+        )
 
     def with_params(self, params: Params, name: str) -> Variables:
         """Return a network's variables, its parameters from ``params`` if they are there."""
@@ -78,11 +94,15 @@ class Outcome:
 
     Attributes:
       metrics: scalars to log, this device's means.
-      mutable: new values of the owned networks' mutable collections, by network.
+      mutable: new values of the owned networks' mutable collections, by network; the train step
+        averages them over devices.
+      memory: new values of the game's memory, by slot, which are to be the same on every device;
+        slots that are not named stay.
     """
 
     metrics: dict[str, jax.Array]
     mutable: dict[str, Variables] = flax.struct.field(default_factory=dict)
+    memory: dict[str, Any] = flax.struct.field(default_factory=dict)
 
 
 # The loss must be this device's mean: the train step averages its gradient over devices, and a mean
@@ -138,6 +158,24 @@ class Game(Protocol):
     @property
     def num_classes(self) -> int | None:
         """Classes that can be asked for when sampling; ``None`` if the game is unconditional."""
+        ...
+
+    @property
+    def memory(self) -> Mapping[str, Any]:
+        """What is remembered from step to step beside the networks, as it is at the start.
+
+        A pytree of arrays per slot; it is part of the train state, and of every checkpoint.
+        """
+        ...
+
+    def latents(self, keys: jax.Array, truncation: float | None = None) -> jax.Array:
+        """Return latents, float32 ``[len(keys), latent_dim]``, row ``i`` from ``keys[i]`` alone.
+
+        Args:
+          keys: ``[n]``.
+          truncation: normal entries are drawn anew until they are within so much of zero (BigGAN,
+            Brock 2019, 1809.11096); ``None``: without limit.
+        """
         ...
 
     def sample(

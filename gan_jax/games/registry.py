@@ -1,5 +1,6 @@
 """Games by name, built from a configuration."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,12 +8,29 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.games.adversarial import AdversarialGame
+from gan_jax.augment import diffaug, instance_noise
+from gan_jax.games import auxiliary, info
+from gan_jax.games.adversarial import AdversarialGame, Augment, Regularize
 from gan_jax.games.game import Game
-from gan_jax.losses import adversarial, penalties
+from gan_jax.losses import adversarial, lecam, penalties, top_k
 from gan_jax.networks import registry as networks
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "highest": jnp.float32}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a game is built for.
+
+    Attributes:
+      shape: of one data point.
+      axis_name: the mapped axis of the train step, for synchronised batch statistics.
+      num_classes: of the data; ``None``: they have no labels.
+    """
+
+    shape: tuple[int, ...]
+    axis_name: str | None
+    num_classes: int | None
 
 
 def options(group: Any, *without: str) -> dict[str, Any]:
@@ -31,28 +49,141 @@ def options(group: Any, *without: str) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items() if v is not None}
 
 
-def make_game(config: Any, shape: tuple[int, ...], axis_name: str | None) -> Game:
+def make_game(
+    config: Any,
+    shape: tuple[int, ...],
+    axis_name: str | None,
+    num_classes: int | None = None,
+) -> Game:
     """Return the game that ``config.game.name`` names.
 
     Args:
       config: a configuration with every field of ``configs/base.py``.
       shape: of one data point.
       axis_name: the mapped axis of the train step, for synchronised batch statistics.
+      num_classes: of the data; ``None``: they have no labels.
 
     Raises:
       ConfigError: an unknown name or option, or a value that cannot work.
     """
-    return errors.lookup(GAMES, config.game.name, "game.name")(config, shape, axis_name)
+    make = errors.lookup(GAMES, config.game.name, "game.name")
+    return make(config, Setting(shape, axis_name, num_classes))
 
 
-def _adversarial(config: Any, shape: tuple[int, ...], axis_name: str | None) -> Game:
-    common = {
-        "shape": shape,
+def given(config: Any, setting: Setting) -> dict[str, Any]:
+    """Return what every network of a run is given beside its own options."""
+    return {
+        "shape": setting.shape,
+        "num_classes": setting.num_classes,
         "dtype": errors.lookup(PRECISIONS, config.precision, "precision"),
         "param_dtype": jnp.float32,
-        "axis_name": axis_name,
+        "axis_name": setting.axis_name,
     }
+
+
+def _adversarial(config: Any, setting: Setting) -> AdversarialGame:
     generator, discriminator = config.generator, config.discriminator
+    conditioned = [
+        group.get("conditioning", "none") != "none" for group in (generator, discriminator)
+    ]
+    if conditioned[0] != conditioned[1]:
+        raise errors.ConfigError(
+            f"generator.conditioning = {generator.conditioning!r} and discriminator.conditioning = "
+            f"{discriminator.conditioning!r}; accepted: 'none' for both, or for neither"
+        )
+    return AdversarialGame(
+        generator=networks.make_generator(
+            generator.name, **given(config, setting), **options(generator)
+        ),
+        discriminator=networks.make_discriminator(
+            discriminator.name, **given(config, setting), **options(discriminator)
+        ),
+        num_classes=setting.num_classes if conditioned[0] else None,
+        **adversarial_fields(config, setting),
+    )
+
+
+def _auxiliary(config: Any, setting: Setting) -> auxiliary.AuxiliaryGame:
+    generator, discriminator = config.generator, config.discriminator
+    if generator.conditioning == "none":
+        raise errors.ConfigError(
+            "generator.conditioning = 'none': an auxiliary classifier asks the generator for "
+            "classes; accepted: 'concat' or 'batch_norm'"
+        )
+    if discriminator.conditioning != "none":
+        raise errors.ConfigError(
+            f"discriminator.conditioning = {discriminator.conditioning!r} would tell the auxiliary "
+            "classifier the answer; accepted: 'none'"
+        )
+    weights = _weights(config.game.auxiliary, "game.auxiliary")
+    made = networks.make_generator(generator.name, **given(config, setting), **options(generator))
+    classes = setting.num_classes
+    assert classes is not None  # Or the generator would not have been made.
+    return auxiliary.AuxiliaryGame(
+        generator=made,
+        discriminator=networks.make_discriminator(
+            discriminator.name,
+            heads=auxiliary.heads(classes),
+            **given(config, setting),
+            **options(discriminator),
+        ),
+        num_classes=classes,
+        **weights,
+        **adversarial_fields(config, setting),
+    )
+
+
+def _info(config: Any, setting: Setting) -> info.InfoGame:
+    generator, discriminator = config.generator, config.discriminator
+    for name, group in (("generator", generator), ("discriminator", discriminator)):
+        if group.conditioning != "none":
+            raise errors.ConfigError(
+                f"{name}.conditioning = {group.conditioning!r}; accepted for game.name = 'info', "
+                "which finds classes itself: 'none'"
+            )
+    fields = dict(config.game.info)
+    hidden = fields.pop("hidden")
+    if hidden < 0:
+        raise errors.ConfigError(f"game.info.hidden = {hidden}; accepted: 0 or more")
+    codes = info.Codes(
+        generator.latent_dim, tuple(fields.pop("categorical")), fields.pop("continuous")
+    )
+    return info.InfoGame(
+        generator=networks.make_generator(
+            generator.name,
+            **given(config, setting),
+            **{**options(generator), "latent_dim": codes.latent_dim},
+        ),
+        discriminator=networks.make_discriminator(
+            discriminator.name,
+            heads=codes.heads(hidden),
+            **given(config, setting),
+            **options(discriminator),
+        ),
+        codes=codes,
+        **_weights(fields, "game.info"),
+        **adversarial_fields(config, setting),
+    )
+
+
+def _weights(fields: Any, group: str) -> dict[str, Any]:
+    """Return weights of a loss's terms.
+
+    Raises:
+      ConfigError: one is negative.
+    """
+    for name, weight in fields.items():
+        if not weight >= 0:
+            raise errors.ConfigError(f"{group}.{name} = {weight}; accepted: 0 or more")
+    return dict(fields)
+
+
+def adversarial_fields(config: Any, setting: Setting) -> dict[str, Any]:
+    """Return the fields of `AdversarialGame` beside its networks and classes.
+
+    Raises:
+      ConfigError: a field has a value that cannot work.
+    """
     penalty = None
     if config.penalty.name != "none":
         if not config.penalty.weight >= 0:
@@ -61,7 +192,7 @@ def _adversarial(config: Any, shape: tuple[int, ...], axis_name: str | None) -> 
             )
         penalty = penalties.make(
             config.penalty.name,
-            axis_name=axis_name,
+            axis_name=setting.axis_name,
             **options(config.penalty, "weight", "every"),
         )
     for field in ("game.discriminator_steps", "penalty.every"):
@@ -72,22 +203,63 @@ def _adversarial(config: Any, shape: tuple[int, ...], axis_name: str | None) -> 
         raise errors.ConfigError(
             f"game.clip = {config.game.clip}; accepted: a number above 0, or none"
         )
-    return AdversarialGame(
-        generator=networks.make_generator(generator.name, **common, **options(generator)),
-        discriminator=networks.make_discriminator(
-            discriminator.name, **common, **options(discriminator)
+    return {
+        "shape": setting.shape,
+        "loss": adversarial.make(
+            config.loss.name, axis_name=setting.axis_name, **options(config.loss)
         ),
-        shape=shape,
-        loss=adversarial.make(config.loss.name, axis_name=axis_name, **options(config.loss)),
-        penalty=penalty,
-        penalty_weight=config.penalty.weight,
-        penalty_every=config.penalty.every,
-        clip=config.game.clip,
-        discriminator_steps=config.game.discriminator_steps,
-        joint_batch=config.game.joint_batch,
-    )
+        "penalty": penalty,
+        "penalty_weight": config.penalty.weight,
+        "penalty_every": config.penalty.every,
+        "clip": config.game.clip,
+        "discriminator_steps": config.game.discriminator_steps,
+        "joint_batch": config.game.joint_batch,
+        "augment": _augment(config, setting),
+        "regularize": _regularize(config, setting),
+    }
 
 
-GAMES: Mapping[str, Callable[[Any, tuple[int, ...], str | None], Game]] = {
+def _augment(config: Any, setting: Setting) -> Augment:
+    """Return ``config.augment``; runs of older versions have none."""
+    fields = dict(config.get("augment", {}))
+    augment = Augment(**{**fields, "policy": tuple(fields.get("policy", ()))})
+    diffaug.check_policy("augment.policy", augment.policy)
+    instance_noise.check_schedule(augment.noise, augment.noise_steps)
+    if augment.policy and len(setting.shape) != 3:
+        raise errors.ConfigError(
+            f"augment.policy = {augment.policy} is for images, but one data point has shape "
+            f"{setting.shape}; accepted: ()"
+        )
+    return augment
+
+
+def _regularize(config: Any, setting: Setting) -> Regularize:
+    """Return ``config.regularize``; runs of older versions have none."""
+    how = Regularize(**dict(config.get("regularize", {})))
+    weights = ("consistency_real", "consistency_fake", "lecam", "feature_matching")
+    _weights({name: getattr(how, name) for name in weights}, "regularize")
+    lecam.check_decay(how.lecam_decay)
+    top_k.check_schedule(how.top_k_decay, how.top_k_steps, how.top_k)
+    for name in ("lecam_start", "history"):
+        if getattr(how, name) < 0:
+            raise errors.ConfigError(
+                f"regularize.{name} = {getattr(how, name)}; accepted: 0 or more"
+            )
+    if (how.consistency_real or how.consistency_fake) and len(setting.shape) != 3:
+        raise errors.ConfigError(
+            "regularize.consistency_real and regularize.consistency_fake are for images, but one "
+            f"data point has shape {setting.shape}; accepted: 0"
+        )
+    if how.history and config.game.name != "adversarial":
+        raise errors.ConfigError(
+            f"regularize.history = {how.history}: past fakes are kept without what they were made "
+            f"from; accepted for game.name = {config.game.name!r}: 0"
+        )
+    return how
+
+
+GAMES: Mapping[str, Callable[[Any, Setting], Game]] = {
     "adversarial": _adversarial,
+    "auxiliary": _auxiliary,
+    "info": _info,
 }

@@ -1,17 +1,24 @@
-"""Batch normalization (Ioffe and Szegedy 2015, 1502.03167) and layer normalization (Ba et al. 2016,
-1607.06450) of NHWC images and of vectors.
+"""Normalization of activations, [batch, ..., channels], of images and vectors alike.
+
+Batch normalization (Ioffe and Szegedy 2015, 1502.03167) looks at the whole batch. Of one example
+alone are layer normalization (Ba et al. 2016, 1607.06450), instance, group, pixel and local
+response normalization (each class cites its own): a critic with a gradient penalty may have those.
 
 Statistics and the arithmetic of normalizing are float32 whatever the compute dtype: the variance of
 many bfloat16 numbers, summed in bfloat16, is wrong in the second digit.
 """
 
+import math
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from gan_jax.errors import ConfigError, lookup
 
 
 class BatchNorm(nn.Module):
@@ -57,37 +64,62 @@ class BatchNorm(nn.Module):
         channels = inputs.shape[-1]
         scale = self.param("scale", self.scale_init, (channels,), self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
-        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
         x = inputs.astype(jnp.float32)
-        if train:
-            mean, mean_of_squares = self._batch_moments(x)
-            var = jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)
-            if not self.is_initializing():
-                for name, moment in (("mean", mean), ("mean_of_squares", mean_of_squares)):
-                    self.sow("moments", name, moment, reduce_fn=_latest, init_fn=lambda: None)
-            if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
-                new = 1.0 - self.momentum
-                running_mean.value = self.momentum * running_mean.value + new * mean
-                running_var.value = self.momentum * running_var.value + new * var
-        else:
-            mean, var = running_mean.value, running_var.value
+        mean, var = batch_statistics(self, x, train, self.axis_name, self.momentum)
         # One multiply and one add per element; the rest is per channel.
         multiplier = scale.astype(jnp.float32) * lax.rsqrt(var + self.epsilon)
         y = x * multiplier + (bias.astype(jnp.float32) - mean * multiplier)
         return y.astype(self.dtype or inputs.dtype)
 
-    def _batch_moments(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return mean and mean of squares [channels] of the whole batch."""
-        axes = tuple(range(x.ndim - 1))
-        # E[x^2] - E[x]^2 reads the activations once and needs one collective; the mean of all
-        # devices' variances would be wrong, for it leaves out the spread of their means.
-        moments = jnp.stack([jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)])
-        # Variables are initialized outside the mapped function, where the axis does not exist.
-        if self.axis_name is not None and not self.is_initializing():
-            moments = lax.pmean(moments, self.axis_name)
-        mean, mean_of_squares = moments
-        return mean, mean_of_squares
+
+def batch_statistics(
+    module: nn.Module, x: jax.Array, train: bool, axis_name: str | None, momentum: float
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the mean and variance that a batch-norm layer normalizes by, and keeps running ones.
+
+    What every layer of batch normalization shares, whatever it does with scale and bias. It has a
+    side effect on `module`: the variables `mean` and `var` in its collection `batch_stats`, and,
+    in train mode, the batch's moments in `moments`, where these collections are mutable.
+
+    Args:
+      module: the layer, inside its compact `__call__`.
+      x: float32 activations [batch, ..., channels].
+      train: True takes the batch's statistics, and updates the running ones; False the running.
+      axis_name: the mapped axis whose devices share one batch, or None.
+      momentum: weight of the old running average.
+
+    Returns:
+      `(mean, var)`, both float32 [channels]; the variance is biased, and not below 0.
+    """
+    shape = (x.shape[-1],)
+    running_mean = module.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+    running_var = module.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+    if not train:
+        return running_mean.value, running_var.value
+    # Variables are initialized outside the mapped function, where the axis does not exist.
+    initializing = module.is_initializing()
+    mean, mean_of_squares = _batch_moments(x, None if initializing else axis_name)
+    var = jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)
+    if not initializing:
+        for name, moment in (("mean", mean), ("mean_of_squares", mean_of_squares)):
+            module.sow("moments", name, moment, reduce_fn=_latest, init_fn=lambda: None)
+    if not initializing and module.is_mutable_collection("batch_stats"):
+        new = 1.0 - momentum
+        running_mean.value = momentum * running_mean.value + new * mean
+        running_var.value = momentum * running_var.value + new * var
+    return mean, var
+
+
+def _batch_moments(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """Return mean and mean of squares [channels] of the whole batch."""
+    axes = tuple(range(x.ndim - 1))
+    # E[x^2] - E[x]^2 reads the activations once and needs one collective; the mean of all
+    # devices' variances would be wrong, for it leaves out the spread of their means.
+    moments = jnp.stack([jnp.mean(x, axes), jnp.mean(jnp.square(x), axes)])
+    if axis_name is not None:
+        moments = lax.pmean(moments, axis_name)
+    mean, mean_of_squares = moments
+    return mean, mean_of_squares
 
 
 def with_moments(batch_stats: Mapping[str, Any], moments: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,22 +160,239 @@ class LayerNorm(nn.Module):
       epsilon: added to the variance.
       dtype: of the output; None keeps the input's.
       param_dtype: of scale and bias.
+      scale_init: initializer of the scale.
     """
 
     epsilon: float = 1e-5
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    scale_init: Callable[..., Any] = nn.initializers.ones
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Normalizes `inputs` [batch, ..., channels] to the same shape, of dtype `dtype`."""
-        channels = inputs.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,), self.param_dtype)
-        bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
         x = inputs.astype(jnp.float32)
-        axes = tuple(range(1, x.ndim))
-        centered = x - jnp.mean(x, axes, keepdims=True)
-        var = jnp.mean(jnp.square(centered), axes, keepdims=True)
-        y = centered * lax.rsqrt(var + self.epsilon)
-        y = y * scale.astype(jnp.float32) + bias.astype(jnp.float32)
+        y = _affine(self, _standardized(x, tuple(range(1, x.ndim)), self.epsilon))
         return y.astype(self.dtype or inputs.dtype)
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalization: each channel of each example by itself, over the pixels.
+
+    "Instance Normalization: The Missing Ingredient for Fast Stylization", Ulyanov et al. 2016,
+    1607.08022.
+
+    Attributes:
+      affine: whether a scale and a bias per channel follow.
+      epsilon: added to the variance.
+      dtype: of the output; None keeps the input's.
+      param_dtype: of scale and bias.
+      scale_init: initializer of the scale.
+    """
+
+    affine: bool = True
+    epsilon: float = 1e-5
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    scale_init: Callable[..., Any] = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Normalizes `inputs` [batch, ..., channels] to the same shape, of dtype `dtype`.
+
+        Raises:
+          ValueError: there is one pixel or none, such as in vectors [batch, channels]: every number
+            would become 0.
+        """
+        x = inputs.astype(jnp.float32)
+        axes = tuple(range(1, x.ndim - 1))
+        _check_several(x, axes)
+        y = _standardized(x, axes, self.epsilon)
+        if self.affine:
+            y = _affine(self, y)
+        return y.astype(self.dtype or inputs.dtype)
+
+
+class GroupNorm(nn.Module):
+    """Group normalization: each group of neighbouring channels of each example, over the pixels.
+
+    "Group Normalization", Wu and He 2018, 1803.08494. Scale and bias are per channel.
+
+    Attributes:
+      groups: number of groups of equal size.
+      epsilon: added to the variance.
+      dtype: of the output; None keeps the input's.
+      param_dtype: of scale and bias.
+      scale_init: initializer of the scale.
+    """
+
+    groups: int
+    epsilon: float = 1e-5
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    scale_init: Callable[..., Any] = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Normalizes `inputs` [batch, ..., channels] to the same shape, of dtype `dtype`.
+
+        Raises:
+          ConfigError: the channels cannot be divided into so many groups of equal size.
+          ValueError: a group has one number only, which would become 0.
+        """
+        channels = inputs.shape[-1]
+        if self.groups < 1 or channels % self.groups:
+            raise ConfigError(
+                f"groups = {self.groups} for {channels} channels; "
+                f"accepted: a divisor of {channels}."
+            )
+        x = inputs.astype(jnp.float32)
+        x = x.reshape(*x.shape[:-1], self.groups, channels // self.groups)
+        axes = (*range(1, x.ndim - 2), x.ndim - 1)
+        _check_several(x, axes)
+        y = _standardized(x, axes, self.epsilon)
+        return _affine(self, y.reshape(inputs.shape)).astype(self.dtype or inputs.dtype)
+
+
+class PixelNorm(nn.Module):
+    """Scales each pixel's vector of features to a mean square of 1; without parameters.
+
+    "Progressive Growing of GANs", Karras et al. 2017, section 4.2, 1710.10196. A vector whose mean
+    square is far below `epsilon` stays near 0.
+
+    Attributes:
+      epsilon: added to the mean square.
+      dtype: of the output; None keeps the input's.
+    """
+
+    epsilon: float = 1e-8
+    dtype: Any = None
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Normalizes `inputs` [batch, ..., channels] to the same shape, of dtype `dtype`."""
+        x = inputs.astype(jnp.float32)
+        y = x * lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
+        return y.astype(self.dtype or inputs.dtype)
+
+
+class LocalResponseNorm(nn.Module):
+    """Divides each number by a power of the squares in the channels around it; without parameters.
+
+    "ImageNet Classification with Deep Convolutional Neural Networks", Krizhevsky et al. 2012,
+    section 3.3, in the form of `torch.nn.LocalResponseNorm`: `x / (k + alpha * mean) ** beta`,
+    where the mean is over the squares of `size` channels, `size // 2` of them before the number's
+    own; channels beyond the first and the last count as zeros. The paper multiplies its alpha by
+    the sum: its 1e-4 is 5e-4 here.
+
+    Attributes:
+      size: number of channels that are summed.
+      alpha: weight of the mean square.
+      beta: the power.
+      k: added to the weighted mean square.
+      dtype: of the output; None keeps the input's.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+    dtype: Any = None
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Normalizes `inputs` [batch, ..., channels] to the same shape, of dtype `dtype`.
+
+        Raises:
+          ConfigError: `size` is below 1, `alpha` is negative, or `k` is not positive.
+        """
+        for field, value, accepted, works in (
+            ("size", self.size, "1 or more", self.size >= 1),
+            ("alpha", self.alpha, "0 or more", self.alpha >= 0),
+            ("k", self.k, "a number above 0", self.k > 0),
+        ):
+            if not works:
+                raise ConfigError(f"{field} = {value} cannot work; accepted: {accepted}.")
+        x = inputs.astype(jnp.float32)
+        before = self.size // 2
+        pads = [(0, 0)] * (x.ndim - 1) + [(before, self.size - 1 - before)]
+        squares = jnp.pad(jnp.square(x), pads)
+        # Shifted copies, not a windowed sum: XLA makes one loop of them with the rest.
+        sums = reduce(jnp.add, [squares[..., i : i + x.shape[-1]] for i in range(self.size)])
+        y = x * jnp.power(self.k + self.alpha / self.size * sums, -self.beta)
+        return y.astype(self.dtype or inputs.dtype)
+
+
+def _check_several(x: jax.Array, axes: tuple[int, ...]) -> None:
+    """Raise a `ValueError` where the variance over `axes` would be that of a single number."""
+    if math.prod(x.shape[axis] for axis in axes) < 2:
+        raise ValueError(
+            f"activations of shape {x.shape} have fewer than two numbers over the axes {axes}, "
+            "over which they are normalized: all would become 0; accepted: two or more"
+        )
+
+
+def _standardized(x: jax.Array, axes: tuple[int, ...], epsilon: float) -> jax.Array:
+    """Return float32 `x` with mean 0 and variance 1 over `axes`."""
+    centered = x - jnp.mean(x, axes, keepdims=True)
+    var = jnp.mean(jnp.square(centered), axes, keepdims=True)
+    return centered * lax.rsqrt(var + epsilon)
+
+
+def _affine(module: LayerNorm | InstanceNorm | GroupNorm, x: jax.Array) -> jax.Array:
+    """Declare a layer's scale and bias per channel, and apply them to float32 `x`."""
+    shape = (x.shape[-1],)
+    scale = module.param("scale", module.scale_init, shape, module.param_dtype)
+    bias = module.param("bias", nn.initializers.zeros, shape, module.param_dtype)
+    return x * scale.astype(jnp.float32) + bias.astype(jnp.float32)
+
+
+NORMALIZATIONS = ("none", "batch", "instance", "layer", "group", "pixel", "local_response")
+"""The names that `make_norm` knows."""
+
+
+def make_norm(
+    normalization: str,
+    *,
+    axis_name: str | None = None,
+    groups: int = 32,
+    scale_init: Callable[..., Any] = nn.initializers.ones,
+    dtype: Any = None,
+    param_dtype: Any = jnp.float32,
+    name: str | None = None,
+) -> Callable[[jax.Array, bool], jax.Array]:
+    """Returns the normalization of that name, so that a network's setting can choose it.
+
+    Each call makes one layer, with parameters of its own: call it in a module's compact `__call__`,
+    where a layer would be constructed.
+
+    Args:
+      normalization: one of `NORMALIZATIONS`; "none" is the identity.
+      axis_name: for batch normalization, as there.
+      groups: for group normalization, as there; 32 as in its paper.
+      scale_init: initializer of the scale, where there is one.
+      dtype: of the output; None keeps the input's. The identity always does.
+      param_dtype: of scale and bias.
+      name: the layer's name among the module's parameters; None: Flax's own.
+
+    Returns:
+      `(x, train) -> x`, on activations [batch, ..., channels]; only batch normalization heeds
+      `train`.
+
+    Raises:
+      ConfigError: the name is unknown.
+    """
+    output: dict[str, Any] = {"dtype": dtype, "name": name}
+    affine = {"scale_init": scale_init, "param_dtype": param_dtype, **output}
+
+    def alone(layer: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array, bool], jax.Array]:
+        return lambda x, train: layer(x)
+
+    layers: dict[str, Callable[[], Callable[[jax.Array, bool], jax.Array]]] = {
+        "none": lambda: lambda x, train: x,
+        "batch": lambda: BatchNorm(axis_name=axis_name, **affine),
+        "instance": lambda: alone(InstanceNorm(**affine)),
+        "layer": lambda: alone(LayerNorm(**affine)),
+        "group": lambda: alone(GroupNorm(groups, **affine)),
+        "pixel": lambda: alone(PixelNorm(**output)),
+        "local_response": lambda: alone(LocalResponseNorm(**output)),
+    }
+    return lookup(layers, normalization, "normalization")()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_jax.errors import ConfigError
+from gan_jax.errors import ConfigError, MetricError
 from gan_jax.metrics import frechet, inception_score, kernel, manifold, modes
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.metrics.names import STATISTICS, Metric
@@ -101,10 +101,30 @@ def compare(
             )
             values[name] = score.mean
             values[f"{name}_split_std"] = score.std
+        elif metric.statistic == "accuracy":
+            values[name] = class_accuracy(fake.features[layer], fake.labels)
         else:
             scores = _manifold_scores(real, fake, layer)
             values[name] = getattr(scores, metric.statistic)
     return {name: float(value) for name, value in values.items()}
+
+
+def class_accuracy(logits: np.ndarray, labels: np.ndarray | None) -> float:
+    """Return the share of images that a classifier takes for the class they were to be of.
+
+    Args:
+      logits: float32 ``[n, classes]``.
+      labels: int32 ``[n]``.
+
+    Raises:
+      MetricError: there are no labels, or other classes.
+    """
+    if labels is None or len(labels) != len(logits) or labels.max() >= logits.shape[1]:
+        raise MetricError(
+            f"the accuracy of {len(logits)} images by {logits.shape[1]} classes needs the class of "
+            "each; accepted: samples of a class-conditional game"
+        )
+    return float(np.mean(np.argmax(logits, axis=1) == labels))
 
 
 def constants(metrics: Sequence[Metric], real: int, fake: int) -> dict[str, Any]:

@@ -21,10 +21,12 @@ class Statistic:
     Attributes:
       better: "lower" or "higher".
       needs: "moments" (mean and covariance), "features" (all of them) or "logits".
+      labelled: it asks, too, which class each generated image was to be of.
     """
 
     better: str
     needs: str
+    labelled: bool = False
 
 
 # Of features. What computes them stands in `gan_jax.metrics.compare`.
@@ -36,6 +38,7 @@ STATISTICS: Mapping[str, Statistic] = {
     "recall": Statistic("higher", "features"),
     "density": Statistic("higher", "features"),
     "coverage": Statistic("higher", "features"),
+    "accuracy": Statistic("higher", "logits", labelled=True),
 }
 # Of points of the plane, against the modes they were drawn from.
 POINT_STATISTICS: Mapping[str, Statistic] = {
@@ -72,6 +75,11 @@ class Metric:
     def lower_is_better(self) -> bool:
         """Whether a smaller value is a better one."""
         return _ALL[self.statistic].better == "lower"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it asks which class each generated image was to be of."""
+        return _ALL[self.statistic].labelled
 
     @property
     def of(self) -> str:

@@ -13,10 +13,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.layers.conditional import ConditionalBatchNorm
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.normalization import BatchNorm
-from gan_jax.layers.spectral import SpectralConv, SpectralDense
+from gan_jax.layers.spectral import SpectralConv
 from gan_jax.networks.checks import check_choice, check_image_shape, check_size
+from gan_jax.networks.verdict import (
+    DISCRIMINATOR_CONDITIONING,
+    GENERATOR_CONDITIONING,
+    Head,
+    Verdict,
+    check_conditioning,
+    required,
+    verdict,
+    with_class,
+)
 
 RESOLUTIONS = (8, 16, 32, 64, 128)
 """The resolutions that the architecture admits; 28x28 data is padded or resized to 32 first."""
@@ -49,6 +60,9 @@ class DCGANGenerator(nn.Module):
       max_features: bound of the width near 4x4; 1024 is the paper's.
       kernel_size: of the convolutions. 5 is the paper's; 4, a multiple of the stride, covers every
         pixel equally often, so that no chequerboard arises.
+      conditioning: `none`, `concat` (the class beside the latent vector), or `batch_norm`
+        (scales and shifts of each class).
+      num_classes: of the data; None: they have no labels.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation; the output is float32.
       param_dtype: of the parameters.
@@ -59,6 +73,8 @@ class DCGANGenerator(nn.Module):
     features: int = 64
     max_features: int = 512
     kernel_size: int = 4
+    conditioning: str = "none"
+    num_classes: int | None = None
     axis_name: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -69,6 +85,9 @@ class DCGANGenerator(nn.Module):
         check_size("generator.latent_dim", self.latent_dim)
         for field in ("features", "max_features", "kernel_size"):
             check_size(f"generator.dcgan.{field}", getattr(self, field))
+        check_conditioning(
+            "generator.conditioning", self.conditioning, GENERATOR_CONDITIONING, self.num_classes
+        )
         super().__post_init__()
 
     @nn.compact
@@ -79,19 +98,20 @@ class DCGANGenerator(nn.Module):
 
         Args:
           z: latents.
-          labels: accepted, and change nothing.
+          labels: int32 [batch]; without conditioning they change nothing.
           train: True normalizes by the batch's statistics, False by the running ones.
         """
-        del labels
+        types = {
+            "axis_name": self.axis_name,
+            "dtype": self.dtype,
+            "param_dtype": self.param_dtype,
+        }
 
         def norm_relu(x: jax.Array) -> jax.Array:
-            norm = BatchNorm(
-                axis_name=self.axis_name,
-                scale_init=_scale_init,
-                dtype=self.dtype,
-                param_dtype=self.param_dtype,
-            )
-            return nn.relu(norm(x, train))
+            if self.conditioning == "batch_norm":
+                classes, count = required(labels, self.num_classes)
+                return nn.relu(ConditionalBatchNorm(count, **types)(x, classes, train))
+            return nn.relu(BatchNorm(scale_init=_scale_init, **types)(x, train))
 
         def transposed(width: int, use_bias: bool) -> ConvTranspose:
             return ConvTranspose(
@@ -114,7 +134,10 @@ class DCGANGenerator(nn.Module):
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
-        x = dense(z.astype(self.dtype)).reshape(-1, _COARSEST, _COARSEST, first)
+        x = z.astype(self.dtype)
+        if self.conditioning == "concat":
+            x = with_class(x, labels, self.num_classes)
+        x = dense(x).reshape(-1, _COARSEST, _COARSEST, first)
         x = norm_relu(x)
         for width in widths:
             x = norm_relu(transposed(width, use_bias=False)(x))
@@ -135,6 +158,9 @@ class DCGANDiscriminator(nn.Module):
       normalization: `batch`, `spectral` (of every layer's kernel), or `none`. Penalties on each
         image's gradient need one of the last two: batch-norm makes the score of one image depend on
         the others.
+      conditioning: `none`, `concat` (a plane per class beside the image), or `projection`.
+      num_classes: of the data; None: they have no labels.
+      heads: further outputs.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
@@ -145,6 +171,9 @@ class DCGANDiscriminator(nn.Module):
     max_features: int = 512
     kernel_size: int = 4
     normalization: str = "batch"
+    conditioning: str = "none"
+    num_classes: int | None = None
+    heads: tuple[Head, ...] = ()
     axis_name: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -156,25 +185,36 @@ class DCGANDiscriminator(nn.Module):
             check_size(f"discriminator.dcgan.{field}", getattr(self, field))
         normalizations = ("batch", "none", "spectral")
         check_choice("discriminator.dcgan.normalization", self.normalization, normalizations)
+        check_conditioning(
+            "discriminator.conditioning",
+            self.conditioning,
+            DISCRIMINATOR_CONDITIONING,
+            self.num_classes,
+        )
         super().__post_init__()
 
-    @nn.compact
     def __call__(
         self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
     ) -> jax.Array:
-        """Maps images `x` [batch, *shape] to float32 scores [batch].
+        """Maps images `x` [batch, *shape] to float32 scores [batch]; see `judge`."""
+        return self.judge(x, labels, train).scores
+
+    @nn.compact
+    def judge(self, x: jax.Array, labels: jax.Array | None = None, train: bool = True) -> Verdict:
+        """Returns the whole verdict on images.
 
         Args:
-          x: images in [-1, 1].
-          labels: accepted, and change nothing.
+          x: images [batch, *shape] in [-1, 1].
+          labels: int32 [batch]; without conditioning they change nothing.
           train: True normalizes by the batch's statistics, False by the running ones; and True
             moves spectral normalization's vectors on, where the collection `spectral` is mutable.
         """
-        del labels
         spectral = self.normalization == "spectral"
         make_conv = partial(SpectralConv, train=train) if spectral else Conv
-        make_dense = partial(SpectralDense, train=train) if spectral else nn.Dense
         x = x.astype(self.dtype)
+        if self.conditioning == "concat":
+            x = with_class(x, labels, self.num_classes)
+        activations = []
         widths = _widths(self.shape[0], self.features, self.max_features)
         for index, width in enumerate(reversed(widths)):
             normalized = self.normalization == "batch" and index > 0
@@ -198,6 +238,16 @@ class DCGANDiscriminator(nn.Module):
                 )
                 x = norm(x, train)
             x = nn.leaky_relu(x, _SLOPE)
-        # A bfloat16 score has three digits, too few for the difference of two critic scores.
-        score = make_dense(1, kernel_init=_INIT, dtype=jnp.float32, param_dtype=self.param_dtype)
-        return score(x.astype(jnp.float32).reshape(x.shape[0], -1))[:, 0]
+            activations.append(x)
+        return verdict(
+            x.reshape(x.shape[0], -1),
+            tuple(activations),
+            labels,
+            conditioning=self.conditioning,
+            num_classes=self.num_classes,
+            heads=self.heads,
+            spectral=spectral,
+            train=train,
+            kernel_init=_INIT,
+            param_dtype=self.param_dtype,
+        )

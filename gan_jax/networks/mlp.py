@@ -11,6 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.networks.checks import check_choice, check_size, check_sizes
+from gan_jax.networks.verdict import (
+    DISCRIMINATOR_CONDITIONING,
+    Head,
+    Verdict,
+    check_conditioning,
+    verdict,
+    with_class,
+)
 
 _SLOPE = 0.2
 # He initialization for LeakyReLU (1502.01852, equation 15): the signal keeps its size through the
@@ -18,12 +26,19 @@ _SLOPE = 0.2
 _HIDDEN_INIT = nn.initializers.variance_scaling(2.0 / (1.0 + _SLOPE**2), "fan_in", "normal")
 
 
-def _hidden(x: jax.Array, features: tuple[int, ...], dtype: Any, param_dtype: Any) -> jax.Array:
-    """Apply dense layers with LeakyReLU, owned by the module whose compact method calls this."""
+def _hidden(
+    x: jax.Array, features: tuple[int, ...], dtype: Any, param_dtype: Any
+) -> list[jax.Array]:
+    """Return the activations of dense layers with LeakyReLU.
+
+    The layers are owned by the module whose compact method calls this.
+    """
+    activations = []
     for width in features:
         layer = nn.Dense(width, dtype=dtype, param_dtype=param_dtype, kernel_init=_HIDDEN_INIT)
         x = nn.leaky_relu(layer(x), _SLOPE)
-    return x
+        activations.append(x)
+    return activations
 
 
 class MLPGenerator(nn.Module):
@@ -34,6 +49,8 @@ class MLPGenerator(nn.Module):
       latent_dim: length of the latent vector.
       features: widths of the hidden layers.
       output: `tanh` for images in [-1, 1], `linear` for points without bounds.
+      conditioning: `none`, or `concat`: the class beside the latent vector.
+      num_classes: of the data; None: they have no labels.
       dtype: of the computation; the output is float32.
       param_dtype: of the parameters.
     """
@@ -42,6 +59,8 @@ class MLPGenerator(nn.Module):
     latent_dim: int = 100
     features: tuple[int, ...] = (256, 512, 1024)
     output: str = "tanh"
+    conditioning: str = "none"
+    num_classes: int | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -51,6 +70,9 @@ class MLPGenerator(nn.Module):
         check_size("generator.latent_dim", self.latent_dim)
         check_sizes("generator.mlp.features", self.features)
         check_choice("generator.mlp.output", self.output, ("tanh", "linear"))
+        check_conditioning(
+            "generator.conditioning", self.conditioning, ("none", "concat"), self.num_classes
+        )
         super().__post_init__()
 
     @nn.compact
@@ -59,10 +81,16 @@ class MLPGenerator(nn.Module):
     ) -> jax.Array:
         """Maps latents `z` [batch, latent_dim] to float32 [batch, *shape].
 
-        `labels` and `train` are accepted and change nothing.
+        Args:
+          z: latents.
+          labels: int32 [batch]; without conditioning they change nothing.
+          train: accepted, and changes nothing.
         """
-        del labels, train
-        x = _hidden(z.astype(self.dtype), self.features, self.dtype, self.param_dtype)
+        del train
+        x = z.astype(self.dtype)
+        if self.conditioning == "concat":
+            x = with_class(x, labels, self.num_classes)
+        x = _hidden(x, self.features, self.dtype, self.param_dtype)[-1]
         x = nn.Dense(math.prod(self.shape), dtype=self.dtype, param_dtype=self.param_dtype)(x)
         x = x.astype(jnp.float32).reshape(-1, *self.shape)
         return jnp.tanh(x) if self.output == "tanh" else x
@@ -74,12 +102,18 @@ class MLPDiscriminator(nn.Module):
     Attributes:
       shape: of one data point: `(height, width, channels)`, or `(2,)`.
       features: widths of the hidden layers.
+      conditioning: `none`, `concat` (the class beside the data point), or `projection`.
+      num_classes: of the data; None: they have no labels.
+      heads: further outputs.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
 
     shape: tuple[int, ...]
     features: tuple[int, ...] = (1024, 512, 256)
+    conditioning: str = "none"
+    num_classes: int | None = None
+    heads: tuple[Head, ...] = ()
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -87,19 +121,40 @@ class MLPDiscriminator(nn.Module):
         """Check the fields; raises `ConfigError`."""
         check_sizes("data.shape", self.shape)
         check_sizes("discriminator.mlp.features", self.features)
+        check_conditioning(
+            "discriminator.conditioning",
+            self.conditioning,
+            DISCRIMINATOR_CONDITIONING,
+            self.num_classes,
+        )
         super().__post_init__()
 
-    @nn.compact
     def __call__(
         self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
     ) -> jax.Array:
-        """Maps data points `x` [batch, *shape] to float32 scores [batch].
+        """Maps data points `x` [batch, *shape] to float32 scores [batch]; see `judge`."""
+        return self.judge(x, labels, train).scores
 
-        `labels` and `train` are accepted and change nothing.
+    @nn.compact
+    def judge(self, x: jax.Array, labels: jax.Array | None = None, train: bool = True) -> Verdict:
+        """Returns the whole verdict on data points.
+
+        Args:
+          x: data points [batch, *shape].
+          labels: int32 [batch]; without conditioning they change nothing.
+          train: accepted, and changes nothing.
         """
-        del labels, train
+        del train
         x = x.reshape(x.shape[0], -1).astype(self.dtype)
-        x = _hidden(x, self.features, self.dtype, self.param_dtype)
-        # A bfloat16 score has three digits, too few for the difference of two critic scores.
-        score = nn.Dense(1, dtype=jnp.float32, param_dtype=self.param_dtype)
-        return score(x.astype(jnp.float32))[:, 0]
+        if self.conditioning == "concat":
+            x = with_class(x, labels, self.num_classes)
+        activations = tuple(_hidden(x, self.features, self.dtype, self.param_dtype))
+        return verdict(
+            activations[-1],
+            activations,
+            labels,
+            conditioning=self.conditioning,
+            num_classes=self.num_classes,
+            heads=self.heads,
+            param_dtype=self.param_dtype,
+        )

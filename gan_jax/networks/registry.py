@@ -11,6 +11,7 @@ from gan_jax.errors import ConfigError, lookup, suggestion
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_jax.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from gan_jax.networks.verdict import Head
 
 GENERATORS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANGenerator,
@@ -24,10 +25,10 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPDiscriminator,
     "resnet": ResNetDiscriminator,
 }
-"""Modules `(x [batch, *shape], labels, train) -> float32 scores [batch]`."""
+"""Modules `(x [batch, *shape], labels, train) -> float32 scores [batch]`, with a method `judge`."""
 
-# Given by the data, the precision and the devices, never as a field of the network's own.
-_GIVEN = ("shape", "dtype", "param_dtype", "axis_name")
+# Given by the data, the game, the precision and the devices, never as a field of the network's own.
+GIVEN = ("shape", "num_classes", "heads", "dtype", "param_dtype", "axis_name")
 _LINEN = ("parent", "name")
 
 
@@ -41,7 +42,7 @@ def _make(
     """Construct the network that `registry` calls `name`, with unknown fields refused."""
     network = lookup(registry, name, f"{role}.name")
     known = {field.name for field in dataclasses.fields(network) if field.name not in _LINEN}
-    own = sorted(known - set(_GIVEN))
+    own = sorted(known - set(GIVEN))
     for field, value in fields.items():
         if field not in own:
             raise ConfigError(
@@ -59,6 +60,7 @@ def make_generator(
     name: str,
     *,
     shape: Iterable[int],
+    num_classes: int | None = None,
     dtype: Any = jnp.float32,
     param_dtype: Any = jnp.float32,
     axis_name: str | None = None,
@@ -69,6 +71,7 @@ def make_generator(
     Args:
       name: a key of `GENERATORS`.
       shape: of one data point: `(height, width, channels)`, or `(2,)`.
+      num_classes: of the data; None: they have no labels.
       dtype: of the computation.
       param_dtype: of the parameters.
       axis_name: mapped axis over which batch statistics are shared; unused by networks without.
@@ -79,6 +82,7 @@ def make_generator(
     """
     given = {
         "shape": tuple(shape),
+        "num_classes": num_classes,
         "dtype": dtype,
         "param_dtype": param_dtype,
         "axis_name": axis_name,
@@ -90,6 +94,8 @@ def make_discriminator(
     name: str,
     *,
     shape: Iterable[int],
+    num_classes: int | None = None,
+    heads: tuple[Head, ...] = (),
     dtype: Any = jnp.float32,
     param_dtype: Any = jnp.float32,
     axis_name: str | None = None,
@@ -100,6 +106,8 @@ def make_discriminator(
     Args:
       name: a key of `DISCRIMINATORS`.
       shape: of one data point: `(height, width, channels)`, or `(2,)`.
+      num_classes: of the data; None: they have no labels.
+      heads: further outputs, which the game asks for.
       dtype: of the computation.
       param_dtype: of the parameters.
       axis_name: mapped axis over which batch statistics are shared; unused by networks without.
@@ -110,6 +118,8 @@ def make_discriminator(
     """
     given = {
         "shape": tuple(shape),
+        "num_classes": num_classes,
+        "heads": heads,
         "dtype": dtype,
         "param_dtype": param_dtype,
         "axis_name": axis_name,

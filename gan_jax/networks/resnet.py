@@ -18,15 +18,26 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.layers.conditional import ConditionalBatchNorm
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import BatchNorm, LayerNorm
 from gan_jax.layers.resample import mean_pool, upsample_nearest
-from gan_jax.layers.spectral import SpectralConv, SpectralDense
+from gan_jax.layers.spectral import SpectralConv
 from gan_jax.networks.checks import (
     check_choice,
     check_image_shape,
     check_size,
     check_sizes,
+)
+from gan_jax.networks.verdict import (
+    DISCRIMINATOR_CONDITIONING,
+    GENERATOR_CONDITIONING,
+    Head,
+    Verdict,
+    check_conditioning,
+    required,
+    verdict,
+    with_class,
 )
 
 RESOLUTIONS = (16, 32, 64, 128, 256)
@@ -49,25 +60,34 @@ class UpBlock(nn.Module):
 
     Attributes:
       features: channels of the output.
+      num_classes: batch-norm has scales and shifts of each of so many classes; None: of its own.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation and the output.
       param_dtype: of the parameters.
     """
 
     features: int
+    num_classes: int | None = None
     axis_name: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, labels: jax.Array | None = None) -> jax.Array:
         """Maps `x` [batch, h, w, channels] to [batch, 2h, 2w, features]."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        norm = {"axis_name": self.axis_name, **types}
-        y = nn.relu(BatchNorm(**norm, name="norm_1")(x, train))
+
+        def norm_relu(y: jax.Array, name: str) -> jax.Array:
+            options = {"axis_name": self.axis_name, "name": name, **types}
+            if self.num_classes is not None:
+                classes, count = required(labels, self.num_classes)
+                return nn.relu(ConditionalBatchNorm(count, **options)(y, classes, train))
+            return nn.relu(BatchNorm(**options)(y, train))
+
+        y = norm_relu(x, "norm_1")
         y = upsample_nearest(y)
         y = Conv(self.features, (3, 3), kernel_init=_HE, name="conv_1", **types)(y)
-        y = nn.relu(BatchNorm(**norm, name="norm_2")(y, train))
+        y = norm_relu(y, "norm_2")
         y = Conv(self.features, (3, 3), kernel_init=_HE, name="conv_2", **types)(y)
         # The papers up-sample first; a 1x1 convolution commutes with that, at a quarter of the
         # cost.
@@ -129,6 +149,9 @@ class ResNetGenerator(nn.Module):
       shape: of one image: `(height, width, channels)`, square, a power of two from 16 up.
       latent_dim: length of the latent vector.
       features: width of every block, or a tuple: at 4x4, then after each block.
+      conditioning: `none`, `concat` (the class beside the latent vector), or `batch_norm`
+        (scales and shifts of each class, in every block).
+      num_classes: of the data; None: they have no labels.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation; the output is float32.
       param_dtype: of the parameters.
@@ -137,6 +160,8 @@ class ResNetGenerator(nn.Module):
     shape: tuple[int, ...]
     latent_dim: int = 128
     features: int | tuple[int, ...] = 128
+    conditioning: str = "none"
+    num_classes: int | None = None
     axis_name: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -151,6 +176,9 @@ class ResNetGenerator(nn.Module):
             levels = _doublings(_GENERATOR_START, resolution) + 1
             meaning = f" (the widths at 4x4, 8x8, ... {resolution}x{resolution}), or one number"
             check_sizes("generator.resnet.features", self.features, levels, meaning)
+        check_conditioning(
+            "generator.conditioning", self.conditioning, GENERATOR_CONDITIONING, self.num_classes
+        )
         super().__post_init__()
 
     @nn.compact
@@ -161,20 +189,24 @@ class ResNetGenerator(nn.Module):
 
         Args:
           z: latents.
-          labels: accepted, and change nothing.
+          labels: int32 [batch]; without conditioning they change nothing.
           train: True normalizes by the batch's statistics, False by the running ones.
         """
-        del labels
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         blocks = _doublings(_GENERATOR_START, self.shape[0])
         widths = self.features
         if isinstance(widths, int):
             widths = (widths,) * (blocks + 1)
         start = _GENERATOR_START
-        x = nn.Dense(start * start * widths[0], kernel_init=_GLOROT, **types)(z.astype(self.dtype))
+        x = z.astype(self.dtype)
+        if self.conditioning == "concat":
+            x = with_class(x, labels, self.num_classes)
+        x = nn.Dense(start * start * widths[0], kernel_init=_GLOROT, **types)(x)
         x = x.reshape(-1, start, start, widths[0])
+        classes = self.num_classes if self.conditioning == "batch_norm" else None
         for width in widths[1:]:
-            x = UpBlock(width, axis_name=self.axis_name, **types)(x, train)
+            block = UpBlock(width, num_classes=classes, axis_name=self.axis_name, **types)
+            x = block(x, train, labels)
         x = nn.relu(BatchNorm(axis_name=self.axis_name, **types)(x, train))
         x = Conv(self.shape[-1], (3, 3), kernel_init=_GLOROT, **types)(x)
         return jnp.tanh(x.astype(jnp.float32))
@@ -191,6 +223,9 @@ class ResNetDiscriminator(nn.Module):
         `spectral` (of every layer's kernel, as in SNGAN). There is no batch-norm: it would make the
         score of one image depend on the others.
       pooling: of the last 8x8 map: `mean` (WGAN-GP) or `sum` (SNGAN).
+      conditioning: `none`, `concat` (a plane per class beside the image), or `projection`.
+      num_classes: of the data; None: they have no labels.
+      heads: further outputs.
       dtype: of the computation, save pooling and the last layer, which are float32.
       param_dtype: of the parameters.
     """
@@ -199,6 +234,9 @@ class ResNetDiscriminator(nn.Module):
     features: int | tuple[int, ...] = 128
     normalization: str = "none"
     pooling: str = "mean"
+    conditioning: str = "none"
+    num_classes: int | None = None
+    heads: tuple[Head, ...] = ()
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -214,27 +252,39 @@ class ResNetDiscriminator(nn.Module):
         normalizations = ("none", "layer", "spectral")
         check_choice("discriminator.resnet.normalization", self.normalization, normalizations)
         check_choice("discriminator.resnet.pooling", self.pooling, ("mean", "sum"))
+        check_conditioning(
+            "discriminator.conditioning",
+            self.conditioning,
+            DISCRIMINATOR_CONDITIONING,
+            self.num_classes,
+        )
         super().__post_init__()
 
-    @nn.compact
     def __call__(
         self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
     ) -> jax.Array:
-        """Maps images `x` [batch, *shape] to float32 scores [batch].
+        """Maps images `x` [batch, *shape] to float32 scores [batch]; see `judge`."""
+        return self.judge(x, labels, train).scores
+
+    @nn.compact
+    def judge(self, x: jax.Array, labels: jax.Array | None = None, train: bool = True) -> Verdict:
+        """Returns the whole verdict on images.
 
         Args:
-          x: images in [-1, 1].
-          labels: accepted, and change nothing.
+          x: images [batch, *shape] in [-1, 1].
+          labels: int32 [batch]; without conditioning they change nothing.
           train: True moves spectral normalization's vectors on, where the collection `spectral` is
             mutable; without spectral normalization it changes nothing.
         """
-        del labels
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         halvings = _doublings(_DISCRIMINATOR_END, self.shape[0])
         widths = self.features
         if isinstance(widths, int):
             widths = (widths,) * (halvings + _FLAT_BLOCKS)
         x = x.astype(self.dtype)
+        if self.conditioning == "concat":
+            x = with_class(x, labels, self.num_classes)
+        activations = []
         for index, width in enumerate(widths):
             block = DownBlock(
                 width,
@@ -244,10 +294,18 @@ class ResNetDiscriminator(nn.Module):
                 **types,
             )
             x = block(x, train)
+            activations.append(x)
         x = nn.relu(x).astype(jnp.float32)
         pool = jnp.mean if self.pooling == "mean" else jnp.sum
-        # A bfloat16 score has three digits, too few for the difference of two critic scores.
-        spectral = self.normalization == "spectral"
-        dense = partial(SpectralDense, train=train) if spectral else nn.Dense
-        score = dense(1, kernel_init=_GLOROT, dtype=jnp.float32, param_dtype=self.param_dtype)
-        return score(pool(x, axis=(1, 2)))[:, 0]
+        return verdict(
+            pool(x, axis=(1, 2)),
+            tuple(activations),
+            labels,
+            conditioning=self.conditioning,
+            num_classes=self.num_classes,
+            heads=self.heads,
+            spectral=self.normalization == "spectral",
+            train=train,
+            kernel_init=_GLOROT,
+            param_dtype=self.param_dtype,
+        )

@@ -2,15 +2,18 @@
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from gan_jax.report import atomic
 
 _VISIBLE = 32
 _GREY = 128
+_MARGIN = 6
 _REAL = (178, 178, 178)
 _FAKE = (214, 69, 65)
 
@@ -63,6 +66,43 @@ def grid(
         top, left = padding + row * row_pitch, padding + column * column_pitch
         canvas[top : top + height, left : left + width] = tile
     return canvas
+
+
+def named_rows(tiles: np.ndarray, names: Sequence[str], **layout: Any) -> np.ndarray:
+    """Lay rows of images out below each other, with the name of each row to its left.
+
+    Args:
+      tiles: uint8 [rows, columns, height, width, channels], of 1 or 3 channels.
+      names: of the rows; all empty: there is no margin for them.
+      **layout: as for ``grid``, without ``columns``.
+
+    Returns:
+      uint8 [H, W, channels]; names are black on white.
+
+    Raises:
+      ValueError: the images have another dtype or rank, or there is not one name per row.
+    """
+    tiles = np.asarray(tiles)
+    if tiles.ndim != 5 or len(names) != len(tiles):
+        raise ValueError(
+            f"tiles are {list(tiles.shape)} with {len(names)} names; accepted: [rows, columns, "
+            "height, width, channels] and a name for each row."
+        )
+    rows, columns = tiles.shape[:2]
+    picture = grid(tiles.reshape(rows * columns, *tiles.shape[2:]), columns=columns, **layout)
+    if not any(names):
+        return picture
+    font = ImageFont.load_default()
+    boxes = [font.getbbox(name) for name in names]
+    width = math.ceil(max(box[2] for box in boxes)) + 2 * _MARGIN
+    margin = Image.new("L", (width, len(picture)), 255)
+    draw = ImageDraw.Draw(margin)
+    pitch = len(picture) / rows
+    for i, (name, (left, top, _, bottom)) in enumerate(zip(names, boxes, strict=True)):
+        middle = (i + 0.5) * pitch
+        draw.text((_MARGIN - left, middle - (top + bottom) / 2), name, fill=0, font=font)
+    words = np.asarray(margin)[:, :, None].repeat(picture.shape[-1], axis=2)
+    return np.concatenate([words, picture], axis=1)
 
 
 def scatter(

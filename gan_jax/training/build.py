@@ -59,8 +59,13 @@ def set_precision(config: Any) -> None:
     jax.config.update("jax_default_matmul_precision", precision)
 
 
-def make_training(config: Any, shape: tuple[int, ...]) -> Training:
-    """Return what ``config`` describes, for data points of ``shape``.
+def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None = None) -> Training:
+    """Return what ``config`` describes.
+
+    Args:
+      config: a configuration with every field of ``configs/base.py``.
+      shape: of one data point.
+      num_classes: of the data; ``None``: they have no labels.
 
     Raises:
       ConfigError: a field has a value that cannot work.
@@ -68,7 +73,10 @@ def make_training(config: Any, shape: tuple[int, ...]) -> Training:
     check_train_fields(config)
     devices = parallel.choose_devices(config.num_devices)
     parallel.check_batch(config.train.batch_size, len(devices))
-    game = make_game(config, shape, step.AXIS)
+    # Runs of older versions have no such field.
+    parts = config.train.get("accumulate", 1)
+    _check_parts(config.train.batch_size, parts, len(devices))
+    game = make_game(config, shape, step.AXIS, num_classes)
     optimizers = make_optimizers(config, game)
     ema = EMA(config.ema.half_life, config.ema.ramp_up, config.ema.start)
     train_step = step.make_train_step(
@@ -78,20 +86,22 @@ def make_training(config: Any, shape: tuple[int, ...]) -> Training:
         batch_size=config.train.batch_size,
         log_every=config.train.log_every,
         flip=config.data.flip,
+        accumulate=parts,
     )
     mapped = parallel.Parallel(train_step, config.parallel, devices)
     return Training(game, optimizers, ema, devices, mapped, config.train.seed)
 
 
 def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
-    """Return one optimizer per network, from ``config.optimizer.<network>``."""
+    """Return one optimizer per network, from the group of ``config.optimizer`` that it names."""
     optimizers = {}
     for name, steps in owner_steps(game).items():
-        if name not in config.optimizer:
+        group = game.networks[name].optimizer or name
+        if group not in config.optimizer:
             raise errors.ConfigError(
-                f"optimizer.{name} is missing; the game has a network {name!r}"
+                f"optimizer.{group} is missing; the game has a network {name!r}"
             )
-        fields = config.optimizer[name]
+        fields = config.optimizer[group]
         try:
             optimizers[name] = make_optimizer(
                 fields.name,
@@ -102,8 +112,18 @@ def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
                 **options(fields, "learning_rate", "schedule"),
             )
         except errors.ConfigError as error:
-            raise errors.ConfigError(f"optimizer.{name}: {error}") from error
+            raise errors.ConfigError(f"optimizer.{group}: {error}") from error
     return optimizers
+
+
+def _check_parts(batch_size: int, parts: int, devices: int) -> None:
+    """Raise a `ConfigError` unless a device's share of the batch divides into ``parts``."""
+    share = batch_size // devices
+    if parts < 1 or share % parts:
+        raise errors.ConfigError(
+            f"train.accumulate = {parts}; accepted: a divisor of a device's share of the batch, "
+            f"{batch_size} / {devices} = {share}"
+        )
 
 
 def check_train_fields(config: Any) -> None:

@@ -96,15 +96,22 @@ class Result:
         return {"step": step, "kimg": kimg, **self.values, **spread, "protocol": self.protocol}
 
 
-def choose_metrics(settings: Settings, source: Source) -> list[Metric]:
+def choose_metrics(
+    settings: Settings, source: Source, num_classes: int | None = None
+) -> list[Metric]:
     """Return the metrics to compute, ``auto`` replaced by what suits the data; maybe none.
+
+    Args:
+      settings: what is asked for.
+      source: the training data.
+      num_classes: that the game's generator can be asked for; ``None``: it is unconditional.
 
     Raises:
       ConfigError: a name means nothing, does not suit the data, or ``eval.best`` is not among them.
     """
     wanted: list[str] = []
     for name in settings.metrics:
-        wanted += _automatic(source) if name == AUTO else [name]
+        wanted += _automatic(source, num_classes) if name == AUTO else [name]
     metrics = [names.parse(name, extractors.EXTRACTORS) for name in dict.fromkeys(wanted)]
     points = len(source.shape) != 3
     kind, known = ("points", names.POINT_STATISTICS) if points else ("images", names.STATISTICS)
@@ -124,6 +131,12 @@ def choose_metrics(settings: Settings, source: Source) -> list[Metric]:
                 f"eval.metrics has {metric.name!r}, but {source.name} has no labels to train a "
                 "classifier with; accepted: Inception's metrics, such as fid"
             )
+        if metric.labelled and (num_classes is None or metric.extractor != "classifier"):
+            why = "asks for classes" if num_classes is None else "needs a classifier of these data"
+            raise errors.ConfigError(
+                f"eval.metrics has {metric.name!r}, which {why}; accepted: "
+                "classifier_accuracy, for class-conditional games"
+            )
         least = compare.least_images(metric)
         if settings.num_fake < least:
             raise errors.ConfigError(
@@ -139,11 +152,12 @@ def choose_metrics(settings: Settings, source: Source) -> list[Metric]:
     return metrics
 
 
-def _automatic(source: Source) -> list[str]:
+def _automatic(source: Source, num_classes: int | None) -> list[str]:
     if len(source.shape) != 3:
         return ["modes", "high_quality"] if getattr(source, "modes", None) is not None else []
     if (source.num_classes or 0) > 1:
-        return ["classifier_fid", "classifier_precision", "classifier_recall"]
+        conditional = ["classifier_accuracy"] if num_classes is not None else []
+        return ["classifier_fid", "classifier_precision", "classifier_recall", *conditional]
     return []
 
 
@@ -183,6 +197,7 @@ class Evaluator:
         # The networks that samples come from; what the others normalise by is of no account.
         self._sampled = [name for name, network in game.networks.items() if network.averaged]
         self._source = source
+        self._labelled = any(metric.labelled for metric in metrics)
         self._read: Callable[[list[int]], Mapping[str, np.ndarray]] = source.read
         if data and source is labelled:
             self._read = lambda chosen: {"image": data["image"][np.asarray(chosen)]}
@@ -283,7 +298,7 @@ class Evaluator:
             for name, extraction in self._extractions.items():
                 own = [m for m in self.metrics if m.extractor == name]
                 everything = {layer: frozenset({"features"}) for layer in extraction.layers}
-                whole = self._cached(name, everything)
+                whole = self._with_labels(self._cached(name, everything))
                 half, against = (
                     _subset(whole, chosen[:count]),
                     _subset(whole, chosen[count : 2 * count]),
@@ -333,7 +348,21 @@ class Evaluator:
         self, name: str, variables: Any, seed: int, count: int, needs: statistics.Needs
     ) -> Statistics:
         batches = self._fakes(variables, seed)
-        return statistics.collect(self._extractions[name], batches, count, needs)
+        found = statistics.collect(self._extractions[name], batches, count, needs)
+        if not self._labelled:
+            return found
+        labels = [
+            jax.device_get(self._sampler.latents(first, seed)[1])
+            for first in range(0, count, self._sampler.batch_size)
+        ]
+        return dataclasses.replace(found, labels=np.concatenate(labels)[:count])
+
+    def _with_labels(self, real: Statistics) -> Statistics:
+        """Return the statistics of the real images with their labels, where they are asked for."""
+        if not self._labelled:
+            return real
+        chosen = _some(len(self._source), real.count)
+        return dataclasses.replace(real, labels=self._source.read(chosen.tolist())["label"])
 
     def _fakes(self, variables: Any, seed: int) -> Iterator[jax.Array]:
         """Yield batches of samples without an end."""
@@ -419,7 +448,7 @@ def make_evaluator(
       DataError: the other split cannot be read.
       MetricError: an extractor's weights are missing.
     """
-    metrics = choose_metrics(settings, source)
+    metrics = choose_metrics(settings, source, game.num_classes)
     if not metrics:
         logger.info(
             "no evaluation: eval.metrics is 'auto', which needs labels or modes, and %s has none",
@@ -457,7 +486,8 @@ def _mean_and_spread(
 def _subset(whole: Statistics, chosen: np.ndarray) -> Statistics:
     """Return the statistics of some of the images, from the features of all."""
     features = {layer: rows[chosen] for layer, rows in whole.features.items()}
-    return Statistics(len(chosen), {}, features)
+    labels = None if whole.labels is None else whole.labels[chosen]
+    return Statistics(len(chosen), {}, features, labels)
 
 
 def images_and_labels(

@@ -67,6 +67,10 @@ def measure(
     for metric in parsed:
         if metric.of == "points":
             raise errors.ConfigError(f"--metrics has {metric.name!r}, which is of points; see fid")
+        if metric.labelled:
+            raise errors.ConfigError(
+                f"--metrics has {metric.name!r}, which is of class-conditional runs; use --run"
+            )
     fake, real = open_set(images, resolution), open_set(against, resolution)
     count = min(num_real or len(real), len(real))
     pairs = [metric for metric in parsed if metric.of == "pairs"]

@@ -64,10 +64,10 @@ def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> 
     # --- Everything that can be wrong with the configuration fails here. ------------------------
     build.set_precision(config)
     source = sources.make_source(config.data)
-    training = build.make_training(config, source.shape)
+    training = build.make_training(config, source.shape, source.num_classes)
     pipeline = _pipeline(config, training, source)
     sampling.make_sampling(config)
-    _check_evaluation(config, source)
+    _check_evaluation(config, training, source)
     if dry_run:
         plan.show(config, training, pipeline, _compile(config, training, pipeline))
         plan.show_parameters(training)
@@ -316,12 +316,16 @@ def _picture(
     points = len(pipeline.source.shape) != 3
     # Points need a crowd to show a density.
     count = config.sample.num * (16 if points else 1)
+    # A column per class, where they fit on a page.
+    classes = training.game.num_classes
+    columns = classes if classes is not None and 2 <= classes <= 20 else None
     sampler = sampling.Sampler(
         training.game,
         seed=config.train.seed,
         batch_size=count,
         sampling=sampling.make_sampling(config),
         devices=training.devices,
+        cycle=True,
     )
     real = pipeline.source.read(range(min(len(pipeline.source), 2048)))["image"] if points else None
 
@@ -329,17 +333,17 @@ def _picture(
         samples = sampler.samples(sampler.variables(state), count)
         if points:
             return grids.scatter(samples, real=real)
-        return grids.grid(samples)
+        return grids.grid(samples, columns)
 
     return draw
 
 
-def _check_evaluation(config: ConfigDict, source: sources.Source) -> None:
+def _check_evaluation(config: ConfigDict, training: build.Training, source: sources.Source) -> None:
     """Check what can be wrong with ``config.eval`` before any work."""
     settings = evaluation.make_settings(config)
     if not settings.every:
         return
-    metrics = evaluation.choose_metrics(settings, source)
+    metrics = evaluation.choose_metrics(settings, source, training.game.num_classes)
     if own := [metric for metric in metrics if metric.extractor == names.INCEPTION]:
         setting = extractors.Setting(None, settings.inception)
         inception = extractors.make_extractor(names.INCEPTION, setting)

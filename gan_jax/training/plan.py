@@ -48,7 +48,8 @@ def rows(
         ),
     ]
     settings = evaluation.make_settings(config)
-    if settings.every and (metrics := evaluation.choose_metrics(settings, source)):
+    classes = training.game.num_classes
+    if settings.every and (metrics := evaluation.choose_metrics(settings, source, classes)):
         named = ", ".join(metric.name for metric in metrics)
         plan.append(("evaluation", f"every {settings.every:,} steps: {named}"))
     state = training.abstract_state

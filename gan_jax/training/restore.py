@@ -83,7 +83,8 @@ def open_run(path: str | os.PathLike[str]) -> OpenRun:
     # One device is enough to use a run, and its batch size need not divide by how many are here.
     config.num_devices = 1
     build.set_precision(config)
-    return OpenRun(run.path, config, build.make_training(config, tuple(data["shape"])), data)
+    training = build.make_training(config, tuple(data["shape"]), data.get("num_classes"))
+    return OpenRun(run.path, config, training, data)
 
 
 def load_run(path: str | os.PathLike[str], step: int | None = None) -> Run:

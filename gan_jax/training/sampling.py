@@ -43,17 +43,23 @@ class Sampling:
       batch_norm: one of `BATCH_NORM`.
       standing_images: images whose statistics ``standing`` takes, rounded up to whole batches.
       raw: use the raw weights, not their moving average.
+      truncation: normal latents are limited to so much; ``None``: they are not.
     """
 
     batch_norm: str = "ema"
     standing_images: int = 4096
     raw: bool = False
+    truncation: float | None = None
 
     def __post_init__(self):
         errors.lookup(dict.fromkeys(BATCH_NORM), self.batch_norm, "sample.batch_norm")
         if self.standing_images < 1:
             raise errors.ConfigError(
                 f"sample.standing_images = {self.standing_images}; accepted: 1 or more"
+            )
+        if self.truncation is not None and not self.truncation > 0:
+            raise errors.ConfigError(
+                f"sample.truncation = {self.truncation}; accepted: a number above 0, or none"
             )
 
 
@@ -68,6 +74,7 @@ class Sampler:
       devices: over which a batch is split; all processes call alike.
       class_shares: for a game with classes: the share of each in the samples; ``None``: equal ones.
       label: for a game with classes: the one class asked for, instead.
+      cycle: for a game with classes: sample ``i`` is of class ``i`` modulo their number, instead.
 
     Attributes:
       batch_size: as rounded.
@@ -83,12 +90,14 @@ class Sampler:
         devices: Sequence[jax.Device] | None = None,
         class_shares: np.ndarray | None = None,
         label: int | None = None,
+        cycle: bool = False,
     ) -> None:
         devices = list(devices or jax.devices()[:1])
         self._game = game
         self._seed = seed
         self._sampling = sampling or Sampling()
         self.batch_size = -(-batch_size // len(devices)) * len(devices)
+        self._cycle = cycle
         self._logits = None
         if game.num_classes is not None:
             shares = np.ones(game.num_classes) if class_shares is None else class_shares
@@ -109,6 +118,7 @@ class Sampler:
 
         self._sample = mapped(self._sample_share)
         self._moments = mapped(self._share_moments)
+        self._latents = mapped(self._latent_share)
 
     def variables(self, state: TrainState) -> dict[str, Variables]:
         """Return the networks' variables that `batch` takes; ``standing`` computes them here."""
@@ -139,6 +149,20 @@ class Sampler:
           uint8 ``[batch_size, height, width, channels]``, or float32 ``[batch_size, 2]`` of points.
         """
         return self._sample(variables, self._numbers(self._seed if seed is None else seed, first))
+
+    def latents(self, first: int, seed: int | None = None) -> tuple[jax.Array, jax.Array | None]:
+        """Return what `batch` makes its samples from.
+
+        Args:
+          first: number of the first sample.
+          seed: of the latents, in place of the sampler's.
+
+        Returns:
+          Latents, float32 ``[batch_size, latent_dim]``, and labels, int32 ``[batch_size]``, or
+          ``None`` where the game has no classes.
+        """
+        z, labels = self._latents(self._numbers(self._seed if seed is None else seed, first))
+        return z, labels
 
     def samples(self, variables: dict[str, Variables], num: int) -> np.ndarray:
         """Return the first ``num`` samples on the host; the dtypes are those of `batch`."""
@@ -178,9 +202,11 @@ class Sampler:
         index = first + jnp.uint32(lax.axis_index(AXIS) * share) + jnp.arange(share, dtype="uint32")
         key = draws.named(jax.random.key(seed), use)
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
-        z = draws.latents(keys, self._game.latent_dim)
+        z = self._game.latents(keys, self._sampling.truncation)
         if self._logits is None:
             return z, None
+        if self._cycle:
+            return z, (index % jnp.uint32(len(self._logits))).astype(jnp.int32)
         logits = self._logits
         label_keys = jax.vmap(lambda key: draws.named(key, "label"))(keys)
         labels = jax.vmap(lambda key: jax.random.categorical(key, logits))(label_keys)
@@ -193,6 +219,9 @@ class Sampler:
         if len(self._game.shape) == 3:
             data = device.to_uint8(data)
         return lax.all_gather(data, AXIS, tiled=True)
+
+    def _latent_share(self, numbers: jax.Array) -> Any:
+        return lax.all_gather(self._draw(numbers, "sample"), AXIS, tiled=True)
 
     def _share_moments(self, variables: dict[str, Variables], numbers: jax.Array) -> Any:
         # Other latents than those of the samples.

@@ -41,7 +41,7 @@ class TrainState(flax.struct.PyTreeNode):
       step: train steps taken, int32.
       key: the root key; it never advances, every draw folds in the step.
       networks: by name.
-      game: the game's own scalars (none in the plain adversarial game).
+      game: what the game remembers beside its networks, by slot (`Game.memory`).
       metrics: sums of the metrics since the last log step, float32.
       count: train steps in these sums, float32.
     """

@@ -5,6 +5,7 @@ which gradients, metrics and batch statistics are averaged; how the step is mapp
 the business of `gan_jax.training.parallel` alone.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,10 +16,10 @@ from jax import lax
 
 from gan_jax.data import device
 from gan_jax.games import draws
-from gan_jax.games.game import Game, Player, Turn, images_per_step, owner_steps
+from gan_jax.games.game import Game, Outcome, Player, Turn, images_per_step, owner_steps
 from gan_jax.training import ema as ema_lib
 from gan_jax.training.optimizers import Optimizer
-from gan_jax.training.state import NetworkState, TrainState
+from gan_jax.training.state import NetworkState, TrainState, Variables
 
 AXIS = "data"  # The mapped axis, over which the batch is split.
 Batch = Mapping[str, jax.Array]
@@ -50,7 +51,7 @@ def init_state(
         step=jnp.zeros((), jnp.int32),
         key=root,
         networks=networks,
-        game={},
+        game=jax.tree.map(jnp.asarray, dict(game.memory)),
         metrics={name: jnp.zeros((), jnp.float32) for name in _metric_names(game, networks)},
         count=jnp.zeros((), jnp.float32),
     )
@@ -64,6 +65,7 @@ def make_train_step(
     batch_size: int,
     log_every: int,
     flip: bool = False,
+    accumulate: int = 1,
 ) -> TrainStep:
     """Return ``train_step(state, data, batch, axis_name=None) -> state``.
 
@@ -74,6 +76,8 @@ def make_train_step(
       batch_size: the global batch size, for units in images.
       log_every: metrics are summed up over so many steps before they start anew.
       flip: real images are mirrored left to right with probability 1/2.
+      accumulate: parts of a device's share of a batch; each gradient is the mean over them, so that
+        one part at a time is in memory.
 
     The returned function takes ``data``, the resident data set or ``{}``, and ``batch``, arrays of
     leading shape ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`).
@@ -84,17 +88,18 @@ def make_train_step(
         state: TrainState, data: Batch, batch: Batch, *, axis_name: str | None = None
     ) -> TrainState:
         step_key = jax.random.fold_in(state.key, state.step)
-        networks = state.networks
+        carry = (state.networks, state.game)
         metrics: dict[str, jax.Array] = {}
         position = 0
         for player in game.players:
             chosen, position = _batches(batch, position, player)
 
             def gradient_step(
-                networks: dict[str, NetworkState],
+                carry: tuple[dict[str, NetworkState], Variables],
                 scanned: tuple[jax.Array, Batch],
                 player: Player = player,
-            ) -> tuple[dict[str, NetworkState], dict[str, jax.Array]]:
+            ) -> tuple[tuple[dict[str, NetworkState], Variables], dict[str, jax.Array]]:
+                networks, memory = carry
                 index, examples = scanned
                 key = jax.random.fold_in(draws.named(step_key, player.name), index)
                 examples = device.fetch(data, examples)
@@ -109,14 +114,16 @@ def make_train_step(
                     key=key,
                     count=state.step * player.steps + index,
                     axis_name=axis_name,
+                    memory=memory,
                 )
-                return _update(player, turn, networks, optimizers)
+                return _update(player, turn, networks, optimizers, accumulate)
 
-            networks, history = repeat(
-                gradient_step, networks, (jnp.arange(player.steps, dtype=jnp.int32), chosen)
+            carry, history = repeat(
+                gradient_step, carry, (jnp.arange(player.steps, dtype=jnp.int32), chosen)
             )
             for name, values in history.items():
                 metrics[f"{player.name}/{name}"] = jnp.mean(values)
+        networks, memory = carry
         networks = _average(game, networks, ema, state.step, images)
         # The sums start anew with the step after a log step, so that the loop needs no way to
         # reset them.
@@ -125,6 +132,7 @@ def make_train_step(
         return state.replace(
             step=state.step + 1,
             networks=networks,
+            game=memory,
             metrics=total,
             count=jnp.where(fresh, 0.0, state.count) + 1.0,
         )
@@ -167,11 +175,11 @@ def _update(
     turn: Turn,
     networks: dict[str, NetworkState],
     optimizers: Mapping[str, Optimizer],
-) -> tuple[dict[str, NetworkState], dict[str, jax.Array]]:
-    """Return the networks after one gradient step of ``player``, and its metrics."""
+    accumulate: int,
+) -> tuple[tuple[dict[str, NetworkState], Variables], dict[str, jax.Array]]:
+    """Return the networks and the memory after a gradient step of ``player``, and its metrics."""
     owned = {name: networks[name].params for name in player.networks}
-    gradient = jax.grad(player.loss, has_aux=True)
-    gradients, outcome = gradient(owned, turn)
+    gradients, outcome = _gradients(player, owned, turn, accumulate)
     metrics, mutable = outcome.metrics, outcome.mutable
     if turn.axis_name is not None:
         gradients, metrics, mutable = lax.pmean((gradients, metrics, mutable), turn.axis_name)
@@ -190,7 +198,46 @@ def _update(
     if player.project is not None:
         params = player.project({name: n.params for name, n in updated.items()})
         updated = {name: n.replace(params=params[name]) for name, n in updated.items()}
-    return {**networks, **updated}, metrics
+    memory = {**turn.memory, **outcome.memory}
+    return ({**networks, **updated}, memory), metrics
+
+
+def _gradients(player: Player, owned: Any, turn: Turn, parts: int) -> tuple[Any, Outcome]:
+    """Return the gradients of ``player``'s loss, and its outcome, as means over parts of the batch.
+
+    Every part begins with the mutable collections as they stand before the step: batch statistics
+    move on by the mean of what the parts see, and spectral normalization's vectors by one iteration
+    in all. The memory passes from part to part.
+    """
+    gradient = jax.grad(player.loss, has_aux=True)
+    if parts == 1:
+        return gradient(owned, turn)
+    share = turn.images.shape[0]
+    size = share // parts
+
+    def add(carry: tuple[Any, Variables], part: Any) -> tuple[tuple[Any, Variables], None]:
+        total, memory = carry
+        index, images, labels = part
+        one = dataclasses.replace(
+            turn, images=images, labels=labels, memory=memory, first=index * size, share=share
+        )
+        gradients, outcome = gradient(owned, one)
+        memory = {**memory, **outcome.memory}
+        found = (gradients, outcome.metrics, outcome.mutable)
+        return (jax.tree.map(lambda a, b: a + b / parts, total, found), memory), None
+
+    images, labels = (x.reshape(parts, size, *x.shape[1:]) for x in (turn.images, turn.labels))
+    index = jnp.arange(parts, dtype=jnp.int32)
+    # The shapes of one part's outcome, without a pass over it.
+    shapes = jax.eval_shape(
+        lambda: gradient(owned, dataclasses.replace(turn, images=images[0], labels=labels[0]))
+    )
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), (shapes[0], shapes[1].metrics, shapes[1].mutable)
+    )
+    (total, memory), _ = lax.scan(add, (zeros, dict(turn.memory)), (index, images, labels))
+    gradients, metrics, mutable = total
+    return gradients, Outcome(metrics, mutable, memory)
 
 
 def _average(
@@ -223,6 +270,7 @@ def _metric_names(game: Game, networks: Mapping[str, NetworkState]) -> list[str]
             key=jax.random.key(0),
             count=jnp.zeros((), jnp.int32),
             axis_name=None,
+            memory=game.memory,
         )
         owned = {name: networks[name].params for name in player.networks}
 

@@ -139,7 +139,7 @@ def test_choices_join_in_any_order():
 
 def settings(module):
     """Return the fields of a network's module that are its own, with their defaults."""
-    given = ("shape", "dtype", "param_dtype", "axis_name", "parent", "name")
+    given = (*registry.GIVEN, "parent", "name")
     return {f.name: f.default for f in dataclasses.fields(module) if f.name not in given}
 
 
@@ -151,6 +151,8 @@ def test_every_network_has_a_group_with_its_own_fields_and_defaults(group, modul
     fields = base.get_config()[group]
     for name, module in modules.items():
         defaults = settings(module)
+        # One field for whichever network is chosen.
+        assert defaults.pop("conditioning") == fields.conditioning
         defaults.pop("latent_dim", None)
         assert fields[name].to_dict() == defaults, name
 

@@ -8,7 +8,17 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from gan_jax.layers.normalization import BatchNorm, LayerNorm
+from gan_jax.errors import ConfigError
+from gan_jax.layers.normalization import (
+    NORMALIZATIONS,
+    BatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    LocalResponseNorm,
+    PixelNorm,
+    make_norm,
+)
 
 
 def _activations(*shape, spread=3.0):
@@ -159,3 +169,267 @@ def test_layer_norm_of_a_constant_image_has_finite_gradient():
         jnp.ones((2, 4, 3))
     )
     assert np.isfinite(gradient).all()
+
+
+# What examples are normalized by alone: closed forms.
+
+
+def test_instance_norm_is_per_example_and_channel():
+    x = _activations(4, 5, 6, 3)
+    params = _variables(3)["params"]
+    mean, std = x.mean((1, 2), keepdims=True), x.std((1, 2), keepdims=True)
+    y = InstanceNorm().apply({"params": params}, x)
+    expected = (x - mean) / std
+    np.testing.assert_allclose(y, expected * params["scale"] + params["bias"], atol=1e-4)
+    plain = InstanceNorm(affine=False)
+    assert not plain.init(jax.random.key(0), x)
+    np.testing.assert_allclose(plain.apply({}, x), expected, atol=1e-4)
+
+
+def test_group_norm_lies_between_layer_norm_and_instance_norm():
+    x = _activations(2, 4, 4, 6)
+    variables = {"params": _variables(6)["params"]}
+    one, all_alone = (GroupNorm(groups).apply(variables, x) for groups in (1, 6))
+    np.testing.assert_allclose(one, LayerNorm().apply(variables, x), atol=1e-5)
+    np.testing.assert_allclose(all_alone, InstanceNorm().apply(variables, x), atol=1e-5)
+    # Two groups: the channels of a group are neighbours.
+    halves = [GroupNorm(1).init_with_output(jax.random.key(0), h)[0] for h in np.split(x, 2, -1)]
+    neutral = {"params": {"scale": np.ones(6, np.float32), "bias": np.zeros(6, np.float32)}}
+    np.testing.assert_allclose(
+        GroupNorm(2).apply(neutral, x), np.concatenate(halves, -1), atol=1e-5
+    )
+
+
+def test_group_norm_of_vectors():
+    x = _activations(3, 6)
+    y, _ = GroupNorm(2).init_with_output(jax.random.key(0), x)
+    pairs = x.reshape(3, 2, 3)
+    expected = (pairs - pairs.mean(2, keepdims=True)) / pairs.std(2, keepdims=True)
+    np.testing.assert_allclose(y, expected.reshape(3, 6), atol=1e-4)
+
+
+def test_pixel_norm_by_hand():
+    """The mean square of (3, 4) is 12.5; a zero vector stays zero."""
+    x = np.array([[[3.0, 4.0], [0.0, 0.0]], [[-30.0, 40.0], [1e-8, 0.0]]], np.float32)
+    y = PixelNorm().apply({}, x)
+    three, four = 3.0 / 12.5**0.5, 4.0 / 12.5**0.5
+    np.testing.assert_allclose(y[:, 0], [[three, four], [-three, four]], rtol=1e-6)
+    np.testing.assert_array_equal(y[0, 1], 0.0)
+    assert np.abs(y[1, 1]).max() < 1e-3  # not blown up to length one
+    assert not PixelNorm().init(jax.random.key(0), x)
+
+
+def test_local_response_norm_by_hand():
+    """Size 3, alpha 3, so that its weight is 1: 1 + the squares of a channel and its neighbours."""
+    x = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
+    y = LocalResponseNorm(size=3, alpha=3.0, beta=0.5).apply({}, x)
+    np.testing.assert_allclose(y, x / np.sqrt([[6.0, 15.0, 30.0, 26.0]]), rtol=1e-6)
+    # Of an even size, the larger half lies before the channel.
+    y = LocalResponseNorm(size=2, alpha=2.0, beta=1.0, k=2.0).apply({}, x)
+    np.testing.assert_allclose(y, x / [[3.0, 7.0, 15.0, 27.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 4), (2, 4)])
+def test_instance_norm_of_a_single_pixel_is_refused(shape):
+    with pytest.raises(ValueError, match=r"fewer than two numbers.*all would become 0"):
+        InstanceNorm().init(jax.random.key(0), jnp.ones(shape))
+
+
+def test_group_norm_refuses_groups_that_do_not_fit():
+    x = jnp.ones((2, 6))
+    for groups in (4, 0, 7):
+        with pytest.raises(ConfigError, match=f"groups = {groups} for 6 channels.*divisor of 6"):
+            GroupNorm(groups).init(jax.random.key(0), x)
+    with pytest.raises(ValueError, match="fewer than two numbers"):
+        GroupNorm(6).init(jax.random.key(0), x)
+
+
+@pytest.mark.parametrize("fields", [{"size": 0}, {"alpha": -1.0}, {"k": 0.0}])
+def test_local_response_norm_refuses_a_bad_setting(fields):
+    ((field, value),) = fields.items()
+    with pytest.raises(ConfigError, match=f"{field} = {value} cannot work; accepted: "):
+        LocalResponseNorm(**fields).apply({}, jnp.ones((2, 6)))
+
+
+# Against PyTorch: outputs, and gradients by input, scale and bias.
+
+
+def _torch_batch_norm(functional, x, scale, bias):
+    return functional.batch_norm(x, None, None, scale, bias, training=True)
+
+
+PARITY = {
+    "batch": (lambda: lambda v, x: BatchNorm().apply(v, x, True), _torch_batch_norm),
+    "instance": (
+        lambda: InstanceNorm().apply,
+        lambda functional, x, scale, bias: functional.instance_norm(x, weight=scale, bias=bias),
+    ),
+    "instance, epsilon": (
+        lambda: InstanceNorm(epsilon=0.1).apply,
+        lambda functional, x, scale, bias: functional.instance_norm(
+            x, weight=scale, bias=bias, eps=0.1
+        ),
+    ),
+    "group": (
+        lambda: GroupNorm(3).apply,
+        lambda functional, x, scale, bias: functional.group_norm(x, 3, scale, bias),
+    ),
+    "local response": (
+        lambda: LocalResponseNorm().apply,
+        lambda functional, x, scale, bias: functional.local_response_norm(x, 5),
+    ),
+    "local response, even": (
+        lambda: LocalResponseNorm(size=4, alpha=2.0, beta=0.6, k=1.5).apply,
+        lambda functional, x, scale, bias: functional.local_response_norm(x, 4, 2.0, 0.6, 1.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARITY)
+@pytest.mark.parametrize("shape", [(4, 5, 7, 6), (4, 9, 6)])
+def test_values_and_gradients_are_those_of_pytorch(name, shape):
+    torch = pytest.importorskip("torch", reason="PyTorch is the reference (extra: parity)")
+    ours, theirs = PARITY[name]
+    x, variables = _activations(*shape), _variables(6)
+    variables["params"]["scale"][0] *= -1.0
+    mix = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+
+    def loss(params, x):
+        stats = {"batch_stats": variables["batch_stats"]} if name == "batch" else {}
+        y = ours()({"params": params, **stats}, x)
+        return jnp.sum(mix * jnp.sin(y)), y
+
+    (by_params, by_input), y = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(variables["params"], x)
+
+    def tensor(array):
+        return torch.from_numpy(np.array(array)).requires_grad_()
+
+    moved = tensor(np.moveaxis(x, -1, 1))
+    scale, bias = (tensor(variables["params"][name]) for name in ("scale", "bias"))
+    expected = theirs(torch.nn.functional, moved, scale, bias)
+    (torch.from_numpy(np.moveaxis(mix, -1, 1).copy()) * expected.sin()).sum().backward()
+
+    def in_our_layout(t):
+        return np.moveaxis(t.detach().numpy(), 1, -1)
+
+    np.testing.assert_allclose(y, in_our_layout(expected), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(by_input, in_our_layout(moved.grad), rtol=1e-4, atol=1e-5)
+    if not name.startswith("local"):
+        np.testing.assert_allclose(by_params["scale"], scale.grad, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(by_params["bias"], bias.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_running_statistics_are_those_of_pytorch_but_for_the_unbiased_variance():
+    torch = pytest.importorskip("torch", reason="PyTorch is the reference (extra: parity)")
+    x, variables = _activations(4, 5, 7, 6), _variables(6)
+    mean, var = (torch.from_numpy(variables["batch_stats"][n].copy()) for n in ("mean", "var"))
+    torch.nn.functional.batch_norm(
+        torch.from_numpy(np.moveaxis(x, -1, 1)), mean, var, None, None, True
+    )
+    _, update = BatchNorm().apply(variables, x, True, mutable=["batch_stats"])
+    np.testing.assert_allclose(update["batch_stats"]["mean"], mean, rtol=1e-5)
+    # PyTorch keeps the variance over n - 1, and Flax, as we, over n.
+    excess = 0.1 * x.var((0, 1, 2)) / (4 * 5 * 7 - 1)
+    np.testing.assert_allclose(update["batch_stats"]["var"], var.numpy() - excess, rtol=1e-5)
+
+
+# What all normalizations that a network can choose have in common.
+
+
+class _Network(nn.Module):
+    """Calls a normalization by its name, as networks do."""
+
+    normalization: str
+    options: dict
+
+    @nn.compact
+    def __call__(self, x, train):
+        return make_norm(self.normalization, groups=2, **self.options)(x, train)
+
+
+def _named(normalization, x, **options):
+    network = _Network(normalization, options)
+    return network, network.init(jax.random.key(0), x, train=False)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_make_norm_gives_the_layer_of_that_name(normalization):
+    x = _activations(4, 3, 3, 6)
+    expected = {
+        "none": lambda: x,
+        "batch": lambda: BatchNorm().init_with_output(jax.random.key(0), x, True)[0],
+        "instance": lambda: InstanceNorm(affine=False).apply({}, x),
+        "layer": lambda: LayerNorm().init_with_output(jax.random.key(0), x)[0],
+        "group": lambda: GroupNorm(2).init_with_output(jax.random.key(0), x)[0],
+        "pixel": lambda: PixelNorm().apply({}, x),
+        "local_response": lambda: LocalResponseNorm().apply({}, x),
+    }[normalization]()
+    network, variables = _named(normalization, x)
+    np.testing.assert_array_equal(network.apply(variables, x, True), expected)
+
+
+@pytest.mark.parametrize("normalization", ["batch", "instance", "layer", "group"])
+def test_make_norm_passes_name_and_scale_initializer_on(normalization):
+    x = _activations(4, 3, 3, 6)
+    twos = nn.initializers.constant(2.0)
+    _, variables = _named(normalization, x, name="norm_1", scale_init=twos, param_dtype=jnp.float16)
+    ((name, params),) = variables["params"].items()
+    assert name == "norm_1"
+    np.testing.assert_array_equal(params["scale"], 2.0)
+    np.testing.assert_array_equal(params["bias"], 0.0)
+    assert {leaf.dtype for leaf in params.values()} == {jnp.dtype(jnp.float16)}
+
+
+def test_two_layers_by_name_have_parameters_of_their_own():
+    class Two(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return make_norm("layer")(make_norm("layer")(x, True), True)
+
+    params = Two().init(jax.random.key(0), jnp.ones((2, 3)))["params"]
+    assert sorted(params) == ["LayerNorm_0", "LayerNorm_1"]
+
+
+def test_an_unknown_normalization_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"normalization = 'instnace' is unknown.*instance") as e:
+        make_norm("instnace")
+    assert all(name in str(e.value) for name in NORMALIZATIONS)
+
+
+@pytest.mark.parametrize("normalization", [n for n in NORMALIZATIONS if n not in ("none", "batch")])
+def test_examples_are_independent(normalization):
+    x = _activations(4, 3, 3, 6)
+    network, variables = _named(normalization, x)
+    y = network.apply(variables, x, True)
+    np.testing.assert_allclose(network.apply(variables, x[2:3], True), y[2:3], atol=1e-6)
+    np.testing.assert_array_equal(network.apply(variables, x, False), y)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_bfloat16_is_rounded_only_at_the_end(normalization):
+    x = jnp.asarray(_activations(2, 33, 33, 6, spread=1.0) + 98.0, jnp.bfloat16)
+    network, variables = _named(normalization, x, dtype=jnp.bfloat16)
+    y = jax.jit(network.apply, static_argnums=2)(variables, x, True)
+    assert y.dtype == jnp.bfloat16
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    full = network.clone(options={"dtype": jnp.float32})
+    exact = jax.jit(full.apply, static_argnums=2)(variables, x.astype(jnp.float32), True)
+    np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2**-8, atol=1e-5)
+    kept = network.clone(options={})
+    assert kept.apply(variables, x, True).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_eight_devices_equal_one_by_name(normalization):
+    shards = np.arange(1, 9, dtype=np.float32).reshape(8, 1, 1, 1, 1)
+    x = (_activations(8, 2, 3, 3, 4) * shards + shards).reshape(16, 3, 3, 4)
+    network, variables = _named(normalization, x, axis_name="data")
+    several = jax.shard_map(
+        lambda x: network.apply(variables, x, True),
+        mesh=jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,)),
+        in_specs=P("data"),
+        out_specs=P("data"),
+        check_vma=False,
+    )
+    alone = network.clone(options={})
+    np.testing.assert_allclose(jax.jit(several)(x), alone.apply(variables, x, True), atol=1e-5)

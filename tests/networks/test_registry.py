@@ -27,7 +27,7 @@ def test_unknown_field(role):
     assert message.startswith(f"{role}.resnet.featurs = 64 is not a field of this network")
     assert message.endswith('Did you mean "features"?')
     others = "latent_dim" if role == "generator" else "normalization, pooling"
-    assert f"accepted: features, {others}." in message
+    assert f"accepted: conditioning, features, {others}." in message
 
 
 def test_fields_given_by_data_and_devices_are_not_the_users():

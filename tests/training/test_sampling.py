@@ -156,6 +156,9 @@ def test_classes_come_in_the_shares_that_are_asked_for(trained):
         latent_dim = 1
         num_classes = 3
 
+        def latents(self, keys, truncation):
+            return jax.numpy.zeros((len(keys), 1))
+
         def sample(self, variables, z, labels, *, train=False):
             return jax.numpy.stack([labels, labels], 1).astype("float32")
 
@@ -168,6 +171,10 @@ def test_classes_come_in_the_shares_that_are_asked_for(trained):
         labels(class_shares=np.array([0.7, 0.3, 0.0])), [0.7, 0.3, 0.0], atol=0.04
     )
     np.testing.assert_array_equal(labels(label=1), [0, 1, 0])
+    sampler = Sampler(Conditional(), seed=0, batch_size=50, cycle=True)
+    np.testing.assert_array_equal(sampler.samples({}, 100)[:, 0], np.arange(100) % 3)
+    told = [np.asarray(sampler.latents(first)[1]) for first in (0, 50)]
+    np.testing.assert_array_equal(np.concatenate(told), np.arange(100) % 3)
 
 
 def test_mistakes_name_the_field():

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import chex
 import flax.linen as nn
@@ -32,6 +33,7 @@ class Counting:
     shape: tuple[int, ...] = (2,)
     latent_dim: int = 1
     num_classes: int | None = None
+    memory: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def networks(self) -> Mapping[str, Network]:

@@ -1,0 +1,44 @@
+"""Conditional GAN: both players see the class (Mirza 2014, 1411.1784).
+
+    python -m experiments.main --config=configs/cgan.py
+    python -m experiments.main --config=configs/cgan.py:mnist
+    python -m experiments.sample --run=RUN --label=7
+
+The class stands as a one-hot vector beside the latent, and as one plane per class beside the image.
+In the generator's turn the classes are those of the data's own distribution.
+
+RESULT
+
+The other data sets have DCGAN's settings; the paper's own network, a perceptron with maxout layers
+and dropout, is not among ours.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Return the configuration; ``arg``: see `configs.base.select`."""
+    c = base.get_config()
+    c.variant = "cgan"
+    c.loss.name = "non_saturating"
+    c.generator.name = c.discriminator.name = "dcgan"
+    c.generator.conditioning = c.discriminator.conditioning = "concat"
+    c.generator.dcgan.features = c.discriminator.dcgan.features = 32
+    c.optimizer.generator = base.adam(1e-3, 0.5, 0.999)
+    c.optimizer.discriminator = base.adam(1e-3, 0.5, 0.999)
+    c.ema.half_life = 20_000.0
+    c.ema.ramp_up = 0.1
+    c.train.update(steps=1500, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
+    c.eval.update(every=250, num_fake=1500)
+    return base.select(c, arg, paper)
+
+
+def paper(c: ConfigDict) -> None:
+    """Set DCGAN's settings."""
+    c.generator.dcgan.features = c.discriminator.dcgan.features = 64
+    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
+        optimizer.learning_rate = 2e-4
+    c.ema.half_life = 0.0
+    base.full_length(c, steps=50_000, batch_size=128)

@@ -1,0 +1,29 @@
+"""SNGAN with a projection discriminator, class-conditional (Miyato and Koyama 2018, 1802.05637).
+
+    python -m experiments.main --config=configs/sngan_projection.py
+    python -m experiments.main --config=configs/sngan_projection.py:cifar10
+    python -m experiments.sample --run=RUN --label=7
+
+The score of an image for a class is SNGAN's plus the inner product of the discriminator's last
+features with a learned vector of the class; the generator has scales and shifts of each class in
+its batch normalization.
+
+RESULT
+
+The other data sets have the paper's settings for CIFAR: those of SNGAN, with both kinds of
+conditioning.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base, sngan
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Return the configuration; ``arg``: see `configs.base.select`."""
+    c = sngan.get_config()
+    c.unlock()
+    c.variant = "sngan_projection"
+    c.generator.conditioning = "batch_norm"
+    c.discriminator.conditioning = "projection"
+    return base.select(c.lock(), arg, sngan.paper)

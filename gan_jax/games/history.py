@@ -1,0 +1,123 @@
+"""A buffer of past fakes, so that the discriminator does not forget what the generator once made.
+
+"Learning from Simulated and Unsupervised Images through Adversarial Training", Shrivastava et al.
+2016, section 2.3, https://arxiv.org/abs/1612.07828, in the form that CycleGAN gave it (Zhu et al.
+2017, section 4, https://arxiv.org/abs/1703.10593; a buffer of 50 images).
+"""
+
+import numbers
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gan_jax.errors import ConfigError
+
+
+@flax.struct.dataclass
+class History:
+    """Fakes of earlier steps; part of the train state, the same on every device.
+
+    Attributes:
+      images: a pytree of arrays ``[size, ...]``, of which entry ``i`` together makes one fake:
+        float32 images, alone or with their labels. Floats, not bytes, because the discriminator is
+        to see a fake of the past exactly as the generator made it.
+      count: how many of the places are filled, int32 scalar; they are filled in order.
+    """
+
+    images: Any
+    count: jax.Array
+
+
+def init(size: int, shape: tuple[int, ...], *, labelled: bool = False) -> History:
+    """Return an empty buffer.
+
+    Args:
+      size: how many fakes it will hold.
+      shape: of one fake.
+      labelled: whether a fake goes with its label; fakes are then pairs of float32
+        ``[batch, *shape]`` and int32 ``[batch]``.
+
+    Raises:
+      ConfigError: the size is no positive integer.
+    """
+    is_integer = isinstance(size, numbers.Integral) and not isinstance(size, bool)
+    if not (is_integer and size >= 1):
+        raise ConfigError(f"history size = {size!r}; accepted: an integer >= 1.")
+    images = jnp.zeros((size, *shape), jnp.float32)
+    both = (images, jnp.zeros((size,), jnp.int32)) if labelled else images
+    return History(both, jnp.zeros((), jnp.int32))
+
+
+def exchange(
+    history: History, fakes: Any, key: jax.Array, axis_name: str | None = None
+) -> tuple[Any, History]:
+    """Show the discriminator fakes, half of them of the past, and remember the new ones.
+
+    The fakes of the global batch come one after the other. Until the buffer is full each is stored,
+    and shown itself. After that, each is either shown itself and not stored, or, with probability
+    1/2, a stored one drawn at random is shown, whose place it takes; so what is stored early in a
+    batch may be shown later in it.
+
+    Args:
+      history: as it was, the same on every device.
+      fakes: this device's share of the batch, float32 ``[batch, *shape]`` (or a pytree like
+        ``history.images``). No gradient flows through.
+      key: typed PRNG key, the same on every device; the draws of a fake depend on its index in the
+        global batch, not on how the batch is split.
+      axis_name: the mapped axis that splits the batch over devices in equal parts, or None.
+
+    Returns:
+      What to show, like ``fakes``, and the new history, the same on every device.
+
+    Raises:
+      ValueError: the fakes do not fit the buffer.
+    """
+    history, fakes = lax.stop_gradient((history, fakes))
+    _check_fit(history.images, fakes)
+    everyone = fakes
+    if axis_name is not None:
+        everyone = lax.all_gather(fakes, axis_name, tiled=True)
+    share, batch, size = _length(fakes), _length(everyone), _length(history.images)
+
+    index = jnp.arange(batch, dtype=jnp.int32)
+    keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(index)
+    swapped = jax.vmap(jax.random.bernoulli)(keys[:, 0])
+    drawn = jax.vmap(lambda k: jax.random.randint(k, (), 0, size, jnp.int32))(keys[:, 1])
+    filling = history.count + index < size
+    place = jnp.where(filling, history.count + index, drawn)
+    stored = filling | swapped
+    # Who is stored, and where, does not depend on what is in the buffer. So nobody has to wait for
+    # the fakes before it: a place holds what was last stored there, or what it held at first.
+    pool = jax.tree.map(lambda old, new: jnp.concatenate([old, new]), history.images, everyone)
+
+    def latest(places: jax.Array, before: jax.Array) -> jax.Array:
+        """Return where in the pool to find what ``places`` hold when ``before`` fakes have come."""
+        writes = stored & (place == places[:, None]) & (index < before[:, None])
+        last = jnp.max(jnp.where(writes, index, -1), axis=1)
+        return jnp.where(last >= 0, size + last, places)
+
+    shown = jnp.where(~filling & swapped, latest(place, index), size + index)
+    every_place = jnp.arange(size, dtype=jnp.int32)
+    kept = latest(every_place, jnp.full(size, batch, jnp.int32))
+    if axis_name is not None:
+        shown = lax.dynamic_slice_in_dim(shown, lax.axis_index(axis_name) * share, share)
+
+    def take(where: jax.Array) -> Any:
+        return jax.tree.map(lambda leaf: jnp.take(leaf, where, axis=0, mode="clip"), pool)
+
+    return take(shown), History(take(kept), jnp.minimum(history.count + batch, size))
+
+
+def _length(tree: Any) -> int:
+    return jax.tree.leaves(tree)[0].shape[0]
+
+
+def _check_fit(buffer: Any, fakes: Any) -> None:
+    def one(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: (leaf.dtype.name, leaf.shape[1:]), tree)
+
+    if one(buffer) != one(fakes):
+        raise ValueError(f"a fake is {one(fakes)}; accepted: {one(buffer)}, as the history holds.")

@@ -1,0 +1,77 @@
+"""Normalization whose scale and bias depend on each example's class.
+
+Conditional normalization began with styles (Dumoulin et al. 2016, 1610.07629) and questions about
+images (de Vries et al. 2017, 1707.00683); class-conditional generators have it since Miyato and
+Koyama 2018 (1802.05637).
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gan_jax.layers.normalization import batch_statistics
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch normalization with a scale and a bias for every class.
+
+    With `x_hat` the batch-normalized activations, `y = (1 + scale[label]) * x_hat + bias[label]`.
+    Both tables start from zero, so that an untrained layer is plain batch normalization. The
+    statistics are those of the whole batch, all classes together: the variables of `BatchNorm` in
+    `batch_stats`, and its collection `moments`.
+
+    Attributes:
+      num_classes: rows of the tables.
+      axis_name: the mapped axis whose devices share one batch; see `BatchNorm`.
+      momentum: weight of the old running average.
+      epsilon: added to the variance.
+      dtype: of the output; None keeps the input's.
+      param_dtype: of the tables `scale` and `bias`, both [num_classes, channels].
+    """
+
+    num_classes: int
+    axis_name: str | None = None
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, labels: jax.Array, train: bool) -> jax.Array:
+        """Normalizes `inputs` [batch, ..., channels], each example by its class.
+
+        Args:
+          inputs: activations, any floating dtype.
+          labels: integers [batch], from 0 to `num_classes` - 1; an example whose label is not below
+            `num_classes` becomes NaN.
+          train: as for `BatchNorm`.
+
+        Returns:
+          Activations of the same shape, of dtype `dtype`.
+
+        Raises:
+          ValueError: the labels are not integers, or not one per example.
+        """
+        if labels.shape != inputs.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
+            raise ValueError(
+                f"labels of shape {labels.shape} and dtype {labels.dtype} for inputs "
+                f"{inputs.shape}; accepted: integers of shape {inputs.shape[:1]}"
+            )
+        table = (self.num_classes, inputs.shape[-1])
+        scales = self.param("scale", nn.initializers.zeros, table, self.param_dtype)
+        biases = self.param("bias", nn.initializers.zeros, table, self.param_dtype)
+        x = inputs.astype(jnp.float32)
+        mean, var = batch_statistics(self, x, train, self.axis_name, self.momentum)
+        # Per example and channel first, then one multiply and one add per element.
+        scale, bias = (
+            jnp.take(rows.astype(jnp.float32), labels, axis=0, mode="fill")
+            for rows in (scales, biases)
+        )
+        multiplier = (1.0 + scale) * lax.rsqrt(var + self.epsilon)
+        shift = bias - mean * multiplier
+        per_example = (labels.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
+        y = x * multiplier.reshape(per_example) + shift.reshape(per_example)
+        return y.astype(self.dtype or inputs.dtype)

@@ -1,0 +1,159 @@
+"""What a discriminator says of its input, and the layers that say it, alike for every architecture.
+
+A discriminator's trunk ends in a vector phi(x) per example. From it come
+
+- the score, by one dense layer; with ``projection`` (Miyato and Koyama 2018, 1802.05637) the inner
+  product of phi(x) with a learned vector of the class is added;
+- the outputs of further heads, which a game asks for: the classes of an auxiliary classifier
+  (Odena 2016, 1610.09585), or what recovers the codes of InfoGAN (Chen 2016, 1606.03657).
+"""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from gan_jax.errors import ConfigError
+from gan_jax.layers.spectral import SpectralDense, SpectralEmbed
+from gan_jax.networks.checks import check_choice
+
+GENERATOR_CONDITIONING = ("none", "concat", "batch_norm")
+"""How a generator may learn of the class: not, beside its latent, by conditional batch-norm."""
+
+DISCRIMINATOR_CONDITIONING = ("none", "concat", "projection")
+"""How a discriminator may: not, by constant planes beside its input, by projection."""
+
+_SLOPE = 0.2
+
+
+@flax.struct.dataclass
+class Verdict:
+    """What a discriminator says of a batch.
+
+    Attributes:
+      scores: float32 ``[batch]``.
+      features: the activations of its hidden layers, ``[batch, ...]`` each, from the input on.
+      heads: the further outputs by name, float32 ``[batch, size]``.
+    """
+
+    scores: jax.Array
+    features: tuple[jax.Array, ...]
+    heads: dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A further output of a discriminator.
+
+    Attributes:
+      name: of the output.
+      size: numbers that it gives for each example.
+      hidden: width of a hidden layer of its own; 0: it is linear in the trunk's features.
+    """
+
+    name: str
+    size: int
+    hidden: int = 0
+
+
+def check_conditioning(
+    field: str, value: str, accepted: tuple[str, ...], num_classes: int | None
+) -> None:
+    """Raise a `ConfigError` unless the conditioning is known and there are classes for it."""
+    check_choice(field, value, accepted)
+    if value != "none" and num_classes is None:
+        raise ConfigError(
+            f"{field} = {value!r} needs classes, but the data have no labels; accepted: 'none', or "
+            "a labelled data set."
+        )
+
+
+def class_planes(labels: jax.Array, num_classes: int, like: jax.Array) -> jax.Array:
+    """Return one plane per class beside an input: ones for the example's class, zeros for others.
+
+    Args:
+      labels: int32 ``[batch]``.
+      num_classes: how many there are.
+      like: the input, ``[batch, ..., channels]``.
+
+    Returns:
+      ``[batch, ..., num_classes]``, of the dtype of ``like``.
+    """
+    one_hot = jax.nn.one_hot(labels, num_classes, dtype=like.dtype)
+    one_hot = one_hot.reshape(-1, *(1,) * (like.ndim - 2), num_classes)
+    return jnp.broadcast_to(one_hot, (*like.shape[:-1], num_classes))
+
+
+def with_class(x: jax.Array, labels: jax.Array | None, num_classes: int | None) -> jax.Array:
+    """Return ``x`` with the planes of its examples' classes as further channels.
+
+    Raises:
+      ValueError: there are no labels.
+    """
+    labels, num_classes = required(labels, num_classes)
+    return jnp.concatenate([x, class_planes(labels, num_classes, x)], axis=-1)
+
+
+def required(labels: jax.Array | None, num_classes: int | None) -> tuple[jax.Array, int]:
+    """Return labels and the number of classes, which a conditional network cannot do without.
+
+    Raises:
+      ValueError: there are none.
+    """
+    if labels is None or num_classes is None:
+        raise ValueError(
+            "a class-conditional network got no labels; accepted: int32 labels [batch]"
+        )
+    return labels, num_classes
+
+
+def verdict(
+    phi: jax.Array,
+    features: tuple[jax.Array, ...],
+    labels: jax.Array | None,
+    *,
+    conditioning: str = "none",
+    num_classes: int | None = None,
+    heads: tuple[Head, ...] = (),
+    spectral: bool = False,
+    train: bool = True,
+    kernel_init: Any = None,
+    param_dtype: Any = jnp.float32,
+) -> Verdict:
+    """Return the verdict on ``phi``, by layers of the module whose compact method calls this.
+
+    Args:
+      phi: the trunk's features, ``[batch, n]``; float32 from here on, since a bfloat16 score has
+        three digits, too few for the difference of two critic scores.
+      features: as `Verdict.features`.
+      labels: int32 ``[batch]``; needed for ``projection`` alone.
+      conditioning: one of `DISCRIMINATOR_CONDITIONING`.
+      num_classes: of the labels.
+      heads: further outputs.
+      spectral: normalize the kernels of score and projection.
+      train: moves spectral normalization's vectors on, where they are mutable.
+      kernel_init: of the dense layers; ``None``: Flax's.
+      param_dtype: of the parameters.
+    """
+    phi = phi.astype(jnp.float32)
+    init = {} if kernel_init is None else {"kernel_init": kernel_init}
+    types = {"dtype": jnp.float32, "param_dtype": param_dtype}
+    dense = partial(SpectralDense, train=train) if spectral else nn.Dense
+    scores = dense(1, **init, **types)(phi)[:, 0]
+    if conditioning == "projection":
+        labels, num_classes = required(labels, num_classes)
+        embed = partial(SpectralEmbed, train=train) if spectral else nn.Embed
+        vectors = embed(num_classes, phi.shape[-1], name="projection", **types)(labels)
+        scores = scores + jnp.sum(vectors * phi, axis=-1)
+    outputs = {}
+    for head in heads:
+        x = phi
+        if head.hidden:
+            hidden = nn.Dense(head.hidden, name=f"{head.name}_hidden", **init, **types)
+            x = nn.leaky_relu(hidden(x), _SLOPE)
+        outputs[head.name] = nn.Dense(head.size, name=f"{head.name}_head", **init, **types)(x)
+    return Verdict(scores, features, outputs)

@@ -1,0 +1,74 @@
+"""Moving pictures: GIF and animated WebP files, which repeat without an end."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gan_jax import errors
+from gan_jax.report import atomic
+
+#: The formats by the suffix of a file.
+FORMATS = {".gif": "GIF", ".webp": "WEBP"}
+#: Pictures per second, at most: most programs show a GIF of more at ten a second.
+MOST_FPS = 50.0
+
+
+def check(path: str | Path, fps: float) -> None:
+    """Check that an animation can be written, before its pictures are made.
+
+    Raises:
+      ConfigError: the suffix names no format that this Pillow writes, or ``fps`` is out of range.
+    """
+    suffix = Path(path).suffix.lower()
+    Image.init()
+    known = [name for name, kind in FORMATS.items() if kind in Image.SAVE_ALL]
+    if suffix not in known:
+        raise errors.ConfigError(f"{path} is no animation; accepted: {', '.join(known)}")
+    if not 0 < fps <= MOST_FPS:
+        raise errors.ConfigError(f"fps = {fps}; accepted: above 0, up to {MOST_FPS:g}")
+
+
+def milliseconds(path: str | Path, fps: float) -> int:
+    """Return how long each picture is shown: a GIF counts in hundredths of a second."""
+    unit = 10 if Path(path).suffix.lower() == ".gif" else 1
+    return max(1, round(1000 / fps / unit)) * unit
+
+
+def save(path: str | Path, frames: Sequence[np.ndarray] | np.ndarray, fps: float) -> None:
+    """Write an animation, which is complete as soon as it is there.
+
+    WebP and grey GIF files keep every pixel; a GIF in colour has 256 colours per picture. A picture
+    that equals the one before may be stored as a longer stay of that one.
+
+    Args:
+      path: the file, a .gif or .webp; an existing one is replaced, and a missing folder made.
+      frames: pictures, uint8 ``[height, width, channels]`` of 1 or 3 channels, of one shape.
+      fps: pictures per second, up to `MOST_FPS`.
+
+    Raises:
+      ConfigError: see `check`.
+      ValueError: the pictures have another dtype or shape, or there are none.
+      WorkdirError: the file cannot be written.
+    """
+    check(path, fps)
+    pictures = np.asarray(frames)
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] not in (1, 3):
+        raise ValueError(
+            f"The frames are {pictures.dtype}{list(pictures.shape)}; accepted: uint8 [n, height, "
+            "width, channels] of 1 or 3 channels."
+        )
+    if 0 in pictures.shape:
+        raise ValueError(f"The frames have the shape {pictures.shape}; accepted: one or more.")
+    images = [Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x) for x in pictures]
+    buffer = io.BytesIO()
+    options = {"save_all": True, "append_images": images[1:], "loop": 0}
+    options["duration"] = milliseconds(path, fps)
+    kind = FORMATS[Path(path).suffix.lower()]
+    if kind == "WEBP":
+        images[0].save(buffer, kind, lossless=True, **options)
+    else:
+        images[0].save(buffer, kind, disposal=1, **options)
+    atomic.write_bytes(path, buffer.getvalue())

@@ -1,0 +1,246 @@
+"""Samples by the thousand: a folder of PNG files, or one ``.npz``; memory holds a few batches.
+
+A folder has a record of what its samples are, and takes no other samples: so nothing in it is ever
+replaced, and an export that was stopped is continued by the same call.
+"""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from gan_jax import errors
+from gan_jax.report import atomic
+from gan_jax.report.bar import Tell
+from gan_jax.training.sampling import Sampler
+from gan_jax.training.state import TrainState
+
+#: The record of what a folder's samples are.
+RECORD = "samples.json"
+_WRITERS = 8
+# How every whole PNG ends: the length, name and checksum of its last, empty chunk.
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+
+
+def weights_hash(state: TrainState) -> str:
+    """Return twelve hexadecimal digits that stand for all weights and statistics of a state."""
+    digest = hashlib.sha256()
+    variables = {name: (n.variables, n.averaged) for name, n in state.networks.items()}
+    for path, leaf in jax.tree.leaves_with_path(variables):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def class_folders(class_names: Sequence[str]) -> list[str]:
+    """Return the name of a folder for each class, which sort in the order of the classes."""
+    width = len(str(len(class_names) - 1))
+    folders = []
+    for label, name in enumerate(class_names):
+        plain = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name)
+        own = "" if name == str(label) else f"-{plain}"
+        folders.append(f"{label:0{width}d}{own}")
+    return folders
+
+
+def check_folder(folder: str | Path, about: Mapping[str, Any]) -> None:
+    """Check that samples may be put into a folder; what it is of and they are not is named.
+
+    Args:
+      folder: may be missing.
+      about: what the samples are, JSON-able, or a part of it.
+
+    Raises:
+      WorkdirError: it holds something else.
+    """
+    folder = Path(folder)
+    accepted = "accepted: a new or empty folder, or that of the same samples, which is continued"
+    try:
+        there = [p.name for p in folder.iterdir()] if folder.exists() else []
+        if not there:
+            return
+        if RECORD not in there:
+            raise errors.WorkdirError(f"{folder} is not empty, but no folder of samples; {accepted}")
+        record = json.loads((folder / RECORD).read_text())
+    except OSError as error:
+        raise errors.WorkdirError(f"Cannot read {folder}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise errors.WorkdirError(f"{folder / RECORD} is damaged: {error}") from error
+    for name, value in json.loads(json.dumps(dict(about))).items():
+        if record.get(name) != value:
+            raise errors.WorkdirError(
+                f"{folder} holds other samples: {name} is {record.get(name)} there and {value} "
+                f"here; {accepted}"
+            )
+
+
+def to_folder(
+    folder: str | Path,
+    sampler: Sampler,
+    variables: dict[str, Any],
+    num: int,
+    about: Mapping[str, Any],
+    *,
+    place: Callable[[int], str] = lambda number: "",
+    tell: Tell = lambda done: None,
+) -> int:
+    """Write samples as ``00000000.png``, ``00000001.png``, ...; those that are there are kept.
+
+    Side effect: makes the folder where it is missing, and its record before the first file.
+
+    Args:
+      folder: new, empty, or one that this function has begun.
+      sampler: makes them.
+      variables: as the sampler gives them.
+      num: how many.
+      about: what they are, JSON-able: with another, the folder is refused.
+      place: sub-folder of a sample's number; the empty string: none.
+      tell: called with how many are done.
+
+    Returns:
+      How many were written; the others were there.
+
+    Raises:
+      WorkdirError: the folder holds something else, or cannot be written.
+    """
+    folder = Path(folder)
+    check_folder(folder, about)
+    atomic.write_text(folder / RECORD, json.dumps(dict(about), indent=2, sort_keys=True) + "\n")
+    names = [folder / place(i) / f"{i:08d}.png" for i in range(num)]
+    written = 0
+
+    def missing(first: int) -> list[int]:
+        numbers = range(first, min(first + sampler.batch_size, num))
+        return [i for i in numbers if not _is_whole(names[i])]
+
+    with _told(folder), concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
+        for parent in {name.parent for name in names}:
+            parent.mkdir(parents=True, exist_ok=True)
+        for first, wanted, data in _batches(sampler, variables, num, missing):
+            if wanted:
+                # Listed, so that an error in a thread is raised here.
+                list(pool.map(_write_png, (names[i] for i in wanted), data[np.array(wanted) - first]))
+            written += len(wanted)
+            tell(min(first + sampler.batch_size, num))
+    return written
+
+
+def to_npz(
+    path: str | Path,
+    sampler: Sampler,
+    variables: dict[str, Any],
+    num: int,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    tell: Tell = lambda done: None,
+) -> None:
+    """Write samples as the array ``image`` of an ``.npz`` file, complete as soon as it is there.
+
+    Args:
+      path: the file; an existing one is replaced, and a missing folder made.
+      sampler: makes them: ``image`` is uint8 ``[num, height, width, channels]``; float32
+        ``[num, 2]`` for points.
+      variables: as the sampler gives them.
+      num: how many.
+      arrays: what else the file is to hold.
+      tell: called with how many are done.
+
+    Raises:
+      WorkdirError: it cannot be written.
+    """
+    path = Path(path)
+    with _replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+        with archive.open("image.npy", "w", force_zip64=True) as member:
+            for first, _, data in _batches(sampler, variables, num, lambda first: [first]):
+                if first == 0:
+                    header = {
+                        "descr": np.lib.format.dtype_to_descr(data.dtype),
+                        "fortran_order": False,
+                        "shape": (num, *data.shape[1:]),
+                    }
+                    np.lib.format.write_array_header_1_0(member, header)
+                member.write(np.ascontiguousarray(data[: num - first]).tobytes())
+                tell(min(first + sampler.batch_size, num))
+
+
+def _batches(
+    sampler: Sampler, variables: dict[str, Any], num: int, wanted: Callable[[int], list[int]]
+) -> Iterator[tuple[int, list[int], np.ndarray]]:
+    """Yield (first number, numbers wanted, samples); a batch of which none is wanted is not made.
+
+    The devices work on a batch while the host writes the one before.
+    """
+    pending: tuple[int, list[int], Any] | None = None
+    for first in range(0, num, sampler.batch_size):
+        numbers = wanted(first)
+        data = sampler.batch(variables, first) if numbers else np.empty(0)
+        if pending is not None:
+            yield pending[0], pending[1], np.asarray(jax.device_get(pending[2]))
+        pending = first, numbers, data
+    if pending is not None:
+        yield pending[0], pending[1], np.asarray(jax.device_get(pending[2]))
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a PNG is there up to its end: after a power cut it may be, and be empty."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            return file.read() == _PNG_END
+    except OSError:
+        return False
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    # Not synchronised with the disk, which would take longer than all the rest: see `_is_whole`.
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, format="PNG")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of ``path`` when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _told(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell an error of the file system as the user is to read it."""
+    try:
+        yield
+    except OSError as error:
+        raise errors.WorkdirError(f"Cannot write {path}: {error.strerror or error}") from error

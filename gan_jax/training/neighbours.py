@@ -1,0 +1,331 @@
+"""The training images nearest to samples: does a generator make new ones, or remember?
+
+A sample that repeats a training image lies far nearer to it than training images lie to each other.
+So the distances of samples to their nearest training image are set beside those of training images
+to their nearest *other* one (leave-one-out). Where the training mirrors its images, mirrored ones
+count as training images too.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+from gan_jax.data import pipeline as pipelines
+from gan_jax.data import sources
+from gan_jax.data.sources import Source
+from gan_jax.metrics import extractors
+from gan_jax.metrics.statistics import Extraction
+from gan_jax.report.bar import Tell
+from gan_jax.training import restore
+from gan_jax.training.evaluation import images_and_labels
+
+#: What distances are measured in.
+FEATURES = ("pixels", "classifier")
+#: Samples, and training images, whose distances are compared.
+COMPARED = 500
+# Bytes of float32 rows that are compared at a time.
+_CHUNK_BYTES = 64 * 2**20
+# Rows beyond the wanted ones that the fast, rounded distances propose to the exact ones.
+_SLACK = 8
+
+# Images, uint8 [n, h, w, c], to rows [n, width] between which distances are measured.
+Describe = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Nearest:
+    """The nearest rows of each query, the nearest first.
+
+    Attributes:
+      distance: float64 ``[m, k]``: the root of the mean squared difference of two rows.
+      index: of the row, int64 ``[m, k]``.
+      mirrored: whether the query is so near to the row's mirror image, bool ``[m, k]``.
+    """
+
+    distance: np.ndarray
+    index: np.ndarray
+    mirrored: np.ndarray
+
+
+def nearest(
+    queries: np.ndarray,
+    chunks: Iterable[np.ndarray],
+    k: int,
+    *,
+    own: np.ndarray | None = None,
+) -> Nearest:
+    """Return the ``k`` nearest of many rows to each query.
+
+    Fast distances of products propose, exact ones in double precision decide; so the answer does
+    not depend on how the rows are divided. Equal distances: the lower index is nearer.
+
+    Args:
+      queries: numbers ``[m, d]``.
+      chunks: the rows, numbers ``[any, d]`` at a time; only one chunk is held.
+      k: how many.
+      own: for each query the index of the row that it is itself, which does not count; -1: none.
+
+    Returns:
+      The nearest rows, none of them mirrored.
+
+    Raises:
+      ValueError: there are fewer rows.
+    """
+    queries = np.asarray(queries)
+    own = np.full(len(queries), -1) if own is None else np.asarray(own)
+    distance = np.full((len(queries), 0), np.inf)
+    index = np.zeros((len(queries), 0), np.int64)
+    exact = queries.astype(np.float64)
+    first = 0
+    for chunk in chunks:
+        rows = np.asarray(chunk)
+        proposed = _propose(queries, rows, min(len(rows), k + 1 + _SLACK))
+        squares = np.empty(proposed.shape)
+        for i, chosen in enumerate(proposed):
+            squares[i] = np.square(rows[chosen].astype(np.float64) - exact[i]).mean(1)
+        numbers = proposed + first
+        squares[numbers == own[:, None]] = np.inf
+        distance = np.concatenate([distance, squares], axis=1)
+        index = np.concatenate([index, numbers], axis=1)
+        order = np.lexsort((index, distance), axis=1)[:, :k]
+        distance, index = (np.take_along_axis(x, order, axis=1) for x in (distance, index))
+        first += len(rows)
+    if distance.shape[1] < k or np.isinf(distance).any():
+        raise ValueError(f"There are {first} rows; accepted for k = {k}: more, beside the own one.")
+    return Nearest(np.sqrt(distance), index, np.zeros(index.shape, bool))
+
+
+def _propose(queries: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of the ``count`` rows that seem nearest, int64 ``[m, count]``."""
+    # What rounding takes from |q|^2 - 2 q r + |r|^2 grows with the rows' distance from zero.
+    centre = np.float32(127.5 if rows.dtype == np.uint8 else 0.0)
+    return np.asarray(_nearest_of_chunk(queries, rows, centre, count)).astype(np.int64)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _nearest_of_chunk(
+    queries: jax.Array, rows: jax.Array, centre: jax.Array, count: int
+) -> jax.Array:
+    q, r = (x.astype(jnp.float32) - centre for x in (queries, rows))
+    # The query's own norm changes nothing in the order.
+    products = jnp.matmul(q, r.T, precision="highest")
+    return jax.lax.top_k(2.0 * products - jnp.square(r).sum(1), count)[1]
+
+
+def nearest_images(
+    images: np.ndarray,
+    source: Source,
+    k: int,
+    describe: Describe,
+    *,
+    own: np.ndarray | None = None,
+    mirror: bool = False,
+    tell: Tell = lambda done: None,
+) -> Nearest:
+    """Return the nearest images of a source; it is read in parts, whatever its size.
+
+    Args:
+      images: uint8 ``[m, height, width, channels]``.
+      source: of images of that shape.
+      k: how many.
+      describe: `pixels`, or what `classifier_features` returns.
+      own: as for `nearest`.
+      mirror: compare with mirrored images, too.
+      tell: called with how many images of the source have been looked at.
+
+    Raises:
+      ValueError: the source has too few images.
+    """
+    both = [images, images[:, :, ::-1]] if mirror else [images]
+    queries = np.concatenate([describe(x) for x in both])
+    chunks = _chunks(source, describe, queries.shape[1], tell)
+    own = None if own is None else np.tile(own, len(both))
+    found = nearest(queries, chunks, k, own=own)
+    return _merged(found, len(images)) if mirror else found
+
+
+def _merged(found: Nearest, count: int) -> Nearest:
+    """Return the nearest rows to either of queries ``i`` and ``count + i``, each row once."""
+    k = found.index.shape[1]
+    distance = np.concatenate([found.distance[:count], found.distance[count:]], axis=1)
+    index = np.concatenate([found.index[:count], found.index[count:]], axis=1)
+    mirrored = np.arange(2 * k)[None] >= k
+    columns = []
+    for i in range(count):
+        order = np.lexsort((np.broadcast_to(mirrored[0], index[i].shape), index[i], distance[i]))
+        # The first place of each index is its nearest form.
+        _, once = np.unique(index[i][order], return_index=True)
+        columns.append(order[np.sort(once)[:k]])
+    chosen = np.stack(columns)
+    return Nearest(
+        np.take_along_axis(distance, chosen, axis=1),
+        np.take_along_axis(index, chosen, axis=1),
+        np.take_along_axis(np.broadcast_to(mirrored, index.shape), chosen, axis=1),
+    )
+
+
+def _chunks(source: Source, describe: Describe, width: int, tell: Tell) -> Iterator[np.ndarray]:
+    pixels_of_one = int(np.prod(source.shape))
+    size = max(1, _CHUNK_BYTES // (4 * max(width, pixels_of_one)))
+    for first in range(0, len(source), size):
+        part = range(first, min(first + size, len(source)))
+        yield describe(pipelines.load(source, indices=part)["image"])
+        tell(part.stop)
+
+
+def pixels(images: np.ndarray) -> np.ndarray:
+    """Return each image's pixels in a row; distances are then in levels from 0 to 255."""
+    return images.reshape(len(images), -1)
+
+
+def classifier_features(source: Source, batch_size: int = 256) -> Describe:
+    """Return what gives the features of the small classifier that learns from a source.
+
+    Side effect: trains it, unless it is in the cache directory.
+
+    Raises:
+      ConfigError: the source has no labels of two classes or more.
+      MetricError: it has too few images.
+    """
+    check_features("classifier", source)
+    labelled = extractors.Labelled(
+        source.name, source.num_classes, source.fingerprint(), lambda: images_and_labels(source)
+    )
+    extractor = extractors.make_extractor("classifier", extractors.Setting(labelled))
+    extraction = Extraction(extractor, (extractor.default,), jax.devices(), batch_size)
+
+    def describe(images: np.ndarray) -> np.ndarray:
+        parts = []
+        for first in range(0, len(images), extraction.batch_size):
+            part = images[first : first + extraction.batch_size]
+            parts.append(np.asarray(extraction(part)[extractor.default])[: len(part)])
+        return np.concatenate(parts)
+
+    return describe
+
+
+def check_features(features: str, source: Source) -> None:
+    """Check that distances can be measured in ``features``.
+
+    Raises:
+      ConfigError: they are unknown, or the source has not the labels that they need.
+    """
+    errors.lookup(dict.fromkeys(FEATURES), features, "features")
+    if features == "classifier" and (source.num_classes or 0) < 2:
+        raise errors.ConfigError(
+            f"features = 'classifier', but {source.name} has no labels to train one with; "
+            "accepted: pixels"
+        )
+
+
+def training_set(run: restore.OpenRun, **changes: str | None) -> Source:
+    """Return the data set that a run was trained with.
+
+    Args:
+      run: the run.
+      **changes: of ``config.data``, where the images are now: ``path``, ``data_dir``.
+
+    Raises:
+      DataError: it is missing, or is another one.
+    """
+    fields = ConfigDict(run.config.data.to_dict())
+    fields.update({name: value for name, value in changes.items() if value is not None})
+    source = sources.make_source(fields)
+    if source.fingerprint() != run.data["fingerprint"]:
+        raise errors.DataError(
+            f"the data set is not the one of the run: {source.fingerprint()} is here, "
+            f"{run.data['fingerprint']} was there"
+        )
+    return source
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """What a memorisation check has found.
+
+    Attributes:
+      near: the nearest training images of the samples.
+      samples: mean distance of the samples to their nearest training image.
+      real: the same of training images to the nearest other one.
+      count: samples.
+      real_count: training images.
+    """
+
+    near: Nearest
+    samples: float
+    real: float
+    count: int
+    real_count: int
+
+    @property
+    def words(self) -> str:
+        """The comparison in one line."""
+        ratio = f"{self.samples / self.real:.3g}" if self.real else "none"
+        return (
+            f"mean distance to the nearest training image: {self.count:,} samples "
+            f"{self.samples:.4g}, {self.real_count:,} training images (to another one) "
+            f"{self.real:.4g}; ratio {ratio}, far below 1 where training images are repeated"
+        )
+
+
+def check_memory(
+    samples: np.ndarray,
+    source: Source,
+    k: int,
+    describe: Describe,
+    *,
+    mirror: bool = False,
+    compared: int = COMPARED,
+    tell: Tell = lambda done: None,
+) -> Memory:
+    """Return the nearest training images of samples, and how near real ones lie to each other.
+
+    Args:
+      samples: uint8 ``[m, height, width, channels]``.
+      source: the training set.
+      k: nearest images of each sample.
+      describe: `pixels`, or what `classifier_features` returns.
+      mirror: mirrored training images count, too.
+      compared: training images at most whose distances are taken, a fixed random choice.
+      tell: called with how many training images have been looked at; twice the set in all.
+
+    Raises:
+      ValueError: there are too few training images.
+    """
+    near = nearest_images(samples, source, k, describe, mirror=mirror, tell=tell)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:compared])
+    images = pipelines.load(source, indices=chosen.tolist())["image"]
+    real = nearest_images(
+        images,
+        source,
+        1,
+        describe,
+        own=chosen,
+        mirror=mirror,
+        tell=lambda done: tell(len(source) + done),
+    )
+    means = [float(found.distance[:, 0].mean()) for found in (near, real)]
+    return Memory(near, means[0], means[1], len(samples), len(images))
+
+
+def picture_rows(samples: np.ndarray, near: Nearest, source: Source) -> np.ndarray:
+    """Return rows of a picture: each sample, then its nearest images as they were compared.
+
+    Args:
+      samples: uint8 ``[m, height, width, channels]``.
+      near: of these, or of more.
+      source: the training set.
+
+    Returns:
+      uint8 ``[m, 1 + k, height, width, channels]``.
+    """
+    index, mirrored = near.index[: len(samples)], near.mirrored[: len(samples)]
+    images = source.read(index.ravel().tolist())["image"].reshape(*index.shape, *source.shape)
+    images = np.where(mirrored[..., None, None, None], images[:, :, :, ::-1], images)
+    return np.concatenate([samples[:, None], images], axis=1)

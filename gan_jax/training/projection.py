@@ -1,0 +1,282 @@
+"""Latent projection: the latent whose sample comes closest to a given image.
+
+The latent is optimised by gradient descent through the generator (Creswell & Bharath 2016,
+"Inverting the Generator of a Generative Adversarial Network", 1611.05644; Lipton & Tripathi 2017,
+1702.04782), from several starts, since the way down from one may end anywhere. The starts are, for
+each image, the nearest of many random samples.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gan_jax import errors
+from gan_jax.data import device
+from gan_jax.data.sources import FolderSource, Transform
+from gan_jax.data.sources.images import decode
+from gan_jax.games import draws
+from gan_jax.games.game import Game
+from gan_jax.metrics import similarity
+from gan_jax.report.bar import Tell
+from gan_jax.training.rendering import Renderer
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How an image is projected.
+
+    Attributes:
+      steps: of Adam.
+      restarts: starts per image, all optimised in one batch; the best is kept.
+      learning_rate: at the beginning; it falls to zero along a half cosine.
+      prior: weight of ``(mean(z^2) - 1)^2``, which is zero where the norm of ``z`` is the root of
+        its size: there lie nearly all normal latents, and with them all that was trained.
+      candidates: random samples that the starts are chosen from, at least ``restarts``.
+    """
+
+    steps: int = 300
+    restarts: int = 4
+    learning_rate: float = 0.1
+    prior: float = 0.01
+    candidates: int = 256
+
+    def __post_init__(self):
+        for name in ("steps", "restarts", "candidates"):
+            if getattr(self, name) < 1:
+                raise errors.ConfigError(f"{name} = {getattr(self, name)}; accepted: 1 or more")
+        if not self.learning_rate > 0:
+            raise errors.ConfigError(f"learning_rate = {self.learning_rate}; accepted: above 0")
+        if not self.prior >= 0:
+            raise errors.ConfigError(f"prior = {self.prior}; accepted: 0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+    """What was found.
+
+    Attributes:
+      z: float32 ``[n, latent_dim]``.
+      label: int32 ``[n]``; ``None`` where the game has no classes.
+      image: samples of these, uint8 ``[n, height, width, channels]``.
+      psnr: of these against the originals, in decibels, float32 ``[n]``.
+    """
+
+    z: np.ndarray
+    label: np.ndarray | None
+    image: np.ndarray
+    psnr: np.ndarray
+
+
+def project(
+    game: Game,
+    variables: dict[str, Any],
+    images: np.ndarray,
+    settings: Settings | None = None,
+    *,
+    seed: int = 0,
+    label: int | None = None,
+    features: Callable[[jax.Array], jax.Array] | None = None,
+    batch_size: int = 64,
+    tell: Tell = lambda done: None,
+) -> Projection:
+    """Return the latents whose samples come closest to images.
+
+    The loss of one latent is the mean squared difference of the pixels in [-1, 1], plus the prior
+    of `Settings`, plus the mean squared difference of the features, if there are any. What is found
+    for an image does not depend on the others.
+
+    Args:
+      game: what was trained; it samples with running or standing statistics.
+      variables: as `gan_jax.training.sampling.Sampler.variables` gives them.
+      images: uint8 ``[n, *game.shape]``.
+      settings: how.
+      seed: of the candidates.
+      label: the class of all images; ``None``: where the game has classes, that of each start, which
+        is a candidate, and so of the class that suits the image best.
+      features: images, float32 ``[m, *game.shape]`` in [-1, 1], to ``[m, width]``; differentiable.
+      batch_size: latents at a time, rounded up to a multiple of the restarts.
+      tell: called with how many images are done.
+
+    Returns:
+      The best latent of each image.
+
+    Raises:
+      ConfigError: the images have not the shape of samples.
+    """
+    settings = settings or Settings()
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != game.shape or not len(images):
+        raise errors.ConfigError(
+            f"images to project are {images.dtype}{list(images.shape)}; accepted: uint8 "
+            f"[n, {', '.join(map(str, game.shape))}], one or more"
+        )
+    starts = _Starts(game, variables, settings, seed, label, batch_size)
+    descent = _Descent(game, variables, settings, features)
+    at_once = -(-batch_size // settings.restarts)
+    done: list[tuple[Any, ...]] = []
+    for first in range(0, len(images), at_once):
+        # The last part is filled up with its own images, so that one shape is compiled.
+        count = min(at_once, len(images) - first)
+        part = images[first + np.arange(min(at_once, len(images))) % count]
+        z, labels = starts(part)
+        z, found = descent(z, labels, part)
+        best = np.argmin(found.reshape(-1, settings.restarts), axis=1)
+        rows = (np.arange(len(part)) * settings.restarts + best)[:count]
+        done.append((z[rows], None if labels is None else labels[rows]))
+        tell(first + count)
+    z = np.concatenate([one[0] for one in done])
+    chosen = None if label is None and game.num_classes is None else [one[1] for one in done]
+    labels = None if chosen is None else np.concatenate(chosen)
+    made = _samples(game, variables, z, labels, batch_size)
+    psnr = np.asarray(similarity.psnr(made, images))
+    return Projection(z, labels, made, psnr)
+
+
+class _Starts:
+    """The latents that each image's descents begin at."""
+
+    def __init__(
+        self,
+        game: Game,
+        variables: dict[str, Any],
+        settings: Settings,
+        seed: int,
+        label: int | None,
+        batch_size: int,
+    ) -> None:
+        self._restarts = settings.restarts
+        count = max(settings.candidates, settings.restarts)
+        key = draws.named(jax.random.key(np.uint32(seed)), "projection")
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))
+        self._z = np.asarray(game.latents(keys))
+        self._labels: np.ndarray | None = None
+        if game.num_classes is not None:
+            cycle = np.arange(count) % game.num_classes
+            self._labels = (cycle if label is None else np.full(count, label)).astype(np.int32)
+        made = _samples(game, variables, self._z, self._labels, batch_size)
+        self._candidates = made.reshape(count, -1).astype(np.float64)
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return ``restarts`` latents of each image, and their labels, image by image."""
+        chosen = []
+        for image in images.reshape(len(images), -1).astype(np.float64):
+            error = np.square(self._candidates - image).sum(1)
+            chosen.append(np.argsort(error, kind="stable")[: self._restarts])
+        rows = np.concatenate(chosen)
+        return self._z[rows], None if self._labels is None else self._labels[rows]
+
+
+class _Descent:
+    """Adam on a batch of latents, each by itself."""
+
+    def __init__(
+        self,
+        game: Game,
+        variables: dict[str, Any],
+        settings: Settings,
+        features: Callable[[jax.Array], jax.Array] | None,
+    ) -> None:
+        self._steps = settings.steps
+        self._variables = variables
+        schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
+        self._optimizer = optimizer = optax.adam(schedule)
+
+        def losses(z: jax.Array, variables: Any, labels: Any, targets: jax.Array) -> jax.Array:
+            made = game.sample(variables, z, labels).astype(jnp.float32)
+            error = jnp.square(made - targets).mean(tuple(range(1, made.ndim)))
+            norm = jnp.square(z).mean(1)
+            error = error + settings.prior * jnp.square(norm - 1.0)
+            if features is not None:
+                error = error + jnp.square(features(made) - features(targets)).mean(1)
+            return error
+
+        def total(*args: Any) -> tuple[jax.Array, jax.Array]:
+            each = losses(*args)
+            # The sum, not the mean: a latent's gradient is its own loss's.
+            return each.sum(), each
+
+        def better(best: Any, z: jax.Array, each: jax.Array) -> Any:
+            improved = each < best[1]
+            return jnp.where(improved[:, None], z, best[0]), jnp.where(improved, each, best[1])
+
+        def step(z: jax.Array, adam: Any, best: Any, *rest: Any) -> Any:
+            slope, each = jax.grad(total, has_aux=True)(z, *rest)
+            updates, adam = optimizer.update(slope, adam)
+            return z + updates, adam, better(best, z, each)
+
+        def last(z: jax.Array, best: Any, *rest: Any) -> Any:
+            return better(best, z, losses(z, *rest))
+
+        # A loop of steps, not `lax.scan`: XLA's convolutions in loops are slow on CPU.
+        self._step, self._last = jax.jit(step), jax.jit(last)
+
+    def __call__(
+        self, starts: np.ndarray, labels: np.ndarray | None, images: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best latents on the way from ``starts`` to ``images``, and their losses.
+
+        Args:
+          starts: float32 ``[n * restarts, latent_dim]``.
+          labels: int32 ``[n * restarts]``, or ``None``.
+          images: uint8 ``[n, ...]``.
+        """
+        restarts = len(starts) // len(images)
+        targets = device.to_float(jnp.asarray(np.repeat(images, restarts, axis=0)))
+        z = jnp.asarray(starts)
+        best = (z, jnp.full(len(z), jnp.inf, jnp.float32))
+        adam = self._optimizer.init(z)
+        rest = (self._variables, None if labels is None else jnp.asarray(labels), targets)
+        for _ in range(self._steps):
+            z, adam, best = self._step(z, adam, best, *rest)
+        best = self._last(z, best, *rest)
+        return np.asarray(best[0]), np.asarray(best[1])
+
+
+def _samples(
+    game: Game, variables: dict[str, Any], z: np.ndarray, labels: Any, batch_size: int
+) -> np.ndarray:
+    return Renderer(game, variables, batch_size=min(batch_size, len(z)))(z, labels)
+
+
+def read_images(
+    path: str | Path, shape: tuple[int, ...], resize: str = "resize"
+) -> tuple[np.ndarray, list[str]]:
+    """Return the images at a path as a run's data are: cropped, resized, grey or in colour.
+
+    Args:
+      path: an image, or a folder or zip of images.
+      shape: of the run's data, ``(height, width, channels)``.
+      resize: how they were brought to that, as ``config.data.resize`` says.
+
+    Returns:
+      uint8 ``[n, *shape]``, and their names.
+
+    Raises:
+      DataError: there are none, one cannot be read, or does not come out in this shape.
+    """
+    path = Path(path)
+    height, width, channels = shape
+    transform = Transform(height if height == width else None, channels, resize)
+    if not path.is_file() or path.suffix.lower() == ".zip":
+        source = FolderSource(path, "all", transform)
+        images = source.read(range(len(source)))["image"]
+        names = [Path(source.item_name(i)).name for i in range(len(source))]
+    else:
+        try:
+            images = transform(decode(path.read_bytes()))[None]
+        # Pillow's decoders raise whatever the parser of their format stumbles over.
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or error
+            raise errors.DataError(f"{path} cannot be read as an image: {reason}") from error
+        names = [path.name]
+    if images.shape[1:] != tuple(shape):
+        raise errors.DataError(
+            f"{path}: images of shape {images.shape[1:]}; accepted: {tuple(shape)}, as the run's"
+        )
+    return images, names

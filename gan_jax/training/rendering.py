@@ -1,0 +1,139 @@
+"""Pictures of latents that were chosen: of several classes, on a path, at several truncations.
+
+`gan_jax.training.sampling` makes samples by their number; here the latents are given. Those of
+sample numbers are the same ones.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from gan_jax.data import device
+from gan_jax.games import draws
+from gan_jax.games.game import Game
+from gan_jax.training.step import AXIS
+
+#: Rows of classes in one picture, at most.
+MOST_CLASSES = 20
+
+
+def latents(
+    game: Game, *, seed: int, num: int, first: int = 0, truncation: float | None = None
+) -> np.ndarray:
+    """Return the latents of samples by number, as `gan_jax.training.sampling.Sampler` draws them.
+
+    Args:
+      game: what was trained.
+      seed: of the latents.
+      num: how many.
+      first: number of the first.
+      truncation: normal latents are limited to so much; ``None``: they are not.
+
+    Returns:
+      float32 ``[num, latent_dim]``.
+    """
+    key = draws.named(jax.random.key(np.uint32(seed)), "sample")
+    numbers = jnp.arange(num, dtype=jnp.uint32) + jnp.uint32(first)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
+    return np.asarray(game.latents(keys, truncation))
+
+
+def shown_classes(game: Game, label: int | None = None) -> list[int | None]:
+    """Return the classes that a picture has rows of.
+
+    Args:
+      game: what was trained.
+      label: the one asked for; ``None``: all.
+
+    Returns:
+      ``[None]`` for a game without classes; else ``label``, or all classes; of more than
+      `MOST_CLASSES` so many, evenly spread, with the first and the last.
+    """
+    if label is not None or game.num_classes is None:
+        return [label]
+    if game.num_classes <= MOST_CLASSES:
+        return list(range(game.num_classes))
+    spread = np.linspace(0, game.num_classes - 1, MOST_CLASSES)
+    return [int(k) for k in np.rint(spread)]
+
+
+class Renderer:
+    """Makes pictures of given latents, a batch at a time, split over devices.
+
+    Args:
+      game: what was trained.
+      variables: as `gan_jax.training.sampling.Sampler.variables` gives them.
+      batch_size: pictures made at a time, rounded up to a multiple of the devices.
+      train: normalise with the statistics of each batch, which makes a picture depend on the others
+        of its batch.
+      devices: over which a batch is split; ``None``: the first one.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        variables: dict[str, Any],
+        *,
+        batch_size: int = 64,
+        train: bool = False,
+        devices: Sequence[jax.Device] | None = None,
+    ) -> None:
+        devices = list(devices or jax.devices()[:1])
+        self.batch_size = -(-batch_size // len(devices)) * len(devices)
+        mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+        everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
+        self._variables = jax.device_put(variables, NamedSharding(mesh, everywhere))
+
+        def share(variables: Any, z: jax.Array, labels: jax.Array | None) -> jax.Array:
+            data = game.sample(variables, z, labels, train=train)
+            return device.to_uint8(data) if len(game.shape) == 3 else data
+
+        self._render = jax.jit(
+            jax.shard_map(
+                share,
+                mesh=mesh,
+                in_specs=(everywhere, split, split),
+                out_specs=split,
+                check_vma=False,
+            )
+        )
+
+    def __call__(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Return the pictures on the host.
+
+        Args:
+          z: float32 ``[n, latent_dim]``.
+          labels: int32 ``[n]``, where the game has classes.
+
+        Returns:
+          uint8 ``[n, height, width, channels]``, or float32 ``[n, 2]`` of points.
+        """
+        done = []
+        for first in range(0, len(z), self.batch_size):
+            # The last batch is filled up with its own rows, so that one shape is compiled.
+            chosen = first + np.arange(self.batch_size) % min(self.batch_size, len(z) - first)
+            asked = None if labels is None else np.asarray(labels, np.int32)[chosen]
+            data = self._render(self._variables, np.asarray(z, np.float32)[chosen], asked)
+            done.append(np.asarray(data)[: len(z) - first])
+        return np.concatenate(done)
+
+    def rows(self, z: np.ndarray, classes: Sequence[int | None]) -> np.ndarray:
+        """Return pictures of the same latents in each of several classes.
+
+        Args:
+          z: float32 ``[n, latent_dim]``.
+          classes: as `shown_classes` gives them.
+
+        Returns:
+          ``[len(classes), n, ...]``.
+        """
+        every = np.tile(z, (len(classes), 1))
+        labels = None
+        if classes[0] is not None:
+            labels = np.repeat(np.asarray(classes, np.int32), len(z))
+        data = self(every, labels)
+        return data.reshape(len(classes), len(z), *data.shape[1:])
