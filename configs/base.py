@@ -36,6 +36,23 @@ def get_config() -> ConfigDict:
     c.game.info.hidden = 128  # Width of the layer between the trunk and what recovers the codes.
     c.game.info.categorical_weight = 1.0  # The paper's lambda for categorical codes ...
     c.game.info.continuous_weight = 0.1  # ... and for continuous ones.
+    c.game.vae = ConfigDict()  # VAE/GAN: originals and reconstructions, sums over entries, in nats.
+    c.game.vae.gamma = 1e-3  # Weight of the reconstruction in the generator's loss.
+    c.game.vae.kl_weight = 1.0  # Of the divergence from the prior in the encoder's.
+    c.game.vae.layer = -2  # Of the discriminator, whose features are compared; -1: the last.
+    c.game.laplacian = (
+        ConfigDict()
+    )  # LAPGAN: `generator` and `discriminator` at the coarsest level,
+    c.game.laplacian.coarsest = 8  # of this resolution; it is doubled up to that of the data.
+    c.game.laplacian.generator = ConfigDict()  # At each finer level:
+    c.game.laplacian.generator.features = 64  # Width of the hidden convolutions, ...
+    c.game.laplacian.generator.layers = 2  # ... their number, ...
+    c.game.laplacian.generator.kernel_size = 5  # ... and the size of all convolutions.
+    c.game.laplacian.generator.normalization = "none"  # "none" or "batch".
+    c.game.laplacian.discriminator = ConfigDict()
+    c.game.laplacian.discriminator.features = 64  # Width of the first of two convolutions.
+    c.game.laplacian.discriminator.kernel_size = 5  # Of both.
+    c.game.laplacian.discriminator.normalization = "none"  # "none", "batch", or "spectral".
 
     # Networks: `name` chooses one of gan_jax/networks/registry.py. Here and below, the fields of a
     # group are for whatever is chosen, and those of the sub-group of its name for it alone.
@@ -72,6 +89,16 @@ def get_config() -> ConfigDict:
     c.discriminator.resnet.features = 128  # Width of every block.
     c.discriminator.resnet.normalization = "none"  # "none", "layer", or "spectral".
     c.discriminator.resnet.pooling = "mean"  # Of the last map: "mean" (WGAN-GP) or "sum" (SNGAN).
+
+    c.encoder = ConfigDict()  # For games that have one.
+    c.encoder.name = "mlp"  # mlp, dcgan.
+    c.encoder.mlp = ConfigDict()
+    c.encoder.mlp.features = (1024, 512, 256)  # Widths of the hidden layers.
+    c.encoder.dcgan = ConfigDict()
+    c.encoder.dcgan.features = 64  # Width at half the resolution; it doubles ...
+    c.encoder.dcgan.max_features = 512  # ... up to this.
+    c.encoder.dcgan.kernel_size = 4  # Of the strided convolutions.
+    c.encoder.dcgan.normalization = "batch"  # "batch" or "none".
 
     c.loss = ConfigDict()
     c.loss.name = "non_saturating"  # See gan_jax/losses/adversarial.py.
@@ -117,6 +144,7 @@ def get_config() -> ConfigDict:
     c.optimizer = ConfigDict()
     c.optimizer.generator = adam(2e-4, 0.5, 0.999)  # One per network, each with its own rate.
     c.optimizer.discriminator = adam(2e-4, 0.5, 0.999)
+    c.optimizer.encoder = adam(2e-4, 0.5, 0.999)  # For games that have one.
 
     c.ema = ConfigDict()  # Moving average of the generator, which is what is sampled from.
     c.ema.half_life = 0.0  # In real images; 0: none is kept.
@@ -238,6 +266,10 @@ def smoke(c: ConfigDict) -> None:
     for network in (c.generator, c.discriminator):
         network.mlp.features = (16,) * len(network.mlp.features)
         network.dcgan.features = network.resnet.features = 8
+    c.encoder.mlp.features = (16,) * len(c.encoder.mlp.features)
+    for network in (c.game.laplacian.generator, c.game.laplacian.discriminator):
+        network.features = 8
+    c.encoder.dcgan.features = 8
     c.train.update(
         steps=4, batch_size=8, steps_per_call=1, log_every=2, sample_every=2, checkpoint_every=2
     )

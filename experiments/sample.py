@@ -18,6 +18,7 @@ from absl import flags
 
 from experiments import command_line
 from gan_jax import errors
+from gan_jax.report import animation
 
 _RUN = flags.DEFINE_string("run", None, "The run directory.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
@@ -37,7 +38,7 @@ _NUM = flags.DEFINE_integer(
     lower_bound=1,
 )
 _LABEL = flags.DEFINE_integer("label", None, "The class to sample, for class-conditional runs.")
-_TRUNCATION = flags.DEFINE_list(
+_TRUNCATION = flags.DEFINE_string(
     "truncation", None, "Limit of normal latents; several, such as 1.5,1.0,0.5: a row for each."
 )
 _OUT = flags.DEFINE_string(
@@ -62,7 +63,7 @@ _FPS = flags.DEFINE_float("fps", 20.0, "Of an animation: pictures per second.")
 _PROJECT = flags.DEFINE_string(
     "project", None, "Find the latents whose samples come closest to this image, folder or .zip."
 )
-_STEPS = flags.DEFINE_integer("steps", 300, "--project: steps of Adam.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 500, "--project: steps of Adam.", lower_bound=1)
 _RESTARTS = flags.DEFINE_integer(
     "restarts", 4, "--project: starts per image; the best result is kept.", lower_bound=1
 )
@@ -83,6 +84,7 @@ _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "--neighbours: where TFDS sets are now (data.data_dir)."
 )
 
+_MODES = ("project", "neighbours", "interpolate")
 # The flags that have an effect in some modes only, by mode.
 _GRID = {"num", "label", "truncation", "batch_size"}
 _FIT = {
@@ -106,77 +108,79 @@ def _main(argv: list[str]) -> None:
     truncations = _truncations()
     mode = _mode(truncations)
     # Imported late, so that a mistyped flag is reported at once.
-    from gan_jax.training import compilation_cache, use
+    from gan_jax.training import compilation_cache, projection, sample_run
 
     compilation_cache.enable()
-    ask = use.Ask(
+    ask = sample_run.Request(
         path=_RUN.value,
         checkpoint=_CHECKPOINT.value,
         raw=_RAW.value,
         batch_norm=_BATCH_NORM.value,
         seed=_SEED.value,
         label=_LABEL.value,
-        truncations=truncations,
+        truncation=truncations,
         num=_NUM.value,
         batch_size=_BATCH_SIZE.value,
         out=Path(_OUT.value) if _OUT.value else None,
         overwrite=_OVERWRITE.value,
     )
-    if mode == "--project":
-        settings = {
-            "steps": _STEPS.value,
-            "restarts": _RESTARTS.value,
-            "learning_rate": _LEARNING_RATE.value,
-            "prior": _PRIOR.value,
-        }
-        print(use.projection(ask, _PROJECT.value, **settings))
-    elif mode == "--neighbours":
+    if (image := _PROJECT.value) is not None:
+        settings = projection.Settings(
+            _STEPS.value, _RESTARTS.value, _LEARNING_RATE.value, _PRIOR.value
+        )
+        told = sample_run.projections(ask, image, settings)
+    elif (count := _NEIGHBOURS.value) is not None:
         data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
-        print(use.neighbours(ask, _NEIGHBOURS.value, _FEATURES.value, data))
-    elif mode == "an animation":
-        print(use.animation(ask, _INTERPOLATE.value, _FRAMES.value or 20, _FPS.value))
-    elif mode == "--interpolate":
-        print(use.strips(ask, _INTERPOLATE.value, _FRAMES.value or 8))
+        told = sample_run.neighbours(ask, count, _FEATURES.value, data)
+    elif (path := _INTERPOLATE.value) is not None and mode == "an animation":
+        told = sample_run.animation(ask, path, _FRAMES.value or 20, _FPS.value)
+    elif path is not None:
+        told = sample_run.strips(ask, path, _FRAMES.value or 8)
     elif mode in ("a folder", "an .npz"):
-        print(use.export(ask, archive=mode == "an .npz"))
+        told = sample_run.export(ask, archive=mode == "an .npz")
+    elif mode == "several values of --truncation":
+        told = sample_run.truncations(ask)
     else:
-        print(use.grid(ask))
+        told = sample_run.grid(ask)
+    print(told)
 
 
 def _truncations() -> tuple[float, ...]:
+    if (given := _TRUNCATION.value) is None:
+        return ()
     try:
-        values = tuple(float(value) for value in _TRUNCATION.value or ())
+        values = tuple(float(value) for value in given.split(","))
     except ValueError:
         values = (-1.0,)
     if not all(0 < value < float("inf") for value in values):
         raise errors.ConfigError(
-            f"--truncation={','.join(_TRUNCATION.value)}; accepted: a number above 0, or several"
+            f"--truncation={given}; accepted: a number above 0, or several with commas"
         )
     return values
 
 
 def _mode(truncations: tuple[float, ...]) -> str:
-    """Return what is to be done; refuse flags that would have no effect, or not fit."""
-    given = [name for name in ("project", "neighbours", "interpolate") if flags.FLAGS[name].present]
-    if len(given) > 1:
-        raise errors.ConfigError(f"--{given[0]} and --{given[1]} are two modes; accepted: one")
+    """Return what is to be done, a key of `_FIT`; refuse flags that do not fit it."""
     suffix = _suffix()
-    mode = f"--{given[0]}" if given else {"": "a folder", ".npz": "an .npz"}.get(suffix, "a grid")
-    if suffix in (".gif", ".webp") and mode in ("--interpolate", "a grid"):
+    moving = suffix in animation.FORMATS
+    given = [f"--{name}" for name in _MODES if flags.FLAGS[name].value is not None]
+    if len(given) > 1:
+        raise errors.ConfigError(f"{given[0]} and {given[1]} are two modes; accepted: one")
+    mode = given[0] if given else {"": "a folder", ".npz": "an .npz"}.get(suffix, "a grid")
+    if moving and mode != "--interpolate":
+        raise errors.ConfigError(
+            f"--out={_OUT.value} with {mode}; accepted: .gif and .webp with --interpolate"
+        )
+    if given and suffix in ("", ".npz"):
+        raise errors.ConfigError(f"--out={_OUT.value} with {mode}; accepted: a .png")
+    if moving:
         mode = "an animation"
     if len(truncations) > 1:
         if mode != "a grid":
             raise errors.ConfigError(
-                f"--truncation={','.join(_TRUNCATION.value)} with {mode}; accepted: one number"
+                f"--truncation={_TRUNCATION.value} with {mode}; accepted: one number"
             )
         mode = "several values of --truncation"
-    if mode == "an animation" and not given:
-        raise errors.ConfigError(f"--out={_OUT.value} is an animation: it goes with --interpolate")
-    if given and suffix not in (".png", ".gif", ".webp") or mode != "an animation" and (
-        suffix in (".gif", ".webp")
-    ):
-        accepted = ".png, .gif or .webp" if mode == "--interpolate" else ".png"
-        raise errors.ConfigError(f"--out={_OUT.value} with {mode}; accepted: a {accepted}")
     for name in sorted(set().union(*_FIT.values()) - _FIT[mode]):
         if not flags.FLAGS[name].using_default_value:
             raise errors.ConfigError(f"--{name} has no effect with {mode}; accepted: none")
@@ -191,7 +195,7 @@ def _suffix() -> str:
     if out.is_dir() or _OUT.value.endswith("/"):
         return ""
     suffix = out.suffix.lower()
-    if suffix not in ("", ".png", ".npz", ".gif", ".webp"):
+    if suffix not in ("", ".png", ".npz", *animation.FORMATS):
         raise errors.ConfigError(
             f"--out={_OUT.value}; accepted: a .png, .npz, .gif or .webp, or a folder: its name/"
         )

@@ -15,7 +15,7 @@ from gan_jax.training import compilation_cache
 compilation_cache.enable()
 
 # Optax adds integers to floats, so the training tests cannot be strict.
-STRICT = {"data", "layers", "losses", "metrics", "networks"}
+STRICT = {"augment", "data", "layers", "losses", "metrics", "networks"}
 
 
 @pytest.fixture(autouse=True)

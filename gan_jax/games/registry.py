@@ -9,11 +9,12 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.augment import diffaug, instance_noise
-from gan_jax.games import auxiliary, info
+from gan_jax.games import auxiliary, info, laplacian, vae
 from gan_jax.games.adversarial import AdversarialGame, Augment, Regularize
 from gan_jax.games.game import Game
 from gan_jax.losses import adversarial, lecam, penalties, top_k
 from gan_jax.networks import registry as networks
+from gan_jax.networks.laplacian import CONDITIONING, LaplacianDiscriminator, LaplacianGenerator
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "highest": jnp.float32}
 
@@ -166,6 +167,108 @@ def _info(config: Any, setting: Setting) -> info.InfoGame:
     )
 
 
+def _vae(config: Any, setting: Setting) -> vae.VAEGame:
+    generator, discriminator, encoder = config.generator, config.discriminator, config.encoder
+    for name, group in (("generator", generator), ("discriminator", discriminator)):
+        if group.conditioning != "none":
+            raise errors.ConfigError(
+                f"{name}.conditioning = {group.conditioning!r}; accepted for game.name = 'vae', "
+                "which has no classes: 'none'"
+            )
+    fields = adversarial_fields(config, setting)
+    for name, default in dataclasses.asdict(Regularize()).items():
+        if (value := getattr(fields["regularize"], name)) != default:
+            raise errors.ConfigError(
+                f"regularize.{name} = {value}; accepted for game.name = 'vae', which has no such "
+                f"term: {default}"
+            )
+    own = dict(config.game.vae)
+    layer = own.pop("layer")
+    shared = given(config, setting)
+    judge = networks.make_discriminator(discriminator.name, **shared, **options(discriminator))
+    vae.check_layer(judge, setting.shape, layer)
+    made = networks.make_generator(generator.name, **shared, **options(generator))
+    shared.pop("num_classes")
+    return vae.VAEGame(
+        generator=made,
+        discriminator=judge,
+        encoder=networks.make_encoder(
+            encoder.name, outputs=2 * generator.latent_dim, **shared, **options(encoder)
+        ),
+        layer=layer,
+        **_weights(own, "game.vae"),
+        **fields,
+    )
+
+
+def _laplacian(config: Any, setting: Setting) -> laplacian.LaplacianGame:
+    own = config.game.laplacian
+    resolutions = _resolutions(own.coarsest, setting.shape)
+    for role in ("generator", "discriminator"):
+        if (conditioning := config[role].get("conditioning", "none")) not in CONDITIONING:
+            raise errors.ConfigError(
+                f"{role}.conditioning = {conditioning!r}; accepted for game.name = 'laplacian': "
+                f"{', '.join(CONDITIONING)}"
+            )
+    channels = setting.shape[-1]
+    first = resolutions[0]
+    try:
+        coarsest = _adversarial(
+            config, dataclasses.replace(setting, shape=(first, first, channels))
+        )
+    except errors.ConfigError as error:
+        raise errors.ConfigError(f"at game.laplacian.coarsest = {first}: {error}") from error
+    # A finer level's data points are pairs of images; all else is the coarsest level's.
+    common = {f.name: getattr(coarsest, f.name) for f in dataclasses.fields(AdversarialGame)}
+    finer = []
+    for size in resolutions[1:]:
+        shared = {**given(config, setting), "shape": (size, size, channels)}
+        made = {
+            "generator": LaplacianGenerator(
+                **shared,
+                conditioning=config.generator.get("conditioning", "none"),
+                **own.generator,
+            ),
+            "discriminator": LaplacianDiscriminator(
+                **shared,
+                conditioning=config.discriminator.get("conditioning", "none"),
+                **own.discriminator,
+            ),
+            "shape": (size, size, 2 * channels),
+        }
+        finer.append(laplacian.ConditionalLevel(**{**common, **made}))
+    return laplacian.LaplacianGame(coarsest, tuple(finer))
+
+
+def _resolutions(coarsest: int, shape: tuple[int, ...]) -> list[int]:
+    """Return the resolutions of a pyramid's levels, from coarse to fine.
+
+    Raises:
+      ConfigError: the data are no square images, or doubling never reaches their resolution.
+    """
+    if len(shape) != 3 or shape[0] != shape[1]:
+        raise errors.ConfigError(
+            f"data.name: a pyramid is made of square images, but one data point has shape {shape}; "
+            "accepted for game.name = 'laplacian': (height, width, channels)"
+        )
+    size = shape[0]
+    accepted = []
+    while size % 2 == 0 and size > 0:
+        size //= 2
+        accepted.append(size)
+    if not accepted:
+        raise errors.ConfigError(
+            f"data.resolution = {size} cannot be halved; accepted for game.name = 'laplacian': an "
+            "even number"
+        )
+    if coarsest not in accepted:
+        raise errors.ConfigError(
+            f"game.laplacian.coarsest = {coarsest} does not reach data.resolution = {shape[0]} by "
+            f"doubling; accepted: {', '.join(map(str, sorted(accepted)))}"
+        )
+    return [*sorted(s for s in accepted if s >= coarsest), shape[0]]
+
+
 def _weights(fields: Any, group: str) -> dict[str, Any]:
     """Return weights of a loss's terms.
 
@@ -262,4 +365,6 @@ GAMES: Mapping[str, Callable[[Any, Setting], Game]] = {
     "adversarial": _adversarial,
     "auxiliary": _auxiliary,
     "info": _info,
+    "laplacian": _laplacian,
+    "vae": _vae,
 }

@@ -32,6 +32,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from gan_jax.errors import ConfigError, lookup, suggestion
+from gan_jax.losses.scores import as_pair, as_scores, mean_over_patches
 
 T = TypeVar("T")
 
@@ -72,8 +73,8 @@ def minimax_discriminator(real: ArrayLike, fake: ArrayLike, *, smoothing: float 
       ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
       ConfigError: ``smoothing`` is out of its range.
     """
-    real, fake = _pair(real, fake)
-    return _mean_over_patches(_real_entropy(real, smoothing) + jax.nn.softplus(fake))
+    real, fake = as_pair("real", real, "fake", fake)
+    return mean_over_patches(_real_entropy(real, smoothing) + jax.nn.softplus(fake))
 
 
 def minimax_generator(fake: ArrayLike) -> jax.Array:
@@ -90,7 +91,7 @@ def minimax_generator(fake: ArrayLike) -> jax.Array:
     Raises:
       ValueError: the scores are not floating or have no batch dimension.
     """
-    return _mean_over_patches(-jax.nn.softplus(_scores("fake", fake)))
+    return mean_over_patches(-jax.nn.softplus(as_scores("fake", fake)))
 
 
 def non_saturating_discriminator(
@@ -128,7 +129,7 @@ def non_saturating_generator(fake: ArrayLike) -> jax.Array:
     Raises:
       ValueError: the scores are not floating or have no batch dimension.
     """
-    return _mean_over_patches(jax.nn.softplus(-_scores("fake", fake)))
+    return mean_over_patches(jax.nn.softplus(-as_scores("fake", fake)))
 
 
 def least_squares_discriminator(
@@ -154,8 +155,8 @@ def least_squares_discriminator(
     Raises:
       ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
-    real, fake = _pair(real, fake)
-    return _mean_over_patches(0.5 * jnp.square(real - b) + 0.5 * jnp.square(fake - a))
+    real, fake = as_pair("real", real, "fake", fake)
+    return mean_over_patches(0.5 * jnp.square(real - b) + 0.5 * jnp.square(fake - a))
 
 
 def least_squares_generator(fake: ArrayLike, *, c: float = 1.0) -> jax.Array:
@@ -175,7 +176,7 @@ def least_squares_generator(fake: ArrayLike, *, c: float = 1.0) -> jax.Array:
     Raises:
       ValueError: the scores are not floating or have no batch dimension.
     """
-    return _mean_over_patches(0.5 * jnp.square(_scores("fake", fake) - c))
+    return mean_over_patches(0.5 * jnp.square(as_scores("fake", fake) - c))
 
 
 def wasserstein_discriminator(real: ArrayLike, fake: ArrayLike) -> jax.Array:
@@ -195,8 +196,8 @@ def wasserstein_discriminator(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     Raises:
       ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
-    real, fake = _pair(real, fake)
-    return _mean_over_patches(fake - real)
+    real, fake = as_pair("real", real, "fake", fake)
+    return mean_over_patches(fake - real)
 
 
 def wasserstein_generator(fake: ArrayLike) -> jax.Array:
@@ -213,7 +214,7 @@ def wasserstein_generator(fake: ArrayLike) -> jax.Array:
     Raises:
       ValueError: the scores are not floating or have no batch dimension.
     """
-    return _mean_over_patches(-_scores("fake", fake))
+    return mean_over_patches(-as_scores("fake", fake))
 
 
 def hinge_discriminator(real: ArrayLike, fake: ArrayLike) -> jax.Array:
@@ -232,8 +233,8 @@ def hinge_discriminator(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     Raises:
       ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
-    real, fake = _pair(real, fake)
-    return _mean_over_patches(jax.nn.relu(1.0 - real) + jax.nn.relu(1.0 + fake))
+    real, fake = as_pair("real", real, "fake", fake)
+    return mean_over_patches(jax.nn.relu(1.0 - real) + jax.nn.relu(1.0 + fake))
 
 
 def hinge_generator(fake: ArrayLike) -> jax.Array:
@@ -250,7 +251,7 @@ def hinge_generator(fake: ArrayLike) -> jax.Array:
     Raises:
       ValueError: the scores are not floating or have no batch dimension.
     """
-    return _mean_over_patches(-_scores("fake", fake))
+    return mean_over_patches(-as_scores("fake", fake))
 
 
 def relativistic_pairing_discriminator(
@@ -274,8 +275,8 @@ def relativistic_pairing_discriminator(
       ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
       ConfigError: ``smoothing`` is out of its range.
     """
-    real, fake = _pair(real, fake)
-    return _mean_over_patches(_real_entropy(real - fake, smoothing))
+    real, fake = as_pair("real", real, "fake", fake)
+    return mean_over_patches(_real_entropy(real - fake, smoothing))
 
 
 def relativistic_pairing_generator(fake: ArrayLike, real: ArrayLike) -> jax.Array:
@@ -293,8 +294,8 @@ def relativistic_pairing_generator(fake: ArrayLike, real: ArrayLike) -> jax.Arra
     Raises:
       ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
-    real, fake = _pair(real, fake)
-    return _mean_over_patches(jax.nn.softplus(real - fake))
+    real, fake = as_pair("real", real, "fake", fake)
+    return mean_over_patches(jax.nn.softplus(real - fake))
 
 
 def relativistic_average_discriminator(
@@ -326,9 +327,9 @@ def relativistic_average_discriminator(
       ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
       ConfigError: ``smoothing`` is out of its range.
     """
-    real, fake = _pair(real, fake)
+    real, fake = as_pair("real", real, "fake", fake)
     mean_real, mean_fake = _global_means(real, fake, axis_name)
-    return _mean_over_patches(
+    return mean_over_patches(
         _real_entropy(real - mean_fake, smoothing) + jax.nn.softplus(fake - mean_real)
     )
 
@@ -351,9 +352,9 @@ def relativistic_average_generator(
     Raises:
       ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
-    real, fake = _pair(real, fake)
+    real, fake = as_pair("real", real, "fake", fake)
     mean_real, mean_fake = _global_means(real, fake, axis_name)
-    return _mean_over_patches(jax.nn.softplus(mean_real - fake) + jax.nn.softplus(real - mean_fake))
+    return mean_over_patches(jax.nn.softplus(mean_real - fake) + jax.nn.softplus(real - mean_fake))
 
 
 def make(name: str, *, axis_name: str | None = None, **options: Any) -> AdversarialLoss:
@@ -419,30 +420,6 @@ def check_number(field: str, value: Any, low: float = -math.inf, high: float = m
         bounds = "" if low == -math.inf and high == math.inf else f" in [{low:g}, {high:g})"
         raise ConfigError(f"{field} = {value!r}; accepted: a finite number{bounds}.")
     return float(value)
-
-
-def _scores(name: str, value: ArrayLike) -> jax.Array:
-    """Return the scores as float32 after guarding what a loss relies on."""
-    scores = jnp.asarray(value)
-    if not jnp.issubdtype(scores.dtype, jnp.floating):
-        raise ValueError(f"{name} scores have dtype {scores.dtype}; accepted: a floating dtype.")
-    if scores.ndim < 1:
-        raise ValueError(f"{name} scores have shape (); accepted: [batch] or [batch, ...].")
-    return scores.astype(jnp.float32)
-
-
-def _pair(real: ArrayLike, fake: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    real, fake = _scores("real", real), _scores("fake", fake)
-    if real.shape != fake.shape:
-        raise ValueError(
-            f"real scores have shape {real.shape} and fake scores {fake.shape}; "
-            "accepted: equal shapes."
-        )
-    return real, fake
-
-
-def _mean_over_patches(values: jax.Array) -> jax.Array:
-    return jnp.mean(values, axis=tuple(range(1, values.ndim)))
 
 
 def _real_entropy(logits: jax.Array, smoothing: float) -> jax.Array:

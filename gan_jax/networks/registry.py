@@ -1,4 +1,4 @@
-"""Networks by name, as configs choose them: `generator.name` and `discriminator.name`."""
+"""Networks by name, as configs choose them: `name` of `generator`, `discriminator`, `encoder`."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gan_jax.errors import ConfigError, lookup, suggestion
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from gan_jax.networks.encoders import DCGANEncoder, MLPEncoder
 from gan_jax.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_jax.networks.verdict import Head
@@ -27,8 +28,14 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
 }
 """Modules `(x [batch, *shape], labels, train) -> float32 scores [batch]`, with a method `judge`."""
 
+ENCODERS: dict[str, type[nn.Module]] = {
+    "dcgan": DCGANEncoder,
+    "mlp": MLPEncoder,
+}
+"""Modules `(x [batch, *shape], labels, train) -> float32 [batch, outputs]`."""
+
 # Given by the data, the game, the precision and the devices, never as a field of the network's own.
-GIVEN = ("shape", "num_classes", "heads", "dtype", "param_dtype", "axis_name")
+GIVEN = ("shape", "num_classes", "heads", "outputs", "dtype", "param_dtype", "axis_name")
 _LINEN = ("parent", "name")
 
 
@@ -125,3 +132,37 @@ def make_discriminator(
         "axis_name": axis_name,
     }
     return _make(DISCRIMINATORS, "discriminator", name, given, fields)
+
+
+def make_encoder(
+    name: str,
+    *,
+    shape: Iterable[int],
+    outputs: int,
+    dtype: Any = jnp.float32,
+    param_dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    **fields: Any,
+) -> nn.Module:
+    """Construct an encoder; nothing is compiled or allocated.
+
+    Args:
+      name: a key of `ENCODERS`.
+      shape: of one data point: `(height, width, channels)`, or `(2,)`.
+      outputs: numbers for each data point, which the game asks for.
+      dtype: of the computation.
+      param_dtype: of the parameters.
+      axis_name: mapped axis over which batch statistics are shared; unused by networks without.
+      **fields: the network's own fields, such as `features`; lists are taken as tuples.
+
+    Raises:
+      ConfigError: the name, a field, a field's value, or the resolution cannot work.
+    """
+    given = {
+        "shape": tuple(shape),
+        "outputs": outputs,
+        "dtype": dtype,
+        "param_dtype": param_dtype,
+        "axis_name": axis_name,
+    }
+    return _make(ENCODERS, "encoder", name, given, fields)

@@ -71,7 +71,9 @@ def check_folder(folder: str | Path, about: Mapping[str, Any]) -> None:
         if not there:
             return
         if RECORD not in there:
-            raise errors.WorkdirError(f"{folder} is not empty, but no folder of samples; {accepted}")
+            raise errors.WorkdirError(
+                f"{folder} is not empty, but no folder of samples; {accepted}"
+            )
         record = json.loads((folder / RECORD).read_text())
     except OSError as error:
         raise errors.WorkdirError(f"Cannot read {folder}: {error.strerror or error}") from error
@@ -130,7 +132,9 @@ def to_folder(
         for first, wanted, data in _batches(sampler, variables, num, missing):
             if wanted:
                 # Listed, so that an error in a thread is raised here.
-                list(pool.map(_write_png, (names[i] for i in wanted), data[np.array(wanted) - first]))
+                list(
+                    pool.map(_write_png, (names[i] for i in wanted), data[np.array(wanted) - first])
+                )
             written += len(wanted)
             tell(min(first + sampler.batch_size, num))
     return written

@@ -58,6 +58,9 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
     across = v - np.sum(u * v, -1, keepdims=True) * u
     length = np.linalg.norm(across, axis=-1, keepdims=True)
     across = np.where(length < _TINY, _orthogonal(u), across / np.where(length == 0, 1, length))
+    # Of a small rest, the part along `u` that rounding has left is not small.
+    across = across - np.sum(u * across, -1, keepdims=True) * u
+    across = across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), _TINY)
     direction = np.cos(t * angle) * u + np.sin(t * angle) * across
     arc = ((1 - t) * norm_a + t * norm_b) * direction
     return _with_ends(np.where(straight, (1 - t) * a + t * b, arc), a, b, t)
@@ -124,7 +127,7 @@ def _with_ends(points: np.ndarray, a: np.ndarray, b: np.ndarray, t: np.ndarray) 
 
 
 def _orthogonal(u: np.ndarray) -> np.ndarray:
-    """Return a unit vector at a right angle to each unit vector ``[..., d]``; zero if ``d`` is 1."""
+    """Return a unit vector at a right angle to each one, ``[..., d]``; zero if ``d`` is 1."""
     axis = np.zeros_like(u)
     # The axis that it is least along is not parallel to it.
     np.put_along_axis(axis, np.abs(u).argmin(-1)[..., None], 1.0, -1)

@@ -40,7 +40,7 @@ class Settings:
       candidates: random samples that the starts are chosen from, at least ``restarts``.
     """
 
-    steps: int = 300
+    steps: int = 500
     restarts: int = 4
     learning_rate: float = 0.1
     prior: float = 0.01
@@ -97,9 +97,9 @@ def project(
       images: uint8 ``[n, *game.shape]``.
       settings: how.
       seed: of the candidates.
-      label: the class of all images; ``None``: where the game has classes, that of each start, which
-        is a candidate, and so of the class that suits the image best.
-      features: images, float32 ``[m, *game.shape]`` in [-1, 1], to ``[m, width]``; differentiable.
+      label: the class of all images; ``None``: where the game has classes, that of each start: the
+        candidates go through all of them.
+      features: from float32 ``[m, *game.shape]`` in [-1, 1] to ``[m, width]``; differentiable.
       batch_size: latents at a time, rounded up to a multiple of the restarts.
       tell: called with how many images are done.
 
@@ -131,8 +131,9 @@ def project(
         done.append((z[rows], None if labels is None else labels[rows]))
         tell(first + count)
     z = np.concatenate([one[0] for one in done])
-    chosen = None if label is None and game.num_classes is None else [one[1] for one in done]
-    labels = None if chosen is None else np.concatenate(chosen)
+    labels = None
+    if game.num_classes is not None:
+        labels = np.concatenate([one[1] for one in done])
     made = _samples(game, variables, z, labels, batch_size)
     psnr = np.asarray(similarity.psnr(made, images))
     return Projection(z, labels, made, psnr)

@@ -1,0 +1,256 @@
+"""The game of a Laplacian pyramid of GANs (LAPGAN, Denton et al. 2015, 1506.05751).
+
+The coarsest level is an ordinary game on images of low resolution. Each finer one is a game on the
+residuals between images and their blurred selves, in which both players see the blurred image: the
+real one while they train, so that levels are independent of each other, and the one generated so
+far when a sample is made, from coarse to fine. All levels train in one run, and on one batch of
+real images per train step.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gan_jax.augment import diffaug
+from gan_jax.games import draws
+from gan_jax.games.adversarial import AdversarialGame
+from gan_jax.games.apply import apply
+from gan_jax.games.game import Loss, Network, Outcome, Params, Player, Turn, Variables
+from gan_jax.layers import pyramid
+from gan_jax.losses import penalties
+from gan_jax.networks.verdict import Verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class ConditionalLevel(AdversarialGame):
+    """The adversarial game on residuals, given the blurred images that they belong to.
+
+    Its data points are pairs, the residual and the blurred image side by side in the channels, for
+    a discriminator judges pairs: penalties bound its gradient by both, and what moves or recolours
+    an image before it is judged does so to the blurred one as well.
+
+    Its networks differ from `AdversarialGame`'s: the generator is a module ``(z, coarse, labels,
+    train) -> residual``, the discriminator one ``(residual, coarse, labels, train) -> scores``.
+    """
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """``generator`` (averaged) and ``discriminator``."""
+        z = jax.ShapeDtypeStruct((1, self.latent_dim), jnp.float32)
+        height, width, channels = self.shape
+        x = jax.ShapeDtypeStruct((1, height, width, channels // 2), jnp.float32)
+        label = jax.ShapeDtypeStruct((1,), jnp.int32)
+        return {
+            "generator": Network(self.generator, (z, x, label), averaged=True),
+            "discriminator": Network(self.discriminator, (x, x, label)),
+        }
+
+    def _generate(self, params: Params, z: jax.Array, turn: Turn) -> tuple[jax.Array, Variables]:
+        """Return pairs of generated residuals and real blurred images; see `AdversarialGame`."""
+        variables = turn.with_params(params, "generator")
+        _, coarse = jnp.split(turn.images, 2, axis=-1)
+        residual, mutable = apply(
+            self.generator, variables, z, coarse, turn.labels, iterate="generator" in params
+        )
+        return jnp.concatenate([residual, coarse], axis=-1), mutable
+
+    def _judge(
+        self, variables: Variables, x: jax.Array, labels: jax.Array, *, iterate: bool = False
+    ) -> tuple[Verdict, Variables]:
+        """Return the discriminator's verdict on pairs; see `AdversarialGame`."""
+        pair = jnp.split(x, 2, axis=-1)
+        return apply(self.discriminator, variables, *pair, labels, iterate=iterate, method="judge")
+
+    def _shown(self, x: jax.Array, turn: Turn, use: str, steps: int) -> jax.Array:
+        """Return pairs as the discriminator is to see them; see `AdversarialGame`."""
+        residual, coarse = jnp.split(x, 2, axis=-1)
+        image = super()._shown(coarse + residual, turn, use, steps)
+        if self.augment.policy:
+            # The same keys: the blurred image is moved and recoloured as the sharp one is.
+            keys = turn.keys(f"augment/{use}")
+            coarse = diffaug.diff_augment(keys, coarse, self.augment.policy)
+        return jnp.concatenate([image - coarse, coarse], axis=-1)
+
+    def _penalty(
+        self, variables: Variables, real: jax.Array, fake: jax.Array, turn: Turn
+    ) -> jax.Array:
+        """Return the penalty's mean over pairs; see `AdversarialGame`."""
+        penalty = self.penalty
+        assert penalty is not None
+
+        def compute() -> jax.Array:
+            def critic(x: jax.Array) -> jax.Array:
+                return self._judge(variables, x, turn.labels)[0].scores
+
+            chance = jax.vmap(lambda key: penalty.draw(key, self.shape))(turn.keys("penalty"))
+            return jnp.mean(penalty(critic, real, fake, chance))
+
+        return penalties.lazy(compute, turn.count, self.penalty_every)
+
+
+@dataclasses.dataclass(frozen=True)
+class LaplacianGame:
+    """A discriminator and a generator per level, who take turns from the coarsest level on.
+
+    Networks, players and the game's memory are named after their level's resolution:
+    ``generator_8``, ``discriminator_8``, ``generator_16``, .... The first player alone consumes
+    real images; the others are shown the batch that it had last.
+
+    Attributes:
+      coarsest: the level of the lowest resolution.
+      finer: those of twice, four times, ... that resolution; at least one.
+    """
+
+    coarsest: AdversarialGame
+    finer: tuple[ConditionalLevel, ...]
+
+    @property
+    def levels(self) -> tuple[AdversarialGame, ...]:
+        """All levels, from coarse to fine."""
+        return (self.coarsest, *self.finer)
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """Every level's, with the optimizers that ``generator`` and ``discriminator`` have."""
+        return {
+            at(name, level): dataclasses.replace(network, optimizer=name)
+            for level in self.levels
+            for name, network in level.networks.items()
+        }
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """Discriminator, then generator, of the coarsest level, and so on to the finest."""
+        players = [
+            dataclasses.replace(
+                player,
+                name=at(player.name, level),
+                networks=tuple(at(name, level) for name in player.networks),
+                loss=_loss(player, level, len(self.levels) - 1 - index, conditional=index > 0),
+                fresh_data=False,
+            )
+            for index, level in enumerate(self.levels)
+            for player in level.players
+        ]
+        return (dataclasses.replace(players[0], fresh_data=True), *players[1:])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one image."""
+        height, width, channels = self.finer[-1].shape
+        return (height, width, channels // 2)
+
+    @property
+    def latent_dim(self) -> int:
+        """Size of one latent vector: those of all levels, from coarse to fine."""
+        return sum(level.latent_dim for level in self.levels)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Classes that can be asked for; see `Game.num_classes`."""
+        return self.coarsest.num_classes
+
+    @property
+    def memory(self) -> Mapping[str, Any]:
+        """Every level's; see `Game.memory`."""
+        return {
+            at(slot, level): value for level in self.levels for slot, value in level.memory.items()
+        }
+
+    def latents(self, keys: jax.Array, truncation: float | None = None) -> jax.Array:
+        """Return standard normal latents; see `Game.latents`."""
+        return draws.latents(keys, self.latent_dim, truncation)
+
+    def sample(
+        self,
+        variables: Mapping[str, Variables],
+        z: jax.Array,
+        labels: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """Return images made from coarse to fine; see `Game.sample`."""
+
+        def generate(name: str, level: AdversarialGame, *inputs: jax.Array) -> jax.Array:
+            data = level.generator.apply(variables[name], *inputs, labels, train=train)
+            assert isinstance(data, jax.Array)
+            return data
+
+        return self._climb(z, generate)
+
+    def sample_moments(
+        self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None = None
+    ) -> dict[str, Variables]:
+        """Return every generator's moments on this batch; see `Game.sample_moments`."""
+        moments: dict[str, Variables] = {}
+
+        def generate(name: str, level: AdversarialGame, *inputs: jax.Array) -> jax.Array:
+            data, found = level.generator.apply(
+                variables[name], *inputs, labels, train=True, mutable=["moments"]
+            )
+            moments[name] = dict(found).get("moments", {})
+            return data
+
+        self._climb(z, generate)
+        return moments
+
+    def _climb(self, z: jax.Array, generate: Callable[..., jax.Array]) -> jax.Array:
+        """Return images made from coarse to fine.
+
+        Args:
+          z: latents of all levels.
+          generate: ``(network's name, level, latents of the level[, blurred images])`` to images,
+            or to residuals.
+        """
+        # `jnp.split` takes the places where a new part begins.
+        ends = [
+            sum(level.latent_dim for level in self.levels[: i + 1]) for i in range(len(self.finer))
+        ]
+        first, *rest = jnp.split(z, ends, axis=-1)
+        images = generate(at("generator", self.coarsest), self.coarsest, first)
+        for level, part in zip(self.finer, rest, strict=True):
+            coarse = pyramid.upsample(images)
+            images = coarse + generate(at("generator", level), level, part, coarse)
+        return images
+
+
+def at(name: str, level: AdversarialGame) -> str:
+    """Return what a level's network, player or slot of memory is called in the whole game."""
+    return f"{name}_{level.shape[0]}"
+
+
+def _loss(player: Player, level: AdversarialGame, halvings: int, *, conditional: bool) -> Loss:
+    """Return a level's loss as one of the whole game.
+
+    Args:
+      player: of the level.
+      level: it plays in.
+      halvings: of the real images, down to the level's resolution.
+      conditional: the level is a game on residuals.
+    """
+
+    def loss(params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        images = turn.images
+        for _ in range(halvings):
+            images = pyramid.downsample(images)
+        if conditional:
+            images = jnp.concatenate(pyramid.split(images), axis=-1)
+        own = dataclasses.replace(
+            turn,
+            images=images,
+            variables={name: turn.variables[at(name, level)] for name in level.networks},
+            memory={slot: turn.memory[at(slot, level)] for slot in level.memory},
+        )
+        value, outcome = player.loss(
+            {name: params[at(name, level)] for name in player.networks}, own
+        )
+        return value, Outcome(
+            outcome.metrics,
+            {at(name, level): mutable for name, mutable in outcome.mutable.items()},
+            {at(slot, level): memory for slot, memory in outcome.memory.items()},
+        )
+
+    return loss

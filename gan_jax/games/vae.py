@@ -1,0 +1,258 @@
+"""VAE/GAN (Larsen et al. 2015, 1512.09300): an autoencoder whose likeness a discriminator learns.
+
+"Autoencoding beyond pixels using a learned similarity metric". An encoder tells a Gaussian over
+latents for each image, and the generator decodes them. A reconstruction is compared with its
+original not by pixels but by the activations of a layer of the discriminator, which is at the same
+time trained to tell real images from reconstructions and from samples of the prior.
+
+Each network has a loss of its own (the paper's algorithm 1). With ``R`` the reconstruction's
+negative log-likelihood in the discriminator's layer and ``D``, ``G`` the two sides of the chosen
+adversarial loss:
+
+- discriminator: ``(D(x, x_rec) + D(x, x_prior)) / 2``;
+- encoder: ``kl_weight * KL + R``;
+- generator: ``gamma * R + (G(x_rec) + G(x_prior)) / 2``.
+
+``KL`` and ``R`` are sums, over the latent's entries and over the layer's, in nats: with
+``kl_weight = 1`` their sum is the paper's bound. So ``R`` grows with the layer, and ``gamma`` is a
+small number. The two kinds of fakes share the weight of one, so that real and generated data weigh
+alike. All losses are means over the batch.
+
+The players take turns as listed, on one batch of real data: the paper's order, begun with the
+discriminator, so that it may take several steps. In a turn only the owner's parameters are
+differentiated; everything else is a constant.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gan_jax.errors import ConfigError
+from gan_jax.games import draws
+from gan_jax.games.adversarial import AdversarialGame
+from gan_jax.games.apply import apply
+from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
+from gan_jax.losses import variational
+from gan_jax.networks.verdict import Verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class VAEGame(AdversarialGame):
+    """Three players: the discriminator, the encoder, the generator (the paper's decoder).
+
+    The generator decodes posterior and prior latents in one pass, so that both are normalised
+    alike, and as they are by the running statistics later. With ``joint_batch`` the discriminator,
+    too, sees everything in one pass. That matters where it has batch-norm: originals and
+    reconstructions that are normalised apart have features of the same mean, however different they
+    are. A reconstruction is augmented as its original is. The penalty is on real data and samples
+    of the prior.
+
+    Metrics, beside those of the adversarial game: ``discriminator/reconstruction_score``, ``kl`` of
+    the encoder and ``reconstruction`` of encoder and generator, in nats per image.
+
+    Attributes:
+      encoder: module ``(data, labels, train) -> [batch, 2 * latent_dim]``, means first, then the
+        logarithms of variances.
+      gamma: weight of the reconstruction in the generator's loss.
+      kl_weight: of the divergence in the encoder's loss; 1: the paper's.
+      layer: of the discriminator's hidden layers, in which reconstructions are compared; counted
+        from the input on, negative from the score back.
+    """
+
+    encoder: nn.Module = dataclasses.field(kw_only=True)
+    gamma: float = 1e-3
+    kl_weight: float = 1.0
+    layer: int = -2
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """``encoder`` and ``generator`` (both averaged), and ``discriminator``."""
+        networks = super().networks
+        inputs = networks["discriminator"].inputs
+        return {"encoder": Network(self.encoder, inputs, averaged=True), **networks}
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """The discriminator on fresh data; then encoder and generator, on the last of these."""
+        discriminator, generator = super().players
+        return (
+            discriminator,
+            Player("encoder", ("encoder",), self.encoder_loss, fresh_data=False),
+            dataclasses.replace(generator, fresh_data=False),
+        )
+
+    def encode(
+        self, variables: Mapping[str, Variables], images: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return the Gaussian over latents that the encoder tells for each image.
+
+        Args:
+          variables: by network.
+          images: float32 ``[batch, *shape]``.
+
+        Returns:
+          Means and logarithms of variances, float32 ``[batch, latent_dim]`` each.
+        """
+        told = self.encoder.apply(variables["encoder"], images, None, train=False)
+        assert isinstance(told, jax.Array)
+        mean, log_variance = jnp.split(told, 2, axis=-1)
+        return mean, log_variance
+
+    def reconstruct(self, variables: Mapping[str, Variables], images: jax.Array) -> jax.Array:
+        """Return what the generator makes of the posterior's mean: no noise is drawn.
+
+        Args:
+          variables: by network.
+          images: float32 ``[batch, *shape]`` in [-1, 1].
+
+        Returns:
+          float32 ``[batch, *shape]``.
+        """
+        mean, _ = self.encode(variables, images)
+        return self.sample(variables, mean)
+
+    def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        """Return the discriminator's loss, with its penalty, on one batch of real data."""
+        z, _, _ = self._posterior({}, turn)
+        both, _ = self._decode({}, [z, self.latents(turn.keys("latent"))], turn)
+        sets = self._views(turn, *lax.stop_gradient(both), steps=self.discriminator_steps)
+        variables = turn.with_params(params, "discriminator")
+        verdicts, mutable = self._judge_sets(variables, sets, iterate=True)
+        real, reconstruction, fake = (verdict.scores for verdict in verdicts)
+        losses = self.loss.discriminator(real, reconstruction)
+        losses = 0.5 * (losses + self.loss.discriminator(real, fake))
+        loss = jnp.mean(losses)
+        metrics = {
+            "loss": loss,
+            "real_score": jnp.mean(real),
+            "reconstruction_score": jnp.mean(reconstruction),
+            "fake_score": jnp.mean(fake),
+        }
+        if self.penalty is not None:
+            penalty = self._penalty(variables | mutable, sets[0], sets[2], turn)
+            metrics["penalty"] = penalty
+            loss = loss + self.penalty_weight * penalty
+        return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {})
+
+    def encoder_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        """Return the divergence from the prior plus the reconstruction, in nats."""
+        z, kl, mutable = self._posterior(params, turn)
+        (made,), _ = self._decode({}, [z], turn)
+        verdicts, _ = self._judge_sets(
+            turn.variables["discriminator"], self._views(turn, made, steps=1)
+        )
+        kl, reconstruction = jnp.mean(kl), self._reconstruction(*verdicts)
+        loss = self.kl_weight * kl + reconstruction
+        metrics = {"loss": loss, "kl": kl, "reconstruction": reconstruction}
+        return loss, Outcome(metrics, {"encoder": mutable} if mutable else {})
+
+    def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        """Return the generator's adversarial loss on both kinds of fakes, and reconstruction."""
+        z, _, _ = self._posterior({}, turn)
+        both, mutable = self._decode(params, [z, self.latents(turn.keys("latent"))], turn)
+        sets = self._views(turn, *both, steps=1)
+        verdicts, _ = self._judge_sets(turn.variables["discriminator"], sets)
+        real, *fakes = (verdict.scores for verdict in verdicts)
+        loss = jnp.mean(0.5 * sum(self.loss.generator(fake, real) for fake in fakes))
+        reconstruction = self._reconstruction(*verdicts[:2])
+        metrics = {"loss": loss, "reconstruction": reconstruction}
+        loss = loss + self.gamma * reconstruction
+        return loss, Outcome(metrics, {"generator": mutable} if mutable else {})
+
+    def _posterior(self, params: Params, turn: Turn) -> tuple[jax.Array, jax.Array, Variables]:
+        """Return latents of the images, their divergences, and the encoder's new collections."""
+        variables = turn.with_params(params, "encoder")
+        told, mutable = apply(self.encoder, variables, turn.images, None)
+        mean, log_variance = jnp.split(told, 2, axis=-1)
+        noise = draws.latents(turn.keys("posterior"), self.latent_dim)
+        z = variational.reparameterize(mean, log_variance, noise)
+        return z, variational.gaussian_kl(mean, log_variance), mutable
+
+    def _decode(
+        self, params: Params, latents: Sequence[jax.Array], turn: Turn
+    ) -> tuple[list[jax.Array], Variables]:
+        """Return data decoded in one pass, set by set, and the generator's new collections."""
+        variables = turn.with_params(params, "generator")
+        z = jnp.concatenate(latents)
+        made, mutable = apply(self.generator, variables, z, None, iterate="generator" in params)
+        return jnp.split(made, len(latents)), mutable
+
+    def _views(
+        self, turn: Turn, reconstruction: jax.Array, *fakes: jax.Array, steps: int
+    ) -> list[jax.Array]:
+        """Return real data, reconstructions and samples as the discriminator is to see them."""
+        # The same draws for both: a reconstruction that is shifted otherwise would be a bad one.
+        pair = [self._shown(x, turn, "real", steps) for x in (turn.images, reconstruction)]
+        return pair + [self._shown(x, turn, "fake", steps) for x in fakes]
+
+    def _judge_sets(
+        self, variables: Variables, sets: Sequence[jax.Array], *, iterate: bool = False
+    ) -> tuple[list[Verdict], Variables]:
+        """Return the verdicts on several batches, and the discriminator's new collections."""
+        if self.joint_batch:
+            joint, mutable = apply(
+                self.discriminator,
+                variables,
+                jnp.concatenate(sets),
+                None,
+                iterate=iterate,
+                method="judge",
+            )
+            return _parts(joint, len(sets)), mutable
+        verdicts: list[Verdict] = []
+        mutable = {}
+        for x in sets:
+            # All are scored with the same spectral norms.
+            verdict, again = apply(
+                self.discriminator,
+                variables | mutable,
+                x,
+                None,
+                iterate=iterate and not verdicts,
+                method="judge",
+            )
+            verdicts.append(verdict)
+            mutable = mutable | again
+        return verdicts, mutable
+
+    def _reconstruction(self, real: Verdict, made: Verdict) -> jax.Array:
+        """Return the mean negative log-likelihood of the originals' features, in nats."""
+        features = (made.features[self.layer], real.features[self.layer])
+        return jnp.mean(variational.gaussian_reconstruction(*features))
+
+
+def check_layer(discriminator: nn.Module, shape: tuple[int, ...], layer: int) -> None:
+    """Raise a `ConfigError` unless the discriminator has a hidden layer of that number.
+
+    Args:
+      discriminator: module with a method ``judge``.
+      shape: of one data point.
+      layer: as `VAEGame.layer`.
+    """
+
+    def layers() -> tuple[jax.Array, ...]:
+        x = jnp.zeros((1, *shape), jnp.float32)
+        verdict, _ = discriminator.init_with_output(
+            jax.random.key(0), x, None, train=False, method="judge"
+        )
+        assert isinstance(verdict, Verdict)
+        return verdict.features
+
+    count = len(jax.eval_shape(layers))
+    if not -count <= layer < count:
+        raise ConfigError(
+            f"game.vae.layer = {layer}; accepted for this discriminator of {count} hidden layers: "
+            f"{-count} to {count - 1}"
+        )
+
+
+def _parts(verdict: Verdict, count: int) -> list[Verdict]:
+    """Return the verdicts on so many equal parts of a batch."""
+    size = verdict.scores.shape[0] // count
+    return [
+        jax.tree.map(lambda x, i=i: x[i * size : (i + 1) * size], verdict) for i in range(count)
+    ]

@@ -1,0 +1,170 @@
+"""Reconstructions by a trained autoencoder: beside their originals, and how near they come."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+from gan_jax.data import device, sources
+from gan_jax.data import pipeline as pipelines
+from gan_jax.data.sources import Source
+from gan_jax.games.game import Game
+from gan_jax.metrics import similarity
+from gan_jax.report import grids
+from gan_jax.report.bar import Tell
+
+# Rows of the picture, at most, while there are few images; more stand beside each other.
+_ROWS = 8
+_HELD_OUT = "test"
+
+
+@runtime_checkable
+class Autoencoder(Protocol):
+    """A game that reconstructs."""
+
+    def reconstruct(self, variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
+        """Return reconstructions of float32 images ``[batch, *shape]`` in [-1, 1]."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction:
+    """What was made of images.
+
+    Attributes:
+      original: uint8 ``[n, height, width, channels]``.
+      image: the reconstructions, of the same shape.
+      psnr: of these against the originals, in decibels, float32 ``[n]``.
+      ssim: likewise, 1 for identical images; ``None`` where images are smaller than its window.
+    """
+
+    original: np.ndarray
+    image: np.ndarray
+    psnr: np.ndarray
+    ssim: np.ndarray | None
+
+    @property
+    def words(self) -> str:
+        """The mean likeness in one line."""
+        ssim = "" if self.ssim is None else f", SSIM {self.ssim.mean():.3f}"
+        return f"{len(self.image):,} reconstructions: mean PSNR {self.psnr.mean():.2f} dB{ssim}"
+
+    def picture(self, num: int | None = None) -> np.ndarray:
+        """Return a picture: each original, to its right its reconstruction.
+
+        Args:
+          num: of how many images; ``None``: all.
+
+        Returns:
+          uint8 ``[H, W, channels]``.
+        """
+        original = self.original[:num]
+        pairs = np.stack([original, self.image[:num]], axis=1)
+        # Pairs in a row, as many as make the picture about square, once there are many.
+        across = max(-(-len(original) // _ROWS), round((len(original) / 2) ** 0.5))
+        across = 1 if len(original) <= _ROWS else min(across, len(original))
+        return grids.grid(pairs.reshape(-1, *original.shape[1:]), columns=2 * across)
+
+
+def check_game(game: Game) -> None:
+    """Raise a `ConfigError` unless ``game`` reconstructs images."""
+    if not isinstance(game, Autoencoder) or len(game.shape) != 3:
+        raise errors.ConfigError(
+            "only a run of images with an encoder reconstructs; accepted: game.name = 'vae'"
+        )
+
+
+def reconstruct(
+    game: Game,
+    variables: Mapping[str, Any],
+    images: np.ndarray,
+    *,
+    batch_size: int = 64,
+    tell: Tell = lambda done: None,
+) -> Reconstruction:
+    """Return reconstructions of images, none of which depends on the others.
+
+    Args:
+      game: what was trained; see `check_game`.
+      variables: as `gan_jax.training.sampling.Sampler.variables` gives them, or the ``averaged``
+        ones of every network of the state.
+      images: uint8 ``[n, *game.shape]``, such as `held_out_images` or
+        `gan_jax.training.projection.read_images` gives.
+      batch_size: images at a time.
+      tell: called with how many images are done.
+
+    Raises:
+      ConfigError: the game does not reconstruct, or the images have not the shape of its samples.
+    """
+    check_game(game)
+    assert isinstance(game, Autoencoder)
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != game.shape or not len(images):
+        raise errors.ConfigError(
+            f"images to reconstruct are {images.dtype}{list(images.shape)}; accepted: uint8 "
+            f"[n, {', '.join(map(str, game.shape))}], one or more"
+        )
+
+    @jax.jit
+    def compute(variables: Any, batch: jax.Array) -> jax.Array:
+        return device.to_uint8(game.reconstruct(variables, device.to_float(batch)))
+
+    done = []
+    size = min(batch_size, len(images))
+    for first in range(0, len(images), size):
+        # The last batch is filled up with its own images, so that one shape is compiled.
+        count = min(size, len(images) - first)
+        batch = jnp.asarray(images[first + np.arange(size) % count])
+        done.append(np.asarray(compute(variables, batch))[:count])
+        tell(first + count)
+    made = np.concatenate(done)
+    ssim = None
+    if min(images.shape[1:3]) >= len(similarity.WINDOWS["gaussian"].taps):
+        ssim = np.asarray(similarity.ssim(made, images))
+    return Reconstruction(images, made, np.asarray(similarity.psnr(made, images)), ssim)
+
+
+def held_out_images(
+    config: ConfigDict, num: int | None = None, **changes: str | None
+) -> tuple[np.ndarray, str]:
+    """Return the first images of the test split, or of the training's where none is held out.
+
+    Args:
+      config: of the run.
+      num: how many; ``None``: all. Fewer, where there are not so many.
+      **changes: of ``config.data``, where the images are now: ``path``, ``data_dir``.
+
+    Returns:
+      uint8 ``[n, height, width, channels]``, and the name of the split they are from.
+
+    Raises:
+      DataError: the data set is missing or damaged.
+      ConfigError: ``num`` is not above 0, or the data are no images.
+    """
+    if num is not None and num < 1:
+        raise errors.ConfigError(f"{num} images to reconstruct; accepted: 1 or more")
+    fields = ConfigDict(config.data.to_dict())
+    fields.update({name: value for name, value in changes.items() if value is not None})
+    source, split = _held_out(fields)
+    if len(source.shape) != 3:
+        raise errors.ConfigError(f"{source.name} has points; accepted: a data set of images")
+    count = len(source) if num is None else min(num, len(source))
+    return pipelines.load(source, indices=range(count))["image"], split
+
+
+def _held_out(fields: ConfigDict) -> tuple[Source, str]:
+    """Return the source of the test split, or the training's, and the split's name."""
+    # An archive of arrays has no splits, and what was not trained on "train" may have seen all.
+    if fields.name != "npz" and fields.split.startswith("train"):
+        test = ConfigDict(fields.to_dict())
+        test.split = _HELD_OUT
+        try:
+            return sources.make_source(test), _HELD_OUT
+        except (errors.ConfigError, errors.DataError):
+            pass  # There is none; whatever else is wrong is told by the training's.
+    return sources.make_source(fields), fields.split

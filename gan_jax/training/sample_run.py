@@ -1,0 +1,429 @@
+"""What can be made of a run from its directory: samples and pictures, files that are told of.
+
+Each function opens the run, checks all that can be wrong before weights are restored, writes one
+file or folder, and returns the line that says so.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax import errors
+from gan_jax.report import animation as animations
+from gan_jax.report import atomic, grids
+from gan_jax.report.bar import bar
+from gan_jax.training import export as exports
+from gan_jax.training import interpolation, projection, rendering, restore
+from gan_jax.training import neighbours as neighbour_search
+from gan_jax.training.sampling import Sampler, Sampling, make_sampling
+
+# A single picture that moves is made so large, if it is smaller.
+_MOVING = 128
+# Rows of originals beside what was found for them; more stand beside each other.
+_PROJECTED_ROWS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked of a run, whatever is to be made.
+
+    Attributes:
+      path: the run directory.
+      checkpoint: "latest", "best" or a train step.
+      raw: use the raw weights, not their moving average.
+      batch_norm: one of `sampling.BATCH_NORM`, in place of the run's.
+      seed: of the latents.
+      label: the class asked for.
+      truncation: limits of the latents: none given, the run's; several, for `truncations` only.
+      num: how many; ``None``: the default of what is made.
+      batch_size: samples made at a time.
+      out: the file or folder; ``None``: a picture in the run directory, named after what it shows.
+      overwrite: replace an ``.npz`` that is there.
+    """
+
+    path: str
+    checkpoint: str = "latest"
+    raw: bool = False
+    batch_norm: str | None = None
+    seed: int = 0
+    label: int | None = None
+    truncation: tuple[float, ...] = ()
+    num: int | None = None
+    batch_size: int = 64
+    out: Path | None = None
+    overwrite: bool = False
+
+
+class _Opened:
+    """A run that was opened, and its weights once they are asked for."""
+
+    def __init__(self, ask: Request, *, images: str = "", independent: str = "") -> None:
+        """Open a run; nothing is restored yet.
+
+        Args:
+          ask: what is asked.
+          images: of what runs on images alone can be asked; the empty string: this is not so.
+          independent: what makes no sense where a sample depends on its batch; likewise.
+        """
+        step = restore.choose_step(ask.path, ask.checkpoint)
+        self.ask = ask
+        self.run = restore.open_run(ask.path)
+        self.game = self.run.training.game
+        self.points = len(self.game.shape) != 3
+        self._step_wanted = step
+        sampling = make_sampling(self.run.config, raw=ask.raw)
+        if ask.batch_norm is not None:
+            sampling = dataclasses.replace(sampling, batch_norm=ask.batch_norm)
+        if len(ask.truncation) == 1:
+            sampling = dataclasses.replace(sampling, truncation=ask.truncation[0])
+        self.sampling: Sampling = sampling
+        _check_label(self.run, ask.label)
+        if images and self.points:
+            raise errors.ConfigError(
+                f"{images}, but samples of {self.run.data['name']} are points; "
+                "accepted: a scatter plot as .png, or an .npz"
+            )
+        if independent and sampling.batch_norm == "batch":
+            raise errors.ConfigError(
+                f"{independent} with batch_norm = 'batch', where a sample depends on the others of "
+                "its batch; accepted: --batch_norm=ema, running or standing"
+            )
+
+    def restore(self, devices: Sequence[jax.Device] | None = None) -> None:
+        """Load the weights.
+
+        From now on ``step``, ``state``, ``sampler`` and ``variables`` are known. The sampler goes
+        through the classes in turn, where none is asked for.
+
+        Args:
+          devices: over which samples are split; ``None``: the first one.
+        """
+        ask, run = self.ask, self.run.restore(self._step_wanted)
+        self.step, self.state = run.step, run.state
+        self.sampler = Sampler(
+            self.game,
+            seed=ask.seed,
+            batch_size=ask.batch_size,
+            sampling=self.sampling,
+            devices=devices,
+            label=ask.label,
+            cycle=self.game.num_classes is not None and ask.label is None,
+        )
+        self.variables = self.sampler.variables(run.state)
+
+    def renderer(self) -> rendering.Renderer:
+        """Return what makes pictures of latents."""
+        train = self.sampling.batch_norm == "batch"
+        size = self.ask.batch_size
+        return rendering.Renderer(self.game, self.variables, batch_size=size, train=train)
+
+    def latents(self, num: int) -> np.ndarray:
+        """Return the latents of the first samples."""
+        truncation = self.sampling.truncation
+        return rendering.latents(self.game, seed=self.ask.seed, num=num, truncation=truncation)
+
+    def class_names(self, classes: Sequence[int | None]) -> list[str]:
+        """Return what the rows of a picture are called; empty where there are no classes."""
+        names = self.run.data.get("class_names")
+        return ["" if k is None else names[k] if names else str(k) for k in classes]
+
+    def out(self, kind: str) -> Path:
+        """Return the picture to write."""
+        ask = self.ask
+        if ask.out is not None:
+            return ask.out
+        limits = "_".join(f"{value:g}" for value in ask.truncation)
+        parts = [
+            f"{kind}-step{self.step:08d}-seed{ask.seed}",
+            *([] if ask.label is None else [f"label{ask.label}"]),
+            *([f"truncation{limits}"] if limits else []),
+            *([] if ask.batch_norm is None else [ask.batch_norm]),
+            *(["raw"] if ask.raw else []),
+        ]
+        return self.run.path / f"{'-'.join(parts)}.png"
+
+    def about(self) -> dict[str, Any]:
+        """Return what the samples are but for the weights, JSON-able."""
+        ask, how = self.ask, self.sampling
+        record = {
+            "variant": self.run.config.variant,
+            "data": self.run.data["fingerprint"],
+            "raw": ask.raw,
+            "batch_norm": how.batch_norm,
+            "truncation": how.truncation,
+            "seed": ask.seed,
+            "label": ask.label,
+        }
+        if how.batch_norm in ("standing", "batch"):
+            record["batch_size"] = ask.batch_size
+        return record
+
+
+def grid(ask: Request) -> str:
+    """Write a picture of samples: a grid, a row per class, or of points a scatter plot.
+
+    Returns:
+      What was written, in a line.
+    """
+    opened = _Opened(ask)
+    if opened.game.num_classes is not None and ask.label is None and not opened.points:
+        return _rows_of_classes(opened)
+    opened.restore()
+    data = opened.sampler.samples(opened.variables, ask.num or 64)
+    out = opened.out("sample")
+    grids.save_png(out, grids.scatter(data) if opened.points else grids.grid(data))
+    return f"{len(data)} samples of step {opened.step}: {out}"
+
+
+def _rows_of_classes(opened: _Opened) -> str:
+    opened.restore()
+    classes = rendering.shown_classes(opened.game)
+    tiles = opened.renderer().rows(opened.latents(opened.ask.num or 8), classes)
+    out = opened.out("sample")
+    grids.save_png(out, grids.named_rows(tiles, opened.class_names(classes)))
+    total = opened.game.num_classes
+    some = f"{len(classes)} of {total}" if len(classes) < (total or 0) else f"{total}"
+    return f"{tiles.shape[1]} samples of each of {some} classes of step {opened.step}: {out}"
+
+
+def truncations(ask: Request) -> str:
+    """Write a picture with a row per truncation, of the same seed: the share of the limit changes.
+
+    Without a label, the columns of a run with classes go through the classes in turn.
+
+    Returns:
+      What was written, in a line.
+    """
+    opened = _Opened(ask, images="--truncation has several values")
+    opened.restore()
+    num, game = ask.num or 8, opened.game
+    labels = None
+    if game.num_classes is not None:
+        labels = np.arange(num) % game.num_classes if ask.label is None else np.full(num, ask.label)
+    z = [rendering.latents(game, seed=ask.seed, num=num, truncation=t) for t in ask.truncation]
+    every = None if labels is None else np.tile(labels, len(z))
+    tiles = opened.renderer()(np.concatenate(z), every)
+    tiles = tiles.reshape(len(z), num, *tiles.shape[1:])
+    out = opened.out("sample")
+    grids.save_png(out, grids.named_rows(tiles, [f"{t:g}" for t in ask.truncation]))
+    return f"{num} samples at each of {len(z)} truncations of step {opened.step}: {out}"
+
+
+def export(ask: Request, *, archive: bool) -> str:
+    """Write samples to a folder of PNG files, or to an ``.npz``; ``ask.out`` names it.
+
+    Returns:
+      What was written, in a line.
+    """
+    assert ask.out is not None
+    opened = _Opened(ask, images="" if archive else "--out is a folder of images")
+    if archive:
+        _check_free(ask.out, ask.overwrite)
+    else:
+        exports.check_folder(ask.out, opened.about())
+    # A sample does not depend on how many devices there are.
+    opened.restore(jax.devices())
+    num, classes = ask.num or 64, opened.game.num_classes
+    about = opened.about() | {
+        "step": opened.step,
+        "weights": exports.weights_hash(opened.state),
+    }
+    sampler, variables = opened.sampler, opened.variables
+    told = f"{num:,} samples of step {opened.step}: {ask.out}"
+    if archive:
+        arrays: dict[str, np.ndarray] = {"about": np.asarray(json.dumps(about, sort_keys=True))}
+        if classes is not None:
+            cycle = np.arange(num) % classes
+            labels = cycle if ask.label is None else np.full(num, ask.label)
+            arrays["label"] = labels.astype(np.int32)
+        with bar("sampling", num) as tell:
+            exports.to_npz(ask.out, sampler, variables, num, arrays, tell=tell)
+        return told
+    folders = [""]
+    if classes is not None and ask.label is None:
+        folders = exports.class_folders(opened.class_names(range(classes)))
+    with bar("sampling", num) as tell:
+        written = exports.to_folder(
+            ask.out,
+            sampler,
+            variables,
+            num,
+            about,
+            place=lambda number: folders[number % len(folders)],
+            tell=tell,
+        )
+    return told if written == num else f"{told} ({num - written:,} were there)"
+
+
+def strips(ask: Request, path: str, frames: int) -> str:
+    """Write a picture whose rows go from one sample to another, in each class or the one asked for.
+
+    Args:
+      ask: what is asked; ``num`` rows, or as many for each class. Row ``i`` goes from sample
+        ``2 i`` to the next.
+      path: one of `interpolation.PATHS`.
+      frames: pictures in a row, both ends included.
+
+    Returns:
+      What was written, in a line.
+    """
+    opened = _Opened(ask, images="--interpolate", independent="--interpolate")
+    opened.restore()
+    classes = rendering.shown_classes(opened.game, ask.label)
+    pairs = ask.num or (8 if len(classes) == 1 else 1)
+    ends = opened.latents(2 * pairs)
+    z = interpolation.between(interpolation.PATHS[path], ends[::2], ends[1::2], frames)
+    tiles = opened.renderer().rows(z.reshape(-1, z.shape[-1]), classes)
+    # [classes, pairs, frames] to rows, the classes of a pair below each other.
+    tiles = tiles.reshape(len(classes), pairs, frames, *tiles.shape[2:]).swapaxes(0, 1)
+    tiles = tiles.reshape(-1, *tiles.shape[2:])
+    names = opened.class_names(classes) * pairs
+    out = opened.out(path)
+    grids.save_png(out, grids.named_rows(tiles, names))
+    return f"{len(tiles)} rows of {frames} pictures by {path} of step {opened.step}: {out}"
+
+
+def animation(ask: Request, path: str, frames: int, fps: float) -> str:
+    """Write a moving picture that goes through samples and back to the first, without an end.
+
+    Args:
+      ask: what is asked; ``num`` samples; ``out`` is the file. A run with classes shows all of them
+        beside each other, of the same latent, unless a label is asked for.
+      path: one of `interpolation.PATHS`.
+      frames: pictures from one sample to the next.
+      fps: pictures per second.
+
+    Returns:
+      What was written, in a line.
+    """
+    assert ask.out is not None
+    animations.check(ask.out, fps)
+    num = 8 if ask.num is None else ask.num
+    if num < 2:
+        raise errors.ConfigError(f"--num={num} with an animation; accepted: 2 or more")
+    opened = _Opened(ask, images="--interpolate", independent="--interpolate")
+    opened.restore()
+    classes = rendering.shown_classes(opened.game, ask.label)
+    z = interpolation.loop(interpolation.PATHS[path], opened.latents(num), frames)
+    tiles = opened.renderer().rows(z, classes).swapaxes(0, 1)
+    layout: dict[str, Any] = {}
+    if len(classes) == 1:
+        scale = max(1, -(-_MOVING // min(opened.game.shape[:2])))
+        layout = {"padding": 0, "scale": scale}
+    animations.save(ask.out, [grids.grid(one, **layout) for one in tiles], fps)
+    seconds = len(z) * animations.milliseconds(ask.out, fps) / 1000
+    return f"{len(z)} pictures, {seconds:.3g} s, by {path} of step {opened.step}: {ask.out}"
+
+
+def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | None]) -> str:
+    """Write a picture of samples beside their nearest training images, and print their distances.
+
+    The distances are those of `gan_jax.training.neighbours.COMPARED` samples, or of ``num``, if
+    that is more.
+
+    Args:
+      ask: what is asked; ``num`` rows.
+      k: nearest images of each.
+      features: one of `gan_jax.training.neighbours.FEATURES`.
+      data: of ``config.data``, where the images are now.
+
+    Returns:
+      What was written, in a line.
+    """
+    opened = _Opened(ask, images="--neighbours")
+    source = neighbour_search.training_set(opened.run, **data)
+    neighbour_search.check_features(features, source)
+    if k >= len(source):
+        raise errors.ConfigError(
+            f"--neighbours={k}; accepted: less than the {len(source)} training images"
+        )
+    opened.restore()
+    num = ask.num or 8
+    samples = opened.sampler.samples(opened.variables, max(num, neighbour_search.COMPARED))
+    describe: neighbour_search.Describe = neighbour_search.pixels
+    if features == "classifier":
+        describe = neighbour_search.classifier_features(source)
+    mirror = bool(opened.run.config.data.flip)
+    with bar("comparing", 2 * len(source)) as tell:
+        found = neighbour_search.check_memory(
+            samples, source, k, describe, mirror=mirror, tell=tell
+        )
+    print(found.words)
+    out = opened.out(f"neighbours-{features}")
+    tiles = neighbour_search.picture_rows(samples[:num], found.near, source)
+    grids.save_png(out, grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=1 + k))
+    return f"{num} samples of step {opened.step}, each beside {k} training images: {out}"
+
+
+def projections(ask: Request, path: str, settings: projection.Settings) -> str:
+    """Write images beside the samples that come closest, and their latents; print their PSNR.
+
+    The latents are in an ``.npz`` of the picture's name, as ``z``, with ``label``, ``psnr`` and the
+    samples as ``image``.
+
+    Args:
+      ask: what is asked.
+      path: an image, or a folder or zip of images.
+      settings: how they are projected.
+
+    Returns:
+      What was written, in a line.
+    """
+    opened = _Opened(ask, images="--project", independent="--project")
+    images, names = projection.read_images(path, opened.game.shape, opened.run.config.data.resize)
+    if ask.out is not None:
+        _check_free(ask.out.with_suffix(".npz"), ask.overwrite)
+    opened.restore()
+    out = opened.out(f"projection-{Path(path).stem}")
+    archive = out.with_suffix(".npz")
+    _check_free(archive, ask.overwrite)
+    with bar("projecting", len(images)) as tell:
+        found = projection.project(
+            opened.game,
+            opened.variables,
+            images,
+            settings,
+            seed=ask.seed,
+            label=ask.label,
+            batch_size=ask.batch_size,
+            tell=tell,
+        )
+    for name, value in zip(names, found.psnr, strict=True):
+        print(f"{name}  PSNR {value:.2f} dB")
+    columns = 2 * -(-len(images) // _PROJECTED_ROWS)
+    tiles = np.stack([images, found.image], axis=1).reshape(-1, *images.shape[1:])
+    grids.save_png(out, grids.grid(tiles, columns=columns))
+    arrays = {"z": found.z, "image": found.image, "psnr": found.psnr, "name": np.asarray(names)}
+    if found.label is not None:
+        arrays["label"] = found.label
+    about = opened.about() | dataclasses.asdict(settings) | {"step": opened.step}
+    atomic.write_npz(archive, arrays | {"about": np.asarray(json.dumps(about, sort_keys=True))})
+    return f"{len(images)} images projected at step {opened.step}: {out} and {archive.name}"
+
+
+def _check_label(run: restore.OpenRun, label: int | None) -> None:
+    """Check that samples of class ``label`` can be asked of ``run``.
+
+    Raises:
+      ConfigError: the run has no classes, or not that one.
+    """
+    classes = run.training.game.num_classes
+    if label is None:
+        return
+    if classes is None:
+        raise errors.ConfigError(
+            f"--label={label}, but {run.config.variant!r} is not class-conditional; "
+            "accepted: no --label"
+        )
+    if not 0 <= label < classes:
+        raise errors.ConfigError(f"--label={label}; accepted: 0 to {classes - 1}")
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise errors.WorkdirError(f"{path} is there; accepted: --overwrite, or another --out")

@@ -1,0 +1,61 @@
+"""Class likelihoods: closed forms, PyTorch, and what is refused."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax.losses import classification
+
+
+def test_equal_logits_cost_the_logarithm_of_the_number_of_classes():
+    loss = classification.cross_entropy(jnp.full((3, 8), 5.0), jnp.array([0, 3, 7]))
+    np.testing.assert_allclose(loss, math.log(8), rtol=1e-6)
+
+
+def test_values_and_gradients_are_those_of_pytorch():
+    torch = pytest.importorskip("torch", reason="compared with PyTorch")
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, 5)).astype(np.float32) * 10
+    labels = rng.integers(0, 5, 6)
+    theirs = torch.tensor(logits, requires_grad=True)
+    reference = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels), reduction="none")
+    reference.sum().backward()
+    ours = classification.cross_entropy(logits, labels)
+    np.testing.assert_allclose(ours, reference.detach(), rtol=1e-5, atol=1e-6)
+    gradient = jax.grad(lambda x: jnp.sum(classification.cross_entropy(x, labels)))(logits)
+    np.testing.assert_allclose(gradient, theirs.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_large_logits_neither_overflow_nor_lose_their_gradient():
+    logits, labels = jnp.array([[200.0, -200.0], [-200.0, 200.0]]), jnp.array([1, 1])
+    loss = classification.cross_entropy(logits, labels)
+    np.testing.assert_allclose(loss, [400.0, 0.0], atol=1e-4)
+    gradient = jax.grad(lambda x: jnp.sum(classification.cross_entropy(x, labels)))(logits)
+    np.testing.assert_allclose(gradient, [[1.0, -1.0], [0.0, 0.0]], atol=1e-6)
+
+
+def test_bfloat16_logits_are_judged_in_float32():
+    logits = jnp.ones((2, 3), jnp.bfloat16)
+    loss = classification.cross_entropy(logits, jnp.array([0, 1]))
+    assert loss.dtype == jnp.float32
+    np.testing.assert_allclose(loss, math.log(3), rtol=1e-6)
+
+
+def test_accuracy_counts_right_answers():
+    logits = jnp.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]])
+    np.testing.assert_array_equal(
+        classification.accuracy(logits, jnp.array([1, 1, 1])), [1.0, 0.0, 1.0]
+    )
+
+
+@pytest.mark.parametrize("function", [classification.cross_entropy, classification.accuracy])
+def test_what_does_not_fit_is_refused(function):
+    with pytest.raises(ValueError, match=r"labels are int32\[3\] for logits \[2, 4\]"):
+        function(jnp.zeros((2, 4)), jnp.zeros(3, jnp.int32))
+    with pytest.raises(ValueError, match=r"labels are float32.*accepted: integers \[2\]"):
+        function(jnp.zeros((2, 4)), jnp.zeros(2))
+    with pytest.raises(ValueError, match=r"logits are int32\[2, 4\]; accepted: floating"):
+        function(jnp.zeros((2, 4), jnp.int32), jnp.zeros(2, jnp.int32))

@@ -1,0 +1,111 @@
+"""Animations read back as they were written: pictures, duration, loop."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from gan_jax.errors import ConfigError, WorkdirError
+from gan_jax.report import animation
+
+
+def frames(n=5, channels=3, levels=256):
+    rng = np.random.default_rng(0)
+    # Few colours, which a GIF's palette holds.
+    small = rng.integers(0, levels, (n, 4, 6, channels), dtype=np.uint8)
+    return small.repeat(4, 1).repeat(4, 2)
+
+
+def read(path, mode):
+    with Image.open(path) as image:
+        pictures, durations = [], []
+        for frame in ImageSequence.Iterator(image):
+            pictures.append(np.asarray(frame.convert(mode)))
+            durations.append(frame.info["duration"])
+        return np.stack(pictures), durations, image.info.get("loop")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_animation_reads_back(suffix, channels, tmp_path):
+    path = tmp_path / "new" / f"a{suffix}"
+    written = frames(channels=channels)
+    animation.save(path, written, fps=12.5)
+    pictures, durations, loop = read(path, "L" if channels == 1 else "RGB")
+    expected = written[..., 0] if channels == 1 else written
+    np.testing.assert_array_equal(pictures, expected)
+    assert durations == [80] * 5
+    assert loop == 0
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_every_grey_of_a_gif_is_kept(tmp_path):
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    written = np.concatenate([ramp, ramp[:, ::-1], 255 - ramp])
+    animation.save(tmp_path / "a.gif", written, fps=10)
+    np.testing.assert_array_equal(read(tmp_path / "a.gif", "L")[0], written[..., 0])
+
+
+def test_equal_pictures_keep_their_time(tmp_path):
+    written = frames(3)[[0, 0, 1, 1, 1, 2]]
+    animation.save(tmp_path / "a.gif", written, fps=10)
+    pictures, durations, _ = read(tmp_path / "a.gif", "RGB")
+    assert sum(durations) == 600
+    np.testing.assert_array_equal(pictures[-1], written[-1])
+
+
+def test_a_single_picture_is_an_animation_too(tmp_path):
+    animation.save(tmp_path / "a.webp", frames(1), fps=10)
+    assert len(read_one(tmp_path / "a.webp")) == 16
+
+
+def read_one(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "expected"),
+    [("a.gif", 20, 50), ("a.gif", 30, 30), ("a.gif", 50, 20), ("a.webp", 30, 33), ("a.GIF", 7, 140)],
+)
+def test_a_gif_counts_in_hundredths_of_a_second(name, fps, expected):
+    assert animation.milliseconds(name, fps) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "message"),
+    [
+        ("a.png", 10, r"a\.png is no animation; accepted: \.gif, \.webp"),
+        ("a.gif", 0, r"fps = 0; accepted: above 0, up to 50"),
+        ("a.gif", 60, r"fps = 60; accepted"),
+        ("a.gif", float("nan"), r"fps = nan; accepted"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_first(name, fps, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        animation.save(tmp_path / name, frames(), fps)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [np.zeros((2, 4, 4, 3)), np.zeros((4, 4, 3), np.uint8), np.zeros((0, 4, 4, 3), np.uint8)],
+)
+def test_other_arrays_are_refused(pictures, tmp_path):
+    with pytest.raises(ValueError, match="accepted: "):
+        animation.save(tmp_path / "a.gif", pictures, 10)
+
+
+def test_an_animation_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.gif"
+    animation.save(path, frames(2), 10)
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(WorkdirError, match=r"Cannot write .*a\.gif: No space left on device"):
+        animation.save(path, frames(3), 10)
+    assert path.read_bytes() == before

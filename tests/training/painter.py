@@ -1,0 +1,41 @@
+"""A game that paints: a small random generator, smooth and nearly one-to-one, with no training."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gan_jax.games import draws
+
+
+class Painter:
+    """Makes 8x8 pictures of two layers of random weights; a class shifts the hidden layer."""
+
+    shape = (8, 8, 1)
+    latent_dim = 4
+
+    def __init__(self, num_classes=None, shape=(8, 8, 1)):
+        self.num_classes, self.shape = num_classes, shape
+        rng = np.random.default_rng(0)
+        size = int(np.prod(shape))
+        self.variables = {
+            "generator": {
+                "inner": rng.normal(size=(4, 32)).astype(np.float32) / 2,
+                "outer": rng.normal(size=(32, size)).astype(np.float32) / 4,
+                "classes": rng.normal(size=(num_classes or 1, 32)).astype(np.float32),
+            }
+        }
+
+    def latents(self, keys, truncation=None):
+        """Return normal latents."""
+        return draws.latents(keys, self.latent_dim, truncation)
+
+    def sample(self, variables, z, labels=None, *, train=False):
+        """Return pictures; in train mode they have the mean that the batch has in the end."""
+        own = variables["generator"]
+        hidden = z @ own["inner"]
+        if labels is not None:
+            hidden = hidden + own["classes"][labels]
+        data = jnp.tanh(jnp.tanh(hidden) @ own["outer"])
+        if train:
+            data = data - jax.lax.pmean(data.mean(), "data")
+        return data.reshape(-1, *self.shape)

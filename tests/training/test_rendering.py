@@ -1,0 +1,75 @@
+"""Pictures of given latents are those of the sampler, in batches of any size, on any devices."""
+
+import jax
+import numpy as np
+import pytest
+
+from gan_jax.training.rendering import MOST_CLASSES, Renderer, latents, shown_classes
+from gan_jax.training.sampling import Sampler, Sampling
+from tests.training.painter import Painter
+
+
+@pytest.mark.parametrize("truncation", [None, 0.5])
+def test_latents_are_those_of_the_samples(truncation):
+    game = Painter()
+    how = Sampling(truncation=truncation)
+    sampler = Sampler(game, seed=3, batch_size=8, sampling=how)
+    expected, _ = sampler.latents(5)
+    found = latents(game, seed=3, num=8, first=5, truncation=truncation)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(
+        latents(game, seed=3, num=20, truncation=truncation)[5:13], expected
+    )
+
+
+def test_a_seed_may_be_as_large_as_32_bits():
+    game = Painter()
+    expected, _ = Sampler(game, seed=2**32 - 1, batch_size=4).latents(0)
+    np.testing.assert_array_equal(latents(game, seed=2**32 - 1, num=4), expected)
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (7, 1), (64, 1), (8, 8)])
+def test_pictures_are_the_samplers(batch_size, devices):
+    game = Painter(num_classes=3)
+    sampler = Sampler(game, seed=0, batch_size=20, cycle=True)
+    render = Renderer(
+        game, game.variables, batch_size=batch_size, devices=jax.devices()[:devices]
+    )
+    z = latents(game, seed=0, num=20)
+    found = render(z, np.arange(20) % 3).astype(int)
+    assert np.abs(found - sampler.samples(game.variables, 20)).max() <= 1
+
+
+def test_rows_have_one_latent_per_column():
+    game = Painter(num_classes=3)
+    render = Renderer(game, game.variables, batch_size=8)
+    z = latents(game, seed=0, num=5)
+    rows = render.rows(z, [2, 0])
+    assert rows.shape == (2, 5, 8, 8, 1)
+    np.testing.assert_array_equal(rows[0], render(z, np.full(5, 2)))
+    np.testing.assert_array_equal(rows[1], render(z, np.zeros(5)))
+    assert (rows[0] != rows[1]).any()
+
+
+def test_in_train_mode_the_statistics_are_the_batchs():
+    game = Painter()
+    z = latents(game, seed=0, num=16)
+    one = Renderer(game, game.variables, batch_size=16, train=True)(z)
+    two = Renderer(game, game.variables, batch_size=16, train=True, devices=jax.devices())(z)
+    assert np.abs(one.astype(int) - two).max() <= 1
+    assert np.abs(one.mean() - 127.5) < 1
+    assert abs(Renderer(game, game.variables)(z).mean() - one.mean()) > 1
+
+
+def test_points_stay_floats():
+    game = Painter(shape=(2,))
+    assert Renderer(game, game.variables)(latents(game, seed=0, num=3)).dtype == np.float32
+
+
+def test_of_many_classes_some_are_shown():
+    assert shown_classes(Painter()) == [None]
+    assert shown_classes(Painter(num_classes=3)) == [0, 1, 2]
+    assert shown_classes(Painter(num_classes=3), 1) == [1]
+    many = shown_classes(Painter(num_classes=1000))
+    assert len(set(many)) == MOST_CLASSES
+    assert (many[0], many[-1]) == (0, 999)
