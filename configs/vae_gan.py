@@ -14,10 +14,10 @@ def get_config(arg: str = "") -> ConfigDict:
     c.variant = "vae_gan"
     c.game.name = "vae"
     # Batch-norm that saw originals and reconstructions apart would hide how they differ.
-    c.game.joint_batch = True
+    c.game.joint_batch = False
     c.loss.name = "non_saturating"
     c.generator.name = c.discriminator.name = c.encoder.name = "dcgan"
-    c.generator.latent_dim = 128
+    c.generator.latent_dim = 32
     c.generator.dcgan.features = c.discriminator.dcgan.features = c.encoder.dcgan.features = 32
     for network in ("generator", "discriminator", "encoder"):
         c.optimizer[network].update(name="rmsprop", learning_rate=3e-4)

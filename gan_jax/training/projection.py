@@ -19,6 +19,7 @@ import optax
 from gan_jax import errors
 from gan_jax.data import device
 from gan_jax.data.sources import FolderSource, Transform
+from gan_jax.data.sources.folder import SUFFIXES
 from gan_jax.data.sources.images import decode
 from gan_jax.games import draws
 from gan_jax.games.game import Game
@@ -264,7 +265,7 @@ def read_images(
     path = Path(path)
     height, width, channels = shape
     transform = Transform(height if height == width else None, channels, resize)
-    if not path.is_file() or path.suffix.lower() == ".zip":
+    if path.is_dir() or path.suffix.lower() not in SUFFIXES:
         source = FolderSource(path, "all", transform)
         images = source.read(range(len(source)))["image"]
         names = [Path(source.item_name(i)).name for i in range(len(source))]

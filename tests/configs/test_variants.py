@@ -1,5 +1,7 @@
 """Every configuration: its papers' settings, and that it is what it says it is."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -10,6 +12,7 @@ from gan_jax.games.registry import options
 from gan_jax.training import build, loop, restore
 from gan_jax.training.ema import EMA
 from tests.configs import variants
+from tests.training import tiny
 
 PAPER = [name for name in base.DATASETS if name != "digits"]
 SHAPES = {
@@ -19,21 +22,29 @@ SHAPES = {
     "folder": (64, 64, 3),
     "digits": (16, 16, 1),
 }
+CLASSES = 10
 
 
 @pytest.mark.parametrize("name", variants.NAMES)
-def test_smoke_trains_in_seconds(name, tmp_path):
+def test_smoke_trains_in_seconds_and_goes_on_bit_for_bit(name, tmp_path):
     config = variants.load(name, "smoke")
     config.num_devices = 1
-    config.train.update(steps=2, batch_size=4, log_every=1)
-    assert loop.train(config, tmp_path).state == "done"
-    run = restore.load_run(tmp_path)
-    fresh = build.make_training(run.config, SHAPES["digits"]).init_state()
+    config.train.update(steps=2, batch_size=4, log_every=1, checkpoint_every=1)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert loop.train(config, whole).state == "done"
+    run = restore.load_run(whole)
+    fresh = build.make_training(run.config, SHAPES["digits"], CLASSES).init_state()
     for network, state in run.state.networks.items():
         before = jax.tree.leaves(fresh.networks[network].params)
         after = jax.tree.leaves(state.params)
         changed = [bool((a != b).any()) for a, b in zip(before, after, strict=True)]
         assert sum(changed) > len(changed) / 2, network
+    # As if the process had been killed after its first step.
+    shutil.copytree(whole, parts)
+    shutil.rmtree(parts / "checkpoints" / "2")
+    assert loop.train(config, parts).state == "done"
+    expected, found = tiny.bits(run.state), tiny.bits(restore.load_run(parts).state)
+    assert [leaf for leaf in expected if expected[leaf] != found[leaf]] == []
 
 
 @pytest.mark.parametrize("name", variants.NAMES)
@@ -43,7 +54,7 @@ def test_smoke_shrinks_every_data_set(name):
         assert config.data.name == data
         assert config.train.steps <= 10
         config.num_devices = 1
-        build.make_training(config, SHAPES[data])
+        build.make_training(config, SHAPES[data], CLASSES)
 
 
 @pytest.mark.parametrize("name", variants.NAMES)
@@ -54,7 +65,7 @@ def test_every_data_set_builds(name, data):
     assert (config.variant, config.data.name) == (name, data)
     resolution, channels = SHAPES[data][0], SHAPES[data][2]
     assert (config.data.resolution, config.data.channels) == (resolution, channels)
-    training = build.make_training(config, SHAPES[data])
+    training = build.make_training(config, SHAPES[data], CLASSES)
     state = training.abstract_state
     assert state.step.shape == ()
     for network in state.networks.values():
@@ -62,7 +73,8 @@ def test_every_data_set_builds(name, data):
     game = training.game
     variables = {n: s.averaged for n, s in state.networks.items()}
     z = jax.ShapeDtypeStruct((2, game.latent_dim), "float32")
-    made = jax.eval_shape(lambda v, z: game.sample(v, z, None), variables, z)
+    label = None if game.num_classes is None else jax.ShapeDtypeStruct((2,), "int32")
+    made = jax.eval_shape(game.sample, variables, z, label)
     assert made.shape == (2, *SHAPES[data])
     assert config.train.steps % config.train.steps_per_call == 0
 
@@ -93,7 +105,7 @@ def test_wgan_gp_has_the_settings_of_1704_00028(data):
     assert network(config.discriminator) == ("resnet", critic)
     assert config.ema.half_life == 0.0
     config.num_devices = 1
-    training = build.make_training(config, SHAPES[data])
+    training = build.make_training(config, SHAPES[data], CLASSES)
     assert batches_per_step(training.game) == 5
     critic = training.abstract_state.networks["discriminator"]
     assert critic.mutable == {}  # no batch-norm in the critic
@@ -118,7 +130,7 @@ DCGAN_SIZES = {"features": 64, "max_features": 512, "kernel_size": 4}
 def build_one(config, data):
     """Return the training of a configuration on one device."""
     config.num_devices = 1
-    return build.make_training(config, SHAPES[data])
+    return build.make_training(config, SHAPES[data], CLASSES)
 
 
 @pytest.mark.parametrize("data", PAPER)
@@ -250,7 +262,7 @@ def test_sngan_has_the_settings_of_1802_05957(data):
     assert network(config.discriminator) == ("resnet", discriminator)
     assert config.ema.half_life == 0.0
     config.num_devices = 1
-    networks = build.make_training(config, SHAPES[data]).abstract_state.networks
+    networks = build.make_training(config, SHAPES[data], CLASSES).abstract_state.networks
     kernels = [
         path
         for path, _ in jax.tree_util.tree_leaves_with_path(networks["discriminator"].params)
@@ -259,3 +271,60 @@ def test_sngan_has_the_settings_of_1802_05957(data):
     assert set(networks["discriminator"].mutable) == {"spectral"}
     assert len(jax.tree.leaves(networks["discriminator"].mutable)) == len(kernels)
     assert set(networks["generator"].mutable) == {"batch_stats"}  # no spectral norm there
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_cgan_conditions_both_networks_of_1511_06434(data):
+    config = variants.load("cgan", data)
+    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
+    assert (config.loss.name, config.penalty.name) == ("non_saturating", "none")
+    assert config.generator.conditioning == config.discriminator.conditioning == "concat"
+    training = build_one(config, data)
+    assert training.game.num_classes == CLASSES
+    # A plane per class beside the image, a number per class beside the latent vector.
+    networks = training.abstract_state.networks
+    channels = SHAPES[data][-1]
+    assert networks["discriminator"].params["Conv_0"]["kernel"].shape[2] == channels + CLASSES
+    assert networks["generator"].params["Dense_0"]["kernel"].shape[0] == 100 + CLASSES
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_acgan_has_the_settings_of_1610_09585(data):
+    config = variants.load("acgan", data)
+    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
+    assert config.train.batch_size == 100
+    game = build_one(config, data).game
+    assert (game.real_weight, game.fake_weight, game.generator_weight) == (1.0, 1.0, 1.0)
+    assert [(head.name, head.size) for head in game.discriminator.heads] == [("class", CLASSES)]
+    # The discriminator is not told what it is to guess.
+    assert game.discriminator.conditioning == "none"
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_infogan_has_the_settings_of_1606_03657(data):
+    config = variants.load("infogan", data)
+    rates = [config.optimizer[name].learning_rate for name in ("generator", "discriminator")]
+    assert rates == [1e-3, 2e-4]
+    game = build_one(config, data).game
+    assert (game.codes.noise, game.codes.categorical, game.codes.continuous) == (62, (10,), 2)
+    assert (game.categorical_weight, game.continuous_weight) == (1.0, 0.1)
+    assert game.latent_dim == game.generator.latent_dim == 74
+    assert game.num_classes is None
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_sngan_projection_is_sngan_with_the_conditioning_of_1802_05637(data):
+    config, plain = variants.load("sngan_projection", data), variants.load("sngan", data)
+    assert config.generator.conditioning == "batch_norm"
+    assert config.discriminator.conditioning == "projection"
+    for group in (config.generator, config.discriminator):
+        with group.unlocked():
+            group.conditioning = "none"
+    with config.unlocked():
+        config.variant = "sngan"
+    assert config.to_dict() == plain.to_dict()
+    table = build_one(variants.load("sngan_projection", data), data).abstract_state.networks[
+        "discriminator"
+    ]
+    assert table.params["projection"]["embedding"].shape == (CLASSES, 128)
+    assert table.mutable["spectral"]["projection"]["u"].shape == (128,)

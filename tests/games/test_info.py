@@ -110,7 +110,11 @@ def test_codes_are_recovered_after_some_training():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("game.info.categorical", (1,), r"game\.info\.categorical = \(1,\); accepted: .* from 2 on"),
+        (
+            "game.info.categorical",
+            (1,),
+            r"game\.info\.categorical = \(1,\);.* from 2 on",
+        ),
         ("game.info.continuous", -1, r"game\.info\.continuous = -1; accepted: 0 or more"),
         ("game.info.hidden", -1, r"game\.info\.hidden = -1; accepted: 0 or more"),
         ("game.info.continuous_weight", -0.1, r"game\.info\.continuous_weight = -0\.1"),

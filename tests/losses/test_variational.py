@@ -85,9 +85,7 @@ def test_latents_have_the_posteriors_moments():
     mean, log_variance = jnp.array([1.5, -2.0]), jnp.log(jnp.array([0.25, 4.0]))
     noise = jax.random.normal(jax.random.key(0), (100_000, 2))
     shape = noise.shape
-    z = reparameterize(
-        jnp.broadcast_to(mean, shape), jnp.broadcast_to(log_variance, shape), noise
-    )
+    z = reparameterize(jnp.broadcast_to(mean, shape), jnp.broadcast_to(log_variance, shape), noise)
     # Standard errors are 0.006 at most.
     np.testing.assert_allclose(z.mean(0), mean, atol=0.03)
     np.testing.assert_allclose(z.std(0), [0.5, 2.0], rtol=0.02)
@@ -112,9 +110,7 @@ def test_reconstruction_is_pytorchs_log_likelihood_but_for_the_constant():
     normal = torch.distributions.Normal(torch.tensor(np.asarray(made)), 1.0)
     theirs = -normal.log_prob(torch.tensor(np.asarray(target))).sum((1, 2, 3))
     constant = 18 * 0.5 * np.log(2 * np.pi)
-    np.testing.assert_allclose(
-        gaussian_reconstruction(made, target) + constant, theirs, rtol=1e-5
-    )
+    np.testing.assert_allclose(gaussian_reconstruction(made, target) + constant, theirs, rtol=1e-5)
 
 
 def test_gradients_are_those_of_differences():

@@ -118,3 +118,19 @@ def test_points_are_held_against_their_modes():
     assert found["modes"] == 1.0
     assert found["high_quality"] == 0.5
     assert found["mode_kl"] == pytest.approx(np.log(2.0))
+
+
+def test_the_accuracy_is_the_share_of_images_taken_for_the_class_they_were_to_be_of():
+    (accuracy,) = [names.parse("classifier_accuracy", ("inception", "classifier"))]
+    assert accuracy.labelled
+    logits = np.array([[2.0, 1.0, 0.0], [0.0, 5.0, 1.0], [1.0, 0.0, 3.0]], np.float32)
+    fake = Statistics(3, {}, {"logits": logits}, np.array([0, 1, 1], np.int32))
+    layers = {"classifier_accuracy": "logits"}
+    found = compare.compare([accuracy], layers, Statistics(1, {}, {}), fake)
+    assert found == pytest.approx({"classifier_accuracy": 2 / 3})
+
+
+@pytest.mark.parametrize("labels", [None, np.array([0, 1]), np.array([0, 1, 3])])
+def test_an_accuracy_without_fitting_labels_is_refused(labels):
+    with pytest.raises(errors.MetricError, match="needs the class of each"):
+        compare.class_accuracy(np.zeros((3, 3), np.float32), labels)

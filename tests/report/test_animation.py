@@ -67,7 +67,13 @@ def read_one(path):
 
 @pytest.mark.parametrize(
     ("name", "fps", "expected"),
-    [("a.gif", 20, 50), ("a.gif", 30, 30), ("a.gif", 50, 20), ("a.webp", 30, 33), ("a.GIF", 7, 140)],
+    [
+        ("a.gif", 20, 50),
+        ("a.gif", 30, 30),
+        ("a.gif", 50, 20),
+        ("a.webp", 30, 33),
+        ("a.GIF", 7, 140),
+    ],
 )
 def test_a_gif_counts_in_hundredths_of_a_second(name, fps, expected):
     assert animation.milliseconds(name, fps) == expected

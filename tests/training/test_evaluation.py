@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -354,12 +355,14 @@ def test_a_metric_must_suit_the_data(metrics, message):
 
 
 def test_automatic_metrics_suit_the_data():
-    def chosen(source):
-        return [m.name for m in evaluation.choose_metrics(evaluation.Settings(), source)]
+    def chosen(source, classes=None):
+        metrics = evaluation.choose_metrics(evaluation.Settings(), source, classes)
+        return [metric.name for metric in metrics]
 
     images = np.zeros((16, 8, 8, 1), np.uint8)
     labelled = sources.ArraySource("a", "train", images, np.arange(16) % 2)
     assert chosen(labelled) == ["classifier_fid", "classifier_precision", "classifier_recall"]
+    assert chosen(labelled, 2)[3:] == ["classifier_accuracy"]
     assert chosen(sources.ArraySource("a", "train", images, None)) == []
     config = tiny.point_config()
     assert chosen(sources.make_source(config.data)) == ["modes", "high_quality"]
@@ -443,3 +446,70 @@ def test_a_layer_that_the_weights_do_not_reach_is_told_before_anything_is_writte
     with pytest.raises(errors.ConfigError, match=r"'fid'.*have no such layer; accepted: fid64"):
         loop.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("metric", "classes", "message"),
+    [
+        ("classifier_accuracy", None, "which asks for classes; accepted: classifier_accuracy, for"),
+        ("accuracy", 2, "which needs a classifier of these data"),
+    ],
+)
+def test_an_accuracy_that_cannot_be_had_is_refused(metric, classes, message):
+    images = np.zeros((16, 8, 8, 1), np.uint8)
+    source = sources.ArraySource("a", "train", images, np.arange(16) % 2)
+    settings = evaluation.Settings(metrics=(metric,))
+    with pytest.raises(errors.ConfigError, match=message):
+        evaluation.choose_metrics(settings, source, classes)
+
+
+class Echo:
+    """A game whose sample is the real image of its class, but for one class."""
+
+    shape = (8, 8, 1)
+    latent_dim = 1
+    num_classes = 4
+    networks: ClassVar[dict] = {}
+    memory: ClassVar[dict] = {}
+
+    def latents(self, keys, truncation=None):
+        return jax.numpy.zeros((len(keys), 1))
+
+    def sample(self, variables, z, labels, *, train=False):
+        shown = jax.numpy.where(labels == 3, 0, labels)
+        return jax.numpy.asarray(corners(), "float32")[shown] * 2.0 / 255.0 - 1.0
+
+
+def corners():
+    """Return an image for each of four classes: a white corner on black."""
+    images = np.zeros((4, 8, 8, 1), np.uint8)
+    for label, (row, column) in enumerate(((0, 0), (0, 4), (4, 0), (4, 4))):
+        images[label, row : row + 4, column : column + 4] = 255
+    return images
+
+
+def test_class_consistency_is_judged_by_the_classifier(monkeypatch):
+    labels = np.repeat(np.arange(4), 100)
+    images = corners()[labels]
+    noise = np.random.default_rng(0).integers(0, 30, images.shape).astype(np.uint8)
+    source = sources.ArraySource("corners", "train", np.maximum(images, noise), labels)
+    settings = evaluation.Settings(metrics=("classifier_accuracy",), num_fake=210, batch_size=16)
+    evaluator = evaluation.make_evaluator(
+        tiny.batch_norm_config(),
+        settings,
+        game=Echo(),
+        source=source,
+        devices=jax.devices()[:1],
+        sampling=sampling.Sampling(),
+    )
+    drawn = sampling.Sampler(Echo(), seed=0, batch_size=210).latents(0)[1]
+    expected = np.mean(np.asarray(drawn) != 3)
+
+    class State:
+        networks: ClassVar[dict] = {}
+
+    assert evaluator(State()).values["classifier_accuracy"] == pytest.approx(expected)
+    columns, _ = evaluator.reference(State())
+    (_, generated, _), (_, real, _) = columns
+    assert real["classifier_accuracy"] == 1.0
+    assert 0.6 < generated["classifier_accuracy"] < 0.9

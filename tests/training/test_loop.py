@@ -30,12 +30,7 @@ def rows(path):
 
 def final(path, **arguments):
     """Return every leaf of the newest state of a run, by name, as bytes."""
-    state = restore.load_run(path, **arguments).state
-    state = state.replace(key=jax.random.key_data(state.key))
-    return {
-        jax.tree_util.keystr(name): np.asarray(leaf).tobytes()
-        for name, leaf in jax.tree.leaves_with_path(state)
-    }
+    return tiny.bits(restore.load_run(path, **arguments).state)
 
 
 def configuration(kind):

@@ -5,6 +5,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.data.sources import ArraySource
+from gan_jax.metrics import extractors
 from gan_jax.training import neighbours
 from gan_jax.training.neighbours import check_memory, nearest, nearest_images, pixels
 
@@ -104,10 +105,12 @@ def test_mirrored_images_count_where_the_training_has_them():
     assert (found.distance[:, 0] == 0).all()
     # Every image once, in its nearer form.
     both = np.concatenate([data.images, data.images[:, :, ::-1]])
-    each = brute(pixels(samples), pixels(both), 160)
+    difference = pixels(samples)[:, None].astype(float) - pixels(both)
+    each = np.square(difference).mean(-1).reshape(2, 2, 80).min(1)
     for i in range(2):
-        by_image = dict.fromkeys(each[1][i] % 80)
-        assert found.index[i].tolist() == list(by_image)[:3]
+        order = np.argsort(each[i], kind="stable")[:3]
+        assert found.index[i].tolist() == order.tolist()
+        np.testing.assert_array_equal(found.distance[i], np.sqrt(each[i][order]))
     rows = neighbours.picture_rows(samples, found, data)
     assert rows.shape == (2, 4, 8, 8, 3)
     np.testing.assert_array_equal(rows[:, 0], samples)
@@ -137,6 +140,25 @@ def test_the_progress_is_that_of_both_searches():
     assert told == [80, 160]
 
 
+def test_features_are_those_of_the_extractor_in_batches_of_any_size(monkeypatch):
+    def means(x):
+        return x.astype("float32").mean((1, 2)) / 255
+
+    stub = extractors.from_function("classifier", means, width=3, weights="v1")
+    monkeypatch.setitem(extractors.EXTRACTORS, "classifier", lambda setting: stub)
+    data = source(50, np.arange(50) % 2)
+    for batch_size in (8, 64):
+        describe = neighbours.classifier_features(data, batch_size)
+        found = describe(data.images)
+        assert found.shape == (50, 3)
+        np.testing.assert_allclose(found, data.images.mean((1, 2)) / 255, atol=1e-6)
+    near = nearest_images(images(4, 1), data, 2, describe)
+    expected = brute(images(4, 1).mean((1, 2)) / 255, data.images.mean((1, 2)) / 255, 2)
+    np.testing.assert_array_equal(near.index, expected[1])
+    np.testing.assert_allclose(near.distance, expected[0], atol=1e-5)
+
+
+@pytest.mark.slow
 def test_the_classifiers_features_find_a_class(monkeypatch, tmp_path):
     monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path))
     rng = np.random.default_rng(0)

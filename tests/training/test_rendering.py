@@ -32,9 +32,7 @@ def test_a_seed_may_be_as_large_as_32_bits():
 def test_pictures_are_the_samplers(batch_size, devices):
     game = Painter(num_classes=3)
     sampler = Sampler(game, seed=0, batch_size=20, cycle=True)
-    render = Renderer(
-        game, game.variables, batch_size=batch_size, devices=jax.devices()[:devices]
-    )
+    render = Renderer(game, game.variables, batch_size=batch_size, devices=jax.devices()[:devices])
     z = latents(game, seed=0, num=20)
     found = render(z, np.arange(20) % 3).astype(int)
     assert np.abs(found - sampler.samples(game.variables, 20)).max() <= 1

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax import errors
 from gan_jax.games.game import Network, Outcome, Player, batches_per_step, owner_steps
 from gan_jax.training import build, step
 from gan_jax.training.ema import EMA
@@ -258,3 +259,65 @@ def test_flip_mirrors_about_half_of_the_real_images():
         shares[flip] = float(train_step(state, {}, batch).metrics["first/left"])
     assert shares[False] == 1.0
     assert 0.4 < shares[True] < 0.6
+
+
+def accumulated(make, parts, devices=1, steps=2):
+    """Return the networks after some steps whose gradients are means over parts of the batch."""
+    config = tiny.sgd(make())
+    config.num_devices = devices
+    config.train.accumulate = parts
+    state, _ = tiny.run(config, steps)
+    return jax.device_get((state.networks, state.metrics))
+
+
+def perceptrons_with_a_penalty():
+    config = tiny.auxiliary_config()
+    config.game.discriminator_steps = 2
+    config.penalty.update(name="wgan_gp", weight=1.0)
+    return config
+
+
+@pytest.mark.parametrize(("parts", "devices"), [(2, 1), (16, 1), (4, 2)])
+def test_gradients_accumulated_over_parts_are_those_of_the_batch(parts, devices):
+    whole = accumulated(perceptrons_with_a_penalty, 1)
+    in_parts = accumulated(perceptrons_with_a_penalty, parts, devices)
+    chex.assert_trees_all_close(in_parts, whole, rtol=2e-4, atol=2e-5)
+
+
+def test_accumulation_moves_spectral_vectors_once_and_statistics_by_their_mean():
+    def make():
+        config = tiny.conditional_config()
+        config.game.discriminator_steps = 1
+        return config
+
+    whole, _ = accumulated(make, 1, steps=1)
+    in_parts, _ = accumulated(make, 4, steps=1)
+    one, other = (n["discriminator"].mutable["spectral"] for n in (whole, in_parts))
+    chex.assert_trees_all_close(one, other, rtol=1e-4, atol=1e-5)
+    # The mean of a batch is the mean of its parts' means.
+    one, other = (n["generator"].mutable["batch_stats"] for n in (whole, in_parts))
+    first = "ConditionalBatchNorm_0"
+    np.testing.assert_allclose(one[first]["mean"], other[first]["mean"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_parts_that_do_not_divide_the_batch_are_refused(parts):
+    config = tiny.point_config()
+    config.num_devices = 2
+    config.train.accumulate = parts
+    with pytest.raises(errors.ConfigError, match=rf"train\.accumulate = {parts}; .*16 / 2 = 8"):
+        build.make_training(config, (2,))
+
+
+def test_the_memory_of_a_game_passes_from_part_to_part():
+    def anchors(parts):
+        config = tiny.sgd(tiny.point_config())
+        config.num_devices = 1
+        config.regularize.lecam = 0.1
+        config.train.accumulate = parts
+        return jax.device_get(tiny.run(config, 1)[0].game["lecam"])
+
+    # Each part moves the averages by a hundredth of the way.
+    one, two = anchors(1), anchors(2)
+    assert abs(one.fake) > 1e-6
+    np.testing.assert_allclose(two.fake, 2 * one.fake, rtol=0.3)

@@ -1,10 +1,13 @@
 """Tiny configurations whose steps compile in seconds."""
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from configs import dcgan, gan, wgan_gp
 from gan_jax.training import build
+
+CLASSES = 3
 
 
 def sgd(config: ConfigDict, learning_rate: float = 0.05) -> ConfigDict:
@@ -45,6 +48,33 @@ def point_config() -> ConfigDict:
     return config
 
 
+def conditional_config() -> ConfigDict:
+    """A projection discriminator with spectral normalization, and conditional batch-norm."""
+    config = batch_norm_config()
+    config.data.resolution = 8
+    config.generator.conditioning = "batch_norm"
+    config.discriminator.conditioning = "projection"
+    config.discriminator.dcgan.normalization = "spectral"
+    config.game.discriminator_steps = 2
+    return config
+
+
+def auxiliary_config() -> ConfigDict:
+    """AC-GAN of perceptrons."""
+    config = point_config()
+    config.game.name = "auxiliary"
+    config.generator.conditioning = "concat"
+    return config
+
+
+def info_config() -> ConfigDict:
+    """InfoGAN of perceptrons."""
+    config = point_config()
+    config.game.name = "info"
+    config.game.info.update(categorical=(3, 2), continuous=1, hidden=8)
+    return config
+
+
 def shape(config: ConfigDict) -> tuple[int, ...]:
     """Return the shape of a data point of one of the configurations above."""
     size = config.data.resolution
@@ -58,7 +88,7 @@ def data(config: ConfigDict, size: int = 64, seed: int = 0) -> dict[str, np.ndar
         image = rng.normal(size=(size, 2)).astype(np.float32)
     else:
         image = rng.integers(0, 256, (size, *shape(config))).astype(np.uint8)
-    return {"image": image, "label": np.zeros(size, np.int32)}
+    return {"image": image, "label": rng.integers(0, CLASSES, size).astype(np.int32)}
 
 
 def index_batch(
@@ -72,10 +102,19 @@ def index_batch(
 
 def run(config: ConfigDict, steps: int, training: build.Training | None = None):
     """Return the state after ``steps`` train steps on random data, and the training."""
-    training = training or build.make_training(config, shape(config))
+    training = training or build.make_training(config, shape(config), CLASSES)
     mapped = training.parallel
     state = training.init_state()
     resident = mapped.put_replicated(data(config))
     for step in range(steps):
         state = mapped(state, resident, mapped.put_batch(index_batch(config, training, step)))
     return state, training
+
+
+def bits(state) -> dict[str, bytes]:
+    """Return every leaf of a state by name, as bytes."""
+    state = state.replace(key=jax.random.key_data(state.key))
+    return {
+        jax.tree_util.keystr(name): np.asarray(leaf).tobytes()
+        for name, leaf in jax.tree.leaves_with_path(state)
+    }
