@@ -71,8 +71,14 @@ def get_config() -> ConfigDict:
     )
     c.generator.dcgan.max_features = 512  # ... up to this.
     c.generator.dcgan.kernel_size = 4  # Of the strided convolutions.
+    # "batch", "none", "instance", "layer", "group", "pixel" or "local_response".
+    c.generator.dcgan.normalization = "batch"
+    c.generator.dcgan.groups = 8  # Of "group"; a divisor of every width.
     c.generator.resnet = ConfigDict()
     c.generator.resnet.features = 128  # Width of every block.
+    c.generator.resnet.normalization = "batch"  # As dcgan's.
+    c.generator.resnet.groups = 8  # As dcgan's.
+    c.generator.resnet.attention = 0  # Resolution at which self-attention stands; 0: nowhere.
 
     c.discriminator = ConfigDict()
     c.discriminator.name = "mlp"  # mlp, dcgan, resnet.
@@ -80,15 +86,23 @@ def get_config() -> ConfigDict:
     c.discriminator.conditioning = "none"
     c.discriminator.mlp = ConfigDict()
     c.discriminator.mlp.features = (1024, 512, 256)  # Widths of the hidden layers.
+    # What the score sees of the batch's other examples: "none", "stddev" (over groups of 4, of
+    # which a device's share must be a multiple), or "discrimination" (Salimans et al. 2016).
+    c.discriminator.mlp.minibatch = "none"
     c.discriminator.dcgan = ConfigDict()
     c.discriminator.dcgan.features = 64  # Width at half the resolution; it doubles ...
     c.discriminator.dcgan.max_features = 512  # ... up to this.
     c.discriminator.dcgan.kernel_size = 4  # Of the strided convolutions.
-    c.discriminator.dcgan.normalization = "batch"  # "batch", "none", or "spectral".
+    # Those of the generator, or "spectral" (of the weights).
+    c.discriminator.dcgan.normalization = "batch"
+    c.discriminator.dcgan.groups = 8  # Of "group"; a divisor of every width but the first.
+    c.discriminator.dcgan.minibatch = "none"  # As mlp's.
     c.discriminator.resnet = ConfigDict()
     c.discriminator.resnet.features = 128  # Width of every block.
     c.discriminator.resnet.normalization = "none"  # "none", "layer", or "spectral".
     c.discriminator.resnet.pooling = "mean"  # Of the last map: "mean" (WGAN-GP) or "sum" (SNGAN).
+    c.discriminator.resnet.attention = 0  # As the generator's.
+    c.discriminator.resnet.minibatch = "none"  # As mlp's.
 
     c.encoder = ConfigDict()  # For games that have one.
     c.encoder.name = "mlp"  # mlp, dcgan.
@@ -185,6 +199,7 @@ def get_config() -> ConfigDict:
     # average), "running" (as they stand), "standing" (of many new batches), "batch" (of each one).
     c.sample.batch_norm = "ema"
     c.sample.standing_images = 4096  # Images that "standing" takes them from.
+    c.sample.truncation = placeholder(float)  # Limits normal latents to so much; unset: no limit.
 
     c.eval = ConfigDict()
     c.eval.every = 0  # Train steps between evaluations, and one at the end; 0: none at all.

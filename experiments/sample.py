@@ -6,6 +6,8 @@ python -m experiments.sample --run=DIR --truncation=1.5,1.0,0.5
 python -m experiments.sample --run=DIR --interpolate=slerp   # or with --out=way.gif
 python -m experiments.sample --run=DIR --neighbours=5
 python -m experiments.sample --run=DIR --project=photo.png
+python -m experiments.sample --run=DIR --traverse=category_0 # of InfoGAN's codes
+python -m experiments.sample --run=DIR --reconstruct=16      # by a run with an encoder
 
 Sample number i of a seed has the same latent in every mode, in batches of any size. A run with
 classes: a grid has a row per class and the same latent in all rows of a column; exported samples
@@ -34,7 +36,8 @@ _NUM = flags.DEFINE_integer(
     None,
     "How many samples: default 64. In a row per class or truncation: samples in a row, default 8. "
     "--interpolate: rows, each between two samples, default 8 (1, of each class, for a run with "
-    "classes); for an animation the samples on the way, default 8. --neighbours: rows, default 8.",
+    "classes); for an animation the samples on the way, default 8. --neighbours and --traverse: "
+    "rows, default 8.",
     lower_bound=1,
 )
 _LABEL = flags.DEFINE_integer("label", None, "The class to sample, for class-conditional runs.")
@@ -77,14 +80,22 @@ _NEIGHBOURS = flags.DEFINE_integer(
 _FEATURES = flags.DEFINE_enum(
     "features", "pixels", ["pixels", "classifier"], "--neighbours: what distances are taken in."
 )
+_TRAVERSE = flags.DEFINE_string(
+    "traverse", None, "Go through the values of one of InfoGAN's codes: category_0, continuous_1."
+)
+_RECONSTRUCT = flags.DEFINE_integer(
+    "reconstruct", None, "Show so many images beside their reconstructions.", lower_bound=1
+)
 _DATA_PATH = flags.DEFINE_string(
-    "data_path", None, "--neighbours: where the run's images are now (data.path)."
+    "data_path",
+    None,
+    "--neighbours, --reconstruct: where the run's images are now (data.path).",
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "--neighbours: where TFDS sets are now (data.data_dir)."
+    "data_dir", None, "--neighbours, --reconstruct: where TFDS sets are now (data.data_dir)."
 )
 
-_MODES = ("project", "neighbours", "interpolate")
+_MODES = ("project", "neighbours", "interpolate", "traverse", "reconstruct")
 # The flags that have an effect in some modes only, by mode.
 _GRID = {"num", "label", "truncation", "batch_size"}
 _FIT = {
@@ -95,6 +106,8 @@ _FIT = {
     "--interpolate": _GRID | {"interpolate", "frames"},
     "an animation": _GRID | {"interpolate", "frames", "fps"},
     "--neighbours": _GRID | {"neighbours", "features", "data_path", "data_dir"},
+    "--traverse": {"traverse", "num", "truncation", "batch_size"},
+    "--reconstruct": {"reconstruct", "data_path", "data_dir", "batch_size"},
     "--project": {"project", "steps", "restarts", "learning_rate", "prior", "label", "batch_size"}
     | {"overwrite"},
 }
@@ -124,14 +137,18 @@ def _main(argv: list[str]) -> None:
         out=Path(_OUT.value) if _OUT.value else None,
         overwrite=_OVERWRITE.value,
     )
+    data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
     if (image := _PROJECT.value) is not None:
         settings = projection.Settings(
             _STEPS.value, _RESTARTS.value, _LEARNING_RATE.value, _PRIOR.value
         )
         told = sample_run.projections(ask, image, settings)
     elif (count := _NEIGHBOURS.value) is not None:
-        data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
         told = sample_run.neighbours(ask, count, _FEATURES.value, data)
+    elif (code := _TRAVERSE.value) is not None:
+        told = sample_run.traversals(ask, code)
+    elif (images := _RECONSTRUCT.value) is not None:
+        told = sample_run.reconstructions(ask, images, data)
     elif (path := _INTERPOLATE.value) is not None and mode == "an animation":
         told = sample_run.animation(ask, path, _FRAMES.value or 20, _FPS.value)
     elif path is not None:

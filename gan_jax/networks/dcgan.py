@@ -15,16 +15,19 @@ import jax.numpy as jnp
 
 from gan_jax.layers.conditional import ConditionalBatchNorm
 from gan_jax.layers.convolution import Conv, ConvTranspose
-from gan_jax.layers.normalization import BatchNorm
+from gan_jax.layers.normalization import make_norm
 from gan_jax.layers.spectral import SpectralConv
 from gan_jax.networks.checks import check_choice, check_image_shape, check_size
+from gan_jax.networks.normalized import check_class_norm, check_normalization, wants_bias
 from gan_jax.networks.verdict import (
     DISCRIMINATOR_CONDITIONING,
     GENERATOR_CONDITIONING,
+    MINIBATCH,
     Head,
     Verdict,
     check_conditioning,
     required,
+    scored_vector,
     verdict,
     with_class,
 )
@@ -48,10 +51,15 @@ def _widths(resolution: int, features: int, max_features: int) -> list[int]:
     return [min(features << level, max_features) for level in reversed(range(halvings))]
 
 
+def _flattened(x: jax.Array) -> jax.Array:
+    """Return maps [batch, height, width, channels] as vectors."""
+    return x.reshape(x.shape[0], -1)
+
+
 class DCGANGenerator(nn.Module):
     """Latent vector to image: dense to 4x4, then transposed convolutions of stride 2.
 
-    Batch-norm and ReLU after every layer but the last, tanh after that.
+    Normalization and ReLU after every layer but the last, tanh after that.
 
     Attributes:
       shape: of one image: `(height, width, channels)`, square, see `RESOLUTIONS`.
@@ -60,8 +68,11 @@ class DCGANGenerator(nn.Module):
       max_features: bound of the width near 4x4; 1024 is the paper's.
       kernel_size: of the convolutions. 5 is the paper's; 4, a multiple of the stride, covers every
         pixel equally often, so that no chequerboard arises.
+      normalization: `batch`, the paper's, or another of
+        `gan_jax.layers.normalization.NORMALIZATIONS`.
+      groups: of group normalization, a divisor of every layer's width.
       conditioning: `none`, `concat` (the class beside the latent vector), or `batch_norm`
-        (scales and shifts of each class).
+        (scales and shifts of each class; with normalization `batch` alone).
       num_classes: of the data; None: they have no labels.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation; the output is float32.
@@ -73,6 +84,8 @@ class DCGANGenerator(nn.Module):
     features: int = 64
     max_features: int = 512
     kernel_size: int = 4
+    normalization: str = "batch"
+    groups: int = 8
     conditioning: str = "none"
     num_classes: int | None = None
     axis_name: str | None = None
@@ -88,6 +101,9 @@ class DCGANGenerator(nn.Module):
         check_conditioning(
             "generator.conditioning", self.conditioning, GENERATOR_CONDITIONING, self.num_classes
         )
+        widths = tuple(_widths(self.shape[0], self.features, self.max_features))
+        check_normalization("generator.dcgan", self.normalization, self.groups, widths)
+        check_class_norm("generator.dcgan", self.conditioning, self.normalization)
         super().__post_init__()
 
     @nn.compact
@@ -111,7 +127,10 @@ class DCGANGenerator(nn.Module):
             if self.conditioning == "batch_norm":
                 classes, count = required(labels, self.num_classes)
                 return nn.relu(ConditionalBatchNorm(count, **types)(x, classes, train))
-            return nn.relu(BatchNorm(scale_init=_scale_init, **types)(x, train))
+            norm = make_norm(
+                self.normalization, groups=self.groups, scale_init=_scale_init, **types
+            )
+            return nn.relu(norm(x, train))
 
         def transposed(width: int, use_bias: bool) -> ConvTranspose:
             return ConvTranspose(
@@ -126,10 +145,10 @@ class DCGANGenerator(nn.Module):
             )
 
         first, *widths = _widths(self.shape[0], self.features, self.max_features)
-        # Batch-norm takes the mean away, so a bias before it would never learn.
+        use_bias = wants_bias(self.normalization)
         dense = nn.Dense(
             _COARSEST * _COARSEST * first,
-            use_bias=False,
+            use_bias=use_bias,
             kernel_init=_INIT,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
@@ -140,7 +159,7 @@ class DCGANGenerator(nn.Module):
         x = dense(x).reshape(-1, _COARSEST, _COARSEST, first)
         x = norm_relu(x)
         for width in widths:
-            x = norm_relu(transposed(width, use_bias=False)(x))
+            x = norm_relu(transposed(width, use_bias)(x))
         x = transposed(self.shape[-1], use_bias=True)(x)
         return jnp.tanh(x.astype(jnp.float32))
 
@@ -148,20 +167,24 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(nn.Module):
     """Image to score: strided convolutions down to 4x4, then one dense layer.
 
-    LeakyReLU after every convolution; batch-norm before it, save in the first layer.
+    LeakyReLU after every convolution; normalization before it, save in the first layer.
 
     Attributes:
       shape: of one image: `(height, width, channels)`, square, see `RESOLUTIONS`.
       features: width at half the image's resolution.
       max_features: bound of the width near 4x4.
       kernel_size: of the convolutions; 5 is the paper's.
-      normalization: `batch`, `spectral` (of every layer's kernel), or `none`. Penalties on each
-        image's gradient need one of the last two: batch-norm makes the score of one image depend on
-        the others.
+      normalization: `batch`, the paper's, another of
+        `gan_jax.layers.normalization.NORMALIZATIONS`, or `spectral` (of every layer's kernel).
+        Penalties on each image's gradient need any but the first: batch-norm makes the score of one
+        image depend on the others.
+      groups: of group normalization, a divisor of the width of every layer but the first.
+      minibatch: `none`, or what the score sees of the batch's other examples beside the 4x4 map:
+        `stddev` or `discrimination`, see `gan_jax.networks.verdict.scored_vector`.
       conditioning: `none`, `concat` (a plane per class beside the image), or `projection`.
       num_classes: of the data; None: they have no labels.
       heads: further outputs.
-      axis_name: mapped axis over which batch statistics are shared.
+      axis_name: mapped axis whose devices share one batch.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
@@ -171,6 +194,8 @@ class DCGANDiscriminator(nn.Module):
     max_features: int = 512
     kernel_size: int = 4
     normalization: str = "batch"
+    groups: int = 8
+    minibatch: str = "none"
     conditioning: str = "none"
     num_classes: int | None = None
     heads: tuple[Head, ...] = ()
@@ -183,8 +208,15 @@ class DCGANDiscriminator(nn.Module):
         check_image_shape("dcgan", self.shape, RESOLUTIONS)
         for field in ("features", "max_features", "kernel_size"):
             check_size(f"discriminator.dcgan.{field}", getattr(self, field))
-        normalizations = ("batch", "none", "spectral")
-        check_choice("discriminator.dcgan.normalization", self.normalization, normalizations)
+        _, *widths = reversed(_widths(self.shape[0], self.features, self.max_features))
+        check_normalization(
+            "discriminator.dcgan",
+            self.normalization,
+            self.groups,
+            tuple(widths),
+            more=("spectral",),
+        )
+        check_choice("discriminator.dcgan.minibatch", self.minibatch, MINIBATCH)
         check_conditioning(
             "discriminator.conditioning",
             self.conditioning,
@@ -206,8 +238,9 @@ class DCGANDiscriminator(nn.Module):
         Args:
           x: images [batch, *shape] in [-1, 1].
           labels: int32 [batch]; without conditioning they change nothing.
-          train: True normalizes by the batch's statistics, False by the running ones; and True
-            moves spectral normalization's vectors on, where the collection `spectral` is mutable.
+          train: True normalizes by the batch's statistics, False by the running ones; True moves
+            spectral normalization's vectors on, where the collection `spectral` is mutable; and,
+            with `minibatch`, False compares the examples of this call alone.
         """
         spectral = self.normalization == "spectral"
         make_conv = partial(SpectralConv, train=train) if spectral else Conv
@@ -217,32 +250,44 @@ class DCGANDiscriminator(nn.Module):
         activations = []
         widths = _widths(self.shape[0], self.features, self.max_features)
         for index, width in enumerate(reversed(widths)):
-            normalized = self.normalization == "batch" and index > 0
+            normalization = self.normalization if index > 0 and not spectral else "none"
             conv = make_conv(
                 width,
                 (self.kernel_size, self.kernel_size),
                 (2, 2),
                 "SAME",
-                use_bias=not normalized,
+                use_bias=wants_bias(normalization),
                 kernel_init=_INIT,
                 dtype=self.dtype,
                 param_dtype=self.param_dtype,
             )
-            x = conv(x)
-            if normalized:
-                norm = BatchNorm(
-                    axis_name=self.axis_name,
-                    scale_init=_scale_init,
-                    dtype=self.dtype,
-                    param_dtype=self.param_dtype,
-                )
-                x = norm(x, train)
-            x = nn.leaky_relu(x, _SLOPE)
+            norm = make_norm(
+                normalization,
+                axis_name=self.axis_name,
+                groups=self.groups,
+                scale_init=_scale_init,
+                dtype=self.dtype,
+                param_dtype=self.param_dtype,
+            )
+            x = nn.leaky_relu(norm(conv(x), train), _SLOPE)
             activations.append(x)
+        phi = _flattened(x)
+        scored = scored_vector(
+            x,
+            phi,
+            _flattened,
+            minibatch=self.minibatch,
+            field="discriminator.dcgan.minibatch",
+            train=train,
+            initializing=self.is_initializing(),
+            axis_name=self.axis_name,
+            param_dtype=self.param_dtype,
+        )
         return verdict(
-            x.reshape(x.shape[0], -1),
+            phi,
             tuple(activations),
             labels,
+            scored=scored,
             conditioning=self.conditioning,
             num_classes=self.num_classes,
             heads=self.heads,

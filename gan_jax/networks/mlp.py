@@ -13,9 +13,11 @@ import jax.numpy as jnp
 from gan_jax.networks.checks import check_choice, check_size, check_sizes
 from gan_jax.networks.verdict import (
     DISCRIMINATOR_CONDITIONING,
+    MINIBATCH,
     Head,
     Verdict,
     check_conditioning,
+    scored_vector,
     verdict,
     with_class,
 )
@@ -102,18 +104,23 @@ class MLPDiscriminator(nn.Module):
     Attributes:
       shape: of one data point: `(height, width, channels)`, or `(2,)`.
       features: widths of the hidden layers.
+      minibatch: `none`, or what the score sees of the batch's other examples beside the last
+        hidden layer: `stddev` or `discrimination`, see `gan_jax.networks.verdict.scored_vector`.
       conditioning: `none`, `concat` (the class beside the data point), or `projection`.
       num_classes: of the data; None: they have no labels.
       heads: further outputs.
+      axis_name: mapped axis whose devices share one batch.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
 
     shape: tuple[int, ...]
     features: tuple[int, ...] = (1024, 512, 256)
+    minibatch: str = "none"
     conditioning: str = "none"
     num_classes: int | None = None
     heads: tuple[Head, ...] = ()
+    axis_name: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -121,6 +128,7 @@ class MLPDiscriminator(nn.Module):
         """Check the fields; raises `ConfigError`."""
         check_sizes("data.shape", self.shape)
         check_sizes("discriminator.mlp.features", self.features)
+        check_choice("discriminator.mlp.minibatch", self.minibatch, MINIBATCH)
         check_conditioning(
             "discriminator.conditioning",
             self.conditioning,
@@ -142,17 +150,29 @@ class MLPDiscriminator(nn.Module):
         Args:
           x: data points [batch, *shape].
           labels: int32 [batch]; without conditioning they change nothing.
-          train: accepted, and changes nothing.
+          train: False compares the examples of this call alone; without `minibatch` it changes
+            nothing.
         """
-        del train
         x = x.reshape(x.shape[0], -1).astype(self.dtype)
         if self.conditioning == "concat":
             x = with_class(x, labels, self.num_classes)
         activations = tuple(_hidden(x, self.features, self.dtype, self.param_dtype))
+        scored = scored_vector(
+            activations[-1],
+            activations[-1],
+            lambda x: x,
+            minibatch=self.minibatch,
+            field="discriminator.mlp.minibatch",
+            train=train,
+            initializing=self.is_initializing(),
+            axis_name=self.axis_name,
+            param_dtype=self.param_dtype,
+        )
         return verdict(
             activations[-1],
             activations,
             labels,
+            scored=scored,
             conditioning=self.conditioning,
             num_classes=self.num_classes,
             heads=self.heads,

@@ -18,9 +18,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gan_jax.errors import ConfigError
+from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.conditional import ConditionalBatchNorm
 from gan_jax.layers.convolution import Conv
-from gan_jax.layers.normalization import BatchNorm, LayerNorm
+from gan_jax.layers.normalization import LayerNorm, make_norm
 from gan_jax.layers.resample import mean_pool, upsample_nearest
 from gan_jax.layers.spectral import SpectralConv
 from gan_jax.networks.checks import (
@@ -29,13 +31,16 @@ from gan_jax.networks.checks import (
     check_size,
     check_sizes,
 )
+from gan_jax.networks.normalized import check_class_norm, check_normalization
 from gan_jax.networks.verdict import (
     DISCRIMINATOR_CONDITIONING,
     GENERATOR_CONDITIONING,
+    MINIBATCH,
     Head,
     Verdict,
     check_conditioning,
     required,
+    scored_vector,
     verdict,
     with_class,
 )
@@ -55,11 +60,22 @@ def _doublings(low: int, high: int) -> int:
     return (high // low).bit_length() - 1
 
 
+def _check_attention(field: str, value: int, accepted: list[int]) -> None:
+    """Raise a `ConfigError` unless a block ends at that resolution, or the value is 0."""
+    if isinstance(value, bool) or value not in (0, *accepted):
+        raise ConfigError(
+            f"{field} = {value!r}: no block ends at this resolution; accepted: 0 (none), "
+            f"{', '.join(map(str, accepted))}."
+        )
+
+
 class UpBlock(nn.Module):
-    """Residual block that doubles the resolution: batch-norm, ReLU and convolution, twice.
+    """Residual block that doubles the resolution: normalization, ReLU and convolution, twice.
 
     Attributes:
       features: channels of the output.
+      normalization: one of `gan_jax.layers.normalization.NORMALIZATIONS`.
+      groups: of group normalization.
       num_classes: batch-norm has scales and shifts of each of so many classes; None: of its own.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation and the output.
@@ -67,6 +83,8 @@ class UpBlock(nn.Module):
     """
 
     features: int
+    normalization: str = "batch"
+    groups: int = 8
     num_classes: int | None = None
     axis_name: str | None = None
     dtype: Any = jnp.float32
@@ -82,7 +100,8 @@ class UpBlock(nn.Module):
             if self.num_classes is not None:
                 classes, count = required(labels, self.num_classes)
                 return nn.relu(ConditionalBatchNorm(count, **options)(y, classes, train))
-            return nn.relu(BatchNorm(**options)(y, train))
+            norm = make_norm(self.normalization, groups=self.groups, **options)
+            return nn.relu(norm(y, train))
 
         y = norm_relu(x, "norm_1")
         y = upsample_nearest(y)
@@ -149,8 +168,13 @@ class ResNetGenerator(nn.Module):
       shape: of one image: `(height, width, channels)`, square, a power of two from 16 up.
       latent_dim: length of the latent vector.
       features: width of every block, or a tuple: at 4x4, then after each block.
+      normalization: `batch`, the papers', or another of
+        `gan_jax.layers.normalization.NORMALIZATIONS`.
+      groups: of group normalization, a divisor of every width.
+      attention: resolution at which self-attention (Zhang et al. 2018, 1805.08318) follows the
+        block that ends there; 0: nowhere. Its memory grows with the fourth power of the resolution.
       conditioning: `none`, `concat` (the class beside the latent vector), or `batch_norm`
-        (scales and shifts of each class, in every block).
+        (scales and shifts of each class, in every block; with normalization `batch` alone).
       num_classes: of the data; None: they have no labels.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation; the output is float32.
@@ -160,6 +184,9 @@ class ResNetGenerator(nn.Module):
     shape: tuple[int, ...]
     latent_dim: int = 128
     features: int | tuple[int, ...] = 128
+    normalization: str = "batch"
+    groups: int = 8
+    attention: int = 0
     conditioning: str = "none"
     num_classes: int | None = None
     axis_name: str | None = None
@@ -170,12 +197,17 @@ class ResNetGenerator(nn.Module):
         """Check the fields; raises `ConfigError`."""
         resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
         check_size("generator.latent_dim", self.latent_dim)
+        levels = _doublings(_GENERATOR_START, resolution) + 1
         if isinstance(self.features, int):
             check_size("generator.resnet.features", self.features)
         else:
-            levels = _doublings(_GENERATOR_START, resolution) + 1
             meaning = f" (the widths at 4x4, 8x8, ... {resolution}x{resolution}), or one number"
             check_sizes("generator.resnet.features", self.features, levels, meaning)
+        widths = (self.features,) if isinstance(self.features, int) else self.features
+        check_normalization("generator.resnet", self.normalization, self.groups, widths)
+        check_class_norm("generator.resnet", self.conditioning, self.normalization)
+        sides = [_GENERATOR_START << i for i in range(1, levels)]
+        _check_attention("generator.resnet.attention", self.attention, sides)
         check_conditioning(
             "generator.conditioning", self.conditioning, GENERATOR_CONDITIONING, self.num_classes
         )
@@ -204,10 +236,17 @@ class ResNetGenerator(nn.Module):
         x = nn.Dense(start * start * widths[0], kernel_init=_GLOROT, **types)(x)
         x = x.reshape(-1, start, start, widths[0])
         classes = self.num_classes if self.conditioning == "batch_norm" else None
+        norm: dict[str, Any] = {
+            "normalization": self.normalization,
+            "groups": self.groups,
+            "axis_name": self.axis_name,
+        }
         for width in widths[1:]:
-            block = UpBlock(width, num_classes=classes, axis_name=self.axis_name, **types)
+            block = UpBlock(width, num_classes=classes, **norm, **types)
             x = block(x, train, labels)
-        x = nn.relu(BatchNorm(axis_name=self.axis_name, **types)(x, train))
+            if x.shape[1] == self.attention:
+                x = SelfAttention(**types)(x, train)
+        x = nn.relu(make_norm(**norm, **types)(x, train))
         x = Conv(self.shape[-1], (3, 3), kernel_init=_GLOROT, **types)(x)
         return jnp.tanh(x.astype(jnp.float32))
 
@@ -223,9 +262,16 @@ class ResNetDiscriminator(nn.Module):
         `spectral` (of every layer's kernel, as in SNGAN). There is no batch-norm: it would make the
         score of one image depend on the others.
       pooling: of the last 8x8 map: `mean` (WGAN-GP) or `sum` (SNGAN).
+      attention: resolution at which self-attention (Zhang et al. 2018, 1805.08318) follows the
+        first block that ends there, spectrally normalized where the others are; 0: nowhere. Its
+        memory grows with the fourth power of the resolution.
+      minibatch: `none`, or what the score sees of the batch's other examples: `stddev` (of the last
+        8x8 map, pooled with it) or `discrimination` (after pooling), see
+        `gan_jax.networks.verdict.scored_vector`.
       conditioning: `none`, `concat` (a plane per class beside the image), or `projection`.
       num_classes: of the data; None: they have no labels.
       heads: further outputs.
+      axis_name: mapped axis whose devices share one batch.
       dtype: of the computation, save pooling and the last layer, which are float32.
       param_dtype: of the parameters.
     """
@@ -234,24 +280,31 @@ class ResNetDiscriminator(nn.Module):
     features: int | tuple[int, ...] = 128
     normalization: str = "none"
     pooling: str = "mean"
+    attention: int = 0
+    minibatch: str = "none"
     conditioning: str = "none"
     num_classes: int | None = None
     heads: tuple[Head, ...] = ()
+    axis_name: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
         """Check the fields; raises `ConfigError`."""
         resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
+        halvings = _doublings(_DISCRIMINATOR_END, resolution)
         if isinstance(self.features, int):
             check_size("discriminator.resnet.features", self.features)
         else:
-            blocks = _doublings(_DISCRIMINATOR_END, resolution) + _FLAT_BLOCKS
+            blocks = halvings + _FLAT_BLOCKS
             meaning = " (the widths after each block), or one number"
             check_sizes("discriminator.resnet.features", self.features, blocks, meaning)
         normalizations = ("none", "layer", "spectral")
         check_choice("discriminator.resnet.normalization", self.normalization, normalizations)
         check_choice("discriminator.resnet.pooling", self.pooling, ("mean", "sum"))
+        check_choice("discriminator.resnet.minibatch", self.minibatch, MINIBATCH)
+        sides = [_DISCRIMINATOR_END << i for i in range(halvings)]
+        _check_attention("discriminator.resnet.attention", self.attention, sides)
         check_conditioning(
             "discriminator.conditioning",
             self.conditioning,
@@ -274,9 +327,11 @@ class ResNetDiscriminator(nn.Module):
           x: images [batch, *shape] in [-1, 1].
           labels: int32 [batch]; without conditioning they change nothing.
           train: True moves spectral normalization's vectors on, where the collection `spectral` is
-            mutable; without spectral normalization it changes nothing.
+            mutable; and, with `minibatch`, False compares the examples of this call alone. Without
+            either it changes nothing.
         """
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        spectral = self.normalization == "spectral"
         halvings = _doublings(_DISCRIMINATOR_END, self.shape[0])
         widths = self.features
         if isinstance(widths, int):
@@ -294,17 +349,32 @@ class ResNetDiscriminator(nn.Module):
                 **types,
             )
             x = block(x, train)
+            if index < halvings and x.shape[1] == self.attention:
+                x = SelfAttention(spectral=spectral, **types)(x, train)
             activations.append(x)
         x = nn.relu(x).astype(jnp.float32)
-        pool = jnp.mean if self.pooling == "mean" else jnp.sum
+        pool = partial(jnp.mean if self.pooling == "mean" else jnp.sum, axis=(1, 2))
+        phi = pool(x)
+        scored = scored_vector(
+            x,
+            phi,
+            pool,
+            minibatch=self.minibatch,
+            field="discriminator.resnet.minibatch",
+            train=train,
+            initializing=self.is_initializing(),
+            axis_name=self.axis_name,
+            param_dtype=self.param_dtype,
+        )
         return verdict(
-            pool(x, axis=(1, 2)),
+            phi,
             tuple(activations),
             labels,
+            scored=scored,
             conditioning=self.conditioning,
             num_classes=self.num_classes,
             heads=self.heads,
-            spectral=self.normalization == "spectral",
+            spectral=spectral,
             train=train,
             kernel_init=_GLOROT,
             param_dtype=self.param_dtype,

@@ -258,7 +258,7 @@ class Evaluator:
             "n_fake": settings.num_fake,
             "weights": weights,
             "batch_norm": batch_norm if normalised else "none",
-            "truncation": 1.0,
+            "truncation": "none" if how.truncation is None else how.truncation,
             "seed": settings.seed,
             "seeds": settings.seeds,
         }

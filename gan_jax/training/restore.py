@@ -125,13 +125,13 @@ def choose_step(path: str | os.PathLike[str], checkpoint: str) -> int | None:
     return int(checkpoint)
 
 
-def check_label(run: Run, label: int | None) -> None:
+def check_label(run: OpenRun, label: int | None) -> None:
     """Check that samples of class ``label`` can be asked of ``run``.
 
     Raises:
       ConfigError: the run has no classes, or not that one.
     """
-    classes = run.game.num_classes
+    classes = run.training.game.num_classes
     if label is None:
         return
     if classes is None:

@@ -14,11 +14,12 @@ import jax
 import numpy as np
 
 from gan_jax import errors
+from gan_jax.games import info
 from gan_jax.report import animation as animations
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
 from gan_jax.training import export as exports
-from gan_jax.training import interpolation, projection, rendering, restore
+from gan_jax.training import interpolation, projection, reconstruction, rendering, restore
 from gan_jax.training import neighbours as neighbour_search
 from gan_jax.training.sampling import Sampler, Sampling, make_sampling
 
@@ -82,7 +83,7 @@ class _Opened:
         if len(ask.truncation) == 1:
             sampling = dataclasses.replace(sampling, truncation=ask.truncation[0])
         self.sampling: Sampling = sampling
-        _check_label(self.run, ask.label)
+        restore.check_label(self.run, ask.label)
         if images and self.points:
             raise errors.ConfigError(
                 f"{images}, but samples of {self.run.data['name']} are points; "
@@ -406,22 +407,57 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
     return f"{len(images)} images projected at step {opened.step}: {out} and {archive.name}"
 
 
-def _check_label(run: restore.OpenRun, label: int | None) -> None:
-    """Check that samples of class ``label`` can be asked of ``run``.
+def traversals(ask: Request, code: str) -> str:
+    """Write a picture whose rows go along one code of a latent vector, all else as it is.
 
-    Raises:
-      ConfigError: the run has no classes, or not that one.
+    Args:
+      ask: what is asked; ``num`` rows.
+      code: a name of `gan_jax.games.info.Codes.names`.
+
+    Returns:
+      What was written, in a line.
     """
-    classes = run.training.game.num_classes
-    if label is None:
-        return
-    if classes is None:
+    opened = _Opened(ask, images="--traverse", independent="--traverse")
+    codes = getattr(opened.game, "codes", None)
+    if not isinstance(codes, info.Codes):
         raise errors.ConfigError(
-            f"--label={label}, but {run.config.variant!r} is not class-conditional; "
-            "accepted: no --label"
+            f"--traverse={code}, but the latent vector of {opened.run.config.variant!r} has no "
+            "codes; accepted: a run with game.name = 'info'"
         )
-    if not 0 <= label < classes:
-        raise errors.ConfigError(f"--label={label}; accepted: 0 to {classes - 1}")
+    if code not in codes.names:
+        raise errors.ConfigError(f"--traverse={code}; accepted: {', '.join(codes.names)}")
+    opened.restore()
+    z = codes.traverse(opened.latents(8 if ask.num is None else ask.num), code)
+    rows, values = z.shape[:2]
+    tiles = opened.renderer().rows(z.reshape(-1, z.shape[-1]), [None])
+    out = opened.out(f"traversal-{code}")
+    grids.save_png(out, grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=values))
+    return f"{rows} samples along {values} values of {code} of step {opened.step}: {out}"
+
+
+def reconstructions(ask: Request, num: int, data: Mapping[str, str | None]) -> str:
+    """Write images beside their reconstructions, of a game with an encoder; print the likeness.
+
+    Args:
+      ask: what is asked.
+      num: how many images, held out of the training where the data set has a test split.
+      data: of ``config.data``, where the images are now.
+
+    Returns:
+      What was written, in a line.
+    """
+    opened = _Opened(ask)
+    reconstruction.check_game(opened.game)
+    images, split = reconstruction.held_out_images(opened.run.config, num, **data)
+    opened.restore()
+    with bar("reconstructing", len(images)) as tell:
+        found = reconstruction.reconstruct(
+            opened.game, opened.variables, images, batch_size=ask.batch_size, tell=tell
+        )
+    print(f"{split}: {found.words}")
+    out = opened.out("reconstruction")
+    grids.save_png(out, found.picture())
+    return f"{len(images)} images and their reconstructions at step {opened.step}: {out}"
 
 
 def _check_free(path: Path, overwrite: bool) -> None:

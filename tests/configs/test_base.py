@@ -145,14 +145,18 @@ def settings(module):
 
 @pytest.mark.parametrize(
     ("group", "modules"),
-    [("generator", registry.GENERATORS), ("discriminator", registry.DISCRIMINATORS)],
+    [
+        ("generator", registry.GENERATORS),
+        ("discriminator", registry.DISCRIMINATORS),
+        ("encoder", registry.ENCODERS),
+    ],
 )
 def test_every_network_has_a_group_with_its_own_fields_and_defaults(group, modules):
     fields = base.get_config()[group]
     for name, module in modules.items():
         defaults = settings(module)
         # One field for whichever network is chosen.
-        assert defaults.pop("conditioning") == fields.conditioning
+        assert defaults.pop("conditioning", None) == fields.get("conditioning")
         defaults.pop("latent_dim", None)
         assert fields[name].to_dict() == defaults, name
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import base, dcgan, dragan, gan, lsgan, r1_gan, sngan, wgan, wgan_gp
+from configs import base, dcgan, dragan, gan, lsgan, r1_gan, sngan, vae_gan, wgan, wgan_gp
 from gan_jax.games.game import batches_per_step
 from gan_jax.games.registry import options
 from gan_jax.training import build, loop, restore
@@ -87,9 +87,16 @@ def adam(config):
     return one.learning_rate, one.adam.b1, one.adam.b2, one.schedule.name
 
 
+# What networks may have beside the papers' layers, where it is not used.
+UNUSED = {"conditioning": "none", "minibatch": "none", "attention": 0, "groups": 8}
+
+
 def network(group):
-    """Return the network that a group chooses, and its options."""
-    return group.name, options(group)
+    """Return the network that a group chooses, and its options, without `UNUSED` ones."""
+    chosen = {k: v for k, v in options(group).items() if UNUSED.get(k) != v or k not in UNUSED}
+    if "latent_dim" in chosen and group.name != "mlp":
+        assert chosen.pop("normalization") == "batch"
+    return group.name, chosen
 
 
 @pytest.mark.parametrize("data", PAPER)
@@ -328,3 +335,35 @@ def test_sngan_projection_is_sngan_with_the_conditioning_of_1802_05637(data):
     ]
     assert table.params["projection"]["embedding"].shape == (CLASSES, 128)
     assert table.mutable["spectral"]["projection"]["u"].shape == (128,)
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_vae_gan_has_the_settings_of_1512_09300(data):
+    config = vae_gan.get_config(data)
+    for name in ("generator", "discriminator", "encoder"):
+        optimizer = config.optimizer[name]
+        assert (optimizer.name, optimizer.learning_rate) == ("rmsprop", 3e-4)
+        assert optimizer.schedule.name == "constant"
+    assert (config.game.name, config.game.discriminator_steps) == ("vae", 1)
+    assert config.train.batch_size == 64
+    assert (config.loss.name, config.penalty.name) == ("non_saturating", "none")
+    # The paper's bound, and the likelihood of features at 8x8.
+    assert (config.game.vae.kl_weight, config.game.vae.layer) == (1.0, -2)
+    for name in ("generator", "discriminator", "encoder"):
+        chosen, fields = network(config[name])
+        assert chosen == "dcgan"
+        assert DCGAN_SIZES.items() <= fields.items()
+        assert fields.get("normalization", "batch") == "batch"
+    assert config.generator.latent_dim == 128
+    assert not config.game.joint_batch
+    game = build_one(config, data).game
+    assert batches_per_step(game) == 1
+    assert [player.name for player in game.players] == ["discriminator", "encoder", "generator"]
+    shape = SHAPES[data]
+    judged = jax.eval_shape(
+        lambda: game.discriminator.init_with_output(
+            jax.random.key(0), jnp.zeros((1, *shape)), train=False, method="judge"
+        )
+    )[0]
+    assert judged.features[game.layer].shape[1:3] == (8, 8)
+    assert game.encoder.outputs == 2 * 128

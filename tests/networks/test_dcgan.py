@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax.layers.convolution import ConvTranspose
+from gan_jax.layers.normalization import LocalResponseNorm
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_jax.networks.registry import make_discriminator, make_generator
 
@@ -65,6 +67,75 @@ def test_discriminators_parameter_count():
     none = make_discriminator("dcgan", shape=(32, 32, 3), normalization="none")
     assert _count(_params(none, x)) == kernels + 64 + 128 + 256 + 1
     assert "batch_stats" not in jax.eval_shape(none.init, jax.random.key(0), x)
+
+
+OWN_BIAS = {
+    "instance": "InstanceNorm",
+    "layer": "LayerNorm",
+    "group": "GroupNorm",
+    "batch": "BatchNorm",
+}
+
+
+@pytest.mark.parametrize(
+    "normalization", [*OWN_BIAS, "none", "pixel", "local_response", "spectral"]
+)
+def test_every_hidden_layer_has_one_bias_per_channel(normalization):
+    """Of its normalization, or its own where that has none; the scales start as batch-norm's."""
+    own = OWN_BIAS.get(normalization)
+    shape, z = (16, 16, 3), jnp.zeros((2, 100))
+    discriminator = make_discriminator("dcgan", shape=shape, normalization=normalization)
+    variables = jax.eval_shape(discriminator.init, jax.random.key(0), jnp.zeros((2, *shape)))
+    params = variables["params"]
+    assert "bias" in params["Conv_0"]
+    assert ("bias" in params["Conv_1"]) == (own is None)
+    norms = {name for name in params if "Norm" in name}
+    assert norms == (set() if own is None else {f"{own}_0"})
+    assert ("spectral" in variables) == (normalization == "spectral")
+    if normalization == "spectral":
+        return
+    generator = make_generator("dcgan", shape=shape, normalization=normalization)
+    params = jax.jit(generator.init)(jax.random.key(0), z)["params"]
+    assert [len(params[name]) for name in ("Dense_0", "ConvTranspose_0")] == [1 + (own is None)] * 2
+    assert {name for name in params if "Norm" in name} == (
+        set() if own is None else {f"{own}_0", f"{own}_1"}
+    )
+    if own is not None:
+        np.testing.assert_allclose(np.std(params[f"{own}_0"]["scale"]), 0.02, rtol=0.3)
+
+
+@pytest.mark.parametrize("normalization", ["instance", "layer", "group", "pixel", "local_response"])
+def test_generators_normalization_stands_before_each_rectifier(normalization):
+    """Naively, layer by layer; an image does not depend on the others of its batch."""
+    module = DCGANGenerator(
+        (8, 8, 3), latent_dim=6, features=6, normalization=normalization, groups=2
+    )
+    z = jax.random.normal(jax.random.key(1), (3, 6))
+    variables = _randomized(jax.jit(module.init)(jax.random.key(0), z))
+    params = variables["params"]
+    h = z @ params["Dense_0"]["kernel"] + params["Dense_0"].get("bias", 0.0)
+    h = h.reshape(3, 4, 4, 6)
+    (norm,) = [params[name] for name in params if "Norm" in name] or [{}]
+    if normalization == "pixel":
+        h = h / np.sqrt(np.mean(np.square(h), axis=-1, keepdims=True) + 1e-8)
+    elif normalization == "local_response":
+        h = LocalResponseNorm().apply({}, h)
+    else:
+        grouped = {
+            "instance": h.reshape(3, 16, 6, 1),
+            "layer": h.reshape(3, 16, 1, 6),
+            "group": h.reshape(3, 16, 2, 3),
+        }[normalization]
+        mean = grouped.mean(axis=(1, 3), keepdims=True)
+        var = grouped.var(axis=(1, 3), keepdims=True)
+        h = ((grouped - mean) / np.sqrt(var + 1e-5)).reshape(h.shape)
+        h = h * norm["scale"] + norm["bias"]
+    last = ConvTranspose(3, (4, 4), (2, 2), "SAME")
+    expected = jnp.tanh(last.apply({"params": params["ConvTranspose_0"]}, jax.nn.relu(h)))
+    images = jax.jit(module.apply)(variables, z)
+    assert np.std(images) > 0.05
+    np.testing.assert_allclose(images, expected, atol=1e-4)
+    np.testing.assert_allclose(module.apply(variables, z[:1]), images[:1], atol=1e-5)
 
 
 def test_neither_image_is_normalized():

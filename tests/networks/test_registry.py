@@ -26,8 +26,11 @@ def test_unknown_field(role):
     message = _message(role, "resnet", featurs=64)
     assert message.startswith(f"{role}.resnet.featurs = 64 is not a field of this network")
     assert message.endswith('Did you mean "features"?')
-    others = "latent_dim" if role == "generator" else "normalization, pooling"
-    assert f"accepted: conditioning, features, {others}." in message
+    accepted = {
+        "generator": "attention, conditioning, features, groups, latent_dim, normalization.",
+        "discriminator": "attention, conditioning, features, minibatch, normalization, pooling.",
+    }
+    assert f"accepted: {accepted[role]}" in message
 
 
 def test_fields_given_by_data_and_devices_are_not_the_users():
@@ -76,8 +79,76 @@ def test_points_are_refused_by_networks_for_images(role, name):
         (
             "discriminator",
             "dcgan",
-            {"normalization": "layer"},
-            ["discriminator.dcgan.normalization = 'layer'", "batch, none"],
+            {"normalization": "layr"},
+            ["discriminator.dcgan.normalization = 'layr'", "spectral", 'Did you mean "layer"?'],
+        ),
+        (
+            "generator",
+            "dcgan",
+            {"normalization": "spectral"},
+            ["generator.dcgan.normalization = 'spectral'", "none, batch, instance, layer, group"],
+        ),
+        (
+            "generator",
+            "resnet",
+            {"normalization": "layers"},
+            ["generator.resnet.normalization = 'layers'", 'Did you mean "layer"?'],
+        ),
+        (
+            "generator",
+            "dcgan",
+            {"normalization": "group", "features": 6},
+            ["generator.dcgan.groups = 8", "widths 24, 12, 6", "a divisor of 6"],
+        ),
+        (
+            "generator",
+            "resnet",
+            {"normalization": "group", "features": (8, 12, 16, 8)},
+            ["generator.resnet.groups = 8", "widths 8, 12, 16, 8", "a divisor of 4"],
+        ),
+        (
+            "discriminator",
+            "dcgan",
+            {"normalization": "group", "features": 6},
+            ["discriminator.dcgan.groups = 8", "widths 12, 24", "a divisor of 12"],
+        ),
+        ("generator", "dcgan", {"groups": 0}, ["generator.dcgan.groups = 0", "above 0"]),
+        *(
+            (
+                "generator",
+                name,
+                {"normalization": "layer", "conditioning": "batch_norm", "num_classes": 3},
+                [
+                    "generator.conditioning = 'batch_norm'",
+                    f"generator.{name}.normalization = 'layer'",
+                ],
+            )
+            for name in ("dcgan", "resnet")
+        ),
+        *(
+            (
+                "discriminator",
+                name,
+                {"minibatch": "stdev"},
+                [
+                    f"discriminator.{name}.minibatch = 'stdev'",
+                    'none, stddev, discrimination. Did you mean "stddev"?',
+                ],
+            )
+            for name in ("mlp", "dcgan", "resnet")
+        ),
+        (
+            "generator",
+            "resnet",
+            {"attention": 64},
+            ["generator.resnet.attention = 64", "0 (none), 8, 16, 32."],
+        ),
+        ("generator", "resnet", {"attention": 4}, ["generator.resnet.attention = 4"]),
+        (
+            "discriminator",
+            "resnet",
+            {"attention": 32},
+            ["discriminator.resnet.attention = 32", "0 (none), 8, 16."],
         ),
         (
             "discriminator",
@@ -104,12 +175,12 @@ def test_lists_are_taken_as_tuples():
     assert isinstance(hash(module), int)
 
 
-def test_axis_name_reaches_the_networks_with_batch_statistics_only():
+def test_axis_name_reaches_the_networks_that_look_at_the_batch_only():
+    for name in ("mlp", "dcgan", "resnet"):
+        module = make_discriminator(name, shape=(32, 32, 3), axis_name="data")
+        assert module.axis_name == "data"
     assert make_generator("resnet", shape=(32, 32, 3), axis_name="data").axis_name == "data"
-    assert make_discriminator("dcgan", shape=(32, 32, 3), axis_name="data").axis_name == "data"
-    assert not hasattr(
-        make_discriminator("resnet", shape=(32, 32, 3), axis_name="data"), "axis_name"
-    )
+    assert not hasattr(make_generator("mlp", shape=(32, 32, 3), axis_name="data"), "axis_name")
 
 
 @pytest.mark.parametrize(("name", "latent_dim"), [("mlp", 100), ("dcgan", 100), ("resnet", 128)])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.resample import mean_pool, upsample_nearest
 from gan_jax.networks.registry import make_discriminator, make_generator
@@ -258,3 +259,58 @@ def test_discriminator_equals_pytorch_with_its_second_order_gradient():
     ours = jax.jit(jax.grad(squared_slope))(p)["DownBlock_0"]["conv_1"]["kernel"]
     theirs = second.numpy().transpose(2, 3, 1, 0)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+
+
+def _sides_before_attention(module, *inputs):
+    """Return the sides of the maps that self-attention is given."""
+    captured = jax.eval_shape(
+        lambda key: module.init_with_output(
+            key, *inputs, capture_intermediates=lambda m, _: isinstance(m, SelfAttention)
+        ),
+        jax.random.key(0),
+    )[1].get("intermediates", {})
+    return [layer["__call__"][0].shape[1:3] for layer in captured.values()]
+
+
+@pytest.mark.parametrize(("generator", "discriminator"), [(0, 0), (8, 8), (16, 16), (32, None)])
+def test_attention_stands_once_at_its_resolution(generator, discriminator):
+    module = make_generator("resnet", shape=(32, 32, 3), features=8, attention=generator)
+    expected = [(generator, generator)] if generator else []
+    assert _sides_before_attention(module, jnp.zeros((1, 128))) == expected
+    if discriminator is not None:
+        module = make_discriminator("resnet", shape=(32, 32, 3), features=8, attention=generator)
+        assert _sides_before_attention(module, jnp.zeros((1, 32, 32, 3))) == expected
+
+
+@pytest.mark.parametrize("normalization", ["none", "spectral"])
+def test_attention_changes_nothing_until_gamma_grows(normalization):
+    """And is spectrally normalized with the rest."""
+    x = _images(2, 16, 16, 3)
+    plain = ResNetDiscriminator((16, 16, 3), features=8, normalization=normalization)
+    module = plain.clone(attention=8)
+    variables = jax.jit(module.init)(jax.random.key(0), x)
+    attention = variables["params"]["SelfAttention_0"]
+    assert ("SelfAttention_0" in variables.get("spectral", {})) == (normalization == "spectral")
+    scores = jax.jit(module.apply)(variables, x)
+    rest = {
+        collection: {name: leaf for name, leaf in layers.items() if name != "SelfAttention_0"}
+        for collection, layers in variables.items()
+    }
+    np.testing.assert_allclose(scores, plain.apply(rest, x), rtol=1e-5)
+    grown = {**attention, "gamma": jnp.ones(())}
+    variables = {**variables, "params": {**variables["params"], "SelfAttention_0": grown}}
+    changed = jax.jit(module.apply)(variables, x)
+    assert np.all(np.abs(changed - scores) > 1e-3 * np.abs(scores))
+
+
+def test_generator_takes_another_normalization_throughout():
+    module = make_generator("resnet", shape=(16, 16, 3), features=8, normalization="instance")
+    variables = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 128)))
+    assert "batch_stats" not in variables
+    assert "InstanceNorm_0" in variables["params"]
+    z = jax.random.normal(jax.random.key(1), (3, 128))
+    variables = jax.jit(module.init)(jax.random.key(0), z)
+    images = jax.jit(module.apply)(variables, z)
+    # No image depends on the others of its batch.
+    np.testing.assert_allclose(module.apply(variables, z[1:2]), images[1:2], atol=1e-5)
+    assert np.abs(images[0] - images[1]).max() > 0.05

@@ -73,7 +73,7 @@ def test_a_run_is_evaluated_while_it_trains(tmp_path, capsys):
         "n_fake": 100,
         "weights": "ema",
         "batch_norm": "none",
-        "truncation": 1.0,
+        "truncation": "none",
         "seed": 0,
         "seeds": 1,
         "constants": {"within_std": 3.0},

@@ -291,7 +291,7 @@ def test_samples_depend_on_seed_and_index_alone(tmp_path):
 def test_a_label_is_refused_where_there_are_no_classes(tmp_path):
     loop.train(configuration("resident"), tmp_path)
     with pytest.raises(errors.ConfigError, match=r"--label=3, but 'gan' is not class-conditional"):
-        restore.check_label(restore.load_run(tmp_path), 3)
+        restore.check_label(restore.open_run(tmp_path), 3)
 
 
 def test_what_is_no_run_directory_is_refused(tmp_path):

@@ -1,0 +1,349 @@
+"""The game of a Laplacian pyramid: who trains what, on what, and how samples climb the levels."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import lapgan
+from gan_jax import errors
+from gan_jax.augment import diffaug
+from gan_jax.games.game import batches_per_step, images_per_step
+from gan_jax.layers import pyramid
+from gan_jax.layers.normalization import with_moments
+from gan_jax.losses import adversarial
+from gan_jax.training import build
+from tests.training import tiny
+
+SHAPE = (8, 8, 1)
+NAMES = [f"{role}_{size}" for size in (2, 4, 8) for role in ("discriminator", "generator")]
+
+
+def configuration(coarsest=2):
+    """Levels of 2x2, 4x4 and 8x8: perceptrons below two convolutional levels."""
+    config = lapgan.get_config("smoke")
+    config.data.resolution = 8
+    config.generator.latent_dim = 3
+    config.generator.name = config.discriminator.name = "mlp"
+    config.generator.mlp.features = config.discriminator.mlp.features = (8,)
+    config.game.laplacian.coarsest = coarsest
+    for network in (config.game.laplacian.generator, config.game.laplacian.discriminator):
+        network.update(features=4, kernel_size=3, normalization="none")
+    config.game.laplacian.generator.layers = 1
+    config.ema.half_life = 0.0
+    config.train.update(batch_size=16, steps=6)
+    return config
+
+
+def replaced(turn, **changes):
+    """Return a turn with some networks' variables changed."""
+    return turn.__class__(**{**vars(turn), "variables": {**turn.variables, **changes}})
+
+
+def test_networks_and_players_are_named_after_their_level(play):
+    game, _, _ = play(configuration(), SHAPE)
+    assert [player.name for player in game.players] == NAMES
+    assert [player.networks for player in game.players] == [(name,) for name in NAMES]
+    assert set(game.networks) == set(NAMES)
+    for name, network in game.networks.items():
+        role, _, _ = name.partition("_")
+        # So one group of the configuration is every level's.
+        assert network.optimizer == role
+        assert network.averaged == (role == "generator")
+    assert game.shape == SHAPE
+    assert game.latent_dim == 3 + 4 * 4 + 8 * 8
+    assert game.num_classes is None
+
+
+@pytest.mark.parametrize("loss", ["non_saturating", "relativistic_pairing"])
+def test_one_batch_of_real_images_serves_all_players(play, loss):
+    config = configuration()
+    config.loss.name = loss
+    game, _, _ = play(config, SHAPE)
+    assert [player.fresh_data for player in game.players] == [True] + [False] * 5
+    assert batches_per_step(game) == 1
+    assert images_per_step(game, 16) == 16
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_player_trains_its_own_network_and_knows_its_own_level(play, name):
+    game, params, turn = play(configuration(), SHAPE)
+    player = next(player for player in game.players if player.name == name)
+    role, _, level = name.partition("_")
+    other_role = {"generator": "discriminator", "discriminator": "generator"}[role]
+    opponent = f"{other_role}_{level}"
+    # If any other level were looked at, the loss would not be a number.
+    nowhere = {
+        other: jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), turn.variables[other])
+        for other in NAMES
+        if not other.endswith(f"_{level}")
+    }
+
+    @jax.jit
+    def gradients(own, opposing):
+        def loss(own, opposing):
+            return player.loss({name: own}, replaced(turn, **nowhere, **{opponent: opposing}))[0]
+
+        return jax.grad(loss, argnums=(0, 1))(own, opposing)
+
+    own, opposing = gradients(params[name], turn.variables[opponent])
+    own = jax.tree.leaves(own)
+    assert all(np.all(np.isfinite(leaf)) for leaf in own)
+    assert sum(bool(np.any(leaf != 0)) for leaf in own) > len(own) / 2
+    if role == "discriminator":
+        # Its fakes are made without a gradient to the generator.
+        for leaf in jax.tree.leaves(opposing):
+            np.testing.assert_array_equal(leaf, 0.0)
+
+
+@pytest.mark.parametrize("policy", [(), ("color", "translation")])
+def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(play, policy):
+    config = configuration()
+    config.augment.policy = policy
+    game, params, turn = play(config, SHAPE)
+    _, middle, _ = game.levels
+    half = pyramid.downsample(turn.images)
+    residual, coarse = pyramid.split(half)
+    z = middle.latents(turn.keys("latent"))
+    fake = middle.generator.apply({"params": params["generator_4"]}, z, coarse)
+
+    def shown(residual, use):
+        if not policy:
+            return residual, coarse
+        keys = turn.keys(f"augment/{use}")
+        blurred = diffaug.diff_augment(keys, coarse, policy)
+        return diffaug.diff_augment(keys, residual + coarse, policy) - blurred, blurred
+
+    def score(residual, use):
+        variables = {"params": params["discriminator_4"]}
+        return middle.discriminator.apply(variables, *shown(residual, use))
+
+    real_scores, fake_scores = score(residual, "real"), score(fake, "fake")
+    loss = adversarial.make("non_saturating", axis_name=None)
+    players = {player.name: player for player in game.players}
+    got, outcome = players["discriminator_4"].loss(
+        {"discriminator_4": params["discriminator_4"]}, turn
+    )
+    expected = jnp.mean(loss.discriminator(real_scores, fake_scores))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_allclose(outcome.metrics["real_score"], jnp.mean(real_scores), atol=1e-5)
+    got, _ = players["generator_4"].loss({"generator_4": params["generator_4"]}, turn)
+    np.testing.assert_allclose(got, jnp.mean(loss.generator(fake_scores, None)), rtol=1e-5)
+
+
+def test_the_coarsest_level_plays_on_images_halved_by_means(play):
+    game, params, turn = play(configuration(), SHAPE)
+    level = game.coarsest
+    real = turn.images.reshape(-1, 2, 4, 2, 4, 1).mean((2, 4))
+    fake = level.generator.apply(
+        {"params": params["generator_2"]}, level.latents(turn.keys("latent"))
+    )
+    variables = {"params": params["discriminator_2"]}
+    _, outcome = game.players[0].loss({"discriminator_2": params["discriminator_2"]}, turn)
+    for name, images in (("real_score", real), ("fake_score", fake)):
+        mean = jnp.mean(level.discriminator.apply(variables, images))
+        np.testing.assert_allclose(outcome.metrics[name], mean, atol=1e-5)
+
+
+def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image(play):
+    config = configuration()
+    config.penalty.update(name="r1", weight=3.0)
+    game, params, turn = play(config, SHAPE)
+    level = game.levels[2]
+    own = {"params": params["discriminator_8"]}
+
+    def total(residual, coarse):
+        return jnp.sum(level.discriminator.apply(own, residual, coarse))
+
+    slopes = jax.grad(total, argnums=(0, 1))(*pyramid.split(turn.images))
+    squares = sum(jnp.sum(jnp.square(slope), axis=(1, 2, 3)) for slope in slopes)
+    player = next(p for p in game.players if p.name == "discriminator_8")
+    loss, outcome = player.loss({"discriminator_8": params["discriminator_8"]}, turn)
+    np.testing.assert_allclose(outcome.metrics["penalty"], 0.5 * jnp.mean(squares), rtol=1e-4)
+    bare, _ = (
+        play(configuration(), SHAPE)[0]
+        .players[4]
+        .loss({"discriminator_8": params["discriminator_8"]}, turn)
+    )
+    np.testing.assert_allclose(loss - bare, 3.0 * outcome.metrics["penalty"], rtol=1e-3)
+
+
+def test_each_level_remembers_for_itself(play):
+    config = configuration()
+    config.regularize.lecam = 0.1
+    game, params, turn = play(config, SHAPE)
+    assert set(game.memory) == {"lecam_2", "lecam_4", "lecam_8"}
+    for player in game.players[::2]:
+        level = player.name.rpartition("_")[2]
+        _, outcome = player.loss({player.name: params[player.name]}, turn)
+        assert set(outcome.memory) == {f"lecam_{level}"}
+        anchors = outcome.memory[f"lecam_{level}"]
+        # The first average moves from 0 towards this level's own scores.
+        sign = np.sign(outcome.metrics["real_score"])
+        assert np.sign(anchors.real) == sign
+
+
+def climb(game, variables, z, labels=None, train=False):
+    """Return a sample's images at all levels, by hand."""
+    apply = functools.partial(_apply, variables, labels, train)
+    images = [apply(game.levels[0], "generator_2", z[:, :3])]
+    for level, place in ((1, slice(3, 19)), (2, slice(19, 83))):
+        coarse = pyramid.upsample(images[-1])
+        residual = apply(game.levels[level], f"generator_{2 << level}", z[:, place], coarse)
+        images.append(coarse + residual)
+    return images
+
+
+def _apply(variables, labels, train, level, name, *inputs):
+    return level.generator.apply(variables[name], *inputs, labels, train=train)
+
+
+def test_sampling_climbs_from_coarse_to_fine(play):
+    game, _, turn = play(configuration(), SHAPE)
+    z = game.latents(turn.keys("latent"))
+    assert z.shape == (16, game.latent_dim)
+    images = game.sample(turn.variables, z)
+    assert images.dtype == jnp.float32
+    np.testing.assert_allclose(images, climb(game, turn.variables, z)[-1], atol=1e-5)
+
+
+def test_finer_residuals_depend_on_the_coarse_image_that_was_generated(play):
+    game, _, turn = play(configuration(), SHAPE)
+    z = game.latents(turn.keys("latent"))
+    # The same noise for the finer levels, another image below them.
+    other = z.at[:, :3].multiply(-2.0)
+    for level in (1, 2):
+        residuals = []
+        for latents in (z, other):
+            images = climb(game, turn.variables, latents)
+            residuals.append(images[level] - pyramid.upsample(images[level - 1]))
+        assert np.max(np.abs(residuals[0] - residuals[1])) > 1e-2
+
+
+def test_latents_depend_on_their_own_keys_and_are_truncated(play):
+    game, _, _ = play(configuration(), SHAPE)
+    keys = jax.random.split(jax.random.key(0), 6)
+    np.testing.assert_array_equal(game.latents(keys)[4:], game.latents(keys[4:]))
+    assert np.max(np.abs(game.latents(keys, 0.5))) <= 0.5
+
+
+def test_moments_are_those_of_the_batch_that_is_sampled(play):
+    config = configuration()
+    config.game.laplacian.generator.normalization = "batch"
+    game, _, turn = play(config, SHAPE)
+    z = game.latents(turn.keys("latent"))
+    moments = game.sample_moments(turn.variables, z)
+    assert set(moments) == {"generator_2", "generator_4", "generator_8"}
+    assert moments["generator_2"] == {}  # A perceptron.
+    variables = {
+        name: {**own, "batch_stats": with_moments(own["batch_stats"], moments[name])}
+        if moments.get(name)
+        else own
+        for name, own in turn.variables.items()
+    }
+    trained = game.sample(turn.variables, z, train=True)
+    np.testing.assert_allclose(game.sample(variables, z), trained, atol=1e-3)
+    assert np.max(np.abs(game.sample(turn.variables, z) - trained)) > 1e-2
+
+
+def test_classes_reach_every_level(play):
+    config = configuration()
+    config.generator.conditioning = config.discriminator.conditioning = "concat"
+    game, params, turn = play(config, SHAPE)
+    assert game.num_classes == 8
+    z = game.latents(turn.keys("latent"))
+    images = [climb(game, turn.variables, z, jnp.full(16, label, jnp.int32)) for label in (0, 5)]
+    for one, other in zip(*images, strict=True):
+        assert np.max(np.abs(one - other)) > 1e-3
+    sampled = game.sample(turn.variables, z, jnp.full(16, 5, jnp.int32))
+    np.testing.assert_allclose(sampled, images[1][-1], atol=1e-5)
+    for player in game.players:
+        (own,) = player.networks
+        loss, _ = player.loss({own: params[own]}, turn)
+        shuffled = turn.__class__(**{**vars(turn), "labels": (turn.labels + 1) % 8})
+        assert loss != player.loss({own: params[own]}, shuffled)[0]
+
+
+def final(config, steps=2):
+    state, _ = tiny.run(tiny.sgd(config), steps)
+    state = state.replace(key=jax.random.key_data(state.key))
+    return jax.tree.map(np.asarray, jax.device_get(state))
+
+
+@pytest.mark.slow
+def test_eight_devices_train_as_one_does():
+    """With batch statistics in the generator, spectral norms in the discriminator, a penalty."""
+
+    def make(devices):
+        config = configuration(coarsest=4)
+        config.game.laplacian.generator.normalization = "batch"
+        config.game.laplacian.discriminator.normalization = "spectral"
+        config.penalty.update(name="wgan_gp", weight=1.0)
+        config.num_devices = devices
+        return config
+
+    one, eight = final(make(1)), final(make(8))
+    chex.assert_trees_all_close(eight, one, rtol=2e-4, atol=2e-5)
+    start = build.make_training(make(1), SHAPE).init_state()
+    for name, network in start.networks.items():
+        before, after = (jax.tree.leaves(s.params) for s in (network, one.networks[name]))
+        changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+        assert sum(changed) > len(changed) / 2, name
+    vectors = one.networks["discriminator_8"].mutable["spectral"]
+    moved = [
+        not np.allclose(a, b)
+        for a, b in zip(
+            jax.tree.leaves(start.networks["discriminator_8"].mutable["spectral"]),
+            jax.tree.leaves(vectors),
+            strict=True,
+        )
+    ]
+    assert any(moved)
+
+
+def refused(config, shape=SHAPE, num_classes=None):
+    config.num_devices = 1
+    with pytest.raises(errors.ConfigError) as caught:
+        build.make_training(config, shape, num_classes)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("coarsest", [0, 3, 8, 16])
+def test_a_resolution_that_doubling_does_not_reach_is_refused(coarsest):
+    message = refused(configuration(coarsest))
+    assert f"game.laplacian.coarsest = {coarsest}" in message
+    assert "data.resolution = 8" in message
+    assert "accepted: 1, 2, 4" in message
+
+
+@pytest.mark.parametrize("shape", [(15, 15, 1), (2,), (8, 4, 1)])
+def test_data_that_have_no_halves_are_refused(shape):
+    message = refused(configuration(), shape)
+    assert ("data.resolution = 15" if shape == (15, 15, 1) else "data.name") in message
+    assert "game.name = 'laplacian'" in message
+
+
+def test_networks_that_cannot_make_the_coarsest_level_are_refused():
+    config = configuration(coarsest=4)
+    config.generator.name = "dcgan"
+    message = refused(config)
+    assert "game.laplacian.coarsest = 4: " in message
+    assert "accepted: 8, 16" in message
+
+
+@pytest.mark.parametrize("role", ["generator", "discriminator"])
+def test_conditioning_that_finer_levels_do_not_have_is_refused(role):
+    config = configuration()
+    config[role].conditioning = "projection" if role == "discriminator" else "batch_norm"
+    message = refused(config, num_classes=8)
+    assert f"{role}.conditioning = " in message
+    assert "accepted for game.name = 'laplacian': none, concat" in message
+
+
+def test_a_history_of_fakes_is_refused():
+    config = configuration()
+    config.regularize.history = 8
+    assert "regularize.history = 8" in refused(config)

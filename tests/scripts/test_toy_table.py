@@ -1,0 +1,79 @@
+"""The toy table has a row per loss and a column per penalty, and shows what fails as it is."""
+
+import math
+import re
+
+import pytest
+
+from gan_jax.losses.adversarial import LOSSES
+from gan_jax.losses.penalties import PENALTIES
+from scripts import toy_table
+
+CELL = re.compile(r"\d(\.\d)? / [01]\.\d\d")
+
+
+def test_the_script_prints_a_markdown_table(capsys):
+    arguments = ["--steps=5", "--only=hinge", "--penalty=r1", "--penalty=none"]
+    assert toy_table.main(arguments) == 0
+    header, rule, row = capsys.readouterr().out.strip().splitlines()
+    # In the order of the registries, whatever that of the arguments.
+    assert header == "| loss | none | r1 |"
+    assert rule == "| --- | --- | --- |"
+    first, *cells = row.strip("| ").split(" | ")
+    assert first == "`hinge`"
+    assert len(cells) == 2
+    assert all(CELL.fullmatch(cell) for cell in cells), row
+
+
+def test_every_loss_and_penalty_has_a_cell():
+    cells = toy_table.combinations()
+    assert len(cells) == len(set(cells)) == len(LOSSES) * (1 + len(PENALTIES)) + 1
+    assert {cell for cell in cells if "clipping" in cell} == {("wasserstein", "clipping")}
+
+
+@pytest.mark.parametrize(("loss", "penalty"), toy_table.combinations())
+def test_a_cell_trains_what_it_is_named_after(loss, penalty):
+    config = toy_table.make_config(loss, penalty, 10)
+    assert config.loss.name == loss
+    assert (config.game.clip is not None) == (penalty == "clipping")
+    assert config.penalty.name == (penalty if penalty in PENALTIES else "none")
+
+
+def test_seeds_differ_and_repeat():
+    config = toy_table.make_config("hinge", "none", 5)
+    first, second, again = toy_table.measure(config, [0, 1, 0])
+    assert first == again
+    assert first != second
+
+
+def test_a_cell_is_the_mean_over_seeds_and_tells_of_divergence():
+    good, poor = {"modes": 8.0, "high_quality": 0.5}, {"modes": 7.0, "high_quality": 0.25}
+    lost = {"modes": math.nan, "high_quality": math.nan}
+    assert toy_table.format_cell([good]) == "8 / 0.50"
+    assert toy_table.format_cell([good, poor]) == "7.5 / 0.38"
+    assert toy_table.format_cell([good, lost, poor]) == "diverged (1 of 3)"
+
+
+def test_samples_that_are_not_finite_count_as_diverged():
+    config = toy_table.make_config("wasserstein", "none", 5)
+    config.optimizer.generator.learning_rate = 1e38
+    (scores,) = toy_table.measure(config, [0])
+    assert math.isnan(scores["high_quality"])
+
+
+def test_a_combination_left_out_is_a_dash():
+    table = toy_table.format_table(["hinge"], ["none", "clipping"], {("hinge", "none"): "8 / 1.00"})
+    assert table.splitlines()[-1] == "| `hinge` | 8 / 1.00 | - |"
+
+
+@pytest.mark.parametrize("argument", ["--steps=0", "--seeds=0"])
+def test_a_mistake_is_told(argument, capsys):
+    arguments = [argument, "--only=hinge", "--penalty=none"]
+    if argument == "--seeds=0":
+        with pytest.raises(SystemExit):
+            toy_table.main(arguments)
+    else:
+        assert toy_table.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert argument.split("=")[0].lstrip("-") in error
+    assert "accepted: 1 or more" in error
