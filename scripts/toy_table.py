@@ -1,6 +1,7 @@
 """Which games find every mode: each adversarial loss with each penalty, on eight Gaussians.
 
-    python -m scripts.toy_table [--steps=2000] [--seeds=1] [--only=LOSS ...] [--penalty=NAME ...]
+    python -m scripts.toy_table [--steps=2000] [--seeds=1] [--weight=0.1]
+                                [--only=LOSS ...] [--penalty=NAME ...]
 
 Prints a Markdown table. A cell is "modes covered / high-quality share": of 2,500 samples, how many
 of the ring's eight modes are nearest to at least one sample within three standard deviations, and
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--penalty", action="append", choices=COLUMNS, help="a column; may be repeated"
     )
+    parser.add_argument("--weight", type=float, default=PENALTY_WEIGHT, help="of every penalty")
     options = parser.parse_args(arguments)
     if options.seeds < 1:
         parser.error(f"--seeds={options.seeds}; accepted: 1 or more")
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for loss, penalty in combinations():
             if loss in rows and penalty in columns:
-                config = make_config(loss, penalty, options.steps)
+                config = make_config(loss, penalty, options.steps, options.weight)
                 scores = measure(config, range(options.seeds))
                 cells[loss, penalty] = format_cell(scores)
                 print(f"{loss}, {penalty}: {cells[loss, penalty]}", file=sys.stderr, flush=True)
@@ -82,13 +84,14 @@ def combinations() -> list[tuple[str, str]]:
     ]
 
 
-def make_config(loss: str, penalty: str, steps: int) -> ConfigDict:
+def make_config(loss: str, penalty: str, steps: int, weight: float = PENALTY_WEIGHT) -> ConfigDict:
     """Return the configuration of one cell.
 
     Args:
       loss: a key of ``LOSSES``.
       penalty: one of `COLUMNS`.
       steps: train steps, of which each is one of the discriminator's and one of the generator's.
+      weight: of the penalty.
     """
     c = gan.get_config()
     c.data.name = "ring"
@@ -97,7 +100,7 @@ def make_config(loss: str, penalty: str, steps: int) -> ConfigDict:
         c.game.clip = CLIP
     elif penalty != NONE:
         c.penalty.name = penalty
-        c.penalty.weight = PENALTY_WEIGHT
+        c.penalty.weight = weight
     # From a plane to a plane: further dimensions of the latents would only blur the modes.
     c.generator.latent_dim = 2
     c.generator.mlp.update(features=(64, 64, 64), output="linear")

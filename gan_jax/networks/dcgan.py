@@ -271,7 +271,7 @@ class DCGANDiscriminator(nn.Module):
             )
             x = nn.leaky_relu(norm(conv(x), train), _SLOPE)
             activations.append(x)
-        phi = _flattened(x)
+        phi = _flattened(x).astype(jnp.float32)
         scored = scored_vector(
             x,
             phi,

@@ -157,9 +157,10 @@ class MLPDiscriminator(nn.Module):
         if self.conditioning == "concat":
             x = with_class(x, labels, self.num_classes)
         activations = tuple(_hidden(x, self.features, self.dtype, self.param_dtype))
+        phi = activations[-1].astype(jnp.float32)
         scored = scored_vector(
             activations[-1],
-            activations[-1],
+            phi,
             lambda x: x,
             minibatch=self.minibatch,
             field="discriminator.mlp.minibatch",
@@ -169,7 +170,7 @@ class MLPDiscriminator(nn.Module):
             param_dtype=self.param_dtype,
         )
         return verdict(
-            activations[-1],
+            phi,
             activations,
             labels,
             scored=scored,

@@ -154,7 +154,7 @@ def scored_vector(
 
     Args:
       x: the trunk's last activations ``[batch, ..., channels]``.
-      phi: the same as vectors, ``[batch, n]``.
+      phi: the same as vectors, float32 ``[batch, n]``.
       pool: by which such activations became vectors.
       minibatch: one of `MINIBATCH`.
       field: the configuration field that ``minibatch`` is, for the message.
@@ -174,7 +174,7 @@ def scored_vector(
         compare = MinibatchDiscrimination(
             _VIEWS, _VIEW_DIMS, axis_name=axis_name, param_dtype=param_dtype
         )
-        return compare(phi.astype(jnp.float32))
+        return compare(phi)
     share = x.shape[0]
     devices = 1 if axis_name is None else lax.axis_size(axis_name)
     group = min(_GROUP, share * devices)
@@ -208,7 +208,7 @@ def verdict(
         three digits, too few for the difference of two critic scores.
       features: as `Verdict.features`.
       labels: int32 ``[batch]``; needed for ``projection`` alone.
-      scored: what the score's dense layer sees, ``[batch, m]``; ``None``: ``phi``.
+      scored: what the score's dense layer sees, float32 ``[batch, m]``; ``None``: ``phi``.
       conditioning: one of `DISCRIMINATOR_CONDITIONING`.
       num_classes: of the labels.
       heads: further outputs.
@@ -221,8 +221,7 @@ def verdict(
     init = {} if kernel_init is None else {"kernel_init": kernel_init}
     types = {"dtype": jnp.float32, "param_dtype": param_dtype}
     dense = partial(SpectralDense, train=train) if spectral else nn.Dense
-    scored = phi if scored is None else scored.astype(jnp.float32)
-    scores = dense(1, **init, **types)(scored)[:, 0]
+    scores = dense(1, **init, **types)(phi if scored is None else scored)[:, 0]
     if conditioning == "projection":
         labels, num_classes = required(labels, num_classes)
         embed = partial(SpectralEmbed, train=train) if spectral else nn.Embed

@@ -367,3 +367,40 @@ def test_vae_gan_has_the_settings_of_1512_09300(data):
     )[0]
     assert judged.features[game.layer].shape[1:3] == (8, 8)
     assert game.encoder.outputs == 2 * 128
+
+
+@pytest.mark.parametrize("data", PAPER)
+def test_lapgan_has_the_settings_of_1506_05751(data):
+    config = variants.load("lapgan", data)
+    for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
+        # The paper's momentum starts here; ours stays.
+        assert (optimizer.name, optimizer.learning_rate) == ("momentum", 0.02)
+        assert optimizer.momentum.to_dict() == {"momentum": 0.5, "nesterov": False}
+        assert optimizer.schedule.name == "constant"
+    assert (config.loss.name, config.penalty.name) == ("non_saturating", "none")
+    assert config.game.discriminator_steps == 1
+    perceptron = {"features": (1200, 1200), "latent_dim": 100, "output": "tanh"}
+    assert network(config.generator) == ("mlp", perceptron)
+    assert network(config.discriminator) == ("mlp", {"features": (600, 600)})
+    assert config.game.laplacian.coarsest == 8
+    assert (config.train.batch_size, config.ema.half_life) == (128, 0.0)
+    training = build_one(config, data)
+    game = training.game
+    assert batches_per_step(game) == 1
+    sizes = [8 << level for level in range(4) if 8 << level <= SHAPES[data][0]]
+    names = [f"{role}_{size}" for size in sizes for role in ("discriminator", "generator")]
+    assert [player.name for player in game.players] == names
+    # A latent vector of 100 numbers, then a plane of noise per finer level.
+    assert game.latent_dim == 100 + sum(size**2 for size in sizes[1:])
+    networks = training.abstract_state.networks
+    for size in sizes[1:]:
+        # Three and two convolutions, and no batch-norm.
+        generator, discriminator = (
+            networks[f"{role}_{size}"] for role in ("generator", "discriminator")
+        )
+        assert sorted(generator.params) == ["Conv_0", "Conv_1", "Conv_2"]
+        assert sorted(discriminator.params) == ["Conv_0", "Conv_1", "Dense_0"]
+        assert generator.mutable == discriminator.mutable == {}
+        channels = SHAPES[data][2]
+        # The noise is one more plane of the blurred image.
+        assert generator.params["Conv_0"]["kernel"].shape == (5, 5, channels + 1, 64)

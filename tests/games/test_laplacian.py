@@ -1,5 +1,6 @@
 """The game of a Laplacian pyramid: who trains what, on what, and how samples climb the levels."""
 
+import dataclasses
 import functools
 
 import chex
@@ -11,7 +12,8 @@ import pytest
 from configs import lapgan
 from gan_jax import errors
 from gan_jax.augment import diffaug
-from gan_jax.games.game import batches_per_step, images_per_step
+from gan_jax.games import draws, registry
+from gan_jax.games.game import Turn, batches_per_step, images_per_step
 from gan_jax.layers import pyramid
 from gan_jax.layers.normalization import with_moments
 from gan_jax.losses import adversarial
@@ -38,13 +40,56 @@ def configuration(coarsest=2):
     return config
 
 
+def bare(config, num_classes=None):
+    """Return a game for one device, without weights."""
+    return registry.make_game(config, SHAPE, None, num_classes)
+
+
+@functools.cache
+def plain():
+    """Return the plain configuration's game, its parameters and a turn: made once."""
+    return started(configuration())
+
+
+def started(config, num_classes=8):
+    """Return a configuration's game, its parameters and a turn of 16 images."""
+    game = bare(config, num_classes)
+
+    def init(key):
+        return {
+            name: network.module.init(
+                draws.named(key, name), *(jnp.zeros(x.shape, x.dtype) for x in network.inputs)
+            )
+            for name, network in game.networks.items()
+        }
+
+    variables = jax.jit(init)(jax.random.key(1))
+    rng = np.random.default_rng(0)
+    turn = Turn(
+        variables=variables,
+        images=jnp.asarray(rng.uniform(-1.0, 1.0, (16, *SHAPE)), jnp.float32),
+        labels=jnp.asarray(rng.integers(0, num_classes, 16), jnp.int32),
+        key=jax.random.key(3),
+        count=jnp.zeros((), jnp.int32),
+        axis_name=None,
+        memory=game.memory,
+    )
+    return game, {name: own["params"] for name, own in variables.items()}, turn
+
+
+def lost(game, name, params, turn):
+    """Return the loss of the player of that name, and its outcome."""
+    player = next(player for player in game.players if player.name == name)
+    return player.loss({name: params[name]}, turn)
+
+
 def replaced(turn, **changes):
     """Return a turn with some networks' variables changed."""
-    return turn.__class__(**{**vars(turn), "variables": {**turn.variables, **changes}})
+    return dataclasses.replace(turn, variables={**turn.variables, **changes})
 
 
-def test_networks_and_players_are_named_after_their_level(play):
-    game, _, _ = play(configuration(), SHAPE)
+def test_networks_and_players_are_named_after_their_level():
+    game = bare(configuration())
     assert [player.name for player in game.players] == NAMES
     assert [player.networks for player in game.players] == [(name,) for name in NAMES]
     assert set(game.networks) == set(NAMES)
@@ -59,18 +104,18 @@ def test_networks_and_players_are_named_after_their_level(play):
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "relativistic_pairing"])
-def test_one_batch_of_real_images_serves_all_players(play, loss):
+def test_one_batch_of_real_images_serves_all_players(loss):
     config = configuration()
     config.loss.name = loss
-    game, _, _ = play(config, SHAPE)
+    game = bare(config)
     assert [player.fresh_data for player in game.players] == [True] + [False] * 5
     assert batches_per_step(game) == 1
     assert images_per_step(game, 16) == 16
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_player_trains_its_own_network_and_knows_its_own_level(play, name):
-    game, params, turn = play(configuration(), SHAPE)
+def test_a_player_trains_its_own_network_and_knows_its_own_level(name):
+    game, params, turn = plain()
     player = next(player for player in game.players if player.name == name)
     role, _, level = name.partition("_")
     other_role = {"generator": "discriminator", "discriminator": "generator"}[role]
@@ -100,10 +145,10 @@ def test_a_player_trains_its_own_network_and_knows_its_own_level(play, name):
 
 
 @pytest.mark.parametrize("policy", [(), ("color", "translation")])
-def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(play, policy):
+def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(policy):
     config = configuration()
     config.augment.policy = policy
-    game, params, turn = play(config, SHAPE)
+    game, params, turn = started(config)
     _, middle, _ = game.levels
     half = pyramid.downsample(turn.images)
     residual, coarse = pyramid.split(half)
@@ -123,35 +168,32 @@ def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(play, p
 
     real_scores, fake_scores = score(residual, "real"), score(fake, "fake")
     loss = adversarial.make("non_saturating", axis_name=None)
-    players = {player.name: player for player in game.players}
-    got, outcome = players["discriminator_4"].loss(
-        {"discriminator_4": params["discriminator_4"]}, turn
-    )
+    got, outcome = lost(game, "discriminator_4", params, turn)
     expected = jnp.mean(loss.discriminator(real_scores, fake_scores))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     np.testing.assert_allclose(outcome.metrics["real_score"], jnp.mean(real_scores), atol=1e-5)
-    got, _ = players["generator_4"].loss({"generator_4": params["generator_4"]}, turn)
+    got, _ = lost(game, "generator_4", params, turn)
     np.testing.assert_allclose(got, jnp.mean(loss.generator(fake_scores, None)), rtol=1e-5)
 
 
-def test_the_coarsest_level_plays_on_images_halved_by_means(play):
-    game, params, turn = play(configuration(), SHAPE)
+def test_the_coarsest_level_plays_on_images_halved_by_means():
+    game, params, turn = plain()
     level = game.coarsest
     real = turn.images.reshape(-1, 2, 4, 2, 4, 1).mean((2, 4))
     fake = level.generator.apply(
         {"params": params["generator_2"]}, level.latents(turn.keys("latent"))
     )
     variables = {"params": params["discriminator_2"]}
-    _, outcome = game.players[0].loss({"discriminator_2": params["discriminator_2"]}, turn)
+    _, outcome = lost(game, "discriminator_2", params, turn)
     for name, images in (("real_score", real), ("fake_score", fake)):
         mean = jnp.mean(level.discriminator.apply(variables, images))
         np.testing.assert_allclose(outcome.metrics[name], mean, atol=1e-5)
 
 
-def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image(play):
+def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image():
     config = configuration()
     config.penalty.update(name="r1", weight=3.0)
-    game, params, turn = play(config, SHAPE)
+    game, params, turn = started(config)
     level = game.levels[2]
     own = {"params": params["discriminator_8"]}
 
@@ -160,25 +202,20 @@ def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image(play):
 
     slopes = jax.grad(total, argnums=(0, 1))(*pyramid.split(turn.images))
     squares = sum(jnp.sum(jnp.square(slope), axis=(1, 2, 3)) for slope in slopes)
-    player = next(p for p in game.players if p.name == "discriminator_8")
-    loss, outcome = player.loss({"discriminator_8": params["discriminator_8"]}, turn)
+    loss, outcome = lost(game, "discriminator_8", params, turn)
     np.testing.assert_allclose(outcome.metrics["penalty"], 0.5 * jnp.mean(squares), rtol=1e-4)
-    bare, _ = (
-        play(configuration(), SHAPE)[0]
-        .players[4]
-        .loss({"discriminator_8": params["discriminator_8"]}, turn)
-    )
-    np.testing.assert_allclose(loss - bare, 3.0 * outcome.metrics["penalty"], rtol=1e-3)
+    without, _ = lost(plain()[0], "discriminator_8", params, turn)
+    np.testing.assert_allclose(loss - without, 3.0 * outcome.metrics["penalty"], rtol=1e-3)
 
 
-def test_each_level_remembers_for_itself(play):
+def test_each_level_remembers_for_itself():
     config = configuration()
     config.regularize.lecam = 0.1
-    game, params, turn = play(config, SHAPE)
+    game, params, turn = started(config)
     assert set(game.memory) == {"lecam_2", "lecam_4", "lecam_8"}
     for player in game.players[::2]:
         level = player.name.rpartition("_")[2]
-        _, outcome = player.loss({player.name: params[player.name]}, turn)
+        _, outcome = lost(game, player.name, params, turn)
         assert set(outcome.memory) == {f"lecam_{level}"}
         anchors = outcome.memory[f"lecam_{level}"]
         # The first average moves from 0 towards this level's own scores.
@@ -186,9 +223,10 @@ def test_each_level_remembers_for_itself(play):
         assert np.sign(anchors.real) == sign
 
 
-def climb(game, variables, z, labels=None, train=False):
+@functools.partial(jax.jit, static_argnums=0)
+def climb(game, variables, z, labels=None):
     """Return a sample's images at all levels, by hand."""
-    apply = functools.partial(_apply, variables, labels, train)
+    apply = functools.partial(_apply, variables, labels)
     images = [apply(game.levels[0], "generator_2", z[:, :3])]
     for level, place in ((1, slice(3, 19)), (2, slice(19, 83))):
         coarse = pyramid.upsample(images[-1])
@@ -197,21 +235,21 @@ def climb(game, variables, z, labels=None, train=False):
     return images
 
 
-def _apply(variables, labels, train, level, name, *inputs):
-    return level.generator.apply(variables[name], *inputs, labels, train=train)
+def _apply(variables, labels, level, name, *inputs):
+    return level.generator.apply(variables[name], *inputs, labels, train=False)
 
 
-def test_sampling_climbs_from_coarse_to_fine(play):
-    game, _, turn = play(configuration(), SHAPE)
+def test_sampling_climbs_from_coarse_to_fine():
+    game, _, turn = plain()
     z = game.latents(turn.keys("latent"))
     assert z.shape == (16, game.latent_dim)
-    images = game.sample(turn.variables, z)
+    images = jax.jit(game.sample)(turn.variables, z)
     assert images.dtype == jnp.float32
     np.testing.assert_allclose(images, climb(game, turn.variables, z)[-1], atol=1e-5)
 
 
-def test_finer_residuals_depend_on_the_coarse_image_that_was_generated(play):
-    game, _, turn = play(configuration(), SHAPE)
+def test_finer_residuals_depend_on_the_coarse_image_that_was_generated():
+    game, _, turn = plain()
     z = game.latents(turn.keys("latent"))
     # The same noise for the finer levels, another image below them.
     other = z.at[:, :3].multiply(-2.0)
@@ -223,17 +261,17 @@ def test_finer_residuals_depend_on_the_coarse_image_that_was_generated(play):
         assert np.max(np.abs(residuals[0] - residuals[1])) > 1e-2
 
 
-def test_latents_depend_on_their_own_keys_and_are_truncated(play):
-    game, _, _ = play(configuration(), SHAPE)
+def test_latents_depend_on_their_own_keys_and_are_truncated():
+    game, _, _ = plain()
     keys = jax.random.split(jax.random.key(0), 6)
     np.testing.assert_array_equal(game.latents(keys)[4:], game.latents(keys[4:]))
     assert np.max(np.abs(game.latents(keys, 0.5))) <= 0.5
 
 
-def test_moments_are_those_of_the_batch_that_is_sampled(play):
+def test_moments_are_those_of_the_batch_that_is_sampled():
     config = configuration()
     config.game.laplacian.generator.normalization = "batch"
-    game, _, turn = play(config, SHAPE)
+    game, _, turn = started(config)
     z = game.latents(turn.keys("latent"))
     moments = game.sample_moments(turn.variables, z)
     assert set(moments) == {"generator_2", "generator_4", "generator_8"}
@@ -249,10 +287,10 @@ def test_moments_are_those_of_the_batch_that_is_sampled(play):
     assert np.max(np.abs(game.sample(turn.variables, z) - trained)) > 1e-2
 
 
-def test_classes_reach_every_level(play):
+def test_classes_reach_every_level():
     config = configuration()
     config.generator.conditioning = config.discriminator.conditioning = "concat"
-    game, params, turn = play(config, SHAPE)
+    game, params, turn = started(config)
     assert game.num_classes == 8
     z = game.latents(turn.keys("latent"))
     images = [climb(game, turn.variables, z, jnp.full(16, label, jnp.int32)) for label in (0, 5)]
@@ -261,10 +299,9 @@ def test_classes_reach_every_level(play):
     sampled = game.sample(turn.variables, z, jnp.full(16, 5, jnp.int32))
     np.testing.assert_allclose(sampled, images[1][-1], atol=1e-5)
     for player in game.players:
-        (own,) = player.networks
-        loss, _ = player.loss({own: params[own]}, turn)
-        shuffled = turn.__class__(**{**vars(turn), "labels": (turn.labels + 1) % 8})
-        assert loss != player.loss({own: params[own]}, shuffled)[0]
+        loss, _ = lost(game, player.name, params, turn)
+        others = dataclasses.replace(turn, labels=(turn.labels + 1) % 8)
+        assert loss != lost(game, player.name, params, others)[0]
 
 
 def final(config, steps=2):

@@ -144,7 +144,8 @@ def test_bfloat16_computes_close_to_float32_and_keeps_float32_variables(case):
 @pytest.mark.parametrize("name", GENERATOR_FIELDS)
 def test_generators_end_in_tanh(name):
     module, variables, z = _network(f"G-{name}")
-    images, _ = _apply(module, variables, z)
+    # Halved: float32's tanh of a large number is 1.
+    images, _ = _apply(module, variables, 0.5 * z)
     assert np.all(np.abs(images) < 1.0)
     assert np.std(images) > 1e-3
     louder = {**variables, "params": jax.tree.map(lambda leaf: 50.0 * leaf, variables["params"])}

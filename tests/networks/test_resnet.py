@@ -288,18 +288,19 @@ def test_attention_changes_nothing_until_gamma_grows(normalization):
     x = _images(2, 16, 16, 3)
     plain = ResNetDiscriminator((16, 16, 3), features=8, normalization=normalization)
     module = plain.clone(attention=8)
+    apply = jax.jit(module.apply)
     variables = jax.jit(module.init)(jax.random.key(0), x)
     attention = variables["params"]["SelfAttention_0"]
     assert ("SelfAttention_0" in variables.get("spectral", {})) == (normalization == "spectral")
-    scores = jax.jit(module.apply)(variables, x)
+    scores = apply(variables, x)
     rest = {
         collection: {name: leaf for name, leaf in layers.items() if name != "SelfAttention_0"}
         for collection, layers in variables.items()
     }
-    np.testing.assert_allclose(scores, plain.apply(rest, x), rtol=1e-5)
+    np.testing.assert_allclose(scores, jax.jit(plain.apply)(rest, x), rtol=1e-5)
     grown = {**attention, "gamma": jnp.ones(())}
     variables = {**variables, "params": {**variables["params"], "SelfAttention_0": grown}}
-    changed = jax.jit(module.apply)(variables, x)
+    changed = apply(variables, x)
     assert np.all(np.abs(changed - scores) > 1e-3 * np.abs(scores))
 
 
@@ -310,7 +311,8 @@ def test_generator_takes_another_normalization_throughout():
     assert "InstanceNorm_0" in variables["params"]
     z = jax.random.normal(jax.random.key(1), (3, 128))
     variables = jax.jit(module.init)(jax.random.key(0), z)
-    images = jax.jit(module.apply)(variables, z)
+    apply = jax.jit(module.apply)
+    images = apply(variables, z)
     # No image depends on the others of its batch.
-    np.testing.assert_allclose(module.apply(variables, z[1:2]), images[1:2], atol=1e-5)
+    np.testing.assert_allclose(apply(variables, z[1:2]), images[1:2], atol=1e-5)
     assert np.abs(images[0] - images[1]).max() > 0.05

