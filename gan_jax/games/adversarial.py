@@ -87,7 +87,7 @@ class AdversarialGame:
         never.
       discriminator_steps: for each of the generator's.
       joint_batch: the discriminator sees real and generated data in one pass. Faster; the same
-        scores, unless it has batch statistics, which would then be shared by both halves.
+        scores, unless it looks at the batch: batch statistics would then be shared by both halves.
       num_classes: that the generator can be asked for; ``None``: it is unconditional. Labels of
         generated data are those of the real batch, and so of the data's distribution.
       augment: what images go through before they are judged.

@@ -306,6 +306,14 @@ def adversarial_fields(config: Any, setting: Setting) -> dict[str, Any]:
         raise errors.ConfigError(
             f"game.clip = {config.game.clip}; accepted: a number above 0, or none"
         )
+    if (
+        config.game.joint_batch
+        and options(config.discriminator).get("minibatch") == "discrimination"
+    ):
+        raise errors.ConfigError(
+            "game.joint_batch = True: discrimination would compare real images with fakes; "
+            "accepted with minibatch = 'discrimination': False"
+        )
     return {
         "shape": setting.shape,
         "loss": adversarial.make(

@@ -219,3 +219,11 @@ def test_what_is_for_images_is_refused_for_points(field):
     config.update_from_flattened_dict({field: ("color",) if field == "augment.policy" else 1.0})
     with pytest.raises(errors.ConfigError, match=rf"{field}.* for images"):
         build.make_training(config, (2,))
+
+
+def test_minibatch_discrimination_does_not_compare_real_with_fake():
+    config = tiny.minibatch_config()
+    config.num_devices = 1
+    config.game.joint_batch = True
+    with pytest.raises(errors.ConfigError, match=r"game\.joint_batch = True.*accepted .*: False"):
+        build.make_training(config, (2,))

@@ -355,6 +355,7 @@ def test_spectral_vectors_move_once_and_in_the_discriminators_turn_alone(joint):
                 assert np.abs(once - other).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_bit_for_bit_and_reconstructs(tmp_path, monkeypatch):
     config = pictures()
     config.ema.half_life = 100.0

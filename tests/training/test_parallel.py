@@ -32,7 +32,10 @@ def test_any_number_of_devices_by_any_map_trains_alike(make, mode, devices):
     chex.assert_trees_all_close(final(config), one, **TOLERANCE)
 
 
-@pytest.mark.parametrize("make", [tiny.conditional_config, tiny.auxiliary_config, tiny.info_config])
+@pytest.mark.parametrize(
+    "make",
+    [tiny.conditional_config, tiny.auxiliary_config, tiny.info_config, tiny.minibatch_config],
+)
 def test_every_game_trains_alike_on_any_number_of_devices(make):
     config = make()
     config.num_devices = 1

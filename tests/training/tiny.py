@@ -59,6 +59,13 @@ def conditional_config() -> ConfigDict:
     return config
 
 
+def minibatch_config() -> ConfigDict:
+    """Perceptrons whose discriminator compares the examples of a batch."""
+    config = point_config()
+    config.discriminator.mlp.minibatch = "discrimination"
+    return config
+
+
 def auxiliary_config() -> ConfigDict:
     """AC-GAN of perceptrons."""
     config = point_config()
