@@ -82,7 +82,8 @@ def _check_fit(mode: str, *, run: bool) -> None:
 
 
 def _measure_run(path: str) -> None:
-    from gan_jax.training import evaluate_run, restore
+    from gan_jax.inference import evaluate_run
+    from gan_jax.training import restore
 
     run = evaluate_run.Evaluated(
         restore.open_run(path),
@@ -110,7 +111,7 @@ def _measure_run(path: str) -> None:
 
 
 def _measure_sets(images: str, against: str) -> None:
-    from gan_jax.training import image_sets
+    from gan_jax.inference import image_sets
 
     metrics = tuple(_METRICS.value or ["fid"])
     image_sets.measure(

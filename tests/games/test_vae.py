@@ -14,8 +14,9 @@ from gan_jax import errors
 from gan_jax.games import draws
 from gan_jax.games.game import Turn, owner_steps
 from gan_jax.games.registry import make_game
+from gan_jax.inference import reconstruction
 from gan_jax.layers.spectral import power_iteration
-from gan_jax.training import build, loop, preemption, reconstruction, restore, sampling, step
+from gan_jax.training import build, loop, preemption, restore, sampling, step
 from gan_jax.training.ema import EMA
 from tests.training import tiny
 

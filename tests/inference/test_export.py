@@ -10,9 +10,9 @@ from PIL import Image
 
 from gan_jax.data.sources import FolderSource, NpzSource, Transform
 from gan_jax.errors import WorkdirError
-from gan_jax.training import export
+from gan_jax.inference import export
 from gan_jax.training.sampling import Sampler
-from tests.training.painter import Painter
+from tests.inference.painter import Painter
 
 ABOUT = {"seed": 0, "weights": "a", "truncation": None}
 GAME = Painter()

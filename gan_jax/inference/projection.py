@@ -23,9 +23,9 @@ from gan_jax.data.sources.folder import SUFFIXES
 from gan_jax.data.sources.images import decode
 from gan_jax.games import draws
 from gan_jax.games.game import Game
+from gan_jax.inference.rendering import Renderer
 from gan_jax.metrics import similarity
 from gan_jax.report.bar import Tell
-from gan_jax.training.rendering import Renderer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from configs import vae_gan
 from gan_jax import errors
-from gan_jax.training import reconstruction
+from gan_jax.inference import reconstruction
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,12 @@ from PIL import Image
 from configs import cgan, gan
 from gan_jax import errors
 from gan_jax.data import sources
+from gan_jax.inference import projection, sample_run
+from gan_jax.inference.sample_run import Request
 from gan_jax.metrics import extractors
-from gan_jax.training import build, projection, sample_run
+from gan_jax.training import build
 from gan_jax.training.checkpoint import Checkpoints
 from gan_jax.training.run_directory import RunDirectory
-from gan_jax.training.sample_run import Request
 from tests.training import tiny
 
 STEP = 4

@@ -15,12 +15,13 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.games import info
+from gan_jax.inference import export as exports
+from gan_jax.inference import interpolation, projection, reconstruction, rendering
+from gan_jax.inference import neighbours as neighbour_search
 from gan_jax.report import animation as animations
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
-from gan_jax.training import export as exports
-from gan_jax.training import interpolation, projection, reconstruction, rendering, restore
-from gan_jax.training import neighbours as neighbour_search
+from gan_jax.training import restore
 from gan_jax.training.sampling import Sampler, Sampling, make_sampling
 
 # A single picture that moves is made so large, if it is smaller.
@@ -324,13 +325,13 @@ def animation(ask: Request, path: str, frames: int, fps: float) -> str:
 def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | None]) -> str:
     """Write a picture of samples beside their nearest training images, and print their distances.
 
-    The distances are those of `gan_jax.training.neighbours.COMPARED` samples, or of ``num``, if
+    The distances are those of `gan_jax.inference.neighbours.COMPARED` samples, or of ``num``, if
     that is more.
 
     Args:
       ask: what is asked; ``num`` rows.
       k: nearest images of each.
-      features: one of `gan_jax.training.neighbours.FEATURES`.
+      features: one of `gan_jax.inference.neighbours.FEATURES`.
       data: of ``config.data``, where the images are now.
 
     Returns:

@@ -9,9 +9,9 @@ from PIL import Image
 from gan_jax import errors
 from gan_jax.data.sources import Transform
 from gan_jax.games import draws
-from gan_jax.training.projection import Settings, project, read_images
-from gan_jax.training.rendering import Renderer, latents
-from tests.training.painter import Painter
+from gan_jax.inference.projection import Settings, project, read_images
+from gan_jax.inference.rendering import Renderer, latents
+from tests.inference.painter import Painter
 
 QUICK = Settings(steps=150, restarts=3, learning_rate=0.1, candidates=64)
 

@@ -94,7 +94,7 @@ def reconstruct(
       variables: as `gan_jax.training.sampling.Sampler.variables` gives them, or the ``averaged``
         ones of every network of the state.
       images: uint8 ``[n, *game.shape]``, such as `held_out_images` or
-        `gan_jax.training.projection.read_images` gives.
+        `gan_jax.inference.projection.read_images` gives.
       batch_size: images at a time.
       tell: called with how many images are done.
 

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from gan_jax.training.rendering import MOST_CLASSES, Renderer, latents, shown_classes
+from gan_jax.inference.rendering import MOST_CLASSES, Renderer, latents, shown_classes
 from gan_jax.training.sampling import Sampler, Sampling
-from tests.training.painter import Painter
+from tests.inference.painter import Painter
 
 
 @pytest.mark.parametrize("truncation", [None, 0.5])

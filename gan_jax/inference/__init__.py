@@ -1,0 +1,1 @@
+"""What a trained run is used for: samples, ways between them, projections, reconstructions."""
