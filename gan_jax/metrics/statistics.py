@@ -103,15 +103,15 @@ class Statistics:
       count: its images.
       moments: by layer, where they were asked for.
       features: float32 ``[count, width]`` by layer, where they were asked for.
-      labels: the class that each image is of, or was to be of, int32 ``[count]``, where known.
       derived: what others have computed of it and may want again, by a key of theirs.
+      labels: the class that each image is of, or was to be of, int32 ``[count]``, where known.
     """
 
     count: int
     moments: Mapping[str, Moments]
     features: Mapping[str, np.ndarray]
-    labels: np.ndarray | None = None
     derived: dict[Any, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    labels: np.ndarray | None = None
 
 
 def collect(

@@ -487,7 +487,7 @@ def _subset(whole: Statistics, chosen: np.ndarray) -> Statistics:
     """Return the statistics of some of the images, from the features of all."""
     features = {layer: rows[chosen] for layer, rows in whole.features.items()}
     labels = None if whole.labels is None else whole.labels[chosen]
-    return Statistics(len(chosen), {}, features, labels)
+    return Statistics(len(chosen), {}, features, labels=labels)
 
 
 def images_and_labels(

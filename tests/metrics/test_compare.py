@@ -124,7 +124,7 @@ def test_the_accuracy_is_the_share_of_images_taken_for_the_class_they_were_to_be
     (accuracy,) = [names.parse("classifier_accuracy", ("inception", "classifier"))]
     assert accuracy.labelled
     logits = np.array([[2.0, 1.0, 0.0], [0.0, 5.0, 1.0], [1.0, 0.0, 3.0]], np.float32)
-    fake = Statistics(3, {}, {"logits": logits}, np.array([0, 1, 1], np.int32))
+    fake = Statistics(3, {}, {"logits": logits}, labels=np.array([0, 1, 1], np.int32))
     layers = {"classifier_accuracy": "logits"}
     found = compare.compare([accuracy], layers, Statistics(1, {}, {}), fake)
     assert found == pytest.approx({"classifier_accuracy": 2 / 3})

@@ -132,6 +132,4 @@ def test_moments_of_a_stream_are_those_of_the_features():
     found = collect(extraction(), batches(8), 53, BOTH)
     whole = frechet.moments(found.features["features"])
     np.testing.assert_allclose(found.moments["features"].mean, whole.mean, rtol=1e-12)
-    assert statistics.Statistics(1, {}, {}) == statistics.Statistics(
-        1, {}, {}, derived={"known": 1}
-    )
+    assert statistics.Statistics(1, {}, {}) == statistics.Statistics(1, {}, {}, {"known": 1})
