@@ -386,6 +386,31 @@ def test_a_run_of_an_older_version_can_be_measured_and_go_on(tmp_path):
     assert loop.train(config, tmp_path).state == "done"
 
 
+def test_a_run_from_before_the_other_games_can_be_used(tmp_path):
+    config = points(every=0)
+    loop.train(config, tmp_path)
+    file = tmp_path / "config.json"
+    old = json.loads(file.read_text())
+    for group in ("augment", "regularize", "encoder"):
+        del old[group]
+    for group, field in (
+        ("train", "accumulate"),
+        ("sample", "truncation"),
+        ("generator", "conditioning"),
+        ("discriminator", "conditioning"),
+        ("optimizer", "encoder"),
+        ("game", "auxiliary"),
+        ("game", "info"),
+        ("game", "vae"),
+        ("game", "laplacian"),
+    ):
+        del old[group][field]
+    del old["discriminator"]["mlp"]["minibatch"]
+    file.write_text(json.dumps(old))
+    run = evaluate_run.Evaluated(restore.open_run(tmp_path), changes={"num_fake": 50}, data={})
+    assert run.measure(None)["step"] == 6
+
+
 def test_a_run_is_not_measured_against_other_data(tmp_path):
     config = points(every=0)
     loop.train(config, tmp_path)
