@@ -97,7 +97,7 @@ _DATA_DIR = flags.DEFINE_string(
 
 _MODES = ("project", "neighbours", "interpolate", "traverse", "reconstruct")
 # The flags that have an effect in some modes only, by mode.
-_GRID = {"num", "label", "truncation", "batch_size"}
+_GRID = {"seed", "num", "label", "truncation", "batch_size"}
 _FIT = {
     "a grid": _GRID,
     "several values of --truncation": _GRID,
@@ -106,10 +106,10 @@ _FIT = {
     "--interpolate": _GRID | {"interpolate", "frames"},
     "an animation": _GRID | {"interpolate", "frames", "fps"},
     "--neighbours": _GRID | {"neighbours", "features", "data_path", "data_dir"},
-    "--traverse": {"traverse", "num", "truncation", "batch_size"},
+    "--traverse": {"traverse", "seed", "num", "truncation", "batch_size"},
     "--reconstruct": {"reconstruct", "data_path", "data_dir", "batch_size"},
-    "--project": {"project", "steps", "restarts", "learning_rate", "prior", "label", "batch_size"}
-    | {"overwrite"},
+    "--project": {"project", "steps", "restarts", "learning_rate", "prior", "seed", "label"}
+    | {"batch_size", "overwrite"},
 }
 
 

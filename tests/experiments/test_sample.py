@@ -1,4 +1,4 @@
-"""``experiments.sample`` as a person uses it; what it writes: tests/training/test_sample_run.py."""
+"""``experiments.sample`` as a person uses it; its pictures: tests/inference/test_sample_run.py."""
 
 import json
 
@@ -87,6 +87,8 @@ def test_every_mode_is_reached(run, trained, tmp_path):
         (["--truncation=1,x"], "--truncation=1,x; accepted: a number above 0, or several"),
         (["--truncation="], "--truncation=; accepted: a number above 0"),
         (["--truncation=-1"], "--truncation=-1; accepted: a number above 0"),
+        (["--traverse=category_0", "--label=1"], "--label has no effect with --traverse"),
+        (["--reconstruct=4", "--seed=1"], "--seed has no effect with --reconstruct"),
         (["--interpolate=slurp"], "flag --interpolate=slurp: value should be one of <lerp|slerp>"),
     ],
 )
@@ -97,6 +99,10 @@ def test_flags_that_do_not_fit_are_told_in_one_line(flags, message, run):
 def test_what_a_run_cannot_do_is_told_in_one_line(run, trained, tmp_path):
     message = complaint(run(f"--run={trained}", "--label=10", module=SAMPLE))
     assert message == "--label=10; accepted: 0 to 9"
+    message = complaint(run(f"--run={trained}", "--traverse=category_0", module=SAMPLE))
+    assert message.startswith("--traverse=category_0, but the latent vector of 'cgan' has no codes")
+    message = complaint(run(f"--run={trained}", "--reconstruct=4", module=SAMPLE))
+    assert message.startswith("only a run of images with an encoder reconstructs")
     (tmp_path / "notes.txt").touch()
     message = complaint(run(f"--run={trained}", f"--out={tmp_path}/", module=SAMPLE))
     assert "is not empty, but no folder of samples" in message

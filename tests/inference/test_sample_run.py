@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import cgan, gan
+from configs import cgan, gan, infogan, vae_gan
 from gan_jax import errors
 from gan_jax.data import sources
-from gan_jax.inference import projection, sample_run
+from gan_jax.inference import projection, rendering, sample_run
 from gan_jax.inference.sample_run import Request
 from gan_jax.metrics import extractors
-from gan_jax.training import build
+from gan_jax.training import build, restore
 from gan_jax.training.checkpoint import Checkpoints
 from gan_jax.training.run_directory import RunDirectory
 from tests.training import tiny
@@ -324,3 +324,57 @@ def test_mistakes_are_told_before_weights_are_loaded(plain, classes, tmp_path):
         refuses("accepted: --batch_norm=ema, running or standing", call, batch_norm="batch")
     with pytest.raises(errors.CheckpointError):
         sample_run.grid(without)
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory):
+    """Return an InfoGAN of perceptrons on digits."""
+    config = infogan.get_config("smoke")
+    config.generator.name = config.discriminator.name = "mlp"
+    return make_run(tmp_path_factory.mktemp("coded") / "run", config)
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """Return a VAE-GAN on digits, its other networks perceptrons."""
+    config = vae_gan.get_config("smoke")
+    config.encoder.name = config.generator.name = config.discriminator.name = "mlp"
+    config.penalty.name = "none"
+    config.loss.name = "non_saturating"
+    return make_run(tmp_path_factory.mktemp("encoded") / "run", config)
+
+
+def test_a_traversal_has_a_row_per_sample_and_a_column_per_value(coded):
+    told = sample_run.traversals(Request(str(coded), num=3), "category_0")
+    out = coded / f"traversal-category_0-step{STEP:08d}-seed0.png"
+    assert told == f"3 samples along 10 values of category_0 of step {STEP}: {out}"
+    shown = tiles(pixels(out), 3, 10)
+    run = restore.load_run(coded)
+    z = rendering.latents(run.game, seed=0, num=3)
+    variables = {name: network.averaged for name, network in run.state.networks.items()}
+    moved = run.game.codes.traverse(z, "category_0")
+    expected = rendering.Renderer(run.game, variables)(moved.reshape(30, -1))
+    doubled = expected.repeat(2, 1).repeat(2, 2).reshape(3, 10, 32, 32)
+    np.testing.assert_allclose(shown.reshape(doubled.shape).astype(int), doubled, atol=1)
+
+
+def test_reconstructions_stand_beside_held_out_images(encoded, capsys):
+    told = sample_run.reconstructions(Request(str(encoded)), 4, {})
+    out = encoded / f"reconstruction-step{STEP:08d}-seed0.png"
+    assert told == f"4 images and their reconstructions at step {STEP}: {out}"
+    assert capsys.readouterr().out.startswith("test: 4 reconstructions: mean PSNR ")
+    originals = tiles(pixels(out), 4, 2)[:, 0]
+    config = restore.open_run(encoded).config
+    config.data.split = "test"
+    held_out = sources.make_source(config.data).read(range(4))["image"]
+    doubled = held_out.repeat(2, 1).repeat(2, 2).reshape(originals.shape)
+    np.testing.assert_array_equal(originals, doubled)
+
+
+def test_what_a_game_cannot_do_is_refused_before_weights_are_read(classes, coded):
+    with pytest.raises(errors.ConfigError, match=r"'cgan' has no codes; accepted: .*'info'"):
+        sample_run.traversals(Request(str(classes)), "category_0")
+    with pytest.raises(errors.ConfigError, match=r"--traverse=x; accepted: category_0, continuous"):
+        sample_run.traversals(Request(str(coded)), "x")
+    with pytest.raises(errors.ConfigError, match="only a run of images with an encoder"):
+        sample_run.reconstructions(Request(str(classes)), 4, {})
