@@ -6,9 +6,9 @@
 An encoder and a generator reconstruct images so that a layer of the discriminator cannot tell them
 from their originals; see `gan_jax/games/vae.py` for the three losses.
 
-The default trains on scikit-learn's digits at 16x16 in 4 to 5.5 minutes on two CPU cores that other
-runs shared, and ends at classifier-FID 3.2 ± 0.1, precision 0.24 ± 0.01, recall 0.97 ± 0.01 (mean
-and standard deviation of seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87). The 297
+The default trains on scikit-learn's digits at 16x16 in a minute on two CPU cores, and ends at
+classifier-FID 3.2 ± 0.1, precision 0.24 ± 0.01, recall 0.97 ± 0.01 (mean and standard deviation of
+seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87). The 297
 digits of the test split are reconstructed, from the mean of the posterior, at a mean PSNR of 22.7
 dB and SSIM of 0.957. Reconstructions are close to their originals; of the samples most read as
 digits, but many are blends of two, as if the posterior did not fill the prior.
