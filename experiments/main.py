@@ -45,6 +45,7 @@ def _main(argv: list[str]) -> None:
     if _CONFIG.value is None:
         raise errors.ConfigError("--config is missing; for example --config=configs/wgan_gp.py")
     # Imported late, so that a mistyped flag is reported at once.
+    from configs import base
     from gan_jax.training import compilation_cache, distributed, loop
 
     launch = distributed.Launch(
@@ -56,7 +57,8 @@ def _main(argv: list[str]) -> None:
         )
     compilation_cache.enable()
     distributed.start(launch)
-    result = loop.train(_CONFIG.value, _WORKDIR.value or _default_workdir(), dry_run=_DRY_RUN.value)
+    workdir = _WORKDIR.value or _default_workdir()
+    result = loop.train(_CONFIG.value, workdir, dry_run=_DRY_RUN.value, defaults=base.get_config())
     if result.primary:
         place = f": {result.workdir}" if result.workdir else ""
         print(f"{result.state} at step {result.step}{place}")

@@ -46,7 +46,13 @@ class Result:
     primary: bool = True
 
 
-def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> Result:
+def train(
+    config: ConfigDict,
+    workdir: str | Path,
+    *,
+    dry_run: bool = False,
+    defaults: ConfigDict | None = None,
+) -> Result:
     """Train ``config`` in ``workdir``, going on where a run of it stopped.
 
     Side effects: writes the run directory (process 0 alone), prints progress, handles SIGTERM and
@@ -56,6 +62,8 @@ def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> 
       config: a configuration with every field of ``configs/base.py``.
       workdir: the run directory.
       dry_run: build and compile everything, print the plan, train nothing and write nothing.
+      defaults: the fields that a run of an older version may lack, as they were then; see
+        `run_directory.RunDirectory.check_config`.
 
     Raises:
       GanJaxError: with a reason of one line. ``status.json`` has it too, once the directory is
@@ -77,7 +85,7 @@ def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> 
     with ExitStack() as stack:
         _together(run.claim if primary else None)
         stack.callback(run.release)
-        run.check_config(config)
+        run.check_config(config, defaults)
 
         # --- From here on the directory is ours, and its status tells how the run ended. ---------
         record = status.Status(run.path)

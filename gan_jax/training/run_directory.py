@@ -133,8 +133,13 @@ class RunDirectory:
         text = json.dumps(content, indent=2, sort_keys=True) + "\n"
         atomic.write_text(self.path / name, text)
 
-    def check_config(self, config: ConfigDict) -> None:
+    def check_config(self, config: ConfigDict, defaults: ConfigDict | None = None) -> None:
         """Check that the directory is new, or holds a run of ``config``.
+
+        Args:
+          config: what is to be trained there.
+          defaults: what fields were like that a run of an older version lacks: a new field's
+            default leaves everything as it was.
 
         Raises:
           WorkdirError: it holds a run of another configuration; the message lists the fields that
@@ -147,6 +152,8 @@ class RunDirectory:
                 )
             return
         old, new = flat(self.read_config()), flat(config)
+        if defaults is not None:
+            old = flat(defaults) | old
         allowed: tuple[str, ...] = OPERATIONAL
         if all(
             value == "constant" for name, value in new.items() if name.endswith("schedule.name")
