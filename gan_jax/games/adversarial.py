@@ -323,7 +323,7 @@ class AdversarialGame:
 
         def compute() -> jax.Array:
             def critic(x: jax.Array) -> jax.Array:
-                return apply(self.discriminator, variables, x, turn.labels)[0]
+                return self._judge(variables, x, turn.labels)[0].scores
 
             chance = jax.vmap(lambda key: penalty.draw(key, self.shape))(turn.keys("penalty"))
             return jnp.mean(penalty(critic, real, fake, chance))

@@ -20,7 +20,6 @@ from gan_jax.games.adversarial import AdversarialGame
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Loss, Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.layers import pyramid
-from gan_jax.losses import penalties
 from gan_jax.networks.verdict import Verdict
 
 
@@ -73,22 +72,6 @@ class ConditionalLevel(AdversarialGame):
             keys = turn.keys(f"augment/{use}")
             coarse = diffaug.diff_augment(keys, coarse, self.augment.policy)
         return jnp.concatenate([image - coarse, coarse], axis=-1)
-
-    def _penalty(
-        self, variables: Variables, real: jax.Array, fake: jax.Array, turn: Turn
-    ) -> jax.Array:
-        """Return the penalty's mean over pairs; see `AdversarialGame`."""
-        penalty = self.penalty
-        assert penalty is not None
-
-        def compute() -> jax.Array:
-            def critic(x: jax.Array) -> jax.Array:
-                return self._judge(variables, x, turn.labels)[0].scores
-
-            chance = jax.vmap(lambda key: penalty.draw(key, self.shape))(turn.keys("penalty"))
-            return jnp.mean(penalty(critic, real, fake, chance))
-
-        return penalties.lazy(compute, turn.count, self.penalty_every)
 
 
 @dataclasses.dataclass(frozen=True)
