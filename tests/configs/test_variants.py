@@ -25,7 +25,14 @@ SHAPES = {
 CLASSES = 10
 
 
-@pytest.mark.parametrize("name", variants.NAMES)
+# One of each kind of network at once; all the others take minutes together.
+QUICK = ("gan", "lsgan", "wgan_gp")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in variants.NAMES],
+)
 def test_smoke_trains_in_seconds_and_goes_on_bit_for_bit(name, tmp_path):
     config = variants.load(name, "smoke")
     config.num_devices = 1

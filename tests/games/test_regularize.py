@@ -183,6 +183,7 @@ EXTRAS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_eight_devices_train_like_one(extra):
     def final(devices):

@@ -16,10 +16,10 @@ def test_latents_are_those_of_the_samples(truncation):
     sampler = Sampler(game, seed=3, batch_size=8, sampling=how)
     expected, _ = sampler.latents(5)
     found = latents(game, seed=3, num=8, first=5, truncation=truncation)
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(
-        latents(game, seed=3, num=20, truncation=truncation)[5:13], expected
-    )
+    # A truncated normal is rounded otherwise in another compiled program.
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    more = latents(game, seed=3, num=20, truncation=truncation)
+    np.testing.assert_allclose(more[5:13], expected, rtol=1e-6)
 
 
 def test_a_seed_may_be_as_large_as_32_bits():

@@ -34,7 +34,12 @@ def test_any_number_of_devices_by_any_map_trains_alike(make, mode, devices):
 
 @pytest.mark.parametrize(
     "make",
-    [tiny.conditional_config, tiny.auxiliary_config, tiny.info_config, tiny.minibatch_config],
+    [
+        tiny.auxiliary_config,
+        pytest.param(tiny.conditional_config, marks=pytest.mark.slow),
+        pytest.param(tiny.info_config, marks=pytest.mark.slow),
+        pytest.param(tiny.minibatch_config, marks=pytest.mark.slow),
+    ],
 )
 def test_every_game_trains_alike_on_any_number_of_devices(make):
     config = make()
