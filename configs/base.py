@@ -1,9 +1,9 @@
 """Every field of a configuration, its default and its meaning. Variants change only what differs.
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
-(``digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``) and ``smoke``, which shrinks the
-run to seconds. Single fields are set with ``--config.train.steps=500``. A field whose value is
-``None`` is unset.
+(``digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``photos``, ``tiles``) and
+``smoke``, which shrinks the run to seconds. Single fields are set with
+``--config.train.steps=500``. A field whose value is ``None`` is unset.
 
 Configuration files are Python and run when they are read: use only those that you trust.
 """
@@ -54,10 +54,33 @@ def get_config() -> ConfigDict:
     c.game.laplacian.discriminator.kernel_size = 5  # Of both.
     c.game.laplacian.discriminator.normalization = "none"  # "none", "batch", or "spectral".
 
+    c.game.paired = ConfigDict()  # pix2pix, and restoration.
+    c.game.paired.conditional = True  # The discriminator sees the input beside the image.
+    c.game.paired.pixel = "l1"  # How pixels are compared: "l1", "l2" or "charbonnier".
+    c.game.paired.pixel_weight = 100.0  # Weights in the generator's loss: of the pixels, ...
+    c.game.paired.adversarial_weight = 1.0  # ... of the game; 0: there is no discriminator, ...
+    c.game.paired.variation_weight = 0.0  # ... and of the total variation of what it makes.
+    c.game.paired.known_weight = 0.0  # Of a known pixel, where one in a hole weighs 1.
+    c.game.paired.discriminator_weight = 1.0  # Of the discriminator's loss (pix2pix: 0.5).
+    c.game.paired.content_steps = 0  # Train steps by content alone, before the game begins.
+    c.game.paired.perceptual = ConfigDict()  # Likeness of features:
+    c.game.paired.perceptual.extractor = placeholder(str)  # "inception"; unset: none.
+    c.game.paired.perceptual.layers = ()  # Of the extractor; (): its default one.
+    c.game.paired.perceptual.weight = 1.0  # In the generator's loss.
+    c.game.cycle = ConfigDict()  # CycleGAN.
+    c.game.cycle.cycle_weight = 10.0  # Of the way there and back.
+    c.game.cycle.identity_weight = 5.0  # Of images that are in the target domain already; 0: none.
+    c.game.cycle.discriminator_weight = 0.5  # Of the discriminators' losses.
+    c.game.cycle.history = 50  # Past fakes in each pool that a discriminator is shown from.
+    c.game.anomaly = ConfigDict()  # GANomaly: weights ...
+    c.game.anomaly.pixel_weight = 50.0  # ... of the reconstruction, ...
+    c.game.anomaly.latent_weight = 1.0  # ... of its latent, ...
+    c.game.anomaly.adversarial_weight = 1.0  # ... and of the discriminator's features.
+
     # Networks: `name` chooses one of gan_jax/networks/registry.py. Here and below, the fields of a
     # group are for whatever is chosen, and those of the sub-group of its name for it alone.
     c.generator = ConfigDict()
-    c.generator.name = "mlp"  # mlp, dcgan, resnet.
+    c.generator.name = "mlp"  # From noise: mlp, dcgan, resnet; of images: see below.
     c.generator.latent_dim = 100  # Size of the latent vector.
     # How it learns of the class asked for: "none", "concat" (beside the latent vector),
     # "batch_norm" (scales and shifts of each class).
@@ -80,8 +103,36 @@ def get_config() -> ConfigDict:
     c.generator.resnet.groups = 8  # As dcgan's.
     c.generator.resnet.attention = 0  # Resolution at which self-attention stands; 0: nowhere.
 
+    c.generator.unet = ConfigDict()  # Of images:
+    c.generator.unet.levels = 4  # Times that the resolution is halved; sizes are multiples of 2^it.
+    c.generator.unet.features = (
+        64  # Width at half the resolution; it doubles with every halving ...
+    )
+    c.generator.unet.max_features = 512  # ... up to this.
+    c.generator.unet.normalization = "instance"  # As dcgan's.
+    c.generator.unet.groups = 8  # As dcgan's.
+    c.generator.unet.dropout_levels = 0  # Levels, from the coarsest up, with dropout (pix2pix: 3).
+    c.generator.unet.dropout = 0.5  # Its rate.
+    c.generator.unet.upsample = "transposed"  # Convolutions, or "nearest" before plain ones.
+    c.generator.unet.output = "tanh"  # "tanh", "residual" (what is added to the input), "linear".
+    c.generator.translator = ConfigDict()
+    c.generator.translator.features = 64  # Width at full resolution.
+    c.generator.translator.blocks = 6  # Residual blocks (CycleGAN at 256x256: 9).
+    c.generator.translator.downsamplings = 2  # Halvings before them, and doublings after.
+    c.generator.translator.normalization = "instance"  # As dcgan's.
+    c.generator.translator.groups = 8  # As dcgan's.
+    c.generator.translator.dropout = 0.0  # Rate in the blocks.
+    c.generator.translator.output = "tanh"  # As unet's.
+    c.generator.srresnet = ConfigDict()  # Enlarges by the factor of degrade.
+    c.generator.srresnet.features = 64  # Width.
+    c.generator.srresnet.blocks = 16  # Residual blocks.
+    c.generator.srresnet.kernel_size = 9  # Of the first and the last convolution.
+    c.generator.srresnet.normalization = "batch"  # As dcgan's.
+    c.generator.srresnet.groups = 8  # As dcgan's.
+    c.generator.srresnet.output = "linear"  # As unet's; "residual" adds to the bicubic enlargement.
+
     c.discriminator = ConfigDict()
-    c.discriminator.name = "mlp"  # mlp, dcgan, resnet.
+    c.discriminator.name = "mlp"  # mlp, dcgan, resnet; in games of images, patchgan too.
     # Likewise: "none", "concat" (planes beside the image), "projection" (Miyato and Koyama 2018).
     c.discriminator.conditioning = "none"
     c.discriminator.mlp = ConfigDict()
@@ -103,6 +154,15 @@ def get_config() -> ConfigDict:
     c.discriminator.resnet.pooling = "mean"  # Of the last map: "mean" (WGAN-GP) or "sum" (SNGAN).
     c.discriminator.resnet.attention = 0  # As the generator's.
     c.discriminator.resnet.minibatch = "none"  # As mlp's.
+
+    c.discriminator.patchgan = ConfigDict()  # Judges patches.
+    c.discriminator.patchgan.features = 64  # Width of the first layer; it doubles ...
+    c.discriminator.patchgan.max_features = 512  # ... up to this.
+    c.discriminator.patchgan.layers = (
+        3  # Strided ones: patches of 16 (1), 34 (2), 70 (3) pixels ...
+    )
+    c.discriminator.patchgan.normalization = "instance"  # As dcgan's.
+    c.discriminator.patchgan.groups = 8  # As dcgan's.
 
     c.encoder = ConfigDict()  # For games that have one.
     c.encoder.name = "mlp"  # mlp, dcgan.
@@ -155,6 +215,30 @@ def get_config() -> ConfigDict:
     c.regularize.top_k_steps = 1000  # ... every so many train steps.
     c.regularize.history = 0  # Past fakes in a pool that the discriminator is shown from.
 
+    c.degrade = ConfigDict()  # What makes inputs of images, for game.name = "paired".
+    # "none" (the data has both), "gaussian", "poisson", "jpeg", "blur", "downsample", "mask",
+    # "grey". Pairs of numbers are ranges that one is drawn from for each image.
+    c.degrade.name = "none"
+    c.degrade.gaussian = ConfigDict()
+    c.degrade.gaussian.sigma = (25.0, 25.0)  # In units of 0 ... 255.
+    c.degrade.gaussian.clip = True  # To [-1, 1], as a file would.
+    c.degrade.poisson = ConfigDict()
+    c.degrade.poisson.peak = (30.0, 30.0)  # Photons of a white pixel.
+    c.degrade.jpeg = ConfigDict()
+    c.degrade.jpeg.quality = (10, 10)  # 1 to 100.
+    c.degrade.blur = ConfigDict()
+    c.degrade.blur.sigma = (1.6, 1.6)  # Of a Gaussian, in pixels.
+    c.degrade.blur.motion = (0.0, 0.0)  # Length of a straight motion, in pixels.
+    c.degrade.blur.noise = (0.0, 0.0)  # Gaussian noise behind it, in units of 0 ... 255.
+    c.degrade.downsample = ConfigDict()
+    c.degrade.downsample.factor = 4  # 2, 3, 4 or 8; bicubic, antialiased.
+    c.degrade.downsample.round = True  # To bytes, as a file would.
+    c.degrade.mask = ConfigDict()
+    c.degrade.mask.kind = "center"  # "center", "boxes" or "strokes".
+    c.degrade.mask.fraction = (0.25, 0.25)  # Share of the area.
+    c.degrade.mask.count = 4  # Boxes, or strokes.
+    c.degrade.mask.fill = 0.0  # What holes are filled with.
+
     c.optimizer = ConfigDict()
     c.optimizer.generator = adam(2e-4, 0.5, 0.999)  # One per network, each with its own rate.
     c.optimizer.discriminator = adam(2e-4, 0.5, 0.999)
@@ -166,15 +250,25 @@ def get_config() -> ConfigDict:
     c.ema.start = 0  # Train steps before which the average is the raw weights.
 
     c.data = ConfigDict()
-    c.data.name = "digits"  # digits, folder, npz, ring, grid, swiss_roll, or a TFDS name.
+    # digits, photos, folder, npz, ring, grid, swiss_roll, or a TFDS name.
+    c.data.name = "digits"
     c.data.split = "train"
     c.data.resolution = 16  # Images are cropped to a centred square and made this size.
-    c.data.resize = "resize"  # "resize", or "pad": small images get a border (MNIST: 28 -> 32).
+    # "resize"; "pad": small images get a border (MNIST: 28 -> 32); "tile": photographs are cut,
+    # unscaled, into tiles of that resolution.
+    c.data.resize = "resize"
     c.data.channels = placeholder(int)  # 1: grey, 3: colour, unset: as they are.
+    # Two images per example: "side_by_side" (halves of each file), "twins" (two folders with the
+    # same names), "domains" (unpaired: two folders, splits, or classes).
+    c.data.pairing = "none"
+    c.data.a = placeholder(str)  # The first of the two folders or classes; unset: "A", so that ...
+    c.data.b = placeholder(str)  # ... folders are trainA and trainB. The second; unset: "B".
+    c.data.without = ()  # Names of classes that are left out of training (anomalies).
     c.data.path = placeholder(str)  # folder: a folder or zip of images; npz: the file.
     c.data.data_dir = placeholder(str)  # TFDS: where prepared sets lie; unset: TFDS's own default.
     c.data.on_error = "raise"  # A damaged image: "raise" names it, "skip" leaves it out and counts.
     c.data.flip = False  # Mirror real images left to right with probability 1/2.
+    c.data.crop = placeholder(int)  # Train on random squares of this size; unset: on whole images.
     c.data.toy_size = 50_000  # Points of a toy mixture.
     c.data.toy_noise = 0.02  # Standard deviation of a toy mixture's modes.
     c.data.device_cache_gib = 2.0  # Sets up to this size live on the device.
@@ -204,7 +298,8 @@ def get_config() -> ConfigDict:
     c.eval = ConfigDict()
     c.eval.every = 0  # Train steps between evaluations, and one at the end; 0: none at all.
     # Names of gan_jax/metrics/names.py. "auto": modes and high_quality of toy mixtures; FID,
-    # precision and recall by a small classifier for labelled images; none for others.
+    # precision and recall by a small classifier for labelled images; PSNR and SSIM of pairs; AUROC
+    # and average precision of anomalies; none for others.
     c.eval.metrics = ("auto",)
     c.eval.num_fake = 2000  # Generated images; results for different numbers are not comparable.
     c.eval.num_real = placeholder(int)  # Real images; unset: all.
@@ -212,6 +307,8 @@ def get_config() -> ConfigDict:
     c.eval.seed = 0  # Of the latents.
     c.eval.seeds = 1  # Evaluations with seeds from that one on: mean and standard deviation.
     c.eval.batch_size = 128  # Images at a time, over all devices.
+    c.eval.border = placeholder(int)  # Pixels left out of pairs at each edge; unset: the scale of
+    # super-resolution, else none.
     c.eval.best = placeholder(str)  # Keep the checkpoint that is best by this; unset: the first.
     c.eval.alarm = 4.0  # The best metric so many times worse than its best value is an alarm, ...
     c.eval.on_alarm = "warn"  # ... which is told, or, with "stop", ends the run as diverged.
@@ -285,6 +382,14 @@ def smoke(c: ConfigDict) -> None:
     for network in (c.game.laplacian.generator, c.game.laplacian.discriminator):
         network.features = 8
     c.encoder.dcgan.features = 8
+    for translator in (c.generator.unet, c.generator.translator, c.generator.srresnet):
+        translator.features = 8
+    c.generator.unet.levels = 2
+    c.generator.translator.blocks = c.generator.srresnet.blocks = 1
+    c.discriminator.patchgan.features = 8
+    c.discriminator.patchgan.layers = 1
+    c.game.paired.content_steps = min(c.game.paired.content_steps, 2)
+    c.game.cycle.history = min(c.game.cycle.history, 4)
     c.train.update(
         steps=4, batch_size=8, steps_per_call=1, log_every=2, sample_every=2, checkpoint_every=2
     )
@@ -319,22 +424,40 @@ def folder(c: ConfigDict) -> None:
     c.data.update(name="folder", resolution=64, channels=3, flip=True)
 
 
+def photos(c: ConfigDict) -> None:
+    """Tiles of the two photographs in every installation of scikit-learn."""
+    c.data.update(name="photos", resolution=96, resize="tile", crop=64, channels=3, flip=True)
+    c.eval.split = "test"
+
+
+def tiles(c: ConfigDict) -> None:
+    """Tiles of any folder or zip of photographs: ``--config.data.path=...``."""
+    photos(c)
+    c.data.name = "folder"
+    c.eval.split = None
+
+
 DATASETS = {
     "digits": digits,
     "cifar10": cifar10,
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
     "folder": folder,
+    "photos": photos,
+    "tiles": tiles,
 }
 
 
-def select(c: ConfigDict, arg: str, paper: Callable[[ConfigDict], None]) -> ConfigDict:
+def select(
+    c: ConfigDict, arg: str, paper: Callable[[ConfigDict], None], default: str = "digits"
+) -> ConfigDict:
     """Return ``c`` with the choices in ``arg`` applied.
 
     Args:
-      c: a variant's configuration for the digits.
+      c: a variant's configuration for its default data set.
       arg: what stands after the colon of ``--config=FILE:ARG``: choices joined by commas.
-      paper: changes ``c`` to the paper's settings, for every data set but the digits.
+      paper: changes ``c`` to the paper's settings, for every data set but the default one.
+      default: the data set of the plain configuration.
 
     Raises:
       ConfigError: a choice is unknown, or two data sets are chosen.
@@ -342,12 +465,12 @@ def select(c: ConfigDict, arg: str, paper: Callable[[ConfigDict], None]) -> Conf
     choices = [choice for choice in arg.split(",") if choice]
     for choice in choices:
         errors.lookup({**DATASETS, "smoke": smoke}, choice, "--config=FILE:ARG")
-    chosen = [choice for choice in choices if choice in DATASETS] or ["digits"]
+    chosen = [choice for choice in choices if choice in DATASETS] or [default]
     if len(chosen) > 1:
         raise errors.ConfigError(
             f"--config=FILE:{arg} names {len(chosen)} data sets; accepted: one"
         )
-    if chosen != ["digits"]:
+    if chosen != [default]:
         paper(c)
     DATASETS[chosen[0]](c)
     if "smoke" in choices:

@@ -1,4 +1,4 @@
-"""From what a call hands over to images of a step: gathering, scaling, flipping. Pure JAX.
+"""From what a call hands over to images of a step: gathering, scaling, crops, flips. Pure JAX.
 
 Images stay uint8 until they are on the device, are float32 in [-1, 1] inside a step, and become
 uint8 again before any metric or picture. Toy points (float32 [2]) pass through unchanged.
@@ -14,19 +14,26 @@ def fetch(data: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> dict
     """Return the examples of one batch, whichever way the data came.
 
     Args:
-      data: the resident data set, ``{"image": [n, ...], "label": int32 [n]}``; empty when streamed.
-      batch: ``{"index": int32 [batch]}`` into the resident set, or, when streamed, the examples.
+      data: the resident data set, ``{"image": [n, ...], "label": int32 [n]}``, of two domains with
+        the second's images as ``other``; empty when streamed.
+      batch: ``{"index": int32 [batch]}`` into the resident set, or, when streamed, the examples;
+        of two domains the indices have the shape ``[batch, 2]``.
 
     Returns:
       ``{"image": [batch, ...], "label": int32 [batch]}``, the images as they are stored.
     """
     if "index" not in batch:
         return {"image": batch["image"], "label": batch["label"]}
+
     # The order makes no index out of range: "clip" spares the check that the default mode compiles.
-    return {
-        name: jnp.take(data[name], batch["index"], axis=0, mode="clip")
-        for name in ("image", "label")
-    }
+    def take(name: str, index: jax.Array) -> jax.Array:
+        return jnp.take(data[name], index, axis=0, mode="clip")
+
+    index = batch["index"]
+    if "other" not in data:
+        return {name: take(name, index) for name in ("image", "label")}
+    both = [take("image", index[:, 0]), take("other", index[:, 1])]
+    return {"image": jnp.concatenate(both, axis=-1), "label": take("label", index[:, 0])}
 
 
 def to_float(images: jax.Array) -> jax.Array:
@@ -78,3 +85,28 @@ def flip(images: jax.Array, draws: jax.Array) -> jax.Array:
             f"need one bool per image, shape {images.shape[:1]}; got {draws.dtype} {draws.shape}"
         )
     return jnp.where(draws[:, None, None, None], images[:, :, ::-1, :], images)
+
+
+def crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
+    """Cut a square out of each image, at a place drawn for it.
+
+    Args:
+      images: [batch, height, width, channels].
+      size: height and width of the square.
+      keys: [batch], of the places.
+
+    Returns:
+      [batch, size, size, channels], same dtype.
+
+    Raises:
+      ValueError: the data are not images, or smaller than the square.
+    """
+    if images.ndim != 4 or min(images.shape[1:3]) < size:
+        raise ValueError(f"cannot cut {size}x{size} out of images of shape {images.shape}")
+
+    def one(image: jax.Array, key: jax.Array) -> jax.Array:
+        spare = jnp.asarray([image.shape[0] - size, image.shape[1] - size], jnp.int32)
+        top, left = jax.random.randint(key, (2,), 0, spare + 1, jnp.int32)
+        return jax.lax.dynamic_slice(image, (top, left, jnp.int32(0)), (size, size, image.shape[2]))
+
+    return jax.vmap(one)(images, keys)

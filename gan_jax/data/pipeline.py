@@ -7,6 +7,9 @@ Example ``i`` of batch ``k`` of step ``s`` stands at position
 ``(s * batches_per_step + k) * global_batch + i`` of the order (:mod:`gan_jax.data.order`); process
 ``p`` of ``P`` reads the ``p``-th contiguous part of every batch. So what a step sees depends on the
 seed and its number alone.
+
+Of two domains (`gan_jax.data.sources.pairs.DomainSource`) each has an order of its own; an index
+stands for the A and the B that meet at a position, and the resident set holds both sets.
 """
 
 import concurrent.futures
@@ -26,6 +29,7 @@ import numpy as np
 
 from gan_jax.data import order
 from gan_jax.data.sources.base import Source
+from gan_jax.data.sources.pairs import DomainSource
 from gan_jax.errors import ConfigError, DataError
 
 Batch = dict[str, np.ndarray]
@@ -36,6 +40,8 @@ _ENDLESS = 2**53
 # A worker that is told to end waits so long for its parent to fetch the batches of its last steps.
 _GRACE_SECONDS = 60.0
 _READ_AT_ONCE = 256
+# The second domain's order has a seed that no run can have.
+_SECOND = 2**32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Layout:
 
     Attributes:
       seed: seed of the order.
-      size: number of examples of the data set.
+      sizes: number of examples of the data set, or of each of two domains.
       global_batch: examples of one batch over all processes.
       batches_per_step: batches that one train step consumes.
       process_index: number of this process.
@@ -52,7 +58,7 @@ class Layout:
     """
 
     seed: int
-    size: int
+    sizes: tuple[int, ...]
     global_batch: int
     batches_per_step: int
     process_index: int = 0
@@ -71,10 +77,13 @@ class Layout:
           count: number of batches.
 
         Returns:
-          int32 (int64 from 2^31 examples on) [count, local_batch].
+          int32 (int64 from 2^31 examples on, and for domains) [count, local_batch].
         """
-        start = batch * self.global_batch
-        rows = order.indices(self.seed, start, count * self.global_batch, self.size)
+        start, total = batch * self.global_batch, count * self.global_batch
+        rows = order.indices(self.seed, start, total, self.sizes[0])
+        if len(self.sizes) == 2:
+            second = order.indices(self.seed + _SECOND, start, total, self.sizes[1])
+            rows = rows.astype(np.int64) * self.sizes[1] + second
         first = self.process_index * self.local_batch
         return rows.reshape(count, self.global_batch)[:, first : first + self.local_batch]
 
@@ -109,9 +118,40 @@ class Pipeline:
     def data(self) -> Batch:
         """The resident data set, read and decoded when first asked for; {} when streamed.
 
-        ``{"image": uint8 [n, h, w, c] or float32 [n, 2], "label": int32 [n]}``.
+        ``{"image": uint8 [n, h, w, c] or float32 [n, 2], "label": int32 [n]}``; of two domains
+        ``image`` and ``label`` are the first's, and ``other`` has the images of the second.
         """
-        return load(self.source, self._progress) if self.resident else {}
+        if not self.resident:
+            return {}
+        if isinstance(self.source, DomainSource):
+            first, second = (load(s, self._progress) for s in (self.source.a, self.source.b))
+            return {**first, "other": second["image"]}
+        return load(self.source, self._progress)
+
+    def abstract_data(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Return shape and dtype of everything in :attr:`data`, without reading it."""
+        if not self.resident:
+            return {}
+        first = self.source.a if isinstance(self.source, DomainSource) else self.source
+        dtype = np.float32 if len(first.shape) == 1 else np.uint8
+        found: dict[str, tuple[tuple[int, ...], Any]] = {
+            "image": ((len(first), *first.shape), dtype),
+            "label": ((len(first),), np.int32),
+        }
+        if isinstance(self.source, DomainSource):
+            second = self.source.b
+            found["other"] = ((len(second), *second.shape), np.uint8)
+        return found
+
+    def abstract_batch(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Return shape and dtype of one call's batches over all processes."""
+        layout = self._layout
+        leading = (self._steps_per_call, layout.batches_per_step, layout.global_batch)
+        if self.resident:
+            pair = (2,) if len(layout.sizes) == 2 else ()
+            return {"index": ((*leading, *pair), np.int32)}
+        dtype = np.float32 if len(self.source.shape) == 1 else np.uint8
+        return {"image": ((*leading, *self.source.shape), dtype), "label": (leading, np.int32)}
 
     def batches(self, start_step: int) -> "Batches":
         """Return an iterator over the calls from a step on; close it, or use ``with``.
@@ -121,8 +161,8 @@ class Pipeline:
 
         Returns:
           An endless iterator over dicts with leading dimensions
-          ``[steps_per_call, batches_per_step, local_batch]``: ``{"index": int32}`` when resident,
-          ``{"image", "label"}`` when streamed.
+          ``[steps_per_call, batches_per_step, local_batch]``: ``{"index": int32}`` when resident
+          (of two domains with a last dimension of 2), ``{"image", "label"}`` when streamed.
         """
         per_call = self._steps_per_call * self._layout.batches_per_step
         shape = (self._steps_per_call, self._layout.batches_per_step, self._layout.local_batch)
@@ -221,12 +261,17 @@ def make_pipeline(
         )
     if resident is None:
         resident = resident_bytes(source) <= device_cache_gib * 2**30
-    layout = Layout(seed, len(source), global_batch, batches_per_step, process_index, process_count)
+    sizes: tuple[int, ...] = (len(source),)
+    if isinstance(source, DomainSource):
+        sizes = (len(source.a), len(source.b))
+    layout = Layout(seed, sizes, global_batch, batches_per_step, process_index, process_count)
     return Pipeline(source, layout, steps_per_call, resident, workers, prefetch, progress)
 
 
 def resident_bytes(source: Source) -> int:
-    """Return the bytes that the set takes as the arrays of :func:`load`."""
+    """Return the bytes that the set takes as the arrays of :attr:`Pipeline.data`."""
+    if isinstance(source, DomainSource):
+        return resident_bytes(source.a) + resident_bytes(source.b)
     item = 4 if len(source.shape) == 1 else 1  # toy points are float32
     return len(source) * (item * int(np.prod(source.shape)) + 4)
 
@@ -277,7 +322,10 @@ def _index_calls(
     layout: Layout, first: int, per_call: int, shape: tuple[int, ...]
 ) -> Generator[Batch, None, None]:
     while True:
-        yield {"index": layout.indices(first, per_call).reshape(shape).astype(np.int32)}
+        index = layout.indices(first, per_call).reshape(shape)
+        if len(layout.sizes) == 2:
+            index = np.stack(np.divmod(index, layout.sizes[1]), axis=-1)
+        yield {"index": index.astype(np.int32)}
         first += per_call
 
 

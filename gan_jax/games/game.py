@@ -12,12 +12,13 @@ keeps to this protocol:
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
 import flax.struct
 import jax
 
+from gan_jax.errors import ConfigError
 from gan_jax.games import draws
 
 Params = Mapping[str, Any]
@@ -121,6 +122,8 @@ class Player:
       steps: gradient steps in one train step, each on a batch of its own.
       fresh_data: whether each step consumes a new batch of real data; otherwise it is shown the
         last one that was consumed (for players whose loss hardly needs it).
+      start: train steps for which it rests at first: neither its networks nor their optimizers
+        change, and schedules begin when it does.
       project: applied to the owned parameters after each update, such as weight clipping.
     """
 
@@ -129,11 +132,12 @@ class Player:
     loss: Loss
     steps: int = 1
     fresh_data: bool = True
+    start: int = 0
     project: Callable[[Params], Params] | None = None
 
 
 class Game(Protocol):
-    """A set of networks and players, and the way to sample."""
+    """A set of networks and players."""
 
     @property
     def networks(self) -> Mapping[str, Network]:
@@ -151,6 +155,19 @@ class Game(Protocol):
         ...
 
     @property
+    def memory(self) -> Mapping[str, Any]:
+        """What is remembered from step to step beside the networks, as it is at the start.
+
+        A pytree of arrays per slot; it is part of the train state, and of every checkpoint.
+        """
+        ...
+
+
+@runtime_checkable
+class GenerativeGame(Game, Protocol):
+    """A game that makes data from latents."""
+
+    @property
     def latent_dim(self) -> int:
         """Size of one latent vector."""
         ...
@@ -158,14 +175,6 @@ class Game(Protocol):
     @property
     def num_classes(self) -> int | None:
         """Classes that can be asked for when sampling; ``None`` if the game is unconditional."""
-        ...
-
-    @property
-    def memory(self) -> Mapping[str, Any]:
-        """What is remembered from step to step beside the networks, as it is at the start.
-
-        A pytree of arrays per slot; it is part of the train state, and of every checkpoint.
-        """
         ...
 
     def latents(self, keys: jax.Array, truncation: float | None = None) -> jax.Array:
@@ -208,6 +217,25 @@ class Game(Protocol):
         ...
 
 
+def as_generative(game: Game, what: str) -> GenerativeGame:
+    """Return ``game``.
+
+    Raises:
+      ConfigError: it makes nothing from latents; ``what`` says what that is needed for.
+    """
+    if not isinstance(game, GenerativeGame):
+        raise ConfigError(
+            f"{what} is for runs that make images from noise; this one makes images of images: "
+            "see experiments.translate"
+        )
+    return game
+
+
+def num_classes(game: Game) -> int | None:
+    """Return how many classes can be asked for when sampling; ``None``: none can."""
+    return game.num_classes if isinstance(game, GenerativeGame) else None
+
+
 def owner_steps(game: Game) -> dict[str, int]:
     """Return, by network, the gradient steps that it takes in one train step.
 
@@ -227,6 +255,11 @@ def owner_steps(game: Game) -> dict[str, int]:
     if orphans := set(game.networks) - set(steps):
         raise ValueError(f"networks without an owner: {', '.join(sorted(orphans))}")
     return steps
+
+
+def owner_starts(game: Game) -> dict[str, int]:
+    """Return, by network, the train step at which its owner begins to play."""
+    return {name: player.start for player in game.players for name in player.networks}
 
 
 def batches_per_step(game: Game) -> int:

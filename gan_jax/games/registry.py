@@ -4,50 +4,15 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
-from ml_collections import ConfigDict
-
 from gan_jax import errors
 from gan_jax.augment import diffaug, instance_noise
-from gan_jax.games import auxiliary, info, laplacian, vae
+from gan_jax.games import auxiliary, info, laplacian, translation_registry, vae
 from gan_jax.games.adversarial import AdversarialGame, Augment, Regularize
 from gan_jax.games.game import Game
-from gan_jax.losses import adversarial, lecam, penalties, top_k
+from gan_jax.games.settings import Setting, check_weights, given, options, penalty_fields
+from gan_jax.losses import adversarial, lecam, top_k
 from gan_jax.networks import registry as networks
 from gan_jax.networks.laplacian import CONDITIONING, LaplacianDiscriminator, LaplacianGenerator
-
-PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "highest": jnp.float32}
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What a game is built for.
-
-    Attributes:
-      shape: of one data point.
-      axis_name: the mapped axis of the train step, for synchronised batch statistics.
-      num_classes: of the data; ``None``: they have no labels.
-    """
-
-    shape: tuple[int, ...]
-    axis_name: str | None
-    num_classes: int | None
-
-
-def options(group: Any, *without: str) -> dict[str, Any]:
-    """Return the options of what a configuration group names.
-
-    These are the group's own fields and those of its sub-group of that name, as far as they are
-    set. Lists, as a configuration read back from JSON has them, become tuples.
-
-    Args:
-      group: has a field ``name``, and may have a sub-group for each name.
-      without: fields of the group that are no options.
-    """
-    own = {k: v for k, v in group.items() if k not in ("name", *without)}
-    shared = {k: v for k, v in own.items() if not isinstance(v, ConfigDict)}
-    chosen = {**shared, **(own.get(group.name) or {})}
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items() if v is not None}
 
 
 def make_game(
@@ -68,18 +33,13 @@ def make_game(
       ConfigError: an unknown name or option, or a value that cannot work.
     """
     make = errors.lookup(GAMES, config.game.name, "game.name")
+    pairing = config.data.get("pairing", "none")
+    if pairing != "none" and config.game.name not in ("paired", "cycle"):
+        raise errors.ConfigError(
+            f"data.pairing = {pairing!r} makes examples of two images each; accepted for game.name "
+            f"= {config.game.name!r}: 'none'"
+        )
     return make(config, Setting(shape, axis_name, num_classes))
-
-
-def given(config: Any, setting: Setting) -> dict[str, Any]:
-    """Return what every network of a run is given beside its own options."""
-    return {
-        "shape": setting.shape,
-        "num_classes": setting.num_classes,
-        "dtype": errors.lookup(PRECISIONS, config.precision, "precision"),
-        "param_dtype": jnp.float32,
-        "axis_name": setting.axis_name,
-    }
 
 
 def _adversarial(config: Any, setting: Setting) -> AdversarialGame:
@@ -116,7 +76,7 @@ def _auxiliary(config: Any, setting: Setting) -> auxiliary.AuxiliaryGame:
             f"discriminator.conditioning = {discriminator.conditioning!r} would tell the auxiliary "
             "classifier the answer; accepted: 'none'"
         )
-    weights = _weights(config.game.auxiliary, "game.auxiliary")
+    weights = check_weights(config.game.auxiliary, "game.auxiliary")
     made = networks.make_generator(generator.name, **given(config, setting), **options(generator))
     classes = setting.num_classes
     assert classes is not None  # Or the generator would not have been made.
@@ -162,7 +122,7 @@ def _info(config: Any, setting: Setting) -> info.InfoGame:
             **options(discriminator),
         ),
         codes=codes,
-        **_weights(fields, "game.info"),
+        **check_weights(fields, "game.info"),
         **adversarial_fields(config, setting),
     )
 
@@ -196,7 +156,7 @@ def _vae(config: Any, setting: Setting) -> vae.VAEGame:
             encoder.name, outputs=2 * generator.latent_dim, **shared, **options(encoder)
         ),
         layer=layer,
-        **_weights(own, "game.vae"),
+        **check_weights(own, "game.vae"),
         **fields,
     )
 
@@ -269,39 +229,14 @@ def _resolutions(coarsest: int, shape: tuple[int, ...]) -> list[int]:
     return [*sorted(s for s in accepted if s >= coarsest), shape[0]]
 
 
-def _weights(fields: Any, group: str) -> dict[str, Any]:
-    """Return weights of a loss's terms.
-
-    Raises:
-      ConfigError: one is negative.
-    """
-    for name, weight in fields.items():
-        if not weight >= 0:
-            raise errors.ConfigError(f"{group}.{name} = {weight}; accepted: 0 or more")
-    return dict(fields)
-
-
 def adversarial_fields(config: Any, setting: Setting) -> dict[str, Any]:
     """Return the fields of `AdversarialGame` beside its networks and classes.
 
     Raises:
       ConfigError: a field has a value that cannot work.
     """
-    penalty = None
-    if config.penalty.name != "none":
-        if not config.penalty.weight >= 0:
-            raise errors.ConfigError(
-                f"penalty.weight = {config.penalty.weight}; accepted: 0 or more"
-            )
-        penalty = penalties.make(
-            config.penalty.name,
-            axis_name=setting.axis_name,
-            **options(config.penalty, "weight", "every"),
-        )
-    for field in ("game.discriminator_steps", "penalty.every"):
-        group, name = field.split(".")
-        if config[group][name] < 1:
-            raise errors.ConfigError(f"{field} = {config[group][name]}; accepted: 1 or more")
+    if (steps := config.game.discriminator_steps) < 1:
+        raise errors.ConfigError(f"game.discriminator_steps = {steps}; accepted: 1 or more")
     if config.game.clip is not None and not config.game.clip > 0:
         raise errors.ConfigError(
             f"game.clip = {config.game.clip}; accepted: a number above 0, or none"
@@ -319,9 +254,7 @@ def adversarial_fields(config: Any, setting: Setting) -> dict[str, Any]:
         "loss": adversarial.make(
             config.loss.name, axis_name=setting.axis_name, **options(config.loss)
         ),
-        "penalty": penalty,
-        "penalty_weight": config.penalty.weight,
-        "penalty_every": config.penalty.every,
+        **penalty_fields(config, setting),
         "clip": config.game.clip,
         "discriminator_steps": config.game.discriminator_steps,
         "joint_batch": config.game.joint_batch,
@@ -348,7 +281,7 @@ def _regularize(config: Any, setting: Setting) -> Regularize:
     """Return ``config.regularize``; runs of older versions have none."""
     how = Regularize(**dict(config.get("regularize", {})))
     weights = ("consistency_real", "consistency_fake", "lecam", "feature_matching")
-    _weights({name: getattr(how, name) for name in weights}, "regularize")
+    check_weights({name: getattr(how, name) for name in weights}, "regularize")
     lecam.check_decay(how.lecam_decay)
     top_k.check_schedule(how.top_k_decay, how.top_k_steps, how.top_k)
     for name in ("lecam_start", "history"):
@@ -371,8 +304,11 @@ def _regularize(config: Any, setting: Setting) -> Regularize:
 
 GAMES: Mapping[str, Callable[[Any, Setting], Game]] = {
     "adversarial": _adversarial,
+    "anomaly": translation_registry.make_anomaly,
     "auxiliary": _auxiliary,
+    "cycle": translation_registry.make_cycle,
     "info": _info,
     "laplacian": _laplacian,
+    "paired": translation_registry.make_paired,
     "vae": _vae,
 }

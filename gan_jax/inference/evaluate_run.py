@@ -11,7 +11,7 @@ from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.games.game import images_per_step
 from gan_jax.report import evaluations, status
-from gan_jax.training import evaluation, restore, sampling
+from gan_jax.training import evaluation, evaluators, restore, sampling
 
 # How a run ends; a preempted one may go on.
 ENDED = ("done", "diverged", "failed")
@@ -59,7 +59,7 @@ class Evaluated:
                 f"the data set is not the one of the run: {source.fingerprint()} is here, "
                 f"{run.data['fingerprint']} was there"
             )
-        evaluator = evaluation.make_evaluator(
+        evaluator = evaluators.make_evaluator(
             config,
             evaluation.make_settings(config, **changes),
             game=run.training.game,
@@ -158,7 +158,9 @@ class Evaluated:
 def words(protocol: Mapping[str, Any]) -> str:
     """Return a protocol in one line."""
     parts = [
-        f"{protocol['n_fake']:,} generated against {protocol['n_real']:,} of {protocol['data']}",
+        f"{protocol['n_fake']:,} generated against {protocol['n_real']:,} of {protocol['data']}"
+        if "n_fake" in protocol
+        else f"{protocol['n_real']:,} of {protocol['data']}",
         f"weights {protocol['weights']}",
         f"batch-norm {protocol['batch_norm']}",
         f"seed {protocol['seed']}"

@@ -22,7 +22,7 @@ from gan_jax.data.sources import FolderSource, Transform
 from gan_jax.data.sources.folder import SUFFIXES
 from gan_jax.data.sources.images import decode
 from gan_jax.games import draws
-from gan_jax.games.game import Game
+from gan_jax.games.game import GenerativeGame
 from gan_jax.inference.rendering import Renderer
 from gan_jax.metrics import similarity
 from gan_jax.report.bar import Tell
@@ -75,7 +75,7 @@ class Projection:
 
 
 def project(
-    game: Game,
+    game: GenerativeGame,
     variables: dict[str, Any],
     images: np.ndarray,
     settings: Settings | None = None,
@@ -145,7 +145,7 @@ class _Starts:
 
     def __init__(
         self,
-        game: Game,
+        game: GenerativeGame,
         variables: dict[str, Any],
         settings: Settings,
         seed: int,
@@ -179,7 +179,7 @@ class _Descent:
 
     def __init__(
         self,
-        game: Game,
+        game: GenerativeGame,
         variables: dict[str, Any],
         settings: Settings,
         features: Callable[[jax.Array], jax.Array] | None,
@@ -241,7 +241,7 @@ class _Descent:
 
 
 def _samples(
-    game: Game, variables: dict[str, Any], z: np.ndarray, labels: Any, batch_size: int
+    game: GenerativeGame, variables: dict[str, Any], z: np.ndarray, labels: Any, batch_size: int
 ) -> np.ndarray:
     return Renderer(game, variables, batch_size=min(batch_size, len(z)))(z, labels)
 

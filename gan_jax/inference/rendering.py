@@ -14,7 +14,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gan_jax.data import device
 from gan_jax.games import draws
-from gan_jax.games.game import Game
+from gan_jax.games.game import GenerativeGame
 from gan_jax.training.step import AXIS
 
 #: Rows of classes in one picture, at most.
@@ -22,7 +22,7 @@ MOST_CLASSES = 20
 
 
 def latents(
-    game: Game, *, seed: int, num: int, first: int = 0, truncation: float | None = None
+    game: GenerativeGame, *, seed: int, num: int, first: int = 0, truncation: float | None = None
 ) -> np.ndarray:
     """Return the latents of samples by number, as `gan_jax.training.sampling.Sampler` draws them.
 
@@ -42,7 +42,7 @@ def latents(
     return np.asarray(game.latents(keys, truncation))
 
 
-def shown_classes(game: Game, label: int | None = None) -> list[int | None]:
+def shown_classes(game: GenerativeGame, label: int | None = None) -> list[int | None]:
     """Return the classes that a picture has rows of.
 
     Args:
@@ -75,7 +75,7 @@ class Renderer:
 
     def __init__(
         self,
-        game: Game,
+        game: GenerativeGame,
         variables: dict[str, Any],
         *,
         batch_size: int = 64,

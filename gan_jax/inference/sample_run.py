@@ -15,6 +15,7 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.games import info
+from gan_jax.games.game import as_generative
 from gan_jax.inference import export as exports
 from gan_jax.inference import interpolation, projection, reconstruction, rendering
 from gan_jax.inference import neighbours as neighbour_search
@@ -75,7 +76,7 @@ class _Opened:
         step = restore.choose_step(ask.path, ask.checkpoint)
         self.ask = ask
         self.run = restore.open_run(ask.path)
-        self.game = self.run.training.game
+        self.game = as_generative(self.run.training.game, "experiments.sample")
         self.points = len(self.game.shape) != 3
         self._step_wanted = step
         sampling = make_sampling(self.run.config, raw=ask.raw)

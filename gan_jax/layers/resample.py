@@ -1,7 +1,8 @@
-"""Doubling and halving the resolution of NHWC images, without convolutions.
+"""Changing the resolution of NHWC images, without convolutions.
 
-Both are linear and act on every channel alone, so they commute with 1x1 convolutions: a network
-applies the 1x1 convolution on the smaller side, for a quarter of the work and the same result.
+Doubling by repeating and halving by averaging are linear and act on every channel alone, so they
+commute with 1x1 convolutions: a network applies the 1x1 convolution on the smaller side, for a
+quarter of the work and the same result. Pixel shuffle makes resolution of channels.
 """
 
 import jax
@@ -41,3 +42,33 @@ def mean_pool(images: jax.Array) -> jax.Array:
         raise ValueError(f"cannot halve images of {height}x{width}: height and width must be even")
     squares = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
     return jnp.mean(squares, axis=(2, 4))
+
+
+def pixel_shuffle(images: jax.Array, factor: int) -> jax.Array:
+    """Return images at `factor` times the resolution, whose pixels were channels (depth to space).
+
+    "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+    Neural Network", Shi et al. 2016, 1609.05158, equation 4. Channel `(c * factor + i) * factor +
+    j` becomes channel `c` of the pixel `i` down and `j` right in each square, as in
+    `torch.nn.PixelShuffle`.
+
+    Args:
+      images: `[batch, height, width, channels]`, any dtype.
+      factor: enlargement, 1 or more; its square divides the channels.
+
+    Returns:
+      `[batch, factor * height, factor * width, channels / factor**2]`, same dtype.
+
+    Raises:
+      ValueError: the channels cannot be divided so.
+    """
+    batch, height, width, channels = images.shape
+    if factor < 1 or channels % factor**2:
+        raise ValueError(
+            f"cannot shuffle {channels} channels into squares of {factor}x{factor}; accepted: a "
+            "factor whose square divides the channels"
+        )
+    features = channels // factor**2
+    squares = images.reshape(batch, height, width, features, factor, factor)
+    rows = squares.transpose(0, 1, 4, 2, 5, 3)
+    return rows.reshape(batch, factor * height, factor * width, features)

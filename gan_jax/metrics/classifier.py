@@ -84,7 +84,7 @@ class Classifier:
 
 
 class _Network(nn.Module):
-    """Images uint8 [n, height, width, channels] to features or logits."""
+    """Images [n, height, width, channels], uint8 or floats in 0 ... 255, to features or logits."""
 
     num_classes: int
 
@@ -433,11 +433,14 @@ def make_extractor(classifier: Classifier) -> Extractor:
     widths = {"features": FEATURES, "logits": classifier.num_classes}
     factor = _factor(classifier.shape)
 
-    def apply(variables: Any, images: jax.Array, layers: tuple[str, ...]) -> dict[str, jax.Array]:
-        if images.dtype != jnp.uint8 or images.ndim != 4 or images.shape[1:] != classifier.shape:
+    def apply(
+        variables: Any, images: jax.Array, layers: tuple[str, ...], *, floats: bool = False
+    ) -> dict[str, jax.Array]:
+        fits = jnp.issubdtype(images.dtype, jnp.floating) if floats else images.dtype == jnp.uint8
+        if not fits or images.ndim != 4 or images.shape[1:] != classifier.shape:
             raise MetricError(
                 f"the classifier was trained on images of shape {list(classifier.shape)}, and got "
-                f"{images.dtype}{list(images.shape)}; accepted: uint8 "
+                f"{images.dtype}{list(images.shape)}; accepted: {'floats' if floats else 'uint8'} "
                 f"[n, {', '.join(map(str, classifier.shape))}]"
             )
         unknown = [layer for layer in layers if layer not in widths]
@@ -462,4 +465,5 @@ def make_extractor(classifier: Classifier) -> Extractor:
             "accuracy": classifier.accuracy,
             "resize": "none" if factor == 1 else f"means of {factor}x{factor} pixels",
         },
+        of_floats=functools.partial(apply, floats=True),
     )

@@ -23,6 +23,9 @@ class Extractor:
       apply: the pure function; it computes no more than the layers asked for need, and what it says
         of an image does not depend on the other images of the batch.
       protocol: what identifies it in records, JSON-able: the weights' hash, the resize, ...
+      of_floats: as ``apply``, of floats in 0 ... 255 that need not be whole numbers, for losses to
+        be differentiated through; ``None``: it has none. Metrics are of bytes, which ``apply``
+        insists on.
     """
 
     name: str
@@ -32,3 +35,4 @@ class Extractor:
     variables: Any
     apply: Apply
     protocol: Mapping[str, Any]
+    of_floats: Apply | None = None

@@ -55,16 +55,18 @@ class Inception(nn.Module):
     Attributes:
       precision: of convolutions and products: ``"highest"`` (float32), or ``"default"``, which
         permits accelerators the faster and coarser TF32 or bfloat16.
+      floats: whether images are floats in 0 ... 255, whole numbers or not, instead of bytes.
     """
 
     precision: str = "highest"
+    floats: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, layers: tuple[str, ...]) -> dict[str, jax.Array]:
         """Return the named layers of images, computing no deeper than they need.
 
         Args:
-          images: uint8 ``[n, h, w, c]`` with 1 or 3 channels, grey or RGB.
+          images: uint8, or floats in 0 ... 255, ``[n, h, w, c]`` with 1 or 3 channels, grey or RGB.
           layers: keys of ``WIDTHS``.
 
         Returns:
@@ -78,7 +80,7 @@ class Inception(nn.Module):
             _check_layer(layer, tuple(WIDTHS))
         precision = lookup(PRECISIONS, self.precision, "precision")
         found: dict[str, jax.Array] = {}
-        stages = _stages(_prepared(images), precision)
+        stages = _stages(_prepared(images, self.floats), precision)
         while missing := set(layers) - set(found):
             name, features = next(stages)
             if name in missing:
@@ -118,6 +120,7 @@ def make_inception(path: str | Path | None = None, *, precision: str = "highest"
             "resize": f"tf1 bilinear {SIZE}, no antialias",
             "precision": precision,
         },
+        of_floats=functools.partial(_apply, Inception(precision, floats=True), layers),
     )
 
 
@@ -283,12 +286,14 @@ def _keys(name: str) -> tuple[str, ...]:
     return (*module.split("."), kind)
 
 
-def _prepared(images: jax.Array) -> jax.Array:
+def _prepared(images: jax.Array, floats: bool) -> jax.Array:
     """Return what the first convolution sees: float32 ``[n, 299, 299, 3]`` in [-1, 1)."""
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != jnp.uint8:
+    fits = jnp.issubdtype(images.dtype, jnp.floating) if floats else images.dtype == jnp.uint8
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not fits:
         raise MetricError(
             f"inception images have shape {images.shape} and dtype {images.dtype}; "
-            "accepted: [n, height, width, channels] with 1 or 3 channels, uint8."
+            "accepted: [n, height, width, channels] with 1 or 3 channels, "
+            f"{'floats in 0 ... 255' if floats else 'uint8'}."
         )
     x = (resize_tf1(images, SIZE, SIZE) - 128.0) / 128.0
     return jnp.broadcast_to(x, (*x.shape[:3], 3))

@@ -20,7 +20,8 @@ class Statistic:
 
     Attributes:
       better: "lower" or "higher".
-      needs: "moments" (mean and covariance), "features" (all of them) or "logits".
+      needs: of features "moments" (mean and covariance), "features" (all of them) or "logits"; else
+        "points", "pairs" or "scores".
       labelled: it asks, too, which class each generated image was to be of.
     """
 
@@ -46,13 +47,21 @@ POINT_STATISTICS: Mapping[str, Statistic] = {
     "high_quality": Statistic("higher", "points"),
     "mode_kl": Statistic("lower", "points"),
 }
-# Of pairs of images, one of either set.
+# Of pairs of images, one of either set; with _y of their luminance, as super-resolution papers do.
 PAIR_STATISTICS: Mapping[str, Statistic] = {
     "psnr": Statistic("higher", "pairs"),
+    "psnr_y": Statistic("higher", "pairs"),
     "ssim": Statistic("higher", "pairs"),
+    "ssim_y": Statistic("higher", "pairs"),
     "ms_ssim": Statistic("higher", "pairs"),
 }
-_ALL = {**STATISTICS, **POINT_STATISTICS, **PAIR_STATISTICS}
+# Of one score per image and of which images are anomalous.
+SCORE_STATISTICS: Mapping[str, Statistic] = {
+    "auroc": Statistic("higher", "scores"),
+    "average_precision": Statistic("higher", "scores"),
+}
+_ALONE = {**POINT_STATISTICS, **PAIR_STATISTICS, **SCORE_STATISTICS}
+_ALL = {**STATISTICS, **_ALONE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +70,9 @@ class Metric:
 
     Attributes:
       name: as the user gave it.
-      statistic: a key of `STATISTICS`, `POINT_STATISTICS` or `PAIR_STATISTICS`.
-      extractor: name of the feature extractor; ``None`` for statistics of points and of pairs.
+      statistic: a key of `STATISTICS`, `POINT_STATISTICS`, `PAIR_STATISTICS` or
+        `SCORE_STATISTICS`.
+      extractor: name of the feature extractor; ``None`` for statistics that look at no features.
       layer: of the extractor; ``None``: its default one.
     """
 
@@ -83,9 +93,8 @@ class Metric:
 
     @property
     def of(self) -> str:
-        """What it is of: "images", "points" or "pairs"."""
-        needs = _ALL[self.statistic].needs
-        return needs if needs in ("points", "pairs") else "images"
+        """What it is of: "images", "points", "pairs" or "scores"."""
+        return _ALL[self.statistic].needs if self.statistic in _ALONE else "images"
 
 
 def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> Metric:
@@ -99,7 +108,7 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
     Raises:
       ConfigError: it means nothing; the message lists what would.
     """
-    if name in POINT_STATISTICS or name in PAIR_STATISTICS:
+    if name in _ALONE:
         return Metric(name, name, None)
     prefixes = {INCEPTION: "", **{e: f"{e}_" for e in extractors if e != INCEPTION}}
     for extractor, prefix in prefixes.items():
@@ -107,9 +116,10 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
             return Metric(name, match[1], extractor, match[2] or None)
     others = ", ".join(p for p in prefixes.values() if p)
     known = [f"{p}{s}" for p in prefixes.values() for s in STATISTICS]
-    hint = errors.suggestion(name, [*known, *POINT_STATISTICS, *PAIR_STATISTICS])
+    hint = errors.suggestion(name, [*known, *_ALONE])
     raise errors.ConfigError(
         f"{field} has {name!r}; accepted: {', '.join(STATISTICS)}, with the number of one of "
         f"Inception's layers behind (fid768) or another extractor in front ({others}); for points "
-        f"{', '.join(POINT_STATISTICS)}; for pairs {', '.join(PAIR_STATISTICS)}.{hint}"
+        f"{', '.join(POINT_STATISTICS)}; for pairs {', '.join(PAIR_STATISTICS)}; for scores "
+        f"{', '.join(SCORE_STATISTICS)}.{hint}"
     )

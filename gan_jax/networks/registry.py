@@ -11,7 +11,11 @@ from gan_jax.errors import ConfigError, lookup, suggestion
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_jax.networks.encoders import DCGANEncoder, MLPEncoder
 from gan_jax.networks.mlp import MLPDiscriminator, MLPGenerator
+from gan_jax.networks.patchgan import PatchGAN
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from gan_jax.networks.srresnet import SRResNet
+from gan_jax.networks.translator import ResNetTranslator
+from gan_jax.networks.unet import UNet
 from gan_jax.networks.verdict import Head
 
 GENERATORS: dict[str, type[nn.Module]] = {
@@ -33,6 +37,22 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "mlp": MLPEncoder,
 }
 """Modules `(x [batch, *shape], labels, train) -> float32 [batch, outputs]`."""
+
+TRANSLATORS: dict[str, type[nn.Module]] = {
+    "srresnet": SRResNet,
+    "translator": ResNetTranslator,
+    "unet": UNet,
+}
+"""Modules `(x [batch, h, w, channels], keys [batch] or None, *, train) -> float32 images`.
+
+An output is `[batch, scale * h, scale * w, outputs]`; `h` and `w` are any multiples of `multiple`:
+both are the module's properties. The keys are dropout's; without them there is none.
+"""
+
+PATCH_DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "patchgan": PatchGAN,
+}
+"""Modules `(x [batch, *shape], labels, train) -> float32 scores [batch, h', w']`, with `judge`."""
 
 # Given by the data, the game, the precision and the devices, never as a field of the network's own.
 GIVEN = ("shape", "num_classes", "heads", "outputs", "dtype", "param_dtype", "axis_name")
@@ -166,3 +186,75 @@ def make_encoder(
         "axis_name": axis_name,
     }
     return _make(ENCODERS, "encoder", name, given, fields)
+
+
+def make_translator(
+    name: str,
+    *,
+    shape: Iterable[int],
+    outputs: int,
+    dtype: Any = jnp.float32,
+    param_dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    **fields: Any,
+) -> nn.Module:
+    """Construct a network that makes an image of an image; nothing is compiled or allocated.
+
+    Args:
+      name: a key of `TRANSLATORS`.
+      shape: of one input image: `(height, width, channels)`; a mask is one of its channels.
+      outputs: channels of an output image.
+      dtype: of the computation.
+      param_dtype: of the parameters.
+      axis_name: mapped axis over which batch statistics are shared.
+      **fields: the network's own fields, such as `features`; lists are taken as tuples.
+
+    Raises:
+      ConfigError: the name, a field, a field's value, or the resolution cannot work.
+    """
+    given = {
+        "shape": tuple(shape),
+        "outputs": outputs,
+        "dtype": dtype,
+        "param_dtype": param_dtype,
+        "axis_name": axis_name,
+    }
+    return _make(TRANSLATORS, "generator", name, given, fields)
+
+
+def make_patch_discriminator(
+    name: str,
+    *,
+    shape: Iterable[int],
+    num_classes: int | None = None,
+    dtype: Any = jnp.float32,
+    param_dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    **fields: Any,
+) -> nn.Module:
+    """Construct a discriminator of patches, or one of whole images; nothing is compiled.
+
+    A loss that takes the mean over all scores serves both: of scores `[batch, h', w']`, or
+    `[batch]`.
+
+    Args:
+      name: a key of `PATCH_DISCRIMINATORS` or `DISCRIMINATORS`.
+      shape: of what it judges: `(height, width, channels)`, with the channels of the condition that
+        a game shows beside an image.
+      num_classes: of the data; None: they have no labels. Patches are judged without.
+      dtype: of the computation.
+      param_dtype: of the parameters.
+      axis_name: mapped axis over which batch statistics are shared; unused by networks without.
+      **fields: the network's own fields, such as `features`; lists are taken as tuples.
+
+    Raises:
+      ConfigError: the name, a field, a field's value, or the resolution cannot work.
+    """
+    given = {
+        "shape": tuple(shape),
+        "num_classes": num_classes,
+        "dtype": dtype,
+        "param_dtype": param_dtype,
+        "axis_name": axis_name,
+    }
+    return _make({**PATCH_DISCRIMINATORS, **DISCRIMINATORS}, "discriminator", name, given, fields)

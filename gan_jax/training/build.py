@@ -8,12 +8,14 @@ from typing import Any
 import jax
 
 from gan_jax import errors
-from gan_jax.games.game import Game, batches_per_step, owner_steps
-from gan_jax.games.registry import make_game, options
+from gan_jax.games.game import Game, batches_per_step, owner_starts, owner_steps
+from gan_jax.games.registry import make_game
+from gan_jax.games.settings import options
 from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
 from gan_jax.training.evaluation import make_settings
 from gan_jax.training.optimizers import Optimizer, make_optimizer
+from gan_jax.training.preparation import Prepare
 from gan_jax.training.state import TrainState
 
 
@@ -64,13 +66,15 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
 
     Args:
       config: a configuration with every field of ``configs/base.py``.
-      shape: of one data point.
+      shape: of one data point as it is stored.
       num_classes: of the data; ``None``: they have no labels.
 
     Raises:
       ConfigError: a field has a value that cannot work.
     """
     check_train_fields(config)
+    prepare = make_prepare(config)
+    shape = prepare.shape(shape)
     devices = parallel.choose_devices(config.num_devices)
     parallel.check_batch(config.train.batch_size, len(devices))
     # Runs of older versions have no such field.
@@ -85,16 +89,23 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
         ema,
         batch_size=config.train.batch_size,
         log_every=config.train.log_every,
-        flip=config.data.flip,
+        prepare=prepare,
         accumulate=parts,
     )
     mapped = parallel.Parallel(train_step, config.parallel, devices)
     return Training(game, optimizers, ema, devices, mapped, config.train.seed)
 
 
+def make_prepare(config: Any) -> Prepare:
+    """Return what is done to real images; runs of older versions lack some fields."""
+    apart = config.data.get("pairing", "none") == "domains"
+    return Prepare(config.data.flip, config.data.get("crop"), apart)
+
+
 def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
     """Return one optimizer per network, from the group of ``config.optimizer`` that it names."""
     optimizers = {}
+    starts = owner_starts(game)
     for name, steps in owner_steps(game).items():
         group = game.networks[name].optimizer or name
         if group not in config.optimizer:
@@ -107,7 +118,7 @@ def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
                 fields.name,
                 fields.learning_rate,
                 schedule={"name": fields.schedule.name, **options(fields.schedule)},
-                total_steps=config.train.steps,
+                total_steps=max(1, config.train.steps - starts[name]),
                 steps_per_train_step=steps,
                 **options(fields, "learning_rate", "schedule"),
             )

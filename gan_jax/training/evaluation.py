@@ -15,7 +15,7 @@ from gan_jax import cache, errors
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
 from gan_jax.data.sources import Source, ToySource
-from gan_jax.games.game import Game
+from gan_jax.games.game import GenerativeGame
 from gan_jax.metrics import compare, extractors, names, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction, Statistics
@@ -47,6 +47,7 @@ class Settings:
     alarm: float = 4.0
     on_alarm: str = "warn"
     inception: str | None = None
+    border: int | None = None
 
     def __post_init__(self):
         for name, least in (
@@ -60,6 +61,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise errors.ConfigError(f"eval.{name} = {value}; accepted: {least} or more")
+        if self.border is not None and self.border < 0:
+            raise errors.ConfigError(f"eval.border = {self.border}; accepted: 0 or more")
         if not self.alarm > 1:
             raise errors.ConfigError(f"eval.alarm = {self.alarm}; accepted: above 1")
         errors.lookup(dict.fromkeys(ON_ALARM), self.on_alarm, "eval.on_alarm")
@@ -183,7 +186,7 @@ class Evaluator:
         settings: Settings,
         metrics: Sequence[Metric],
         *,
-        game: Game,
+        game: GenerativeGame,
         source: Source,
         devices: Sequence[jax.Device],
         sampling: Sampling,
@@ -239,7 +242,7 @@ class Evaluator:
         settings = self._settings
         seeds = range(settings.seed, settings.seed + settings.seeds)
         runs = [self._measure(variables, seed) for seed in seeds]
-        values, spread = _mean_and_spread(runs)
+        values, spread = mean_and_spread(runs)
         return Result(values, spread, self.protocol(state))
 
     def protocol(self, state: TrainState) -> dict[str, Any]:
@@ -325,8 +328,8 @@ class Evaluator:
             extra = "" if accuracy is None else f" (accuracy {accuracy:.1%})"
             note += f"; {name} {protocol.get('weights', '')}{extra}"
         columns = [
-            ("generated", *_mean_and_spread(generated)),
-            ("real", *_mean_and_spread(real)),
+            ("generated", *mean_and_spread(generated)),
+            ("real", *mean_and_spread(real)),
         ]
         return columns, note
 
@@ -361,7 +364,7 @@ class Evaluator:
         """Return the statistics of the real images with their labels, where they are asked for."""
         if not self._labelled:
             return real
-        chosen = _some(len(self._source), real.count)
+        chosen = some(len(self._source), real.count)
         return dataclasses.replace(real, labels=self._source.read(chosen.tolist())["label"])
 
     def _fakes(self, variables: Any, seed: int) -> Iterator[jax.Array]:
@@ -411,7 +414,7 @@ def real_statistics(
       read: in place of the source's own, where its images are in memory anyway.
     """
     read = read or source.read
-    chosen = _some(len(source), count)
+    chosen = some(len(source), count)
     identity = {"data": source.fingerprint()}
     if isinstance(source, sources.FolderSource):
         identity["content"] = source.content(chosen.tolist())
@@ -422,11 +425,29 @@ def real_statistics(
     return statistics.cached(folder, identity, extraction, batches, count, needs)
 
 
+def real_source(config: Any, settings: Settings, source: Source, **changes: Any) -> Source:
+    """Return what a run is measured against: another split of its data, or its own.
+
+    Args:
+      config: a run's configuration.
+      settings: its evaluation settings.
+      source: its training data.
+      **changes: of ``config.data``.
+    """
+    if settings.split is not None and settings.split != config.data.split:
+        changes["split"] = settings.split
+    if not changes:
+        return source
+    fields = ConfigDict(config.data.to_dict())
+    fields.update(changes)
+    return sources.make_source(fields)
+
+
 def make_evaluator(
     config: Any,
     settings: Settings,
     *,
-    game: Game,
+    game: GenerativeGame,
     source: Source,
     devices: Sequence[jax.Device],
     sampling: Sampling,
@@ -455,11 +476,7 @@ def make_evaluator(
             source.name,
         )
         return None
-    real = source
-    if settings.split is not None and settings.split != config.data.split:
-        fields = ConfigDict(config.data.to_dict())
-        fields.split = settings.split
-        real = sources.make_source(fields)
+    real = real_source(config, settings, source)
     return Evaluator(
         settings,
         metrics,
@@ -472,7 +489,7 @@ def make_evaluator(
     )
 
 
-def _mean_and_spread(
+def mean_and_spread(
     runs: Sequence[Mapping[str, float]],
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return mean and sample standard deviation by metric; no deviations for one run."""
@@ -494,14 +511,14 @@ def images_and_labels(
     source: Source, data: Mapping[str, np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what a classifier can learn from; a large set is not read as a whole."""
-    chosen = _some(len(source), min(len(source), LABELLED))
+    chosen = some(len(source), min(len(source), LABELLED))
     if data:
         return data["image"][chosen], data["label"][chosen]
     data = pipelines.load(source, indices=chosen.tolist())
     return data["image"], data["label"]
 
 
-def _some(size: int, count: int) -> np.ndarray:
+def some(size: int, count: int) -> np.ndarray:
     """Return ``count`` of ``size`` numbers, ascending: the same for everyone, and all if it is all.
 
     A set may be sorted by class, so that its first images would be no sample of it.
@@ -510,7 +527,7 @@ def _some(size: int, count: int) -> np.ndarray:
 
 
 def _class_shares(
-    game: Game, source: Source, data: Mapping[str, np.ndarray] | None
+    game: GenerativeGame, source: Source, data: Mapping[str, np.ndarray] | None
 ) -> np.ndarray | None:
     """Return how frequent the classes are in the data, for a game that asks for a class."""
     if game.num_classes is None:

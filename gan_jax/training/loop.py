@@ -16,10 +16,19 @@ from ml_collections import ConfigDict
 from gan_jax import errors
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
-from gan_jax.games.game import images_per_step
+from gan_jax.games.game import images_per_step, owner_starts
 from gan_jax.metrics import compare, extractors, names
 from gan_jax.report import environment, evaluations, grids, progress, status, writers
-from gan_jax.training import best, build, evaluation, plan, run_directory, sampling
+from gan_jax.training import (
+    best,
+    build,
+    evaluation,
+    evaluators,
+    pictures,
+    plan,
+    run_directory,
+    sampling,
+)
 from gan_jax.training.checkpoint import Checkpoints
 from gan_jax.training.preemption import StopRequest
 from gan_jax.training.state import TrainState
@@ -146,9 +155,10 @@ def _run(
         if primary and evaluating.every:
             print("preparing the evaluation ...", flush=True)
         evaluator = _evaluator(config, evaluating, training, pipeline)
-        picture = _picture(config, training, pipeline)
+        picture = pictures.make_picture(config, training, pipeline)
         is_finite = jax.jit(_all_finite)
         rates = {name: jax.jit(o.learning_rate) for name, o in training.optimizers.items()}
+        starts = owner_starts(training.game)
 
         # --- What watches the run. ---------------------------------------------------------------
         writer: writers.Writer = writers.NullWriter()
@@ -170,7 +180,7 @@ def _run(
             last_step = jax.device_get(state.step) - 1
             with jax.transfer_guard("allow"):
                 for name, rate in rates.items():
-                    metrics[f"{name}/learning_rate"] = float(rate(last_step))
+                    metrics[f"{name}/learning_rate"] = float(rate(max(0, last_step - starts[name])))
             writer.scalars(step, metrics, kimg=step * images / 1000)
             bar.update(step, {n: v for n, v in metrics.items() if n.endswith(("loss", "penalty"))})
             note("running", "", step)
@@ -297,53 +307,11 @@ def _pipeline(
 
 def _compile(config: ConfigDict, training: build.Training, pipeline: pipelines.Pipeline) -> Any:
     """Compile the train step for the shapes that will come; return JAX's compiled object."""
-    source = pipeline.source
-    dtype = jnp.uint8 if len(source.shape) == 3 else jnp.float32
-    leading = (
-        config.train.steps_per_call,
-        build.data_batches(training),
-        config.train.batch_size,
+    data, batch = (
+        {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in abstract.items()}
+        for abstract in (pipeline.abstract_data(), pipeline.abstract_batch())
     )
-    examples = {"image": (source.shape, dtype), "label": ((), jnp.int32)}
-    batched = {"index": ((), jnp.int32)} if pipeline.resident else examples
-    data = {
-        name: jax.ShapeDtypeStruct((len(source), *shape), dtype)
-        for name, (shape, dtype) in (examples if pipeline.resident else {}).items()
-    }
-    batch = {
-        name: jax.ShapeDtypeStruct((*leading, *shape), dtype)
-        for name, (shape, dtype) in batched.items()
-    }
     return training.parallel.compile(training.abstract_state, data, batch)
-
-
-def _picture(
-    config: ConfigDict, training: build.Training, pipeline: pipelines.Pipeline
-) -> Callable[[TrainState], np.ndarray]:
-    """Return the function that draws a state's samples from latents that stay the same."""
-    points = len(pipeline.source.shape) != 3
-    # Points need a crowd to show a density.
-    count = config.sample.num * (16 if points else 1)
-    # A column per class, where they fit on a page.
-    classes = training.game.num_classes
-    columns = classes if classes is not None and 2 <= classes <= 20 else None
-    sampler = sampling.Sampler(
-        training.game,
-        seed=config.train.seed,
-        batch_size=count,
-        sampling=sampling.make_sampling(config),
-        devices=training.devices,
-        cycle=True,
-    )
-    real = pipeline.source.read(range(min(len(pipeline.source), 2048)))["image"] if points else None
-
-    def draw(state: TrainState) -> np.ndarray:
-        samples = sampler.samples(sampler.variables(state), count)
-        if points:
-            return grids.scatter(samples, real=real)
-        return grids.grid(samples, columns)
-
-    return draw
 
 
 def _check_evaluation(config: ConfigDict, training: build.Training, source: sources.Source) -> None:
@@ -351,7 +319,7 @@ def _check_evaluation(config: ConfigDict, training: build.Training, source: sour
     settings = evaluation.make_settings(config)
     if not settings.every:
         return
-    metrics = evaluation.choose_metrics(settings, source, training.game.num_classes)
+    metrics = evaluators.choose_metrics(config, settings, training.game, source)
     if own := [metric for metric in metrics if metric.extractor == names.INCEPTION]:
         setting = extractors.Setting(None, settings.inception)
         inception = extractors.make_extractor(names.INCEPTION, setting)
@@ -364,11 +332,11 @@ def _evaluator(
     settings: evaluation.Settings,
     training: build.Training,
     pipeline: pipelines.Pipeline,
-) -> evaluation.Evaluator | None:
+) -> evaluators.Evaluator | None:
     """Return what evaluates the run while it trains; ``None``: nothing does."""
     if not settings.every:
         return None
-    return evaluation.make_evaluator(
+    return evaluators.make_evaluator(
         config,
         settings,
         game=training.game,
@@ -379,7 +347,7 @@ def _evaluator(
     )
 
 
-def _chosen_metric(settings: evaluation.Settings, evaluator: evaluation.Evaluator) -> names.Metric:
+def _chosen_metric(settings: evaluation.Settings, evaluator: evaluators.Evaluator) -> names.Metric:
     """Return the metric by which the best checkpoint is chosen."""
     by_name = {metric.name: metric for metric in evaluator.metrics}
     return by_name[settings.best] if settings.best else evaluator.metrics[0]

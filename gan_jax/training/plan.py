@@ -10,7 +10,7 @@ from rich.table import Table
 
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.games.game import images_per_step
-from gan_jax.training import build, evaluation
+from gan_jax.training import build, evaluation, evaluators
 
 
 def rows(
@@ -48,8 +48,9 @@ def rows(
         ),
     ]
     settings = evaluation.make_settings(config)
-    classes = training.game.num_classes
-    if settings.every and (metrics := evaluation.choose_metrics(settings, source, classes)):
+    if settings.every and (
+        metrics := evaluators.choose_metrics(config, settings, training.game, source)
+    ):
         named = ", ".join(metric.name for metric in metrics)
         plan.append(("evaluation", f"every {settings.every:,} steps: {named}"))
     state = training.abstract_state

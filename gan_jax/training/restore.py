@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.games.game import Game
+from gan_jax.games.game import Game, num_classes
 from gan_jax.training import best, build
 from gan_jax.training.checkpoint import Checkpoints
 from gan_jax.training.run_directory import RunDirectory
@@ -131,7 +131,7 @@ def check_label(run: OpenRun, label: int | None) -> None:
     Raises:
       ConfigError: the run has no classes, or not that one.
     """
-    classes = run.training.game.num_classes
+    classes = num_classes(run.training.game)
     if label is None:
         return
     if classes is None:

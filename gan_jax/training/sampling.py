@@ -26,7 +26,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from gan_jax import errors
 from gan_jax.data import device
 from gan_jax.games import draws
-from gan_jax.games.game import Game
+from gan_jax.games.game import GenerativeGame
 from gan_jax.layers.normalization import with_moments
 from gan_jax.training.state import TrainState
 from gan_jax.training.step import AXIS
@@ -82,7 +82,7 @@ class Sampler:
 
     def __init__(
         self,
-        game: Game,
+        game: GenerativeGame,
         *,
         seed: int,
         batch_size: int,
@@ -122,16 +122,8 @@ class Sampler:
 
     def variables(self, state: TrainState) -> dict[str, Variables]:
         """Return the networks' variables that `batch` takes; ``standing`` computes them here."""
-        how = self._sampling
-        chosen = {
-            name: network.variables if how.raw else network.averaged
-            for name, network in state.networks.items()
-        }
-        if how.batch_norm == "running":
-            for name, network in state.networks.items():
-                if "batch_stats" in network.mutable:
-                    chosen[name] = {**chosen[name], "batch_stats": network.mutable["batch_stats"]}
-        if how.batch_norm == "standing":
+        chosen = chosen_variables(state, self._sampling)
+        if self._sampling.batch_norm == "standing":
             return self._standing(jax.device_put(chosen, self._replicated))
         return jax.device_put(chosen, self._replicated)
 
@@ -229,6 +221,24 @@ class Sampler:
         return self._game.sample_moments(variables, z, labels)
 
 
+def chosen_variables(state: TrainState, how: Sampling) -> Variables:
+    """Return the networks' variables that are used of a state: moving averages or raw weights.
+
+    Args:
+      state: a trained state.
+      how: of it ``raw`` counts, and ``batch_norm`` if that is "running".
+    """
+    chosen = {
+        name: network.variables if how.raw else network.averaged
+        for name, network in state.networks.items()
+    }
+    if how.batch_norm == "running":
+        for name, network in state.networks.items():
+            if "batch_stats" in network.mutable:
+                chosen[name] = {**chosen[name], "batch_stats": network.mutable["batch_stats"]}
+    return chosen
+
+
 def make_sampling(config: Any, *, raw: bool = False) -> Sampling:
     """Return how a configuration wants its samples made; runs of older versions lack the fields."""
     names = [f.name for f in dataclasses.fields(Sampling) if f.name in config.sample]
@@ -236,7 +246,7 @@ def make_sampling(config: Any, *, raw: bool = False) -> Sampling:
 
 
 def sample(
-    game: Game,
+    game: GenerativeGame,
     state: TrainState,
     *,
     num: int,

@@ -19,6 +19,7 @@ from gan_jax.games import draws
 from gan_jax.games.game import Game, Outcome, Player, Turn, images_per_step, owner_steps
 from gan_jax.training import ema as ema_lib
 from gan_jax.training.optimizers import Optimizer
+from gan_jax.training.preparation import Prepare
 from gan_jax.training.state import NetworkState, TrainState, Variables
 
 AXIS = "data"  # The mapped axis, over which the batch is split.
@@ -64,7 +65,7 @@ def make_train_step(
     *,
     batch_size: int,
     log_every: int,
-    flip: bool = False,
+    prepare: Prepare | None = None,
     accumulate: int = 1,
 ) -> TrainStep:
     """Return ``train_step(state, data, batch, axis_name=None) -> state``.
@@ -75,7 +76,8 @@ def make_train_step(
       ema: settings of the moving average.
       batch_size: the global batch size, for units in images.
       log_every: metrics are summed up over so many steps before they start anew.
-      flip: real images are mirrored left to right with probability 1/2.
+      prepare: turns the stored images of a batch into what is trained on, given this turn's key
+        and the mapped axis; ``None``: they are scaled to [-1, 1], and nothing else.
       accumulate: parts of a device's share of a batch; each gradient is the mean over them, so that
         one part at a time is in memory.
 
@@ -83,6 +85,7 @@ def make_train_step(
     leading shape ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`).
     """
     images = images_per_step(game, batch_size)
+    prepared = prepare or Prepare()
 
     def train_step(
         state: TrainState, data: Batch, batch: Batch, *, axis_name: str | None = None
@@ -103,20 +106,22 @@ def make_train_step(
                 index, examples = scanned
                 key = jax.random.fold_in(draws.named(step_key, player.name), index)
                 examples = device.fetch(data, examples)
-                real = device.to_float(examples["image"])
-                if flip:
-                    keys = draws.example_keys(draws.named(key, "flip"), real.shape[0], axis_name)
-                    real = device.flip(real, jax.vmap(jax.random.bernoulli)(keys))
                 turn = Turn(
                     variables={name: n.variables for name, n in networks.items()},
-                    images=real,
+                    images=prepared(examples["image"], key, axis_name),
                     labels=examples["label"],
                     key=key,
                     count=state.step * player.steps + index,
                     axis_name=axis_name,
                     memory=memory,
                 )
-                return _update(player, turn, networks, optimizers, accumulate)
+
+                def play() -> Any:
+                    return _update(player, turn, networks, optimizers, accumulate)
+
+                if player.start:
+                    return _play_from(player.start, state.step, play, carry)
+                return play()
 
             carry, history = repeat(
                 gradient_step, carry, (jnp.arange(player.steps, dtype=jnp.int32), chosen)
@@ -156,6 +161,16 @@ def repeat(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> 
         return lax.scan(body, carry, xs)
     carry, y = body(carry, jax.tree.map(lambda x: x[0], xs))
     return carry, jax.tree.map(lambda leaf: leaf[None], y)
+
+
+def _play_from(start: int, step: jax.Array, play: Callable[[], Any], carry: Any) -> Any:
+    """Return what ``play`` does from a train step on; before it ``carry``, and zeros as metrics."""
+    _, metrics = jax.eval_shape(play)
+
+    def rest() -> Any:
+        return carry, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+
+    return lax.cond(step >= start, play, rest)
 
 
 def _batches(batch: Batch, position: int, player: Player) -> tuple[Batch, int]:

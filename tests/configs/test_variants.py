@@ -8,7 +8,7 @@ import pytest
 
 from configs import base, dcgan, dragan, gan, lsgan, r1_gan, sngan, vae_gan, wgan, wgan_gp
 from gan_jax.games.game import batches_per_step
-from gan_jax.games.registry import options
+from gan_jax.games.settings import options
 from gan_jax.training import build, loop, restore
 from gan_jax.training.ema import EMA
 from tests.configs import variants

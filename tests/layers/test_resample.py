@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gan_jax.layers.convolution import Conv
-from gan_jax.layers.resample import mean_pool, upsample_nearest
+from gan_jax.layers.resample import mean_pool, pixel_shuffle, upsample_nearest
 
 
 def _images(*shape, dtype=np.float32):
@@ -54,3 +54,35 @@ def test_dtype_is_kept(resample):
 def test_odd_sizes_are_refused_with_their_size(shape):
     with pytest.raises(ValueError, match=f"{shape[1]}x{shape[2]}.*must be even"):
         mean_pool(jnp.ones(shape))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+def test_pixel_shuffle_equals_pytorch(factor):
+    torch = pytest.importorskip("torch", reason="parity with PyTorch")
+    x = _images(2, 3, 5, 2 * factor**2)
+    shuffled = torch.nn.PixelShuffle(factor)(torch.from_numpy(x.transpose(0, 3, 1, 2)))
+    np.testing.assert_array_equal(pixel_shuffle(x, factor), shuffled.numpy().transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_pixel_shuffle_puts_each_channel_at_its_pixel(factor):
+    """Naively: pixel (factor * y + i, factor * x + j) of channel c."""
+    x = _images(1, 2, 3, 2 * factor**2)
+    y = np.asarray(pixel_shuffle(x, factor))
+    assert y.shape == (1, 2 * factor, 3 * factor, 2)
+    for row, column, channel in np.ndindex(y.shape[1:]):
+        (up, i), (left, j) = divmod(row, factor), divmod(column, factor)
+        source = (channel * factor + i) * factor + j
+        assert y[0, row, column, channel] == x[0, up, left, source]
+
+
+def test_pixel_shuffle_of_repeated_channels_is_upsampling():
+    x = _images(2, 3, 4, 5)
+    repeated = np.repeat(x, 4, axis=-1)
+    np.testing.assert_array_equal(pixel_shuffle(repeated, 2), upsample_nearest(x))
+
+
+@pytest.mark.parametrize(("channels", "factor"), [(6, 2), (4, 3), (4, 0), (4, -2)])
+def test_pixel_shuffle_refuses_channels_that_make_no_squares(channels, factor):
+    with pytest.raises(ValueError, match=f"{channels} channels into squares of {factor}x{factor}"):
+        pixel_shuffle(jnp.ones((1, 2, 2, channels)), factor)

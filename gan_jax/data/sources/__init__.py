@@ -1,7 +1,8 @@
 """Sources of data with random access, by the name that ``config.data.name`` gives.
 
-``digits`` (embedded), ``folder`` (a folder or zip of images), ``npz`` (arrays), ``ring``, ``grid``
-and ``swiss_roll`` (toy points); any other name is one of the TFDS catalog.
+``digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images), ``npz`` (arrays),
+``ring``, ``grid`` and ``swiss_roll`` (toy points); any other name is one of the TFDS catalog. Two
+images per example, for translation, are what ``config.data.pairing`` makes of these.
 """
 
 from collections.abc import Callable
@@ -12,18 +13,29 @@ from gan_jax.data.sources.digits import digits
 from gan_jax.data.sources.folder import FolderSource, folder
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.npz import NpzSource, npz
+from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, TwinSource, paired
+from gan_jax.data.sources.photos import photos
+from gan_jax.data.sources.subset import Subset, class_number, labels_of, only_classes
 from gan_jax.data.sources.tfds import TfdsSource
+from gan_jax.data.sources.tiles import TiledSource, tiles
 from gan_jax.data.sources.toy import NAMES as TOYS
 from gan_jax.data.sources.toy import ToySource, toy
+from gan_jax.errors import ConfigError, lookup
 
 __all__ = [
     "ArraySource",
+    "DomainSource",
     "FolderSource",
     "NpzSource",
     "Source",
+    "Subset",
     "TfdsSource",
+    "TiledSource",
     "ToySource",
     "Transform",
+    "TwinSource",
+    "labels_of",
+    "left_out",
     "make_source",
 ]
 
@@ -33,6 +45,7 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
         config.path, config.split, transform, config.on_error
     ),
     "npz": lambda config, transform: npz(config.path, config.split, transform),
+    "photos": lambda config, transform: photos(config.split, transform),
 }
 #: The names that need no TFDS.
 BUILT_IN = (*_IMAGES, *TOYS)
@@ -43,7 +56,8 @@ def make_source(config: Any) -> Source:
 
     Args:
       config: ``config.data``, with the fields ``name``, ``split``, ``resolution``, ``channels``,
-        ``resize``, ``path``, ``data_dir``, ``on_error``, ``toy_size``, ``toy_noise``.
+        ``resize``, ``path``, ``data_dir``, ``on_error``, ``toy_size``, ``toy_noise``; runs of older
+        versions lack ``pairing``, ``a``, ``b`` and ``without``.
 
     Returns:
       The source; nothing but a few images to learn their shape has been decoded yet.
@@ -52,9 +66,45 @@ def make_source(config: Any) -> Source:
       ConfigError: a field has a value that cannot work.
       DataError: the data set is missing, damaged or empty.
     """
+    pairing = config.get("pairing", "none")
+    lookup(dict.fromkeys(PAIRINGS), pairing, "data.pairing")
+    transform = Transform(config.resolution, config.channels, config.resize)
+    if pairing != "none":
+        if config.get("without", ()):
+            raise ConfigError(
+                f"data.without = {config.without} with data.pairing = {pairing!r}; accepted: ()"
+            )
+        return paired(config, transform, _one)
+    source = _one(config, transform)
+    if classes := left_out(config, source):
+        kept = [k for k in range(source.num_classes or 0) if k not in classes]
+        named = ",".join(map(str, config.without))
+        return only_classes(source, kept, f"{config.split}-without-{named}")
+    return source
+
+
+def left_out(config: Any, source: Source) -> list[int]:
+    """Return the numbers of the classes that ``config.without`` names.
+
+    Raises:
+      ConfigError: the source has no such class, or none is left.
+    """
+    classes = [class_number(source, name, "data.without") for name in config.get("without", ())]
+    if classes and len(set(classes)) == source.num_classes:
+        raise ConfigError(f"data.without = {config.without} leaves nothing of {source.name}")
+    return classes
+
+
+def _one(config: Any, transform: Transform) -> Source:
+    """Return a source of one image (or point) per example."""
     if config.name in TOYS:
         return toy(config.name, config.toy_size, config.toy_noise)
-    transform = Transform(config.resolution, config.channels, config.resize)
+    if transform.resize == "tile" and config.name == "folder":
+        return tiles(config.path, config.split, transform, config.on_error)
+    if transform.resize == "tile" and config.name != "photos":
+        raise ConfigError(
+            f"data.resize = 'tile' with data.name = {config.name!r}; accepted: 'folder' or 'photos'"
+        )
     if config.name in _IMAGES:
         return _IMAGES[config.name](config, transform)
     return TfdsSource(config.name, config.split, config.data_dir, transform, BUILT_IN)

@@ -10,6 +10,7 @@ unlabelled. Images are all files with the suffix of an image, sorted by their pa
 and folders are left out.
 """
 
+import dataclasses
 import hashlib
 import os
 import struct
@@ -149,15 +150,15 @@ class FolderSource:
     def __init__(self, path: str | Path, split: str, transform: Transform, on_error: str = "raise"):
         if on_error not in ON_ERROR:
             raise ConfigError(f"data.on_error = {on_error!r}; accepted: {', '.join(ON_ERROR)}")
-        self.split, self.on_error = split, on_error
+        self.path, self.split, self.on_error = path, split, on_error
         self.failures: dict[int, str] = {}
-        self.files, inside = _open(Path(path))
+        self.files, inside = open_files(Path(path))
         self.name = f"{self.files.name}/{inside}".rstrip("/")
-        files = _images(self.files, inside)
+        files = images_in(self.files, inside)
         root, names = _choose_split(self.files, inside, sorted(files), split)
-        self._names = names
+        self.names = names
         self._content = content_hash(f"{name} {files[name]}" for name in names)
-        self._labels, self.class_names = _classes(root, names)
+        self.labels, self.class_names = _classes(root, names)
         self.num_classes = None if self.class_names is None else len(self.class_names)
         self.shape: tuple[int, ...]
         self._transform, self.shape = self._probe(transform)
@@ -168,7 +169,7 @@ class FolderSource:
         settled = transform.resolution is not None and transform.channels is not None
         decoded = [self._decode_or_next(i)[1] for i in (chosen[:1] if settled else chosen)]
         channels = transform.channels or max(len(image.getbands()) for image in decoded)
-        transform = Transform(transform.resolution, channels, transform.resize)
+        transform = dataclasses.replace(transform, channels=channels)
         width, height = decoded[0].size
         return transform, transform.shape(height, width, channels)
 
@@ -179,13 +180,10 @@ class FolderSource:
           DataError: the file cannot be read.
           _UndecodableError: it can, but holds no intact image.
         """
-        name = self._names[index]
         try:
-            raw = self.files.read(name)
+            raw = self.raw(index)
         except (zipfile.BadZipFile, zlib.error) as error:
             raise _UndecodableError(f"{self.item_name(index)} is damaged: {error}") from error
-        except (OSError, NotImplementedError) as error:
-            raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
         try:
             return decode(raw)
         except UnidentifiedImageError as error:
@@ -195,6 +193,23 @@ class FolderSource:
             raise _UndecodableError(
                 f"{self.item_name(index)} cannot be decoded: {error}"
             ) from error
+
+    def raw(self, index: int) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+          DataError: it cannot be read.
+          zipfile.BadZipFile, zlib.error: it is damaged.
+        """
+        try:
+            return self.files.read(self.names[index])
+        except (OSError, NotImplementedError) as error:
+            raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
+
+    def whole(self, index: int) -> Example:
+        """Return one example as it is, whatever its size; else like ``source[index]``."""
+        found, image = self._decode_or_next(range(len(self))[index])
+        return {"image": self._transform(image), "label": np.asarray(self.labels[found])}
 
     def _decode_or_next(self, index: int) -> tuple[int, Image.Image]:
         """Return the image and its index, or those of the image that stands in for it."""
@@ -213,7 +228,7 @@ class FolderSource:
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self._names)
+        return len(self.names)
 
     def __getitem__(self, index: int) -> Example:
         """Return one example; see :class:`gan_jax.data.sources.base.Source`.
@@ -222,7 +237,7 @@ class FolderSource:
           DataError: a file cannot be read or decoded, or has not the size of the others.
         """
         found, image = self._decode_or_next(range(len(self))[index])
-        return {"image": self._fit(image, found), "label": np.asarray(self._labels[found])}
+        return {"image": self._fit(image, found), "label": np.asarray(self.labels[found])}
 
     def _fit(self, image: Image.Image, index: int) -> np.ndarray:
         try:
@@ -242,7 +257,7 @@ class FolderSource:
 
     def item_name(self, index: int) -> str:
         """Return the path of the file."""
-        return self.files.full_name(self._names[index])
+        return self.files.full_name(self.names[index])
 
     def content(self, indices: Sequence[int]) -> str:
         """Return what the bytes of some images hash to; the checksums of a zip tell that before.
@@ -255,7 +270,7 @@ class FolderSource:
         digest = hashlib.sha256()
         for index in indices:
             try:
-                digest.update(hashlib.sha256(self.files.read(self._names[index])).digest())
+                digest.update(hashlib.sha256(self.files.read(self.names[index])).digest())
             except OSError as error:
                 raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
         return digest.hexdigest()[:12]
@@ -283,8 +298,48 @@ def folder(path: str | None, split: str, transform: Transform, on_error: str) ->
     return FolderSource(path, split, transform, on_error)
 
 
-def _open(path: Path) -> tuple[Folder | Zip, str]:
-    """Return the container that holds ``path`` and the place inside it, "" or "a/b"."""
+def find_folder(path: str | Path, split: str, name: str, field: str) -> Path:
+    """Return the folder of one side of a pair below ``path``, a folder or a place in a zip.
+
+    Args:
+      path: as ``data.path``.
+      split: as ``data.split``.
+      name: of the side.
+      field: that gave the name, for the message.
+
+    Raises:
+      ConfigError: there is none.
+      DataError: nothing is there at all.
+    """
+    files, inside = open_files(Path(path))
+    prefix = f"{inside}/" if inside else ""
+    found = [name.removeprefix(prefix) for name in images_in(files, inside)]
+    candidates = [f"{split}{name}", f"{split}/{name}", f"{name}/{split}"]
+    if split in ("train", "all"):
+        candidates.append(name)
+    # Archives often hold one folder with everything in it.
+    tops = {image.split("/")[0] for image in found}
+    roots = ["", *(f"{top}/" for top in tops)] if len(tops) == 1 else [""]
+    for root in roots:
+        for candidate in candidates:
+            if any(image.startswith(f"{root}{candidate}/") for image in found):
+                return Path(path) / f"{root}{candidate}"
+    raise ConfigError(
+        f"{field} = {name!r} with data.split = {split!r}: {files.full_name(inside)} has images in "
+        f"none of the folders {', '.join(candidates)}; accepted: the name of one that it has"
+    )
+
+
+def open_files(path: Path, field: str = "data.path") -> tuple[Folder | Zip, str]:
+    """Return the container that holds ``path`` and the place inside it, "" or "a/b".
+
+    Args:
+      path: a folder, a ``.zip``, or a place inside one.
+      field: that gave it, for the message.
+
+    Raises:
+      DataError: there is no such thing, or the zip cannot be read.
+    """
     for archive in [path, *path.parents]:
         if archive.suffix.lower() == ".zip" and archive.is_file():
             inside = path.relative_to(archive).as_posix()
@@ -294,14 +349,23 @@ def _open(path: Path) -> tuple[Folder | Zip, str]:
                 raise DataError(f"{archive} cannot be read as a zip: {error}") from error
             return files, "" if inside == "." else inside
     if not path.exists():
-        raise DataError(f"{path} (data.path) does not exist")
+        raise DataError(f"{path} ({field}) does not exist")
     if not path.is_dir():
-        raise DataError(f"{path} (data.path) is neither a folder nor a .zip")
+        raise DataError(f"{path} ({field}) is neither a folder nor a .zip")
     return Folder(path), ""
 
 
-def _images(files: Folder | Zip, inside: str) -> dict[str, str]:
-    """Return the images at a place inside a container, each with a word about its content."""
+def images_in(files: Folder | Zip, inside: str, field: str = "data.path") -> dict[str, str]:
+    """Return the images at a place inside a container, each with a word about its content.
+
+    Args:
+      files: the container.
+      inside: the place, "" or "a/b".
+      field: that gave it, for the message.
+
+    Raises:
+      DataError: there are none.
+    """
     prefix = f"{inside}/" if inside else ""
     found = {}
     for name, content in files.sizes().items():
@@ -311,7 +375,7 @@ def _images(files: Folder | Zip, inside: str) -> dict[str, str]:
             found[name] = content
     if not found:
         raise DataError(
-            f"{files.full_name(inside)} (data.path) has no images; "
+            f"{files.full_name(inside)} ({field}) has no images; "
             f"accepted suffixes: {' '.join(sorted(SUFFIXES))}"
         )
     return found

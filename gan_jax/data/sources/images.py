@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from gan_jax.errors import ConfigError
 
-RESIZES = ("resize", "pad")
+RESIZES = ("resize", "pad", "tile")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Transform:
       resolution: edge length of the square that comes out; None keeps the size of every image.
       channels: 1 (grey), 3 (RGB), or None: as the image is.
       resize: "resize" crops the largest centred square and resizes it (Lanczos down, bicubic up);
-        "pad" puts the image, unscaled, in the middle of a black square.
+        "pad" puts the image, unscaled, in the middle of a black square; "tile" is for sources that
+        cut photographs into squares (`gan_jax.data.sources.tiles`).
     """
 
     resolution: int | None = None

@@ -1,0 +1,36 @@
+"""Denoising of photographs: Gaussian, Poisson or JPEG noise, as a regression or a game.
+
+python -m experiments.main --config=configs/denoise.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Return the configuration; ``arg``: see `configs.base.select`."""
+    c = base.get_config()
+    c.variant = "denoise"
+    c.game.name = "paired"
+    c.degrade.name = "gaussian"
+    c.game.paired.update(pixel="charbonnier", pixel_weight=100.0, adversarial_weight=0.1)
+    c.generator.name = "unet"
+    c.generator.unet.update(levels=3, features=32, normalization="none", output="residual")
+    c.discriminator.name = "patchgan"
+    c.discriminator.patchgan.update(features=32, layers=2)
+    c.optimizer.generator = base.adam(5e-4, 0.9, 0.999)
+    c.optimizer.generator.schedule.name = "cosine"
+    c.optimizer.discriminator = base.adam(2e-4, 0.5, 0.999)
+    c.ema.half_life = 2_000.0
+    c.ema.ramp_up = 0.1
+    c.train.update(steps=1000, batch_size=8, log_every=50, sample_every=250, checkpoint_every=500)
+    c.sample.num = 8
+    c.eval.update(every=250, num_real=64)
+    return base.select(c, arg, paper, default="photos")
+
+
+def paper(c: ConfigDict) -> None:
+    """Set the settings for many photographs."""
+    c.generator.unet.features = 64
+    base.full_length(c, steps=100_000, batch_size=16)

@@ -1,0 +1,113 @@
+"""Translate image files, or restore them, by what a run has learned.
+
+python -m experiments.translate --run=DIR --input=photo.jpg --out=made/
+python -m experiments.translate --run=DIR --input=photos/ --direction=BtoA --out=made/
+python -m experiments.translate --run=DIR --input=torn/ --mask=holes/ --out=whole/
+python -m experiments.translate --run=DIR --input=set5.zip --degrade --grid=set5.png --out=set5/
+
+Images have any size: large ones are cut into tiles that overlap. Names and sub-folders are kept;
+transparency is carried over, but for runs that fill holes, to which it says where these are. A file
+that cannot be used is reported, the others are translated, and the exit code is 1.
+
+With --degrade the inputs are clean images: they are degraded as they were in training, restored,
+and measured against what they were (PSNR and SSIM, also on luminance), beside the degraded ones.
+"""
+
+import sys
+
+from absl import flags
+
+from experiments import command_line
+from gan_jax import errors
+
+_RUN = flags.DEFINE_string("run", None, "The run directory.")
+_INPUT = flags.DEFINE_string("input", None, "An image, a folder, a .zip or a place inside one.")
+_OUT = flags.DEFINE_string("out", None, "The folder to write to.")
+_DIRECTION = flags.DEFINE_string(
+    "direction", None, "Which way to translate, such as AtoB. Default: the run's first."
+)
+_MASK = flags.DEFINE_string(
+    "mask",
+    None,
+    "For runs that fill holes: an image, white in them, for all inputs, or a folder of images of "
+    "the same names. Default: holes are where an input is not opaque.",
+)
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
+_RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
+_DROPOUT = flags.DEFINE_bool("dropout", False, "Keep the dropout of networks whose noise it is.")
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "--degrade, --dropout: seed of it.", lower_bound=0, upper_bound=2**32 - 1
+)
+_DEGRADE = flags.DEFINE_bool(
+    "degrade", False, "The inputs are clean: degrade them as in training, restore and measure them."
+)
+_BORDER = flags.DEFINE_integer(
+    "border",
+    None,
+    "--degrade: rows and columns at each edge that are not measured. Default: the factor of runs "
+    "that enlarge, else 0.",
+    lower_bound=0,
+)
+_TILE = flags.DEFINE_integer(
+    "tile", 512, "Images with more pixels on a side are cut into tiles of so many.", lower_bound=1
+)
+_OVERLAP = flags.DEFINE_integer(
+    "overlap", 64, "Pixels of the input that tiles have in common, at least.", lower_bound=0
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Images or tiles at a time.", lower_bound=1)
+_FORMAT = flags.DEFINE_enum("format", "png", ["png", "jpg", "webp"], "Of the files written.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that are there.")
+_GRID = flags.DEFINE_string(
+    "grid", None, "A .png to write as well: the first 8 inputs, outputs and known targets."
+)
+
+
+def _main(argv: list[str]) -> None:
+    if unknown := argv[1:]:
+        raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
+    run, source, out = _RUN.value, _INPUT.value, _OUT.value
+    if run is None:
+        raise errors.ConfigError("--run is missing; give a run directory")
+    if source is None:
+        raise errors.ConfigError("--input is missing; give an image, a folder or a .zip of images")
+    if out is None:
+        raise errors.ConfigError("--out is missing; give a folder to write to")
+    if not (_DEGRADE.value or _DROPOUT.value or flags.FLAGS["seed"].using_default_value):
+        raise errors.ConfigError(
+            f"--seed={_SEED.value} goes with --degrade or --dropout; accepted: none"
+        )
+    # Imported late, so that a mistyped flag is reported at once.
+    from gan_jax.inference import translate_run
+    from gan_jax.training import compilation_cache
+
+    compilation_cache.enable()
+    summary = translate_run.translate(
+        translate_run.Request(
+            run=run,
+            input=source,
+            out=out,
+            direction=_DIRECTION.value,
+            mask=_MASK.value,
+            checkpoint=_CHECKPOINT.value,
+            raw=_RAW.value,
+            dropout=_DROPOUT.value,
+            seed=_SEED.value,
+            degrade=_DEGRADE.value,
+            border=_BORDER.value,
+            tile=_TILE.value,
+            overlap=_OVERLAP.value,
+            batch_size=_BATCH_SIZE.value,
+            suffix=_FORMAT.value,
+            overwrite=_OVERWRITE.value,
+            grid=_GRID.value,
+        )
+    )
+    if summary.scores:
+        print(summary.table())
+    print(summary.told)
+    if summary.failures:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    command_line.run(_main)

@@ -1,0 +1,138 @@
+"""What a degradation is: a keyed function from clean images to what a network is to restore."""
+
+import abc
+import dataclasses
+import math
+import numbers
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gan_jax.errors import ConfigError
+
+Range = tuple[float, float]
+"""An inclusive range (low, high), from which one number is drawn uniformly per image."""
+
+BYTE = 2.0 / 255.0
+"""One step of 0 ... 255 in images in [-1, 1]."""
+
+
+class Degraded(NamedTuple):
+    """What is left of images.
+
+    Attributes:
+      input: float32 ``[batch, height / scale, width / scale, inputs(channels)]`` in [-1, 1].
+      known: float32 ``[batch, height, width, 1]``, 1 where the input's pixels are the clean
+        image's own and 0 in holes; ``None``: the degradation makes no holes.
+    """
+
+    input: jax.Array
+    known: jax.Array | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Degradation(abc.ABC):
+    """A way to spoil images, with its settings as fields, checked where it is made.
+
+    A new one is a frozen dataclass with a ``name`` and the method ``of_one``; beside them it
+    overrides what it changes of ``scale``, ``masked``, ``inputs`` and ``check``.
+    """
+
+    name: ClassVar[str]
+    """As configurations call it."""
+    masked: ClassVar[bool] = False
+    """Whether it makes holes, and says where."""
+
+    @property
+    def scale(self) -> int:
+        """Size of a clean image over that of its input."""
+        return 1
+
+    def inputs(self, channels: int) -> int:
+        """Return the channels of an input, a mask not counted, of so many of a clean image.
+
+        Raises:
+          ConfigError: images of so many channels cannot be degraded so.
+        """
+        return channels
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Check that images of a shape can be degraded.
+
+        Args:
+          shape: height, width, channels.
+
+        Raises:
+          ConfigError: they cannot; the message says what can.
+        """
+        self.inputs(shape[2])
+
+    @abc.abstractmethod
+    def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:
+        """Degrade one image.
+
+        Args:
+          key: a typed PRNG key, for all that is drawn.
+          image: float32 ``[height, width, channels]`` in [-1, 1], of a shape that was checked.
+
+        Returns:
+          The same without the batch dimension.
+        """
+
+    def __call__(self, keys: jax.Array, clean: jax.Array) -> Degraded:
+        """Degrade images, each by draws from its own key.
+
+        Args:
+          keys: one typed PRNG key per image, ``[batch]``.
+          clean: float32 ``[batch, height, width, channels]`` in [-1, 1].
+
+        Raises:
+          ValueError: the images are no such array, or there is not one key per image.
+          ConfigError: images of this shape cannot be degraded so.
+        """
+        if clean.ndim != 4 or clean.dtype != jnp.float32:
+            raise ValueError(
+                f"clean images are {clean.dtype}{list(clean.shape)}; accepted: float32 "
+                "[batch, height, width, channels]."
+            )
+        if keys.shape != clean.shape[:1]:
+            raise ValueError(f"need one key per image, shape {clean.shape[:1]}; got {keys.shape}.")
+        self.check((clean.shape[1], clean.shape[2], clean.shape[3]))
+        return jax.vmap(self.of_one)(keys, clean)
+
+    def _refuse(self, option: str, value: Any, accepted: str) -> ConfigError:
+        return ConfigError(f"degrade.{self.name}.{option} = {value!r}; accepted: {accepted}.")
+
+    def _check_range(self, option: str, low: float, high: float, *, whole: bool = False) -> None:
+        """Check that a field holds a range within [low, high], of integers if it is ``whole``."""
+        value = getattr(self, option)
+        kind = numbers.Integral if whole else numbers.Real
+        if not (
+            isinstance(value, tuple)
+            and len(value) == 2
+            and all(isinstance(end, kind) and not isinstance(end, bool) for end in value)
+            and all(math.isfinite(end) for end in value)
+            and low <= value[0] <= value[1] <= high
+        ):
+            what = "integers" if whole else "numbers"
+            bounds = f"{low:g} <= low <= high" + (f" <= {high:g}" if math.isfinite(high) else "")
+            raise self._refuse(option, value, f"two {what} (low, high) with {bounds}")
+
+    def _check_flag(self, option: str) -> None:
+        value = getattr(self, option)
+        if not isinstance(value, bool):
+            raise self._refuse(option, value, "True, False")
+
+
+def draw(key: jax.Array, bounds: Range) -> jax.Array:
+    """Return one number of an inclusive range, a float32 scalar; equal ends: that number."""
+    low, high = bounds
+    if low == high:
+        return jnp.float32(low)
+    return jax.random.uniform(key, (), jnp.float32, low, high)
+
+
+def within(image: jax.Array) -> jax.Array:
+    """Return values clipped to [-1, 1], as any file of images would."""
+    return jnp.clip(image, -1.0, 1.0)

@@ -1,0 +1,48 @@
+"""Degradations by name, as configurations choose them: ``degrade.name``."""
+
+from typing import Any
+
+from gan_jax.data.degrade.blur import Blur
+from gan_jax.data.degrade.colour import Grey
+from gan_jax.data.degrade.degradation import Degradation
+from gan_jax.data.degrade.identity import Identity
+from gan_jax.data.degrade.jpeg import Jpeg
+from gan_jax.data.degrade.masks import Mask
+from gan_jax.data.degrade.noise import GaussianNoise, PoissonNoise
+from gan_jax.data.degrade.resize import Downsample
+from gan_jax.errors import check_options, lookup
+
+DEGRADATIONS: dict[str, type[Degradation]] = {
+    degradation.name: degradation
+    for degradation in (
+        Identity,
+        GaussianNoise,
+        PoissonNoise,
+        Blur,
+        Downsample,
+        Jpeg,
+        Mask,
+        Grey,
+    )
+}
+
+
+def make(name: str, **options: Any) -> Degradation:
+    """Return the degradation of a name.
+
+    Args:
+      name: a key of ``DEGRADATIONS``.
+      options: its fields; a list counts as a tuple, and one that is ``None`` as not given.
+
+    Raises:
+      ConfigError: the name, an option or its value is unknown; names the field
+        ``degrade.<name>.<option>``.
+    """
+    degradation = lookup(DEGRADATIONS, name, "degrade.name")
+    given = {
+        option: tuple(value) if isinstance(value, list) else value
+        for option, value in options.items()
+        if value is not None
+    }
+    check_options(degradation, given, "degrade", name)
+    return degradation(**given)

@@ -1,0 +1,104 @@
+"""A part of another source: some of its examples, such as those of some classes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gan_jax.data.sources.base import Example, Source, content_hash, identity
+from gan_jax.errors import ConfigError, lookup
+
+_READ_AT_ONCE = 1024
+
+
+class Subset:
+    """Some examples of a source, in its order; classes and their numbers stay.
+
+    Args:
+      source: the whole.
+      indices: of the examples, at least one.
+      split: what the part is called in records.
+    """
+
+    def __init__(self, source: Source, indices: Sequence[int] | np.ndarray, split: str):
+        self.source = source
+        self.indices = np.asarray(indices, np.int64)
+        self.split = split
+        self.name = source.name
+        self.shape = source.shape
+        self.num_classes = source.num_classes
+        self.class_names = source.class_names
+        self.failures: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Example:
+        """Return one example; see :class:`gan_jax.data.sources.base.Source`."""
+        example = self.source[int(self.indices[index])]
+        self._note([index])
+        return example
+
+    def read(self, indices: Sequence[int]) -> Example:
+        """Return several examples, stacked; see :class:`gan_jax.data.sources.base.Source`."""
+        rows = self.source.read(self.indices[np.asarray(indices)].tolist())
+        self._note(indices)
+        return rows
+
+    def _note(self, indices: Sequence[int]) -> None:
+        """Take over what failed in the whole source."""
+        if found := self.source.failures:
+            for index in map(int, indices):
+                if (reason := found.get(int(self.indices[index]))) is not None:
+                    self.failures.setdefault(index, reason)
+
+    def item_name(self, index: int) -> str:
+        """Return what the whole source calls this example."""
+        return self.source.item_name(int(self.indices[index]))
+
+    def fingerprint(self) -> str:
+        """Return the identity of the content, from the whole's and the chosen examples."""
+        content = content_hash([self.source.fingerprint(), self.indices.tobytes()])
+        return identity(self, self.split, content)
+
+
+def class_number(source: Source, name: str, field: str) -> int:
+    """Return the number of a class, given by its name or number.
+
+    Raises:
+      ConfigError: the source has no such class.
+    """
+    if source.class_names is None:
+        raise ConfigError(
+            f"{field} = {name!r} names a class, and {source.name} has no labels; accepted: data "
+            "with labels"
+        )
+    by_name = {known: k for k, known in enumerate(source.class_names)}
+    by_number = {str(k): k for k in range(len(source.class_names))}
+    return lookup({**by_number, **by_name}, str(name), field)
+
+
+def labels_of(source: Source) -> np.ndarray:
+    """Return the labels of all examples, int32 ``[len(source)]``; a stored set is read for them."""
+    known = getattr(source, "labels", None)
+    if known is not None:
+        return np.asarray(known)
+    starts = range(0, len(source), _READ_AT_ONCE)
+    return np.concatenate(
+        [
+            source.read(range(first, min(first + _READ_AT_ONCE, len(source))))["label"]
+            for first in starts
+        ]
+    )
+
+
+def only_classes(source: Source, classes: Sequence[int], split: str) -> Subset:
+    """Return the examples of some classes.
+
+    Raises:
+      ConfigError: there are none.
+    """
+    chosen = np.flatnonzero(np.isin(labels_of(source), list(classes)))
+    if not len(chosen):
+        raise ConfigError(f"data.split = {split!r} of {source.name} has no examples of {classes}")
+    return Subset(source, chosen, split)

@@ -1,0 +1,152 @@
+"""Photographs of any size, cut at full resolution into tiles of one size that cover them.
+
+The tiles of a photograph are spread evenly from edge to edge and overlap by as little as covers
+everything. Restoration is learnt from them: scaling a photograph down would remove the noise and
+blur that it has, or bring in sharpness that it has not.
+"""
+
+import concurrent.futures
+import dataclasses
+import io
+import itertools
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from gan_jax.data.sources.base import Example, content_hash, identity, stack
+from gan_jax.data.sources.folder import FolderSource
+from gan_jax.data.sources.images import Transform
+from gan_jax.errors import ConfigError, DataError
+
+_EXIF_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)  # Orientations that exchange height and width.
+
+
+def places(height: int, width: int, size: int) -> list[tuple[int, int]]:
+    """Return where the tiles of an image begin, as (top, left); empty if it is too small."""
+
+    def along(length: int) -> list[int]:
+        count = -(-length // size)
+        return np.round(np.linspace(0, length - size, count)).astype(int).tolist()
+
+    if min(height, width) < size:
+        return []
+    return list(itertools.product(along(height), along(width)))
+
+
+class TiledSource:
+    """The tiles of the photographs of a folder or zip.
+
+    Args:
+      photos: the photographs; how they are decoded, and their labels.
+      size: height and width of a tile.
+
+    Raises:
+      DataError: a photograph is smaller than a tile, or cannot be read.
+    """
+
+    def __init__(self, photos: FolderSource, size: int):
+        self.photos, self._size = photos, size
+        self.name, self.split = photos.name, photos.split
+        self.num_classes, self.class_names = photos.num_classes, photos.class_names
+        self.shape: tuple[int, ...] = (size, size, photos.shape[2])
+        self.failures: dict[int, str] = {}
+        numbers: list[tuple[int, int]] = []
+        workers = min(16, os.cpu_count() or 1)
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            for photo, found in enumerate(pool.map(self._places, range(len(photos)))):
+                numbers += [(photo, number) for number in range(len(found))]
+        if not numbers:
+            raise DataError(f"no image of {photos.name} can be cut into tiles of {size}x{size}")
+        self._numbers = numbers
+
+    def _places(self, photo: int) -> list[tuple[int, int]]:
+        """Return the tiles of a photograph, whose header alone is decoded."""
+        try:
+            with Image.open(io.BytesIO(self.photos.raw(photo))) as image:
+                width, height = image.size
+                if image.getexif().get(_EXIF_ORIENTATION) in _TURNED:
+                    width, height = height, width
+        except DataError:
+            raise
+        except Exception as error:
+            if self.photos.on_error == "raise":
+                raise DataError(
+                    f"{self.photos.item_name(photo)} cannot be decoded: {error} "
+                    '(data.on_error = "skip" leaves it out)'
+                ) from error
+            self.photos.failures[photo] = f"{self.photos.item_name(photo)} cannot be decoded"
+            return []
+        found = places(height, width, self._size)
+        if not found:
+            raise DataError(
+                f"{self.photos.item_name(photo)} is {height}x{width}, smaller than "
+                f"data.resolution = {self._size}, the size of its tiles"
+            )
+        return found
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> Example:
+        """Return one tile; see :class:`gan_jax.data.sources.base.Source`."""
+        tile = self.read([range(len(self))[index]])
+        return {"image": tile["image"][0], "label": np.asarray(tile["label"][0])}
+
+    def read(self, indices: Sequence[int]) -> Example:
+        """Return several tiles, stacked; neighbours of one photograph decode it once.
+
+        Raises:
+          DataError: a photograph cannot be read or decoded.
+        """
+        rows = []
+        numbers = map(int, indices)
+        for photo, group in itertools.groupby(numbers, key=lambda i: self._numbers[i][0]):
+            example = self.photos.whole(photo)
+            pixels, label = example["image"], example["label"]
+            # Where another photograph stands in for one that is damaged, its own tiles do.
+            found = places(pixels.shape[0], pixels.shape[1], self._size)
+            if not found:
+                raise DataError(f"{self.photos.item_name(photo)} is smaller than its tiles")
+            for index in group:
+                if (reason := self.photos.failures.get(photo)) is not None:
+                    self.failures.setdefault(index, reason)
+                top, left = found[self._numbers[index][1] % len(found)]
+                tile = pixels[top : top + self._size, left : left + self._size]
+                rows.append({"image": tile, "label": label})
+        return stack(rows)
+
+    def item_name(self, index: int) -> str:
+        """Return the path of the file, and the number of the tile."""
+        photo, number = self._numbers[index]
+        return f"{self.photos.item_name(photo)}[{number}]"
+
+    def content(self, indices: Sequence[int]) -> str:
+        """Return what the bytes of the photographs of some tiles hash to."""
+        return self.photos.content(sorted({self._numbers[int(i)][0] for i in indices}))
+
+    def fingerprint(self) -> str:
+        """Return the identity of the content, from that of the photographs."""
+        content = content_hash([self.photos.fingerprint(), str(self._size)])
+        return identity(self, self.split, content)
+
+
+def tiles(path: str | None, split: str, transform: Transform, on_error: str) -> TiledSource:
+    """Return the tiles of the photographs at ``data.path``.
+
+    Raises:
+      ConfigError: ``data.path`` or ``data.resolution`` is not set.
+      DataError: the folder or zip cannot be used.
+    """
+    if not path:
+        raise ConfigError(
+            "data.path is not set; accepted for data.name = 'folder': a folder or .zip of images"
+        )
+    if transform.resolution is None:
+        raise ConfigError("data.resolution is not set; accepted: the size of a tile")
+    # Photographs differ in size: what is settled is how they are decoded.
+    whole = dataclasses.replace(transform, resolution=None, resize="resize")
+    return TiledSource(FolderSource(path, split, whole, on_error), transform.resolution)

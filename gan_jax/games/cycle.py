@@ -1,0 +1,219 @@
+"""CycleGAN (Zhu et al. 2017, 1703.10593): translation between two domains without pairs.
+
+"Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks". One generator
+goes from domain A to B, another from B to A, and a discriminator judges in each domain. What goes
+there and back is to come home:
+
+- generators: both adversarial terms, plus ``cycle_weight`` times ``|a_ba - a| + |b_ab - b|``, plus
+  ``identity_weight`` times ``|G_AB(b) - b| + |G_BA(a) - a|`` (an image that is in the target domain
+  already is to stay as it is), all absolute errors means over pixels;
+- discriminators: real images against fakes, of which half come from a pool of past ones.
+
+An example of the data is an image of A and one of B, which have nothing to do with each other.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gan_jax.games import draws, history
+from gan_jax.games.apply import apply
+from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
+from gan_jax.games.translation import A_TO_B, B_TO_A, Direction, Example
+from gan_jax.losses import reconstruction
+from gan_jax.losses.adversarial import AdversarialLoss
+
+# By direction: the generator, and the discriminator of the domain that it leads to.
+GENERATORS = {A_TO_B: "a_to_b", B_TO_A: "b_to_a"}
+DISCRIMINATORS = {A_TO_B: "discriminator_b", B_TO_A: "discriminator_a"}
+
+
+@dataclasses.dataclass(frozen=True)
+class CycleGame:
+    """Two players: both generators, then both discriminators on the same batch.
+
+    The generators come first, as in the paper's program; the discriminators are then shown what the
+    generators make after their update.
+
+    Attributes:
+      generator: module ``(images, keys, train) -> images``, of which each direction has its own
+        weights.
+      discriminator: module ``(images, labels, train)`` with a method ``judge``, likewise.
+      shape: of one data point: an image of A, and behind it in the channels one of B.
+      loss: the pair of adversarial losses; every score of a map counts as one.
+      cycle_weight: of the way there and back.
+      identity_weight: of images that are in the target domain already; 0: not computed.
+      discriminator_weight: of the discriminators' losses (the paper's 1/2 slows them down).
+      history: size of each pool of past fakes; 0: there is none.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    shape: tuple[int, ...]
+    loss: AdversarialLoss
+    cycle_weight: float = 10.0
+    identity_weight: float = 5.0
+    discriminator_weight: float = 0.5
+    history: int = 50
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of an image of either domain."""
+        height, width, channels = self.shape
+        return height, width, channels // 2
+
+    @property
+    def directions(self) -> Mapping[str, Direction]:
+        """``AtoB`` and ``BtoA``."""
+        channels = self.image_shape[2]
+        direction = Direction(channels, channels, self.generator.multiple)
+        return {A_TO_B: direction, B_TO_A: direction}
+
+    @property
+    def degradation(self) -> None:
+        """There is none."""
+        return None
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """Two generators (averaged) and two discriminators; each kind shares an optimizer group."""
+        x = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.float32)
+        generators = {
+            name: Network(self.generator, (x,), averaged=True, optimizer="generator")
+            for name in GENERATORS.values()
+        }
+        discriminators = {
+            name: Network(self.discriminator, (x,), optimizer="discriminator")
+            for name in DISCRIMINATORS.values()
+        }
+        return {**generators, **discriminators}
+
+    @property
+    def memory(self) -> Mapping[str, Any]:
+        """A pool of past fakes for each discriminator."""
+        if not self.history:
+            return {}
+        pool = history.init(self.history, self.image_shape)
+        return {_pool(name): pool for name in DISCRIMINATORS.values()}
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """The generators on fresh data; then the discriminators on the same."""
+        return (
+            Player("generators", tuple(GENERATORS.values()), self.generators_loss),
+            Player(
+                "discriminators",
+                tuple(DISCRIMINATORS.values()),
+                self.discriminators_loss,
+                fresh_data=False,
+            ),
+        )
+
+    def examples(self, images: jax.Array, keys: jax.Array, direction: str) -> Example:
+        """Return the images of the domain that a direction starts in; nobody knows their targets.
+
+        See `TranslationGame.examples`.
+        """
+        del keys
+        return Example(self._domains(images)[direction][0], None, None)
+
+    def translate(
+        self,
+        variables: Mapping[str, Variables],
+        inputs: jax.Array,
+        direction: str = A_TO_B,
+        *,
+        known: jax.Array | None = None,
+        keys: jax.Array | None = None,
+    ) -> jax.Array:
+        """Return the images in the other domain; see `TranslationGame.translate`."""
+        del known
+        made = self.generator.apply(variables[GENERATORS[direction]], inputs, keys, train=False)
+        assert isinstance(made, jax.Array)
+        return jnp.clip(made, -1.0, 1.0)
+
+    def generators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        """Return both generators' loss on one batch."""
+        domains = self._domains(turn.images)
+        mutable: dict[str, Variables] = {}
+        loss = jnp.float32(0.0)
+        metrics = {}
+
+        def generate(direction: str, images: jax.Array, use: str) -> jax.Array:
+            name = GENERATORS[direction]
+            variables = turn.with_params(params, name) | mutable.get(name, {})
+            keys = turn.keys(f"dropout/{use}/{direction}")
+            made, changed = apply(self.generator, variables, images, keys, iterate=use == "fake")
+            if changed:
+                mutable[name] = {**mutable.get(name, {}), **changed}
+            return made
+
+        fakes = {way: generate(way, domains[way][0], "fake") for way in GENERATORS}
+        for way, back in ((A_TO_B, B_TO_A), (B_TO_A, A_TO_B)):
+            source, target = domains[way]
+            judge = turn.variables[DISCRIMINATORS[way]]
+            scores = self._scores(judge, fakes[way])[0]
+            real_scores = None
+            if self.loss.generator_needs_real:
+                real_scores = self._scores(judge, target)[0]
+            metrics[f"{way}/adversarial"] = jnp.mean(self.loss.generator(scores, real_scores))
+            loss = loss + metrics[f"{way}/adversarial"]
+            home = generate(back, fakes[way], "cycle")
+            metrics[f"{way}/cycle"] = jnp.mean(reconstruction.l1(home, source))
+            loss = loss + self.cycle_weight * metrics[f"{way}/cycle"]
+            if self.identity_weight:
+                same = generate(way, target, "identity")
+                metrics[f"{way}/identity"] = jnp.mean(reconstruction.l1(same, target))
+                loss = loss + self.identity_weight * metrics[f"{way}/identity"]
+        return loss, Outcome({"loss": loss, **metrics}, mutable)
+
+    def discriminators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        """Return both discriminators' loss on one batch."""
+        mutable: dict[str, Variables] = {}
+        memory: dict[str, Any] = {}
+        loss = jnp.float32(0.0)
+        metrics = {}
+        for way, (source, target) in self._domains(turn.images).items():
+            name = DISCRIMINATORS[way]
+            keys = turn.keys(f"dropout/fake/{way}")
+            fake, _ = apply(self.generator, turn.variables[GENERATORS[way]], source, keys)
+            fake = lax.stop_gradient(fake)
+            if self.history:
+                slot = _pool(name)
+                key = jax.random.fold_in(draws.named(turn.key, slot), turn.first)
+                fake, memory[slot] = history.exchange(turn.memory[slot], fake, key, turn.axis_name)
+            variables = turn.with_params(params, name)
+            real_scores, changed = self._scores(variables, target, iterate=True)
+            fake_scores, again = self._scores(variables | changed, fake)
+            if changed := {**changed, **again}:
+                mutable[name] = changed
+            own = jnp.mean(self.loss.discriminator(real_scores, fake_scores))
+            metrics[f"{way}/loss"] = own
+            metrics[f"{way}/real_score"] = jnp.mean(real_scores)
+            metrics[f"{way}/fake_score"] = jnp.mean(fake_scores)
+            loss = loss + self.discriminator_weight * own
+        return loss, Outcome({"loss": loss, **metrics}, mutable, memory)
+
+    def _domains(self, images: jax.Array) -> dict[str, tuple[jax.Array, jax.Array]]:
+        """Return, by direction, the images where it starts and those where it leads."""
+        a, b = jnp.split(images, 2, axis=-1)
+        return {A_TO_B: (a, b), B_TO_A: (b, a)}
+
+    def _scores(
+        self, variables: Variables, images: jax.Array, *, iterate: bool = False
+    ) -> tuple[jax.Array, Variables]:
+        """Return all scores in a row, and the discriminator's new mutable collections."""
+        verdict, mutable = apply(
+            self.discriminator, variables, images, None, iterate=iterate, method="judge"
+        )
+        return verdict.scores.reshape(-1), mutable
+
+
+def _pool(discriminator: str) -> str:
+    """Return the slot of the memory that has a discriminator's past fakes."""
+    return f"history/{discriminator}"

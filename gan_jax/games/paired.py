@@ -1,0 +1,296 @@
+"""Translation of an image into another that is known: pix2pix, and restoration of degraded images.
+
+- "Image-to-Image Translation with Conditional Adversarial Networks", Isola et al. 2016,
+  https://arxiv.org/abs/1611.07004
+- "Context Encoders: Feature Learning by Inpainting", Pathak et al. 2016,
+  https://arxiv.org/abs/1604.07379
+- "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", Ledig et
+  al. 2016, https://arxiv.org/abs/1609.04802
+
+They differ in where the pairs come from, in the networks, and in the weights of the same terms:
+
+- generator: ``pixel_weight * |G(x) - y| + adversarial_weight * adversarial + ...``;
+- discriminator: real targets against what the generator makes, each seen beside its input
+  (``conditional``) or alone.
+
+A pair is in the data (two images per example), or a degradation makes the input of its target.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gan_jax.data.degrade import Degradation
+from gan_jax.games.apply import apply
+from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
+from gan_jax.games.translation import A_TO_B, Direction, Example
+from gan_jax.losses import penalties, reconstruction
+from gan_jax.losses.adversarial import AdversarialLoss
+
+# (images, reference) -> one value per image, [batch].
+Compare = Callable[..., jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedGame:
+    """The discriminator, then the generator, on the same batch; or the generator alone.
+
+    For the first ``content_steps`` train steps the generator learns without the adversarial term,
+    and the discriminator rests.
+
+    Attributes:
+      generator: module ``(inputs, keys, train) -> images``; see `gan_jax.networks.registry`.
+      discriminator: module ``(images, labels, train)`` with a method ``judge``, whose scores may
+        be a map; ``None``: there is none, and no adversarial term.
+      shape: of one data point: a target, or, without a degradation, an input and its target.
+      loss: the pair of adversarial losses; every score of a map counts as one.
+      pixel: compares pixels, weighted: ``(images, reference, weights) -> [batch]``.
+      degradation: makes inputs of targets; ``None``: the data has both.
+      conditional: the discriminator sees the input beside the image.
+      pixel_weight: of the term of pixels in the generator's loss.
+      adversarial_weight: of the adversarial term there.
+      variation_weight: of the total variation of what the generator makes.
+      perceptual: compares features, ``(images, reference) -> [batch]``; ``None``: nothing does.
+      perceptual_weight: of that term.
+      known_weight: weight, in the term of pixels, of a known pixel against one in a hole; matters
+        only with masks.
+      discriminator_weight: of the discriminator's loss (1/2 slows it down, as in pix2pix).
+      discriminator_steps: for each of the generator's.
+      content_steps: train steps before the adversarial game begins.
+      penalty: on the gradient of the discriminator's mean score; ``None``: there is none.
+      penalty_weight: multiplies the penalty.
+      penalty_every: the penalty is computed every so many discriminator steps, and scaled up.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module | None
+    shape: tuple[int, ...]
+    loss: AdversarialLoss
+    pixel: Compare = reconstruction.l1
+    degradation: Degradation | None = None
+    conditional: bool = True
+    pixel_weight: float = 100.0
+    adversarial_weight: float = 1.0
+    variation_weight: float = 0.0
+    perceptual: Compare | None = None
+    perceptual_weight: float = 0.0
+    known_weight: float = 0.0
+    discriminator_weight: float = 1.0
+    discriminator_steps: int = 1
+    content_steps: int = 0
+    penalty: penalties.Penalty | None = None
+    penalty_weight: float = 0.0
+    penalty_every: int = 1
+
+    @property
+    def target_shape(self) -> tuple[int, int, int]:
+        """Shape of a target: ``(height, width, channels)``."""
+        height, width, channels = self.shape
+        return height, width, channels if self.degradation is not None else channels // 2
+
+    @property
+    def directions(self) -> Mapping[str, Direction]:
+        """From input to target, the only way."""
+        channels = self.target_shape[2]
+        multiple = self.generator.multiple
+        if (how := self.degradation) is None:
+            return {A_TO_B: Direction(channels, channels, multiple)}
+        direction = Direction(how.inputs(channels), channels, multiple, how.scale, how.masked)
+        return {A_TO_B: direction}
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """``generator`` (averaged) and, unless there is none, ``discriminator``."""
+        height, width, channels = self.target_shape
+        way = self.directions[A_TO_B]
+        inputs = way.inputs + (1 if way.masked else 0)
+        size = (height // way.scale, width // way.scale)
+        x = jax.ShapeDtypeStruct((1, *size, inputs), jnp.float32)
+        networks = {"generator": Network(self.generator, (x,), averaged=True)}
+        if self.discriminator is not None:
+            seen = channels + (way.inputs if self.conditional else 0)
+            y = jax.ShapeDtypeStruct((1, height, width, seen), jnp.float32)
+            networks["discriminator"] = Network(self.discriminator, (y,))
+        return networks
+
+    @property
+    def memory(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """The discriminator on fresh data each step; then the generator on the last of these."""
+        if self.discriminator is None:
+            return (Player("generator", ("generator",), self.generator_loss),)
+        first = Player(
+            "discriminator",
+            ("discriminator",),
+            self.discriminator_loss,
+            self.discriminator_steps,
+            start=self.content_steps,
+        )
+        second = Player("generator", ("generator",), self.generator_loss, fresh_data=False)
+        return first, second
+
+    def examples(self, images: jax.Array, keys: jax.Array, direction: str = A_TO_B) -> Example:
+        """Return pairs; see `TranslationGame.examples`."""
+        del direction
+        if self.degradation is None:
+            first, second = jnp.split(images, 2, axis=-1)
+            return Example(first, None, second)
+        degraded = self.degradation(keys, images)
+        return Example(degraded.input, degraded.known, images)
+
+    def translate(
+        self,
+        variables: Mapping[str, Variables],
+        inputs: jax.Array,
+        direction: str = A_TO_B,
+        *,
+        known: jax.Array | None = None,
+        keys: jax.Array | None = None,
+    ) -> jax.Array:
+        """Return what the generator makes of the inputs; see `TranslationGame.translate`."""
+        del direction
+        made = self.generator.apply(
+            variables["generator"], _with_mask(inputs, known), keys, train=False
+        )
+        assert isinstance(made, jax.Array)
+        return paste(jnp.clip(made, -1.0, 1.0), inputs, known)
+
+    def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        """Return the discriminator's loss on one batch."""
+        variables = turn.with_params(params, "discriminator")
+        example = self.examples(turn.images, turn.keys("degrade"))
+        fake = lax.stop_gradient(self._generate({}, example, turn)[0])
+        real_seen, fake_seen = self._seen(example, example.target), self._seen(example, fake)
+        real_scores, mutable = self._judge(variables, real_seen, iterate=True)
+        # Both halves, and the penalty, are scored with the same spectral norms.
+        fake_scores, again = self._judge(variables | mutable, fake_seen)
+        mutable = mutable | again
+        loss = jnp.mean(self.loss.discriminator(real_scores, fake_scores))
+        metrics = {
+            "loss": loss,
+            "real_score": jnp.mean(real_scores),
+            "fake_score": jnp.mean(fake_scores),
+        }
+        loss = self.discriminator_weight * loss
+        if self.penalty is not None:
+            metrics["penalty"] = self._penalty(variables | mutable, real_seen, fake_seen, turn)
+            loss = loss + self.penalty_weight * metrics["penalty"]
+        return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {})
+
+    def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        """Return the generator's loss on one batch."""
+        example = self.examples(turn.images, turn.keys("degrade"))
+        made, mutable = self._generate(params, example, turn)
+        assert example.target is not None
+        weights = None
+        if example.known is not None:
+            weights = jnp.where(example.known > 0.5, jnp.float32(self.known_weight), 1.0)
+        pixel = jnp.mean(self.pixel(made, example.target, weights))
+        loss = self.pixel_weight * pixel
+        metrics = {"pixel": pixel}
+        # What is known is not the generator's to judge by: it is pasted over.
+        shown = made if self.known_weight else paste(made, example.inputs, example.known)
+        if self.perceptual is not None:
+            metrics["perceptual"] = jnp.mean(self.perceptual(shown, example.target))
+            loss = loss + self.perceptual_weight * metrics["perceptual"]
+        if self.variation_weight:
+            metrics["variation"] = jnp.mean(reconstruction.total_variation(shown))
+            loss = loss + self.variation_weight * metrics["variation"]
+        if self.discriminator is not None:
+            metrics["adversarial"] = self._adversarial(example, made, turn)
+            loss = loss + self.adversarial_weight * metrics["adversarial"]
+        metrics = {"loss": loss, **metrics}
+        return loss, Outcome(metrics, {"generator": mutable} if mutable else {})
+
+    def _adversarial(self, example: Example, made: jax.Array, turn: Turn) -> jax.Array:
+        """Return the adversarial term, nothing while content is learnt."""
+        variables = turn.variables["discriminator"]
+
+        def compute() -> jax.Array:
+            shown = paste(made, example.inputs, example.known)
+            scores, _ = self._judge(variables, self._seen(example, shown))
+            real_scores = None
+            if self.loss.generator_needs_real:
+                real_scores, _ = self._judge(variables, self._seen(example, example.target))
+            return jnp.mean(self.loss.generator(scores, real_scores))
+
+        if not self.content_steps:
+            return compute()
+        begun = turn.count >= self.content_steps
+        return lax.cond(begun, compute, lambda: jnp.float32(0.0))
+
+    def _generate(
+        self, params: Params, example: Example, turn: Turn
+    ) -> tuple[jax.Array, Variables]:
+        """Return what the generator makes, as it is, and its new mutable collections.
+
+        For a discriminator's turn (no parameters are given) it is finished as it will be used.
+        """
+        variables = turn.with_params(params, "generator")
+        own = "generator" in params
+        made, mutable = apply(
+            self.generator,
+            variables,
+            _with_mask(example.inputs, example.known),
+            turn.keys("dropout"),
+            iterate=own,
+        )
+        return (made if own else paste(made, example.inputs, example.known)), mutable
+
+    def _seen(self, example: Example, images: jax.Array | None) -> jax.Array:
+        """Return images as the discriminator sees them."""
+        assert images is not None
+        return jnp.concatenate([example.inputs, images], axis=-1) if self.conditional else images
+
+    def _judge(
+        self, variables: Variables, seen: jax.Array, *, iterate: bool = False
+    ) -> tuple[jax.Array, Variables]:
+        """Return all scores in a row, and the discriminator's new mutable collections."""
+        assert self.discriminator is not None
+        verdict, mutable = apply(
+            self.discriminator, variables, seen, None, iterate=iterate, method="judge"
+        )
+        return verdict.scores.reshape(-1), mutable
+
+    def _penalty(
+        self, variables: Variables, real: jax.Array, fake: jax.Array, turn: Turn
+    ) -> jax.Array:
+        """Return the penalty's mean over this device's images, before its weight."""
+        penalty = self.penalty
+        assert penalty is not None
+
+        def compute() -> jax.Array:
+            def critic(x: jax.Array) -> jax.Array:
+                return self._judge(variables, x)[0].reshape(x.shape[0], -1).mean(axis=1)
+
+            shape = real.shape[1:]
+            chance = jax.vmap(lambda key: penalty.draw(key, shape))(turn.keys("penalty"))
+            return jnp.mean(penalty(critic, real, fake, chance))
+
+        return penalties.lazy(compute, turn.count, self.penalty_every)
+
+
+def paste(images: jax.Array, inputs: jax.Array, known: jax.Array | None) -> jax.Array:
+    """Return images with what is known of them in its place, exactly.
+
+    Args:
+      images: float32 ``[batch, height, width, channels]``.
+      inputs: of the same shape.
+      known: float32 ``[batch, height, width, 1]``, 1 where ``inputs`` are to be taken; ``None``:
+        nowhere.
+    """
+    return images if known is None else jnp.where(known > 0.5, inputs, images)
+
+
+def _with_mask(inputs: jax.Array, known: jax.Array | None) -> jax.Array:
+    """Return what the generator is given: inputs, and beside them where they are known."""
+    return inputs if known is None else jnp.concatenate([inputs, known], axis=-1)

@@ -1,0 +1,269 @@
+"""Image files to translate, and what becomes of them: found, named, read with alpha, written.
+
+Pixels are decoded as those of data sets are (`gan_jax.data.sources.images`), but for transparency,
+which is kept beside them.
+"""
+
+import dataclasses
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from gan_jax.data.sources.folder import Folder, Zip, images_in, open_files
+from gan_jax.data.sources.images import to_grey_or_rgb
+from gan_jax.errors import ConfigError, DataError, WorkdirError, lookup
+
+_QUALITY = 95
+#: The formats that can be written, by the suffix of the files: options of Pillow's.
+FORMATS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "png": ("PNG", {}),
+    "jpg": ("JPEG", {"quality": _QUALITY, "subsampling": 0}),
+    "webp": ("WEBP", {"quality": _QUALITY}),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFile:
+    """A file that should hold an image.
+
+    Attributes:
+      name: its path below what was asked for, with slashes.
+      files: what it is in.
+      inside: its path in there.
+    """
+
+    name: str
+    files: Folder | Zip
+    inside: str
+
+    @property
+    def full_name(self) -> str:
+        """What a message calls it."""
+        return self.files.full_name(self.inside)
+
+    def read(self) -> bytes:
+        """Return its bytes.
+
+        Raises:
+          DataError: it cannot be read; the message has the reason alone.
+        """
+        try:
+            return self.files.read(self.inside)
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"is damaged: {error}") from error
+        except (OSError, NotImplementedError) as error:
+            raise DataError(f"cannot be read: {getattr(error, 'strerror', '') or error}") from error
+
+
+class Picture(NamedTuple):
+    """What an image file shows, upright.
+
+    Attributes:
+      pixels: uint8 ``[height, width, 1 or 3]``; white where nothing is to be seen of them.
+      alpha: uint8 ``[height, width]``, 255 for opaque; ``None``: it has none.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+
+
+def find(path: str | Path, field: str, without: Path | None = None) -> list[ImageFile]:
+    """Return the image files at a path, sorted by name.
+
+    Args:
+      path: a file, a folder with sub-folders, a zip, or a file or folder in a zip.
+      field: that gave it, for messages.
+      without: a folder whose files are left out, if it is below ``path``.
+
+    Raises:
+      DataError: there are none.
+    """
+    path = Path(path)
+    if path.is_file() and path.suffix.lower() != ".zip":
+        return [ImageFile(path.name, Folder(path.parent), path.name)]
+    files, inside = open_files(path, field)
+    if inside and inside in files.sizes():
+        return [ImageFile(PurePosixPath(inside).name, files, inside)]
+    names = sorted(images_in(files, inside, field))
+    if isinstance(files, Folder) and without is not None:
+        names = [name for name in names if not name.startswith(_below(path, without))]
+        if not names:
+            raise DataError(f"{path} ({field}) has no images but those in {without}")
+    prefix = f"{inside}/" if inside else ""
+    # What is in a zip may begin with a slash, and is not to be written there.
+    return [ImageFile(name.removeprefix(prefix).strip("/"), files, name) for name in names]
+
+
+def _below(path: Path, folder: Path) -> str:
+    """Return how names of what is in ``folder`` begin, below ``path``: nothing does by "/"."""
+    if path.resolve() not in folder.resolve().parents:
+        return "/"
+    return f"{folder.resolve().relative_to(path.resolve()).as_posix()}/"
+
+
+def outputs(
+    files: Sequence[ImageFile], out: Path, suffix: str, *, overwrite: bool = False
+) -> list[Path]:
+    """Return where what is made of each file is to be written.
+
+    Args:
+      files: as `find` gives them.
+      out: the folder; their sub-folders are kept below it.
+      suffix: of `FORMATS`, in place of theirs.
+      overwrite: what is there is replaced.
+
+    Raises:
+      ConfigError: two have one place, one is an input itself, or the format is unknown.
+      WorkdirError: one is there, or ``out`` is no folder.
+    """
+    lookup(FORMATS, suffix, "--format")
+    if out.exists() and not out.is_dir():
+        raise WorkdirError(f"--out={out} is a file; accepted: a folder")
+    places: dict[Path, ImageFile] = {}
+    for file in files:
+        place = out / PurePosixPath(file.name).with_suffix(f".{suffix}")
+        if place in places:
+            raise ConfigError(
+                f"--input has {places[place].name} and {file.name}, which would both become "
+                f"{place}; accepted: one of them at a time"
+            )
+        places[place] = file
+    inputs = {Path(f.full_name).resolve() for f in files if isinstance(f.files, Folder)}
+    for place in places:
+        if place.resolve() in inputs:
+            raise ConfigError(
+                f"--out={out}: {place} is an input; accepted: another folder, or --format"
+            )
+    there = [place for place in places if place.exists()]
+    if there and not overwrite:
+        more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+        raise WorkdirError(f"{there[0]} is there{more}; accepted: --overwrite, or another --out")
+    return list(places)
+
+
+def match(files: Sequence[ImageFile], masks: Sequence[ImageFile]) -> list[ImageFile]:
+    """Return the mask of each file.
+
+    Args:
+      files: the images.
+      masks: one for all, or with one for each, of the same name whatever the suffix.
+
+    Raises:
+      ConfigError: an image has no mask, or two.
+    """
+    if len(masks) == 1:
+        return list(masks) * len(files)
+    named: dict[str, ImageFile] = {}
+    for mask in masks:
+        name = _stem(mask)
+        if name in named:
+            raise ConfigError(f"--mask has {named[name].name} and {mask.name}; accepted: one")
+        named[name] = mask
+    for file in files:
+        if _stem(file) not in named:
+            raise ConfigError(
+                f"--mask has nothing for {file.name}; accepted: a mask of the name {_stem(file)} "
+                "for every image, with any suffix"
+            )
+    return [named[_stem(file)] for file in files]
+
+
+def _stem(file: ImageFile) -> str:
+    return str(PurePosixPath(file.name).with_suffix(""))
+
+
+def has_alpha(file: ImageFile) -> bool:
+    """Return whether a file says that it has transparency; ``False`` also for what is no image."""
+    try:
+        with Image.open(io.BytesIO(file.read())) as image:
+            return _is_see_through(image)
+    # Whatever is wrong with it is told when it is its turn to be read.
+    except Exception:
+        return False
+
+
+def read(file: ImageFile, channels: int) -> Picture:
+    """Return what a file shows.
+
+    Args:
+      file: the file.
+      channels: 1 for grey, 3 for colour.
+
+    Raises:
+      DataError: it cannot be read or decoded; the message has the reason alone.
+    """
+    raw = file.read()
+    try:
+        with Image.open(io.BytesIO(raw)) as opened:
+            ImageOps.exif_transpose(opened, in_place=True)
+            opened.load()
+            image, alpha = _split(opened)
+            image = image.convert("L" if channels == 1 else "RGB")
+    except UnidentifiedImageError as error:
+        raise DataError("is not an image") from error
+    # Pillow's decoders raise whatever the parser of their format stumbles over.
+    except Exception as error:
+        raise DataError(f"cannot be decoded: {error}") from error
+    pixels = np.array(image)
+    return Picture(pixels[:, :, None] if pixels.ndim == 2 else pixels, alpha)
+
+
+def _is_see_through(image: Image.Image) -> bool:
+    # Of these modes the decoder knows no transparency either.
+    return image.has_transparency_data and not image.mode.startswith(("1", "I", "F"))
+
+
+def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+    """Return the colours of an image, "L" or "RGB", and its alpha."""
+    if not _is_see_through(image):
+        return to_grey_or_rgb(image), None
+    image = image.convert("RGBA")
+    alpha = image.getchannel("A")
+    # Pixels that are translucent keep their own colour, since the output is translucent there too;
+    # those that are not seen may hide anything, which the network must not carry over to others.
+    unseen = alpha.point([255] + [0] * 255)
+    colours = image.convert("RGB")
+    colours.paste((255, 255, 255), mask=unseen)
+    return colours, np.array(alpha)
+
+
+def read_holes(file: ImageFile) -> np.ndarray:
+    """Return where a mask is white, bool ``[height, width]``.
+
+    Raises:
+      DataError: it cannot be read or decoded; the message has the reason alone.
+    """
+    return read(file, 1).pixels[:, :, 0] >= 128
+
+
+def encode(pixels: np.ndarray, alpha: np.ndarray | None, suffix: str) -> bytes:
+    """Return the bytes of an image file.
+
+    Args:
+      pixels: uint8 ``[height, width, 1 or 3]``.
+      alpha: uint8 ``[height, width]``, or ``None``. JPEG has none: the image is put on white.
+      suffix: of `FORMATS`; all but png lose a little.
+
+    Raises:
+      DataError: the format cannot hold it; the message has the reason alone.
+    """
+    kind, options = lookup(FORMATS, suffix, "--format")
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    if alpha is not None and kind == "JPEG":
+        white = Image.new(image.mode, image.size, "white")
+        image = Image.composite(image, white, Image.fromarray(alpha))
+    elif alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, format=kind, **options)
+    # Such as more pixels on a side than the format can count.
+    except Exception as error:
+        raise DataError(f"cannot be written as {suffix}: {error}") from error
+    return buffer.getvalue()

@@ -1,0 +1,301 @@
+"""Images of any size through a network: padded, cut into tiles, batched, and joined again.
+
+An image is padded at its bottom and right, by its own reflection, to multiples of what the network
+accepts; what comes of the padding is cut off. An image larger than a tile is cut into tiles that
+overlap, all of one size and at multiples too, so that strided layers meet the same pixels as in the
+whole image. Of the overlap of two tiles, the quarter in the middle goes over from one to the other
+linearly, and beyond it the tile counts that has its edge farther away. So a network whose outputs
+look no farther than 3/8 of the overlap makes of tiles what it makes of the whole image; of one that
+looks farther (as through the means of instance normalisation) the transition hides the seams.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gan_jax.errors import ConfigError
+
+# Of an overlap, the share over which one tile fades into the next.
+_FADE = 0.25
+# Images that wait for others of their size, in batches: beyond that, they go in a smaller batch.
+_PATIENCE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """How one side of an image is padded and cut.
+
+    Attributes:
+      size: in pixels of the input.
+      padded: likewise, a multiple of what the network accepts.
+      tile: the size of every tile.
+      starts: where tiles begin, ascending, from 0 to ``padded - tile``.
+    """
+
+    size: int
+    padded: int
+    tile: int
+    starts: tuple[int, ...]
+
+    def indices(self) -> np.ndarray:
+        """Return the row or column of the image that each of the padded ones shows, int."""
+        period = max(1, 2 * (self.size - 1))
+        place = np.arange(self.padded) % period
+        return np.minimum(place, period - place) if self.size > 1 else np.zeros_like(place)
+
+    def weights(self, scale: int) -> list[np.ndarray]:
+        """Return how much each row or column of each tile counts: together 1 everywhere.
+
+        Args:
+          scale: size of the output over that of the input.
+
+        Returns:
+          float32 ``[tile * scale]`` for each tile.
+        """
+        centre = np.arange(self.padded * scale) + 0.5
+        # How much a place belongs to this tile or a later one, tile by tile.
+        reached = [np.ones_like(centre)]
+        for i, start in enumerate(self.starts[1:]):
+            end = self.starts[i] + self.tile
+            middle, fade = scale * (start + end) / 2, scale * (end - start) * _FADE
+            step = (centre - middle) / max(fade, 1e-9) + 0.5
+            reached.append(np.clip(step, 0.0, 1.0))
+        reached.append(np.zeros_like(centre))
+        return [
+            (reached[i] - reached[i + 1])[scale * start : scale * (start + self.tile)].astype(
+                np.float32
+            )
+            for i, start in enumerate(self.starts)
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """How images are cut for a network.
+
+    Attributes:
+      multiple: height and width of what the network is given are multiples of this.
+      scale: size of the network's output over that of its input.
+      tile: largest height and width that the network is given, in pixels of the input; rounded down
+        to a multiple, but for the first.
+      overlap: of neighbouring tiles, at least, in pixels of the input; rounded up to a multiple.
+    """
+
+    multiple: int = 1
+    scale: int = 1
+    tile: int = 512
+    overlap: int = 64
+
+    def __post_init__(self):
+        """Check the fields.
+
+        Raises:
+          ConfigError: one has a value that cannot work.
+        """
+        if self.tile < 1:
+            raise ConfigError(f"--tile={self.tile}; accepted: 1 or more")
+        if self.overlap < 0:
+            raise ConfigError(f"--overlap={self.overlap}; accepted: 0 or more")
+        tile, overlap = self._rounded()
+        if overlap > tile // 2:
+            most = tile // 2 // self.multiple * self.multiple
+            raise ConfigError(
+                f"--tile={self.tile} with --overlap={self.overlap}, in multiples of "
+                f"{self.multiple}; accepted: --tile={2 * overlap} or more, or --overlap={most} or "
+                "less"
+            )
+
+    def _rounded(self) -> tuple[int, int]:
+        """Return the size of a tile and the overlap, both multiples."""
+        m = self.multiple
+        return max(self.tile // m, 1) * m, -(-self.overlap // m) * m
+
+    def axis(self, size: int) -> Axis:
+        """Return how a side of so many pixels is cut."""
+        m = self.multiple
+        most, overlap = self._rounded()
+        padded = -(-size // m) * m
+        tile = min(padded, most)
+        steps = -(-(padded - tile) // (most - overlap))
+        # Spread evenly, so that the last tile overlaps no more than the others.
+        even = [round(i * (padded - tile) / max(steps, 1) / m) * m for i in range(steps + 1)]
+        return Axis(size, padded, tile, tuple(even))
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """An image for a network.
+
+    Attributes:
+      number: tells it from the others.
+      pixels: ``[height, width, channels]``, of any dtype.
+      known: ``[height, width, 1]``, where a network is told what it knows of the pixels.
+    """
+
+    number: int
+    pixels: np.ndarray
+    known: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A part of an image, of a size that the network accepts.
+
+    Attributes:
+      place: its row and column among the tiles of the image.
+      pixels: ``[height, width, channels]``.
+      known: ``[height, width, 1]``, or ``None``.
+    """
+
+    place: tuple[int, int]
+    pixels: np.ndarray
+    known: np.ndarray | None
+
+
+class Canvas:
+    """An image on its way through a network: its tiles, and what has come of them.
+
+    Args:
+      image: the whole image.
+      tiling: how it is cut.
+    """
+
+    def __init__(self, image: Input, tiling: Tiling) -> None:
+        self.number = image.number
+        height, width = image.pixels.shape[:2]
+        self._rows, self._columns = tiling.axis(height), tiling.axis(width)
+        self._scale = tiling.scale
+        self._missing = len(self._rows.starts) * len(self._columns.starts)
+        self._single = self._missing == 1
+        self._sum: np.ndarray | None = None
+        self._dtype: np.dtype[Any] | None = None
+        index = np.ix_(self._rows.indices(), self._columns.indices())
+        self._pixels = image.pixels[index]
+        self._known = None if image.known is None else image.known[index]
+        self._weights = self._rows.weights(self._scale), self._columns.weights(self._scale)
+
+    def tiles(self) -> Iterator[Tile]:
+        """Yield the tiles, row by row."""
+        rows, columns = self._rows, self._columns
+        for i, top in enumerate(rows.starts):
+            for j, left in enumerate(columns.starts):
+                part = np.s_[top : top + rows.tile, left : left + columns.tile]
+                known = None if self._known is None else self._known[part]
+                yield Tile((i, j), self._pixels[part], known)
+
+    def add(self, place: tuple[int, int], output: np.ndarray) -> bool:
+        """Put what the network has made of a tile into its place.
+
+        Args:
+          place: as the tile has it.
+          output: ``[scale * height, scale * width, channels]``, uint8 or float32.
+
+        Returns:
+          Whether this was the last one.
+        """
+        self._missing -= 1
+        self._dtype = output.dtype
+        if self._single:
+            self._sum = output
+            return True
+        scale, channels = self._scale, output.shape[2]
+        if self._sum is None:
+            shape = (scale * self._rows.padded, scale * self._columns.padded, channels)
+            self._sum = np.zeros(shape, np.float32)
+        i, j = place
+        top, left = scale * self._rows.starts[i], scale * self._columns.starts[j]
+        weight = self._weights[0][i][:, None, None] * self._weights[1][j][None, :, None]
+        part = np.s_[top : top + output.shape[0], left : left + output.shape[1]]
+        self._sum[part] += weight * output.astype(np.float32)
+        return self._missing == 0
+
+    def image(self) -> np.ndarray:
+        """Return the joined image ``[scale * height, scale * width, channels]``, once it is whole.
+
+        Its dtype is that of the tiles; bytes are rounded to the nearest.
+        """
+        assert self._sum is not None
+        assert self._missing == 0
+        inner = self._sum[: self._scale * self._rows.size, : self._scale * self._columns.size]
+        if self._dtype == np.uint8 and not self._single:
+            return np.rint(inner).astype(np.uint8)
+        return inner
+
+
+# From a batch of pixels [batch, h, w, c], what is known of them [batch, h, w, 1] or None, and
+# numbers uint32 [batch, 3] (of the image, and row and column of the tile) to a batch of outputs,
+# which may still be under way on a device.
+Apply = Callable[[np.ndarray, np.ndarray | None, np.ndarray], Any]
+
+
+def run(
+    images: Iterable[Input], apply: Apply, tiling: Tiling, *, batch_size: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Send images through a network, and yield what comes out as soon as it is whole.
+
+    Images are read as they are needed. Tiles of one size, whichever images they are from, share a
+    batch; a batch that cannot be filled is made a power of two with copies of its own tiles, so
+    that few shapes are compiled.
+
+    Args:
+      images: of any sizes.
+      apply: the network; an output depends on its own input alone.
+      tiling: how images are cut.
+      batch_size: tiles at a time, at most.
+
+    Yields:
+      The number of an image and its output ``[scale * height, scale * width, channels]``, not in
+      the order of the images.
+    """
+    waiting: dict[int, Canvas] = {}
+    queues: dict[Any, list[tuple[Canvas, Tile]]] = {}
+    flying: collections.deque[tuple[list[tuple[Canvas, Tile]], Any]] = collections.deque()
+
+    def start(queue: list[tuple[Canvas, Tile]]) -> None:
+        flying.append((queue[:], _apply(queue, apply, batch_size)))
+        queue.clear()
+
+    def land(at_most: int) -> Iterator[tuple[int, np.ndarray]]:
+        while len(flying) > at_most:
+            tiles, outputs = flying.popleft()
+            for (canvas, tile), output in zip(tiles, np.asarray(outputs), strict=False):
+                if canvas.add(tile.place, output):
+                    del waiting[canvas.number]
+                    yield canvas.number, canvas.image()
+
+    for image in images:
+        waiting[image.number] = canvas = Canvas(image, tiling)
+        for tile in canvas.tiles():
+            shape = (tile.pixels.shape, tile.pixels.dtype, tile.known is None)
+            queue = queues.setdefault(shape, [])
+            queue.append((canvas, tile))
+            if len(queue) == batch_size:
+                start(queue)
+                # The device works on a batch while the host is busy with the one before.
+                yield from land(1)
+        if len(waiting) > _PATIENCE * batch_size:
+            oldest = next(iter(waiting.values()))
+            for queue in queues.values():
+                if any(canvas is oldest for canvas, _ in queue):
+                    start(queue)
+            yield from land(0)
+    for queue in queues.values():
+        if queue:
+            start(queue)
+            yield from land(1)
+    yield from land(0)
+
+
+def _apply(queue: list[tuple[Canvas, Tile]], apply: Apply, batch_size: int) -> Any:
+    size = min(batch_size, 1 << (len(queue) - 1).bit_length())
+    chosen = [queue[i % len(queue)] for i in range(size)]
+    known = [tile.known for _, tile in chosen if tile.known is not None]
+    numbers = [(canvas.number, *tile.place) for canvas, tile in chosen]
+    return apply(
+        np.stack([tile.pixels for _, tile in chosen]),
+        np.stack(known) if known else None,
+        np.asarray(numbers, np.uint32),
+    )

@@ -1,0 +1,83 @@
+"""What evaluates a game: by its samples, or by what it makes of images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from gan_jax.data.sources import Source
+from gan_jax.games.game import Game, as_generative
+from gan_jax.games.translation import TranslationGame
+from gan_jax.metrics.names import Metric
+from gan_jax.training import evaluation, translation_evaluation
+from gan_jax.training.evaluation import Result, Settings
+from gan_jax.training.sampling import Sampling
+from gan_jax.training.state import TrainState
+
+
+class Evaluator(Protocol):
+    """What measures states of a run.
+
+    Attributes:
+      metrics: what it measures; the first is what the best checkpoint is chosen by.
+    """
+
+    metrics: list[Metric]
+
+    def __call__(self, state: TrainState) -> Result:
+        """Return the metrics of a state."""
+        ...
+
+    def protocol(self, state: TrainState) -> dict[str, Any]:
+        """Return how the metrics of a state are measured, JSON-able."""
+        ...
+
+    def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
+        """Return columns of a table that puts the metrics into perspective, and a note on it."""
+        ...
+
+
+def choose_metrics(config: Any, settings: Settings, game: Game, source: Source) -> list[Metric]:
+    """Return the metrics to compute, ``auto`` replaced by what suits game and data; maybe none.
+
+    Raises:
+      ConfigError: a name means nothing, does not suit, or ``eval.best`` is not among them.
+    """
+    if isinstance(game, TranslationGame):
+        return translation_evaluation.choose_metrics(config, settings, game, source)
+    game = as_generative(game, "evaluation by samples")
+    return evaluation.choose_metrics(settings, source, game.num_classes)
+
+
+def make_evaluator(
+    config: Any,
+    settings: Settings,
+    *,
+    game: Game,
+    source: Source,
+    devices: Sequence[jax.Device],
+    sampling: Sampling,
+    data: Mapping[str, np.ndarray] | None = None,
+) -> Evaluator | None:
+    """Return the evaluator that a configuration asks for; ``None`` where no metric suits.
+
+    Args:
+      config: a run's configuration.
+      settings: its evaluation settings.
+      game: what it trains.
+      source: its training data.
+      devices: over which the work is split.
+      sampling: how samples are made, and of which weights.
+      data: the arrays of ``source``, where they are in memory anyway.
+
+    Raises:
+      ConfigError: a setting cannot work.
+      DataError: the other split cannot be read.
+      MetricError: an extractor's weights are missing.
+    """
+    how: dict[str, Any] = {"source": source, "devices": devices, "sampling": sampling}
+    if isinstance(game, TranslationGame):
+        return translation_evaluation.make_evaluator(config, settings, game=game, **how)
+    game = as_generative(game, "evaluation by samples")
+    return evaluation.make_evaluator(config, settings, game=game, data=data, **how)

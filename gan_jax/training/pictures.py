@@ -1,0 +1,106 @@
+"""The picture that a run draws of its state again and again, of the same latents or images."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax.data.pipeline import Pipeline
+from gan_jax.data.sources import DomainSource
+from gan_jax.games.game import as_generative
+from gan_jax.games.translation import TranslationGame
+from gan_jax.report import grids
+from gan_jax.training import build, evaluation, sampling, translating
+from gan_jax.training.state import TrainState
+
+Draw = Callable[[TrainState], np.ndarray]
+
+
+def make_picture(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
+    """Return the function that draws a state: uint8 ``[height, width, channels]``."""
+    if isinstance(training.game, TranslationGame):
+        return _translations(config, training.game, training.devices, pipeline)
+    return _samples(config, training, pipeline)
+
+
+def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
+    """Return what draws samples from latents that stay the same."""
+    game = as_generative(training.game, "a picture of samples")
+    points = len(pipeline.source.shape) != 3
+    # Points need a crowd to show a density.
+    count = config.sample.num * (16 if points else 1)
+    # A column per class, where they fit on a page.
+    classes = game.num_classes
+    columns = classes if classes is not None and 2 <= classes <= 20 else None
+    sampler = sampling.Sampler(
+        game,
+        seed=config.train.seed,
+        batch_size=count,
+        sampling=sampling.make_sampling(config),
+        devices=training.devices,
+        cycle=True,
+    )
+    real = pipeline.source.read(range(min(len(pipeline.source), 2048)))["image"] if points else None
+
+    def draw(state: TrainState) -> np.ndarray:
+        samples = sampler.samples(sampler.variables(state), count)
+        if points:
+            return grids.scatter(samples, real=real)
+        return grids.grid(samples, columns)
+
+    return draw
+
+
+def _translations(
+    config: Any, game: TranslationGame, devices: list[jax.Device], pipeline: Pipeline
+) -> Draw:
+    """Return what draws, for some images held out if there are such, input, output and target."""
+    how = sampling.make_sampling(config)
+    settings = evaluation.make_settings(config)
+    changes = {"without": ()} if config.data.get("without") else {}
+    source = evaluation.real_source(config, settings, pipeline.source, **changes)
+    size = len(source)
+    if isinstance(source, DomainSource):
+        size = max(len(source.a), len(source.b))
+    rows = evaluation.some(size, min(config.sample.num, size))
+    multiple = max(way.multiple * way.scale for way in game.directions.values())
+    points = translating.fitting(translating.data_points(source, rows), multiple)
+    translators = {
+        way: translating.Translator(
+            game, way, seed=config.train.seed, batch_size=len(rows), devices=devices
+        )
+        for way in game.directions
+    }
+    place = next(iter(translators.values())).mapped.place
+
+    def draw(state: TrainState) -> np.ndarray:
+        variables = place(sampling.chosen_variables(state, how))
+        columns: list[np.ndarray] = []
+        for translator in translators.values():
+            found = translator(variables, points)
+            shown = [found.inputs, found.outputs]
+            columns += shown if found.targets is None else [*shown, found.targets]
+        return side_by_side(columns)
+
+    return draw
+
+
+def side_by_side(columns: list[np.ndarray]) -> np.ndarray:
+    """Lay images out with a row for each number: input, output and so on beside each other.
+
+    Args:
+      columns: uint8 ``[n, height, width, channels]`` each, of 1 or 3 channels; smaller ones are
+        enlarged, every pixel repeated.
+
+    Returns:
+      uint8 ``[H, W, channels]``; several rows stand beside each other where they are many.
+    """
+    height = max(images.shape[1] for images in columns)
+    channels = max(images.shape[3] for images in columns)
+    shown = [
+        translating.as_colour(translating.enlarged(images, height), channels) for images in columns
+    ]
+    tiles = np.stack(shown, axis=1)
+    beside = max(1, round(np.sqrt(len(tiles) / len(columns))))
+    return grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=len(columns) * beside)

@@ -1,0 +1,347 @@
+"""Evaluation of games that make images of images: likeness to targets, domains, anomalies.
+
+Three kinds of metrics, each as far as the game and its data allow:
+
+- of pairs (``psnr``, ``ssim``, ...): what comes out against what should; means over images;
+- of sets (``fid``, ``kid768``, ...): what comes out against real images of where it leads;
+- of scores (``auroc``, ``average_precision``): whether images of classes that were left out of
+  training (``data.without``) have higher anomaly scores than the others.
+
+A direction other than the game's first has its name behind that of the metric: ``kid768_BtoA``.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax import errors
+from gan_jax.data import sources
+from gan_jax.data.sources import DomainSource, Source
+from gan_jax.games.anomaly import DetectionGame
+from gan_jax.games.translation import TranslationGame
+from gan_jax.metrics import compare, detection, extractors, names, similarity, statistics
+from gan_jax.metrics.names import Metric
+from gan_jax.metrics.statistics import Extraction
+from gan_jax.training import translating
+from gan_jax.training.evaluation import AUTO, Result, Settings, mean_and_spread, real_source, some
+from gan_jax.training.sampling import Sampling, chosen_variables
+from gan_jax.training.state import TrainState
+
+# What the PSNR of identical images, which is infinite, counts as in a mean.
+IDENTICAL_DB = 100.0
+
+
+def choose_metrics(
+    config: Any, settings: Settings, game: TranslationGame, source: Source
+) -> list[Metric]:
+    """Return the metrics to compute, ``auto`` replaced by what suits game and data; maybe none.
+
+    Raises:
+      ConfigError: a name means nothing, does not suit, or ``eval.best`` is not among them.
+      MetricError: the images are too small for a metric.
+    """
+    has_targets = not isinstance(source, DomainSource)
+    detects = isinstance(game, DetectionGame) and bool(sources.left_out(config.data, source))
+    accepted = [*names.STATISTICS]
+    if has_targets:
+        accepted = [*names.PAIR_STATISTICS, *accepted]
+    if detects:
+        accepted = [*names.SCORE_STATISTICS, *accepted]
+    wanted: list[str] = []
+    for name in settings.metrics:
+        automatic = ["psnr", "ssim"] if has_targets else []
+        if detects:
+            automatic = [*names.SCORE_STATISTICS]
+        wanted += automatic if name == AUTO else [name]
+    metrics = [names.parse(name, extractors.EXTRACTORS) for name in dict.fromkeys(wanted)]
+    for metric in metrics:
+        if metric.statistic not in accepted or metric.labelled:
+            why = {
+                "pairs": "but nobody knows what the images of two domains should become",
+                "scores": "but no classes are left out of training (data.without)",
+                "images": "but nothing here is asked for by class",
+            }.get(metric.of, "but these are images")
+            raise errors.ConfigError(
+                f"eval.metrics has {metric.name!r}, {why}; accepted: {', '.join(accepted)}"
+            )
+        if metric.extractor == "classifier":
+            raise errors.ConfigError(
+                f"eval.metrics has {metric.name!r}; accepted for games that translate images: "
+                "Inception's metrics, such as fid"
+            )
+        if metric.of == "pairs":
+            _check_pair(metric, game, _border(settings, game))
+    if metrics and settings.best is not None:
+        errors.lookup({m.name: m for m in metrics}, settings.best, "eval.best")
+    return metrics
+
+
+def _border(settings: Settings, game: TranslationGame) -> int:
+    """Return the pixels at each edge that are not compared: the scale, in super-resolution."""
+    if settings.border is not None:
+        return settings.border
+    scale = max(direction.scale for direction in game.directions.values())
+    return scale if scale > 1 else 0
+
+
+def _check_pair(metric: Metric, game: TranslationGame, border: int) -> None:
+    """Fail now if the images are too small for a metric, or have the wrong channels."""
+    direction = next(iter(game.directions.values()))
+    shape = jax.ShapeDtypeStruct((1, *game.shape[:2], direction.outputs), np.uint8)
+    try:
+        compare_two = functools.partial(pair_values, metric.statistic, border=border)
+        jax.eval_shape(compare_two, shape, shape)
+    except errors.MetricError as error:
+        raise errors.ConfigError(f"eval.metrics has {metric.name!r}: {error}") from error
+
+
+def pair_values(statistic: str, images: Any, reference: Any, *, border: int = 0) -> jax.Array:
+    """Return a metric of pairs for each image, float32 ``[n]``.
+
+    Args:
+      statistic: a key of `names.PAIR_STATISTICS`.
+      images: uint8 ``[n, height, width, channels]``.
+      reference: likewise.
+      border: pixels at each edge that are left out.
+    """
+    function: dict[str, Callable[..., jax.Array]] = {
+        "psnr": similarity.psnr,
+        "ssim": similarity.ssim,
+        "ms_ssim": similarity.ms_ssim,
+    }
+    if statistic.endswith("_y"):
+        luminance = [similarity.to_luminance(x) for x in (images, reference)]
+        kind = function[statistic.removesuffix("_y")]
+        return kind(*luminance, data_range=255.0, border=border)
+    return function[statistic](images, reference, border=border)
+
+
+class TranslationEvaluator:
+    """Measures states of a game that translates, on all devices of a run.
+
+    Args:
+      config: the run's configuration.
+      settings: what to measure, and how.
+      metrics: as `choose_metrics` gives them; at least one.
+      game: what is trained.
+      source: its training data.
+      devices: over which the work is split; all processes call alike.
+      sampling: which weights are used.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        settings: Settings,
+        metrics: Sequence[Metric],
+        *,
+        game: TranslationGame,
+        source: Source,
+        devices: Sequence[jax.Device],
+        sampling: Sampling,
+    ) -> None:
+        translating.check_sampling(sampling)
+        self.metrics = list(metrics)
+        self._settings, self._sampling, self._game = settings, sampling, game
+        self._border = _border(settings, game)
+        self._left_out = sources.left_out(config.data, source)
+        changes = {"without": ()} if self._left_out else {}
+        self._source = real_source(config, settings, source, **changes)
+        size = len(self._source)
+        if isinstance(self._source, DomainSource):
+            size = max(len(self._source.a), len(self._source.b))
+        self._count = min(settings.num_real or size, size)
+        rows = some(size, self._count)
+        points = translating.data_points(self._source, rows)
+        ways = game.directions.values()
+        multiple = max(way.multiple * way.scale for way in ways)
+        self._points = translating.fitting(points, multiple)
+        if 0 in self._points.shape:
+            raise errors.ConfigError(
+                f"data.resolution: images of {points.shape[1]}x{points.shape[2]} are too small "
+                f"to be evaluated; accepted: {multiple} or more"
+            )
+        self._labels = self._source.read(rows.tolist())["label"] if self._left_out else None
+        how: dict[str, Any] = {
+            "seed": settings.seed,
+            "batch_size": settings.batch_size,
+            "devices": devices,
+        }
+        self._translators = {
+            name: translating.Translator(game, name, **how) for name in game.directions
+        }
+        self._place = next(iter(self._translators.values())).mapped.place
+        self._scores = None
+        if isinstance(game, DetectionGame) and any(m.of == "scores" for m in metrics):
+            scores = game.anomaly_scores
+            self._scores = translating.Mapped(
+                lambda variables, images, _: [scores(variables, images)], **how
+            )
+        self._extractions: dict[str, Extraction] = {}
+        self._layers: dict[str, str] = {}
+        setting = extractors.Setting(None, settings.inception)
+        for name in dict.fromkeys(m.extractor for m in metrics if m.extractor is not None):
+            extractor = extractors.make_extractor(name, setting)
+            own = [m for m in metrics if m.extractor == name]
+            self._layers |= {m.name: compare.layer_of(m, extractor) for m in own}
+            layers = dict.fromkeys(self._layers[m.name] for m in own)
+            self._extractions[name] = Extraction(
+                extractor, tuple(layers), devices, settings.batch_size
+            )
+        self._real: dict[tuple[str, str], statistics.Statistics] = {}
+
+    def __call__(self, state: TrainState) -> Result:
+        """Return the metrics of a state."""
+        variables = self._place(chosen_variables(state, self._sampling))
+        seeds = range(self._settings.seed, self._settings.seed + self._settings.seeds)
+        values, spread = mean_and_spread([self._measure(variables, seed)[0] for seed in seeds])
+        return Result(values, spread, self.protocol(state))
+
+    def protocol(self, state: TrainState) -> dict[str, Any]:
+        """Return how the metrics of a state are measured, JSON-able."""
+        used = [n for n, network in self._game.networks.items() if network.averaged]
+        chosen = [state.networks[name] for name in used]
+        averaged = any(network.ema is not None for network in chosen)
+        normalised = any("batch_stats" in network.mutable for network in chosen)
+        weights = "ema" if averaged and not self._sampling.raw else "raw"
+        batch_norm = self._sampling.batch_norm if weights == "ema" else "running"
+        record: dict[str, Any] = {
+            "data": self._source.fingerprint(),
+            "n_real": self._count,
+            "weights": weights,
+            "batch_norm": batch_norm if normalised else "none",
+            "seed": self._settings.seed,
+            "seeds": self._settings.seeds,
+            "size": list(self._points.shape[1:3]),
+        }
+        if (degradation := self._game.degradation) is not None:
+            record["degradation"] = {"name": degradation.name, **dataclasses.asdict(degradation)}
+        if any(metric.of == "pairs" for metric in self.metrics):
+            record["border"] = self._border
+        if self._scores is not None:
+            names_ = self._source.class_names or ()
+            record["anomalies"] = [names_[k] for k in self._left_out]
+        if self._extractions:
+            record["extractors"] = {
+                name: dict(e.extractor.protocol) for name, e in self._extractions.items()
+            }
+            record["layers"] = dict(self._layers)
+        record["constants"] = compare.constants(self.metrics, self._count, self._count)
+        return json.loads(json.dumps(record))
+
+    def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
+        """Return columns that set what comes out beside what goes in, and a note on how."""
+        variables = self._place(chosen_variables(state, self._sampling))
+        values, before = self._measure(variables, self._settings.seed)
+        note = f"{self._count:,} of {self._source.name}"
+        if self._scores is not None:
+            return [("scores", values, {})], note
+        return [("output", values, {}), ("input", before, {})], note
+
+    def _measure(self, variables: Any, seed: int) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the metrics of what comes out, and those of what goes in as far as it can be."""
+        values: dict[str, float] = {}
+        before: dict[str, float] = {}
+        kinds = {metric.of for metric in self.metrics}
+        if self._scores is not None:
+            assert self._labels is not None
+            found = self._scores(variables, self._points)[0]
+            positive = np.isin(self._labels, self._left_out)
+            for metric in self.metrics:
+                if metric.of == "scores":
+                    values[metric.name] = getattr(detection, metric.statistic)(found, positive)
+        if kinds & {"pairs", "images"}:
+            for number, (way, translator) in enumerate(self._translators.items()):
+                suffix = f"_{way}" if number else ""
+                images = translator(variables, self._points, seed=seed)
+                direction = self._game.directions[way]
+                # What goes in is compared as far as it can be: enlarged, and in its colours.
+                same = images.inputs.shape[-1] in (1, direction.outputs)
+                inputs = None
+                if same:
+                    larger = translating.enlarged(images.inputs, images.outputs.shape[1])
+                    inputs = translating.as_colour(larger, direction.outputs)
+                target = images.targets if images.targets is not None else self._others(way)
+                own = self._compare(images.outputs, target, way, images.targets is not None)
+                values |= {f"{name}{suffix}": value for name, value in own.items()}
+                if inputs is not None:
+                    own = self._compare(inputs, target, way, images.targets is not None)
+                    before |= {f"{name}{suffix}": value for name, value in own.items()}
+        return values, before
+
+    def _others(self, way: str) -> np.ndarray:
+        """Return real images of the domain that a direction leads to, uint8."""
+        half = self._points.shape[-1] // 2
+        first = way != next(iter(self._translators))
+        return self._points[..., :half] if first else self._points[..., half:]
+
+    def _compare(
+        self, images: np.ndarray, target: np.ndarray, way: str, paired: bool
+    ) -> dict[str, float]:
+        """Return the metrics of pairs and sets of some images."""
+        values: dict[str, float] = {}
+        for metric in self.metrics:
+            if metric.of == "pairs" and paired:
+                found = self._pairs(metric.statistic, images, target)
+                values[metric.name] = float(np.mean(np.minimum(found, IDENTICAL_DB)))
+        for name, extraction in self._extractions.items():
+            own = [m for m in self.metrics if m.extractor == name]
+            key = (name, way)
+            if key not in self._real:
+                self._real[key] = self._collect(extraction, target, own, fake=False)
+            fake = self._collect(extraction, images, own, fake=True)
+            values |= compare.compare(own, self._layers, self._real[key], fake)
+        return values
+
+    def _pairs(self, statistic: str, images: np.ndarray, target: np.ndarray) -> np.ndarray:
+        size = self._settings.batch_size
+        rows = []
+        for first in range(0, len(images), size):
+            with jax.transfer_guard("allow"):
+                part = slice(first, first + size)
+                found = pair_values(statistic, images[part], target[part], border=self._border)
+                rows.append(np.asarray(found))
+        return np.concatenate(rows)
+
+    def _collect(
+        self, extraction: Extraction, images: np.ndarray, own: Sequence[Metric], *, fake: bool
+    ) -> statistics.Statistics:
+        size = extraction.batch_size
+        batches = (images[first : first + size] for first in range(0, len(images), size))
+        needs = compare.needs(own, self._layers, fake=fake)
+        return statistics.collect(extraction, batches, len(images), needs)
+
+
+def make_evaluator(
+    config: Any,
+    settings: Settings,
+    *,
+    game: TranslationGame,
+    source: Source,
+    devices: Sequence[jax.Device],
+    sampling: Sampling,
+) -> TranslationEvaluator | None:
+    """Return what a configuration asks for; ``None`` where no metric suits game and data.
+
+    Raises:
+      ConfigError: a setting cannot work.
+      DataError: the other split cannot be read.
+      MetricError: an extractor's weights are missing.
+    """
+    metrics = choose_metrics(config, settings, game, source)
+    if not metrics:
+        return None
+    return TranslationEvaluator(
+        config,
+        settings,
+        metrics,
+        game=game,
+        source=source,
+        devices=devices,
+        sampling=sampling,
+    )

@@ -1,0 +1,101 @@
+"""A game that translates by one fixed convolution of known reach, and a run of it without files."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax.games.translation import A_TO_B, Direction
+from gan_jax.training import restore
+from gan_jax.training.state import NetworkState
+
+REACH = 3
+STEP = 4
+
+
+def kernel(inputs, outputs):
+    """Return a random kernel, which keeps about the brightness."""
+    size = 2 * REACH + 1
+    taps = np.random.default_rng(0).normal(size=(size, size, inputs, outputs))
+    taps[REACH, REACH] += 4.0
+    return (taps / np.abs(taps).sum((0, 1, 2))).astype(np.float32)
+
+
+def convolve(x, taps, xp=jnp):
+    """Return a convolution as a sum of shifted images, with zeros beyond the edges."""
+    height, width = x.shape[1:3]
+    padded = xp.pad(x, ((0, 0), (REACH, REACH), (REACH, REACH), (0, 0)))
+    total = 0.0
+    for i in range(taps.shape[0]):
+        for j in range(taps.shape[1]):
+            # One product after the other: an einsum's order of sums may depend on the batch.
+            for k in range(x.shape[3]):
+                part = padded[:, i : i + height, j : j + width, k, None]
+                total = total + part * taps[i, j, k]
+    return total
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolver:
+    """Convolves, enlarges by repetition, pastes what is known, times its one parameter."""
+
+    directions: Mapping[str, Direction] = dataclasses.field(
+        default_factory=lambda: {A_TO_B: Direction(3, 3, 4)}
+    )
+    degradation: Any = None
+    shape = (8, 8, 3)
+    networks: Any = dataclasses.field(default_factory=dict)
+    players: Any = ()
+    memory: Any = dataclasses.field(default_factory=dict)
+
+    def examples(self, images, keys, direction):
+        """Do nothing that is tested here."""
+        raise NotImplementedError
+
+    def translate(self, variables, inputs, direction, *, known=None, keys=None):
+        """Return the convolved images; with keys some noise is added."""
+        way = self.directions[direction]
+        assert inputs.shape[-1] == way.inputs
+        assert inputs.shape[1] % way.multiple == inputs.shape[2] % way.multiple == 0
+        assert (known is not None) == way.masked
+        made = convolve(inputs, jnp.asarray(kernel(way.inputs, way.outputs)))
+        made = made * variables["generator"]["params"]["gain"]
+        made = made.repeat(way.scale, 1).repeat(way.scale, 2)
+        if known is not None:
+            made = jnp.where(known > 0.5, inputs, made)
+        if keys is not None:
+            made = made + jax.vmap(lambda key: jax.random.normal(key, made.shape[1:]))(keys) / 10
+        return made
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenConvolver:
+    """Stands in for an opened run; counts how often its weights are asked for."""
+
+    game: Convolver
+    path: Path = Path("run")
+    restored: list = dataclasses.field(default_factory=list)
+    config: Any = dataclasses.field(default_factory=lambda: ConfigDict({"variant": "convolver"}))
+
+    @property
+    def training(self):
+        """Return what has the game."""
+        return SimpleNamespace(game=self.game)
+
+    def restore(self, step=None):
+        """Return the run; its moving average is twice the raw weights."""
+        self.restored.append(step)
+        state = NetworkState(
+            params={"gain": np.float32(0.5)},
+            mutable={},
+            opt_state=None,
+            ema={"params": {"gain": np.float32(1.0)}},
+        )
+        networks = SimpleNamespace(networks={"generator": state})
+        return restore.Run(self.path, self.config, self.game, networks, step or STEP)

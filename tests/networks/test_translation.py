@@ -1,0 +1,323 @@
+"""What every network that makes an image of an image owes its users, whatever the architecture."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from gan_jax.errors import ConfigError
+from gan_jax.networks.registry import TRANSLATORS, make_translator
+from gan_jax.networks.translation import OUTPUTS
+from tests.networks.pytorch import randomized
+
+SHAPE = (16, 24, 3)
+BATCH = 4
+# Small enough to compile in a second or two, with every option that changes the graph.
+CASES = {
+    "unet": ("unet", {"features": 6, "levels": 3}),
+    "unet-batch": ("unet", {"features": 6, "levels": 3, "normalization": "batch"}),
+    "unet-none": ("unet", {"features": 6, "levels": 2, "normalization": "none"}),
+    "unet-nearest": ("unet", {"features": 6, "levels": 2, "upsample": "nearest"}),
+    "translator": ("translator", {"features": 6, "blocks": 2}),
+    "translator-batch": ("translator", {"features": 6, "blocks": 2, "normalization": "batch"}),
+    "translator-full": (
+        "translator",
+        {"features": 6, "blocks": 2, "downsamplings": 0, "normalization": "none"},
+    ),
+    "srresnet": ("srresnet", {"features": 6, "blocks": 2}),
+    "srresnet-none": ("srresnet", {"features": 6, "blocks": 2, "normalization": "none"}),
+    "srresnet-restore": ("srresnet", {"features": 6, "blocks": 2, "factor": 1}),
+}
+BATCH_NORM = ["unet-batch", "translator-batch", "srresnet"]
+# Without normalization, what an output sees has bounds.
+LOCAL = ["unet-none", "translator-full", "srresnet-none"]
+DROPOUT = {
+    "unet": {"features": 6, "levels": 3, "dropout_levels": 2},
+    "translator": {"features": 6, "blocks": 2, "dropout": 0.5},
+}
+
+
+def _images(*shape):
+    return np.random.default_rng(1).uniform(-1.0, 1.0, size=shape).astype(np.float32)
+
+
+def _inputs(channels=3):
+    return _images(BATCH, *SHAPE[:2], channels)
+
+
+@functools.cache
+def _network(case, channels=3, outputs=3, **changed):
+    """Construct and initialize once for all tests: compiling is what takes time here."""
+    name, fields = CASES[case]
+    shape = (*SHAPE[:2], channels)
+    module = make_translator(name, shape=shape, outputs=outputs, **{**fields, **changed})
+    return module, jax.jit(module.init)(jax.random.key(0), _inputs(channels))
+
+
+@functools.partial(jax.jit, static_argnames=("module", "train"))
+def _apply(module, variables, x, keys=None, train=True):
+    """Return the output and the new batch statistics."""
+    return module.apply(variables, x, keys, train=train, mutable=["batch_stats"])
+
+
+def test_every_registered_translator_is_under_test():
+    assert {name for name, _ in CASES.values()} == set(TRANSLATORS)
+
+
+@pytest.mark.parametrize(("channels", "outputs"), [(3, 3), (1, 3), (1, 1), (4, 3), (3, 1)])
+@pytest.mark.parametrize(
+    ("name", "fields", "sizes"),
+    [
+        ("unet", {}, [(16, 16), (64, 96), (112, 48)]),
+        ("unet", {"levels": 8, "dropout_levels": 3}, [(256, 256), (512, 256)]),
+        ("unet", {"levels": 1}, [(2, 2), (6, 14)]),
+        ("unet", {"upsample": "nearest"}, [(32, 16)]),
+        ("translator", {}, [(64, 64), (20, 36), (4, 8)]),
+        ("translator", {"blocks": 9}, [(256, 256)]),
+        ("translator", {"downsamplings": 0}, [(37, 51), (3, 2)]),
+        ("translator", {"downsamplings": 3, "blocks": 1}, [(40, 24)]),
+        *(("srresnet", {"factor": factor}, [(24, 24), (17, 31)]) for factor in (1, 2, 3, 4, 8)),
+    ],
+)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_output_shapes_and_dtypes(name, fields, sizes, channels, outputs, output):
+    """At full size: traced, not computed. What a network was made for does not bind it."""
+    shape = (*sizes[0], channels)
+    module = make_translator(name, shape=shape, outputs=outputs, output=output, **fields)
+    key = jax.random.key(0)
+    variables = jax.eval_shape(
+        functools.partial(module.init, train=True), key, jnp.zeros((1, *shape))
+    )
+    for height, width in sizes:
+        assert height % module.multiple == width % module.multiple == 0
+        x = jax.ShapeDtypeStruct((2, height, width, channels), jnp.float32)
+        y = jax.eval_shape(functools.partial(module.apply, train=False), variables, x)
+        expected = (2, module.scale * height, module.scale * width, outputs)
+        assert (y.shape, y.dtype) == (expected, jnp.float32)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bfloat16_computes_close_to_float32_and_keeps_float32_variables(case):
+    module, variables = _network(case, output="tanh")
+    variables = randomized(variables)
+    half = module.clone(dtype=jnp.bfloat16)
+    exact, _ = _apply(module, variables, _inputs())
+    output, update = _apply(half, variables, _inputs())
+    assert output.dtype == jnp.float32
+    leaves = jax.tree.leaves((jax.eval_shape(half.init, jax.random.key(0), _inputs()), update))
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype(jnp.float32)}
+    # The last step is float32: bfloat16 holds none of its results.
+    assert np.any(output != output.astype(jnp.bfloat16).astype(jnp.float32))
+    error = np.sqrt(np.mean(np.square(output - exact)))
+    assert 0.0 < error < 0.06 * np.std(exact)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "srresnet" not in case])
+@pytest.mark.parametrize(("channels", "outputs"), [(3, 3), (1, 3), (4, 3)])
+def test_residual_networks_start_as_the_identity(case, channels, outputs):
+    """Of the image's channels, grey as colour; whatever a further channel, a mask, says."""
+    module, variables = _network(case, channels, outputs, output="residual")
+    x = _inputs(channels)
+    image = x[..., :outputs] if channels > 1 else np.repeat(x, outputs, axis=-1)
+    np.testing.assert_array_equal(_apply(module, variables, x)[0], image)
+    # The rest of the network learns from the second step on.
+    moved = randomized(variables)
+    assert np.std(_apply(module, moved, x)[0] - image) > 0.05
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_differ_by_their_last_step_alone(case):
+    linear, variables = _network(case, output="linear")
+    variables = randomized(variables)
+    y, _ = _apply(linear, variables, _inputs())
+    tanh, _ = _apply(linear.clone(output="tanh"), variables, _inputs())
+    residual, _ = _apply(linear.clone(output="residual"), variables, _inputs())
+    np.testing.assert_allclose(tanh, np.tanh(y), atol=1e-5)
+    start = jax.image.resize(_inputs(), residual.shape, "cubic")
+    np.testing.assert_allclose(residual, start + y, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_evaluated_an_image_does_not_depend_on_the_others(case):
+    module, variables = _network(case)
+    variables = randomized(variables)
+    whole, unchanged = _apply(module, variables, _inputs(), train=False)
+    alone, _ = _apply(module, variables, _inputs()[1:2], train=False)
+    np.testing.assert_allclose(alone, whole[1:2], atol=1e-4)
+    if "batch_stats" in variables:
+        old, new = variables["batch_stats"], unchanged["batch_stats"]
+        jax.tree.map(np.testing.assert_array_equal, old, new)
+
+
+@pytest.mark.parametrize("case", BATCH_NORM)
+def test_two_devices_equal_one(case):
+    module, variables = _network(case)
+    variables = randomized(variables)
+    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
+    shared = module.clone(axis_name="data")
+    sharded = jax.shard_map(
+        lambda variables, x: shared.apply(variables, x, train=True, mutable=["batch_stats"]),
+        mesh=mesh,
+        in_specs=(P(), P("data")),
+        out_specs=(P("data"), P()),
+        check_vma=False,
+    )
+    several = jax.jit(sharded)(variables, _inputs())
+    single = _apply(module, variables, _inputs())
+    assert not np.allclose(
+        single[0], _apply(module, variables, _inputs(), train=False)[0], atol=0.1
+    )
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-3), several, single)
+
+
+@pytest.mark.parametrize("case", LOCAL)
+def test_shifted_images_are_translated_to_shifted_images(case):
+    """Away from the sides, which are padded."""
+    module, variables = _network(case, output="linear")
+    variables = randomized(variables)
+    step, margin = module.multiple, 24
+    x = _images(1, 64, 64 + step, 3)
+    left, _ = _apply(module, variables, x[:, :, :-step])
+    right, _ = _apply(module, variables, x[:, :, step:])
+    scale = module.scale
+    inner = slice(scale * margin, scale * (64 - margin))
+    np.testing.assert_allclose(
+        right[:, inner, inner],
+        left[:, inner, scale * (margin + step) : scale * (64 - margin + step)],
+        atol=1e-4,
+    )
+    assert np.std(left[:, inner, inner]) > 0.1
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("output", ["tanh", "residual"])
+def test_gradients_are_finite(case, output):
+    """And not zero, even of a residual that starts from zero, save before its last layer."""
+    module, variables = _network(case, output=output)
+    stats = {name: value for name, value in variables.items() if name != "params"}
+
+    @jax.jit
+    def gradient(params):
+        def loss(params):
+            y, _ = module.apply({"params": params, **stats}, _inputs(), mutable=["batch_stats"])
+            return jnp.mean(jnp.square(y - 0.5))
+
+        return jax.grad(loss)(params)
+
+    gradients = jax.tree_util.tree_leaves_with_path(gradient(variables["params"]))
+    largest = {jax.tree_util.keystr(path): np.abs(leaf).max() for path, leaf in gradients}
+    assert np.all(np.isfinite(list(largest.values())))
+    alive = [path for path, slope in largest.items() if "kernel" in path and slope > 0]
+    kernels = [path for path in largest if "kernel" in path]
+    assert len(alive) == (len(kernels) if output == "tanh" else 1)
+
+
+@pytest.mark.parametrize("name", DROPOUT)
+def test_dropout_of_an_example_is_of_its_own_key_alone(name):
+    module = make_translator(name, shape=SHAPE, outputs=3, **DROPOUT[name])
+    variables = randomized(jax.jit(module.init)(jax.random.key(0), _inputs()))
+    keys = jax.random.split(jax.random.key(1), BATCH)
+    x = _inputs()
+    without = _apply(module, variables, x)[0]
+    whole = _apply(module, variables, x, keys)[0]
+    assert np.all(np.std(whole - without, axis=(1, 2, 3)) > 0.01)
+    # In evaluation, too: there it is the game that decides, by giving keys or not.
+    np.testing.assert_array_equal(_apply(module, variables, x, keys, train=False)[0], whole)
+    np.testing.assert_allclose(_apply(module, variables, x[2:], keys[2:])[0], whole[2:], atol=1e-4)
+    changed = jnp.concatenate([keys[:1], jax.random.split(jax.random.key(2), BATCH - 1)])
+    other = _apply(module, variables, x, changed)[0]
+    np.testing.assert_array_equal(other[0], whole[0])
+    assert np.all(np.std(other - whole, axis=(1, 2, 3))[1:] > 0.01)
+
+
+@pytest.mark.parametrize("case", ["unet", "translator", "srresnet"])
+def test_without_a_rate_keys_change_nothing(case):
+    module, variables = _network(case)
+    keys = jax.random.split(jax.random.key(1), BATCH)
+    whole = _apply(module, variables, _inputs())[0]
+    np.testing.assert_array_equal(_apply(module, variables, _inputs(), keys)[0], whole)
+
+
+@pytest.mark.parametrize(
+    ("case", "size"), [("unet", (16, 20)), ("unet", (20, 16)), ("translator", (18, 16))]
+)
+def test_images_of_another_size_are_refused_with_their_size(case, size):
+    module, variables = _network(case)
+    multiple = module.multiple
+    with pytest.raises(ValueError, match=f"images of {size[0]}x{size[1]}.*multiples of {multiple}"):
+        module.apply(variables, jnp.zeros((1, *size, 3)), train=False)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_modules_are_hashable_and_clone(case):
+    module, _ = _network(case)
+    assert hash(module) == hash(module.clone())
+    assert module == module.clone()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "expected"),
+    [
+        (
+            "unt",
+            {},
+            ["generator.name = 'unt' is unknown; accepted: srresnet, translator, unet.", '"unet"?'],
+        ),
+        ("unet", {"level": 3}, ["generator.unet.level = 3 is not a field", '"levels"?']),
+        ("unet", {"outputs": 0}, ["generator.outputs = 0", "above 0"]),
+        (
+            "unet",
+            {"shape": (16, 24, 3)},
+            ["data.resolution = 16x24", "generator.unet.levels = 4", "multiples of 16"],
+        ),
+        ("unet", {"shape": (2,)}, ["unet is a network for images", "(2,)"]),
+        ("unet", {"shape": (16, 0, 3)}, ["data.shape = (16, 0, 3)"]),
+        ("unet", {"levels": 0}, ["generator.unet.levels = 0", "above 0"]),
+        ("unet", {"features": 0}, ["generator.unet.features = 0"]),
+        ("unet", {"dropout_levels": 4}, ["generator.unet.dropout_levels = 4", "0 to 3"]),
+        ("unet", {"dropout": 1.0}, ["generator.unet.dropout = 1.0", "from 0 to below 1"]),
+        ("unet", {"upsample": "near"}, ["generator.unet.upsample", "transposed, nearest"]),
+        ("unet", {"output": "tan"}, ["generator.unet.output = 'tan'", "tanh, residual, linear"]),
+        ("unet", {"normalization": "spectral"}, ["generator.unet.normalization = 'spectral'"]),
+        (
+            "unet",
+            {"normalization": "group", "features": 6},
+            ["generator.unet.groups = 8", "widths 6, 12, 24", "a divisor of 6"],
+        ),
+        (
+            "unet",
+            {"shape": (16, 16, 2), "output": "residual"},
+            ["generator.unet.output = 'residual'", "an input of 2", "1 channel, or of 3 or more"],
+        ),
+        (
+            "translator",
+            {"shape": (18, 16, 3)},
+            ["18x16", "generator.translator.downsamplings = 2", "multiples of 4"],
+        ),
+        ("translator", {"downsamplings": -1}, ["generator.translator.downsamplings = -1", "0 or"]),
+        ("translator", {"downsamplings": 1.5}, ["generator.translator.downsamplings = 1.5"]),
+        ("translator", {"shape": (4, 4, 3)}, ["4x4 is halved to a single pixel", "instance"]),
+        ("translator", {"blocks": 0}, ["generator.translator.blocks = 0"]),
+        ("translator", {"dropout": -0.5}, ["generator.translator.dropout = -0.5"]),
+        (
+            "translator",
+            {"normalization": "group", "features": 12},
+            ["generator.translator.groups = 8", "widths 12, 24, 48"],
+        ),
+        ("srresnet", {"factor": 5}, ["generator.srresnet.factor = 5", "1, 2, 3, 4, 8."]),
+        ("srresnet", {"factor": True}, ["generator.srresnet.factor = True", "above 0"]),
+        ("srresnet", {"kernel_size": 0}, ["generator.srresnet.kernel_size = 0"]),
+        ("srresnet", {"normalization": "spectral"}, ["generator.srresnet.normalization"]),
+    ],
+)
+def test_what_cannot_work_is_refused(name, fields, expected):
+    with pytest.raises(ConfigError) as caught:
+        make_translator(name, **{"shape": (16, 16, 3), "outputs": 3, **fields})
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in expected:
+        assert part in message
