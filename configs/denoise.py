@@ -10,10 +10,16 @@ from configs import base
 
 def get_config(arg: str = "") -> ConfigDict:
     """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    c = settings()
     c.variant = "denoise"
-    c.game.name = "paired"
     c.degrade.name = "gaussian"
+    return base.select(c, arg, paper, default="photos")
+
+
+def settings() -> ConfigDict:
+    """Return what restoration of photographs begins with, whatever was done to them."""
+    c = base.get_config()
+    c.game.name = "paired"
     c.game.paired.update(pixel="charbonnier", pixel_weight=100.0, adversarial_weight=0.1)
     c.generator.name = "unet"
     c.generator.unet.update(levels=3, features=32, normalization="none", output="residual")
@@ -27,7 +33,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.train.update(steps=1000, batch_size=8, log_every=50, sample_every=250, checkpoint_every=500)
     c.sample.num = 8
     c.eval.update(every=250, num_real=64)
-    return base.select(c, arg, paper, default="photos")
+    return c
 
 
 def paper(c: ConfigDict) -> None:

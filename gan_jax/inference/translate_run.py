@@ -69,11 +69,11 @@ class Request:
       grid: a ``.png`` to write, of inputs beside outputs; ``None``: none.
     """
 
-    run: str
-    input: str
+    run: str | Path
+    input: str | Path
     out: str | Path
     direction: str | None = None
-    mask: str | None = None
+    mask: str | Path | None = None
     checkpoint: str = "latest"
     raw: bool = False
     dropout: bool = False
@@ -569,7 +569,7 @@ def _write_scores(job: _Job, run: restore.Run, scores: Mapping[str, Scores], mea
             "luminance": "BT.601, 16 to 235 of 255",
             "tile": job.tiling.tile,
             "overlap": job.tiling.overlap,
-            "files": ask.input,
+            "files": str(ask.input),
             "count": len(scores),
         },
         "mean": _jsonable(mean),

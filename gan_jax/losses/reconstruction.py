@@ -124,7 +124,7 @@ def total_variation(images: ArrayLike) -> jax.Array:
     return (rows + columns) / math.prod(x.shape[1:])
 
 
-def make_pixel_loss(name: str, **options: Any) -> PixelLoss:
+def make_pixel_loss(name: str, /, **options: Any) -> PixelLoss:
     """Return the pixel loss of a name.
 
     Args:

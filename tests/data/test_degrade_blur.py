@@ -32,7 +32,7 @@ def test_gaussian_blur_is_scipys_with_mirrored_edges(sigma):
         mode="mirror",
         radius=(0, made.radius, made.radius, 0),
     )
-    np.testing.assert_allclose(made(keys_of(2), clean).input, expected, atol=2e-6)
+    np.testing.assert_allclose(jax.jit(made)(keys_of(2), clean).input, expected, atol=2e-6)
 
 
 def test_kernels_one_after_the_other_as_in_scipy():
@@ -84,7 +84,9 @@ def axes_of(batch, length):
     """Variances of what becomes of a point along both axes, and the angle of the longer."""
     point = jnp.full((batch, 33, 33, 1), -1.0, jnp.float32).at[:, 16, 16].set(1.0)
     made = degrade.make("blur", sigma=(0.0, 0.0), motion=(length, length))
-    spread = (np.asarray(made(keys_of(batch), point).input, np.float64)[..., 0] + 1.0) / 2.0
+    spread = (
+        np.asarray(jax.jit(made)(keys_of(batch), point).input, np.float64)[..., 0] + 1.0
+    ) / 2.0
     np.testing.assert_allclose(spread.sum((1, 2)), 1.0, rtol=1e-4)
     y, x = np.mgrid[-16:17, -16:17]
     xx, yy, xy = (np.sum(spread * p, (1, 2)) for p in (x * x, y * y, x * y))
@@ -106,7 +108,9 @@ def test_sigma_and_length_of_each_image_are_drawn_from_their_ranges():
     y, x = np.mgrid[-16:17, -16:17]
 
     def variances(**options):
-        spread = (np.asarray(degrade.make("blur", **options)(keys_of(100), point).input) + 1) / 2
+        spread = (
+            np.asarray(jax.jit(degrade.make("blur", **options))(keys_of(100), point).input) + 1
+        ) / 2
         return np.sum(spread[..., 0] * (x * x + y * y), (1, 2))
 
     sigmas = np.sqrt(variances(sigma=(1.0, 3.0)) / 2)

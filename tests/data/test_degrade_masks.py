@@ -16,10 +16,10 @@ def keys_of(batch, seed=0):
     return jax.random.split(jax.random.key(seed), batch)
 
 
-def holes_of(count, height, width, **options):
+def holes_of(images, height, width, **options):
     made = degrade.make("mask", **options)
-    known = jax.jit(jax.vmap(lambda key: made.known(key, height, width)))(keys_of(count))
-    assert known.shape == (count, height, width, 1)
+    known = jax.jit(jax.vmap(lambda key: made.known(key, height, width)))(keys_of(images))
+    assert known.shape == (images, height, width, 1)
     assert set(np.unique(known)) <= {0.0, 1.0}
     return np.asarray(known)[..., 0] == 0.0
 
@@ -45,14 +45,16 @@ def test_a_center_hole_is_a_rectangle_of_the_share_drawn():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("height", "width"), [(2, 2), (3, 2), (2, 40), (5, 9), (32, 32)], ids=lambda n: str(n)
-)
-@pytest.mark.parametrize("fraction", [(1e-4, 1e-4), (0.02, 0.98), (0.9999, 0.9999)])
-@pytest.mark.parametrize("count", [1, 5])
-def test_a_hole_is_never_empty_and_never_everything(kind, height, width, fraction, count):
-    holes = holes_of(300, height, width, kind=kind, fraction=fraction, count=count)
-    sizes = holes.sum((1, 2))
+@pytest.mark.parametrize(("height", "width", "count"), [(2, 2, 1), (2, 40, 1), (9, 12, 4)])
+def test_a_hole_is_never_empty_and_never_everything(kind, height, width, count):
+    shares = jnp.asarray(np.resize([1e-6, 0.02, 0.5, 0.98, 0.999999], 2000), jnp.float32)
+
+    @jax.jit
+    @jax.vmap
+    def size(key, share):
+        return masks.KINDS[kind](key, height, width, share, count).sum()
+
+    sizes = size(keys_of(2000), shares)
     assert sizes.min() >= 1
     assert sizes.max() <= height * width - 1
 
@@ -84,10 +86,9 @@ def test_a_box_is_a_rectangle_and_several_are_a_union():
 
 def test_a_stroke_is_one_piece_of_even_width():
     holes = holes_of(50, 64, 64, kind="strokes", fraction=(0.15, 0.15), count=1)
-    for hole in holes:
-        assert ndimage.label(hole, np.ones((3, 3)))[1] == 1
-        # An even thickness: a thick blob of the same area would be 12 pixels deep.
-        assert ndimage.distance_transform_edt(np.pad(hole, 1)).max() < 11
+    assert {ndimage.label(hole, np.ones((3, 3)))[1] for hole in holes} == {1}
+    # A disc of the same area would be 14 pixels deep.
+    assert np.mean([ndimage.distance_transform_edt(np.pad(hole, 1)).max() for hole in holes]) < 8
     assert np.mean([ndimage.label(~hole)[1] for hole in holes]) < 4
 
 
@@ -120,15 +121,15 @@ def test_distances_to_segments_are_those_to_the_nearest_of_their_points():
     np.testing.assert_allclose(found, apart.min(2), atol=5e-3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fill", [0.0, -1, 0.5])
+@pytest.mark.parametrize(("kind", "fill"), [("center", 0.0), ("boxes", -1), ("strokes", 0.5)])
 def test_what_is_known_stays_and_the_rest_is_filled(kind, fill):
     clean = jax.random.uniform(jax.random.key(1), (6, 20, 16, 3), jnp.float32, -1.0, 1.0)
     made = degrade.make("mask", kind=kind, fill=fill, fraction=(0.1, 0.5))
     assert made.masked
-    found = made(keys_of(6), clean)
+    degraded = jax.jit(made)
+    found = degraded(keys_of(6), clean)
     known = np.broadcast_to(np.asarray(found.known) == 1.0, clean.shape)
     np.testing.assert_array_equal(np.asarray(found.input)[known], np.asarray(clean)[known])
     assert set(np.asarray(found.input)[~known].tolist()) == {float(fill)}
     # A function of the keys alone.
-    np.testing.assert_array_equal(made(keys_of(6), -clean).known, found.known)
+    np.testing.assert_array_equal(degraded(keys_of(6), -clean).known, found.known)

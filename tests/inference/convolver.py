@@ -27,17 +27,16 @@ def kernel(inputs, outputs):
     return (taps / np.abs(taps).sum((0, 1, 2))).astype(np.float32)
 
 
-def convolve(x, taps, xp=jnp):
-    """Return a convolution as a sum of shifted images, with zeros beyond the edges."""
+def convolve(x, taps):
+    """Return the convolution of images with zeros beyond their edges, by NumPy."""
     height, width = x.shape[1:3]
-    padded = xp.pad(x, ((0, 0), (REACH, REACH), (REACH, REACH), (0, 0)))
-    total = 0.0
+    padded = np.pad(x, ((0, 0), (REACH, REACH), (REACH, REACH), (0, 0)))
+    total = np.zeros((*x.shape[:3], taps.shape[3]), np.float32)
     for i in range(taps.shape[0]):
         for j in range(taps.shape[1]):
-            # One product after the other: an einsum's order of sums may depend on the batch.
+            # One product after the other: the order of a matrix product's sums may depend on size.
             for k in range(x.shape[3]):
-                part = padded[:, i : i + height, j : j + width, k, None]
-                total = total + part * taps[i, j, k]
+                total += padded[:, i : i + height, j : j + width, k, None] * taps[i, j, k]
     return total
 
 
@@ -64,7 +63,14 @@ class Convolver:
         assert inputs.shape[-1] == way.inputs
         assert inputs.shape[1] % way.multiple == inputs.shape[2] % way.multiple == 0
         assert (known is not None) == way.masked
-        made = convolve(inputs, jnp.asarray(kernel(way.inputs, way.outputs)))
+        made = jax.lax.conv_general_dilated(
+            inputs,
+            jnp.asarray(kernel(way.inputs, way.outputs)),
+            window_strides=(1, 1),
+            padding="SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision="highest",
+        )
         made = made * variables["generator"]["params"]["gain"]
         made = made.repeat(way.scale, 1).repeat(way.scale, 2)
         if known is not None:

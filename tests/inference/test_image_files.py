@@ -121,7 +121,7 @@ def test_files_that_are_no_images_say_why(tmp_path):
         assert not image_files.has_alpha(file)
     (tmp_path / "a.png").unlink()
     gone = image_files.ImageFile("a.png", image_files.Folder(tmp_path), "a.png")
-    with pytest.raises(errors.DataError, match="^cannot be read: No such file or directory$"):
+    with pytest.raises(errors.DataError, match=r"^cannot be read: No such file or directory$"):
         image_files.read(gone, 3)
 
 
@@ -240,5 +240,5 @@ def test_jpeg_is_put_on_white_and_webp_keeps_alpha():
 
 
 def test_what_a_format_cannot_hold_is_told():
-    with pytest.raises(errors.DataError, match="^cannot be written as webp: "):
+    with pytest.raises(errors.DataError, match=r"^cannot be written as webp: "):
         image_files.encode(np.zeros((1, 20000, 1), np.uint8), None, "webp")

@@ -23,7 +23,7 @@ def padded(image, multiple):
 
 def whole(image, multiple=1, scale=1):
     """Return what the network makes of an image that is padded and cut by hand."""
-    made = convolve(padded(image, multiple)[None], TAPS, np)[0]
+    made = convolve(padded(image, multiple)[None], TAPS)[0]
     made = made.repeat(scale, 0).repeat(scale, 1)
     return made[: scale * image.shape[0], : scale * image.shape[1]]
 
@@ -37,7 +37,7 @@ class Network:
     def __call__(self, pixels, known, numbers):
         self.shapes.append(pixels.shape)
         assert numbers.shape == (len(pixels), 3)
-        made = convolve(pixels, TAPS, np)
+        made = convolve(pixels, TAPS)
         return made.repeat(self.scale, 1).repeat(self.scale, 2)
 
 

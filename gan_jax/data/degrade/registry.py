@@ -27,7 +27,7 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
 }
 
 
-def make(name: str, **options: Any) -> Degradation:
+def make(name: str, /, **options: Any) -> Degradation:
     """Return the degradation of a name.
 
     Args:

@@ -1,0 +1,40 @@
+"""CycleGAN: translation between two domains without pairs (Zhu 2017, 1703.10593).
+
+    python -m experiments.main --config=configs/cyclegan.py
+    python -m experiments.main --config=configs/cyclegan.py:folder --config.data.path=horse2zebra.zip
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Return the configuration; ``arg``: see `configs.base.select`."""
+    c = base.get_config()
+    c.variant = "cyclegan"
+    c.game.name = "cycle"
+    c.loss.name = "least_squares"
+    c.data.update(pairing="domains", a="china", b="flower")
+    c.generator.name = "translator"
+    c.generator.translator.update(features=16, blocks=2)
+    c.discriminator.name = "patchgan"
+    c.discriminator.patchgan.update(features=16, layers=2)
+    for network in ("generator", "discriminator"):
+        c.optimizer[network] = base.adam(2e-4, 0.5, 0.999)
+        c.optimizer[network].schedule.name = "linear"
+    c.train.update(steps=400, batch_size=4, log_every=20, sample_every=100, checkpoint_every=200)
+    c.sample.num = 8
+    return base.select(c, arg, paper, default="photos")
+
+
+def paper(c: ConfigDict) -> None:
+    """Set the paper's settings, for 128x128."""
+    c.data.update(a=None, b=None)
+    c.generator.translator.update(features=64, blocks=6)
+    c.discriminator.patchgan.update(features=64, layers=3)
+    base.full_length(c, steps=200_000, batch_size=1)
+    for network in ("generator", "discriminator"):
+        c.optimizer[network].schedule.linear.decay_start = c.train.steps // 2
+    c.eval.every = 0
+    c.sample.num = 8
