@@ -8,7 +8,7 @@ A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with 
 Configuration files are Python and run when they are read: use only those that you trust.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -225,7 +225,7 @@ def get_config() -> ConfigDict:
     c.degrade.poisson = ConfigDict()
     c.degrade.poisson.peak = (30.0, 30.0)  # Photons of a white pixel.
     c.degrade.jpeg = ConfigDict()
-    c.degrade.jpeg.quality = (10, 10)  # 1 to 100.
+    c.degrade.jpeg.quality = (10, 40)  # 1 to 100.
     c.degrade.blur = ConfigDict()
     c.degrade.blur.sigma = (1.6, 1.6)  # Of a Gaussian, in pixels.
     c.degrade.blur.motion = (0.0, 0.0)  # Length of a straight motion, in pixels.
@@ -448,8 +448,17 @@ DATASETS = {
 }
 
 
+# What a variant can be trained on as it is; the first is its default.
+GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder")
+TRANSLATION = ("photos", "folder")
+RESTORATION = ("photos", "tiles")
+
+
 def select(
-    c: ConfigDict, arg: str, paper: Callable[[ConfigDict], None], default: str = "digits"
+    c: ConfigDict,
+    arg: str,
+    paper: Callable[[ConfigDict], None],
+    datasets: Sequence[str] = GENERATION,
 ) -> ConfigDict:
     """Return ``c`` with the choices in ``arg`` applied.
 
@@ -457,22 +466,22 @@ def select(
       c: a variant's configuration for its default data set.
       arg: what stands after the colon of ``--config=FILE:ARG``: choices joined by commas.
       paper: changes ``c`` to the paper's settings, for every data set but the default one.
-      default: the data set of the plain configuration.
+      datasets: keys of `DATASETS`: those that suit the variant, its default one first.
 
     Raises:
       ConfigError: a choice is unknown, or two data sets are chosen.
     """
     choices = [choice for choice in arg.split(",") if choice]
     for choice in choices:
-        errors.lookup({**DATASETS, "smoke": smoke}, choice, "--config=FILE:ARG")
-    chosen = [choice for choice in choices if choice in DATASETS] or [default]
+        errors.lookup(dict.fromkeys([*datasets, "smoke"]), choice, "--config=FILE:ARG")
+    chosen = [choice for choice in choices if choice in DATASETS] or [datasets[0]]
     if len(chosen) > 1:
         raise errors.ConfigError(
             f"--config=FILE:{arg} names {len(chosen)} data sets; accepted: one"
         )
-    if chosen != [default]:
-        paper(c)
     DATASETS[chosen[0]](c)
+    if chosen != [datasets[0]]:
+        paper(c)
     if "smoke" in choices:
         smoke(c)
     return c

@@ -12,4 +12,4 @@ def get_config(arg: str = "") -> ConfigDict:
     c.degrade.name = "grey"
     c.game.paired.update(pixel="l1")
     c.generator.unet.update(levels=4, output="residual", normalization="instance")
-    return base.select(c, arg, denoise.paper, default="photos")
+    return base.select(c, arg, denoise.paper, base.RESTORATION)

@@ -1,7 +1,7 @@
 """CycleGAN: translation between two domains without pairs (Zhu 2017, 1703.10593).
 
-    python -m experiments.main --config=configs/cyclegan.py
-    python -m experiments.main --config=configs/cyclegan.py:folder --config.data.path=horse2zebra.zip
+python -m experiments.main --config=configs/cyclegan.py
+python -m experiments.main --config=configs/cyclegan.py:folder --config.data.path=horse2zebra.zip
 """
 
 from ml_collections import ConfigDict
@@ -25,12 +25,12 @@ def get_config(arg: str = "") -> ConfigDict:
         c.optimizer[network].schedule.name = "linear"
     c.train.update(steps=400, batch_size=4, log_every=20, sample_every=100, checkpoint_every=200)
     c.sample.num = 8
-    return base.select(c, arg, paper, default="photos")
+    return base.select(c, arg, paper, base.TRANSLATION)
 
 
 def paper(c: ConfigDict) -> None:
     """Set the paper's settings, for 128x128."""
-    c.data.update(a=None, b=None)
+    c.data.update(a=None, b=None, resolution=143, crop=128)
     c.generator.translator.update(features=64, blocks=6)
     c.discriminator.patchgan.update(features=64, layers=3)
     base.full_length(c, steps=200_000, batch_size=1)

@@ -11,4 +11,4 @@ def get_config(arg: str = "") -> ConfigDict:
     c.variant = "deblur"
     c.degrade.name = "blur"
     c.degrade.blur.update(sigma=(0.8, 1.6), motion=(0.0, 9.0), noise=(2.0, 2.0))
-    return base.select(c, arg, denoise.paper, default="photos")
+    return base.select(c, arg, denoise.paper, base.RESTORATION)

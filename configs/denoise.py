@@ -13,7 +13,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c = settings()
     c.variant = "denoise"
     c.degrade.name = "gaussian"
-    return base.select(c, arg, paper, default="photos")
+    return base.select(c, arg, paper, base.RESTORATION)
 
 
 def settings() -> ConfigDict:

@@ -1,6 +1,6 @@
 """GANomaly: images unlike those of training have latents that do not come back (Akçay 2018).
 
-    python -m experiments.main --config=configs/ganomaly.py
+python -m experiments.main --config=configs/ganomaly.py
 """
 
 from ml_collections import ConfigDict

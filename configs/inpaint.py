@@ -13,7 +13,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.degrade.mask.update(kind="strokes", fraction=(0.1, 0.3), count=4)
     c.game.paired.update(pixel="l1", conditional=False)
     c.generator.unet.update(levels=4, output="tanh", normalization="none")
-    return base.select(c, arg, paper, default="photos")
+    return base.select(c, arg, paper, base.RESTORATION)
 
 
 def paper(c: ConfigDict) -> None:

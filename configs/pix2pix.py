@@ -28,7 +28,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.train.update(steps=1000, batch_size=4, log_every=50, sample_every=250, checkpoint_every=500)
     c.sample.num = 8
     c.eval.update(every=250, num_real=64)
-    return base.select(c, arg, paper, default="photos")
+    return base.select(c, arg, paper, base.TRANSLATION)
 
 
 def paper(c: ConfigDict) -> None:

@@ -1,6 +1,6 @@
 """SRGAN: photographs four times as large (Ledig 2016, 1609.04802).
 
-    python -m experiments.main --config=configs/srgan.py
+python -m experiments.main --config=configs/srgan.py
 """
 
 from ml_collections import ConfigDict
@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.train.update(steps=2000, batch_size=8, log_every=50, sample_every=250, checkpoint_every=500)
     c.sample.num = 8
     c.eval.update(every=250, num_real=64, metrics=("psnr_y", "ssim_y", "psnr"))
-    return base.select(c, arg, paper, default="photos")
+    return base.select(c, arg, paper, base.RESTORATION)
 
 
 def paper(c: ConfigDict) -> None:

@@ -5,9 +5,12 @@ python -m experiments.translate --run=DIR --input=photos/ --direction=BtoA --out
 python -m experiments.translate --run=DIR --input=torn/ --mask=holes/ --out=whole/
 python -m experiments.translate --run=DIR --input=set5.zip --degrade --grid=set5.png --out=set5/
 
-Images have any size: large ones are cut into tiles that overlap. Names and sub-folders are kept;
-transparency is carried over, but for runs that fill holes, to which it says where these are. A file
-that cannot be used is reported, the others are translated, and the exit code is 1.
+Images have any size: large ones are cut into tiles that overlap, and come out as if they were whole
+where the network looks no farther than 3/8 of the overlap. With instance normalisation it looks at
+all of a tile: then the larger --tile, the better. Each size is compiled once; a small --tile makes
+one size of many. Names and sub-folders are kept; transparency is carried over, but for runs that
+fill holes, to which it says where these are. A file that cannot be used is reported, the others are
+translated, and the exit code is 1.
 
 With --degrade the inputs are clean images: they are degraded as they were in training, restored,
 and measured against what they were (PSNR and SSIM, also on luminance), beside the degraded ones.

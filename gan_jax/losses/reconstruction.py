@@ -51,7 +51,7 @@ def l1(images: ArrayLike, reference: ArrayLike, weights: ArrayLike | None = None
     Raises:
       ValueError: shapes or dtypes do not fit.
     """
-    return _mean(jnp.abs(_difference(images, reference)), weights)
+    return _mean(_absolute(_difference(images, reference)), weights)
 
 
 def l2(images: ArrayLike, reference: ArrayLike, weights: ArrayLike | None = None) -> jax.Array:
@@ -119,8 +119,8 @@ def total_variation(images: ArrayLike) -> jax.Array:
         raise ValueError(
             f"images have shape {x.shape}; accepted: [batch, height, width, channels]."
         )
-    rows = jnp.sum(jnp.abs(x[:, 1:] - x[:, :-1]), axis=(1, 2, 3))
-    columns = jnp.sum(jnp.abs(x[:, :, 1:] - x[:, :, :-1]), axis=(1, 2, 3))
+    rows = jnp.sum(_absolute(x[:, 1:] - x[:, :-1]), axis=(1, 2, 3))
+    columns = jnp.sum(_absolute(x[:, :, 1:] - x[:, :, :-1]), axis=(1, 2, 3))
     return (rows + columns) / math.prod(x.shape[1:])
 
 
@@ -173,6 +173,11 @@ def _difference(images: ArrayLike, reference: ArrayLike) -> jax.Array:
             "shapes."
         )
     return one - other
+
+
+def _absolute(x: jax.Array) -> jax.Array:
+    """Return ``|x|`` with the derivative 0 at 0, where that of ``jnp.abs`` is 1."""
+    return x * jnp.sign(x)
 
 
 def _mean(errors: jax.Array, weights: ArrayLike | None) -> jax.Array:

@@ -14,6 +14,7 @@ from ml_collections import config_flags
 import gan_jax
 from configs import base
 from gan_jax import errors
+from gan_jax.data import degrade
 from gan_jax.losses import adversarial, penalties
 from gan_jax.networks import registry
 from gan_jax.training import build, optimizers
@@ -120,15 +121,16 @@ def test_optional_fields_take_values_from_the_command_line(field, text, value):
 @pytest.mark.parametrize(
     ("arg", "message"),
     [
-        ("cifar11", r"'cifar11' is unknown; accepted: cifar10, .* Did you mean \"cifar10\"\?"),
+        ("{0}1", r"'{0}1' is unknown; accepted: .*{0}.* Did you mean \"{0}\"\?"),
         ("smok", r"'smok' is unknown; .* Did you mean \"smoke\"\?"),
-        ("mnist,cifar10", r"mnist,cifar10 names 2 data sets; accepted: one"),
+        ("{0},{1}", r"{0},{1} names 2 data sets; accepted: one"),
     ],
 )
 @pytest.mark.parametrize("name", variants.NAMES)
 def test_an_unknown_choice_is_refused(name, arg, message):
-    with pytest.raises(errors.ConfigError, match=message):
-        variants.load(name, arg)
+    known = variants.datasets(name)
+    with pytest.raises(errors.ConfigError, match=message.format(*known)):
+        variants.load(name, arg.format(*known))
 
 
 def test_choices_join_in_any_order():
@@ -146,8 +148,8 @@ def settings(module):
 @pytest.mark.parametrize(
     ("group", "modules"),
     [
-        ("generator", registry.GENERATORS),
-        ("discriminator", registry.DISCRIMINATORS),
+        ("generator", {**registry.GENERATORS, **registry.TRANSLATORS}),
+        ("discriminator", {**registry.DISCRIMINATORS, **registry.PATCH_DISCRIMINATORS}),
         ("encoder", registry.ENCODERS),
     ],
 )
@@ -156,9 +158,19 @@ def test_every_network_has_a_group_with_its_own_fields_and_defaults(group, modul
     for name, module in modules.items():
         defaults = settings(module)
         # One field for whichever network is chosen.
-        assert defaults.pop("conditioning", None) == fields.get("conditioning")
+        if name not in {**registry.TRANSLATORS, **registry.PATCH_DISCRIMINATORS}:
+            assert defaults.pop("conditioning", None) == fields.get("conditioning")
+        # What a super-resolution network enlarges by is said by the degradation.
+        defaults.pop("factor", None)
         defaults.pop("latent_dim", None)
         assert fields[name].to_dict() == defaults, name
+
+
+def test_every_degradation_has_a_group_with_its_own_fields_and_defaults():
+    fields = base.get_config().degrade
+    for name, kind in degrade.DEGRADATIONS.items():
+        defaults = {f.name: f.default for f in dataclasses.fields(kind)}
+        assert (fields[name].to_dict() if defaults else {}) == defaults, name
 
 
 @pytest.mark.parametrize(

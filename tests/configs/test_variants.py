@@ -7,22 +7,37 @@ import jax.numpy as jnp
 import pytest
 
 from configs import base, dcgan, dragan, gan, lsgan, r1_gan, sngan, vae_gan, wgan, wgan_gp
+from gan_jax import errors
 from gan_jax.games.game import batches_per_step
 from gan_jax.games.settings import options
+from gan_jax.games.translation import TranslationGame
 from gan_jax.training import build, loop, restore
 from gan_jax.training.ema import EMA
 from tests.configs import variants
 from tests.training import tiny
 
-PAPER = [name for name in base.DATASETS if name != "digits"]
+PAPER = base.GENERATION[1:]
 SHAPES = {
     "cifar10": (32, 32, 3),
     "mnist": (32, 32, 1),
     "fashion_mnist": (32, 32, 1),
     "folder": (64, 64, 3),
     "digits": (16, 16, 1),
+    "photos": (96, 96, 3),
+    "tiles": (96, 96, 3),
 }
 CLASSES = 10
+
+
+def shape(config, data):
+    """Return the shape of a stored data point of a configuration."""
+    height, width, channels = SHAPES[data]
+    if config.data.crop is not None:  # Larger than it is trained on.
+        height = width = config.data.resolution
+    return (height, width, channels * (1 if config.data.pairing == "none" else 2))
+
+
+EVERY = [(name, data) for name in variants.NAMES for data in variants.datasets(name)]
 
 
 # One of each kind of network at once; all the others take minutes together.
@@ -40,7 +55,8 @@ def test_smoke_trains_in_seconds_and_goes_on_bit_for_bit(name, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert loop.train(config, whole).state == "done"
     run = restore.load_run(whole)
-    fresh = build.make_training(run.config, SHAPES["digits"], CLASSES).init_state()
+    default = variants.datasets(name)[0]
+    fresh = build.make_training(run.config, shape(config, default), CLASSES).init_state()
     for network, state in run.state.networks.items():
         before = jax.tree.leaves(fresh.networks[network].params)
         after = jax.tree.leaves(state.params)
@@ -56,29 +72,53 @@ def test_smoke_trains_in_seconds_and_goes_on_bit_for_bit(name, tmp_path):
 
 @pytest.mark.parametrize("name", variants.NAMES)
 def test_smoke_shrinks_every_data_set(name):
-    for data in base.DATASETS:
+    for data in variants.datasets(name):
         config = variants.load(name, f"{data},smoke")
-        assert config.data.name == data
+        assert config.data.name == SOURCES.get(data, data)
         assert config.train.steps <= 10
         config.num_devices = 1
-        build.make_training(config, SHAPES[data], CLASSES)
+        build.make_training(config, shape(config, data), CLASSES)
 
 
-@pytest.mark.parametrize("name", variants.NAMES)
-@pytest.mark.parametrize("data", base.DATASETS)
+# What a choice's data set is called where that is something else.
+SOURCES = {"tiles": "folder"}
+
+
+@pytest.mark.parametrize(("name", "data"), EVERY)
 def test_every_data_set_builds(name, data):
     config = variants.load(name, data)
     config.num_devices = 1
-    assert (config.variant, config.data.name) == (name, data)
-    resolution, channels = SHAPES[data][0], SHAPES[data][2]
-    assert (config.data.resolution, config.data.channels) == (resolution, channels)
-    training = build.make_training(config, SHAPES[data], CLASSES)
+    assert (config.variant, config.data.name) == (name, SOURCES.get(data, data))
+    stored = shape(config, data)
+    parts = 1 if config.data.pairing == "none" else 2
+    assert (config.data.resolution, parts * config.data.channels) == (stored[0], stored[2])
+    training = build.make_training(config, stored, CLASSES)
     state = training.abstract_state
     assert state.step.shape == ()
     for network in state.networks.values():
         assert len(jax.tree.leaves(network.params)) >= 4
     game = training.game
     variables = {n: s.averaged for n, s in state.networks.items()}
+    if isinstance(game, TranslationGame):
+        for way, direction in game.directions.items():
+            # The training's own size, and another one that is not square.
+            for more in (0, direction.multiple):
+                size = (game.shape[0] // direction.scale, game.shape[1] // direction.scale + more)
+                if more and name == "ganomaly":
+                    continue
+                known = None
+                if direction.masked:
+                    known = jax.ShapeDtypeStruct((2, *size, 1), "float32")
+                x = jax.ShapeDtypeStruct((2, *size, direction.inputs), "float32")
+                made = jax.eval_shape(
+                    lambda v, x, known, w=way: game.translate(v, x, w, known=known),
+                    variables,
+                    x,
+                    known,
+                )
+                expected = tuple(side * direction.scale for side in size)
+                assert made.shape == (2, *expected, direction.outputs)
+        return
     z = jax.ShapeDtypeStruct((2, game.latent_dim), "float32")
     label = None if game.num_classes is None else jax.ShapeDtypeStruct((2,), "int32")
     made = jax.eval_shape(game.sample, variables, z, label)
@@ -247,14 +287,22 @@ def test_gan_has_the_settings_of_1406_2661(data):
 
 
 @pytest.mark.parametrize("name", variants.NAMES)
-def test_the_default_is_the_embedded_digits(name):
-    assert variants.load(name).to_dict() == variants.load(name, "digits").to_dict()
+def test_the_default_is_in_every_installation(name):
+    default = variants.datasets(name)[0]
+    assert default in ("digits", "photos")
+    assert variants.load(name).to_dict() == variants.load(name, default).to_dict()
+
+
+@pytest.mark.parametrize("name", ["srgan", "cyclegan"])
+def test_data_that_do_not_suit_a_variant_are_refused(name):
+    with pytest.raises(errors.ConfigError, match=r"'cifar10' is unknown; accepted: .*photos"):
+        variants.load(name, "cifar10")
 
 
 @pytest.mark.parametrize("name", variants.NAMES)
 def test_a_variant_invents_no_fields(name):
     allowed = variants.fields(base.get_config())
-    for data in ("digits", "cifar10"):
+    for data in variants.datasets(name)[:2]:
         assert variants.fields(variants.load(name, data)) == allowed
 
 

@@ -6,6 +6,8 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
+from configs import base
+
 FOLDER = Path(__file__).parents[2] / "configs"
 NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "base"))
 
@@ -18,6 +20,15 @@ def module(name: str) -> ModuleType:
 def load(name: str, arg: str = "") -> ConfigDict:
     """Return a variant's configuration."""
     return module(name).get_config(arg)
+
+
+def datasets(name: str) -> tuple[str, ...]:
+    """Return what a variant can be trained on as it is, its default first."""
+    if name in ("pix2pix", "cyclegan"):
+        return base.TRANSLATION
+    if name in ("colorize", "deblur", "denoise", "inpaint", "srgan"):
+        return base.RESTORATION
+    return base.GENERATION
 
 
 def fields(config: ConfigDict, prefix: str = "") -> set[str]:

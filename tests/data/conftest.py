@@ -1,8 +1,7 @@
 """What the tests of data share: the real data, and configurations like ``config.data``."""
 
-import types
-
 import pytest
+from ml_collections import ConfigDict
 
 from tests.real_data import shared_data
 
@@ -25,8 +24,12 @@ def data_config():
             "on_error": "raise",
             "toy_size": 800,
             "toy_noise": None,
+            "pairing": "none",
+            "a": None,
+            "b": None,
+            "without": (),
         }
         assert fields.keys() <= defaults.keys()
-        return types.SimpleNamespace(**defaults | fields)
+        return ConfigDict(defaults | fields)
 
     return make

@@ -469,12 +469,13 @@ def test_domains_of_a_zip(shared_data, data_config):
 
 def test_reading_imports_no_tensorflow_and_starts_no_backend(shared_data):
     code = f"""
-import sys, types
+import sys
+from ml_collections import ConfigDict
 from gan_jax.data import device, order, pipeline, sources
 assert "tensorflow_datasets" not in sys.modules, "slow to import: only where it is needed"
 assert "grain" not in sys.modules, "slow to import: only where it is needed"
-config = types.SimpleNamespace(name="fashion_mnist", split="train", resolution=28, channels=None,
-    resize="resize", data_dir={str(shared_data("tfds"))!r})
+config = ConfigDict(dict(name="fashion_mnist", split="train", resolution=28, channels=None,
+    resize="resize", data_dir={str(shared_data("tfds"))!r}))
 sources.make_source(config).read([0])
 assert not {{"tensorflow", "torch"}} & sys.modules.keys()
 import jax

@@ -18,6 +18,10 @@ EXTRACTORS = ("inception", "classifier", "mine")
         ("modes", "modes", None, None, False),
         ("mode_kl", "mode_kl", None, None, True),
         ("ms_ssim", "ms_ssim", None, None, False),
+        ("psnr_y", "psnr_y", None, None, False),
+        ("ssim_y", "ssim_y", None, None, False),
+        ("auroc", "auroc", None, None, False),
+        ("average_precision", "average_precision", None, None, False),
     ],
 )
 def test_a_name_says_what_is_measured_by_what(name, statistic, extractor, layer, lower):
@@ -27,8 +31,14 @@ def test_a_name_says_what_is_measured_by_what(name, statistic, extractor, layer,
 
 
 def test_what_a_metric_is_of():
-    kinds = {name: names.parse(name, EXTRACTORS).of for name in ("fid", "modes", "psnr")}
-    assert kinds == {"fid": "images", "modes": "points", "psnr": "pairs"}
+    of = {
+        "images": ("fid", "is", "precision", "accuracy"),
+        "points": ("modes",),
+        "pairs": ("psnr", "psnr_y", "ssim_y", "ms_ssim"),
+        "scores": ("auroc", "average_precision"),
+    }
+    for kind, of_kind in of.items():
+        assert {names.parse(name, EXTRACTORS).of for name in of_kind} == {kind}
 
 
 @pytest.mark.parametrize("name", ["", "fid_768", "inception_fid", "classifier", "other_fid", "FID"])
@@ -37,6 +47,16 @@ def test_what_means_nothing_is_refused_with_what_would(name):
         names.parse(name, EXTRACTORS)
 
 
-def test_a_typo_gets_a_suggestion():
-    with pytest.raises(errors.ConfigError, match='Did you mean "classifier_recall"'):
-        names.parse("clasifier_recall", EXTRACTORS)
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [("clasifier_recall", "classifier_recall"), ("aurc", "auroc"), ("psnr_x", "psnr_y")],
+)
+def test_a_typo_gets_a_suggestion(typo, meant):
+    with pytest.raises(errors.ConfigError, match=f'Did you mean "{meant}"'):
+        names.parse(typo, EXTRACTORS)
+
+
+@pytest.mark.parametrize("name", ["classifier_auroc", "psnr768", "auroc64", "inception_psnr_y"])
+def test_statistics_without_features_have_no_extractor_and_no_layer(name):
+    with pytest.raises(errors.ConfigError, match="for scores auroc, average_precision"):
+        names.parse(name, EXTRACTORS)

@@ -10,7 +10,8 @@ import numpy as np
 def randomized(variables, seed=3):
     """Return variables with louder kernels, and biases, scales and statistics that are not 0 or 1.
 
-    A test of parity with those that a network starts from could not tell a missing bias.
+    A test of parity with those that a network starts from could not tell a missing bias. Shapes are
+    enough, so that initialization need not be compiled.
     """
     rng = np.random.default_rng(seed)
 
@@ -21,6 +22,11 @@ def randomized(variables, seed=3):
         return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, variables)
+
+
+def drawn(module, *inputs):
+    """Return randomized variables of a module."""
+    return randomized(jax.eval_shape(module.init, jax.random.key(0), *inputs))
 
 
 def tensor(torch, array):

@@ -1,4 +1,4 @@
-"""The super-resolution network: layers and parameters by hand, bicubic start, parity with PyTorch."""
+"""The super-resolution network: layers by hand, its bicubic start, parity with PyTorch."""
 
 import functools
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from gan_jax.networks.registry import make_translator
 from gan_jax.networks.srresnet import FACTORS, SRResNet
-from tests.networks.pytorch import batch_norm, conv, images_in, images_out, randomized, tensor
+from tests.networks.pytorch import batch_norm, conv, drawn, images_in, images_out, tensor
 
 
 def _params(module, *shape):
@@ -55,8 +55,10 @@ def _bicubic(images, factor):
     return planes.transpose(0, 2, 3, 1)
 
 
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize(("channels", "outputs"), [(3, 3), (1, 3), (4, 3)])
+@pytest.mark.parametrize(
+    ("factor", "channels", "outputs"),
+    [(1, 3, 3), (2, 1, 3), (3, 4, 3), (4, 3, 3), (8, 1, 1)],
+)
 def test_residual_networks_start_as_bicubic_enlargement(factor, channels, outputs):
     module = make_translator(
         "srresnet",
@@ -79,34 +81,33 @@ def test_residual_networks_start_as_bicubic_enlargement(factor, channels, output
 @pytest.mark.parametrize("normalization", ["batch", "none"])
 def test_a_new_network_keeps_the_size_of_its_signal(normalization):
     """Sixteen unnormalized blocks of He's weights would make 65,536 times the variance."""
-    module = SRResNet((16, 16, 3), 3, factor=2, features=16, normalization=normalization)
-    x = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype(np.float32)
+    module = SRResNet((8, 8, 3), 3, factor=2, features=8, normalization=normalization)
+    x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
     image, _ = jax.jit(module.init_with_output)(jax.random.key(0), x)
     # The sum over the blocks of normalized branches has a variance of about their number.
     assert 0.3 < np.std(image) < (8.0 if normalization == "batch" else 5.0)
 
 
 def test_weights_start_from_hes_normal_distribution():
-    module = SRResNet((8, 8, 3), 3, factor=2, features=32, blocks=4, normalization="none")
+    module = SRResNet((8, 8, 3), 3, factor=2, features=32, blocks=2, normalization="none")
     params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
     he = np.sqrt(2.0 / (9 * 32))
     for layer, std in (
         (params["enlarge_1"], he),
         (params["block_2"]["conv_1"], he),
-        (params["block_2"]["conv_2"], he / 2),
+        (params["block_2"]["conv_2"], he / np.sqrt(2.0)),
         (params["last"], np.sqrt(2.0 / (81 * 32))),
     ):
         np.testing.assert_allclose(np.std(layer["kernel"]), std, rtol=0.05)
     np.testing.assert_array_equal(params["first_prelu"]["slope"], 0.25)
 
 
-@pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("factor", [3, 4])
+@pytest.mark.parametrize(("factor", "train"), [(3, True), (4, False)])
 def test_equals_pytorch(factor, train):
     torch = pytest.importorskip("torch", reason="parity with PyTorch")
     module = SRResNet((6, 8, 3), 2, factor=factor, features=6, blocks=2)
     x = np.random.default_rng(0).uniform(-1, 1, size=(3, 6, 8, 3)).astype(np.float32)
-    variables = randomized(jax.jit(module.init)(jax.random.key(0), x))
+    variables = drawn(module, x)
     p, stats = variables["params"], variables["batch_stats"]
 
     def prelu(h, layer):

@@ -16,6 +16,7 @@ from gan_jax.games.game import Network, Outcome, Player, batches_per_step, owner
 from gan_jax.training import build, step
 from gan_jax.training.ema import EMA
 from gan_jax.training.optimizers import make_optimizer
+from gan_jax.training.preparation import Prepare
 from tests.training import tiny
 
 
@@ -255,7 +256,9 @@ def test_flip_mirrors_about_half_of_the_real_images():
     game = Watch(shape=(8, 8, 1))
     shares = {}
     for flip in (False, True):
-        state, train_step = prepare(game, EMA(), batch_size=256, log_every=1, flip=flip)
+        state, train_step = prepare(
+            game, EMA(), batch_size=256, log_every=1, prepare=Prepare(flip=flip)
+        )
         shares[flip] = float(train_step(state, {}, batch).metrics["first/left"])
     assert shares[False] == 1.0
     assert 0.4 < shares[True] < 0.6

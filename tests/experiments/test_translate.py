@@ -1,0 +1,125 @@
+"""``experiments.translate`` as a person uses it; what it makes: tests/inference."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+from tests.experiments.program import complaint, succeeded
+
+TRANSLATE = "experiments.translate"
+
+
+@pytest.fixture(scope="module")
+def trained(run, tmp_path_factory):
+    """Return a run that removes noise, or has begun to learn it."""
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    succeeded(run("--config=configs/denoise.py:smoke", f"--workdir={workdir}"))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Return a folder of three images of odd sizes, one of them in a sub-folder."""
+    folder = tmp_path_factory.mktemp("photos")
+    smooth = np.add.outer(np.arange(90), np.arange(150)) % 256
+    image = Image.fromarray(np.stack([smooth, smooth[::-1], 255 - smooth], -1).astype(np.uint8))
+    (folder / "sub").mkdir()
+    image.save(folder / "large.png")
+    image.crop((0, 0, 23, 17)).save(folder / "sub" / "small.jpg")
+    image.crop((0, 0, 1, 1)).convert("LA").save(folder / "dot.png")
+    return folder
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.slow
+def test_a_folder_is_translated_but_for_what_is_bad(run, trained, photos, tmp_path):
+    bad = photos / "bad.png"
+    bad.write_text("no image")
+    whole, tiles = tmp_path / "whole", tmp_path / "tiles"
+    try:
+        ended = run(f"--run={trained}", f"--input={photos}", f"--out={whole}", module=TRANSLATE)
+    finally:
+        bad.unlink()
+    assert ended.code == 1
+    assert ended.err == f"failed: {bad}: is not an image\n"
+    assert ended.out == f"translated 3 of 4 images (AtoB) at step 4: {whole}\n"
+    made = {p.relative_to(whole).as_posix(): pixels(p) for p in whole.rglob("*.*")}
+    assert {name: image.shape for name, image in made.items()} == {
+        "large.png": (90, 150, 3),
+        "sub/small.png": (17, 23, 3),
+        "dot.png": (1, 1, 4),
+    }
+    flags = ("--tile=64", "--overlap=32", "--batch-size=3")
+    told = run(f"--run={trained}", f"--input={photos}", f"--out={tiles}", *flags, module=TRANSLATE)
+    assert succeeded(told).out == f"translated 3 of 3 images (AtoB) at step 4: {tiles}\n"
+    for name, image in made.items():
+        assert np.abs(image.astype(int) - pixels(tiles / name)).max() <= 1
+    flags = (f"--run={trained}", f"--input={photos}")
+    message = complaint(run(*flags, f"--out={tiles}", module=TRANSLATE))
+    assert message == (
+        f"{tiles}/dot.png is there (and 2 more); accepted: --overwrite, or another --out"
+    )
+    message = complaint(run(*flags, "--direction=BtoA", "--out=a", module=TRANSLATE))
+    assert message.startswith("direction = 'BtoA' is unknown; accepted: AtoB")
+
+
+def test_clean_images_are_degraded_restored_and_measured(run, trained, photos, tmp_path):
+    out, grid = tmp_path / "out", tmp_path / "grid.png"
+    ended = run(
+        f"--run={trained}",
+        f"--input={photos / 'large.png'}",
+        f"--out={out}",
+        "--degrade",
+        "--seed=3",
+        "--border=4",
+        f"--grid={grid}",
+        module=TRANSLATE,
+    )
+    lines = succeeded(ended).out.splitlines()
+    record = json.loads((out / "scores.json").read_text())
+    psnr = peak_signal_noise_ratio(
+        pixels(photos / "large.png")[4:-4, 4:-4], pixels(out / "large.png")[4:-4, 4:-4]
+    )
+    assert record["mean"]["psnr"] == pytest.approx(psnr, rel=1e-5)
+    # Noise of a standard deviation of 25 levels, some of it clipped.
+    assert 19.5 < record["mean"]["input_psnr"] < 22
+    assert (record["protocol"]["border"], record["protocol"]["seed"]) == (4, 3)
+    assert record["protocol"]["degradation"]["name"] == "gaussian"
+    assert lines[-2].startswith(f"mean         {psnr:.2f} ({record['mean']['input_psnr']:.2f}) ")
+    assert lines[-1] == (
+        f"translated 1 of 1 image (AtoB) at step 4: {out}; scores in scores.json; 1 of them, the "
+        f"middle square of each scaled to 90x90: {grid}"
+    )
+    assert pixels(grid).shape[0] == 3 * 92 + 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--run is missing; give a run directory"),
+        (["--run=a"], "--input is missing; give an image, a folder or a .zip of images"),
+        (["--run=a", "--input=b"], "--out is missing; give a folder to write to"),
+        (["--run=a", "--input=nowhere", "--out=c"], "nowhere (--input) does not exist"),
+        (["stray"], "unknown argument 'stray'; accepted: flags, see --help"),
+        (["--run=a", "--input=b", "--out=c", "--seed=3"], "--seed=3 goes with --degrade or --drop"),
+        (["--format=gif"], "flag --format=gif: value should be one of <png|jpg|webp>"),
+        (["--tile=0"], "flag --tile=0: 0 is not"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(flags, message, run):
+    assert complaint(run(*flags, module=TRANSLATE)).startswith(message)
+
+
+def test_what_is_no_run_is_told_in_one_line(run, photos, tmp_path):
+    message = complaint(
+        run(f"--run={tmp_path}", f"--input={photos}", f"--out={tmp_path / 'out'}", module=TRANSLATE)
+    )
+    assert message.startswith(f"{tmp_path}")
+    assert not (tmp_path / "out").exists()
