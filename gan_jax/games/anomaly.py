@@ -106,7 +106,7 @@ class AnomalyGame:
     def directions(self) -> Mapping[str, Direction]:
         """Reconstruction, of images of the training data's size alone."""
         channels = self.shape[2]
-        return {RECONSTRUCT: Direction(channels, channels, self.shape[0])}
+        return {RECONSTRUCT: Direction(channels, channels, self.shape[0], exact=True)}
 
     @property
     def degradation(self) -> None:

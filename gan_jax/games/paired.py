@@ -100,8 +100,10 @@ class PairedGame:
         multiple = self.generator.multiple
         if (how := self.degradation) is None:
             return {A_TO_B: Direction(channels, channels, multiple)}
-        direction = Direction(how.inputs(channels), channels, multiple, how.scale, how.masked)
-        return {A_TO_B: direction}
+        inputs = how.inputs(channels)
+        return {
+            A_TO_B: Direction(inputs, channels, multiple, scale=how.scale, masked=how.masked)
+        }
 
     @property
     def networks(self) -> Mapping[str, Network]:

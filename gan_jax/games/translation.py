@@ -25,6 +25,7 @@ class Direction:
       inputs: channels of an input image; a mask is not counted.
       outputs: channels of what comes out.
       multiple: height and width of an input must be multiples of this.
+      exact: they must be just this.
       scale: size of the output over that of the input.
       masked: whether an input comes with a mask of what is known of it.
     """
@@ -32,6 +33,7 @@ class Direction:
     inputs: int
     outputs: int
     multiple: int = 1
+    exact: bool = False
     scale: int = 1
     masked: bool = False
 

@@ -240,9 +240,9 @@ class _Job:
         self.direction = self.game.directions[self.name]
         self.degradation = self._degradation()
         self.border = self._border()
-        self.tiling = tiling.Tiling(
-            self.direction.multiple, self.direction.scale, ask.tile, ask.overlap
-        )
+        multiple = self.direction.multiple
+        tile, overlap = (multiple, 0) if self.direction.exact else (ask.tile, ask.overlap)
+        self.tiling = tiling.Tiling(multiple, self.direction.scale, tile, overlap)
         self.masks = self._masks()
         self.failures: dict[str, str] = {}
         self.written: dict[str, Path] = {}

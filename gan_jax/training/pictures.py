@@ -64,8 +64,7 @@ def _translations(
     if isinstance(source, DomainSource):
         size = max(len(source.a), len(source.b))
     rows = evaluation.some(size, min(config.sample.num, size))
-    multiple = max(way.multiple * way.scale for way in game.directions.values())
-    points = translating.fitting(translating.data_points(source, rows), multiple)
+    points = translating.fitting(translating.data_points(source, rows), game)
     translators = {
         way: translating.Translator(
             game, way, seed=config.train.seed, batch_size=len(rows), devices=devices

@@ -175,9 +175,13 @@ def data_points(source: Any, numbers: np.ndarray) -> np.ndarray:
     return source.read(numbers.tolist())["image"]
 
 
-def fitting(images: np.ndarray, multiple: int) -> np.ndarray:
-    """Return the middle of images, as large as a multiple admits: what a network can take."""
+def fitting(images: np.ndarray, game: TranslationGame) -> np.ndarray:
+    """Return the middle of data points, as large as a game can take; maybe nothing."""
+    ways = game.directions.values()
+    multiple = max(way.multiple * way.scale for way in ways)
     height, width = (side - side % multiple for side in images.shape[1:3])
+    if any(way.exact for way in ways):
+        height, width = min(height, multiple), min(width, multiple)
     top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
     return images[:, top : top + height, left : left + width]
 

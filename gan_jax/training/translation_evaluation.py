@@ -158,13 +158,11 @@ class TranslationEvaluator:
         self._count = min(settings.num_real or size, size)
         rows = some(size, self._count)
         points = translating.data_points(self._source, rows)
-        ways = game.directions.values()
-        multiple = max(way.multiple * way.scale for way in ways)
-        self._points = translating.fitting(points, multiple)
+        self._points = translating.fitting(points, game)
         if 0 in self._points.shape:
             raise errors.ConfigError(
-                f"data.resolution: images of {points.shape[1]}x{points.shape[2]} are too small "
-                f"to be evaluated; accepted: {multiple} or more"
+                f"data.resolution: images of {points.shape[1]}x{points.shape[2]} are too small for "
+                "the networks to be evaluated"
             )
         self._labels = self._source.read(rows.tolist())["label"] if self._left_out else None
         how: dict[str, Any] = {

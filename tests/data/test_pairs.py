@@ -1,0 +1,327 @@
+"""Two images per example: halves, twins and domains; parts of sources; tiles of photographs."""
+
+import io
+import itertools
+import pickle
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_jax.data import device, order
+from gan_jax.data.pipeline import make_pipeline, resident_bytes
+from gan_jax.data.sources import (
+    ArraySource,
+    DomainSource,
+    FolderSource,
+    Subset,
+    TiledSource,
+    TwinSource,
+    make_source,
+)
+from gan_jax.data.sources.tiles import places
+from gan_jax.errors import ConfigError, DataError
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def noise(seed, *shape):
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+@pytest.fixture
+def domains(tmp_path):
+    """Folders trainA, trainB, testA and testB of PNG files, 5, 7, 2 and 3 of them."""
+    for k, (name, count) in enumerate([("trainA", 5), ("trainB", 7), ("testA", 2), ("testB", 3)]):
+        for i in range(count):
+            save(tmp_path / "set" / name / f"{i:03d}.png", noise([k, i], 8, 8, 3))
+    return tmp_path / "set"
+
+
+def test_side_by_side_is_the_left_half_and_the_right(tmp_path, data_config):
+    for i in range(3):
+        save(tmp_path / f"{i}.png", noise(i, 6, 12, 3))
+    config = data_config(name="folder", path=str(tmp_path), pairing="side_by_side", resolution=None)
+    source = make_source(config)
+    assert source.shape == (6, 6, 6)
+    for i in range(3):
+        whole = noise(i, 6, 12, 3)
+        got = source[i]["image"]
+        np.testing.assert_array_equal(got[..., :3], whole[:, :6])
+        np.testing.assert_array_equal(got[..., 3:], whole[:, 6:])
+    config.update(resolution=4, channels=1)
+    assert make_source(config).shape == (4, 4, 2)
+    save(tmp_path / "3.png", noise(3, 6, 11, 3))
+    with pytest.raises(DataError, match=r"3\.png.*6x11.*an even width"):
+        make_source(config)[3]
+
+
+def test_twins_are_the_files_of_one_name(tmp_path, data_config):
+    for i in (2, 0, 1):
+        save(tmp_path / "train" / "in" / f"{i}.png", noise([0, i], 4, 4, 3))
+        save(tmp_path / "train" / "out" / f"{i}.bmp", noise([1, i], 4, 4, 3))
+    config = data_config(
+        name="folder", path=str(tmp_path), pairing="twins", a="in", b="out", resolution=4
+    )
+    source = make_source(config)
+    assert isinstance(source, TwinSource)
+    assert (len(source), source.shape) == (3, (4, 4, 6))
+    rows = source.read([2, 0])["image"]
+    for row, i in zip(rows, (2, 0), strict=True):
+        np.testing.assert_array_equal(row[..., :3], noise([0, i], 4, 4, 3))
+        np.testing.assert_array_equal(row[..., 3:], noise([1, i], 4, 4, 3))
+    assert "0.png and" in source.item_name(0)
+    save(tmp_path / "train" / "in" / "9.png", noise(9, 4, 4, 3))
+    with pytest.raises(DataError, match="9 is there for A only"):
+        make_source(config)
+
+
+def test_twins_of_grey_and_colour_are_both_in_colour(tmp_path, data_config):
+    save(tmp_path / "A" / "x.png", noise(0, 4, 4))
+    save(tmp_path / "B" / "x.png", noise(1, 4, 4, 3))
+    config = data_config(name="folder", path=str(tmp_path), pairing="twins", resolution=4)
+    image = make_source(config)[0]["image"]
+    np.testing.assert_array_equal(image[..., :3], noise(0, 4, 4)[..., None].repeat(3, -1))
+    np.testing.assert_array_equal(image[..., 3:], noise(1, 4, 4, 3))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_domains_are_found_by_split(domains, data_config, tmp_path, zipped):
+    path = domains
+    if zipped:
+        path = tmp_path / "set.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted(domains.rglob("*.png")):
+                archive.write(file, f"set/{file.relative_to(domains)}")
+    config = data_config(name="folder", path=str(path), pairing="domains", resolution=8)
+    source = make_source(config)
+    assert isinstance(source, DomainSource)
+    assert (len(source.a), len(source.b), len(source)) == (5, 7, 35)
+    row = source[3 * 7 + 5]["image"]
+    np.testing.assert_array_equal(row[..., :3], noise([0, 3], 8, 8, 3))
+    np.testing.assert_array_equal(row[..., 3:], noise([1, 5], 8, 8, 3))
+    config.split = "test"
+    assert len(make_source(config)) == 6
+    config.split = "val"
+    with pytest.raises(
+        ConfigError, match=r"data\.a = .* = 'val': .* valA, val/A"
+    ):
+        make_source(config)
+
+
+def test_domains_may_be_classes(data_config):
+    source = make_source(
+        data_config(name="digits", pairing="domains", a="3", b="8", resolution=None)
+    )
+    whole = make_source(data_config(name="digits", resolution=None))
+    for side, digit in ((source.a, 3), (source.b, 8)):
+        assert isinstance(side, Subset)
+        expected = whole.images[whole.labels == digit]
+        np.testing.assert_array_equal(side.read(range(len(side)))["image"], expected)
+    with pytest.raises(ConfigError, match=r"data\.b = 'x' is unknown; accepted: 0, 1, 2"):
+        make_source(data_config(name="digits", pairing="domains", a="3", b="x"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pairing": "pairs"}, r"data\.pairing = 'pairs' is unknown; accepted: domains"),
+        ({"pairing": "twins"}, r"data\.name = 'digits'; accepted for data\.pairing = 'twins'"),
+        (
+            {"pairing": "side_by_side", "name": "folder"},
+            r"data\.path is not set; accepted for data\.pairing = 'side_by_side'",
+        ),
+        ({"pairing": "domains", "without": ("1",)}, r"data\.without = .*; accepted: \(\)"),
+        ({"without": ("11",)}, r"data\.without = '11' is unknown"),
+        ({"without": tuple("0123456789")}, r"leaves nothing of digits"),
+        ({"resize": "tile"}, r"data\.resize = 'tile' with data\.name = 'digits'"),
+    ],
+)
+def test_what_cannot_work_is_refused(data_config, fields, message):
+    with pytest.raises(ConfigError, match=message):
+        make_source(data_config(**fields))
+
+
+def test_classes_can_be_left_out(data_config):
+    whole = make_source(data_config())
+    source = make_source(data_config(without=("0", "7")))
+    kept = ~np.isin(whole.labels, [0, 7])
+    assert len(source) == kept.sum()
+    rows = source.read(range(len(source)))
+    np.testing.assert_array_equal(rows["image"], whole.images[kept])
+    np.testing.assert_array_equal(rows["label"], whole.labels[kept])
+    assert source.num_classes == 10
+    assert source.fingerprint() != whole.fingerprint()
+    other = make_source(data_config(without=("0", "6")))
+    assert source.fingerprint() != other.fingerprint()
+    again = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(again[3]["image"], source[3]["image"])
+
+
+def domain_source(sizes=(5, 7)):
+    """Return two domains whose images tell their number: A counts from 0, B from 100."""
+    parts = []
+    for size, first in zip(sizes, (0, 100), strict=True):
+        number = np.arange(size, dtype=np.uint8)[:, None, None, None] + np.uint8(first)
+        images = np.broadcast_to(number, (size, 4, 4, 1)).copy()
+        parts.append(ArraySource("numbers", "train", images, None))
+    return DomainSource(*parts, "train")
+
+
+def calls(pipe, start, count):
+    with pipe.batches(start) as batches:
+        taken = list(itertools.islice(batches, count))
+    fetch = jax.jit(device.fetch)
+    return [jax.tree.map(np.asarray, fetch_rows(fetch, pipe, call)) for call in taken]
+
+
+def fetch_rows(fetch, pipe, call):
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), call)
+    return fetch(pipe.data, flat)
+
+
+def make(source, **changes):
+    settings = {"seed": 4, "global_batch": 6, "batches_per_step": 2, "steps_per_call": 1}
+    return make_pipeline(source, **settings | changes)
+
+
+def test_each_domain_has_an_order_of_its_own():
+    source = domain_source()
+    rows = calls(make(source), 0, 10)
+    seen = np.concatenate([row["image"][:, 0, 0] for row in rows])
+    for side, (size, first, seed) in enumerate([(5, 0, 4), (7, 100, 4 + 2**32)]):
+        expected = order.indices(seed, 0, len(seen), size)
+        np.testing.assert_array_equal(seen[:, side], expected + first)
+        # Each image once in every epoch of its domain, whatever the other one does.
+        for start in range(0, len(seen) - size, size):
+            assert sorted(seen[start : start + size, side]) == list(range(first, first + size))
+
+
+@pytest.mark.parametrize("start", [0, 5])
+def test_domains_on_the_device_are_those_streamed(start):
+    source = domain_source()
+    resident, streamed = make(source), make(source, resident=False)
+    assert resident.resident
+    assert not streamed.resident
+    for one, other in zip(calls(resident, start, 3), calls(streamed, start, 3), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+    assert resident_bytes(source) == 5 * (16 + 4) + 7 * (16 + 4)
+
+
+def test_processes_share_the_batches_of_domains():
+    source = domain_source()
+    whole = next(make(source).batches(3))["index"]
+    parts = [
+        next(make(source, process_index=p, process_count=2).batches(3))["index"] for p in (0, 1)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=2), whole)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_the_shapes_told_before_are_those_that_come(resident):
+    for source in (domain_source(), domain_source().a):
+        pipe = make(source, resident=resident)
+        told = {name: (x.shape, x.dtype) for name, x in pipe.data.items()}
+        assert told == pipe.abstract_data()
+        call = next(pipe.batches(0))
+        assert {name: (x.shape, x.dtype) for name, x in call.items()} == pipe.abstract_batch()
+
+
+def test_an_undecodable_twin_is_skipped_and_counted(tmp_path, data_config):
+    for i in range(4):
+        for side in "AB":
+            save(tmp_path / side / f"{i}.png", noise(i, 4, 4, 3))
+    (tmp_path / "B" / "2.png").write_bytes(b"no image")
+    fields = {"name": "folder", "path": str(tmp_path), "pairing": "twins", "resolution": 4}
+    source = make_source(data_config(**fields, on_error="skip", channels=3))
+    source.read(range(4))
+    assert list(source.failures) == [2]
+    with pytest.raises(DataError, match=r"2\.png"):
+        make_source(data_config(**fields, channels=3))[2]
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 20), (31, 8), (16, 24)])
+def test_tiles_cover_a_photograph_and_begin_at_its_edges(height, width):
+    covered = np.zeros((height, width), int)
+    for top, left in places(height, width, 8):
+        assert 0 <= top <= height - 8
+        assert 0 <= left <= width - 8
+        covered[top : top + 8, left : left + 8] += 1
+    assert covered.min() == 1
+    # No more than needed.
+    assert len(places(height, width, 8)) == -(-height // 8) * -(-width // 8)
+
+
+def test_tiles_are_cut_unscaled_from_photographs_of_any_size(tmp_path, data_config):
+    sizes = [(20, 33), (33, 20), (16, 16)]
+    for i, (height, width) in enumerate(sizes):
+        save(tmp_path / f"{i}.png", noise(i, height, width, 3))
+    fields = {"name": "folder", "path": str(tmp_path), "resize": "tile"}
+    source = make_source(data_config(**fields, resolution=16))
+    assert isinstance(source, TiledSource)
+    expected = [
+        noise(i, *size, 3)[top : top + 16, left : left + 16]
+        for i, size in enumerate(sizes)
+        for top, left in places(*size, 16)
+    ]
+    np.testing.assert_array_equal(source.read(range(len(source)))["image"], expected)
+    assert source.shape == (16, 16, 3)
+    order_ = [5, 0, 12, 1]
+    again = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(
+        again.read(order_)["image"], np.stack([expected[i] for i in order_])
+    )
+    np.testing.assert_array_equal(source[-1]["image"], expected[-1])
+    assert source.item_name(12).endswith("2.png[0]")
+    with pytest.raises(DataError, match=r"2\.png is 16x16, smaller than data\.resolution = 17"):
+        make_source(data_config(**fields, resolution=17))
+
+
+def test_a_photograph_turned_by_its_camera_is_cut_as_it_is_seen(tmp_path, data_config):
+    pixels = noise(0, 16, 32, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # To be turned by a quarter.
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", exif=exif)
+    (tmp_path / "x.png").write_bytes(buffer.getvalue())
+    config = data_config(name="folder", path=str(tmp_path), resize="tile", resolution=16)
+    source = make_source(config)
+    turned = np.rot90(pixels, -1)
+    np.testing.assert_array_equal(source[0]["image"], turned[:16])
+    np.testing.assert_array_equal(source[1]["image"], turned[16:])
+
+
+def test_a_damaged_photograph_is_named_or_left_out(tmp_path, data_config):
+    save(tmp_path / "a.png", noise(0, 16, 32, 3))
+    (tmp_path / "b.png").write_bytes(b"nothing")
+    fields = {"name": "folder", "path": str(tmp_path), "resize": "tile", "resolution": 16}
+    with pytest.raises(DataError, match=r"b\.png"):
+        make_source(data_config(**fields))
+    assert len(make_source(data_config(**fields, on_error="skip"))) == 2
+
+
+def test_the_embedded_photographs_hold_a_part_out(data_config):
+    fields = {"name": "photos", "resize": "tile", "resolution": 96, "channels": 3}
+    train = make_source(data_config(**fields))
+    test = make_source(data_config(**fields, split="test"))
+    assert train.class_names == ("china", "flower")
+    assert train.shape == test.shape == (96, 96, 3)
+    assert len(train) > len(test) > 20
+    seen = {image.tobytes() for image in train.images}
+    assert not any(image.tobytes() in seen for image in test.images)
+    with pytest.raises(ConfigError, match="accepted for split 'test' of 'photos': 160 or less"):
+        make_source(data_config(**fields | {"resolution": 200}, split="test"))
+    with pytest.raises(ConfigError, match=r"data\.resize = 'resize'"):
+        make_source(data_config(**fields | {"resize": "resize"}))
+
+
+def test_folders_of_one_kind_are_still_folders(domains):
+    # Without pairing nothing has changed: first-level folders are classes.
+    from gan_jax.data.sources import Transform
+
+    assert FolderSource(domains, "train", Transform(8)).num_classes == 4
