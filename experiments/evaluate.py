@@ -42,6 +42,9 @@ _RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their mov
 _REFERENCE = flags.DEFINE_bool(
     "reference", False, "Set the samples beside real images, at equal counts."
 )
+_BORDER = flags.DEFINE_integer(
+    "border", None, "Pixels at each edge that pairs are not compared at.", lower_bound=0
+)
 _INCEPTION = flags.DEFINE_string("inception", None, "Converted weights of the Inception network.")
 
 
@@ -96,6 +99,7 @@ def _measure_run(path: str) -> None:
             "split": _SPLIT.value,
             "batch_size": _BATCH_SIZE.value,
             "inception": _INCEPTION.value,
+            "border": _BORDER.value,
         },
         data={"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value},
         raw=_RAW.value,
@@ -122,6 +126,7 @@ def _measure_sets(images: str, against: str) -> None:
         num_real=_NUM_REAL.value,
         batch_size=_BATCH_SIZE.value or 64,
         inception=_INCEPTION.value,
+        border=_BORDER.value or 0,
     )
 
 

@@ -69,8 +69,8 @@ class Evaluated:
         )
         if evaluator is None:
             raise errors.ConfigError(
-                f"--metrics is missing: {source.name} has no labels to train a classifier with; "
-                "accepted: Inception's metrics, such as --metrics=fid"
+                f"--metrics is missing: nothing can be measured of {source.name} but by Inception; "
+                "accepted: such as --metrics=fid"
             )
         self._evaluator = evaluator
         self._images = images_per_step(run.training.game, config.train.batch_size)

@@ -10,17 +10,11 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.data.sources import FolderSource, NpzSource, Source, Transform
-from gan_jax.metrics import compare, extractors, names, similarity
+from gan_jax.metrics import compare, extractors, names
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.report import evaluations
 from gan_jax.training.evaluation import images_and_labels, real_statistics
-
-_PAIRS = {
-    "psnr": similarity.psnr,
-    "ssim": similarity.ssim,
-    "ms_ssim": similarity.ms_ssim,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,18 +39,20 @@ def measure(
     num_real: int | None = None,
     batch_size: int = 64,
     inception: str | None = None,
+    border: int = 0,
 ) -> Comparison:
     """Measure one set of images against another, and print the result.
 
     Args:
       images: a folder, .zip or .npz of images: the generated or restored ones.
       against: another one: the real ones. For the classifier its sub-folders are the classes.
-      metrics: names; ``psnr``, ``ssim`` and ``ms_ssim`` are of pairs, in the order of the files'
-        names.
+      metrics: names; ``psnr``, ``ssim``, ``ms_ssim`` and, of luminance, ``psnr_y`` and ``ssim_y``
+        are of pairs, in the order of the files' names.
       resolution: crop every image to a centred square and make it this size.
       num_real: use so many of ``against``, a fixed random choice; ``None``: all.
       batch_size: images at a time.
       inception: converted weights of Inception; ``None``: in the cache directory.
+      border: pixels at each edge of pairs that are left out.
 
     Raises:
       ConfigError: a metric does not exist or does not suit, or the sets cannot be paired.
@@ -67,6 +63,10 @@ def measure(
     for metric in parsed:
         if metric.of == "points":
             raise errors.ConfigError(f"--metrics has {metric.name!r}, which is of points; see fid")
+        if metric.of == "scores":
+            raise errors.ConfigError(
+                f"--metrics has {metric.name!r}, which is of runs that detect anomalies; use --run"
+            )
         if metric.labelled:
             raise errors.ConfigError(
                 f"--metrics has {metric.name!r}, which is of class-conditional runs; use --run"
@@ -107,7 +107,9 @@ def measure(
         )
         values |= compare.compare(own, layers, real_side, fake_side)
         protocol["extractors"][name] = dict(extractor.protocol)
-    values |= _pair_values(pairs, fake, real, batch_size)
+    if pairs:
+        protocol["border"] = border
+    values |= _pair_values(pairs, fake, real, batch_size, border)
     evaluations.table([(fake.name, values, {})], note=_words(protocol))
     return Comparison(values, protocol)
 
@@ -143,13 +145,14 @@ def _check_pairs(fake: Source, real: Source) -> None:
 
 
 def _pair_values(
-    metrics: Sequence[Metric], fake: Source, real: Source, batch_size: int
+    metrics: Sequence[Metric], fake: Source, real: Source, batch_size: int, border: int
 ) -> dict[str, float]:
     found: dict[str, list[np.ndarray]] = {metric.name: [] for metric in metrics}
     for chosen in _chunks(len(fake), batch_size) if metrics else ():
         one, other = fake.read(chosen)["image"], real.read(chosen)["image"]
         for metric in metrics:
-            found[metric.name].append(np.asarray(_PAIRS[metric.statistic](one, other)))
+            values = compare.pair_values(metric.statistic, one, other, border=border)
+            found[metric.name].append(np.asarray(values))
     return {name: float(np.mean(np.concatenate(rows))) for name, rows in found.items()}
 
 

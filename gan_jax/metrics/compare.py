@@ -1,12 +1,13 @@
 """From the statistics of two sets of images to the metrics by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from gan_jax.errors import ConfigError, MetricError
-from gan_jax.metrics import frechet, inception_score, kernel, manifold, modes
+from gan_jax.metrics import frechet, inception_score, kernel, manifold, modes, similarity
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.metrics.names import STATISTICS, Metric
 from gan_jax.metrics.statistics import Needs, Statistics
@@ -181,6 +182,27 @@ def compare_points(
         "mode_kl": coverage.kl,
     }
     return {metric.name: float(known[metric.statistic]) for metric in metrics}
+
+
+def pair_values(statistic: str, images: Any, reference: Any, *, border: int = 0) -> jax.Array:
+    """Return a metric of pairs for each image, float32 ``[n]``.
+
+    Args:
+      statistic: a key of `gan_jax.metrics.names.PAIR_STATISTICS`.
+      images: uint8 ``[n, height, width, channels]``.
+      reference: likewise.
+      border: pixels at each edge that are left out.
+    """
+    function: dict[str, Callable[..., jax.Array]] = {
+        "psnr": similarity.psnr,
+        "ssim": similarity.ssim,
+        "ms_ssim": similarity.ms_ssim,
+    }
+    if statistic.endswith("_y"):
+        luminance = [similarity.to_luminance(x) for x in (images, reference)]
+        kind = function[statistic.removesuffix("_y")]
+        return kind(*luminance, data_range=255.0, border=border)
+    return function[statistic](images, reference, border=border)
 
 
 def _moments(statistics: Statistics, layer: str) -> frechet.Moments:

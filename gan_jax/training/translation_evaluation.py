@@ -13,7 +13,7 @@ A direction other than the game's first has its name behind that of the metric: 
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ from gan_jax.data import sources
 from gan_jax.data.sources import DomainSource, Source
 from gan_jax.games.anomaly import DetectionGame
 from gan_jax.games.translation import TranslationGame
-from gan_jax.metrics import compare, detection, extractors, names, similarity, statistics
+from gan_jax.metrics import compare, detection, extractors, names, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.training import translating
@@ -94,31 +94,10 @@ def _check_pair(metric: Metric, game: TranslationGame, border: int) -> None:
     direction = next(iter(game.directions.values()))
     shape = jax.ShapeDtypeStruct((1, *game.shape[:2], direction.outputs), np.uint8)
     try:
-        compare_two = functools.partial(pair_values, metric.statistic, border=border)
+        compare_two = functools.partial(compare.pair_values, metric.statistic, border=border)
         jax.eval_shape(compare_two, shape, shape)
     except errors.MetricError as error:
         raise errors.ConfigError(f"eval.metrics has {metric.name!r}: {error}") from error
-
-
-def pair_values(statistic: str, images: Any, reference: Any, *, border: int = 0) -> jax.Array:
-    """Return a metric of pairs for each image, float32 ``[n]``.
-
-    Args:
-      statistic: a key of `names.PAIR_STATISTICS`.
-      images: uint8 ``[n, height, width, channels]``.
-      reference: likewise.
-      border: pixels at each edge that are left out.
-    """
-    function: dict[str, Callable[..., jax.Array]] = {
-        "psnr": similarity.psnr,
-        "ssim": similarity.ssim,
-        "ms_ssim": similarity.ms_ssim,
-    }
-    if statistic.endswith("_y"):
-        luminance = [similarity.to_luminance(x) for x in (images, reference)]
-        kind = function[statistic.removesuffix("_y")]
-        return kind(*luminance, data_range=255.0, border=border)
-    return function[statistic](images, reference, border=border)
 
 
 class TranslationEvaluator:
@@ -302,7 +281,8 @@ class TranslationEvaluator:
         for first in range(0, len(images), size):
             with jax.transfer_guard("allow"):
                 part = slice(first, first + size)
-                found = pair_values(statistic, images[part], target[part], border=self._border)
+                both = images[part], target[part]
+                found = compare.pair_values(statistic, *both, border=self._border)
                 rows.append(np.asarray(found))
         return np.concatenate(rows)
 
