@@ -1,5 +1,6 @@
 """The plan of a run, printed before it starts: data, networks, memory, schedule."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gan_jax.data.pipeline import Pipeline
-from gan_jax.games.game import images_per_step
+from gan_jax.games.game import Game, images_per_step
+from gan_jax.games.translation import TranslationGame
 from gan_jax.training import build, evaluation, evaluators
 
 
@@ -36,6 +38,7 @@ def rows(
     plan = [
         ("variant", f"{config.variant}: {config.loss.name} loss, {config.penalty.name} penalty"),
         ("data", f"{source.name}: {len(source):,} of {shape}, {path}"),
+        *_degradation(training.game),
         ("train step", players),
         (
             "length",
@@ -60,6 +63,14 @@ def rows(
     if (memory := _memory(compiled)) is not None:
         plan.append(("memory", f"{memory / 2**20:,.0f} MiB per device"))
     return plan
+
+
+def _degradation(game: Game) -> list[tuple[str, str]]:
+    """Return the row of what makes inputs of images, where something does."""
+    if not isinstance(game, TranslationGame) or (how := game.degradation) is None:
+        return []
+    settings = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(how).items())
+    return [("degradation", f"{how.name}: {settings}" if settings else how.name)]
 
 
 def show(config: ConfigDict, training: build.Training, pipeline: Pipeline, compiled: Any) -> None:

@@ -54,7 +54,7 @@ def _inputs(channels=3):
 
 @functools.cache
 def _network(case):
-    """Return a network that ends in tanh, and variables that are drawn, not those it starts from."""
+    """Return a network that ends in tanh, and variables that are drawn, not its first ones."""
     name, fields = CASES[case]
     module = make_translator(name, shape=SHAPE, outputs=3, output="tanh", **fields)
     return module, drawn(module, _inputs())
@@ -201,18 +201,18 @@ def test_shifted_images_are_translated_to_shifted_images(case):
     ("case", "output"),
     [
         ("unet", "tanh"),
-        ("unet-nearest", "residual"),
         ("translator", "tanh"),
         ("translator-full", "residual"),
         ("srresnet", "linear"),
-        ("srresnet-none", "residual"),
     ],
 )
 def test_gradients_are_finite(case, output):
     """And not zero; a residual that starts from zero is learned by its last layer first."""
     name, fields = CASES[case]
     module = make_translator(name, shape=SHAPE, outputs=3, output=output, **fields)
-    variables = jax.jit(module.init)(jax.random.key(0), _inputs())
+    variables = drawn(module, _inputs())
+    if output == "residual":
+        variables = jax.jit(module.init)(jax.random.key(0), _inputs())
     stats = {name: value for name, value in variables.items() if name != "params"}
 
     @jax.jit

@@ -17,6 +17,7 @@ from tests.networks.pytorch import (
     images_in,
     images_out,
     instance_norm,
+    randomized,
     transposed,
 )
 
@@ -71,7 +72,8 @@ def test_a_residual_block_equals_pytorch(train):
     torch = pytest.importorskip("torch", reason="parity with PyTorch")
     module = TranslatorBlock("batch")
     x = np.random.default_rng(0).normal(size=(3, 5, 7, 6)).astype(np.float32)
-    variables = drawn(module, x, None, True)
+    key = jax.random.key(0)
+    variables = randomized(jax.eval_shape(lambda: module.init(key, x, None, True)))
     stats = iter([variables["batch_stats"][name] for name in ("norm_1", "norm_2")])
     norm = lambda h, layer: batch_norm(torch, h, layer, next(stats), train)  # noqa: E731
     expected = _block(torch, images_in(torch, x), variables["params"], norm)
