@@ -388,6 +388,8 @@ def smoke(c: ConfigDict) -> None:
     c.generator.translator.blocks = c.generator.srresnet.blocks = 1
     c.discriminator.patchgan.features = 8
     c.discriminator.patchgan.layers = 1
+    if c.data.crop is not None:
+        c.data.update(resolution=48, crop=32)
     c.game.paired.content_steps = min(c.game.paired.content_steps, 2)
     c.game.cycle.history = min(c.game.cycle.history, 4)
     c.train.update(

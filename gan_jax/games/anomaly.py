@@ -129,7 +129,7 @@ class AnomalyGame:
     ) -> jax.Array:
         """Return reconstructions; see `TranslationGame.translate`."""
         del direction, known, keys
-        return self._through(variables, inputs)[1]
+        return jnp.clip(self._through(variables, inputs)[1], -1.0, 1.0)
 
     def anomaly_scores(self, variables: Mapping[str, Variables], images: jax.Array) -> jax.Array:
         """Return the mean absolute difference of both latents; see `DetectionGame`."""

@@ -50,7 +50,7 @@ class Verdict:
     """What a discriminator says of a batch.
 
     Attributes:
-      scores: float32 ``[batch]``.
+      scores: float32 ``[batch]``; of what judges patches ``[batch, height, width]``.
       features: the activations of its hidden layers, ``[batch, ...]`` each, from the input on.
       heads: the further outputs by name, float32 ``[batch, size]``.
     """

@@ -52,6 +52,7 @@ def test_smoke_trains_in_seconds_and_goes_on_bit_for_bit(name, tmp_path):
     config = variants.load(name, "smoke")
     config.num_devices = 1
     config.train.update(steps=2, batch_size=4, log_every=1, checkpoint_every=1)
+    config.game.paired.content_steps = min(config.game.paired.content_steps, 1)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert loop.train(config, whole).state == "done"
     run = restore.load_run(whole)

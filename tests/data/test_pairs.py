@@ -325,3 +325,28 @@ def test_folders_of_one_kind_are_still_folders(domains):
     from gan_jax.data.sources import Transform
 
     assert FolderSource(domains, "train", Transform(8)).num_classes == 4
+
+
+def test_horses_and_zebras_are_two_domains(shared_data, data_config):
+    path = str(shared_data("horse2zebra_128.zip"))
+    config = data_config(name="folder", path=path, pairing="domains", resolution=128, channels=3)
+    train = make_source(config)
+    assert (len(train.a), len(train.b)) == (1067, 1334)
+    config.split = "test"
+    test = make_source(config)
+    assert (len(test.a), len(test.b), test.shape) == (120, 140, (128, 128, 6))
+    image = test[119 * 140 + 7]["image"]
+    np.testing.assert_array_equal(image[..., :3], test.a[119]["image"])
+    np.testing.assert_array_equal(image[..., 3:], test.b[7]["image"])
+
+
+def test_photographs_that_lie_and_that_stand_become_tiles(shared_data, data_config):
+    path = str(shared_data("bsds500.zip"))
+    fields = {"name": "folder", "path": path, "resize": "tile", "resolution": 160}
+    train = make_source(data_config(**fields, channels=3))
+    val = make_source(data_config(**fields, channels=3, split="val"))
+    # 481x321 either way: 4 tiles along one side and 3 along the other.
+    assert (len(train), len(val)) == (200 * 12, 100 * 12)
+    rows = val.read([5, 700])["image"]
+    assert rows.shape == (2, 160, 160, 3)
+    assert rows.std() > 20

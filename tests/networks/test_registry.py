@@ -1,7 +1,12 @@
 import pytest
 
 from gan_jax.errors import ConfigError
-from gan_jax.networks.registry import make_discriminator, make_generator
+from gan_jax.networks.registry import (
+    make_discriminator,
+    make_generator,
+    make_patch_discriminator,
+    make_translator,
+)
 
 MAKERS = {"generator": make_generator, "discriminator": make_discriminator}
 
@@ -186,3 +191,48 @@ def test_axis_name_reaches_the_networks_that_look_at_the_batch_only():
 @pytest.mark.parametrize(("name", "latent_dim"), [("mlp", 100), ("dcgan", 100), ("resnet", 128)])
 def test_default_latent_lengths_are_the_papers(name, latent_dim):
     assert make_generator(name, shape=(32, 32, 3)).latent_dim == latent_dim
+
+
+IMAGE_NETWORKS = {
+    **{
+        name: (make_translator, {"shape": (16, 32, 3), "outputs": 3})
+        for name in ("unet", "translator", "srresnet")
+    },
+    **{
+        name: (make_patch_discriminator, {"shape": (32, 32, 3)})
+        for name in ("patchgan", "dcgan", "resnet", "mlp")
+    },
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
+def test_networks_of_images_get_what_the_devices_and_the_precision_give(name):
+    make, fields = IMAGE_NETWORKS[name]
+    module = make(name, **fields, axis_name="data", dtype="bfloat16", param_dtype="float32")
+    assert (module.axis_name, module.dtype, module.param_dtype) == ("data", "bfloat16", "float32")
+    assert module.shape == fields["shape"]
+    listed = make(name, **{**fields, "shape": list(fields["shape"])})
+    assert listed == make(name, **fields)
+
+
+@pytest.mark.parametrize("field", ["parent", "train", "heads"])
+@pytest.mark.parametrize(
+    ("make", "name", "role", "given"),
+    [
+        (make_translator, "unet", "generator", {"outputs": 3}),
+        (make_patch_discriminator, "patchgan", "discriminator", {}),
+    ],
+)
+def test_networks_of_images_refuse_what_is_not_a_field_of_their_own(make, name, role, given, field):
+    with pytest.raises(ConfigError, match=rf"{role}\.{name}\.{field} = 1 is not a field"):
+        make(name, shape=(32, 32, 3), **given, **{field: 1})
+
+
+def test_generators_and_translators_are_told_apart():
+    """A translator asks for an image, a generator for latents."""
+    with pytest.raises(ConfigError, match=r"accepted: srresnet, translator, unet\."):
+        make_translator("dcgan", shape=(32, 32, 3), outputs=3)
+    with pytest.raises(ConfigError, match=r"accepted: dcgan, mlp, resnet\."):
+        make_generator("unet", shape=(32, 32, 3))
+    with pytest.raises(ConfigError, match=r"accepted: dcgan, mlp, resnet\."):
+        make_discriminator("patchgan", shape=(32, 32, 3))

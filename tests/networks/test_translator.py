@@ -129,3 +129,27 @@ def test_images_smaller_than_their_padding_are_translated(shape):
     image = jax.jit(module.apply)(drawn(module, x), x)
     assert image.shape == (1, *shape)
     assert np.std(image) > 0.1
+
+
+def test_every_block_drops_numbers_of_its_own():
+    """Blocks that add the mask they draw: where masks differ, one of two is added."""
+    module = ResNetTranslator(
+        (8, 8, 3),
+        3,
+        features=3,
+        blocks=2,
+        downsamplings=0,
+        normalization="none",
+        dropout=0.5,
+        output="linear",
+    )
+    x = jnp.zeros((2, 8, 8, 3))
+    params = jax.tree.map(np.zeros_like, drawn(module, x)["params"])
+    for block in ("block_1", "block_2"):
+        params[block]["conv_1"]["bias"][:] = 1.0
+        params[block]["conv_2"]["kernel"][1, 1] = np.eye(3)
+    params["Conv_1"]["kernel"][3, 3] = np.eye(3)
+    image = module.apply({"params": params}, x, jax.random.split(jax.random.key(0), 2))
+    values, counts = np.unique(np.round(image, 4), return_counts=True)
+    np.testing.assert_array_equal(values, [0.0, 2.0, 4.0])
+    np.testing.assert_allclose(counts / image.size, [0.25, 0.5, 0.25], atol=0.1)

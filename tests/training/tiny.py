@@ -4,15 +4,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import dcgan, gan, wgan_gp
+from configs import cyclegan, dcgan, gan, ganomaly, inpaint, wgan_gp
 from gan_jax.training import build
 
 CLASSES = 3
 
 
 def sgd(config: ConfigDict, learning_rate: float = 0.05) -> ConfigDict:
-    """Give both networks plain SGD: Adam hides gradients that are off by a factor."""
-    for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
+    """Give every network plain SGD: Adam hides gradients that are off by a factor."""
+    for optimizer in config.optimizer.values():
         optimizer.update(name="sgd", learning_rate=learning_rate)
     return config
 
@@ -82,10 +82,56 @@ def info_config() -> ConfigDict:
     return config
 
 
+def _images_of_images(config: ConfigDict) -> ConfigDict:
+    """Shrink a game of images to grey digits, cut out of 16x16 and mirrored at random."""
+    config.data.update(name="digits", resolution=16, resize="resize", channels=1)
+    config.data.update(crop=8, flip=True)
+    # One level less would have no dropout.
+    config.generator.unet.update(levels=2, dropout_levels=1, features=4, normalization="instance")
+    config.discriminator.patchgan.update(features=4, layers=1)
+    config.ema.half_life = 0.0
+    config.train.update(batch_size=16, steps=6)
+    config.sample.num = 4
+    config.eval.update(every=0, num_real=32, split=None)
+    return config
+
+
+def paired_config() -> ConfigDict:
+    """Inpainting of boxes by a U-Net with dropout, judged beside its input."""
+    config = _images_of_images(inpaint.get_config("smoke"))
+    config.game.paired.update(conditional=True, pixel_weight=10.0, adversarial_weight=1.0)
+    config.degrade.mask.kind = "boxes"
+    return config
+
+
+def cycle_config() -> ConfigDict:
+    """CycleGAN of U-Nets between zeros and ones; a second step fills the pools."""
+    config = _images_of_images(cyclegan.get_config("smoke"))
+    config.data.update(a="0", b="1")
+    config.generator.name = "unet"
+    config.game.cycle.history = 20
+    return config
+
+
+def anomaly_config() -> ConfigDict:
+    """GANomaly at 8x8, with batch-norm in the encoders and the generator."""
+    config = ganomaly.get_config("smoke")
+    for network in (config.encoder, config.generator, config.discriminator):
+        network.dcgan.features = 4
+    config.generator.latent_dim = 4
+    config.data.update(resolution=8, flip=True)
+    config.train.update(batch_size=16, steps=6)
+    config.sample.num = 4
+    config.eval.update(every=0, num_real=64)
+    return config
+
+
 def shape(config: ConfigDict) -> tuple[int, ...]:
-    """Return the shape of a data point of one of the configurations above."""
-    size = config.data.resolution
-    return (2,) if config.data.name == "ring" else (size, size, 1)
+    """Return the shape of a data point, as it is stored, of one of the configurations above."""
+    if config.data.name == "ring":
+        return (2,)
+    size, parts = config.data.resolution, 1 if config.data.pairing == "none" else 2
+    return (size, size, parts * (config.data.channels or 1))
 
 
 def data(config: ConfigDict, size: int = 64, seed: int = 0) -> dict[str, np.ndarray]:
@@ -95,7 +141,10 @@ def data(config: ConfigDict, size: int = 64, seed: int = 0) -> dict[str, np.ndar
         image = rng.normal(size=(size, 2)).astype(np.float32)
     else:
         image = rng.integers(0, 256, (size, *shape(config))).astype(np.uint8)
-    return {"image": image, "label": rng.integers(0, CLASSES, size).astype(np.int32)}
+    rows = {"image": image, "label": rng.integers(0, CLASSES, size).astype(np.int32)}
+    if config.data.pairing == "domains":
+        rows["image"], rows["other"] = np.split(image, 2, axis=-1)
+    return rows
 
 
 def index_batch(
@@ -103,7 +152,9 @@ def index_batch(
 ) -> dict[str, np.ndarray]:
     """Return the random indices of one call."""
     rng = np.random.default_rng([7, step])
-    dims = (calls, build.data_batches(training), config.train.batch_size)
+    dims: tuple[int, ...] = (calls, build.data_batches(training), config.train.batch_size)
+    if config.data.pairing == "domains":
+        dims = (*dims, 2)
     return {"index": rng.integers(0, size, dims).astype(np.int32)}
 
 

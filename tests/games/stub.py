@@ -1,0 +1,89 @@
+"""Networks that are understood at a glance, and a turn to play with them without a train step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from gan_jax.games.game import Turn
+from gan_jax.networks.verdict import Verdict
+
+
+class Affine(nn.Module):
+    """Translates images to ``slope * image + offset``, and adds noise where it is given keys."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+    noise: float = 0.0
+    outputs: int | None = None
+    factor: int = 1
+    multiple: int = 1
+
+    @nn.compact
+    def __call__(self, x, keys=None, *, train=True):
+        slope = self.param("slope", nn.initializers.constant(self.slope), ())
+        offset = self.param("offset", nn.initializers.constant(self.offset), ())
+        y = slope * x[..., : self.outputs] + offset
+        if keys is not None and self.noise:
+            y = y + self.noise * jax.vmap(lambda key: jax.random.normal(key, y.shape[1:]))(keys)
+        return y.repeat(self.factor, axis=1).repeat(self.factor, axis=2)
+
+
+class Patches(nn.Module):
+    """Scores every 2x2 patch by its mean in each channel, weighted, plus a number."""
+
+    weights: tuple[float, ...]
+    bias: float = 0.0
+
+    def __call__(self, x, labels=None, train=True):
+        return self.judge(x, labels, train).scores
+
+    @nn.compact
+    def judge(self, x, labels=None, train=True):
+        weights = self.param("weights", lambda key: jnp.asarray(self.weights, jnp.float32))
+        bias = self.param("bias", nn.initializers.constant(self.bias), ())
+        means = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).mean((2, 4))
+        return Verdict((means * weights).sum(-1) + bias, (x, means), {})
+
+
+def scores(x, weights, bias=0.0):
+    """Return what `Patches` says of images, in NumPy."""
+    means = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).mean((2, 4))
+    return means @ np.asarray(weights) + bias
+
+
+def images(shape, seed=0):
+    """Return random images in [-1, 1], float32."""
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def turn(game, batch, count=0, memory=None):
+    """Return a turn of a game, its networks freshly made."""
+    variables = {
+        name: network.module.init(
+            jax.random.key(0), *[jnp.zeros(x.shape, x.dtype) for x in network.inputs], train=False
+        )
+        for name, network in game.networks.items()
+    }
+    return Turn(
+        variables=variables,
+        images=jnp.asarray(batch),
+        labels=jnp.zeros(len(batch), jnp.int32),
+        key=jax.random.key(3),
+        count=jnp.asarray(count, jnp.int32),
+        axis_name=None,
+        memory=dict(game.memory) if memory is None else memory,
+    )
+
+
+def play(game, name, moment):
+    """Return a player's loss, its gradient by the player's networks, and its outcome."""
+    (player,) = (player for player in game.players if player.name == name)
+    params = {own: moment.variables[own]["params"] for own in player.networks}
+
+    @jax.jit
+    def compute(params):
+        (value, outcome), gradient = jax.value_and_grad(player.loss, has_aux=True)(params, moment)
+        return value, gradient, outcome
+
+    return compute(params)

@@ -1,0 +1,511 @@
+"""pix2pix and restoration: both losses by hand, holes, the phase of content, what is refused."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax import errors
+from gan_jax.data.degrade import Degradation, Degraded, make
+from gan_jax.games.game import owner_steps
+from gan_jax.games.paired import PairedGame, paste
+from gan_jax.games.registry import make_game
+from gan_jax.games.translation import A_TO_B, TranslationGame, as_translation, choose_direction
+from gan_jax.losses import adversarial, penalties, reconstruction
+from gan_jax.metrics import extractors
+from gan_jax.metrics.extractor import Extractor
+from gan_jax.training import build
+from tests.games import stub
+from tests.training import tiny
+
+# What a discriminator weighs each channel by, of inputs (two) and of images (two).
+BESIDE, ALONE = (0.5, -1.0, 2.0, 3.0), (2.0, 3.0)
+
+
+def pairs(conditional=True, **fields):
+    """Return a game on pairs in the data, of images of two channels."""
+    options = {
+        "generator": stub.Affine(0.5, 0.1),
+        "discriminator": stub.Patches(BESIDE if conditional else ALONE, 0.25),
+        "shape": (4, 6, 4),
+        "loss": adversarial.make("non_saturating"),
+        "conditional": conditional,
+    }
+    return PairedGame(**{**options, **fields})
+
+
+@dataclasses.dataclass(frozen=True)
+class Hole(Degradation):
+    """The left half of every image is a hole, filled with -0.5."""
+
+    name: ClassVar[str] = "hole"
+    masked: ClassVar[bool] = True
+
+    def of_one(self, key, image):
+        columns = jnp.arange(image.shape[1]) >= image.shape[1] // 2
+        known = jnp.broadcast_to(columns[None, :, None], (*image.shape[:2], 1))
+        return Degraded(jnp.where(known, image, -0.5), known.astype(jnp.float32))
+
+
+def holes(**fields):
+    """Return a game that fills `Hole`."""
+    options = {
+        "generator": stub.Affine(0.5, 0.1, outputs=2),
+        "discriminator": stub.Patches(ALONE),
+        "shape": (4, 6, 2),
+        "loss": adversarial.make("non_saturating"),
+        "degradation": Hole(),
+        "conditional": False,
+    }
+    return PairedGame(**{**options, **fields})
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("pixel", ["l1", "charbonnier"])
+def test_both_losses_are_those_of_the_paper(pixel, conditional):
+    """Every score of the map counts as one; means over pixels; each term at its weight."""
+    game = pairs(
+        conditional,
+        pixel=reconstruction.make_pixel_loss(pixel),
+        pixel_weight=7.0,
+        adversarial_weight=0.5,
+        discriminator_weight=0.25,
+    )
+    batch = stub.images((3, 4, 6, 4))
+    x, y = batch[..., :2], batch[..., 2:]
+    made = 0.5 * x + 0.1
+    weights = BESIDE if conditional else ALONE
+
+    def judged(images):
+        seen = np.concatenate([x, images], -1) if conditional else images
+        return stub.scores(seen, weights, 0.25)
+
+    moment = stub.turn(game, batch)
+    value, _, outcome = stub.play(game, "discriminator", moment)
+    expected = (softplus(-judged(y)) + softplus(judged(made))).mean()
+    np.testing.assert_allclose(outcome.metrics["loss"], expected, rtol=1e-5)
+    np.testing.assert_allclose(value, 0.25 * expected, rtol=1e-5)
+    np.testing.assert_allclose(outcome.metrics["real_score"], judged(y).mean(), rtol=1e-5)
+    np.testing.assert_allclose(outcome.metrics["fake_score"], judged(made).mean(), rtol=1e-5)
+
+    error = np.abs(made - y) if pixel == "l1" else np.sqrt((made - y) ** 2 + 1e-6)
+    fooled = softplus(-judged(made)).mean()
+    value, gradient, outcome = stub.play(game, "generator", moment)
+    np.testing.assert_allclose(outcome.metrics["pixel"], error.mean(), rtol=1e-5)
+    np.testing.assert_allclose(outcome.metrics["adversarial"], fooled, rtol=1e-5)
+    np.testing.assert_allclose(value, 7.0 * error.mean() + 0.5 * fooled, rtol=1e-5)
+    assert set(outcome.metrics) == {"loss", "pixel", "adversarial"}
+    # By the offset: the mean slope of the pixels' errors, and of the scores' entropies.
+    slope = np.sign(made - y) if pixel == "l1" else (made - y) / error
+    entropy = -1.0 / (1.0 + np.exp(judged(made))) * sum(ALONE)
+    by_offset = 7.0 * slope.mean() + 0.5 * entropy.mean()
+    np.testing.assert_allclose(gradient["generator"]["offset"], by_offset, rtol=1e-4)
+
+
+def test_a_loss_that_compares_with_real_images_gets_their_scores():
+    game = pairs(loss=adversarial.make("relativistic_pairing"), pixel_weight=0.0)
+    batch = stub.images((3, 4, 6, 4))
+    x, y = batch[..., :2], batch[..., 2:]
+    real = stub.scores(np.concatenate([x, y], -1), BESIDE, 0.25)
+    fake = stub.scores(np.concatenate([x, 0.5 * x + 0.1], -1), BESIDE, 0.25)
+    value = stub.play(game, "generator", stub.turn(game, batch))[0]
+    np.testing.assert_allclose(value, softplus(real - fake).mean(), rtol=1e-5)
+
+
+def test_the_discriminator_leaves_the_generator_alone_and_the_other_way_round():
+    game = pairs()
+    moment = stub.turn(game, stub.images((3, 4, 6, 4)))
+    for name in ("discriminator", "generator"):
+        gradient = stub.play(game, name, moment)[1]
+        assert set(gradient) == {name}
+        assert all(np.abs(leaf).max() > 1e-4 for leaf in jax.tree.leaves(gradient))
+
+
+def test_dropout_is_drawn_in_both_turns_and_in_no_translation():
+    game = pairs(generator=stub.Affine(noise=0.5), discriminator=stub.Patches(BESIDE))
+    batch = np.concatenate([np.zeros((3, 4, 6, 2)), np.ones((3, 4, 6, 2))], -1).astype(np.float32)
+    moment = stub.turn(game, batch)
+    noise = jax.vmap(lambda key: jax.random.normal(key, (4, 6, 2)))(moment.keys("dropout"))
+    pixel = stub.play(game, "generator", moment)[2].metrics["pixel"]
+    np.testing.assert_allclose(pixel, np.abs(0.5 * noise - 1.0).mean(), rtol=1e-5)
+    fake = stub.play(game, "discriminator", moment)[2].metrics["fake_score"]
+    expected = stub.scores(np.asarray(0.5 * noise), ALONE).mean()
+    np.testing.assert_allclose(fake, expected, rtol=1e-4)
+    still = game.translate(moment.variables, moment.images[..., :2])
+    np.testing.assert_array_equal(still, batch[..., :2])
+    keys = jax.random.split(jax.random.key(0), 3)
+    assert np.abs(game.translate(moment.variables, moment.images[..., :2], keys=keys)).max() > 0.1
+
+
+def test_translations_stay_in_range():
+    game = pairs(generator=stub.Affine(3.0, 0.5))
+    batch = stub.images((3, 4, 6, 4))
+    variables = stub.turn(game, batch).variables
+    made = game.translate(variables, jnp.asarray(batch[..., :2]))
+    np.testing.assert_allclose(made, np.clip(3.0 * batch[..., :2] + 0.5, -1, 1), rtol=1e-6)
+
+
+def test_pairs_in_the_data_are_halves_of_the_channels():
+    game = pairs()
+    batch = jnp.asarray(stub.images((3, 4, 6, 4)))
+    example = game.examples(batch, jax.random.split(jax.random.key(0), 3), A_TO_B)
+    np.testing.assert_array_equal(example.inputs, batch[..., :2])
+    np.testing.assert_array_equal(example.target, batch[..., 2:])
+    assert example.known is None
+    assert game.target_shape == (4, 6, 2)
+    (direction,) = game.directions.values()
+    assert (direction.inputs, direction.outputs, direction.scale) == (2, 2, 1)
+    assert isinstance(game, TranslationGame)
+    assert choose_direction(game, None) == A_TO_B
+    with pytest.raises(errors.ConfigError, match="direction = 'BtoA' is unknown; accepted: AtoB"):
+        choose_direction(game, "BtoA")
+    with pytest.raises(errors.ConfigError, match="what is for runs that translate"):
+        as_translation(object(), "what")
+
+
+# --- Degraded images. -----------------------------------------------------------------------------
+
+
+def test_what_is_known_comes_out_bit_for_bit():
+    game = holes()
+    batch = jnp.asarray(stub.images((3, 4, 6, 2)))
+    example = game.examples(batch, jax.random.split(jax.random.key(0), 3))
+    variables = stub.turn(game, batch).variables
+    made = game.translate(variables, example.inputs, known=example.known)
+    np.testing.assert_array_equal(made[:, :, 3:], batch[:, :, 3:])
+    # In the hole it is the generator's: half of what fills it, and a bit.
+    np.testing.assert_allclose(made[:, :, :3], 0.5 * -0.5 + 0.1, rtol=1e-6)
+    assert bool((paste(made, batch, None) == made).all())
+    (direction,) = game.directions.values()
+    assert (direction.inputs, direction.masked) == (2, True)
+    # The mask is a channel more of what the generator sees.
+    assert game.networks["generator"].inputs[0].shape == (1, 4, 6, 3)
+    assert game.networks["discriminator"].inputs[0].shape == (1, 4, 6, 2)
+
+
+def test_the_discriminator_is_shown_holes_that_are_filled():
+    game = holes(adversarial_weight=2.0, pixel_weight=0.0)
+    batch = stub.images((3, 4, 6, 2))
+    filled = batch.copy()
+    filled[:, :, :3] = 0.5 * -0.5 + 0.1
+    judged = stub.scores(filled, ALONE)
+    moment = stub.turn(game, batch)
+    outcome = stub.play(game, "discriminator", moment)[2]
+    np.testing.assert_allclose(outcome.metrics["fake_score"], judged.mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        outcome.metrics["real_score"], stub.scores(batch, ALONE).mean(), rtol=1e-5
+    )
+    value = stub.play(game, "generator", moment)[0]
+    np.testing.assert_allclose(value, 2.0 * softplus(-judged).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("known_weight", [0.0, 0.25])
+def test_known_pixels_weigh_less_than_those_in_the_hole(known_weight):
+    game = holes(known_weight=known_weight, pixel_weight=1.0, adversarial_weight=0.0)
+    game = dataclasses.replace(game, discriminator=None)
+    batch = stub.images((3, 4, 6, 2))
+    inputs = batch.copy()
+    inputs[:, :, :3] = -0.5
+    error = np.abs(0.5 * inputs + 0.1 - batch)
+    hole, known = error[:, :, :3].mean((1, 2, 3)), error[:, :, 3:].mean((1, 2, 3))
+    expected = ((hole + known_weight * known) / (1 + known_weight)).mean()
+    value = stub.play(game, "generator", stub.turn(game, batch))[0]
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("known_weight", [0.0, 0.25])
+def test_total_variation_is_of_what_will_be_seen(known_weight):
+    """That is the picture with its known pixels, unless the generator learns these, too."""
+    game = holes(
+        known_weight=known_weight, pixel_weight=0.0, variation_weight=3.0, discriminator=None
+    )
+    batch = stub.images((3, 4, 6, 2))
+    made = batch.copy()
+    made[:, :, :3] = -0.5
+    made = 0.5 * made + 0.1
+    if not known_weight:
+        made[:, :, 3:] = batch[:, :, 3:]
+    total = np.abs(np.diff(made, axis=1)).sum() + np.abs(np.diff(made, axis=2)).sum()
+    value, _, outcome = stub.play(game, "generator", stub.turn(game, batch))
+    np.testing.assert_allclose(outcome.metrics["variation"], total / made.size, rtol=1e-5)
+    np.testing.assert_allclose(value, 3.0 * total / made.size, rtol=1e-5)
+
+
+def test_smaller_inputs_are_of_the_same_image():
+    game = PairedGame(
+        generator=stub.Affine(factor=2),
+        discriminator=stub.Patches((1.0,)),
+        shape=(8, 8, 1),
+        loss=adversarial.make("hinge"),
+        degradation=make("downsample", factor=2),
+        conditional=False,
+        pixel_weight=1.0,
+        adversarial_weight=0.0,
+    )
+    assert game.networks["generator"].inputs[0].shape == (1, 4, 4, 1)
+    assert game.directions[A_TO_B].scale == 2
+    batch = np.ones((3, 8, 8, 1), np.float32) * np.float32([-1.0, 0.0, 1.0])[:, None, None, None]
+    moment = stub.turn(game, batch)
+    outcome = stub.play(game, "generator", moment)[2]
+    np.testing.assert_allclose(outcome.metrics["pixel"], 0.0, atol=0.003)  # rounded to bytes
+    made = game.translate(moment.variables, moment.images[:, ::2, ::2])
+    np.testing.assert_array_equal(made, batch)
+
+
+def test_inputs_are_degraded_and_targets_are_not():
+    game = PairedGame(
+        generator=stub.Affine(),
+        discriminator=None,
+        shape=(4, 4, 1),
+        loss=adversarial.make("hinge"),
+        degradation=make("gaussian", sigma=(25.0, 25.0), clip=False),
+        pixel=reconstruction.l2,
+        pixel_weight=1.0,
+    )
+    batch = np.zeros((64, 4, 4, 1), np.float32)
+    found = stub.play(game, "generator", stub.turn(game, batch))[0]
+    # The identity leaves all of the noise.
+    np.testing.assert_allclose(found, (25.0 / 127.5) ** 2, rtol=0.15)
+
+
+# --- Further terms. -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def doubled(monkeypatch):
+    """Register an extractor that says twice, and thrice, what the mean grey of an image is."""
+
+    def apply(factor, values, layers):
+        mean = values.mean((1, 2, 3))[:, None] / 127.5 - 1.0
+        features = {"2": 2.0 * mean, "3": factor * mean}
+        return {layer: features[layer] for layer in layers}
+
+    def made(setting):
+        widths = {"2": 1, "3": 1}
+        return Extractor("doubled", widths, "2", None, jnp.float32(3.0), apply, {}, apply)
+
+    monkeypatch.setitem(extractors.EXTRACTORS, "doubled", made)
+
+
+@pytest.mark.parametrize(("layers", "factor"), [((), 4.0), (("3",), 9.0), (("2", "3"), 6.5)])
+def test_features_of_an_extractor_may_be_compared(doubled, layers, factor):
+    config = tiny.paired_config()
+    config.degrade.name = "none"
+    config.data.pairing = "twins"
+    config.game.paired.perceptual.update(extractor="doubled", layers=layers, weight=10.0)
+    game = make_game(config, (8, 8, 2), None)
+    game = dataclasses.replace(
+        game, generator=stub.Affine(0.5, 0.1), discriminator=None, pixel_weight=0.0
+    )
+    batch = stub.images((3, 8, 8, 2))
+    made, wanted = 0.5 * batch[..., :1] + 0.1, batch[..., 1:]
+    squares = (made.mean((1, 2, 3)) - wanted.mean((1, 2, 3))) ** 2
+    value, gradient, outcome = stub.play(game, "generator", stub.turn(game, batch))
+    np.testing.assert_allclose(outcome.metrics["perceptual"], factor * squares.mean(), rtol=1e-4)
+    np.testing.assert_allclose(value, 10.0 * factor * squares.mean(), rtol=1e-4)
+    slope = 20.0 * factor * (made.mean() - wanted.mean())
+    np.testing.assert_allclose(gradient["generator"]["offset"], slope, rtol=1e-3)
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_the_penalty_is_on_the_mean_score(conditional):
+    """Of a linear discriminator the gradient is the same everywhere: weight over pixels."""
+    game = pairs(
+        conditional,
+        discriminator_weight=0.5,
+        penalty=penalties.make("r1"),
+        penalty_weight=8.0,
+        penalty_every=2,
+    )
+    batch = stub.images((3, 4, 6, 4))
+    weights = np.asarray(BESIDE if conditional else ALONE)
+    expected = 0.5 * (weights**2).sum() / (4 * 6)
+    for count, share in ((0, 2.0), (1, 0.0)):
+        value, gradient, outcome = stub.play(
+            game, "discriminator", stub.turn(game, batch, count=count)
+        )
+        np.testing.assert_allclose(outcome.metrics["penalty"], share * expected, rtol=1e-5)
+        loss = 0.5 * outcome.metrics["loss"] + 8.0 * share * expected
+        np.testing.assert_allclose(value, loss, rtol=1e-5)
+        assert np.isfinite(gradient["discriminator"]["weights"]).all()
+
+
+# --- The phase of content. ------------------------------------------------------------------------
+
+
+def test_content_comes_first():
+    """The discriminator rests bit for bit, optimizer and all; the generator is not judged."""
+    config = tiny.paired_config()
+    config.num_devices = 1
+    config.game.paired.content_steps = 2
+    config.train.update(log_every=1, steps=5)
+    config.optimizer.discriminator.schedule.name = "linear"
+    training = build.make_training(config, tiny.shape(config))
+    parallel = training.parallel
+    data = parallel.put_replicated(tiny.data(config))
+    state = training.init_state()
+    states = [jax.device_get(state)]
+    for step in range(3):
+        batch = parallel.put_batch(tiny.index_batch(config, training, step))
+        state = parallel(state, data, batch)
+        states.append(jax.device_get(state))
+
+    def judge(state):
+        return jax.tree.leaves(state.networks["discriminator"])
+
+    for state in states[1:3]:
+        for before, after in zip(judge(states[0]), judge(state), strict=True):
+            np.testing.assert_array_equal(before, after)
+        told = {name: float(value) for name, value in state.metrics.items()}
+        assert told["generator/adversarial"] == 0.0
+        assert {v for n, v in told.items() if n.startswith("discriminator/")} == {0.0}
+        expected = config.game.paired.pixel_weight * told["generator/pixel"]
+        assert told["generator/loss"] == pytest.approx(expected, rel=1e-5)
+    for before, after in zip(judge(states[2]), judge(states[3]), strict=True):
+        assert (before != after).any()
+    told = states[3].metrics
+    assert told["generator/adversarial"] > 0.1
+    assert told["discriminator/loss"] > 0.1
+    for before, after in zip(states, states[1:], strict=False):
+        moved = [
+            (a != b).any()
+            for a, b in zip(
+                jax.tree.leaves(before.networks["generator"].params),
+                jax.tree.leaves(after.networks["generator"].params),
+                strict=True,
+            )
+        ]
+        assert all(moved)
+
+
+def test_a_schedule_begins_when_its_player_does():
+    config = tiny.paired_config()
+    config.train.steps = 10
+    config.game.paired.content_steps = 6
+    for name in ("generator", "discriminator"):
+        config.optimizer[name].update(name="sgd", learning_rate=1.0)
+        config.optimizer[name].schedule.name = "linear"
+    game = make_game(config, (8, 8, 1), None)
+    assert [player.start for player in game.players] == [6, 0]
+    optimizers = build.make_optimizers(config, game)
+    for name, steps in (("generator", 10), ("discriminator", 4)):
+        rates = [float(optimizers[name].learning_rate(k)) for k in range(steps + 1)]
+        np.testing.assert_allclose(rates, 1.0 - np.arange(steps + 1) / steps, atol=1e-6)
+    # What never begins has a schedule, too.
+    config.game.paired.content_steps = 10
+    game = make_game(config, (8, 8, 1), None)
+    assert float(build.make_optimizers(config, game)["discriminator"].learning_rate(0)) == 1.0
+
+
+def test_without_an_adversarial_term_there_is_no_discriminator():
+    config = tiny.paired_config()
+    config.game.paired.adversarial_weight = 0.0
+    game = make_game(config, (8, 8, 1), None)
+    assert game.discriminator is None
+    assert owner_steps(game) == {"generator": 1}
+    (player,) = game.players
+    assert player.fresh_data
+    assert set(build.make_optimizers(config, game)) == {"generator"}
+
+
+def test_the_discriminator_may_take_several_steps_to_one():
+    game = pairs(discriminator_steps=3)
+    assert owner_steps(game) == {"discriminator": 3, "generator": 1}
+    assert [player.fresh_data for player in game.players] == [True, False]
+    assert game.networks["generator"].averaged
+    assert not game.networks["discriminator"].averaged
+
+
+# --- From a configuration. ------------------------------------------------------------------------
+
+ENLARGE = {"degrade.name": "downsample", "degrade.downsample.factor": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"degrade.name": "none"},
+            r"data\.pairing = 'none' with degrade\.name = 'none'.*'side_by_side' or 'twins'",
+        ),
+        (
+            {"degrade.name": "none", "data.pairing": "domains"},
+            r"data\.pairing = 'domains' with degrade\.name = 'none'",
+        ),
+        (
+            {"data.pairing": "twins"},
+            r"data\.pairing = 'twins' with degrade\.name = 'mask', which makes inputs itself",
+        ),
+        (
+            {**ENLARGE, "generator.name": "srresnet"},
+            r"game\.paired\.conditional = True, but inputs are 2 times smaller.*: False",
+        ),
+        (
+            {**ENLARGE, "game.paired.conditional": False},
+            r"generator\.name = 'unet' does not enlarge images.* 2 times smaller.*'srresnet'",
+        ),
+        ({"augment.policy": ("color",)}, r"augment\.policy = .*color.*game\.name = 'paired'"),
+        ({"augment.noise": 0.1}, r"augment\.noise = 0\.1; .*: 0\.0"),
+        ({"regularize.lecam": 0.3}, r"regularize\.lecam = 0\.3; .*'paired'.*: 0\.0"),
+        ({"regularize.history": 50}, r"regularize\.history = 50; .*: 0"),
+        ({"game.clip": 0.01}, r"game\.clip = 0\.01; accepted for game\.name = 'paired'"),
+        ({"game.discriminator_steps": 0}, r"game\.discriminator_steps = 0; accepted: 1 or more"),
+        ({"game.paired.pixel": "l3"}, r"'l3' is unknown; accepted: charbonnier, l1, l2"),
+        ({"game.paired.content_steps": -1}, r"game\.paired\.content_steps = -1; accepted: 0"),
+        ({"penalty.name": "r1", "penalty.weight": -1.0}, r"penalty\.weight = -1\.0; accepted"),
+        ({"degrade.name": "grey"}, r"degrade\.name = 'grey' with images of 1 channels"),
+        ({"degrade.name": "greyy"}, r"'greyy' is unknown"),
+        ({"generator.name": "dcgan"}, r"generator\.name = 'dcgan' is unknown; accepted: srresnet"),
+        ({"game.paired.perceptual.extractor": "vgg"}, r"'vgg' is unknown"),
+        *[
+            ({f"game.paired.{name}": -0.5}, rf"game\.paired\.{name} = -0\.5; accepted: 0 or more")
+            for name in (
+                "pixel_weight",
+                "adversarial_weight",
+                "variation_weight",
+                "known_weight",
+                "discriminator_weight",
+            )
+        ],
+    ],
+)
+def test_what_cannot_work_is_refused(changes, message):
+    config = tiny.paired_config()
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(errors.ConfigError, match=message):
+        make_game(config, (8, 8, 1), None)
+
+
+@pytest.mark.parametrize("degradation", ["gaussian", "none"])
+def test_points_are_refused(degradation):
+    config = tiny.paired_config()
+    config.degrade.name = degradation
+    if degradation == "none":
+        config.data.pairing = "twins"
+    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*'paired'"):
+        make_game(config, (2,), None)
+
+
+def test_a_negative_weight_of_features_is_refused(doubled):
+    config = tiny.paired_config()
+    config.game.paired.perceptual.update(extractor="doubled", weight=-1.0)
+    with pytest.raises(errors.ConfigError, match=r"game\.paired\.perceptual\.weight = -1\.0"):
+        make_game(config, (8, 8, 1), None)
+
+
+def test_an_enlarging_network_takes_its_factor_from_the_degradation():
+    config = tiny.paired_config()
+    config.update_from_flattened_dict(ENLARGE)
+    config.game.paired.conditional = False
+    config.generator.name = "srresnet"
+    config.generator.srresnet.update(features=4, blocks=1, normalization="none")
+    game = make_game(config, (8, 8, 1), None)
+    assert (game.generator.factor, game.generator.shape) == (2, (4, 4, 1))
+    assert game.discriminator.shape == (8, 8, 1)
