@@ -114,6 +114,7 @@ def get_config() -> ConfigDict:
     c.generator.unet.dropout_levels = 0  # Levels, from the coarsest up, with dropout (pix2pix: 3).
     c.generator.unet.dropout = 0.5  # Its rate.
     c.generator.unet.upsample = "transposed"  # Convolutions, or "nearest" before plain ones.
+    c.generator.unet.stem = 0  # Width of a convolution at full resolution; 0: there is none.
     c.generator.unet.output = "tanh"  # "tanh", "residual" (what is added to the input), "linear".
     c.generator.translator = ConfigDict()
     c.generator.translator.features = 64  # Width at full resolution.

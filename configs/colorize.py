@@ -1,4 +1,12 @@
-"""Colourisation of photographs: colours of an image of which the luminance is known."""
+"""Colourisation of photographs: colours of an image of which the luminance is known.
+
+    python -m experiments.main --config=configs/colorize.py
+    python -m experiments.main --config=configs/colorize.py:tiles --config.data.path=photographs/
+    python -m experiments.translate --run=RUN --input=old.jpg --out=coloured/
+
+A U-Net of 32 features adds to the grey image; L1, and a conditional game against patches, as in
+pix2pix (Isola 2016, 1611.07004; `configs/pix2pix.py` has its own settings).
+"""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,11 @@
-"""Deblurring of photographs: Gaussian and motion blur, with a little noise."""
+"""Deblurring of photographs: Gaussian and motion blur, behind which there is some noise.
+
+    python -m experiments.main --config=configs/deblur.py
+    python -m experiments.main --config=configs/deblur.py:tiles --config.data.path=photographs/
+
+The game and the networks are those of `configs/denoise.py`. `config.degrade.blur` has the range of
+Gaussian widths, of lengths of a straight motion at a random angle, and of the noise.
+"""
 
 from ml_collections import ConfigDict
 

@@ -1,6 +1,13 @@
-"""Denoising of photographs: Gaussian, Poisson or JPEG noise, as a regression or a game.
+"""Denoising of photographs: Gaussian, Poisson or JPEG noise.
 
-python -m experiments.main --config=configs/denoise.py
+    python -m experiments.main --config=configs/denoise.py
+    python -m experiments.main --config=configs/denoise.py --config.degrade.name=jpeg
+    python -m experiments.main --config=configs/denoise.py:tiles --config.data.path=photographs/
+
+A U-Net of 32 features, with a convolution at full resolution beside it and no normalization, tells
+what is to be added to the noisy image. It learns from the Charbonnier distance of pixels and, at a
+small weight, from a discriminator of patches; ``--config.game.paired.adversarial_weight=0`` leaves
+a regression without one.
 """
 
 from ml_collections import ConfigDict
@@ -20,19 +27,20 @@ def settings() -> ConfigDict:
     """Return what restoration of photographs begins with, whatever was done to them."""
     c = base.get_config()
     c.game.name = "paired"
-    c.game.paired.update(pixel="charbonnier", pixel_weight=100.0, adversarial_weight=0.1)
+    c.game.paired.update(pixel="charbonnier", pixel_weight=100.0, adversarial_weight=0.01)
     c.generator.name = "unet"
-    c.generator.unet.update(levels=3, features=32, normalization="none", output="residual")
+    c.generator.unet.update(levels=3, features=32, stem=16)
+    c.generator.unet.update(normalization="none", output="residual")
     c.discriminator.name = "patchgan"
     c.discriminator.patchgan.update(features=32, layers=2)
-    c.optimizer.generator = base.adam(5e-4, 0.9, 0.999)
+    c.optimizer.generator = base.adam(1e-3, 0.9, 0.999)
     c.optimizer.generator.schedule.name = "cosine"
     c.optimizer.discriminator = base.adam(2e-4, 0.5, 0.999)
     c.ema.half_life = 2_000.0
     c.ema.ramp_up = 0.1
-    c.train.update(steps=1000, batch_size=8, log_every=50, sample_every=250, checkpoint_every=500)
+    c.train.update(steps=1500, batch_size=8, log_every=50, sample_every=250, checkpoint_every=500)
     c.sample.num = 8
-    c.eval.update(every=250, num_real=64)
+    c.eval.update(every=500, num_real=64)
     return c
 
 

@@ -101,9 +101,7 @@ class PairedGame:
         if (how := self.degradation) is None:
             return {A_TO_B: Direction(channels, channels, multiple)}
         inputs = how.inputs(channels)
-        return {
-            A_TO_B: Direction(inputs, channels, multiple, scale=how.scale, masked=how.masked)
-        }
+        return {A_TO_B: Direction(inputs, channels, multiple, scale=how.scale, masked=how.masked)}
 
     @property
     def networks(self) -> Mapping[str, Network]:

@@ -136,11 +136,6 @@ def make_anomaly(config: Any, setting: Setting) -> AnomalyGame:
     """Return GANomaly."""
     _refuse_unused(config, penalty=True)
     _image_shape(setting.shape, config.game.name)
-    if (crop := config.data.get("crop")) is not None:
-        raise errors.ConfigError(
-            f"data.crop = {crop}; accepted for game.name = 'anomaly', whose networks take whole "
-            "images: unset"
-        )
     shared = given(config, setting)
     generator, discriminator, encoder = config.generator, config.discriminator, config.encoder
     for name, group in (("generator", generator), ("discriminator", discriminator)):

@@ -2,7 +2,8 @@
 
 Strided convolutions halve the resolution some times, transposed convolutions double it again, and
 what was seen at a resolution on the way down stands beside what is made there on the way up.
-Weights start from N(0, 0.02), scales of normalization from N(1, 0.02), as in DCGAN.
+Weights start from N(0, 0.02), scales of normalization from N(1, 0.02), as in DCGAN; without
+normalization, which would make up for it, from He's N(0, 2 / fan in).
 """
 
 from typing import Any
@@ -31,6 +32,7 @@ UPSAMPLE = ("transposed", "nearest")
 
 _SLOPE = 0.2
 _INIT = nn.initializers.normal(0.02)
+_HE_INIT = nn.initializers.he_normal()
 
 
 def _scale_init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
@@ -59,6 +61,8 @@ class UNet(nn.Module):
         where it is the only noise.
       dropout: probability that a number is dropped there, when the network is given keys.
       upsample: one of `UPSAMPLE`.
+      stem: width of a convolution at full resolution, which the first halving and the last layer
+        see, so that single pixels can be restored; 0: there is none, as in the paper.
       output: one of `gan_jax.networks.translation.OUTPUTS`.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation, save the last layer's, which is float32.
@@ -75,6 +79,7 @@ class UNet(nn.Module):
     dropout_levels: int = 0
     dropout: float = 0.5
     upsample: str = "transposed"
+    stem: int = 0
     output: str = "tanh"
     axis_name: str | None = None
     dtype: Any = jnp.float32
@@ -89,6 +94,7 @@ class UNet(nn.Module):
         check_normalization("generator.unet", self.normalization, self.groups, self._widths()[:-1])
         check_count("generator.unet.dropout_levels", self.dropout_levels, self.levels - 1)
         check_rate("generator.unet.dropout", self.dropout)
+        check_count("generator.unet.stem", self.stem, 4096)
         check_choice("generator.unet.upsample", self.upsample, UPSAMPLE)
         super().__post_init__()
 
@@ -120,6 +126,7 @@ class UNet(nn.Module):
         """
         check_multiple(x, self.multiple)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        init = _HE_INIT if self.normalization == "none" else _INIT
 
         def normalized(y: jax.Array, normalization: str) -> jax.Array:
             norm = make_norm(
@@ -138,6 +145,8 @@ class UNet(nn.Module):
 
         widths = self._widths()
         start, y, skipped = x, x.astype(self.dtype), []
+        if self.stem:
+            y = stem = Conv(self.stem, (3, 3), kernel_init=init, **types)(y)
         for level, width in enumerate(widths):
             inner = 0 < level < self.levels - 1
             normalization = self.normalization if inner else "none"
@@ -147,25 +156,27 @@ class UNet(nn.Module):
                 (2, 2),
                 "SAME",
                 use_bias=wants_bias(normalization),
-                kernel_init=_INIT,
+                kernel_init=init,
                 **types,
             )
-            y = conv(y if level == 0 else nn.leaky_relu(y, _SLOPE))
+            rectified = level > 0 or bool(self.stem)
+            y = conv(nn.leaky_relu(y, _SLOPE) if rectified else y)
             y = normalized(y, normalization)
             skipped.append(y)
         y = skipped.pop()
         for level, width in enumerate(reversed(widths[:-1])):
             use_bias = wants_bias(self.normalization)
-            y = doubled(nn.relu(y), width, use_bias=use_bias, kernel_init=_INIT, **types)
+            y = doubled(nn.relu(y), width, use_bias=use_bias, kernel_init=init, **types)
             y = normalized(y, self.normalization)
             if level < self.dropout_levels:
                 y = dropout(y, layer_keys(keys, level), self.dropout)
             y = jnp.concatenate([y, skipped.pop()], axis=-1)
-        y = doubled(
-            nn.relu(y).astype(jnp.float32),
-            self.outputs,
-            kernel_init=last_init(self.output, _INIT),
-            dtype=jnp.float32,
-            param_dtype=self.param_dtype,
-        )
+        last = {"kernel_init": last_init(self.output, _INIT), "param_dtype": self.param_dtype}
+        if self.stem:
+            y = doubled(nn.relu(y), self.stem, kernel_init=init, **types)
+            y = nn.relu(jnp.concatenate([y, stem], axis=-1)).astype(jnp.float32)
+            y = Conv(self.outputs, (3, 3), dtype=jnp.float32, **last)(y)
+        else:
+            y = nn.relu(y).astype(jnp.float32)
+            y = doubled(y, self.outputs, dtype=jnp.float32, **last)
         return finished(y, same_image(start, self.outputs), self.output)

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from gan_jax.data.pipeline import Pipeline
-from gan_jax.data.sources import DomainSource
 from gan_jax.games.game import as_generative
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import grids
@@ -60,14 +59,11 @@ def _translations(
     settings = evaluation.make_settings(config)
     changes = {"without": ()} if config.data.get("without") else {}
     source = evaluation.real_source(config, settings, pipeline.source, **changes)
-    size = len(source)
-    if isinstance(source, DomainSource):
-        size = max(len(source.a), len(source.b))
-    rows = evaluation.some(size, min(config.sample.num, size))
-    points = translating.fitting(translating.data_points(source, rows), game)
+    found = translating.data_points(source, config.sample.num)
+    points = translating.fitting(found.images, game)
     translators = {
         way: translating.Translator(
-            game, way, seed=config.train.seed, batch_size=len(rows), devices=devices
+            game, way, seed=config.train.seed, batch_size=len(points), devices=devices
         )
         for way in game.directions
     }

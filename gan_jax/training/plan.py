@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gan_jax.data.pipeline import Pipeline
+from gan_jax.data.sources import DomainSource
 from gan_jax.games.game import Game, images_per_step
 from gan_jax.games.translation import TranslationGame
 from gan_jax.training import build, evaluation, evaluators
@@ -28,6 +29,9 @@ def rows(
     """
     length, source = config.train, pipeline.source
     shape = "x".join(map(str, source.shape))
+    size = f"{len(source):,}"
+    if isinstance(source, DomainSource):
+        size = f"{len(source.a):,} with {len(source.b):,}"
     path = "on the device" if pipeline.resident else f"streamed by {config.data.workers} workers"
     devices = training.devices
     images = images_per_step(training.game, length.batch_size)
@@ -37,7 +41,7 @@ def rows(
     )
     plan = [
         ("variant", f"{config.variant}: {config.loss.name} loss, {config.penalty.name} penalty"),
-        ("data", f"{source.name}: {len(source):,} of {shape}, {path}"),
+        ("data", f"{source.name}: {size} of {shape}, {path}"),
         *_degradation(training.game),
         ("train step", players),
         (

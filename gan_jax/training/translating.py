@@ -12,12 +12,14 @@ import jax
 import numpy as np
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from PIL import Image
 
 from gan_jax import errors
 from gan_jax.data import device
-from gan_jax.data.sources import DomainSource
+from gan_jax.data.sources import DomainSource, Source
 from gan_jax.games import draws
 from gan_jax.games.translation import TranslationGame
+from gan_jax.training.evaluation import some
 from gan_jax.training.sampling import Sampling
 from gan_jax.training.step import AXIS
 
@@ -164,15 +166,41 @@ def check_sampling(how: Sampling) -> None:
         )
 
 
-def data_points(source: Any, numbers: np.ndarray) -> np.ndarray:
-    """Return data points of a source by number, uint8 ``[n, *shape]``.
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """Some data points of a source.
 
-    Of two domains, number ``i`` is A ``i`` and B ``i``, each counted round and round.
+    Attributes:
+      images: uint8 ``[n, *shape]``.
+      labels: int32 ``[n]``.
+      sizes: how many of them are different: all, but of two domains those of A and those of B,
+        of which the fewer begin anew after so many.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    sizes: tuple[int, int]
+
+
+def data_points(source: Source, count: int | None = None) -> Points:
+    """Return a fixed random choice of data points, in the order of the source.
+
+    Args:
+      source: where they are from.
+      count: how many, at most; of two domains, in each; ``None``: all.
     """
     if isinstance(source, DomainSource):
-        sizes = len(source.a), len(source.b)
-        numbers = (numbers % sizes[0]) * sizes[1] + numbers % sizes[1]
-    return source.read(numbers.tolist())["image"]
+        chosen = [
+            some(len(side), min(count or len(side), len(side))) for side in (source.a, source.b)
+        ]
+        sizes = len(chosen[0]), len(chosen[1])
+        first, second = (np.resize(rows, max(sizes)) for rows in chosen)
+        numbers = first * len(source.b) + second
+    else:
+        numbers = some(len(source), min(count or len(source), len(source)))
+        sizes = len(numbers), len(numbers)
+    read = source.read(numbers.tolist())
+    return Points(read["image"], read["label"], sizes)
 
 
 def fitting(images: np.ndarray, game: TranslationGame) -> np.ndarray:
@@ -189,6 +217,19 @@ def fitting(images: np.ndarray, game: TranslationGame) -> np.ndarray:
 def as_colour(images: np.ndarray, channels: int) -> np.ndarray:
     """Return images with so many channels, grey ones repeated."""
     return images if images.shape[-1] == channels else np.repeat(images, channels, axis=-1)
+
+
+def bicubic(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return images enlarged by Pillow's bicubic interpolation, uint8 ``[n, height, width, c]``."""
+    if images.shape[1:3] == (height, width):
+        return images
+    rows = []
+    for image in images:
+        grey = image.shape[-1] == 1
+        picture = Image.fromarray(image[..., 0] if grey else image)
+        pixels = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+        rows.append(pixels[..., None] if grey else pixels)
+    return np.stack(rows)
 
 
 def enlarged(images: np.ndarray, height: int) -> np.ndarray:

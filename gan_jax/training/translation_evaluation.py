@@ -28,7 +28,7 @@ from gan_jax.metrics import compare, detection, extractors, names, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.training import translating
-from gan_jax.training.evaluation import AUTO, Result, Settings, mean_and_spread, real_source, some
+from gan_jax.training.evaluation import AUTO, Result, Settings, mean_and_spread, real_source
 from gan_jax.training.sampling import Sampling, chosen_variables
 from gan_jax.training.state import TrainState
 
@@ -75,10 +75,22 @@ def choose_metrics(
                 "Inception's metrics, such as fid"
             )
         if metric.of == "pairs":
-            _check_pair(metric, game, _border(settings, game))
+            _check_pair(metric, game, source, _border(settings, game))
+        least = compare.least_images(metric)
+        if metric.of == "images" and (count := _count(settings, source)) < least:
+            raise errors.ConfigError(
+                f"eval.num_real = {count}; accepted for {metric.name}: {least} or more"
+            )
     if metrics and settings.best is not None:
         errors.lookup({m.name: m for m in metrics}, settings.best, "eval.best")
     return metrics
+
+
+def _count(settings: Settings, source: Source) -> int:
+    """Return how many images are measured; of two domains, in the smaller one."""
+    domains = (source.a, source.b) if isinstance(source, DomainSource) else (source,)
+    size = min(len(domain) for domain in domains)
+    return min(settings.num_real or size, size)
 
 
 def _border(settings: Settings, game: TranslationGame) -> int:
@@ -89,10 +101,12 @@ def _border(settings: Settings, game: TranslationGame) -> int:
     return scale if scale > 1 else 0
 
 
-def _check_pair(metric: Metric, game: TranslationGame, border: int) -> None:
+def _check_pair(metric: Metric, game: TranslationGame, source: Source, border: int) -> None:
     """Fail now if the images are too small for a metric, or have the wrong channels."""
     direction = next(iter(game.directions.values()))
-    shape = jax.ShapeDtypeStruct((1, *game.shape[:2], direction.outputs), np.uint8)
+    # Whole images are measured, however small the squares are that the game is trained on.
+    whole = np.empty((1, *source.shape[:2], direction.outputs), np.uint8)
+    shape = jax.ShapeDtypeStruct(translating.fitting(whole, game).shape, np.uint8)
     try:
         compare_two = functools.partial(compare.pair_values, metric.statistic, border=border)
         jax.eval_shape(compare_two, shape, shape)
@@ -131,19 +145,16 @@ class TranslationEvaluator:
         self._left_out = sources.left_out(config.data, source)
         changes = {"without": ()} if self._left_out else {}
         self._source = real_source(config, settings, source, **changes)
-        size = len(self._source)
-        if isinstance(self._source, DomainSource):
-            size = max(len(self._source.a), len(self._source.b))
-        self._count = min(settings.num_real or size, size)
-        rows = some(size, self._count)
-        points = translating.data_points(self._source, rows)
-        self._points = translating.fitting(points, game)
+        found = translating.data_points(self._source, settings.num_real)
+        self._sizes = found.sizes
+        self._points = translating.fitting(found.images, game)
         if 0 in self._points.shape:
+            height, width = found.images.shape[1:3]
             raise errors.ConfigError(
-                f"data.resolution: images of {points.shape[1]}x{points.shape[2]} are too small for "
+                f"data.resolution: images of {height}x{width} are too small for "
                 "the networks to be evaluated"
             )
-        self._labels = self._source.read(rows.tolist())["label"] if self._left_out else None
+        self._labels = found.labels if self._left_out else None
         how: dict[str, Any] = {
             "seed": settings.seed,
             "batch_size": settings.batch_size,
@@ -155,6 +166,12 @@ class TranslationEvaluator:
         self._place = next(iter(self._translators.values())).mapped.place
         self._scores = None
         if isinstance(game, DetectionGame) and any(m.of == "scores" for m in metrics):
+            anomalous = np.isin(found.labels, self._left_out)
+            if anomalous.all() or not anomalous.any():
+                raise errors.ConfigError(
+                    f"eval.num_real = {found.sizes[0]}, of which {anomalous.sum()} are of the "
+                    "classes in data.without; accepted: enough to have some of these, and others"
+                )
             scores = game.anomaly_scores
             self._scores = translating.Mapped(
                 lambda variables, images, _: [scores(variables, images)], **how
@@ -189,7 +206,7 @@ class TranslationEvaluator:
         batch_norm = self._sampling.batch_norm if weights == "ema" else "running"
         record: dict[str, Any] = {
             "data": self._source.fingerprint(),
-            "n_real": self._count,
+            "n_real": max(self._sizes),
             "weights": weights,
             "batch_norm": batch_norm if normalised else "none",
             "seed": self._settings.seed,
@@ -208,14 +225,14 @@ class TranslationEvaluator:
                 name: dict(e.extractor.protocol) for name, e in self._extractions.items()
             }
             record["layers"] = dict(self._layers)
-        record["constants"] = compare.constants(self.metrics, self._count, self._count)
+        record["constants"] = compare.constants(self.metrics, *self._sizes)
         return json.loads(json.dumps(record))
 
     def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
         """Return columns that set what comes out beside what goes in, and a note on how."""
         variables = self._place(chosen_variables(state, self._sampling))
         values, before = self._measure(variables, self._settings.seed)
-        note = f"{self._count:,} of {self._source.name}"
+        note = f"{max(self._sizes):,} of {self._source.name}"
         if self._scores is not None:
             return [("scores", values, {})], note
         return [("output", values, {}), ("input", before, {})], note
@@ -235,13 +252,14 @@ class TranslationEvaluator:
         if kinds & {"pairs", "images"}:
             for number, (way, translator) in enumerate(self._translators.items()):
                 suffix = f"_{way}" if number else ""
-                images = translator(variables, self._points, seed=seed)
+                size = self._sizes[number]
+                images = translator(variables, self._points[:size], seed=seed)
                 direction = self._game.directions[way]
-                # What goes in is compared as far as it can be: enlarged, and in its colours.
+                # What goes in is compared as far as it can be: enlarged, and grey as it is.
                 same = images.inputs.shape[-1] in (1, direction.outputs)
                 inputs = None
                 if same:
-                    larger = translating.enlarged(images.inputs, images.outputs.shape[1])
+                    larger = translating.bicubic(images.inputs, *images.outputs.shape[1:3])
                     inputs = translating.as_colour(larger, direction.outputs)
                 target = images.targets if images.targets is not None else self._others(way)
                 own = self._compare(images.outputs, target, way, images.targets is not None)
@@ -254,8 +272,9 @@ class TranslationEvaluator:
     def _others(self, way: str) -> np.ndarray:
         """Return real images of the domain that a direction leads to, uint8."""
         half = self._points.shape[-1] // 2
-        first = way != next(iter(self._translators))
-        return self._points[..., :half] if first else self._points[..., half:]
+        if way == next(iter(self._translators)):
+            return self._points[: self._sizes[1], ..., half:]
+        return self._points[: self._sizes[0], ..., :half]
 
     def _compare(
         self, images: np.ndarray, target: np.ndarray, way: str, paired: bool

@@ -30,17 +30,22 @@ class Affine(nn.Module):
 
 
 class Patches(nn.Module):
-    """Scores every 2x2 patch by its mean in each channel, weighted, plus a number."""
+    """Scores every 2x2 patch by its mean in each channel, weighted, plus a number.
 
-    weights: tuple[float, ...]
+    Made by a configuration, it weighs the channels of its ``shape`` 1, 2, 3, ...
+    """
+
+    weights: tuple[float, ...] = ()
     bias: float = 0.0
+    shape: tuple[int, ...] = ()
 
     def __call__(self, x, labels=None, train=True):
         return self.judge(x, labels, train).scores
 
     @nn.compact
     def judge(self, x, labels=None, train=True):
-        weights = self.param("weights", lambda key: jnp.asarray(self.weights, jnp.float32))
+        chosen = self.weights or tuple(range(1, self.shape[-1] + 1))
+        weights = self.param("weights", lambda key: jnp.asarray(chosen, jnp.float32))
         bias = self.param("bias", nn.initializers.constant(self.bias), ())
         means = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).mean((2, 4))
         return Verdict((means * weights).sum(-1) + bias, (x, means), {})

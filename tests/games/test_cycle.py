@@ -14,7 +14,8 @@ from gan_jax.games.game import owner_steps
 from gan_jax.games.registry import make_game
 from gan_jax.games.translation import A_TO_B, B_TO_A, TranslationGame, choose_direction
 from gan_jax.losses import adversarial
-from gan_jax.training import build
+from gan_jax.training import build, step
+from gan_jax.training.ema import EMA
 from tests.games import stub
 from tests.training import tiny
 
@@ -211,23 +212,31 @@ def test_a_full_pool_shows_fakes_of_the_past_and_takes_new_ones():
 
 
 def test_a_train_step_moves_all_four_networks_and_remembers():
-    config = tiny.cycle_config()
-    config.num_devices = 1
-    state, training = tiny.run(config, 1)
-    before = training.init_state()
-    for name, network in state.networks.items():
-        for (path, a), b in zip(
-            jax.tree.leaves_with_path(before.networks[name].params),
+    game = cycle(generator=stub.Affine(0.5, 0.1), history=10)
+    config = tiny.sgd(tiny.cycle_config())
+    optimizers = build.make_optimizers(config, game)
+    train_step = jax.jit(step.make_train_step(game, optimizers, EMA(), batch_size=8, log_every=1))
+    before = step.init_state(game, optimizers, EMA(), 0)
+    assert [int(pool.count) for pool in before.game.values()] == [0, 0]
+    batch = {"image": stub.images((1, 8, *SHAPE)), "label": np.zeros((1, 8), np.int32)}
+    after = train_step(before, {}, batch)
+    for name, network in after.networks.items():
+        pairs = zip(
+            jax.tree.leaves(before.networks[name].params),
             jax.tree.leaves(network.params),
             strict=True,
-        ):
-            if "kernel" in jax.tree_util.keystr(path):
-                assert np.abs(a - b).max() > 1e-6, (name, path)
-    for slot, pool in state.game.items():
-        assert slot.startswith("history/discriminator_")
-        assert int(pool.count) == 16
-        assert np.abs(pool.images[:16]).min(axis=0).max() > 0
-        assert not np.asarray(pool.images[16:]).any()
+        )
+        assert all(np.abs(a - b).max() > 1e-5 for a, b in pairs), name
+    # The discriminators' turn comes second: what they see is what the generators have become.
+    slope, offset = (after.networks["a_to_b"].params[name] for name in ("slope", "offset"))
+    fakes = after.game["history/discriminator_b"]
+    made = slope * batch["image"][0, ..., :2] + offset
+    np.testing.assert_allclose(fakes.images[:8], made, rtol=1e-5, atol=1e-6)
+    assert [int(pool.count) for pool in after.game.values()] == [8, 8]
+    again = train_step(after, {}, batch)
+    assert [int(pool.count) for pool in again.game.values()] == [10, 10]
+    for slot, pool in again.game.items():
+        assert (pool.images[8:] != after.game[slot].images[8:]).any()
 
 
 # --- What it is made of. --------------------------------------------------------------------------
