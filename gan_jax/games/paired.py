@@ -233,7 +233,7 @@ class PairedGame:
     ) -> tuple[jax.Array, Variables]:
         """Return what the generator makes, as it is, and its new mutable collections.
 
-        For a discriminator's turn (no parameters are given) it is finished as it will be used.
+        For a discriminator's turn (no parameters are given) what is known is pasted back.
         """
         variables = turn.with_params(params, "generator")
         own = "generator" in params

@@ -14,6 +14,9 @@ from gan_jax.losses import adversarial, lecam, top_k
 from gan_jax.networks import registry as networks
 from gan_jax.networks.laplacian import CONDITIONING, LaplacianDiscriminator, LaplacianGenerator
 
+# Games whose networks take images of any size, or two images per example.
+_OF_IMAGES = ("paired", "cycle")
+
 
 def make_game(
     config: Any,
@@ -34,10 +37,15 @@ def make_game(
     """
     make = errors.lookup(GAMES, config.game.name, "game.name")
     pairing = config.data.get("pairing", "none")
-    if pairing != "none" and config.game.name not in ("paired", "cycle"):
+    if pairing != "none" and config.game.name not in _OF_IMAGES:
         raise errors.ConfigError(
             f"data.pairing = {pairing!r} makes examples of two images each; accepted for game.name "
             f"= {config.game.name!r}: 'none'"
+        )
+    if (crop := config.data.get("crop")) is not None and config.game.name not in _OF_IMAGES:
+        raise errors.ConfigError(
+            f"data.crop = {crop}; accepted for game.name = {config.game.name!r}, which is measured "
+            "against whole images: unset"
         )
     return make(config, Setting(shape, axis_name, num_classes))
 

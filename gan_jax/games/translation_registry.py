@@ -58,7 +58,7 @@ def make_paired(config: Any, setting: Setting) -> PairedGame:
         raise errors.ConfigError(
             f"game.paired.content_steps = {own.content_steps}; accepted: 0 or more"
         )
-    if own.conditional and scale != 1:
+    if own.conditional and scale != 1 and own.adversarial_weight:
         raise errors.ConfigError(
             f"game.paired.conditional = True, but inputs are {scale} times smaller than images; "
             "accepted: False"
@@ -74,6 +74,11 @@ def make_paired(config: Any, setting: Setting) -> PairedGame:
         **_translator_options(generator, scale),
     )
     judge = None
+    if not own.adversarial_weight and config.penalty.name != "none":
+        raise errors.ConfigError(
+            f"penalty.name = {config.penalty.name!r} with game.paired.adversarial_weight = 0, "
+            "which leaves no discriminator to penalise; accepted: 'none'"
+        )
     if own.adversarial_weight:
         seen = channels + (inputs if own.conditional else 0)
         judge = networks.make_patch_discriminator(

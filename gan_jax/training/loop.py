@@ -17,6 +17,7 @@ from gan_jax import errors
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
 from gan_jax.games.game import images_per_step, owner_starts
+from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics import compare, extractors, names
 from gan_jax.report import environment, evaluations, grids, progress, status, writers
 from gan_jax.training import (
@@ -28,6 +29,7 @@ from gan_jax.training import (
     plan,
     run_directory,
     sampling,
+    translating,
 )
 from gan_jax.training.checkpoint import Checkpoints
 from gan_jax.training.preemption import StopRequest
@@ -83,7 +85,9 @@ def train(
     source = sources.make_source(config.data)
     training = build.make_training(config, source.shape, source.num_classes)
     pipeline = _pipeline(config, training, source)
-    sampling.make_sampling(config)
+    how = sampling.make_sampling(config)
+    if isinstance(training.game, TranslationGame):
+        translating.check_sampling(how)
     _check_evaluation(config, training, source)
     if dry_run:
         plan.show(config, training, pipeline, _compile(config, training, pipeline))

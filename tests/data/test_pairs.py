@@ -108,9 +108,7 @@ def test_domains_are_found_by_split(domains, data_config, tmp_path, zipped):
     config.split = "test"
     assert len(make_source(config)) == 6
     config.split = "val"
-    with pytest.raises(
-        ConfigError, match=r"data\.a = .* = 'val': .* valA, val/A"
-    ):
+    with pytest.raises(ConfigError, match=r"data\.a = .* = 'val': .* valA, val/A"):
         make_source(config)
 
 

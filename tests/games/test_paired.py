@@ -508,3 +508,19 @@ def test_an_enlarging_network_takes_its_factor_from_the_degradation():
     game = make_game(config, (8, 8, 1), None)
     assert (game.generator.factor, game.generator.shape) == (2, (4, 4, 1))
     assert game.discriminator.shape == (8, 8, 1)
+
+
+def test_a_penalty_without_a_discriminator_is_refused():
+    config = tiny.paired_config()
+    config.game.paired.adversarial_weight = 0.0
+    config.penalty.name = "r1"
+    with pytest.raises(errors.ConfigError, match=r"penalty\.name = 'r1' with .*accepted: 'none'"):
+        build.make_training(config, tiny.shape(config))
+
+
+@pytest.mark.parametrize("make", [tiny.image_config, tiny.anomaly_config])
+def test_games_of_whole_images_refuse_crops(make):
+    config = make()
+    config.data.crop = 4
+    with pytest.raises(errors.ConfigError, match=r"data\.crop = 4; accepted .* unset"):
+        build.make_training(config, tiny.shape(config))

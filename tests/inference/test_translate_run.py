@@ -366,7 +366,7 @@ def degraded_by_hand(degradation, array, number, seed):
 @pytest.mark.parametrize("factor", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_degraded_images_are_restored_and_scored(factor, open_run, tmp_path):
     degradation = Noisy(factor=factor)
-    direction = Direction(3, 3, 2, factor)
+    direction = Direction(3, 3, 2, scale=factor)
     run = open_run(direction, degradation)
     arrays = {"a.png": colour(33, 31), "b.png": colour(33, 31)}
     for name, array in arrays.items():
