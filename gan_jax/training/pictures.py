@@ -12,6 +12,7 @@ from gan_jax.games.translation import TranslationGame
 from gan_jax.report import grids
 from gan_jax.training import build, evaluation, sampling, translating
 from gan_jax.training.state import TrainState
+from gan_jax.training.translation_evaluation import shown_source
 
 Draw = Callable[[TrainState], np.ndarray]
 
@@ -57,8 +58,7 @@ def _translations(
     """Return what draws, for some images held out if there are such, input, output and target."""
     how = sampling.make_sampling(config)
     settings = evaluation.make_settings(config)
-    changes = {"without": ()} if config.data.get("without") else {}
-    source = evaluation.real_source(config, settings, pipeline.source, **changes)
+    source = shown_source(config, settings, game, pipeline.source)
     found = translating.data_points(source, config.sample.num)
     points = translating.fitting(found.images, game)
     translators = {

@@ -86,6 +86,19 @@ def choose_metrics(
     return metrics
 
 
+def shown_source(config: Any, settings: Settings, game: TranslationGame, source: Source) -> Source:
+    """Return what a run is measured on, and draws: with the anomalies, if it is to find them.
+
+    Args:
+      config: the run's configuration.
+      settings: its evaluation settings.
+      game: what it trains.
+      source: its training data.
+    """
+    finds = isinstance(game, DetectionGame) and bool(config.data.get("without", ()))
+    return real_source(config, settings, source, **({"without": ()} if finds else {}))
+
+
 def _count(settings: Settings, source: Source) -> int:
     """Return how many images are measured; of two domains, in the smaller one."""
     domains = (source.a, source.b) if isinstance(source, DomainSource) else (source,)
@@ -143,8 +156,7 @@ class TranslationEvaluator:
         self._settings, self._sampling, self._game = settings, sampling, game
         self._border = _border(settings, game)
         self._left_out = sources.left_out(config.data, source)
-        changes = {"without": ()} if self._left_out else {}
-        self._source = real_source(config, settings, source, **changes)
+        self._source = shown_source(config, settings, game, source)
         found = translating.data_points(self._source, settings.num_real)
         self._sizes = found.sizes
         self._points = translating.fitting(found.images, game)

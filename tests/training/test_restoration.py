@@ -1,10 +1,13 @@
-"""That restoration restores, and that anomalies are found: short runs on what every machine has."""
+"""That restoration restores, and that anomalies are found: short runs against known bounds."""
 
 import pytest
 
 from configs import denoise, ganomaly, inpaint, srgan
 from gan_jax.data import sources
 from gan_jax.training import evaluation, evaluators, loop, restore, sampling
+from tests.real_data import shared_data
+
+__all__ = ["shared_data"]
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +39,18 @@ def small(config):
 
 def test_denoising_gains_on_held_out_photographs(tmp_path):
     output, noisy = results(small(denoise.get_config()), tmp_path, 150)
-    assert 20.0 < noisy["psnr"] < 21.0  # That of a standard deviation of 25 is 20.2 dB.
+    # That of a standard deviation of 25 is 20.2 dB; clipping makes it a little less noisy.
+    assert 20.0 < noisy["psnr"] < 22.0
     assert output["psnr"] > noisy["psnr"] + 4.0
     assert output["ssim"] > noisy["ssim"]
 
 
-def test_super_resolution_beats_bicubic_on_held_out_photographs(tmp_path):
-    output, bicubic = results(small(srgan.get_config()), tmp_path, 150)
+def test_super_resolution_beats_bicubic_on_held_out_photographs(tmp_path, shared_data):
+    config = small(srgan.get_config())
+    # What is held out of the embedded photographs is out of focus, or sky: there is little to gain.
+    config.data.update(name="folder", path=str(shared_data("bsds500.zip")))
+    config.eval.split = "val"
+    output, bicubic = results(config, tmp_path, 250)
     assert output["psnr_y"] > bicubic["psnr_y"] + 0.2
     assert output["ssim_y"] > bicubic["ssim_y"]
 
