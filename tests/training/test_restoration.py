@@ -5,9 +5,7 @@ import pytest
 from configs import denoise, ganomaly, inpaint, srgan
 from gan_jax.data import sources
 from gan_jax.training import evaluation, evaluators, loop, restore, sampling
-from tests.real_data import shared_data
-
-__all__ = ["shared_data"]
+from tests.real_data import find
 
 pytestmark = pytest.mark.slow
 
@@ -45,10 +43,10 @@ def test_denoising_gains_on_held_out_photographs(tmp_path):
     assert output["ssim"] > noisy["ssim"]
 
 
-def test_super_resolution_beats_bicubic_on_held_out_photographs(tmp_path, shared_data):
+def test_super_resolution_beats_bicubic_on_held_out_photographs(tmp_path):
     config = small(srgan.get_config())
     # What is held out of the embedded photographs is out of focus, or sky: there is little to gain.
-    config.data.update(name="folder", path=str(shared_data("bsds500.zip")))
+    config.data.update(name="folder", path=str(find("bsds500.zip")))
     config.eval.split = "val"
     output, bicubic = results(config, tmp_path, 250)
     assert output["psnr_y"] > bicubic["psnr_y"] + 0.2
