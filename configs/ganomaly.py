@@ -10,9 +10,9 @@ The default takes 25 s on two CPU cores. Area under the ROC curve on the 297 dig
 split, seed 0, 500 steps, by the digit left out: 0: 0.92, 1: 0.72, 2: 0.96, 3: 0.77, 4: 0.96,
 5: 0.89, 6: 0.80, 7: 0.94, 8: 0.85, 9: 0.77; mean 0.86.
 
-Networks of the same size on Fashion-MNIST (32x32, ``--config.data.resize=pad``), 200 images a second
-on two busy cores: Bag 0.88 after 800 steps, Trouser 0.64 after 400, 0.69 after 800 and 0.74 after
-1,200, T-shirt 0.62 after 400: less than an epoch and a half of the nine other classes.
+Networks of the same size on Fashion-MNIST (32x32, ``--config.data.resize=pad``) make 200 images a
+second on two busy cores: Bag 0.88 after 800 steps, Trouser 0.64 after 400, 0.69 after 800 and 0.74
+after 1,200, T-shirt 0.62 after 400: less than an epoch and a half of the nine other classes.
 
 The other data sets have 64 features, 100 latents and batch 64, as in the paper. These settings have
 not been run to their end.
