@@ -11,9 +11,9 @@ The default turns tiles of one photograph that ships with scikit-learn into tile
 network small enough for a CPU, to look at how it goes (400 steps in 9 minutes on two busy cores:
 the colours of the other photograph, textures with the lattice of an early run). ``:folder`` reads
 ``trainA`` and ``trainB`` and has the paper's settings at 128x128 (6 blocks of 64 features, 70x70
-patches, batch 1, 200,000 steps, linear decay over the second half); with Inception's weights at
-hand, ``--config.eval.every=5000 --config.eval.split=test --config.eval.metrics="('kid',)"`` measures
-both directions. These have not been run to their end.
+patches, batch 1, 200,000 steps, linear decay over the second half). With Inception's weights at
+hand, ``--config.eval.every=5000 --config.eval.split=test --config.eval.metrics="('kid',)"``
+measures both directions. These have not been run to their end.
 """
 
 from ml_collections import ConfigDict
