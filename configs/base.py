@@ -386,6 +386,7 @@ def smoke(c: ConfigDict) -> None:
     for translator in (c.generator.unet, c.generator.translator, c.generator.srresnet):
         translator.features = 8
     c.generator.unet.levels = 2
+    c.generator.unet.dropout_levels = min(c.generator.unet.dropout_levels, 1)
     c.generator.translator.blocks = c.generator.srresnet.blocks = 1
     c.discriminator.patchgan.features = 8
     c.discriminator.patchgan.layers = 1
@@ -396,6 +397,9 @@ def smoke(c: ConfigDict) -> None:
     c.train.update(
         steps=4, batch_size=8, steps_per_call=1, log_every=2, sample_every=2, checkpoint_every=2
     )
+    for optimizer in c.optimizer.values():
+        decay = optimizer.schedule.linear
+        decay.decay_start = min(decay.decay_start, c.train.steps // 2)
     c.sample.num = 16
     # The classifier alone would take longer than all the rest.
     c.eval.update(every=0, num_fake=64, num_real=64)

@@ -197,6 +197,7 @@ def _translator_options(generator: Any, scale: int) -> dict[str, Any]:
 
 
 def _pixel(own: Any) -> Compare:
+    errors.lookup(reconstruction.PIXEL_LOSSES, own.pixel, "game.paired.pixel")
     return reconstruction.make_pixel_loss(own.pixel)
 
 
@@ -206,6 +207,7 @@ def _perceptual(config: Any) -> Compare | None:
     if own.extractor is None:
         return None
     check_weights({"weight": own.weight}, "game.paired.perceptual")
+    errors.lookup(extractors.EXTRACTORS, own.extractor, "game.paired.perceptual.extractor")
     setting = extractors.Setting(None, config.eval.get("inception"))
     extractor = extractors.make_extractor(own.extractor, setting)
     extract = perceptual.from_extractor(extractor, tuple(own.layers) or None)

@@ -456,13 +456,16 @@ ENLARGE = {"degrade.name": "downsample", "degrade.downsample.factor": 2}
         ({"regularize.history": 50}, r"regularize\.history = 50; .*: 0"),
         ({"game.clip": 0.01}, r"game\.clip = 0\.01; accepted for game\.name = 'paired'"),
         ({"game.discriminator_steps": 0}, r"game\.discriminator_steps = 0; accepted: 1 or more"),
-        ({"game.paired.pixel": "l3"}, r"'l3' is unknown; accepted: charbonnier, l1, l2"),
+        (
+            {"game.paired.pixel": "l3"},
+            r"game\.paired\.pixel = 'l3' is unknown; accepted: charbonnier, l1, l2",
+        ),
         ({"game.paired.content_steps": -1}, r"game\.paired\.content_steps = -1; accepted: 0"),
         ({"penalty.name": "r1", "penalty.weight": -1.0}, r"penalty\.weight = -1\.0; accepted"),
         ({"degrade.name": "grey"}, r"degrade\.name = 'grey' with images of 1 channels"),
         ({"degrade.name": "greyy"}, r"'greyy' is unknown"),
         ({"generator.name": "dcgan"}, r"generator\.name = 'dcgan' is unknown; accepted: srresnet"),
-        ({"game.paired.perceptual.extractor": "vgg"}, r"'vgg' is unknown"),
+        ({"game.paired.perceptual.extractor": "vgg"}, r"perceptual\.extractor = 'vgg' is unknown"),
         *[
             ({f"game.paired.{name}": -0.5}, rf"game\.paired\.{name} = -0\.5; accepted: 0 or more")
             for name in (
