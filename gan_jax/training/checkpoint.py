@@ -440,7 +440,7 @@ def _orbax() -> Any:
       (``--verbosity=1``).
     - ``sys.unraisablehook`` passes over one report: where several reads or writes fail at once,
       Orbax tells of the first and closes its event loop, and each of the others then finds it
-      closed.
+      closed. ``asyncio``'s log passes over the same of its tasks, which it calls "never retrieved".
     """
     import orbax.checkpoint as ocp
 
@@ -448,7 +448,12 @@ def _orbax() -> Any:
         from_orbax = "/orbax/" in record.pathname.replace("\\", "/")
         return not from_orbax or absl_logging.get_verbosity() >= absl_logging.DEBUG
 
+    def is_news(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return "never retrieved" not in message or "/orbax/" not in message.replace("\\", "/")
+
     absl_logging.get_absl_logger().addFilter(is_wanted)
+    logging.getLogger("asyncio").addFilter(is_news)
     report = sys.unraisablehook
 
     def report_others(event: Any) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 import gan_jax.layers
 from gan_jax.layers import pyramid
+from gan_jax.layers.activation import PReLU
 from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.conditional import ConditionalBatchNorm
 from gan_jax.layers.convolution import Conv, ConvTranspose
@@ -90,6 +91,7 @@ LAYERS = {
     "minibatch stddev of shares": (MinibatchStddev(2, 4), ()),
     "attention": (SelfAttention(), (True,)),
     "spectral attention": (SelfAttention(spectral=True), (True,)),
+    "prelu": (PReLU(), ()),
     "mean pool": (Plain(mean_pool), ()),
     "nearest": (Plain(upsample_nearest), ()),
     "pyramid, down": (Plain(pyramid.downsample), ()),

@@ -1,6 +1,7 @@
 """Checkpoints come back bit for bit or are refused aloud, and nothing saved is ever lost."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -622,3 +623,14 @@ def test_single_device_state_without_sharding_goes_to_the_default_device(tmp_pat
         restored = checkpoints.restore(bare).state
     assert_identical(restored, small)
     assert isinstance(restored["a"].sharding, SingleDeviceSharding)
+
+
+def test_what_one_failed_write_leaves_behind_is_not_told_again(tmp_path, caplog):
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.steps() == []
+    log = logging.getLogger("asyncio")
+    place = "coro=<_write() done, defined at /lib/orbax/checkpoint/handlers.py:1>"
+    log.error("Task exception was never retrieved\nfuture: <Task finished %s>", place)
+    assert caplog.records == []
+    log.error("Task exception was never retrieved\nfuture: <Task finished of the user's>")
+    assert len(caplog.records) == 1
