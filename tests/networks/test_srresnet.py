@@ -78,6 +78,7 @@ def test_residual_networks_start_as_bicubic_enlargement(factor, channels, output
         np.testing.assert_array_equal(image, same)
 
 
+@pytest.mark.slow
 def test_a_new_network_keeps_the_size_of_its_signal():
     """Sixteen unnormalized blocks of He's weights would make 65,536 times the variance."""
     module = SRResNet((8, 8, 3), 3, factor=1, features=8, normalization="none")
