@@ -287,6 +287,11 @@ def get_config() -> ConfigDict:
     c.train.keep_latest = 2  # Checkpoints kept: the newest so many ...
     c.train.keep_every = placeholder(int)  # ... and for good those at multiples of this step.
     c.train.seed = 0
+    # Independent runs in one program, with seeds from that one on, each in a folder of its own;
+    # all share the devices. The batch size is that of one.
+    c.train.replicas = 1
+    c.train.replica_learning_rates = ()  # A factor on every learning rate, for each; (): 1.
+    c.train.replica_penalty_weights = ()  # Replaces penalty.weight, for each; (): it is the same.
 
     c.sample = ConfigDict()
     c.sample.num = 64  # Samples in a grid.
@@ -322,6 +327,9 @@ def get_config() -> ConfigDict:
     c.precision = "float32"  # Compute in "float32", "bfloat16", or "highest" (no TF32 on GPU).
     c.parallel = "shard_map"  # Or "pmap".
     c.num_devices = placeholder(int)  # Unset: all.
+    c.fsdp = ConfigDict()  # Fully sharded data parallelism, for networks that fill a device.
+    c.fsdp.devices = 1  # That share one copy of parameters, optimizers' states and averages.
+    c.fsdp.min_size = 2**14  # Arrays of fewer numbers are on every device, whole.
     return c.lock()
 
 

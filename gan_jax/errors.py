@@ -32,6 +32,18 @@ class DivergenceError(GanJaxError):
     """Training produced a number that is not finite, or samples far worse than its best."""
 
 
+class DeviceMemoryError(GanJaxError):
+    """A device has too little memory for what is asked of it."""
+
+
+class PeerError(GanJaxError):
+    """Another process of the same run is gone."""
+
+
+class SweepError(GanJaxError):
+    """A sweep cannot be run, or some of its runs have failed."""
+
+
 class MetricError(GanJaxError):
     """A metric cannot be computed: too few images, unfit features, missing weights."""
 

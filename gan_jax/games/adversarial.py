@@ -218,7 +218,7 @@ class AdversarialGame:
         terms = self.discriminator_terms(real_verdict, fake_verdict, z, turn)
         if self.penalty is not None:
             penalty = self._penalty(variables | mutable, real, fake, turn)
-            terms["penalty"] = (self.penalty_weight, penalty)
+            terms["penalty"] = (turn.settings.get("penalty_weight", self.penalty_weight), penalty)
         scored = (
             ("real", real, turn.labels, real_verdict),
             ("fake", fake, fake_labels, fake_verdict),

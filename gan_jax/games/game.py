@@ -59,6 +59,7 @@ class Turn:
       first: where ``images`` begin in this device's share of the batch, int32: 0 unless gradients
         are accumulated over parts of it.
       share: images in this device's share of the batch; ``None``: these.
+      settings: numbers that replace those of the configuration, such as ``penalty_weight``.
     """
 
     variables: Mapping[str, Variables]
@@ -70,6 +71,7 @@ class Turn:
     memory: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     first: jax.Array | int = 0
     share: int | None = None
+    settings: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
 
     def keys(self, use: str) -> jax.Array:
         """Return a key per example for the named use, ``[batch]``: alike on any device count."""

@@ -183,7 +183,8 @@ class PairedGame:
         loss = self.discriminator_weight * loss
         if self.penalty is not None:
             metrics["penalty"] = self._penalty(variables | mutable, real_seen, fake_seen, turn)
-            loss = loss + self.penalty_weight * metrics["penalty"]
+            weight = turn.settings.get("penalty_weight", self.penalty_weight)
+            loss = loss + weight * metrics["penalty"]
         return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {})
 
     def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:

@@ -135,7 +135,7 @@ class VAEGame(AdversarialGame):
         if self.penalty is not None:
             penalty = self._penalty(variables | mutable, sets[0], sets[2], turn)
             metrics["penalty"] = penalty
-            loss = loss + self.penalty_weight * penalty
+            loss = loss + turn.settings.get("penalty_weight", self.penalty_weight) * penalty
         return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {})
 
     def encoder_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:

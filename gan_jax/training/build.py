@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from gan_jax import errors
 from gan_jax.games.game import Game, batches_per_step, owner_starts, owner_steps
 from gan_jax.games.registry import make_game
 from gan_jax.games.settings import options
-from gan_jax.training import parallel, step
+from gan_jax.training import parallel, replicas, step
 from gan_jax.training.ema import EMA
 from gan_jax.training.evaluation import make_settings
+from gan_jax.training.fsdp import FSDP
 from gan_jax.training.optimizers import Optimizer, make_optimizer
 from gan_jax.training.preparation import Prepare
 from gan_jax.training.state import TrainState
@@ -29,7 +32,8 @@ class Training:
       ema: the moving average's settings.
       devices: over which the batch is split.
       parallel: the mapped train step.
-      seed: of the root key.
+      seed: of the root key, and of the data's order; replica ``i`` has that plus ``i``.
+      settings: what differs between replicas, by name, a number for each.
     """
 
     game: Game
@@ -38,6 +42,12 @@ class Training:
     devices: list[jax.Device]
     parallel: parallel.Parallel
     seed: int
+    settings: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def replicas(self) -> int:
+        """Independent runs in one."""
+        return self.parallel.layout.replicas
 
     def init_state(self) -> TrainState:
         """Return the state before the first step, the same for any number of devices."""
@@ -48,8 +58,27 @@ class Training:
         """The state's shapes, dtypes and shardings."""
         return self.parallel.abstract(self._state)
 
+    @functools.cached_property
+    def abstract_member(self) -> TrainState:
+        """The shapes, dtypes and shardings of the state of one replica alone."""
+        if self.replicas == 1:
+            return self.abstract_state
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.parallel.replicated),
+            jax.eval_shape(self._own_state, self.seed),
+        )
+
     def _state(self) -> TrainState:
-        return step.init_state(self.game, self.optimizers, self.ema, self.seed)
+        if self.replicas == 1:
+            return self._own_state(self.seed)
+        seeds = jnp.arange(self.replicas, dtype=jnp.int32) + self.seed
+        settings = {name: jnp.asarray(x) for name, x in self.settings.items()}
+        return parallel.over_replicas(self._own_state)(seeds, settings)
+
+    def _own_state(
+        self, seed: jax.Array | int, settings: Mapping[str, jax.Array] | None = None
+    ) -> TrainState:
+        return step.init_state(self.game, self.optimizers, self.ema, seed, settings)
 
 
 def set_precision(config: Any) -> None:
@@ -76,13 +105,18 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
     prepare = make_prepare(config)
     shape = prepare.shape(shape)
     devices = parallel.choose_devices(config.num_devices)
-    parallel.check_batch(config.train.batch_size, len(devices))
-    # Runs of older versions have no such field.
+    # Runs of older versions have no such fields.
+    layout = parallel.Layout(config.train.get("replicas", 1), FSDP(**config.get("fsdp", {})))
+    layout.check(config.parallel, len(devices))
+    settings = replicas.make_settings(config)
+    sharing = len(devices) // layout.rows(len(devices))
+    parallel.check_batch(config.train.batch_size, sharing)
     parts = config.train.get("accumulate", 1)
-    _check_parts(config.train.batch_size, parts, len(devices))
-    game = make_game(config, shape, step.AXIS, num_classes)
+    _check_parts(config.train.batch_size, parts, sharing)
+    game = make_game(config, shape, layout.axis_name, num_classes)
     optimizers = make_optimizers(config, game)
     ema = EMA(config.ema.half_life, config.ema.ramp_up, config.ema.start)
+    specs, dims = _cut(layout, game, optimizers, ema)
     train_step = step.make_train_step(
         game,
         optimizers,
@@ -91,9 +125,21 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
         log_every=config.train.log_every,
         prepare=prepare,
         accumulate=parts,
+        dims=dims,
     )
-    mapped = parallel.Parallel(train_step, config.parallel, devices)
-    return Training(game, optimizers, ema, devices, mapped, config.train.seed)
+    mapped = parallel.Parallel(train_step, config.parallel, devices, layout, specs)
+    return Training(game, optimizers, ema, devices, mapped, config.train.seed, settings)
+
+
+def _cut(
+    layout: parallel.Layout, game: Game, optimizers: Mapping[str, Optimizer], ema: EMA
+) -> tuple[TrainState | None, dict[str, Any] | None]:
+    """Return how the state, and each network's parameters, are cut; ``None``: they are not."""
+    how = layout.fsdp
+    if not how.enabled:
+        return None, None
+    state = jax.eval_shape(functools.partial(step.init_state, game, optimizers, ema, 0))
+    return how.specs(state), {name: how.dims(n.params) for name, n in state.networks.items()}
 
 
 def make_prepare(config: Any) -> Prepare:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,27 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
+from gan_jax.data.pipeline import Pipeline, make_pipeline
 from gan_jax.games.game import images_per_step, owner_starts
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics import compare, extractors, names
-from gan_jax.report import environment, evaluations, grids, progress, status, writers
+from gan_jax.report import environment, evaluations, progress, status
 from gan_jax.training import (
-    best,
     build,
     evaluation,
     evaluators,
+    failures,
     pictures,
     plan,
+    replicas,
     run_directory,
     sampling,
     translating,
 )
-from gan_jax.training.checkpoint import Checkpoints
+from gan_jax.training.checkpoint import Restored
 from gan_jax.training.preemption import StopRequest
+from gan_jax.training.recording import Recorder, restore
 from gan_jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
@@ -84,21 +86,26 @@ def train(
     build.set_precision(config)
     source = sources.make_source(config.data)
     training = build.make_training(config, source.shape, source.num_classes)
-    pipeline = _pipeline(config, training, source)
+    pipelines = _pipelines(config, training, source)
     how = sampling.make_sampling(config)
     if isinstance(training.game, TranslationGame):
         translating.check_sampling(how)
     _check_evaluation(config, training, source)
     if dry_run:
-        plan.show(config, training, pipeline, _compile(config, training, pipeline))
+        plan.show(config, training, pipelines[0], _compile(training, pipelines[0]))
         plan.show_parameters(training)
         return Result("planned", 0, None)
     run = run_directory.RunDirectory(workdir)
+    owned = replicas.folders(run.path, training.replicas)
+    runs = [run, *(run_directory.RunDirectory(path) for path in owned if path != run.path)]
     primary = jax.process_index() == 0
     with ExitStack() as stack:
-        _together(run.claim if primary else None)
-        stack.callback(run.release)
+        for each in runs:
+            _together(each.claim if primary else None)
+            stack.callback(each.release)
         run.check_config(config, defaults)
+        for each, own in zip(runs[-len(owned) :], replicas.configs(config), strict=True):
+            each.check_config(own, defaults)
 
         # --- From here on the directory is ours, and its status tells how the run ended. ---------
         record = status.Status(run.path)
@@ -108,12 +115,15 @@ def train(
                 record.write(state, reason, step, config.train.steps)
 
         try:
-            result = _run(config, training, pipeline, run, note)
+            result = _run(config, training, pipelines, runs, note)
         except errors.DivergenceError as error:
             note("diverged", str(error))
             raise
         except BaseException as error:
-            note("failed", str(error) or type(error).__name__)
+            told = failures.explain(error, config, len(training.devices))
+            note("failed", str(told or error) or type(error).__name__)
+            if told is not None:
+                raise told from error
             raise
         note(result.state, result.reason, result.step)
         return result
@@ -122,130 +132,157 @@ def train(
 def _run(
     config: ConfigDict,
     training: build.Training,
-    pipeline: pipelines.Pipeline,
-    run: run_directory.RunDirectory,
+    pipelines: Sequence[Pipeline],
+    runs: Sequence[run_directory.RunDirectory],
     note: Callable[..., None],
 ) -> Result:
-    """Train from the newest checkpoint, or from the start, to the end or until asked to stop."""
+    """Train from the newest checkpoint, or from the start, to the end or until asked to stop.
+
+    Args:
+      config: of the whole.
+      training: what it describes.
+      pipelines: the batches of each replica that this process feeds.
+      runs: the run's directory, and behind it, where there are several, those of its replicas.
+      note: writes the status of the whole.
+    """
     primary = jax.process_index() == 0
     settings, evaluating = config.train, evaluation.make_settings(config)
-    source, parallel = pipeline.source, training.parallel
-    if primary:
-        run.write_config(config)
-        run.write_data(source)
-        environment.record(run.path)
+    parallel, source = training.parallel, pipelines[0].source
+    configs = replicas.configs(config)
+    several = len(configs) > 1
     note("running", "starting")
 
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
+        # --- Who writes what: one recorder per replica, mostly one in all. -----------------------
+        records = [
+            stack.enter_context(Recorder(own, each, alone=not several))
+            for own, each in zip(configs, runs[-len(configs) :], strict=True)
+        ]
+        if primary and several:
+            runs[0].write_config(config)
+            runs[0].write_data(source)
+            environment.record(runs[0].path)
+        for record in records:
+            record.describe(source)
+
         # --- The state: the newest checkpoint that is whole, else a fresh one. -------------------
-        checkpoints = stack.enter_context(
-            Checkpoints(
-                run.checkpoints, keep_latest=settings.keep_latest, keep_every=settings.keep_every
-            )
-        )
-        if checkpoints.steps():
-            restored = checkpoints.restore(training.abstract_state)
-            _check_continues(restored.step, restored.meta, config, source)
-            state, first, seconds = restored.state, restored.step, restored.meta["seconds"]
+        training_on = [i for i, record in enumerate(records) if record.stopped is None]
+        _check_alive(records)
+        restored = restore([records[i] for i in training_on], training.abstract_member)
+        if restored is not None:
+            first, seconds = restored[0].step, max(r.meta["seconds"] for r in restored)
+            for found in restored:
+                _check_continues(found.step, found.meta, config, source)
+            state = _stacked(training, dict(zip(training_on, restored, strict=True)))
         else:
             state, first, seconds = training.init_state(), 0, 0.0
 
         # --- Compile, and place what stays on the devices. ---------------------------------------
-        compiled = _compile(config, training, pipeline)
+        compiled = _compile(training, pipelines[0])
         if primary:
-            plan.show(config, training, pipeline, compiled)
-        data = parallel.put_replicated(pipeline.data)
+            plan.show(config, training, pipelines[0], compiled)
+        data = parallel.put_replicated(pipelines[0].data)
         if primary and evaluating.every:
             print("preparing the evaluation ...", flush=True)
-        evaluator = _evaluator(config, evaluating, training, pipeline)
-        picture = pictures.make_picture(config, training, pipeline)
+        evaluator = _evaluator(config, evaluating, training, pipelines[0])
+        picture = pictures.make_picture(config, training, pipelines[0])
         is_finite = jax.jit(_all_finite)
         rates = {name: jax.jit(o.learning_rate) for name, o in training.optimizers.items()}
         starts = owner_starts(training.game)
 
         # --- What watches the run. ---------------------------------------------------------------
-        writer: writers.Writer = writers.NullWriter()
-        if primary:
-            writer = writers.make_writers(run.path, first if first else None)
-        stack.callback(writer.close)
+        for record in records:
+            record.start(first)
         images = images_per_step(training.game, settings.batch_size)
         clock = progress.Clock(seconds)
         bar = stack.enter_context(
             progress.Progress(
-                settings.steps, images, start_step=first, clock=clock, enabled=primary
+                settings.steps,
+                images * len(records),
+                start_step=first,
+                clock=clock,
+                enabled=primary,
             )
         )
-        profiler = stack.enter_context(_profiler(config, run.path, enabled=primary))
+        profiler = stack.enter_context(_profiler(config, runs[0].path, enabled=primary))
+
+        def each(state: TrainState) -> Iterator[tuple[int, Recorder, TrainState]]:
+            """Yield the replicas that still train: number, recorder, state."""
+            for i, record in enumerate(records):
+                if record.stopped is None:
+                    yield i, record, parallel.member(state, i)
 
         def log(step: int, state: TrainState) -> None:
-            sums, count = jax.device_get((state.metrics, state.count))
-            metrics = {name: float(total / count) for name, total in sums.items()}
-            last_step = jax.device_get(state.step) - 1
+            sums, count, taken = parallel.fetch((state.metrics, state.count, state.step))
             with jax.transfer_guard("allow"):
-                for name, rate in rates.items():
-                    metrics[f"{name}/learning_rate"] = float(rate(max(0, last_step - starts[name])))
-            writer.scalars(step, metrics, kimg=step * images / 1000)
-            bar.update(step, {n: v for n, v in metrics.items() if n.endswith(("loss", "penalty"))})
-            note("running", "", step)
-            if bad := [name for name, value in metrics.items() if not np.isfinite(value)]:
-                raise errors.DivergenceError(
-                    f"{', '.join(bad)} is not finite by step {step}; {_last_good(checkpoints)}"
-                )
+                decayed = {
+                    n: float(rate(max(0, taken - 1 - starts[n]))) for n, rate in rates.items()
+                }
+            shown: list[dict[str, float]] = []
+            for i, record in enumerate(records):
+                if record.stopped is not None:
+                    continue
+                metrics = {n: float(np.ravel(total / count)[i]) for n, total in sums.items()}
+                shown.append(metrics)
+                factor = float(training.settings.get("learning_rate", np.ones(i + 1))[i])
+                rated = {f"{name}/learning_rate": x * factor for name, x in decayed.items()}
+                record.log(step, metrics | rated, step * images / 1000)
+            losses = [n for n in shown[0] if n.endswith(("loss", "penalty"))]
+            bar.update(step, {n: float(np.mean([row[n] for row in shown])) for n in losses})
+            note("running", _stopped(records), step)
+            _check_alive(records)
 
         def draw(step: int, state: TrainState) -> None:
             with clock.pause():
-                image = picture(state)
-                if primary:
-                    grids.save_png(run.samples / f"{step:08d}.png", image)
-                    writer.image(step, "samples", image)
+                for _, record, own in each(state):
+                    record.draw(step, picture(own))
 
         def save(step: int, state: TrainState) -> None:
-            if not bool(jax.device_get(is_finite(state.networks))):
-                raise errors.DivergenceError(
-                    f"the state of step {step} is not finite; {_last_good(checkpoints)}"
-                )
             meta = {"seconds": clock.seconds, "fingerprint": source.fingerprint()}
-            checkpoints.save(step, state, meta)
+            for _, record, own in each(state):
+                finite = bool(jax.device_get(is_finite(own.networks)))
+                record.save(step, parallel.whole(own), meta, finite)
+            _check_alive(records)
 
-        def evaluate(step: int, state: TrainState) -> bool:
-            """Measure a state; return whether it is the best so far."""
-            if evaluator is None:
-                return False
-            with clock.pause(), jax.transfer_guard("allow"):
-                result = evaluator(state)
-                better, alarm = judge.add(result, step, step * images / 1000)
-                writer.curves(step, {f"eval/{name}": x for name, x in result.values.items()})
-                numbers = [f"{n} {evaluations.format_value(x)}" for n, x in result.values.items()]
-                bar.tell("  ".join([f"evaluation of step {step}:", *numbers]))
-            if alarm is not None:
-                if evaluating.on_alarm == "stop":
-                    raise errors.DivergenceError(alarm)
-                note("running", f"alarm: {alarm}", step)
-                if primary:
-                    logger.warning("%s", alarm)
+        def evaluate(step: int, state: TrainState, chosen: Sequence[int]) -> list[Recorder]:
+            """Measure the chosen replicas; return those that are at their best so far."""
+            better = []
+            for i, record, own in each(state):
+                if evaluator is None or i not in chosen:
+                    continue
+                with clock.pause(), jax.transfer_guard("allow"):
+                    result = evaluator(own)
+                    improved, alarm = record.evaluated(step, result, step * images / 1000)
+                    name = f" of replica {i}" if several else ""
+                    numbers = [
+                        f"{n} {evaluations.format_value(x)}" for n, x in result.values.items()
+                    ]
+                    bar.tell("  ".join([f"evaluation of step {step}{name}:", *numbers]))
+                if alarm and not several:
+                    note("running", f"alarm: {alarm}", step)
+                if improved:
+                    better.append(record)
+            _check_alive(records)
             return better
 
-        def keep_best() -> None:
-            """Make the newest checkpoint, of the best evaluation so far, one that stays."""
-            assert judge.best is not None
-            checkpoints.wait()
-            judge.write()
-            checkpoints.keep(judge.best.step)
-
         # --- What was measured before this process. ----------------------------------------------
+        everyone = range(len(records))
         if evaluator is not None:
-            chosen = _chosen_metric(evaluating, evaluator)
-            judge = best.Judge(run.path, chosen, evaluating.alarm, primary=primary)
-            measured = judge.resume(evaluator.protocol(state), first, checkpoints.steps())
-            if first and not measured and _is_due(first, evaluating.every, settings.steps):
-                evaluate(first, state)
-            if judge.best is not None:
-                keep_best()
+            due = bool(first) and _is_due(first, evaluating.every, settings.steps)
+            for i, record, own in each(state):
+                if not record.judge_by(evaluator, evaluator.protocol(own), first) and due:
+                    evaluate(first, state, [i])
+            for _, record, _ in each(state):
+                if record.judge is not None and record.judge.best is not None:
+                    record.keep_best()
 
         # --- The loop. ---------------------------------------------------------------------------
         step, reason = first, None
-        with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
+        with (
+            replicas.batches(pipelines, first, several) as batches,
+            jax.transfer_guard("disallow"),
+        ):
             if step == 0:
                 draw(step, state)
             while step < settings.steps and not (reason := stop.reason(step)):
@@ -258,21 +295,71 @@ def _run(
                     log(step, state)
                 if last or step % settings.sample_every == 0:
                     draw(step, state)
-                better = _is_due(step, evaluating.every, settings.steps) and evaluate(step, state)
+                better = []
+                if _is_due(step, evaluating.every, settings.steps):
+                    better = evaluate(step, state, everyone)
                 if better or last or step % settings.checkpoint_every == 0:
                     save(step, state)
-                if better:
-                    keep_best()
+                for record in better:
+                    record.keep_best()
             if reason and step > first and step % settings.checkpoint_every:
                 save(step, state)
-            checkpoints.wait()
+            for record in records:
+                record.checkpoints.wait()
         if evaluator is not None and not reason and step > first:
-            columns, words = evaluator.reference(state)
+            tables = [evaluator.reference(own) for _, _, own in each(state)]
             if primary:
-                evaluations.table(columns, note=words)
-    if reason:
-        return Result("preempted", step, run.path, reason, primary)
-    return Result("done", step, run.path, "", primary)
+                evaluations.table(
+                    _mean_columns([columns for columns, _ in tables]), note=tables[0][1]
+                )
+        outcome = "preempted" if reason else "done"
+        for record in records:
+            record.note(outcome, reason or "", step)
+    return Result(outcome, step, runs[0].path, reason or _stopped(records), primary)
+
+
+def _check_alive(records: Sequence[Recorder]) -> None:
+    """Raise a `DivergenceError` if no run of those recorded trains any longer."""
+    reasons = [record.stopped for record in records]
+    if all(reasons):
+        several = f"all {len(reasons)} replicas have diverged, the first: " if reasons[1:] else ""
+        raise errors.DivergenceError(f"{several}{reasons[0]}")
+
+
+def _stopped(records: Sequence[Recorder]) -> str:
+    """Return which replicas have diverged, or ""."""
+    names = [record.run.path.name for record in records if record.stopped is not None]
+    return f"diverged: {', '.join(names)}" if names else ""
+
+
+def _stacked(training: build.Training, found: Mapping[int, Restored]) -> TrainState:
+    """Return the state of all replicas; those that have diverged begin anew, unheeded."""
+    if training.replicas == 1:
+        return found[0].state
+    parallel = training.parallel
+    members = {i: restored.state for i, restored in found.items()}
+    if len(members) < training.replicas:
+        fresh = training.init_state()
+        step = next(iter(members.values())).step
+        for i in set(range(training.replicas)) - set(members):
+            members[i] = parallel.member(fresh, i).replace(step=step)
+    return parallel.stack([members[i] for i in range(training.replicas)], training.settings)
+
+
+def _mean_columns(
+    tables: Sequence[Sequence[tuple[str, Any, Any]]],
+) -> list[tuple[str, Any, Any]]:
+    """Return the columns of several runs' tables as one: means and deviations over the runs."""
+    if len(tables) == 1:
+        return list(tables[0])
+    columns = []
+    for same in zip(*tables, strict=True):
+        heading, values, spread = same[0]
+        if any(other != values for _, other, _ in same):
+            heading = f"{heading}, {len(same)} replicas"
+            values, spread = evaluation.mean_and_spread([values for _, values, _ in same])
+        columns.append((heading, values, spread))
+    return columns
 
 
 def _together(action: Callable[[], None] | None) -> None:
@@ -291,29 +378,34 @@ def _together(action: Callable[[], None] | None) -> None:
         raise error
 
 
-def _pipeline(
+def _pipelines(
     config: ConfigDict, training: build.Training, source: sources.Source
-) -> pipelines.Pipeline:
-    """Return the batches that ``training`` will ask for."""
-    return pipelines.make_pipeline(
-        source,
-        seed=config.train.seed,
-        global_batch=config.train.batch_size,
-        batches_per_step=build.data_batches(training),
-        steps_per_call=config.train.steps_per_call,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        device_cache_gib=config.data.device_cache_gib,
-        workers=config.data.workers,
-        prefetch=config.data.prefetch,
-    )
+) -> list[Pipeline]:
+    """Return the batches that ``training`` will ask for, of each replica fed by this process."""
+    own = training.parallel.local()
+    return [
+        make_pipeline(
+            source,
+            seed=config.train.seed + replica,
+            global_batch=config.train.batch_size,
+            batches_per_step=build.data_batches(training),
+            steps_per_call=config.train.steps_per_call,
+            process_index=own.share,
+            process_count=own.shares,
+            device_cache_gib=config.data.device_cache_gib,
+            workers=config.data.workers,
+            prefetch=config.data.prefetch,
+        )
+        for replica in own.replicas
+    ]
 
 
-def _compile(config: ConfigDict, training: build.Training, pipeline: pipelines.Pipeline) -> Any:
+def _compile(training: build.Training, pipeline: Pipeline) -> Any:
     """Compile the train step for the shapes that will come; return JAX's compiled object."""
+    abstract_batch = replicas.abstract_batch(pipeline, training.replicas)
     data, batch = (
         {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in abstract.items()}
-        for abstract in (pipeline.abstract_data(), pipeline.abstract_batch())
+        for abstract in (pipeline.abstract_data(), abstract_batch)
     )
     return training.parallel.compile(training.abstract_state, data, batch)
 
@@ -335,7 +427,7 @@ def _evaluator(
     config: ConfigDict,
     settings: evaluation.Settings,
     training: build.Training,
-    pipeline: pipelines.Pipeline,
+    pipeline: Pipeline,
 ) -> evaluators.Evaluator | None:
     """Return what evaluates the run while it trains; ``None``: nothing does."""
     if not settings.every:
@@ -349,12 +441,6 @@ def _evaluator(
         sampling=sampling.make_sampling(config),
         data=pipeline.data,
     )
-
-
-def _chosen_metric(settings: evaluation.Settings, evaluator: evaluators.Evaluator) -> names.Metric:
-    """Return the metric by which the best checkpoint is chosen."""
-    by_name = {metric.name: metric for metric in evaluator.metrics}
-    return by_name[settings.best] if settings.best else evaluator.metrics[0]
 
 
 def _is_due(step: int, every: int, last: int) -> bool:
@@ -387,11 +473,6 @@ def _all_finite(tree: Any) -> jax.Array:
     """Return whether every number in ``tree`` is finite."""
     floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in floats]))
-
-
-def _last_good(checkpoints: Checkpoints) -> str:
-    steps = checkpoints.steps()
-    return f"the last good checkpoint is of step {steps[-1]}" if steps else "no checkpoint was made"
 
 
 @contextmanager

@@ -138,9 +138,15 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """A gradient transformation, and the learning rate it uses as a function of the train step."""
+    """A network's optimizer.
 
-    transformation: optax.GradientTransformation
+    Attributes:
+      transformation: of its gradients. Where these are parts of larger arrays, ``update`` is to be
+        given the ``norm`` of the whole.
+      learning_rate: that it uses, as a function of the train step.
+    """
+
+    transformation: optax.GradientTransformationExtraArgs
     learning_rate: Schedule
 
 
@@ -178,5 +184,19 @@ def make_optimizer(
     errors.check_options(build, options, "optimizer", name)
     transformation = build(lambda count: rate(count // steps_per_train_step), **options)
     if clip_norm is not None:
-        transformation = optax.chain(optax.clip_by_global_norm(clip_norm), transformation)
-    return Optimizer(transformation, rate)
+        transformation = optax.chain(_clip(clip_norm), transformation)
+    return Optimizer(optax.with_extra_args_support(transformation), rate)
+
+
+def _clip(limit: float) -> optax.GradientTransformationExtraArgs:
+    """Return Optax's ``clip_by_global_norm``, by a norm that is given where there is one."""
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, norm: jax.Array | None = None, **_: Any
+    ) -> tuple[Any, Any]:
+        del params
+        norm = optax.tree.norm(updates) if norm is None else norm
+        clipped = jax.tree.map(lambda u: jnp.where(norm < limit, u, u / norm * limit), updates)
+        return clipped, state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)

@@ -6,20 +6,26 @@ JAX's default, the gradient of a replicated parameter comes already summed over 
 step's own mean would leave it N times too large.
 """
 
+import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gan_jax import errors
+from gan_jax.training import fsdp
 from gan_jax.training import step as step_lib
+from gan_jax.training.fsdp import FSDP
 from gan_jax.training.state import TrainState
 from gan_jax.training.step import AXIS
 
 HostBatch = Mapping[str, np.ndarray]
+REPLICA_AXIS = "replica"  # The mapped axis over which independent runs are split.
 
 
 def choose_devices(count: int | None) -> list[jax.Device]:
@@ -58,6 +64,90 @@ def check_batch(batch_size: int, devices: int) -> None:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What the devices of a run are to each other.
+
+    Attributes:
+      replicas: independent runs that are trained in one program, each with a state of its own.
+      fsdp: how one state is cut over devices.
+    """
+
+    replicas: int = 1
+    fsdp: FSDP = dataclasses.field(default_factory=FSDP)
+
+    @property
+    def axis_name(self) -> Any:
+        """The mapped axis over which the batch is split: a name, or JAX's tuple of several."""
+        return (AXIS, fsdp.AXIS) if self.fsdp.enabled else AXIS
+
+    def rows(self, devices: int) -> int:
+        """Return into how many rows the devices are arranged, each with replicas of its own."""
+        return math.gcd(self.replicas, devices)
+
+    def check(self, mode: str, devices: int) -> None:
+        """Check that the layout can be mapped over so many devices.
+
+        Raises:
+          ConfigError: it cannot; the message names the field.
+        """
+        if self.replicas < 1:
+            raise errors.ConfigError(f"train.replicas = {self.replicas}; accepted: 1 or more")
+        special = {"train.replicas": self.replicas, "fsdp.devices": self.fsdp.devices}
+        chosen = {name: value for name, value in special.items() if value > 1}
+        if len(chosen) == 2:
+            raise errors.ConfigError(
+                f"train.replicas = {self.replicas} with fsdp.devices = {self.fsdp.devices}; "
+                "accepted: one of them above 1"
+            )
+        for name, value in chosen.items():
+            if mode != "shard_map":
+                raise errors.ConfigError(
+                    f'parallel = {mode!r} with {name} = {value}; accepted: "shard_map"'
+                )
+        if devices % self.fsdp.devices:
+            raise errors.ConfigError(
+                f"fsdp.devices = {self.fsdp.devices}; accepted: a divisor of the {devices} devices"
+            )
+
+    def mesh(self, devices: Sequence[jax.Device]) -> Mesh:
+        """Return the devices as an array with named axes."""
+        count = len(devices)
+        if self.replicas > 1:
+            rows = self.rows(count)
+            shape, axes = (rows, count // rows), (REPLICA_AXIS, AXIS)
+        elif self.fsdp.enabled:
+            shape, axes = (count // self.fsdp.devices, self.fsdp.devices), (AXIS, fsdp.AXIS)
+        else:
+            return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+        return jax.make_mesh(shape, axes, axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def device_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """Return the mesh over which samples and translations are split, by `step.AXIS`.
+
+    It has the other axis that networks may know of, too.
+    """
+    return jax.make_mesh(
+        (len(devices), 1), (AXIS, fsdp.AXIS), axis_types=(AxisType.Auto,) * 2, devices=devices
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """What one process feeds.
+
+    Attributes:
+      replicas: that its devices train.
+      share: which part of their batches it reads ...
+      shares: ... of so many.
+    """
+
+    replicas: range
+    share: int
+    shares: int
+
+
 class Parallel:
     """A train step mapped over devices, and the placement of what it takes.
 
@@ -65,29 +155,78 @@ class Parallel:
       train_step: the per-device step of `gan_jax.training.step.make_train_step`.
       mode: ``"shard_map"`` or ``"pmap"``.
       devices: over which the batch is split.
+      layout: what they are to each other.
+      specs: the partition of the state where it is cut; ``None``: that of the layout.
 
     Attributes:
-      replicated: the sharding of the state and of resident data.
+      layout: as given.
+      replicated: the sharding of what is whole on every device, as resident data are.
     """
 
     def __init__(
-        self, train_step: step_lib.TrainStep, mode: str, devices: Sequence[jax.Device]
+        self,
+        train_step: step_lib.TrainStep,
+        mode: str,
+        devices: Sequence[jax.Device],
+        layout: Layout | None = None,
+        specs: TrainState | None = None,
     ) -> None:
+        self.layout = layout or Layout()
         self._devices = list(devices)
         self._local = [d for d in devices if d.process_index == jax.process_index()]
-        mesh = jax.make_mesh(
-            (len(self._devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self._devices
-        )
+        self._mesh = mesh = self.layout.mesh(self._devices)
         self.replicated = NamedSharding(mesh, PartitionSpec())
-        several = partial(_several_steps, train_step)
+        if self.layout.replicas > 1:
+            specs = _stacked_fields(PartitionSpec(), PartitionSpec(REPLICA_AXIS))
+        self._specs = PartitionSpec() if specs is None else specs
+        own = self.layout.replicas // self.layout.rows(len(self._devices))
+        several = _of_replicas(partial(_several_steps, train_step, self.layout.axis_name), own)
+        if self.layout.replicas == 1:
+            several = partial(_several_steps, train_step, self.layout.axis_name)
         build = errors.lookup(MODES, mode, "parallel")
         if mode == "pmap" and jax.process_count() > 1:
             raise errors.ConfigError(
                 f'parallel = "pmap" with {jax.process_count()} processes; accepted: "shard_map"'
             )
         self._mode = mode
-        self._mapped, self._batch_sharding = build(several, mesh, self._devices)
+        self._mapped, self._batch_sharding = build(
+            several, mesh, self._devices, self._specs, self._batch_spec()
+        )
         self._compiled: Any = None
+        self._pick = jax.jit(
+            lambda state, replica: _member(state, replica).replace(settings={}),
+            out_shardings=self.replicated,
+        )
+        self._gathered = jax.jit(lambda x: x, out_shardings=self.replicated)
+
+    def _batch_spec(self) -> PartitionSpec:
+        spec = PartitionSpec(None, None, self.layout.axis_name)
+        return PartitionSpec(REPLICA_AXIS, *spec) if self.layout.replicas > 1 else spec
+
+    def local(self) -> Local:
+        """Return what this process feeds of a batch.
+
+        Raises:
+          ConfigError: the replicas do not divide over the processes.
+        """
+        processes = jax.process_count()
+        if self.layout.replicas == 1:
+            return Local(range(1), jax.process_index(), processes)
+        me = jax.process_index()
+        mine = np.vectorize(lambda d: d.process_index == me)(self._mesh.devices)
+        rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
+        each = self.layout.replicas // len(mine)
+        whole = mine[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        if not whole or len(mine[0]) % len(columns):
+            raise errors.ConfigError(
+                f"train.replicas = {self.layout.replicas} on {len(self._devices)} devices of "
+                f"{processes} processes; accepted: a multiple of the devices"
+            )
+        return Local(
+            range(int(rows[0]) * each, (int(rows[-1]) + 1) * each),
+            int(columns[0]) // len(columns),
+            len(mine[0]) // len(columns),
+        )
 
     def put_replicated(self, tree: Any) -> Any:
         """Return ``tree`` with every array on every device."""
@@ -102,7 +241,8 @@ class Parallel:
         """Return this process's share of a batch as arrays over all devices.
 
         Args:
-          batch: arrays ``[steps per call, batches per step, examples of this process, ...]``.
+          batch: arrays ``[steps per call, batches per step, examples of this process, ...]``; of
+            several replicas with those of this process in front.
         """
         if self._mode == "pmap":
             batch = {name: _stacked(x, len(self._local)) for name, x in batch.items()}
@@ -115,15 +255,66 @@ class Parallel:
             }
 
     def init(self, build: Callable[[], TrainState]) -> TrainState:
-        """Return ``build()``, made on every device alike."""
-        return jax.jit(build, out_shardings=self.replicated)()
+        """Return ``build()``, made on every device alike, or in its parts."""
+        shardings = jax.tree.map(self._sharding, self._specs, is_leaf=_is_spec)
+        return jax.jit(build, out_shardings=shardings)()
 
     def abstract(self, build: Callable[[], TrainState]) -> TrainState:
         """Return the shapes, dtypes and shardings of ``build()``, computing nothing."""
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.replicated),
-            jax.eval_shape(build),
-        )
+
+        def placed(spec: PartitionSpec, part: Any) -> Any:
+            sharding = self._sharding(spec)
+            return jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), part
+            )
+
+        return jax.tree.map(placed, self._specs, jax.eval_shape(build), is_leaf=_is_spec)
+
+    def _sharding(self, spec: PartitionSpec) -> NamedSharding:
+        return NamedSharding(self._mesh, spec)
+
+    def member(self, state: TrainState, replica: int) -> TrainState:
+        """Return the state of one replica, as that of a run of its own: whole on every device."""
+        if self.layout.replicas == 1:
+            return state
+        with jax.transfer_guard("allow"):
+            return self._pick(state, np.int32(replica))
+
+    def stack(self, members: Sequence[TrainState], settings: Mapping[str, Any]) -> TrainState:
+        """Return the state of all replicas.
+
+        Args:
+          members: the state of each, as `member` gives it.
+          settings: numbers by replica, ``[replicas]``.
+        """
+
+        def stacked(members: Sequence[TrainState], settings: Any) -> TrainState:
+            step = members[0].step
+            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+            return state.replace(step=step, settings=dict(settings))
+
+        shardings = jax.tree.map(self._sharding, self._specs, is_leaf=_is_spec)
+        return jax.jit(stacked, out_shardings=shardings)(list(members), dict(settings))
+
+    def fetch(self, tree: Any) -> Any:
+        """Return arrays on the host, in every process, however they are split."""
+        if jax.process_count() > 1 and self.layout.replicas > 1:
+            tree = self._gathered(tree)
+        return jax.device_get(tree)
+
+    def whole(self, state: TrainState) -> TrainState:
+        """Return a state that any process can read all of, one array after the other.
+
+        Arrays that are cut over several processes come as NumPy arrays, the others as they are.
+        """
+
+        def readable(x: jax.Array) -> Any:
+            if x.is_fully_addressable or x.is_fully_replicated:
+                return x
+            return np.asarray(self._gathered(x))
+
+        with jax.transfer_guard("allow"):
+            return jax.tree.map(readable, state)
 
     def compile(
         self,
@@ -137,7 +328,7 @@ class Parallel:
           state: as `abstract` gives it.
           data: shapes and dtypes of the resident data, ``{}`` when streamed.
           batch: those of a call's batch over all processes, ``[steps per call, batches per step,
-            batch, ...]``.
+            batch, ...]``; of several replicas with these in front.
         """
 
         def placed(x: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
@@ -157,31 +348,83 @@ class Parallel:
         return (self._compiled or self._mapped)(state, data, batch)
 
 
+def over_replicas(function: Callable[..., TrainState]) -> Callable[..., TrainState]:
+    """Return ``function`` of arrays, mapped over replicas to the state that they are kept in.
+
+    Every replica is at the same train step, which therefore stays one number: what depends on it
+    alone is decided once.
+    """
+    return jax.vmap(function, out_axes=_stacked_fields(None, 0))
+
+
+def _stacked_fields(step: Any, rest: Any) -> Any:
+    """Return a tree for the state of several replicas: one value for the step, one for the rest."""
+    return TrainState(step, rest, rest, rest, rest, rest, rest)
+
+
+def _of_replicas(several: Callable[..., TrainState], count: int) -> Callable[..., TrainState]:
+    """Return ``several`` for the states of a device's ``count`` replicas at once."""
+    axes = _stacked_fields(None, 0)
+    mapped = jax.vmap(several, in_axes=(axes, None, 0), out_axes=axes)
+
+    def one(state: TrainState, data: Any, batch: Any) -> TrainState:
+        # Without the map: a convolution whose kernels are mapped is slower than a plain one.
+        own = several(_member(state, 0), data, jax.tree.map(lambda x: x[0], batch))
+        stacked = jax.tree.map(lambda x: x[None], own)
+        return stacked.replace(step=own.step)
+
+    return mapped if count > 1 else one
+
+
+def _member(state: TrainState, replica: Any) -> TrainState:
+    own = jax.tree.map(
+        lambda x: jax.lax.dynamic_index_in_dim(x, replica, keepdims=False),
+        state.replace(step=()),
+    )
+    return own.replace(step=state.step)
+
+
+def _is_spec(x: Any) -> bool:
+    return isinstance(x, PartitionSpec)
+
+
 def _several_steps(
-    train_step: step_lib.TrainStep, state: TrainState, data: Any, batch: Any
+    train_step: step_lib.TrainStep, axis_name: Any, state: TrainState, data: Any, batch: Any
 ) -> TrainState:
     """Return the state after as many train steps as ``batch`` has on its leading axis."""
 
     def body(state: TrainState, batch: Any) -> tuple[TrainState, tuple[()]]:
-        return train_step(state, data, batch, axis_name=AXIS), ()
+        return train_step(state, data, batch, axis_name=axis_name), ()
 
     return step_lib.repeat(body, state, batch)[0]
 
 
-def _shard_map(several: Callable[..., Any], mesh: Mesh, devices: list[jax.Device]) -> Any:
+def _shard_map(
+    several: Callable[..., Any],
+    mesh: Mesh,
+    devices: list[jax.Device],
+    state: Any,
+    batch: PartitionSpec,
+) -> Any:
     del devices
-    spec = PartitionSpec(None, None, AXIS)
     mapped = jax.shard_map(
         several,
         mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec(), spec),
-        out_specs=PartitionSpec(),
+        in_specs=(state, PartitionSpec(), batch),
+        out_specs=state,
         check_vma=False,
     )
-    return jax.jit(mapped, donate_argnums=0), NamedSharding(mesh, spec)
+    return jax.jit(mapped, donate_argnums=0), NamedSharding(mesh, batch)
 
 
-def _pmap(several: Callable[..., Any], mesh: Mesh, devices: list[jax.Device]) -> Any:
+def _pmap(
+    several: Callable[..., Any],
+    mesh: Mesh,
+    devices: list[jax.Device],
+    state: Any,
+    batch: PartitionSpec,
+) -> Any:
+    del state, batch
     mapped = jax.pmap(
         several,
         axis_name=AXIS,

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.games.game import Game, num_classes
-from gan_jax.training import best, build
+from gan_jax.training import best, build, replicas
 from gan_jax.training.checkpoint import Checkpoints
 from gan_jax.training.run_directory import RunDirectory
 from gan_jax.training.state import TrainState
@@ -80,8 +80,15 @@ def open_run(path: str | os.PathLike[str]) -> OpenRun:
     """
     run = RunDirectory(path)
     config, data = run.read_config(), run.read_data()
+    if (count := config.train.get("replicas", 1)) > 1:
+        raise errors.WorkdirError(
+            f"{run.path} holds {count} replicas; accepted: the directory of one of them, such as "
+            f"{replicas.folders(run.path, count)[0]}"
+        )
     # One device is enough to use a run, and its batch size need not divide by how many are here.
     config.num_devices = 1
+    if "fsdp" in config:
+        config.fsdp.devices = 1
     build.set_precision(config)
     training = build.make_training(config, tuple(data["shape"]), data.get("num_classes"))
     return OpenRun(run.path, config, training, data)

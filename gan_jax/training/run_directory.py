@@ -23,6 +23,7 @@ OPERATIONAL = (
     "data.prefetch",
     "data.workers",
     "eval.",
+    "fsdp.",
     "num_devices",
     "parallel",
     "profile.start",
@@ -69,7 +70,7 @@ class RunDirectory:
             self._lock = open(self.path / ".lock", "a+")  # noqa: SIM115
         except OSError as error:
             raise errors.WorkdirError(
-                f"--workdir={self.path} cannot be written to: {error.strerror}"
+                f"--workdir={self.path} cannot be written to: {atomic.reason(error)}"
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,13 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from gan_jax import errors
 from gan_jax.data import device
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
 from gan_jax.layers.normalization import with_moments
+from gan_jax.training.parallel import device_mesh
 from gan_jax.training.state import TrainState
 from gan_jax.training.step import AXIS
 
@@ -105,7 +106,7 @@ class Sampler:
                 shares = np.eye(game.num_classes)[label]
             with np.errstate(divide="ignore"):
                 self._logits = jnp.asarray(np.log(shares), jnp.float32)
-        mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+        mesh = device_mesh(devices)
         self._replicated = NamedSharding(mesh, PartitionSpec())
 
         def mapped(function: Any) -> Any:

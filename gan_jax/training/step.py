@@ -6,18 +6,20 @@ the business of `gan_jax.training.parallel` alone.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 from gan_jax.data import device
 from gan_jax.games import draws
 from gan_jax.games.game import Game, Outcome, Player, Turn, images_per_step, owner_steps
 from gan_jax.training import ema as ema_lib
+from gan_jax.training import fsdp
 from gan_jax.training.optimizers import Optimizer
 from gan_jax.training.preparation import Prepare
 from gan_jax.training.state import NetworkState, TrainState, Variables
@@ -28,9 +30,21 @@ TrainStep = Callable[..., TrainState]
 
 
 def init_state(
-    game: Game, optimizers: Mapping[str, Optimizer], ema: ema_lib.EMA, seed: int
+    game: Game,
+    optimizers: Mapping[str, Optimizer],
+    ema: ema_lib.EMA,
+    seed: jax.Array | int,
+    settings: Mapping[str, jax.Array] | None = None,
 ) -> TrainState:
-    """Return the state before the first step. Jit it, or take its shape with ``jax.eval_shape``."""
+    """Return the state before the first step. Jit it, or take its shape with ``jax.eval_shape``.
+
+    Args:
+      game: what is played.
+      optimizers: one per network.
+      ema: settings of the moving average.
+      seed: of the root key.
+      settings: what is set in the state rather than in the program (`TrainState.settings`).
+    """
     root = jax.random.key(seed)
     owner_steps(game)
     networks = {}
@@ -55,6 +69,7 @@ def init_state(
         game=jax.tree.map(jnp.asarray, dict(game.memory)),
         metrics={name: jnp.zeros((), jnp.float32) for name in _metric_names(game, networks)},
         count=jnp.zeros((), jnp.float32),
+        settings=dict(settings or {}),
     )
 
 
@@ -67,6 +82,7 @@ def make_train_step(
     log_every: int,
     prepare: Prepare | None = None,
     accumulate: int = 1,
+    dims: Mapping[str, fsdp.Dims] | None = None,
 ) -> TrainStep:
     """Return ``train_step(state, data, batch, axis_name=None) -> state``.
 
@@ -80,6 +96,7 @@ def make_train_step(
         and the mapped axis; ``None``: they are scaled to [-1, 1], and nothing else.
       accumulate: parts of a device's share of a batch; each gradient is the mean over them, so that
         one part at a time is in memory.
+      dims: by network, how its parameters are cut over devices; ``None``: they are whole.
 
     The returned function takes ``data``, the resident data set or ``{}``, and ``batch``, arrays of
     leading shape ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`).
@@ -88,7 +105,7 @@ def make_train_step(
     prepared = prepare or Prepare()
 
     def train_step(
-        state: TrainState, data: Batch, batch: Batch, *, axis_name: str | None = None
+        state: TrainState, data: Batch, batch: Batch, *, axis_name: Any = None
     ) -> TrainState:
         step_key = jax.random.fold_in(state.key, state.step)
         carry = (state.networks, state.game)
@@ -107,17 +124,18 @@ def make_train_step(
                 key = jax.random.fold_in(draws.named(step_key, player.name), index)
                 examples = device.fetch(data, examples)
                 turn = Turn(
-                    variables={name: n.variables for name, n in networks.items()},
+                    variables={name: _whole(name, n, dims) for name, n in networks.items()},
                     images=prepared(examples["image"], key, axis_name),
                     labels=examples["label"],
                     key=key,
                     count=state.step * player.steps + index,
                     axis_name=axis_name,
                     memory=memory,
+                    settings=state.settings,
                 )
 
                 def play() -> Any:
-                    return _update(player, turn, networks, optimizers, accumulate)
+                    return _update(player, turn, networks, optimizers, accumulate, dims)
 
                 if player.start:
                     return _play_from(player.start, state.step, play, carry)
@@ -191,30 +209,57 @@ def _update(
     networks: dict[str, NetworkState],
     optimizers: Mapping[str, Optimizer],
     accumulate: int,
+    dims: Mapping[str, fsdp.Dims] | None,
 ) -> tuple[tuple[dict[str, NetworkState], Variables], dict[str, jax.Array]]:
     """Return the networks and the memory after a gradient step of ``player``, and its metrics."""
-    owned = {name: networks[name].params for name in player.networks}
+    owned = {name: turn.variables[name]["params"] for name in player.networks}
     gradients, outcome = _gradients(player, owned, turn, accumulate)
     metrics, mutable = outcome.metrics, outcome.mutable
-    if turn.axis_name is not None:
+    own_dims = None if dims is None else {name: dims[name] for name in player.networks}
+    if own_dims is not None:
+        metrics, mutable = lax.pmean((metrics, mutable), turn.axis_name)
+        gradients = fsdp.mean_part(gradients, own_dims, AXIS)
+    elif turn.axis_name is not None:
         gradients, metrics, mutable = lax.pmean((gradients, metrics, mutable), turn.axis_name)
-    metrics = dict(metrics, gradient_norm=optax.tree.norm(gradients))
+
+    def norm(names: Sequence[str]) -> jax.Array:
+        chosen = {name: gradients[name] for name in names}
+        if own_dims is None:
+            return optax.tree.norm(chosen)
+        return fsdp.norm(chosen, {name: own_dims[name] for name in names})
+
+    metrics = dict(metrics, gradient_norm=norm(player.networks))
     updated = {}
     for name in player.networks:
         network = networks[name]
+        # What an optimizer cannot know of the parts that it sees.
+        whole = {} if own_dims is None else {"norm": norm([name])}
         updates, opt_state = optimizers[name].transformation.update(
-            gradients[name], network.opt_state, network.params
+            gradients[name], network.opt_state, network.params, **whole
         )
+        if (factor := turn.settings.get("learning_rate")) is not None:
+            updates = jax.tree.map(lambda u, factor=factor: u * factor, updates)
         updated[name] = network.replace(
             params=optax.apply_updates(network.params, updates),
             opt_state=opt_state,
             mutable={**network.mutable, **mutable.get(name, {})},
         )
     if player.project is not None:
-        params = player.project({name: n.params for name, n in updated.items()})
+        params = player.project(
+            {name: _whole(name, n, dims)["params"] for name, n in updated.items()}
+        )
+        if own_dims is not None:
+            params = fsdp.part(params, own_dims)
         updated = {name: n.replace(params=params[name]) for name, n in updated.items()}
     memory = {**turn.memory, **outcome.memory}
     return ({**networks, **updated}, memory), metrics
+
+
+def _whole(name: str, network: NetworkState, dims: Mapping[str, fsdp.Dims] | None) -> Variables:
+    """Return a network's variables, gathered from all devices where they are cut."""
+    if dims is None:
+        return network.variables
+    return {**network.variables, "params": fsdp.gather(network.params, dims[name])}
 
 
 def _gradients(player: Player, owned: Any, turn: Turn, parts: int) -> tuple[Any, Outcome]:
@@ -292,10 +337,14 @@ def _metric_names(game: Game, networks: Mapping[str, NetworkState]) -> list[str]
         def metrics_of(
             owned: Any, turn: Turn = turn, player: Player = player
         ) -> dict[str, jax.Array]:
-            # Synchronised batch statistics name the mapped axis, which exists inside a map alone.
-            one_device = jax.vmap(lambda _: player.loss(owned, turn)[1].metrics, axis_name=AXIS)
-            return one_device(jnp.zeros(1))
+            return player.loss(owned, turn)[1].metrics
 
-        metrics = jax.eval_shape(metrics_of, owned)
+        # Synchronised batch statistics name the mapped axes, which exist inside a map alone.
+        mesh = AbstractMesh((1, 1), (AXIS, fsdp.AXIS), axis_types=(AxisType.Auto,) * 2)
+        spec = PartitionSpec()
+        mapped = jax.shard_map(
+            metrics_of, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+        )
+        metrics = jax.eval_shape(mapped, owned)
         names += [f"{player.name}/{name}" for name in (*metrics, "gradient_norm")]
     return names

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
 from gan_jax import errors
@@ -20,6 +20,7 @@ from gan_jax.data.sources import DomainSource, Source
 from gan_jax.games import draws
 from gan_jax.games.translation import TranslationGame
 from gan_jax.training.evaluation import some
+from gan_jax.training.parallel import device_mesh
 from gan_jax.training.sampling import Sampling
 from gan_jax.training.step import AXIS
 
@@ -51,7 +52,7 @@ class Mapped:
     ) -> None:
         devices = list(devices or jax.devices()[:1])
         self.batch_size = -(-batch_size // len(devices)) * len(devices)
-        mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+        mesh = device_mesh(devices)
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._split = NamedSharding(mesh, PartitionSpec(AXIS))
         self._seed = seed

@@ -1,0 +1,221 @@
+"""Replicas in one program are the runs of their seeds."""
+
+import json
+import re
+import shutil
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from gan_jax import errors
+from gan_jax.report import evaluations
+from gan_jax.training import best, build, loop, replicas, restore
+from gan_jax.training.run_directory import flat
+from tests.experiments import program
+from tests.training import tiny
+
+# One compiled step does the sums of several: float32 rounding, grown over the steps.
+TOLERANCE = {"rtol": 5e-4, "atol": 5e-5}
+
+
+def host(state):
+    return jax.device_get(state.replace(key=jax.random.key_data(state.key)))
+
+
+def make(make_config, count, **fields):
+    config = tiny.sgd(make_config())
+    config.train.replicas = count
+    config.train.update(fields)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("make_config", "count", "devices"),
+    [
+        (tiny.point_config, 3, 4),  # a replica's batch over all devices
+        (tiny.point_config, 4, 2),  # two on each device
+        (tiny.image_config, 2, 4),  # two devices each
+        pytest.param(tiny.paired_config, 2, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
+    rates = tuple(1 + 0.1 * i / count for i in range(count))
+    config = make(make_config, count, replica_learning_rates=rates)
+    config.num_devices = devices
+    if config.penalty.name != "none":
+        config.train.replica_penalty_weights = tuple(1.0 + i for i in range(count))
+    training = build.make_training(config, tiny.shape(config), tiny.CLASSES)
+    mapped, state = training.parallel, training.init_state()
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, training.abstract_state)
+    data = tiny.data(config)
+    resident = mapped.put_replicated(data)
+
+    def index(step, replica):
+        return tiny.index_batch(config, training, 100 * step + replica)["index"]
+
+    for step in range(3):
+        batch = {"index": np.stack([index(step, i) for i in range(count)])}
+        state = mapped(state, resident, mapped.put_batch(batch))
+    for i in (0, count - 1):
+        own = build.make_training(replicas.configs(config)[i], tiny.shape(config), tiny.CLASSES)
+        alone = own.init_state()
+        for step in range(3):
+            batch = own.parallel.put_batch({"index": index(step, i)})
+            alone = own.parallel(alone, own.parallel.put_replicated(data), batch)
+        member = mapped.member(state, i)
+        chex.assert_trees_all_close(host(member), host(alone), **TOLERANCE)
+        chex.assert_trees_all_equal_shapes_and_dtypes(member, training.abstract_member)
+
+    again = mapped.stack([mapped.member(state, i) for i in range(count)], training.settings)
+    chex.assert_trees_all_equal(host(again), host(state))
+
+
+def test_replicas_differ():
+    config = make(tiny.point_config, 2)
+    state = build.make_training(config, (2,)).init_state()
+    for leaf in jax.tree.leaves(state.networks["generator"].params):
+        assert leaf.ndim == 1 + 1 or not np.array_equal(leaf[0], leaf[1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"replicas": 0}, "train.replicas = 0; accepted: 1 or more"),
+        (
+            {"replica_learning_rates": (1.0, 2.0, 3.0)},
+            "train.replica_learning_rates has 3 numbers; accepted: none, or one for each of "
+            "train.replicas = 2, which must be above 1",
+        ),
+        (
+            {"replica_learning_rates": (1.0, 0.0)},
+            "train.replica_learning_rates has 0.0; accepted: above 0",
+        ),
+        (
+            {"replica_penalty_weights": (1.0, 2.0)},
+            "train.replica_penalty_weights is given with penalty.name = 'none'; accepted: ()",
+        ),
+    ],
+)
+def test_what_cannot_be_replicated_is_refused(fields, message):
+    with pytest.raises(errors.ConfigError) as error:
+        build.make_training(make(tiny.point_config, 2, **fields), (2,))
+    assert str(error.value) == message
+
+
+def test_pmap_is_refused():
+    config = make(tiny.point_config, 2)
+    config.parallel = "pmap"
+    with pytest.raises(errors.ConfigError, match=r"'pmap' with train\.replicas = 2"):
+        build.make_training(config, (2,))
+
+
+def run_config(count, **fields):
+    config = make(tiny.point_config, count)
+    config.train.update(
+        {"steps": 8, "log_every": 2, "sample_every": 8, "checkpoint_every": 4, **fields}
+    )
+    config.eval.update(every=4, num_fake=64, num_real=None)
+    config.sample.num = 1
+    config.num_devices = 1
+    return config
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A finished run of three replicas."""
+    workdir = tmp_path_factory.mktemp("three") / "run"
+    loop.train(run_config(3), workdir)
+    return workdir
+
+
+def test_each_leaves_an_ordinary_run_directory(three, tmp_path, capsys):
+    config = run_config(1)
+    config.train.seed = 2
+    loop.train(config, tmp_path / "alone")
+    own, alone = three / "replica_2", tmp_path / "alone"
+    assert flat(restore.open_run(own).config) == flat(restore.open_run(alone).config)
+    assert program.checkpoints(own) == program.checkpoints(alone) == [4, 8]
+    one, other = program.leaves(own), program.leaves(alone)
+    assert one.keys() == other.keys()
+    for name, leaf in one.items():
+        np.testing.assert_allclose(leaf, other[name], err_msg=name, **TOLERANCE)
+    for row, another in zip(program.metrics(own), program.metrics(alone), strict=True):
+        assert row == pytest.approx(another, rel=1e-3, abs=1e-5)
+    rows, others = (evaluations.read(path / "eval.jsonl") for path in (own, alone))
+    assert [row["step"] for row in rows] == [row["step"] for row in others] == [4, 8]
+    assert [row["protocol"] for row in rows] == [row["protocol"] for row in others]
+    assert best.read(own).metric == best.read(alone).metric
+    assert sorted(p.name for p in (own / "samples").iterdir()) == ["00000000.png", "00000008.png"]
+    assert program.status(own)["state"] == program.status(three)["state"] == "done"
+
+
+def test_the_whole_has_no_weights_of_its_own(three):
+    with pytest.raises(errors.WorkdirError, match=r"holds 3 replicas; accepted: .*replica_0"):
+        restore.open_run(three)
+
+
+def test_interrupted_is_uninterrupted_even_between_two_saves(three, tmp_path):
+    workdir = tmp_path / "run"
+    loop.train(run_config(3, steps=4), workdir)
+    # A kill has hit between the saves of step 8: the first replica is ahead.
+    ahead = three / "replica_0" / "checkpoints" / "8"
+    target = workdir / "replica_0" / "checkpoints" / "8"
+    target.parent.mkdir(exist_ok=True)
+    ahead.rename(target)
+    try:
+        loop.train(run_config(3), workdir)
+    finally:
+        target.rename(ahead)
+    for i in (1, 2):
+        program.assert_same_run(workdir / f"replica_{i}", three / f"replica_{i}")
+    assert program.metrics(workdir / "replica_0") == program.metrics(three / "replica_0")
+
+
+def test_a_damaged_checkpoint_of_one_takes_all_back(tmp_path, caplog):
+    workdir = tmp_path / "run"
+    loop.train(run_config(2), workdir)
+    before = program.leaves(workdir / "replica_0")
+    (workdir / "replica_1" / "checkpoints" / "8" / "meta" / "metadata").write_text("{")
+    loop.train(run_config(2), workdir)
+    assert "is damaged" in caplog.text
+    assert (workdir / "replica_1" / "checkpoints" / "8.damaged-1").exists()
+    for i in (0, 1):
+        assert program.checkpoints(workdir / f"replica_{i}") == [4, 8]
+    after = program.leaves(workdir / "replica_0")
+    assert all(after[name].tobytes() == leaf.tobytes() for name, leaf in before.items())
+
+
+def test_one_that_diverges_leaves_the_others_alone(three, tmp_path):
+    workdir = tmp_path / "run"
+    rates = (1.0, 1e30, 1.0)
+    loop.train(run_config(3, replica_learning_rates=rates, steps=4), workdir)
+    lost = program.status(workdir / "replica_1")
+    assert lost["state"] == "diverged"
+    assert re.search(r"not finite.*no checkpoint was made", lost["reason"])
+    whole = program.status(workdir)
+    assert (whole["state"], whole["reason"]) == ("done", "diverged: replica_1")
+    # The others go on, and end as if it had never been.
+    loop.train(run_config(3, replica_learning_rates=rates), workdir)
+    assert program.status(workdir / "replica_1")["state"] == "diverged"
+    for i in (0, 2):
+        one, other = (program.leaves(path / f"replica_{i}") for path in (workdir, three))
+        for name, leaf in one.items():
+            np.testing.assert_allclose(leaf, other[name], err_msg=name, **TOLERANCE)
+
+
+def test_all_diverged_ends_the_run(tmp_path):
+    config = run_config(2, replica_learning_rates=(1e30, 1e30))
+    with pytest.raises(errors.DivergenceError, match="all 2 replicas have diverged, the first: "):
+        loop.train(config, tmp_path / "run")
+    assert program.status(tmp_path / "run")["state"] == "diverged"
+
+
+def test_a_replica_that_lost_its_checkpoints_is_told(tmp_path):
+    loop.train(run_config(2), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "replica_1")
+    with pytest.raises(errors.CheckpointError, match="of no step in common: replica_0: 4, 8; rep"):
+        loop.train(run_config(2, steps=12), tmp_path / "run")
+    assert program.checkpoints(tmp_path / "run" / "replica_0") == [4, 8]
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
