@@ -8,6 +8,8 @@ The generator's loss is the non-saturating one that the paper trains with; ``min
 saturating game of its theory.
 """
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -33,3 +35,10 @@ def paper(c: ConfigDict) -> None:
     """Set the length of a run on a full-sized data set."""
     c.ema.half_life = 0.0
     base.full_length(c, steps=50_000, batch_size=128)
+
+
+def sweep(add: Callable[..., None]) -> None:
+    """Name the runs of a sweep: both losses of the paper and two later ones, three seeds each."""
+    for loss in ("non_saturating", "minimax", "least_squares", "hinge"):
+        for seed in (0, 1, 2):
+            add(**{"loss.name": loss, "train.seed": seed})

@@ -16,6 +16,8 @@ moving average (0.999 a step). Its images are of 128x128 and more; the networks 
 ResNets of 128 features, whose generator, unlike the paper's, has batch-norm.
 """
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -52,3 +54,9 @@ def paper(c: ConfigDict) -> None:
     c.ema.half_life = 44_340.0  # In images: a decay of 0.999 for each batch of 64.
     c.ema.ramp_up = None
     base.full_length(c, steps=100_000, batch_size=64)
+
+
+def sweep(add: Callable[..., None]) -> None:
+    """Name the runs of a sweep: gamma; ``--seeds=3`` repeats each with three seeds."""
+    for gamma in (0.1, 1.0, 10.0, 100.0):
+        add(**{"penalty.weight": gamma})

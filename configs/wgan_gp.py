@@ -8,6 +8,9 @@ of 128 features, batch 64,
 100,000 generator steps, five critic steps each, Adam(0, 0.9) at 2e-4 with linear decay.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -43,3 +46,18 @@ def paper(c: ConfigDict) -> None:
         optimizer.schedule.name = "linear"
     c.ema.half_life = 0.0
     base.full_length(c, steps=100_000, batch_size=64)
+
+
+def sweep(add: Callable[..., None]) -> None:
+    """Name the runs of a sweep: the penalty's weight, two seeds each."""
+    for weight in (1.0, 10.0, 100.0):
+        for seed in (0, 1):
+            add(**{"penalty.weight": weight, "train.seed": seed})
+
+
+def search(space: Any) -> None:
+    """Name what a search may vary."""
+    space.log_uniform("penalty.weight", 0.1, 100.0)
+    space.log_uniform("optimizer.generator.learning_rate", 1e-5, 1e-3)
+    space.log_uniform("optimizer.discriminator.learning_rate", 1e-5, 1e-3)
+    space.integers("game.discriminator_steps", 1, 5)

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 
 from absl import app, flags
@@ -23,16 +24,27 @@ def run(main: Callable[[list[str]], None]) -> None:
     """
     try:
         app.run(main, flags_parser=_parse)
-    except errors.GanJaxError as error:
+    except (errors.GanJaxError, BrokenPipeError, KeyboardInterrupt) as error:
+        sys.exit(tell(error))
+
+
+def tell(error: BaseException) -> int:
+    """Say on standard error what ended the program; return the exit code that belongs to it.
+
+    Side effect: nothing more is written to standard output where nobody reads it.
+    """
+    if isinstance(error, errors.GanJaxError):
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:
+        return 1
+    if isinstance(error, BrokenPipeError):
         # Whoever reads the output has seen enough, as `head` has. Rich's tables end so, too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
+        return 1
+    if isinstance(error, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        return 130
+    traceback.print_exception(error)
+    return 1
 
 
 def _parse(argv: list[str]) -> list[str]:

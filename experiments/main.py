@@ -8,6 +8,7 @@ from ml_collections import config_flags
 
 from experiments import command_line
 from gan_jax import errors
+from gan_jax.training import supervisor
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The run's configuration, FILE or FILE:ARG."
@@ -29,6 +30,14 @@ _DISTRIBUTED = flags.DEFINE_string(
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "explicit: host:port of process 0.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "explicit: processes in all.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "explicit: this process, from 0.")
+_START_TIMEOUT = flags.DEFINE_integer(
+    "start_timeout", 300, "Seconds in which all processes have to come together."
+)
+_PEER_TIMEOUT = flags.DEFINE_integer(
+    "peer_timeout",
+    60,
+    "Seconds of silence after which another process counts as gone, and this one ends.",
+)
 
 
 def _default_workdir() -> Path:
@@ -44,21 +53,37 @@ def _main(argv: list[str]) -> None:
         raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
     if _CONFIG.value is None:
         raise errors.ConfigError("--config is missing; for example --config=configs/wgan_gp.py")
+    several = _DISTRIBUTED.value != "off"
+    if several:
+        if not _WORKDIR.value:
+            raise errors.ConfigError(
+                "--workdir is missing; several processes must be told the same one"
+            )
+        # From here on in a child process, made before JAX has threads.
+        supervisor.supervise(_WORKDIR.value)
     # Imported late, so that a mistyped flag is reported at once.
     from configs import base
     from gan_jax.training import compilation_cache, distributed, loop
 
     launch = distributed.Launch(
-        _DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+        _DISTRIBUTED.value,
+        _COORDINATOR.value,
+        _NUM_PROCESSES.value,
+        _PROCESS_ID.value,
+        _PEER_TIMEOUT.value,
+        _START_TIMEOUT.value,
     )
-    if launch.mode != "off" and not _WORKDIR.value:
-        raise errors.ConfigError(
-            "--workdir is missing; several processes must be told the same one"
-        )
     compilation_cache.enable()
     distributed.start(launch)
     workdir = _WORKDIR.value or _default_workdir()
-    result = loop.train(_CONFIG.value, workdir, dry_run=_DRY_RUN.value, defaults=base.get_config())
+    try:
+        result = loop.train(
+            _CONFIG.value, workdir, dry_run=_DRY_RUN.value, defaults=base.get_config()
+        )
+    except BaseException as error:
+        if not several:
+            raise
+        distributed.leave(error, command_line.tell(error))
     if result.primary:
         place = f": {result.workdir}" if result.workdir else ""
         print(f"{result.state} at step {result.step}{place}")

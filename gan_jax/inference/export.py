@@ -75,6 +75,8 @@ def check_folder(folder: str | Path, about: Mapping[str, Any]) -> None:
                 f"{folder} is not empty, but no folder of samples; {accepted}"
             )
         record = json.loads((folder / RECORD).read_text())
+        if not isinstance(record, dict):
+            raise ValueError("it is no record")
     except OSError as error:
         raise errors.WorkdirError(f"Cannot read {folder}: {error.strerror or error}") from error
     except ValueError as error:

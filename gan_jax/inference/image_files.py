@@ -6,6 +6,7 @@ which is kept beside them.
 
 import dataclasses
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from gan_jax.data.sources.folder import Folder, Zip, images_in, open_files
-from gan_jax.data.sources.images import to_grey_or_rgb
+from gan_jax.data.sources.images import opened, reason, to_grey_or_rgb
 from gan_jax.errors import ConfigError, DataError, WorkdirError, lookup
 
 _QUALITY = 95
+# File systems take 255; a file that is being written has a longer name.
+_NAME_BYTES = 230
 #: The formats that can be written, by the suffix of the files: options of Pillow's.
 FORMATS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "png": ("PNG", {}),
@@ -120,6 +123,7 @@ def outputs(
 
     Raises:
       ConfigError: two have one place, one is an input itself, or the format is unknown.
+      DataError: a name in an archive leads outside ``out``, or is too long.
       WorkdirError: one is there, or ``out`` is no folder.
     """
     lookup(FORMATS, suffix, "--format")
@@ -127,14 +131,30 @@ def outputs(
         raise WorkdirError(f"--out={out} is a file; accepted: a folder")
     places: dict[Path, ImageFile] = {}
     for file in files:
-        place = out / PurePosixPath(file.name).with_suffix(f".{suffix}")
+        inside = Path(file.name)
+        if inside.anchor or inside.drive or ".." in inside.parts:
+            raise DataError(
+                f"{file.full_name} would be written outside --out={out}; "
+                "accepted: names without '..'"
+            )
+        place = out / inside.with_suffix(f".{suffix}")
+        if (longest := max(len(os.fsencode(p)) for p in inside.parts)) > _NAME_BYTES:
+            raise DataError(
+                f"{file.full_name} has a name of {longest} bytes; accepted: up to {_NAME_BYTES}"
+            )
         if place in places:
             raise ConfigError(
                 f"--input has {places[place].name} and {file.name}, which would both become "
                 f"{place}; accepted: one of them at a time"
             )
         places[place] = file
-    inputs = {Path(f.full_name).resolve() for f in files if isinstance(f.files, Folder)}
+    for place, file in places.items():
+        if above := next((parent for parent in place.parents if parent in places), None):
+            raise ConfigError(
+                f"--input has {places[above].name} and {file.name}, and {above} cannot become both "
+                "a file and a folder; accepted: one of them at a time"
+            )
+    inputs = {(f.files.path / f.inside).resolve() for f in files if isinstance(f.files, Folder)}
     for place in places:
         if place.resolve() in inputs:
             raise ConfigError(
@@ -181,7 +201,7 @@ def _stem(file: ImageFile) -> str:
 def has_alpha(file: ImageFile) -> bool:
     """Return whether a file says that it has transparency; ``False`` also for what is no image."""
     try:
-        with Image.open(io.BytesIO(file.read())) as image:
+        with opened(file.read()) as image:
             return _is_see_through(image)
     # Whatever is wrong with it is told when it is its turn to be read.
     except Exception:
@@ -200,16 +220,14 @@ def read(file: ImageFile, channels: int) -> Picture:
     """
     raw = file.read()
     try:
-        with Image.open(io.BytesIO(raw)) as opened:
-            ImageOps.exif_transpose(opened, in_place=True)
-            opened.load()
-            image, alpha = _split(opened)
+        with opened(raw) as stored:
+            ImageOps.exif_transpose(stored, in_place=True)
+            stored.load()
+            image, alpha = _split(stored)
             image = image.convert("L" if channels == 1 else "RGB")
-    except UnidentifiedImageError as error:
-        raise DataError("is not an image") from error
     # Pillow's decoders raise whatever the parser of their format stumbles over.
     except Exception as error:
-        raise DataError(f"cannot be decoded: {error}") from error
+        raise DataError(reason(error)) from error
     pixels = np.array(image)
     return Picture(pixels[:, :, None] if pixels.ndim == 2 else pixels, alpha)
 

@@ -13,7 +13,6 @@ image does not depend on the batch.
 import dataclasses
 import functools
 import hashlib
-import io
 import json
 import logging
 import re
@@ -28,6 +27,7 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from gan_jax import arrays
 from gan_jax.data.sources.base import content_hash
 from gan_jax.errors import MetricError, WorkdirError
 from gan_jax.layers.convolution import Conv
@@ -302,10 +302,8 @@ def save(path: str | Path, classifier: Classifier) -> None:
         "hash": classifier.hash,
         "held_out": classifier.held_out,
     }
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = _flat(classifier.variables)
-    np.savez(buffer, about=np.array(json.dumps(about)), **arrays)
-    atomic.write_bytes(path, buffer.getvalue())
+    weights = _flat(classifier.variables)
+    atomic.write_npz(path, {"about": np.array(json.dumps(about)), **weights})
 
 
 def load(path: str | Path) -> Classifier:
@@ -321,13 +319,8 @@ def load(path: str | Path) -> Classifier:
       MetricError: the file is missing, damaged, or holds something else.
     """
     try:
-        # Of a damaged file, np.load would leave a handle open.
-        file = np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        with file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(str(arrays.pop("about")))
+        weights = arrays.read_npz(path)
+        about = json.loads(str(weights.pop("about")))
         height, width, channels = (int(side) for side in about["shape"])
         shape, num_classes = (height, width, channels), int(about["num_classes"])
         _check_shape(shape)
@@ -339,19 +332,19 @@ def load(path: str | Path) -> Classifier:
     except Exception as error:
         raise _damaged(path, str(error) or type(error).__name__) from error
     wanted = flatten_dict(untrained, sep="/")
-    for name in sorted(wanted.keys() | arrays.keys()):
-        there = arrays.get(name)
+    for name in sorted(wanted.keys() | weights.keys()):
+        there = weights.get(name)
         if (
             name not in wanted
             or there is None
             or (there.shape, there.dtype) != (wanted[name].shape, wanted[name].dtype)
         ):
             raise _damaged(path, f"weight {name} is missing, unknown or of another shape or dtype")
-    variables = unflatten_dict(arrays, sep="/")
-    found = _hash(variables)
-    if found != about.get("hash"):
-        raise _damaged(path, f"its weights have the hash {found}, not {about.get('hash')}")
-    return Classifier(variables, shape, num_classes, accuracy, found, held_out)
+    variables = unflatten_dict(weights, sep="/")
+    own = _hash(variables)
+    if own != about.get("hash"):
+        raise _damaged(path, f"its weights have the hash {own}, not {about.get('hash')}")
+    return Classifier(variables, shape, num_classes, accuracy, own, held_out)
 
 
 def _damaged(path: str | Path, reason: str) -> MetricError:

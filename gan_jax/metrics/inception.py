@@ -14,8 +14,6 @@ Blocks and branches, and with them the weights, are named as in torchvision's In
 
 import functools
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 
-from gan_jax import cache
+from gan_jax import arrays, cache
 from gan_jax.errors import MetricError, lookup, suggestion
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.metrics.resize import resize_tf1
@@ -222,14 +220,9 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
       MetricError: it is no whole .npz file of plain arrays.
     """
     try:
-        # Opened here, because NumPy leaves a file that it cannot read open.
-        with Path(path).open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.lib.npyio.NpzFile):
-                return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return arrays.read_npz(path)
+    except (OSError, arrays.UnreadableError) as error:
         raise MetricError(f"it cannot be read as .npz ({' '.join(str(error).split())}).") from error
-    raise MetricError("it is a single array, not an .npz of many.")
 
 
 def _apply(

@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from gan_jax import arrays
 from gan_jax.errors import MetricError
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.metrics.frechet import Moments, RunningMoments
@@ -241,32 +241,31 @@ def _path(
 
 def _save(path: Path, value: Moments | np.ndarray) -> None:
     if isinstance(value, Moments):
-        arrays = {
+        kept = {
             "count": np.asarray(value.count),
             "mean": value.mean,
             "covariance": value.covariance,
         }
     else:
-        arrays = {"features": value}
-    atomic.write_npz(path, arrays)
+        kept = {"features": value}
+    atomic.write_npz(path, kept)
 
 
 def _load(path: Path, kind: str, width: int) -> Any:
     """Return what a file holds; ``None`` if it is missing or damaged."""
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = dict(file)
+        found = arrays.read_npz(path)
         if kind == "features":
-            features = arrays["features"]
+            features = found["features"]
             if features.ndim != 2 or features.shape[1] != width:
                 raise ValueError(f"features of shape {features.shape}")
             return features
-        mean, covariance = arrays["mean"], arrays["covariance"]
+        mean, covariance = found["mean"], found["covariance"]
         if mean.shape != (width,) or covariance.shape != (width, width):
             raise ValueError(f"moments of shape {mean.shape}, {covariance.shape}")
-        return Moments(int(arrays["count"]), mean, covariance)
+        return Moments(int(found["count"]), mean, covariance)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, arrays.UnreadableError) as error:
         logging.getLogger(__name__).warning("%s is damaged (%s); computed anew", path, error)
         return None

@@ -1,6 +1,7 @@
 """Files that are either as they were or complete: written under another name, then renamed."""
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Mapping
@@ -34,10 +35,23 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
         temporary.replace(path)
     except OSError as error:
         _remove(temporary)
-        raise WorkdirError(f"Cannot write {path}: {error.strerror or error}") from error
+        raise WorkdirError(f"Cannot write {path}: {reason(error)}") from error
     except BaseException:
         _remove(temporary)
         raise
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Return whether an error says that the disk, or this user's part of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says of a failed write, with what to do where the disk is full."""
+    text = error.strerror or str(error)
+    if is_full(error):
+        return f"{text} (make room, then start the same command again)"
+    return text
 
 
 def write_text(path: str | Path, content: str) -> None:

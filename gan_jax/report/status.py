@@ -11,6 +11,8 @@ from typing import Any
 from gan_jax.errors import WorkdirError
 from gan_jax.report import atomic
 
+_BLOCK = 4096  # Bytes; the least that a file of one byte takes.
+_ENDS = ("diverged", "failed")  # What must be told where it can be.
 STATES = ("running", "preempted", "diverged", "failed", "done")
 
 
@@ -31,6 +33,8 @@ class Status:
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """Replace the status; a reader sees the old one or the new one, whole.
+
+        On a full disk, "diverged" and "failed" are written over the old one, where it lies.
 
         Args:
           state: "running", "preempted", "diverged", "failed" or "done".
@@ -56,7 +60,15 @@ class Status:
             "host": socket.gethostname(),
             **({"extra": dict(extra)} if extra else {}),
         }
-        atomic.write_text(self.path, json.dumps(content, indent=2) + "\n")
+        text = json.dumps(content, indent=2) + "\n"
+        try:
+            atomic.write_text(self.path, text)
+        except WorkdirError as error:
+            # That the disk is full is what a reader wants to know: the old file has room for it.
+            if state not in _ENDS or not atomic.is_full(error.__cause__):
+                raise
+            if not _overwrite(self.path, text):
+                raise
 
     def read(self) -> dict[str, Any] | None:
         """Return the status that was written last, by any process; None if there is none.
@@ -73,6 +85,26 @@ class Status:
         if not isinstance(content, dict) or content.get("state") not in STATES:
             raise WorkdirError(f"Cannot read {self.path}: it is not a status of a run.")
         return content
+
+
+def _overwrite(path: Path, text: str) -> bool:
+    """Write over a file where it lies, which takes no room on a full disk; return whether it did.
+
+    It is done in one call, so that no reader sees the text cut, but for one of a network drive.
+    """
+    content = text.encode()
+    try:
+        size = path.stat().st_size
+        # Longer than a block of the disk: a part might not find room.
+        if len(content) > _BLOCK:
+            return False
+        with path.open("r+b", buffering=0) as file:
+            # Blanks behind JSON are nothing; the file is cut to size when that is safe.
+            file.write(content.ljust(size))
+            file.truncate(len(content))
+    except OSError:
+        return False
+    return True
 
 
 def _now() -> str:

@@ -88,7 +88,7 @@ class JsonlWriter(NullWriter):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="utf-8")
         except OSError as error:
-            raise WorkdirError(f"Cannot write {self.path}: {error.strerror or error}") from error
+            raise WorkdirError(f"Cannot write {self.path}: {atomic.reason(error)}") from error
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
         """Append one row, ``{"step": ..., "kimg": ..., ...values}``, and flush it.
@@ -108,7 +108,7 @@ class JsonlWriter(NullWriter):
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise WorkdirError(f"Cannot write {self.path}: {error.strerror or error}") from error
+            raise WorkdirError(f"Cannot write {self.path}: {atomic.reason(error)}") from error
 
     def close(self) -> None:
         """Close the file; every row is flushed already."""
@@ -216,9 +216,7 @@ class TensorBoardWriter:
         try:
             yield
         except OSError as error:
-            raise WorkdirError(
-                f"Cannot write {self._directory}: {error.strerror or error}"
-            ) from error
+            raise WorkdirError(f"Cannot write {self._directory}: {atomic.reason(error)}") from error
 
 
 class Writers:

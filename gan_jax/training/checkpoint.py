@@ -24,6 +24,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
 import types
 import zlib
@@ -38,6 +39,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from gan_jax.errors import CheckpointError, ConfigError
+from gan_jax.report import atomic
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ _STATE = "state"
 _META = "meta"
 _FORMAT = 1
 _LISTED = 10
+# How long a process that fails goes on with a save of which the others may do a part.
+_LEAVE_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,14 +134,27 @@ class Checkpoints:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        """Close; a failed save is only logged where it would hide the error that ends the block."""
+        """Close; a failed save is only logged where it would hide the error that ends the block.
+
+        Of several processes, one that ends by an error does not wait for long: the last save may
+        need the others, and they this one.
+        """
         if error is None:
             self.close()
             return
-        try:
-            self.close()
-        except CheckpointError as failure:
-            logger.warning("%s", failure)
+
+        def close() -> None:
+            try:
+                self.close()
+            except CheckpointError as failure:
+                logger.warning("%s", failure)
+
+        if jax.process_count() == 1:
+            close()
+            return
+        closing = threading.Thread(target=close, daemon=True)
+        closing.start()
+        closing.join(_LEAVE_SECONDS)
 
     def steps(self) -> list[int]:
         """Return the steps of the complete checkpoints, ascending, without one being written."""
@@ -483,12 +500,12 @@ def _remove_interrupted(directory: Path) -> None:
 def _reason(error: BaseException) -> str:
     """Return what an error says in one line, and no more of TensorStore's than the user needs."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return atomic.reason(error)
     text = " ".join(str(error).split())
     if not text or isinstance(error, LookupError | TypeError | AttributeError):
         text = f"{type(error).__name__}: {text}"
     if code := re.search(r"os_error_code='(\d+)'", text):
-        return os.strerror(int(code[1]))
+        return atomic.reason(OSError(int(code[1]), os.strerror(int(code[1]))))
     text = re.sub(r"\s*\[(source locations|tensorstore_spec)=.*", "", text)
     # The cause is told last.
     return text if len(text) <= 300 else f"{text[:100]} ... {text[-195:]}"

@@ -1,10 +1,17 @@
 """Starting a run of several processes: SLURM, TPU pods, Open MPI, or explicit addresses."""
 
+import contextlib
 import dataclasses
+import os
+import sys
+from typing import Any, NoReturn
 
 import jax
 
 from gan_jax import errors
+
+# The notes of processes that leave a run, in JAX's key-value store, by number of the process.
+_LEFT = "gan_jax/left/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,18 +25,31 @@ class Launch:
       coordinator: ``host:port`` of process 0.
       num_processes: processes in all.
       process_id: this one, from 0.
+      peer_timeout: a process that has been silent for so many seconds is gone.
+      start_timeout: so many seconds all processes have to come together.
     """
 
     mode: str = "off"
     coordinator: str | None = None
     num_processes: int | None = None
     process_id: int | None = None
+    peer_timeout: int = 60
+    start_timeout: int = 300
 
     def __post_init__(self):
         if self.mode not in ("off", "auto", "explicit"):
             raise errors.ConfigError(
                 f"--distributed={self.mode}; accepted: off, auto, explicit"
                 f"{errors.suggestion(self.mode, ('off', 'auto', 'explicit'))}"
+            )
+        if self.peer_timeout < 10:
+            # JAX's processes give a sign of life every few seconds.
+            raise errors.ConfigError(
+                f"--peer_timeout={self.peer_timeout}; accepted: 10 seconds or more"
+            )
+        if self.start_timeout < 1:
+            raise errors.ConfigError(
+                f"--start_timeout={self.start_timeout}; accepted: 1 second or more"
             )
         explicit = {
             "--coordinator": self.coordinator,
@@ -57,18 +77,23 @@ def start(launch: Launch) -> None:
     """Join the other processes, if there are any. Call before anything else touches JAX's devices.
 
     Side effects: opens JAX's distributed service, which also takes over SIGTERM as the notice of
-    preemption.
+    preemption, and ends this process by ``abort`` if another one is gone (`supervisor` is there to
+    tell of it).
 
     Raises:
-      ConfigError: ``auto`` finds no environment that it knows.
+      ConfigError: ``auto`` finds no environment that it knows, or the others cannot be reached.
     """
     if launch.mode == "off":
         return
     try:
-        if launch.mode == "auto":
-            jax.distributed.initialize()
-        else:
-            jax.distributed.initialize(launch.coordinator, launch.num_processes, launch.process_id)
+        jax.distributed.initialize(
+            # All three are None where JAX is to find them out.
+            coordinator_address=launch.coordinator,
+            num_processes=launch.num_processes,
+            process_id=launch.process_id,
+            initialization_timeout=launch.start_timeout,
+            heartbeat_timeout_seconds=launch.peer_timeout,
+        )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         accepted = "--distributed=explicit, or a start by SLURM, Open MPI or on a TPU pod"
@@ -76,3 +101,46 @@ def start(launch: Launch) -> None:
             f"--distributed={launch.mode} could not start: {reason}"
             + (f"; accepted: {accepted}" if launch.mode == "auto" else "")
         ) from error
+
+
+def leave(error: BaseException, code: int) -> NoReturn:
+    """End this process at once, and leave a note for the others.
+
+    An orderly end would wait for processes which, in the middle of a step, wait for this one. What
+    was to be written is to be on disk, and the reason on standard error, before the call.
+
+    Side effects: ends the process; ``atexit`` and threads get no word.
+
+    Args:
+      error: why; that another one is gone is no news to the others.
+      code: the exit code.
+    """
+    if not isinstance(error, errors.PeerError) and (client := _client()) is not None:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        with contextlib.suppress(Exception):
+            client.key_value_set(f"{_LEFT}{jax.process_index()}", reason)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def who_left() -> dict[int, str]:
+    """Return the reasons of the processes that have left by themselves, by their number."""
+    if (client := _client()) is None:
+        return {}
+    with contextlib.suppress(Exception):
+        return {
+            int(key.rsplit("/", 1)[-1]): reason for key, reason in client.key_value_dir_get(_LEFT)
+        }
+    return {}
+
+
+def _client() -> Any:
+    """Return JAX's client of the service that all processes share; ``None``: there is none."""
+    try:
+        # JAX shows it to nobody; without it, the others learn less.
+        from jax._src import distributed
+
+        return distributed.global_state.client
+    except (ImportError, AttributeError):
+        return None

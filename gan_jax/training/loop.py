@@ -1,7 +1,7 @@
 """A run from start to end: build, restore, compile, train, record."""
 
+import contextlib
 import dataclasses
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -36,8 +36,6 @@ from gan_jax.training.checkpoint import Restored
 from gan_jax.training.preemption import StopRequest
 from gan_jax.training.recording import Recorder, restore
 from gan_jax.training.state import TrainState
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,11 +115,14 @@ def train(
         try:
             result = _run(config, training, pipelines, runs, note)
         except errors.DivergenceError as error:
-            note("diverged", str(error))
+            with contextlib.suppress(errors.WorkdirError):
+                note("diverged", str(error))
             raise
         except BaseException as error:
             told = failures.explain(error, config, len(training.devices))
-            note("failed", str(told or error) or type(error).__name__)
+            # A status that cannot be written must not hide why.
+            with contextlib.suppress(errors.WorkdirError):
+                note("failed", str(told or error) or type(error).__name__)
             if told is not None:
                 raise told from error
             raise

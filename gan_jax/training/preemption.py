@@ -14,7 +14,9 @@ class StopRequest:
 
     One process needs no service for that: it handles both signals itself. Several must stop at the
     same step: there JAX's distributed service spreads the notice, and Ctrl-C is turned into the
-    SIGTERM that the service waits for. The second Ctrl-C acts at once, as usual.
+    SIGTERM that the service waits for. The second Ctrl-C acts at once, as usual. The second SIGTERM
+    does nothing, and after the context neither: schedulers repeat it, and what it asks for is on
+    its way.
     """
 
     def __init__(self) -> None:
@@ -37,12 +39,15 @@ class StopRequest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the handlers back."""
+        """Give the handlers back, but for SIGTERM where that has been obeyed."""
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            # Python gives a handler of its own up before the process has ended.
+            obeyed = number == signal.SIGTERM and self._asked == "SIGTERM"
+            signal.signal(number, signal.SIG_IGN if obeyed else handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._asked = signal.Signals(number).name
+        if self._asked != "SIGTERM":
+            self._asked = signal.Signals(number).name
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             if jax.process_count() > 1:
@@ -56,5 +61,8 @@ class StopRequest:
         if jax.process_count() == 1:
             return self._asked
         if multihost_utils.reached_preemption_sync_point(step):
+            if self._previous:
+                # JAX's handler has done its work, and leaves the next signal to the system.
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return self._asked or "SIGTERM"
         return None

@@ -1,5 +1,6 @@
 """What is kept of one run while it trains: its directory, checkpoints, logs, best evaluation."""
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -107,11 +108,16 @@ class Recorder:
         self.checkpoints.save(step, state, meta)
 
     def last_good(self) -> str:
-        """Return, for a message, which checkpoint there is."""
+        """Return, for a message, which checkpoint there is, and what to do."""
+        # One that is being written counts.
+        with contextlib.suppress(errors.CheckpointError):
+            self.checkpoints.wait()
         steps = self.checkpoints.steps()
-        if not steps:
-            return "no checkpoint was made"
-        return f"the last good checkpoint is of step {steps[-1]}"
+        there = f"the last good checkpoint is of step {steps[-1]}"
+        return (
+            f"{there if steps else 'no checkpoint was made'}; the same command would come to the "
+            "same: use a new --workdir with a smaller learning rate, or with optimizer.*.clip_norm"
+        )
 
     def judge_by(
         self, evaluator: evaluators.Evaluator, protocol: Mapping[str, Any], first: int

@@ -295,7 +295,7 @@ def test_npz(tmp_path, data_config):
         ({"x": np.zeros((2, 4, 4), np.float32)}, r"x is float32 \[2, 4, 4\]; accepted: uint8"),
         ({"x": np.zeros((0, 4, 4), np.uint8)}, "not empty"),
         ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.zeros(3, int)}, r"y is int64 \[3\]"),
-        ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.array([0, -1])}, "integers from 0 on"),
+        ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.array([0, -1])}, "integers from 0 to"),
         ({"x": np.zeros((2, 4, 4), np.uint8), "image": np.zeros(1)}, "several names: image, x"),
         ({"x": np.array([{}, None])}, "cannot be read as arrays: .*allow_pickle"),
     ],

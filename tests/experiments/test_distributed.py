@@ -1,16 +1,16 @@
-"""Two processes with two devices each are one process with four."""
+"""Two processes with two devices each, and four with one, are one process with four."""
 
+import os
 import re
 import signal
-import socket
 
 import numpy as np
 import pytest
 
 from gan_jax.report import evaluations
 from gan_jax.training import best
-from tests.experiments import program
-from tests.experiments.program import complaint, succeeded
+from tests.experiments import program, several
+from tests.experiments.program import POINTS, complaint, succeeded
 
 # Devices in one process sum in another order than those of several: float32 rounding, grown over
 # the steps. SGD, because Adam hides gradients that are off by a factor.
@@ -49,29 +49,6 @@ def one_process(config, run, tmp_path_factory):
     return workdir
 
 
-@pytest.fixture
-def start_two(start):
-    """Return a function that starts a run in two processes with two devices each."""
-
-    def begin(*flags):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        return [
-            start(
-                *flags,
-                "--distributed=explicit",
-                f"--coordinator={address}",
-                "--num_processes=2",
-                f"--process_id={i}",
-                devices=2,
-            )
-            for i in range(2)
-        ]
-
-    return begin
-
-
 def assert_alike(a, b):
     one, other = program.leaves(a), program.leaves(b)
     assert one.keys() == other.keys()
@@ -101,8 +78,8 @@ def assert_alike(a, b):
         pytest.param(("--config.data.device_cache_gib=0",), marks=pytest.mark.slow, id="workers"),
     ],
 )
-def test_two_processes_train_as_one(path, config, one_process, start_two, tmp_path):
-    processes = start_two(config, f"--workdir={tmp_path / 'run'}", *path)
+def test_two_processes_train_as_one(path, config, one_process, start, tmp_path):
+    processes = several.start(start, 2, config, f"--workdir={tmp_path / 'run'}", *path, devices=2)
     first, second = [process.wait() for process in processes]
     assert first.code == 0, first.err
     assert second.code == 0, second.err
@@ -112,12 +89,25 @@ def test_two_processes_train_as_one(path, config, one_process, start_two, tmp_pa
     assert_alike(tmp_path / "run", one_process)
 
 
+@pytest.mark.slow
+def test_four_processes_train_as_one_and_only_the_first_writes(
+    config, one_process, start, tmp_path
+):
+    # The others are told of a directory that does not exist, and must never miss it.
+    workdirs = [[f"--workdir={tmp_path / name}"] for name in ("run", "1", "2", "3")]
+    for process in several.start(start, 4, config, each=workdirs):
+        ended = process.wait()
+        assert ended.code == 0, ended.err
+    assert_alike(tmp_path / "run", one_process)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.slow
-def test_a_signal_to_one_process_stops_both(number, config, start_two, run, tmp_path):
+def test_a_signal_to_one_process_stops_both(number, config, start, run, tmp_path):
     seldom = ("--config.train.checkpoint_every=100000", "--config.train.sample_every=100000")
     flags = (config, f"--workdir={tmp_path / 'run'}", *seldom)
-    processes = start_two(*flags, "--config.train.steps=100000")
+    processes = several.start(start, 2, *flags, "--config.train.steps=100000", devices=2)
     assert processes[0].wait_for(r"step +8/")
     processes[1].signal(number)
     for process in processes:
@@ -136,8 +126,9 @@ def test_a_signal_to_one_process_stops_both(number, config, start_two, run, tmp_
 
 
 @pytest.mark.slow
-def test_pmap_is_refused_in_several_processes(config, start_two, tmp_path):
-    processes = start_two(config, f"--workdir={tmp_path / 'run'}", "--config.parallel=pmap")
+def test_pmap_is_refused_in_several_processes(config, start, tmp_path):
+    flags = (config, f"--workdir={tmp_path / 'run'}", "--config.parallel=pmap")
+    processes = several.start(start, 2, *flags, devices=2)
     for process in processes:
         message = complaint(process.wait())
         assert message == 'parallel = "pmap" with 2 processes; accepted: "shard_map"'
@@ -148,3 +139,35 @@ def test_an_environment_that_jax_does_not_know_is_told(config, run, tmp_path):
     message = complaint(run(config, f"--workdir={tmp_path / 'run'}", "--distributed=auto"))
     assert message.startswith("--distributed=auto could not start: ")
     assert "accepted: --distributed=explicit" in message
+
+
+def test_a_process_that_waits_in_vain_says_for_what(run, tmp_path):
+    alone = ("--distributed=explicit", "--coordinator=127.0.0.1:1", "--num_processes=2")
+    flags = (*POINTS, f"--workdir={tmp_path / 'run'}", *alone, "--start_timeout=1")
+    message = complaint(run(*flags, "--process_id=1"))
+    assert message.startswith("not all processes of this run came together")
+    assert "--coordinator" in message
+
+
+@pytest.mark.slow
+def test_slurm_tells_the_processes_who_they_are(start, tmp_path):
+    # JAX makes the port of the job's number.
+    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost"}
+    processes = [
+        start(
+            *POINTS,
+            "--config.train.steps=2",
+            f"--workdir={tmp_path / 'run'}",
+            "--distributed=auto",
+            **job,
+            SLURM_NTASKS="2",
+            SLURM_PROCID=str(i),
+            SLURM_LOCALID=str(i),
+        )
+        for i in range(2)
+    ]
+    first, second = [process.wait() for process in processes]
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert re.search(r"devices +2 x cpu", first.out)
+    assert "done at step 2" in first.out
+    assert "done at step 2" not in second.out

@@ -1,7 +1,6 @@
 """Signals, kills, full disks and rivals: a run goes on as if they had never been."""
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -11,10 +10,9 @@ import pytest
 
 from tests.experiments import program
 from tests.experiments.program import POINTS, assert_same_run, complaint, succeeded
+from tests.faults.kills import kill_often
 
 LONG = (*POINTS, "--config.train.steps=400", "--config.train.log_every=5")
-# Every step is saved, so that a kill hits a save more often than not.
-SAVING = (*POINTS, "--config.train.log_every=1", "--config.train.checkpoint_every=1")
 
 
 @pytest.fixture(scope="module")
@@ -59,42 +57,8 @@ def test_a_signal_while_it_starts_harms_nothing(seconds, uninterrupted, start, t
     assert program.metrics(workdir) == program.metrics(uninterrupted)
 
 
-def kill_often(start, run, folder, steps, kills, seed):
-    """Kill a run at random moments, start it again each time, and compare how it ends."""
-    whole, parts = folder / "whole", folder / "parts"
-    once = ("--config.train.checkpoint_every=100000", f"--config.train.steps={steps}")
-    succeeded(run(*SAVING, *once, f"--workdir={whole}"))
-    chance = random.Random(seed)
-    landed, temporary = 0, 0
-    flags = (*SAVING, f"--config.train.steps={steps}", f"--workdir={parts}")
-    while landed < kills:
-        running = start(*flags)
-        if chance.random() < 0.2:
-            time.sleep(chance.uniform(0.5, 5.0))  # while it starts, or soon after
-        else:
-            assert running.wait_for(r"step +\d+/"), running.wait()
-            time.sleep(chance.uniform(0.0, 0.6))
-        running.signal(signal.SIGKILL)
-        assert running.wait().code == -signal.SIGKILL, "the run is too short for so many kills"
-        landed += 1
-        if (parts / "checkpoints").exists():
-            names = [p.name for p in (parts / "checkpoints").iterdir()]
-            temporary += any(not name.isdigit() for name in names)
-    ended = run(*flags)
-    assert ended.code == 0, ended.err
-    assert program.status(parts)["state"] == "done"
-    assert_same_run(parts, whole)
-    return temporary
-
-
 def test_kills_at_random_moments(start, run, tmp_path):
     kill_often(start, run, tmp_path, steps=60, kills=3, seed=1)
-
-
-@pytest.mark.slow
-def test_twenty_kills_at_random_moments(start, run, tmp_path):
-    during_saves = kill_often(start, run, tmp_path, steps=300, kills=20, seed=2)
-    assert during_saves >= 5  # else this test has not tested what it is for
 
 
 def test_a_second_process_is_refused_and_the_first_goes_on(start, run, tmp_path):

@@ -16,6 +16,9 @@ def test_samples_are_taken_for_the_class_asked_for(name, steps, tmp_path):
     config.num_devices = 1
     config.train.update(steps=steps, log_every=50, sample_every=steps, checkpoint_every=steps)
     config.eval.update(every=steps, metrics=("classifier_accuracy",), num_fake=500)
+    for network in (config.generator, config.discriminator):
+        network.dcgan.features = 16
+    config.generator.resnet.features = config.discriminator.resnet.features
     loop.train(config, tmp_path)
     (row,) = evaluations.read(tmp_path / evaluations.EVALUATIONS)
     # By chance: a tenth.

@@ -1,4 +1,4 @@
-"""Every adversarial loss, with every penalty that suits it, finds the modes of a mixture."""
+"""Every adversarial loss, and every penalty with one of them, finds the modes of a mixture."""
 
 import numpy as np
 import pytest
@@ -14,18 +14,18 @@ STEPS = 2000
 LEAST_MODES = 7
 LEAST_SHARE = 0.2
 
-# The others lose a mode on some seed when they have no penalty.
-UNAIDED = ("minimax", "hinge", "relativistic_pairing")
-
-# Those that found all the modes on each of the seeds 0, 1 and 2. Least squares does not with most
-# penalties of the weight that suits the others.
+# All of them found all the modes on each of the seeds 0, 1 and 2. A penalty does not know the loss
+# that it stands beside, so one of each does; `scripts/toy_table.py` measures the whole table. The
+# losses that are not here without a penalty lose a mode on some seed.
 WORKING = [
-    *(
-        (loss, penalty, 0.1)
-        for loss, penalty in toy_table.combinations()
-        if loss != "least_squares" and (penalty != "none" or loss in UNAIDED)
-    ),
-    ("least_squares", "r1", 1.0),
+    ("minimax", "none", 0.1),
+    ("hinge", "none", 0.1),
+    ("relativistic_pairing", "none", 0.1),
+    ("wasserstein", "clipping", 0.1),
+    ("wasserstein", "wgan_gp", 0.1),
+    ("non_saturating", "dragan", 0.1),
+    ("non_saturating", "r1", 0.1),
+    ("relativistic_average", "r2", 0.1),
     ("least_squares", "r1_r2", 0.1),
 ]
 
@@ -43,8 +43,9 @@ def test_a_loss_finds_the_modes(loss, penalty, weight):
     assert scores["high_quality"] > LEAST_SHARE
 
 
-def test_every_loss_is_trained():
+def test_every_loss_and_every_penalty_is_trained():
     assert {loss for loss, _, _ in WORKING} == set(LOSSES)
+    assert {penalty for _, penalty, _ in WORKING} == {p for _, p in toy_table.combinations()}
 
 
 def test_the_bounds_are_out_of_reach_of_who_learns_only_the_radius():

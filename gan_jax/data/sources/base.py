@@ -116,7 +116,8 @@ def content_hash(parts: Iterable[bytes | str]) -> str:
     """Return twelve hexadecimal digits that stand for the parts and their borders."""
     digest = hashlib.sha256()
     for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
+        # Names of files need not be text.
+        raw = part.encode(errors="surrogateescape") if isinstance(part, str) else part
         digest.update(len(raw).to_bytes(8, "little"))
         digest.update(raw)
     return digest.hexdigest()[:12]

@@ -11,21 +11,23 @@ and folders are left out.
 """
 
 import dataclasses
+import errno
 import hashlib
 import os
+import stat
 import struct
 import weakref
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from gan_jax.data.sources.base import Example, content_hash, identity, stack
-from gan_jax.data.sources.images import Transform, decode
+from gan_jax.data.sources.images import Transform, decode, reason
 from gan_jax.errors import ConfigError, DataError
 
 # fmt: off
@@ -41,6 +43,8 @@ ON_ERROR = ("raise", "skip")
 # So many unreadable images in a row are no accident: the set is damaged, or none of it is images.
 MAX_SKIPS = 64
 PROBES = 16
+# No image file is larger; an archive may say that a file is, to fill the memory.
+MAX_FILE_BYTES = 2**30
 
 
 class Folder:
@@ -51,21 +55,64 @@ class Folder:
         self.name = path.resolve().name
 
     def sizes(self) -> dict[str, str]:
-        """Return every file's path and a word about its content: its size."""
+        """Return every file's path and a word about its content: its size.
+
+        That of a link to nothing is empty. What is no plain file is left out: reading from a device
+        or a pipe may never end.
+        """
         found = {}
-        for parent, _, names in os.walk(self.path, followlinks=True):
-            for name in names:
-                file = Path(parent, name)
-                found[file.relative_to(self.path).as_posix()] = str(file.stat().st_size)
+        for file in _files_below(str(self.path), frozenset()):
+            path = Path(file.path)
+            try:
+                status = path.stat()
+            except OSError:
+                found[path.relative_to(self.path).as_posix()] = ""
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found[path.relative_to(self.path).as_posix()] = str(status.st_size)
         return found
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a file."""
-        return (self.path / name).read_bytes()
+        """Return the bytes of a file.
+
+        Raises:
+          OSError: it cannot be read, or is larger than any image.
+        """
+        path = self.path / name
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise OSError(errno.EFBIG, f"more than {MAX_FILE_BYTES:,} bytes")
+        return path.read_bytes()
 
     def full_name(self, name: str) -> str:
         """Return what a message calls the file."""
-        return str(self.path / name)
+        return printable(str(self.path / name))
+
+
+def _files_below(folder: str, within: frozenset[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
+    """Yield what is no folder below a folder; links to folders that they lie in are not followed.
+
+    Args:
+      folder: cannot be read: is taken for empty.
+      within: device and number of the folders that it lies in.
+    """
+    try:
+        status = os.stat(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    own = (status.st_dev, status.st_ino)
+    if own in within:
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files_below(entry.path, within | {own})
+        else:
+            yield entry
+
+
+def printable(name: str) -> str:
+    """Return a name for messages: in one line, and without what would steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 class Zip:
@@ -78,12 +125,17 @@ class Zip:
     def __init__(self, path: Path):
         self.path = path
         self.name = path.stem
-        with zipfile.ZipFile(path) as archive:
-            self._members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self._members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+        # Names that are no text, fields that are cut short, versions that nobody knows.
+        except (ValueError, NotImplementedError, OverflowError, struct.error) as error:
+            raise zipfile.BadZipFile(" ".join(str(error).split())) from error
         self._open()
 
     def _open(self) -> None:
         self._file = self.path.open("rb", buffering=0)
+        self._size = os.fstat(self._file.fileno()).st_size
         weakref.finalize(self, self._file.close)
 
     def sizes(self) -> dict[str, str]:
@@ -98,6 +150,11 @@ class Zip:
           NotImplementedError: they are encrypted, or not packed by deflate.
         """
         member, descriptor = self._members[name], self._file.fileno()
+        # What the archive says of itself is not believed: memory is taken for what it can hold.
+        if member.file_size > MAX_FILE_BYTES:
+            raise zipfile.BadZipFile(f"it unfolds to more than {MAX_FILE_BYTES:,} bytes")
+        if not 0 <= member.header_offset <= self._size - 30 - member.compress_size:
+            raise zipfile.BadZipFile("it lies outside the archive")
         # The local header: 30 bytes, the last four the lengths of name and extra field after it.
         header = os.pread(descriptor, 30, member.header_offset)
         if len(header) < 30 or header[:4] != b"PK\x03\x04":
@@ -110,14 +167,15 @@ class Zip:
         ):
             raise NotImplementedError("accepted in a zip: stored or deflated, not encrypted")
         if member.compress_type == zipfile.ZIP_DEFLATED:
-            raw = zlib.decompress(raw, -zlib.MAX_WBITS)
+            unfolded = zlib.decompressobj(-zlib.MAX_WBITS)
+            raw = unfolded.decompress(raw, member.file_size + 1)
         if len(raw) != member.file_size or zlib.crc32(raw) != member.CRC:
             raise zipfile.BadZipFile("its bytes do not fit their checksum")
         return raw
 
     def full_name(self, name: str) -> str:
         """Return what a message calls the file."""
-        return f"{self.path}/{name}" if name else str(self.path)
+        return printable(f"{self.path}/{name}" if name else str(self.path))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file behind when sent to a worker."""
@@ -186,13 +244,9 @@ class FolderSource:
             raise _UndecodableError(f"{self.item_name(index)} is damaged: {error}") from error
         try:
             return decode(raw)
-        except UnidentifiedImageError as error:
-            raise _UndecodableError(f"{self.item_name(index)} is not an image") from error
         # Pillow's decoders raise whatever the parser of their format stumbles over.
         except Exception as error:
-            raise _UndecodableError(
-                f"{self.item_name(index)} cannot be decoded: {error}"
-            ) from error
+            raise _UndecodableError(f"{self.item_name(index)} {reason(error)}") from error
 
     def raw(self, index: int) -> bytes:
         """Return the bytes of a file.
@@ -372,6 +426,8 @@ def images_in(files: Folder | Zip, inside: str, field: str = "data.path") -> dic
         below = name.removeprefix(prefix)
         visible = not any(part.startswith((".", "__MACOSX")) for part in below.split("/"))
         if name.startswith(prefix) and visible and Path(name).suffix.lower() in SUFFIXES:
+            if not content:
+                raise DataError(f"{files.full_name(name)} cannot be read: it is a link to nothing")
             found[name] = content
     if not found:
         raise DataError(

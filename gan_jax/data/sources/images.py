@@ -5,15 +5,22 @@ converted, 16-bit grey is scaled to 8 bits, transparency is composited on white,
 noted by a camera (EXIF) is applied. Of an animation the first frame is taken.
 """
 
+import contextlib
 import dataclasses
 import io
+import warnings
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gan_jax.errors import ConfigError
 
 RESIZES = ("resize", "pad", "tile")
+# Pillow would try all that it knows, whatever a file is called: for PostScript, Ghostscript.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# It warns from half of that size on which it refuses to decode; large photographs are welcome.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +121,28 @@ def decode(raw: bytes) -> Image.Image:
     Raises:
       Exception: whatever Pillow raises for bytes that are no image, truncated or damaged.
     """
-    with Image.open(io.BytesIO(raw)) as image:
+    with opened(raw) as image:
         ImageOps.exif_transpose(image, in_place=True)
         return to_grey_or_rgb(image)
+
+
+@contextlib.contextmanager
+def opened(raw: bytes) -> Iterator[Image.Image]:
+    """Open the bytes of an image file, of which only the header is read.
+
+    Raises:
+      Exception: whatever Pillow raises for bytes that are no image of the formats that sources
+        have, are damaged, or unfold to more pixels than ``2 * PIL.Image.MAX_IMAGE_PIXELS``.
+    """
+    with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
+        yield image
+
+
+def reason(error: Exception) -> str:
+    """Return, in one line, why an image cannot be decoded."""
+    if isinstance(error, UnidentifiedImageError):
+        return "is not an image"
+    return f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}"
 
 
 def to_grey_or_rgb(image: Image.Image) -> Image.Image:

@@ -1,11 +1,12 @@
 """Images from the arrays of an ``.npz`` file."""
 
 import zipfile
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from gan_jax import arrays
 from gan_jax.data.sources.base import ArraySource, content_hash, identity
 from gan_jax.data.sources.images import Transform
 from gan_jax.errors import ConfigError, DataError
@@ -13,6 +14,8 @@ from gan_jax.errors import ConfigError, DataError
 # The last of each: what `numpy.savez` calls unnamed arrays.
 IMAGE_KEYS = ("image", "images", "x", "arr_0")
 LABEL_KEYS = ("label", "labels", "y", "arr_1")
+# Every class gets a name and its row in tables: one label of a billion would fill the memory.
+_MAX_CLASSES = 10**6
 
 
 class NpzSource(ArraySource):
@@ -66,23 +69,28 @@ def npz(path: str | None, split: str, transform: Transform) -> NpzSource:
 
 
 def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    def choose(found: Sequence[str]) -> list[str]:
+        image_key = _only(path, found, IMAGE_KEYS, "images")
+        label_key = _only(path, found, LABEL_KEYS, "labels")
+        if image_key is None:
+            raise DataError(
+                f"{path} has no images; accepted names: {', '.join(IMAGE_KEYS)}; found: "
+                f"{', '.join(found) or 'none'}"
+            )
+        return [image_key] if label_key is None else [image_key, label_key]
+
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} holds a single array; accepted: an .npz file of arrays")
-            image_key = _only(path, file.files, IMAGE_KEYS, "images")
-            label_key = _only(path, file.files, LABEL_KEYS, "labels")
-            if image_key is None:
-                found = ", ".join(file.files) or "none"
-                raise DataError(
-                    f"{path} has no images; accepted names: {', '.join(IMAGE_KEYS)}; found: {found}"
-                )
-            images = file[image_key]
-            labels = None if label_key is None else file[label_key]
+        found = arrays.read_npz(path, choose)
     except FileNotFoundError as error:
         raise DataError(f"{path} (data.path) does not exist") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except arrays.UnreadableError as error:
         raise DataError(f"{path} cannot be read as arrays: {error}") from error
+    image_key, label_key = [*found, None][:2]
+    assert image_key is not None  # `choose` has seen to it.
+    images = found[image_key]
+    labels = None if label_key is None else found[label_key]
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise DataError(
             f"{path}: {image_key} is {images.dtype} {list(images.shape)}; "
@@ -92,15 +100,15 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     if labels is not None:
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         fits = labels.shape == images.shape[:1] and np.issubdtype(labels.dtype, np.integer)
-        if not fits or labels.min() < 0:
+        if not fits or labels.min() < 0 or labels.max() >= _MAX_CLASSES:
             raise DataError(
                 f"{path}: {label_key} is {labels.dtype} {list(labels.shape)}; "
-                f"accepted: integers from 0 on, [{len(images)}]"
+                f"accepted: integers from 0 to {_MAX_CLASSES - 1:,}, [{len(images)}]"
             )
     return images, labels
 
 
-def _only(path: Path, found: list[str], accepted: tuple[str, ...], what: str) -> str | None:
+def _only(path: Path, found: Sequence[str], accepted: tuple[str, ...], what: str) -> str | None:
     """Return the one accepted name that the file has, or None."""
     names = [name for name in accepted if name in found]
     if len(names) > 1:

@@ -1,5 +1,6 @@
 """Data sets of TensorFlow Datasets (TFDS), read from ArrayRecord files without TensorFlow."""
 
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,12 @@ def find_builder(name: str, data_dir: str | None, known_here: Sequence[str] = ()
     Raises:
       ConfigError: TFDS knows no such data set, configuration or version.
     """
+    # TFDS would fetch and run the code of a community data set; configurations come with runs.
+    if re.match(r"[\w-]+:[a-zA-Z]", name):
+        raise ConfigError(
+            f"data.name = {name!r} is a community data set, which comes with code of its own; "
+            "accepted: a name of the TFDS catalog"
+        )
     import tensorflow_datasets as tfds  # slow to import, and needed for these sets only
 
     try:

@@ -7,17 +7,15 @@ blur that it has, or bring in sharpness that it has not.
 
 import concurrent.futures
 import dataclasses
-import io
 import itertools
 import os
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from gan_jax.data.sources.base import Example, content_hash, identity, stack
 from gan_jax.data.sources.folder import FolderSource
-from gan_jax.data.sources.images import Transform
+from gan_jax.data.sources.images import Transform, opened, reason
 from gan_jax.errors import ConfigError, DataError
 
 _EXIF_ORIENTATION = 0x0112
@@ -65,7 +63,7 @@ class TiledSource:
     def _places(self, photo: int) -> list[tuple[int, int]]:
         """Return the tiles of a photograph, whose header alone is decoded."""
         try:
-            with Image.open(io.BytesIO(self.photos.raw(photo))) as image:
+            with opened(self.photos.raw(photo)) as image:
                 width, height = image.size
                 if image.getexif().get(_EXIF_ORIENTATION) in _TURNED:
                     width, height = height, width
@@ -74,10 +72,10 @@ class TiledSource:
         except Exception as error:
             if self.photos.on_error == "raise":
                 raise DataError(
-                    f"{self.photos.item_name(photo)} cannot be decoded: {error} "
+                    f"{self.photos.item_name(photo)} {reason(error)} "
                     '(data.on_error = "skip" leaves it out)'
                 ) from error
-            self.photos.failures[photo] = f"{self.photos.item_name(photo)} cannot be decoded"
+            self.photos.failures[photo] = f"{self.photos.item_name(photo)} {reason(error)}"
             return []
         found = places(height, width, self._size)
         if not found:

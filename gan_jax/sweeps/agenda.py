@@ -1,0 +1,175 @@
+"""Which run is next: what is left of a grid, or what a search suggests.
+
+The record names a run before it is handed out, so that a sweep that is killed goes on with the runs
+that it had begun, and its search with what came out of the finished ones.
+"""
+
+import statistics
+from collections.abc import Callable
+
+from gan_jax import errors
+from gan_jax.report import evaluations
+from gan_jax.sweeps import execution, record, search, summary
+from gan_jax.sweeps.definition import SEED, Run
+
+
+class Agenda:
+    """Hands out the runs of a sweep, each once, and takes back how they ended.
+
+    Attributes:
+      sweep: the sweep with all that has been suggested so far.
+      stopped: no more runs are handed out.
+
+    Args:
+      sweep: what the directory remembers.
+      folder: the directory, which the caller holds.
+      tell: what to do with a line about a run.
+    """
+
+    def __init__(
+        self,
+        sweep: record.Sweep,
+        folder: record.Folder,
+        tell: Callable[[str], None] = lambda line: print(line, flush=True),
+    ) -> None:
+        self.sweep = sweep
+        self.stopped = False
+        self._folder = folder
+        self._tell = tell
+        self._handed: set[str] = set()
+        self._given: dict[str, execution.Outcome] = {}
+
+    @property
+    def total(self) -> int:
+        """How many runs there will have been at the end."""
+        plan = self.sweep.search
+        if plan.method == "grid":
+            return len(self.sweep.runs)
+        return max(plan.num_samples * (plan.seeds or 1), len(self.sweep.runs))
+
+    @property
+    def left(self) -> int:
+        """How many runs there are still to be made."""
+        ended = sum(
+            entry.defined and (entry.stopped or self._settled(entry.run.name))
+            for entry in self.sweep.entries
+        )
+        return self.total - ended
+
+    def next(self) -> Run | None:
+        """Return the next run, ``None`` at the end.
+
+        Side effect: a search's suggestion is recorded.
+
+        Raises:
+          WorkdirError: it cannot be recorded.
+        """
+        while not self.stopped:
+            for entry in self.sweep.entries:
+                name = entry.run.name
+                if entry.defined and name not in self._handed:
+                    self._handed.add(name)
+                    if not entry.stopped and not self._settled(name):
+                        return entry.run
+            plan = self.sweep.search
+            groups = {run.group for run in self.sweep.runs}
+            if plan.method == "grid" or len(groups) >= plan.num_samples:
+                return None
+            self.sweep = self.sweep.adding(self._suggest(len(groups)))
+            self._folder.write(self.sweep)
+        return None
+
+    def begin(self, run: Run) -> None:
+        """Tell that a run starts."""
+        self._tell(f"{self._count(run.name)} {run.name}: starts")
+
+    def again(self, run: Run, reason: str) -> None:
+        """Tell that a run has failed, and goes on from its checkpoint."""
+        self._tell(f"{self._count(run.name)} {run.name}: {reason}; it is tried again")
+
+    def end(self, run: Run, outcome: execution.Outcome | None) -> None:
+        """Take back how a run ended; ``None``: the search has stopped it early.
+
+        Raises:
+          SweepError: the run was measured, but not by the metric that the search goes by.
+        """
+        name = run.name
+        if outcome is None:
+            self.sweep = self.sweep.stopping(name)
+            self._folder.write(self.sweep)
+            self._tell(f"{self._count(name)} {name}: stopped early{self._value(run)}")
+            return
+        self._given[name] = outcome
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        self._tell(f"{self._count(name)} {name}: {outcome.state}{reason}{self._value(run)}")
+        if self.sweep.search.method != "grid" and outcome.state == "done":
+            self._check_measured(run)
+
+    def _settled(self, name: str) -> bool:
+        state = execution.read_status(self._folder.run(name)).get("state")
+        return state in execution.SETTLED
+
+    def _count(self, name: str) -> str:
+        number = [run.name for run in self.sweep.runs].index(name) + 1
+        return f"[{number}/{self.total}]"
+
+    def _value(self, run: Run) -> str:
+        metric = self.sweep.search.metric
+        points = summary.series(self._folder.run(run.name), metric) if metric else []
+        return f", {metric} {evaluations.format_value(points[-1][1])}" if points else ""
+
+    def _check_measured(self, run: Run) -> None:
+        metric = self.sweep.search.metric
+        assert metric is not None
+        if summary.series(self._folder.run(run.name), metric):
+            return
+        rows = evaluations.read(self._folder.run(run.name) / evaluations.EVALUATIONS)
+        names = summary.metrics_of(rows)
+        raise errors.SweepError(
+            f"--metric={metric} is not what {run.name} was measured by; accepted: "
+            f"{', '.join(names) or 'nothing: it was not evaluated'}; see config.eval.metrics"
+        )
+
+    def _suggest(self, number: int) -> list[Run]:
+        """Return the runs of the next suggestion, one for each seed."""
+        plan = self.sweep.search
+        values = search.suggest(
+            plan.parameters,
+            self._trials(),
+            method=plan.method,
+            lower_is_better=plan.lower_is_better,
+            seed=plan.seed,
+        )
+        group = f"trial-{number:04d}"
+        if plan.seeds is None:
+            return [Run(group, group, values)]
+        return [
+            Run(f"{group}_seed={seed}", group, {**values, SEED: seed}) for seed in range(plan.seeds)
+        ]
+
+    def _trials(self) -> list[search.Trial]:
+        """Return what has been suggested, and what came of it."""
+        groups: dict[str, list[Run]] = {}
+        for run in self.sweep.runs:
+            groups.setdefault(run.group, []).append(run)
+        return [self._trial(runs) for runs in groups.values()]
+
+    def _trial(self, runs: list[Run]) -> search.Trial:
+        values = runs[0].group_overrides
+        states = [
+            execution.read_status(self._folder.run(run.name)).get("state", "running")
+            for run in runs
+        ]
+        if "diverged" in states:
+            return search.Trial(values, "diverged")
+        if all(state == "done" for state in states):
+            metric = self.sweep.search.metric
+            assert metric is not None
+            found = [summary.series(self._folder.run(run.name), metric) for run in runs]
+            if all(found):
+                return search.Trial(values, "done", statistics.fmean(s[-1][1] for s in found))
+            return search.Trial(values, "failed")
+        given = [self._given.get(run.name) for run in runs]
+        if any(one is not None and one.state in ("failed", "refused") for one in given):
+            return search.Trial(values, "failed")
+        return search.Trial(values, "running")

@@ -1,0 +1,283 @@
+"""Which runs a sweep has: ``def sweep(add)`` of a configuration file, and ``--seeds``.
+
+A run is a set of overrides: dotted configuration fields and the values that they get. Everything
+that can be wrong with one is found here, before any run starts.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import inspect
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+
+SEED = "train.seed"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
+# With ``_seed=123`` and a suffix behind, a name is still good for a file.
+_LONGEST_NAME = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Attributes:
+      name: of its run directory, too.
+      group: name of the runs that differ from it in the seed alone.
+      overrides: values by dotted configuration field, JSON-able.
+    """
+
+    name: str
+    group: str
+    overrides: Mapping[str, Any]
+
+    @property
+    def group_overrides(self) -> dict[str, Any]:
+        """What the runs of its group have in common."""
+        return {field: value for field, value in self.overrides.items() if field != SEED}
+
+
+def load(path: str | Path) -> ModuleType:
+    """Return a configuration file as a module, for the functions beside its ``get_config``.
+
+    Side effect: runs the file.
+
+    Raises:
+      ConfigError: it is no Python file.
+    """
+    spec = importlib.util.spec_from_file_location("sweep_config", path)
+    if spec is None or spec.loader is None:
+        raise errors.ConfigError(f"--config={path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def call(module: ModuleType, name: str, subject: Any, arg: str) -> None:
+    """Call a configuration file's ``sweep(add)`` or ``search(space)``.
+
+    Args:
+      module: the file.
+      name: ``"sweep"`` or ``"search"``.
+      subject: ``add`` or ``space``.
+      arg: what stands after the colon of ``--config``; given to functions of two parameters.
+
+    Raises:
+      ConfigError: the file has no such function.
+    """
+    function = getattr(module, name, None)
+    if not callable(function):
+        example = {
+            "sweep": 'def sweep(add): add(**{"train.seed": 0})',
+            "search": 'def search(space): space.log_uniform("penalty.weight", 0.1, 10.0)',
+        }[name]
+        raise errors.ConfigError(
+            f"--config={module.__file__} has no function {name!r}; for example: {example}"
+        )
+    both = len(inspect.signature(function).parameters) > 1
+    function(subject, arg) if both else function(subject)
+
+
+class Definition:
+    """What ``def sweep(add)`` calls, once for each run.
+
+    Attributes:
+      runs: those added so far.
+
+    Args:
+      config: the configuration that the runs change, with the overrides that all have in common.
+      common: the fields that ``--config.FIELD=VALUE`` has set for all runs.
+      seeds: every run is repeated with ``train.seed`` 0 to ``seeds - 1``; ``None``: it is not.
+    """
+
+    def __init__(
+        self, config: ConfigDict, common: Sequence[str] = (), seeds: int | None = None
+    ) -> None:
+        check_seeds(seeds, common)
+        self.runs: list[Run] = []
+        self._config = config
+        self._common = frozenset(common)
+        self._seeds = seeds
+        self._defaults = dict(leaves(config))
+        self._by_values: dict[str, str] = {}
+        self._groups: dict[str, str] = {}
+
+    def __call__(self, name: str | None = None, **overrides: Any) -> None:
+        """Add a run: ``add(**{"penalty.weight": 1.0})``.
+
+        Args:
+          name: of the run; by default made of the overrides.
+          **overrides: values by dotted configuration field.
+
+        Raises:
+          ConfigError: a field is unknown or cannot have its value, the name cannot name a
+            directory, or the run is there already.
+        """
+        values = check_overrides(self._config, overrides, self._common)
+        if name is not None and not (_NAME.fullmatch(name) and len(name) <= _LONGEST_NAME):
+            raise errors.ConfigError(
+                f"sweep: name={name!r}; accepted: up to {_LONGEST_NAME} letters, digits and ._=+-, "
+                "a letter or digit first"
+            )
+        if self._seeds is None:
+            self._add(name, values)
+            return
+        if SEED in values:
+            raise errors.ConfigError(
+                f"--seeds={self._seeds} sets {SEED}, and so does the sweep ({_words(overrides)}); "
+                "leave one of them out"
+            )
+        for seed in range(self._seeds):
+            stem = name or name_of(values)
+            self._add(f"{stem}_seed={seed}", {**values, SEED: seed}, group=stem)
+
+    def _add(self, name: str | None, values: dict[str, Any], group: str | None = None) -> None:
+        shared = {field: value for field, value in values.items() if field != SEED}
+        if group is None:
+            group = name if name is not None and SEED not in values else name_of(shared)
+        run = Run(name or name_of(values), group, values)
+        if run.name in (one.name for one in self.runs):
+            raise errors.ConfigError(
+                f'sweep: two runs are named "{run.name}"; give one of them another name=...'
+            )
+        # A field that is set to its default makes no other run than one that is not set.
+        whole = _canonical({**self._defaults, **values})
+        if whole in self._by_values:
+            raise errors.ConfigError(
+                f'sweep: "{run.name}" ({_words(values) or "no overrides"}) is the same run as '
+                f'"{self._by_values[whole]}"'
+            )
+        rest = _canonical({**self._defaults, **shared, SEED: None})
+        if self._groups.setdefault(group, rest) != rest:
+            raise errors.ConfigError(
+                f'sweep: runs that differ in more than the seed would stand as "{group}" in the '
+                "table; name them otherwise"
+            )
+        self._by_values[whole] = run.name
+        self.runs.append(run)
+
+
+def check_seeds(seeds: int | None, common: Sequence[str]) -> None:
+    """Check that ``--seeds`` alone says which seeds there are, if it is given.
+
+    Raises:
+      ConfigError: ``--config.train.seed`` does, too.
+    """
+    if seeds is not None and SEED in common:
+        raise errors.ConfigError(f"--seeds={seeds} and --config.{SEED}; leave one of them out")
+
+
+def collect(
+    define: Callable[[Definition], None],
+    config: ConfigDict,
+    common: Sequence[str] = (),
+    seeds: int | None = None,
+) -> list[Run]:
+    """Return the runs that ``define`` adds; see `Definition` for the arguments.
+
+    Raises:
+      ConfigError: one of them cannot be, or there is none.
+    """
+    definition = Definition(config, common, seeds)
+    define(definition)
+    if not definition.runs:
+        raise errors.ConfigError("sweep(add) has added no run; call add(...) once for each")
+    return definition.runs
+
+
+def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a configuration that are no groups: dotted name and value."""
+    for name in config:
+        value = config[name]
+        if isinstance(value, ConfigDict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def check_overrides(
+    config: ConfigDict, overrides: Mapping[str, Any], common: Sequence[str] | frozenset[str] = ()
+) -> dict[str, Any]:
+    """Return ``overrides`` with each value in the form and of the type that its field has.
+
+    Raises:
+      ConfigError: a field is unknown, of another type, or among ``common``.
+    """
+    return {field: _checked(config, field, v, common) for field, v in overrides.items()}
+
+
+def _checked(
+    config: ConfigDict, field: str, value: Any, common: Sequence[str] | frozenset[str]
+) -> Any:
+    """Return a value as its field is to have it."""
+    known = dict(leaves(config))
+    if field not in known:
+        inside = [name for name in known if name.startswith(f"{field}.")]
+        if inside:
+            raise errors.ConfigError(
+                f"sweep: {field} is a group of fields; accepted: {', '.join(inside)}"
+            )
+        raise errors.ConfigError(f"sweep: {field} is no field.{errors.suggestion(field, known)}")
+    if field in common:
+        raise errors.ConfigError(
+            f"sweep: {field} is set for all runs by --config.{field}, and by the sweep itself; "
+            "leave one of them out"
+        )
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()  # NumPy's numbers, as of linspace.
+    *groups, leaf = field.split(".")
+    group = config
+    for name in groups:
+        group = group[name]
+    kind = group.get_type(leaf)
+    fits = {
+        bool: lambda: isinstance(value, bool),
+        int: lambda: isinstance(value, int) and not isinstance(value, bool),
+        float: lambda: (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ),
+        str: lambda: isinstance(value, str),
+        tuple: lambda: isinstance(value, list | tuple),
+    }
+    if kind not in fits or not fits[kind]():
+        accepted = kind.__name__ if kind in fits else "nothing but its default"
+        raise errors.ConfigError(f"sweep: {field} = {value!r}; accepted: {accepted}")
+    return list(value) if kind is tuple else kind(value)
+
+
+def name_of(overrides: Mapping[str, Any]) -> str:
+    """Return a name for a run that depends on its own overrides and on nothing else."""
+    parts = []
+    for field, value in overrides.items():
+        items = value if isinstance(value, list | tuple) else [value]
+        text = re.sub(r"[^A-Za-z0-9._+-]+", "-", "-".join(map(str, items))).strip("-")
+        parts.append(f"{'seed' if field == SEED else field}={text}")
+    name = "_".join(parts) or "default"
+    if len(name) > _LONGEST_NAME:
+        digest = hashlib.sha256(_canonical(overrides).encode()).hexdigest()[:8]
+        name = f"{name[: _LONGEST_NAME - 9]}-{digest}"
+    return name
+
+
+def flag(field: str, value: Any) -> str:
+    """Return the command-line flag that gives a field its value."""
+    if isinstance(value, list | tuple):
+        value = tuple(value)
+    return f"--config.{field}={value}"
+
+
+def _words(overrides: Mapping[str, Any]) -> str:
+    return ", ".join(f"{field}={value}" for field, value in overrides.items())
+
+
+def _canonical(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, default=str)

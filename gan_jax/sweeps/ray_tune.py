@@ -1,0 +1,393 @@
+"""Runs of a sweep side by side on Ray Tune: a cluster of its own on this machine, or any other.
+
+Ray decides where and when a run is executed and which devices it sees, starts a run again whose
+machine is lost, and stops early, by asynchronous successive halving ("A System for Massively
+Parallel Hyperparameter Tuning", Li et al. 2018), what a search would not finish. Which runs there
+are, and what became of them, is never read from Ray's own records: a sweep goes on from its
+directory alone.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from gan_jax import errors
+from gan_jax.sweeps import definition, execution, record, summary
+from gan_jax.sweeps.agenda import Agenda
+
+# Ray's and Tune's reports to their makers, servers, and files that nobody reads.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Ray's workers, and so the runs, would have to wait for everybody else's programs.
+    "RAY_worker_niceness": "0",
+    # A worker that ends would kill its run outright; the run is sent SIGTERM anyway, and saves.
+    "RAY_kill_child_processes_on_worker_exit": "false",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
+}
+try:
+    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search import Searcher
+except ImportError as _error:
+    raise errors.SweepError(
+        "Sweeps run on Ray, which is missing; install it with: pip install -e '.[sweep]'"
+    ) from _error
+
+_POLL_SECONDS = 0.5
+_CONNECT_SECONDS = 10.0
+_OBJECT_STORE_BYTES = 100 * 2**20  # Only words pass through it.
+# Of how many trials one goes on at each rung of successive halving.
+_REDUCTION = 3
+
+
+class Failed(Exception):
+    """A run has ended in a way that is worth another attempt; Ray makes it."""
+
+
+class RunTrainable(tune.Trainable):
+    """A run as Ray Tune sees it: each step lasts until there is something to report."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take up a run; nothing is started yet."""
+        self._task = execution.Task.from_json(config["task"])
+        self._metric: str | None = config["metric"]
+        self._total: int = config["total"]
+        self._folder = record.Folder(self._task.folder)
+        self._execution = execution.Execution(self._task)
+        self._told = 0
+
+    def step(self) -> dict[str, Any]:
+        """Wait for the next evaluation, or the end of the run, and return it.
+
+        Raises:
+          Failed: the run is to be tried again.
+        """
+        while True:
+            for step, value in self._news():
+                return {"step": step, "value": value, "state": "running", "reason": ""}
+            if self._folder.asked_to_stop():
+                return self._last(self._execution.stop())
+            outcome = self._execution.poll()
+            if outcome is not None:
+                if not outcome.final:
+                    raise Failed(outcome.reason)
+                return self._last(outcome)
+            time.sleep(_POLL_SECONDS)
+
+    def cleanup(self) -> None:
+        """Have a run that is still going save and stop."""
+        self._execution.stop()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Do nothing: the run saves itself."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Do nothing: the run goes on by itself."""
+
+    def _news(self) -> list[tuple[int, float]]:
+        """Return evaluations that have not been reported; never that of the last step.
+
+        A run that has made its last step is to end by itself, not to be stopped while it saves.
+        """
+        if self._metric is None:
+            return []
+        points = summary.series(self._folder.run(self._task.name), self._metric)
+        news = [point for point in points if self._told < point[0] < self._total]
+        if news:
+            self._told = news[0][0]
+        return news
+
+    def _last(self, outcome: execution.Outcome) -> dict[str, Any]:
+        return {"state": outcome.state, "reason": outcome.reason, tune.result.DONE: True}
+
+
+class _Runs(Searcher):
+    """The agenda, as Ray Tune asks for trials."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        folder: record.Folder,
+        make_task: Callable[[definition.Run], execution.Task],
+        metric: str | None,
+        total: int,
+    ) -> None:
+        super().__init__()
+        self.error: BaseException | None = None
+        self._agenda = agenda
+        self._folder = folder
+        self._make_task = make_task
+        self._settings = {"metric": metric, "total": total}
+        self._trials: dict[str, definition.Run] = {}
+
+    def run_of(self, trial_id: str) -> definition.Run:
+        """Return the run of a trial."""
+        return self._trials[trial_id]
+
+    def why(self, run: definition.Run) -> str:
+        """Return why the last attempt at a run has failed."""
+        attempts = execution.read_attempts(self._folder, run.name)
+        return attempts[-1]["reason"] if attempts else "its process was lost"
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the next run as a trial's configuration."""
+        with self._noting():
+            run = self._agenda.next()
+            if run is not None:
+                self._trials[trial_id] = run
+                return {"task": self._make_task(run).to_json(), **self._settings}
+        return cast(Any, Searcher.FINISHED)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the agenda how a run ended."""
+        run = self._trials[trial_id]
+        with self._noting():
+            if error:
+                self._agenda.end(run, execution.Outcome("failed", self.why(run)))
+            elif result is not None and result["state"] != "running":
+                self._agenda.end(run, execution.Outcome(result["state"], result["reason"]))
+            else:
+                self._agenda.end(run, None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: the sweep's directory is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: the sweep's directory is the record."""
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Keep an error until Ray Tune has ended, and let the sweep end."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
+            self._agenda.stopped = True
+            self._folder.ask(stop=True)
+
+
+class _Progress(tune.Callback):
+    """Tells when runs start, and start again."""
+
+    def __init__(self, runs: _Runs, agenda: Agenda) -> None:
+        self._runs = runs
+        self._agenda = agenda
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tell it."""
+        run = self._runs.run_of(trial.trial_id)
+        if trial.num_failures:
+            self._agenda.again(run, self._runs.why(run))
+        else:
+            self._agenda.begin(run)
+
+
+def run(
+    sweep: record.Sweep,
+    folder: record.Folder,
+    program: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    num_parallel: int | None = None,
+    address: str | None = None,
+    gpus: float | None = None,
+    cpus: float = 1.0,
+    retries: int = 2,
+) -> tuple[Agenda, str | None]:
+    """Execute what is left of a sweep.
+
+    Side effects: starts a Ray cluster, or uses one; writes run directories; handles SIGTERM and
+    Ctrl-C: the runs save and stop.
+
+    Args:
+      sweep: what is to be run.
+      folder: its directory, which the caller holds.
+      program: what executes a run; it takes ``--config``, ``--config.FIELD`` and ``--workdir``.
+      environment: variables that every run gets, and Ray's workers.
+      num_parallel: runs at a time; ``None``: as many as the resources admit.
+      address: of a Ray cluster; ``None``: one of its own, on this machine.
+      gpus: of each run, fractions allowed; ``None``: 1 where the cluster has any.
+      cpus: of each run.
+      retries: attempts after a failed one.
+
+    Returns:
+      The agenda at the end, and the signal that ended the sweep early, if one did.
+
+    Raises:
+      SweepError: no cluster can be reached, or it cannot hold a run; or a search cannot go on.
+      WorkdirError: the sweep's directory cannot be written.
+    """
+    agenda = Agenda(sweep, folder)
+    if not agenda.left:
+        return agenda, None
+    folder.ask(stop=False)
+    with _cluster(address, environment):
+        gpus = _check_resources(gpus, cpus, own=address is None)
+        variables = {**environment, **_devices(gpus, cpus)}
+        asha = sweep.search.method == "asha"
+        total = int(sweep.fields.get("train.steps", 0))
+        runs = _Runs(
+            agenda,
+            folder,
+            lambda one: execution.make_task(sweep, folder, one, program, variables),
+            sweep.search.metric if asha else None,
+            total,
+        )
+        scheduler = None
+        if asha:
+            scheduler = ASHAScheduler(
+                time_attr="step",
+                metric="value",
+                mode="min" if sweep.search.lower_is_better else "max",
+                max_t=total + 1,
+                grace_period=int(sweep.fields["eval.every"]),
+                reduction_factor=_REDUCTION,
+            )
+        with _signals(agenda, folder) as asked:
+            tuner = tune.Tuner(
+                tune.with_resources(RunTrainable, {"cpu": cpus, "gpu": gpus}),
+                tune_config=tune.TuneConfig(
+                    search_alg=runs,
+                    scheduler=scheduler,
+                    num_samples=-1,
+                    max_concurrent_trials=num_parallel,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    storage_path=str(folder.path),
+                    name=".ray",
+                    verbose=0,
+                    callbacks=[_Progress(runs, agenda)],
+                    failure_config=tune.FailureConfig(max_failures=retries),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                ),
+            )
+            try:
+                tuner.fit()
+            finally:
+                shutil.rmtree(folder.path / ".ray", ignore_errors=True)
+        if runs.error is not None:
+            raise runs.error
+        return agenda, asked[0] if asked else None
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None, environment: Mapping[str, str]) -> Iterator[None]:
+    """Be connected to a Ray cluster."""
+    for name in ("ray", "ray.tune", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.CRITICAL,
+    }
+    if address is None:
+        # Its workers inherit the variables, and so are there before they are asked for.
+        os.environ.update(environment)
+        options |= {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+        }
+    else:
+        _check_address(address)
+        options |= {"address": address, "runtime_env": {"env_vars": dict(environment)}}
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        what = "one on this machine" if address is None else f"--address={address}"
+        reason = " ".join(str(error).split())
+        raise errors.SweepError(f"No Ray cluster: {what}: {reason}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Check that something listens at an address; Ray itself would try for minutes.
+
+    Raises:
+      SweepError: nothing does, or it is no address.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise errors.SweepError(f"--address={address}; accepted: auto, or host:port of Ray's head")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise errors.SweepError(f"No Ray cluster: --address={address}: {error}") from error
+
+
+def _check_resources(gpus: float | None, cpus: float, *, own: bool) -> float:
+    """Return how many GPUs a run gets; the cluster must have a machine that can hold a run.
+
+    Raises:
+      SweepError: it has not, and cannot grow.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+    most_cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    if gpus is None:
+        gpus = 1.0 if most_gpus else 0.0
+    if own and (gpus > most_gpus or cpus > most_cpus):
+        raise errors.SweepError(
+            f"--gpus-per-run={gpus:g} --cpus-per-run={cpus:g}; this machine has {most_gpus:g} GPUs "
+            f"and {most_cpus:g} CPUs"
+        )
+    return gpus
+
+
+def _devices(gpus: float, cpus: float) -> dict[str, str]:
+    """Return the variables that keep a run to its share of a machine; Ray sets which GPUs."""
+    if gpus == 0:
+        threads = str(max(1, int(cpus)))
+        # NPROC is how many threads XLA starts.
+        return {"JAX_PLATFORMS": "cpu", "NPROC": threads, "OMP_NUM_THREADS": threads}
+    if gpus < 1:
+        return {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * gpus:.3f}"}
+    return {}
+
+
+@contextlib.contextmanager
+def _signals(agenda: Agenda, folder: record.Folder) -> Iterator[list[str]]:
+    """Turn the first SIGTERM or Ctrl-C into a request to stop; the second one acts at once."""
+    asked: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, frame: Any) -> None:
+        asked.append(signal.Signals(number).name)
+        agenda.stopped = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print(f"{asked[0]}: the runs save and stop ...", flush=True)
+        folder.ask(stop=True)
+
+    for number in previous:
+        signal.signal(number, handle)
+    try:
+        yield asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,134 @@
+"""Which values to try next: at random, or by a model of what came out so far.
+
+A suggestion is a pure function of the space, a seed, the suggestion's number and the trials so far,
+so a search that was killed goes on as if it had not been.
+
+The model is the tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization",
+Bergstra et al. 2011), as Optuna has it.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gan_jax import errors
+from gan_jax.sweeps.space import Parameter
+
+METHODS = ("random", "tpe", "asha")
+# Random suggestions before the model's first one.
+_STARTUP = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What was tried.
+
+    Attributes:
+      values: by dotted configuration field.
+      state: ``"running"``, ``"done"``, ``"diverged"`` (worse than any value) or ``"failed"`` (tells
+        nothing).
+      value: the metric, where it is done.
+    """
+
+    values: Mapping[str, Any]
+    state: str
+    value: float | None = None
+
+
+def suggest(
+    parameters: Sequence[Parameter],
+    trials: Sequence[Trial],
+    *,
+    method: str,
+    lower_is_better: bool,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return values to try next, by dotted field.
+
+    Args:
+      parameters: what may be varied.
+      trials: everything suggested before, running trials included.
+      method: one of `METHODS`; ``"asha"`` suggests at random, and stops trials early.
+      lower_is_better: of the metric.
+      seed: of all randomness.
+
+    Raises:
+      SweepError: Optuna is missing.
+    """
+    if method != "tpe" or len(trials) < _STARTUP:
+        generator = np.random.default_rng([seed, len(trials)])
+        return {parameter.field: parameter.draw(generator) for parameter in parameters}
+    return _model(parameters, trials, lower_is_better, seed)
+
+
+def check_method(method: str) -> None:
+    """Check that what a method needs is installed.
+
+    Raises:
+      SweepError: it is not.
+    """
+    if method == "tpe":
+        _optuna()
+
+
+def _model(
+    parameters: Sequence[Parameter], trials: Sequence[Trial], lower_is_better: bool, seed: int
+) -> dict[str, Any]:
+    optuna = _optuna()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    distributions = {p.field: _distribution(optuna, p) for p in parameters}
+    sampler = optuna.samplers.TPESampler(
+        seed=int(np.random.SeedSequence([seed, len(trials)]).generate_state(1)[0]),
+        n_startup_trials=_STARTUP,
+        constant_liar=True,  # What is still running is not tried again beside it.
+    )
+    direction = "minimize" if lower_is_better else "maximize"
+    study = optuna.create_study(sampler=sampler, direction=direction)
+    states = optuna.trial.TrialState
+    known = {
+        "done": states.COMPLETE,
+        # Optuna ranks a pruned trial without a value below all others.
+        "diverged": states.PRUNED,
+        "running": states.RUNNING,
+        "failed": states.FAIL,
+    }
+    for trial in trials:
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=known[trial.state],
+                value=trial.value if trial.state == "done" else None,
+                params={p.field: _position(p, trial.values[p.field]) for p in parameters},
+                distributions=distributions,
+            )
+        )
+    chosen = study.ask(distributions).params
+    return {
+        p.field: p.values[chosen[p.field]] if p.kind == "choice" else chosen[p.field]
+        for p in parameters
+    }
+
+
+def _distribution(optuna: Any, parameter: Parameter) -> Any:
+    if parameter.kind == "choice":
+        # Positions: Optuna knows no lists as values.
+        return optuna.distributions.CategoricalDistribution(list(range(len(parameter.values))))
+    if parameter.kind == "integers":
+        return optuna.distributions.IntDistribution(parameter.low, parameter.high)
+    log = parameter.kind == "log_uniform"
+    return optuna.distributions.FloatDistribution(parameter.low, parameter.high, log=log)
+
+
+def _position(parameter: Parameter, value: Any) -> Any:
+    return parameter.values.index(value) if parameter.kind == "choice" else value
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise errors.SweepError(
+            "--search=tpe needs Optuna; install it with: pip install -e '.[sweep]'"
+        ) from error
+    return optuna

@@ -1,0 +1,144 @@
+"""What a search may try: ``def search(space)`` of a configuration file.
+
+def search(space):
+    space.log_uniform("optimizer.generator.learning_rate", 1e-5, 1e-3)
+    space.choice("loss.name", ["hinge", "non_saturating"])
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+from gan_jax.sweeps import definition
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One field that a search varies.
+
+    Attributes:
+      field: the dotted configuration field.
+      kind: ``"uniform"``, ``"log_uniform"``, ``"integers"`` or ``"choice"``.
+      low: the smallest value; ``None`` for a choice.
+      high: the largest value, itself included; ``None`` for a choice.
+      values: what a choice chooses from.
+    """
+
+    field: str
+    kind: str
+    low: float | None = None
+    high: float | None = None
+    values: tuple[Any, ...] = ()
+
+    def draw(self, generator: np.random.Generator) -> Any:
+        """Return a random value."""
+        if self.kind == "choice":
+            return self.values[int(generator.integers(len(self.values)))]
+        assert self.low is not None
+        assert self.high is not None
+        if self.kind == "integers":
+            return int(generator.integers(int(self.low), int(self.high), endpoint=True))
+        if self.kind == "log_uniform":
+            value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
+            return float(min(max(value, self.low), self.high))
+        return float(generator.uniform(self.low, self.high))
+
+
+class Space:
+    """What ``def search(space)`` calls, once for each field that is to be varied.
+
+    Attributes:
+      parameters: those named so far.
+
+    Args:
+      config: the configuration whose fields are varied.
+      common: the fields that ``--config.FIELD=VALUE`` has set for all runs.
+    """
+
+    def __init__(self, config: ConfigDict, common: Sequence[str] = ()) -> None:
+        self.parameters: list[Parameter] = []
+        self._config = config
+        self._common = frozenset(common)
+
+    def uniform(self, field: str, low: float, high: float) -> None:
+        """Vary a field between two numbers, evenly."""
+        self._range("uniform", field, low, high)
+
+    def log_uniform(self, field: str, low: float, high: float) -> None:
+        """Vary a field between two positive numbers, evenly in its logarithm."""
+        self._range("log_uniform", field, low, high)
+
+    def integers(self, field: str, low: int, high: int) -> None:
+        """Vary a field over the integers from ``low`` to ``high``, both included."""
+        self._range("integers", field, low, high)
+
+    def choice(self, field: str, values: Sequence[Any]) -> None:
+        """Choose the value of a field from some."""
+        checked = tuple(self._check(field, value) for value in values)
+        if len(set(map(repr, checked))) < max(2, len(checked)):
+            raise errors.ConfigError(
+                f"search: {field}, choice of {list(values)!r}; accepted: two or more that differ"
+            )
+        self._add(Parameter(field, "choice", values=checked))
+
+    def _range(self, kind: str, field: str, low: float, high: float) -> None:
+        low, high = self._check(field, low), self._check(field, high)
+        accepted: tuple[str, ...] = ("choice",)
+        if isinstance(low, float):
+            accepted = ("uniform", "log_uniform", "choice")
+        elif isinstance(low, int) and not isinstance(low, bool):
+            accepted = ("integers", "choice")
+        if kind not in accepted:
+            raise errors.ConfigError(
+                f"search: {field}, {kind}; accepted for this field: {', '.join(accepted)}"
+            )
+        if not low < high or (kind == "log_uniform" and low <= 0):
+            least = " and above 0" if kind == "log_uniform" else ""
+            raise errors.ConfigError(
+                f"search: {field}, {kind} from {low} to {high}; accepted: the smaller first{least}"
+            )
+        self._add(Parameter(field, kind, low, high))
+
+    def _check(self, field: str, value: Any) -> Any:
+        if field == definition.SEED:
+            raise errors.ConfigError(
+                f"search: {field} is nothing to search; --seeds=N repeats every run"
+            )
+        return definition.check_overrides(self._config, {field: value}, self._common)[field]
+
+    def _add(self, parameter: Parameter) -> None:
+        if parameter.field in (one.field for one in self.parameters):
+            raise errors.ConfigError(f"search: {parameter.field} is named twice")
+        self.parameters.append(parameter)
+
+
+def collect(
+    describe: Callable[[Space], None], config: ConfigDict, common: Sequence[str] = ()
+) -> list[Parameter]:
+    """Return the parameters that ``describe`` names; see `Space` for the other arguments.
+
+    Raises:
+      ConfigError: one of them cannot be, or there is none.
+    """
+    space = Space(config, common)
+    describe(space)
+    if not space.parameters:
+        raise errors.ConfigError(
+            "search(space) names no field; call for example space.uniform(field, low, high)"
+        )
+    return space.parameters
+
+
+def to_json(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
+    """Return parameters as JSON would give them back."""
+    return [{**dataclasses.asdict(p), "values": list(p.values)} for p in parameters]
+
+
+def from_json(rows: Sequence[Mapping[str, Any]]) -> list[Parameter]:
+    """Return the parameters that `to_json` has taken apart."""
+    return [Parameter(**{**row, "values": tuple(row["values"])}) for row in rows]

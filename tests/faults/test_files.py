@@ -1,0 +1,104 @@
+"""Full disks, read-only and moved directories, damaged checkpoints: nothing is lost by them."""
+
+import shutil
+
+import pytest
+
+from tests.experiments import program
+from tests.experiments.program import assert_same_run, complaint, succeeded
+from tests.faults.scenario import WHOLE, can_mount, run_in_box
+
+NO_SPACE = "No space left on device"
+mounts = pytest.mark.skipif(not can_mount(), reason="this user may not mount file systems")
+
+
+@pytest.fixture
+def workdir(half, tmp_path):
+    """A run with steps still to come."""
+    shutil.copytree(half, tmp_path / "run")
+    return tmp_path / "run"
+
+
+# The files at the start, a curve's file, and the checkpoint are what there is no room for.
+@pytest.mark.parametrize("room", [0, 20, 64])
+@mounts
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_named_and_the_run_goes_on_later(
+    room, workdir, whole, run, tmp_path
+):
+    disk, rescued = tmp_path / "disk", tmp_path / "rescued"
+    disk.mkdir()
+    size = sum(4096 * (1 + len(content) // 4096) for content in program.files(workdir).values())
+    # The disk: a file system in memory that is filled up, but for so many KiB.
+    mount = f"""
+mount -t tmpfs -o size={2 * size} none {disk}
+cp -r {workdir} {disk}
+dd if=/dev/zero of={disk}/room bs=1024 count={room or 1} 2>/dev/null
+cat /dev/zero > {disk}/others 2>/dev/null || true
+rm {disk}/room
+{"" if room else f"cat /dev/zero > {disk}/rest 2>/dev/null || true"}
+"""
+    ended = run_in_box(
+        mount,
+        (*WHOLE, "--config.train.log_every=1", f"--workdir={disk / 'run'}"),
+        after=f"cp -r {disk / 'run'} {rescued}",
+    )
+    message = complaint(ended)
+    assert NO_SPACE in message
+    assert f"{disk / 'run'}/" in message
+    assert "make room, then start the same command again" in message
+    assert program.status(rescued)["reason"] == message
+    assert program.checkpoints(rescued) == [20, 40]
+
+    # As the message says: with room, the same command.
+    succeeded(run(*WHOLE, f"--workdir={rescued}"))
+    assert program.leaves(rescued).keys() == program.leaves(whole).keys()
+    assert_same_state(rescued, whole)
+
+
+def assert_same_state(a, b):
+    """Assert that two runs ended in the same state, bit for bit, whatever they have logged."""
+    one, other = program.leaves(a), program.leaves(b)
+    assert [name for name in other if one[name].tobytes() != other[name].tobytes()] == []
+
+
+@mounts
+@pytest.mark.slow
+def test_a_read_only_workdir_is_refused_before_any_work(workdir, tmp_path):
+    before = program.files(workdir)
+    mount = f"mount --bind {workdir} {workdir}; mount -o remount,bind,ro {workdir}"
+    message = complaint(run_in_box(mount, (*WHOLE, f"--workdir={workdir}")))
+    assert message == f"--workdir={workdir} cannot be written to: Read-only file system"
+    assert program.files(workdir) == before
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
+@pytest.mark.slow
+def test_a_damaged_newest_checkpoint_costs_only_steps(damage, workdir, whole, run):
+    newest = workdir / "checkpoints" / "40"
+    victim = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    if damage == "missing":
+        victim.unlink()
+    elif damage == "truncated":
+        victim.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 16
+        victim.write_bytes(content)
+    ended = run(*WHOLE, f"--workdir={workdir}")
+    assert ended.code == 0, ended.err
+    assert f"{newest} is damaged" in ended.err
+    assert "step 20 is used instead" in ended.err
+    assert_same_run(workdir, whole)
+    # It is not lost: somebody may want to know what happened.
+    assert (workdir / "checkpoints" / "40.damaged-1").exists()
+
+
+@pytest.mark.slow
+def test_a_moved_workdir_goes_on_where_it_is_now(workdir, whole, run, tmp_path):
+    moved = tmp_path / "elsewhere" / "under another name"
+    moved.parent.mkdir()
+    workdir.rename(moved)
+    succeeded(run(*WHOLE, f"--workdir={moved}"))
+    assert_same_run(moved, whole)
+    assert not workdir.exists()

@@ -1,0 +1,164 @@
+"""Numbers that are not finite, too little memory, a clock that jumps, and signals on signals."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.experiments import program
+from tests.experiments.program import POINTS, assert_same_run, complaint, succeeded
+from tests.faults.scenario import FLAGS, WHOLE
+
+# The gradients of the generator are NaN from one step on; both players move once per step.
+NAN_CONFIG = """
+import jax
+import jax.numpy as jnp
+import optax
+from gan_jax.training import optimizers
+from tests.training import tiny
+
+def nan_from(step):
+    def update(gradients, count, params=None):
+        bad = jnp.where(count >= step, jnp.nan, 0.0)
+        return jax.tree.map(lambda g: g + bad, gradients), count + 1
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+
+def get_config():
+    known = dict(optimizers.OPTIMIZERS)
+    known["sgd"] = lambda rate, **options: optax.chain(nan_from(25), optax.sgd(rate))
+    optimizers.OPTIMIZERS = known
+    config = tiny.sgd(tiny.point_config())
+    config.train.update(steps=60, log_every=5, checkpoint_every=10, sample_every=100000)
+    config.sample.num = 1
+    return config
+"""
+
+# Python runs a module of this name at its start: the clock of the system is another one.
+CLOCK = """
+import os, time
+
+steady, moments = time.monotonic, time.time
+began, offset = steady(), float(os.environ["CLOCK_OFFSET"])
+
+def shifted():
+    # Twenty times a second back by two days, and forth again.
+    age = int(20 * (steady() - began))
+    return moments() + offset + (-86400.0 if age % 2 else 86400.0)
+
+time.time = shifted
+time.time_ns = lambda: int(shifted() * 1e9)
+"""
+
+
+@pytest.mark.slow
+def test_gradients_that_are_not_numbers_stop_the_run_at_its_last_good_checkpoint(run, tmp_path):
+    (tmp_path / "mine.py").write_text(NAN_CONFIG)
+    flags = (f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
+    message = complaint(run(*flags))
+    assert "not finite" in message
+    assert "the last good checkpoint is of step 20" in message
+    now = program.status(tmp_path / "run")
+    assert (now["state"], now["reason"]) == ("diverged", message)
+    good = program.files(tmp_path / "run" / "checkpoints" / "20")
+
+    # The same again: it goes on from there, comes to the same, and overwrites nothing good.
+    assert complaint(run(*flags)) == message
+    assert program.checkpoints(tmp_path / "run")[-1] == 20
+    assert program.files(tmp_path / "run" / "checkpoints" / "20") == good
+
+
+@pytest.mark.slow
+def test_too_large_a_batch_is_told_with_its_size_and_what_helps(tmp_path):
+    # 2 million points through 4096 units are 32 GiB, of which the process may have 12.
+    command = [
+        sys.executable,
+        "-m",
+        program.MAIN,
+        *POINTS,
+        "--config.train.batch_size=2097152",
+        "--config.generator.mlp.features=(4096,)",
+        "--config.train.steps=2",
+        f"--workdir={tmp_path / 'run'}",
+    ]
+    limit = 12 * 2**30
+    code = (
+        f"import os, resource; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit})); "
+        f"os.execv({command[0]!r}, {command!r})"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=program.REPO,
+        env=program.environment(),
+        capture_output=True,
+        text=True,
+        timeout=program.LIMIT,
+        check=False,
+    )
+    message = complaint(program.Ended(made.returncode, made.stdout, made.stderr))
+    assert message.startswith("out of device memory (")
+    assert "train.batch_size = 2097152 is on one device" in message
+    assert "train.accumulate = 2" in message
+    now = program.status(tmp_path / "run")
+    assert (now["state"], now["reason"]) == ("failed", message)
+
+
+@pytest.mark.slow
+def test_a_clock_that_jumps_changes_nothing_but_the_times_of_day(half, whole, run, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    workdir = tmp_path / "run"
+    shutil.copytree(half, workdir)
+    # Ten days ago, as the clock has it now, this run was not begun.
+    clock = {"PYTHONPATH": f"{tmp_path}:{program.REPO}", "CLOCK_OFFSET": str(-10 * 86400.0)}
+    ended = succeeded(run(*WHOLE, f"--workdir={workdir}", **clock))
+    assert program.status(workdir)["state"] == "done"
+    events = [int(path.name.split(".")[-1]) for path in (workdir / "tensorboard").iterdir()]
+    assert min(events) / 1e9 < time.time() - 8 * 86400, "the clock was not another one"
+    assert_same_run(workdir, whole)
+    # Speed and time left are by a clock that only goes on.
+    lines = re.findall(r"step +\d+/60 .*", ended.out)
+    assert lines
+    for line in lines[1:]:
+        speed, left = re.search(r"([\d.e+]+) img/s +ETA (\d+):(\d\d) ", line).group(1, 2)
+        assert float(speed) > 0
+        assert int(left) < 60
+    seconds = [
+        json.loads((folder / "checkpoints" / step / "meta" / "metadata").read_text())["body"][
+            "meta"
+        ]
+        for folder, step in ((half, "40"), (workdir, "60"))
+    ]
+    assert 0 < seconds[0]["seconds"] < seconds[1]["seconds"] < program.LIMIT
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
+def test_a_second_signal_during_the_save_loses_nothing(number, whole, start, run, tmp_path):
+    # A save of some megabytes takes its time; SIGTERM comes again and again, as schedulers do it.
+    large = ("--config.generator.mlp.features=(1500,1500)",)
+    running = start(*FLAGS, *large, "--config.train.steps=100000", f"--workdir={tmp_path / 'run'}")
+    assert running.wait_for(r"step +25/")
+    for _ in range(2 if number == signal.SIGINT else 200):
+        running.signal(number)
+        time.sleep(0.01)
+        if running.ended:
+            break
+    ended = running.wait()
+    if number == signal.SIGTERM:
+        assert (ended.code, ended.err) == (0, "")
+        now = program.status(tmp_path / "run")
+        assert (now["state"], now["reason"]) == ("preempted", "SIGTERM")
+        assert program.checkpoints(tmp_path / "run")[-1] == now["step"]
+    else:
+        # The second Ctrl-C does not wait for the end of the step.
+        assert ended.code in (0, 130)
+        assert program.checkpoints(tmp_path / "run")[-1] >= 20
+    last = program.checkpoints(tmp_path / "run")[-1]
+    steps = f"--config.train.steps={last + 20}"
+    succeeded(run(*FLAGS, *large, steps, f"--workdir={tmp_path / 'run'}"))
+    succeeded(run(*FLAGS, *large, steps, f"--workdir={tmp_path / 'whole'}"))
+    assert_same_run(tmp_path / "run", tmp_path / "whole")

@@ -1,0 +1,159 @@
+"""One run: how its end is judged, tried again, stopped, and never left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gan_jax.report import evaluations
+from gan_jax.sweeps import execution, record
+from tests.experiments.program import REPO, environment
+from tests.sweeps.conftest import ENVIRONMENT, PROGRAM, make_sweep, starts
+
+LIMIT = 60.0
+
+
+def task_of(folder, **overrides):
+    sweep = make_sweep(lambda add: add("run", **overrides))
+    return execution.make_task(sweep, folder, sweep.runs[0], PROGRAM, ENVIRONMENT)
+
+
+def never():
+    return False
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def steps(folder):
+    return [row["step"] for row in evaluations.read(folder.run("run") / "eval.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "reason", "started"),
+    [
+        ("good", "done", "", 1),
+        ("fails_once", "done", "", 2),
+        ("killed_once", "done", "", 2),
+        ("fails", "failed", "the disk is full", 3),
+        ("diverges", "diverged", "the loss is not finite", 1),
+        ("refused", "refused", "loss.name = 'x' is unknown", 1),
+    ],
+)
+def test_what_is_worth_another_attempt_gets_one(mode, state, reason, started, folder, capsys):
+    outcome = execution.execute(task_of(folder, mode=mode), 2, never)
+    assert outcome == execution.Outcome(state, reason)
+    assert starts(folder, "run") == started
+    attempts = execution.read_attempts(folder, "run")
+    assert len(attempts) == started
+    assert attempts[-1]["state"] == state
+    if mode.endswith("_once"):
+        # It went on where it had been.
+        assert steps(folder) == [1, 2, 3, 4]
+        assert "goes on from its checkpoint" in capsys.readouterr().out
+
+
+def test_what_is_settled_is_not_started_again(folder):
+    for mode in ("good", "diverges"):
+        task = task_of(folder, mode=mode)
+        first = execution.execute(task, 2, never)
+        assert execution.execute(task, 2, never) == first
+        assert starts(folder, "run") == 1
+        (folder.run("run") / "starts").unlink()
+        (folder.run("run") / "status.json").unlink()
+        (folder.run("run") / "step").unlink()
+
+
+def test_a_run_that_is_stopped_saves_and_the_next_one_goes_on(folder):
+    task = task_of(folder, pause=0.3)
+    outcome = execution.execute(task, 2, lambda: len(steps(folder)) >= 2)
+    assert outcome == execution.Outcome("preempted", "SIGTERM")
+    before = steps(folder)
+    assert 2 <= len(before) < 4
+    assert execution.execute(task, 2, never).state == "done"
+    assert steps(folder) == [1, 2, 3, 4]
+    assert starts(folder, "run") == 2
+
+
+def test_a_run_that_does_not_stop_is_killed(folder):
+    # What ignores SIGTERM, whatever it is told.
+    stubborn = (
+        "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "pathlib.Path('ready').touch(); time.sleep(600)"
+    )
+    folder.path.mkdir(parents=True)
+    command = (sys.executable, "-c", stubborn)
+    one = execution.Execution(execution.Task("run", str(folder.path), command, str(folder.path)))
+    assert one.poll() is None
+    wait_for((folder.path / "ready").exists)
+    assert one.stop(grace=0.2) == execution.Outcome("failed", "ended by SIGKILL")
+
+
+def test_a_run_waits_for_what_still_holds_its_directory(folder):
+    first = execution.Execution(task_of(folder, pause=0.3))
+    assert first.poll() is None
+    wait_for(lambda: record.holder(folder.run("run")))
+    second = execution.Execution(task_of(folder, pause=0.3))
+    assert second.poll() is None
+    assert starts(folder, "run") == 1
+    assert first.stop().state == "preempted"
+    assert record.holder(folder.run("run")) is None
+    while second.poll() is None:
+        time.sleep(0.02)
+    assert second.poll() == execution.Outcome("done")
+    assert starts(folder, "run") == 2
+    assert steps(folder) == [1, 2, 3, 4]
+
+
+def test_what_cannot_say_how_it_ended_is_judged_by_its_last_words(folder):
+    command = (sys.executable, "-c", "raise ValueError('oh')")
+    task = execution.Task("run", str(folder.path), command, str(REPO))
+    outcome = execution.execute(task, 0, never)
+    assert outcome == execution.Outcome("failed", "ended with exit code 1: ValueError: oh")
+
+
+def test_a_status_of_another_process_is_not_believed(folder):
+    assert execution.execute(task_of(folder, mode="fails"), 0, never).state == "failed"
+    assert execution.execute(task_of(folder, mode="refused"), 0, never).state == "refused"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_a_run_ends_with_the_process_that_started_it(folder):
+    task = task_of(folder, pause=0.1, **{"train.steps": 100000})
+    script = (
+        "import sys, time; from gan_jax.sweeps import execution; "
+        "one = execution.Execution(execution.Task.from_json(sys.argv[1])); one.poll(); "
+        "time.sleep(600)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, task.to_json()], env=environment(), cwd=REPO
+    )
+    try:
+        wait_for(lambda: len(steps(folder)) >= 2)
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    wait_for(lambda: record.holder(folder.run("run")) is None)
+    now = execution.read_status(folder.run("run"))
+    assert (now["state"], now["reason"]) == ("preempted", "SIGTERM")
+
+
+def test_overrides_come_after_those_of_all_runs(folder):
+    sweep = make_sweep(lambda add: add("run", rate=0.5), policy=("a", "b"))
+    task = execution.make_task(sweep, folder, sweep.runs[0], ("main",))
+    assert task.command == (
+        "main",
+        f"--config={sweep.config}",
+        "--config.policy=('a', 'b')",
+        "--config.rate=0.5",
+        f"--workdir={folder.run('run')}",
+    )
+    assert execution.Task.from_json(task.to_json()) == task
+    assert os.path.isabs(task.folder)

@@ -1,0 +1,175 @@
+"""``python -m experiments.sweep`` as a person starts it, without Ray."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from gan_jax.sweeps import record
+from tests.experiments import program
+from tests.experiments.program import REPO, complaint, succeeded
+from tests.sweeps.conftest import CONFIG
+
+SWEEP = "experiments.sweep"
+TINY = REPO / "tests" / "sweeps" / "tiny_config.py"
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Return a function that runs the program in a workdir."""
+
+    def to_end(*args, config=CONFIG, **options):
+        folder = tmp_path / "output"
+        folder.mkdir(exist_ok=True)
+        flags = () if config is None else (f"--config={config}",)
+        workdir = f"--workdir={tmp_path / 'sweep'}"
+        return program.run(folder, *flags, workdir, *args, module=SWEEP, **options)
+
+    return to_end
+
+
+def test_a_dry_run_lists_the_runs_and_writes_nothing(sweep, tmp_path):
+    out = succeeded(sweep("--dry-run", "--config.train.steps=7", "--config.policy=('a','b')")).out
+    lines = out.splitlines()
+    assert lines[3:6] == [
+        "1 rate=0.1_seed=1 (waiting)",
+        "    --config.rate=0.1 --config.train.seed=1",
+        f"    {tmp_path / 'sweep' / 'runs' / 'rate=0.1_seed=1'}",
+    ]
+    assert lines[-2:] == [
+        f"4 runs of {CONFIG}",
+        "all with --config.train.steps=7 --config.policy=('a', 'b')",
+    ]
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_dry_run_of_a_search_shows_what_it_may_try(sweep, tmp_path):
+    out = succeeded(
+        sweep("--dry-run", "--search=random", "--metric=fid", "--num-samples=5", "--seeds=2")
+    ).out
+    assert out.splitlines() == [
+        "rate: log_uniform 0.0001, 1.0",
+        "flip: choice True, False",
+        f"5 trials of {CONFIG} by random, 2 runs each; 0 runs so far",
+    ]
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--search=tp"], '--search=tp; accepted: grid, random, tpe, asha. Did you mean "tpe"?'),
+        (["--num-samples=3"], "--num-samples=3 is for --search=random, tpe or asha"),
+        (["--metric=fidd"], "--metric has 'fidd'; accepted: fid"),
+        (["--search=random"], "--search=random needs --metric"),
+        (
+            ["--search=asha", "--metric=fid", "--config.eval.every=0"],
+            "--search=asha needs evaluations, but config.eval.every = 0",
+        ),
+        (
+            ["--search=asha", "--metric=fid", "--config.eval.every=4"],
+            "stops runs at their evaluations, but config.eval.every = 4 of config.train.steps = 4",
+        ),
+        (
+            ["--search=random", "--metric=kid", "--config.eval.metrics=('fid',)"],
+            "--metric=kid is not measured: config.eval.metrics = ('fid',)",
+        ),
+        (["--search=asha", "--metric=fid", "--seeds=2"], "--seeds=2 with --search=asha"),
+        (["--config.rate=2.0"], "rate is set for all runs by --config.rate, and by the sweep"),
+        (["--config.rat=2.0"], '--config.rat is no field. Did you mean "rate"?'),
+        (["--gpus-per-run=1.5"], "--gpus-per-run=1.5; accepted: a fraction below 1, or an integer"),
+        (["--slurm-options=--time=1"], "--slurm-options goes with --slurm=FILE.sh"),
+        (["stray"], "unknown argument 'stray'"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_before_anything_starts(flags, told, sweep, tmp_path):
+    assert told in complaint(sweep(*flags))
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_config_without_runs_is_told(sweep, tmp_path):
+    assert "has no function 'sweep'" in complaint(sweep(config=REPO / "configs" / "base.py"))
+
+
+@pytest.mark.parametrize("flag", ["--summarize", "--only=0"])
+def test_without_a_sweep_there_is_nothing_to_show(flag, sweep, tmp_path):
+    told = complaint(sweep(flag, config=None))
+    assert told == f"--workdir={tmp_path / 'sweep'} holds no sweep: it has no sweep.json"
+
+
+def test_without_ray_the_extra_is_named(sweep, tmp_path):
+    (tmp_path / "ray.py").write_text("raise ImportError('No module named ray')")
+    path = f"{tmp_path}:{REPO}"
+    told = complaint(sweep(PYTHONPATH=path))
+    assert told == "Sweeps run on Ray, which is missing; install it with: pip install -e '.[sweep]'"
+    assert not (tmp_path / "sweep").exists()
+    # All else works without it.
+    succeeded(sweep("--dry-run", PYTHONPATH=path))
+
+
+def test_a_vanished_run_is_told_and_another_config_refused(sweep, tmp_path):
+    script = f"--slurm={tmp_path / 'a.sh'}"
+    succeeded(sweep(script))
+    content = CONFIG.read_text()
+    changed = tmp_path / CONFIG.name
+    changed.write_text(content.replace("(0.1, 0.01)", "(0.1, 0.2)"))
+    out = succeeded(sweep(script, config=changed)).out
+    assert "new in this sweep: rate=0.2_seed=0, rate=0.2_seed=1" in out
+    assert "no longer defined, so not run: rate=0.01_seed=0, rate=0.01_seed=1" in out
+    assert "--array=0-1,4-5" in (tmp_path / "a.sh").read_text()
+    told = complaint(sweep(script, "--config.mode=fails", config=changed))
+    assert "mode: 'good' there, 'fails' now" in told
+
+
+@pytest.mark.slow
+def test_slurm_s_array_runs_continues_and_repeats_nothing(sweep, tmp_path):
+    script = tmp_path / "a.sh"
+    folder = record.Folder(tmp_path / "sweep")
+    out = succeeded(sweep(f"--slurm={script}", "--seeds=1", config=TINY)).out
+    assert f"2 runs: sbatch {script}" in out
+
+    def task(index):
+        env = program.environment(SLURM_ARRAY_TASK_ID=str(index))
+        return subprocess.run(["bash", script], env=env, capture_output=True, text=True)
+
+    ran = task(1)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines()[-1] == "loss.name=minimax_seed=0: done"
+    first = program.status(folder.run("loss.name=minimax_seed=0"))
+    assert first["state"] == "done"
+    assert task(1).returncode == 0
+    assert program.status(folder.run("loss.name=minimax_seed=0")) == first
+    assert task(2).stderr == "error: --only=2; accepted: 0 to 1, of the sweep's runs\n"
+
+    told = succeeded(sweep("--summarize", config=None)).out
+    assert "1 of 2 runs have not been started." in told
+    assert "modes" in told
+    assert "loss.name=minimax" in (folder.path / "summary.md").read_text()
+
+
+@pytest.mark.slow
+def test_slurm_s_notice_has_the_run_save(sweep, tmp_path):
+    long = ("--config.train.steps=1000000", "--config.eval.every=0")
+    succeeded(sweep(f"--slurm={tmp_path / 'a.sh'}", "--seeds=1", *long, config=TINY))
+    folder = record.Folder(tmp_path / "sweep")
+    (tmp_path / "task").mkdir()
+    one = program.Program(
+        tmp_path / "task", f"--workdir={folder.path}", "--only=0", module="experiments.sweep"
+    )
+    try:
+        log = folder.log("loss.name=hinge_seed=0")
+        deadline = time.monotonic() + program.LIMIT
+        while not (log.exists() and re.search(r"step +4/", log.read_text())):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        one.signal(signal.SIGTERM)
+        told = complaint(one.wait())
+    finally:
+        one.kill()
+    assert told == "loss.name=hinge_seed=0 is preempted: SIGTERM; the same command goes on"
+    now = json.loads((folder.run("loss.name=hinge_seed=0") / "status.json").read_text())
+    assert now["state"] == "preempted"
+    assert program.checkpoints(folder.run("loss.name=hinge_seed=0"))[-1] == now["step"]

@@ -1,0 +1,220 @@
+"""Sweeps on a local Ray cluster: the real program, and the stand-in where faults are needed."""
+
+import importlib.util
+import json
+import signal
+import time
+
+import pytest
+
+from gan_jax.report import evaluations
+from gan_jax.sweeps import execution, record, search
+from gan_jax.sweeps.definition import Run
+from tests.experiments import program
+from tests.experiments.program import REPO, complaint, succeeded
+from tests.sweeps.conftest import CONFIG, ENVIRONMENT, PROGRAM, devices, make_sweep, starts
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: sweep)"
+    ),
+]
+TINY = REPO / "tests" / "sweeps" / "tiny_config.py"
+
+
+@pytest.fixture
+def begin(folder, tmp_path):
+    """Return a function that starts a sweep of the stand-in, which is ended with the test."""
+    started = []
+
+    def start(**settings):
+        output = tmp_path / f"driver{len(started)}"
+        output.mkdir()
+        started.append(
+            program.Program(output, folder.path, json.dumps(settings), module="tests.sweeps.driver")
+        )
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+def result(ended):
+    assert ended.code == 0, ended
+    return json.loads(ended.out.splitlines()[-1])
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + program.LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def steps(folder, name):
+    return [row["step"] for row in evaluations.read(folder.run(name) / "eval.jsonl")]
+
+
+def values_of(folder, name):
+    return [row["fid"] for row in evaluations.read(folder.run(name) / "eval.jsonl")]
+
+
+def test_a_sweep_as_its_user_runs_it(tmp_path):
+    folder = record.Folder(tmp_path / "sweep")
+    flags = (f"--config={TINY}", "--seeds=2", "--metric=modes", f"--workdir={folder.path}")
+    (tmp_path / "one").mkdir()
+    first = succeeded(program.run(tmp_path / "one", *flags, module="experiments.sweep"))
+    names = [f"loss.name={loss}_seed={seed}" for loss in ("hinge", "minimax") for seed in (0, 1)]
+    lines = first.out.splitlines()
+    for number, name in enumerate(names, 1):
+        assert f"[{number}/4] {name}: starts" in lines
+        assert any(line.startswith(f"[{number}/4] {name}: done, modes ") for line in lines)
+        assert program.status(folder.run(name))["state"] == "done"
+        assert "done at step 4" in folder.log(name).read_text()
+        loss, seed = name.removeprefix("loss.name=").split("_seed=")
+        config = json.loads((folder.run(name) / "config.json").read_text())
+        assert (config["loss"]["name"], config["train"]["seed"]) == (loss, int(seed))
+    table = (folder.path / "summary.md").read_text()
+    assert "| rank | run | modes |" in table
+    assert all(f"| loss.name={loss} |" in table for loss in ("hinge", "minimax"))
+    # The seeds are two runs, and not one twice.
+    one, other = (
+        evaluations.read(folder.run(name) / evaluations.EVALUATIONS)[-1] for name in names[:2]
+    )
+    assert one["protocol"] == other["protocol"]
+    assert program.metrics(folder.run(names[0])) != program.metrics(folder.run(names[1]))
+
+    before = program.files(folder.path / "runs")
+    again = succeeded(program.run(tmp_path / "one", *flags, module="experiments.sweep"))
+    assert "starts" not in again.out
+    assert program.files(folder.path / "runs") == before
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--address=127.0.0.1:9", "No Ray cluster: --address=127.0.0.1:9: "),
+        ("--address=ray://head:1", "--address=ray://head:1; accepted: auto, or host:port of Ray's"),
+        ("--cpus-per-run=10000", "--cpus-per-run=10000; this machine has "),
+    ],
+)
+def test_a_cluster_that_cannot_run_it_is_told(flag, told, tmp_path):
+    flags = (f"--config={CONFIG}", f"--workdir={tmp_path / 'sweep'}", flag)
+    assert told in complaint(program.run(tmp_path, *flags, module="experiments.sweep"))
+
+
+def test_failures_are_tried_again_and_told(begin, folder):
+    runs = {
+        "good": {},
+        "fails_once": {"mode": "fails_once"},
+        "worker_killed_once": {"mode": "worker_killed_once"},
+        "fails": {"mode": "fails"},
+        "diverges": {"mode": "diverges"},
+        "refused": {"mode": "refused"},
+    }
+    ended = begin(runs=runs).wait()
+    assert result(ended)["states"] == {
+        "good": "done",
+        "fails_once": "done",
+        "worker_killed_once": "done",
+        "fails": "failed",
+        "diverges": "diverged",
+        "refused": "failed",
+    }
+    assert {name: starts(folder, name) for name in runs} == {
+        "good": 1,
+        "fails_once": 2,
+        "worker_killed_once": 2,
+        "fails": 3,
+        "diverges": 1,
+        "refused": 1,
+    }
+    assert devices(folder, "good") == ["cpu::"]  # Without a GPU, JAX does not look for one.
+    assert "[4/6] fails: failed: the disk is full" in ended.out
+    for name in ("fails_once", "worker_killed_once"):
+        assert steps(folder, name) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_goes_on_and_repeats_nothing(number, begin, folder):
+    runs = {"short": {"rate": 0.5}, "long": {"rate": 0.1, "pause": 1.0}, "late": {"rate": 0.2}}
+    first = begin(runs=runs, num_parallel=1)
+    wait_for(lambda: len(steps(folder, "long")) >= 1)
+    first.signal(number)
+    ended = first.wait()
+    # Nothing is left behind.
+    wait_for(lambda: record.holder(folder.run("long")) is None)
+    made = len(steps(folder, "long"))
+    assert made < 4
+    assert program.status(folder.run("long"))["state"] == "preempted"
+    if number == signal.SIGKILL:
+        assert ended.code == -number
+    else:
+        assert result(ended)["asked"] == signal.Signals(number).name
+    assert starts(folder, "late") == 0
+
+    ended = begin(runs=runs, num_parallel=1).wait()
+    assert result(ended) == {"states": dict.fromkeys(runs, "done"), "asked": None}
+    assert {name: starts(folder, name) for name in runs} == {"short": 1, "long": 2, "late": 1}
+    assert steps(folder, "long") == [1, 2, 3, 4]
+
+
+def test_asha_stops_what_is_worse_and_they_save(begin, folder):
+    plan = {"method": "asha", "num_samples": 8}
+    common = {"train.steps": 9, "pause": 0.6}
+    states = result(begin(search=plan, common=common).wait())["states"]
+    assert len(states) == 8
+    assert set(states.values()) == {"done", "stopped"}
+    rates = {run.name: run.overrides["rate"] for run in folder.read().runs}
+    best = min(values_of(folder, name)[-1] for name in states if states[name] == "done")
+    for name in rates:
+        now = program.status(folder.run(name))
+        if states[name] == "stopped":
+            assert (now["state"], starts(folder, name)) == ("preempted", 1)
+            assert now["step"] < 9
+            # After as many steps, the best one had been better.
+            assert values_of(folder, name)[-1] > best
+    # What was stopped is not taken up again.
+    again = result(begin(search=plan, common=common).wait())["states"]
+    assert again == states
+    assert all(starts(folder, name) == 1 for name in states)
+
+
+def test_a_search_goes_on_with_what_it_knows(begin, folder):
+    pytest.importorskip("optuna")
+    plan = {"method": "tpe", "num_samples": 13}
+    sweep = make_sweep(search=plan, **{"train.steps": 1})
+    values = [{"rate": 10 ** (-i / 3), "flip": i % 2 == 0} for i in range(11)]
+    runs = [Run(f"trial-{i:04d}", f"trial-{i:04d}", v) for i, v in enumerate(values)]
+    sweep = sweep.adding(runs)
+    folder.path.mkdir()
+    folder.write(sweep)
+    for run in runs[:-1]:  # Killed, it left the last one unfinished.
+        task = execution.make_task(sweep, folder, run, PROGRAM, ENVIRONMENT)
+        assert execution.execute(task, 0, lambda: False).state == "done"
+    ended = begin(search=plan, common={"train.steps": 1}, num_parallel=1).wait()
+    assert set(result(ended)["states"].values()) == {"done"}
+    now = folder.read().runs
+    assert now[:11] == runs
+    assert len(now) == 13
+    assert all(starts(folder, run.name) == 1 for run in now)
+    # What came out of the eleven has been taken into account: 0.01 was the best.
+    trials = [search.Trial(run.overrides, "done", values_of(folder, run.name)[-1]) for run in now]
+    assert now[12].overrides == search.suggest(
+        sweep.search.parameters, trials[:12], method="tpe", lower_is_better=True
+    )
+
+
+def test_machines_are_shared_and_a_lost_one_costs_no_run(begin, folder):
+    runs = {name: {"rate": rate} for name, rate in (("a", 0.1), ("b", 0.2), ("c", 0.3))}
+    common = {"pause": 1.0, "train.steps": 8}
+    ended = begin(runs=runs, common=common, cluster=True, gpus=1.0, num_parallel=None).wait()
+    assert result(ended)["states"] == dict.fromkeys(runs, "done")
+    told = [devices(folder, name) for name in runs]
+    # Each had a GPU of its own; the one whose machine was lost went on elsewhere.
+    assert sorted(map(len, told)) == [1, 1, 2]
+    stayed = [one[0] for one in told if len(one) == 1]
+    assert sorted(line.split(":")[1] for line in stayed) == ["0", "1"]
+    assert all(steps(folder, name) == list(range(1, 9)) for name in runs)

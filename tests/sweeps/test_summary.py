@@ -1,0 +1,190 @@
+"""The table: means over seeds, ranks, and protocols that are never mixed."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from gan_jax.report import evaluations, status
+from gan_jax.sweeps import record, summary
+from gan_jax.sweeps.definition import Run
+from gan_jax.sweeps.summary import Spread, State
+from tests.sweeps.conftest import make_sweep
+
+ONE, OTHER = {"n_fake": 8, "x": {"weights": "a" * 40}}, {"n_fake": 9, "x": {"weights": "a" * 40}}
+
+
+def lower_is_better(metric):
+    return {"fid": True, "is": False}.get(metric)
+
+
+def state(group, seed, values, *, how="done", protocol=ONE, metric="fid", seconds=30.0):
+    rows = [
+        {"step": 10 * i, "kimg": i, metric: value, f"{metric}_std": 9.0, "protocol": protocol}
+        for i, value in enumerate(values, 1)
+    ]
+    run = Run(f"{group}_seed={seed}", group, {"rate": float(len(group)), "train.seed": seed})
+    return State(run, how, "" if how == "done" else "why", 10 * len(rows), seconds, 1, rows)
+
+
+def summarise(*states, metric=None):
+    return summary.summarise(states, metric, lower_is_better)
+
+
+def test_a_group_is_mean_and_deviation_of_its_seeds():
+    told = summarise(state("a", 0, [5.0, 2.0, 3.0]), state("a", 1, [9.0, 4.0, 7.0]))
+    (table,) = told.tables
+    (line,) = table.lines
+    assert line.last == {"fid": Spread(5.0, pytest.approx(8**0.5))}
+    assert line.best == {"fid": Spread(3.0, pytest.approx(2**0.5))}
+    assert (line.rank, line.seeds, line.steps, line.seconds) == (1, 2, (30, 30), 60.0)
+    assert line.states == {"done": 2}
+    assert line.overrides == {"rate": 1.0}
+
+
+def test_one_seed_has_no_deviation():
+    (table,) = summarise(state("a", 0, [5.0])).tables
+    assert table.lines[0].last == {"fid": Spread(5.0, None)}
+    assert summary.as_markdown(summarise(state("a", 0, [5.0]))).count("±") == 1  # In the note.
+
+
+@pytest.mark.parametrize(("metric", "order"), [("fid", ["b", "a", "c"]), ("is", ["a", "b", "c"])])
+def test_the_better_side_is_that_of_the_metric(metric, order):
+    states = [state("a", 0, [3.0], metric=metric), state("b", 0, [2.0], metric=metric)]
+    states.append(state("c", 0, [9.0 if metric == "fid" else 1.0], metric=metric))
+    (table,) = summarise(*states).tables
+    assert [line.group for line in table.lines] == order
+    assert [line.rank for line in table.lines] == [1, 2, 3]
+
+
+def test_equal_numbers_have_equal_ranks():
+    states = [state(name, 0, [value]) for name, value in zip("abc", (2.0, 1.0, 1.0), strict=True)]
+    (table,) = summarise(*states).tables
+    assert [(li.group, li.rank) for li in table.lines] == [("b", 1), ("c", 1), ("a", 3)]
+
+
+@pytest.mark.parametrize("how", ["diverged", "failed", "preempted", "running", "stopped"])
+def test_a_group_with_a_hole_is_shown_and_not_ranked(how):
+    holed = [state("holed", 0, [0.1]), state("holed", 1, [0.1], how=how)]
+    told = summarise(*holed, state("whole", 0, [5.0]))
+    (table,) = told.tables
+    assert [(li.group, li.rank) for li in table.lines] == [("whole", 1), ("holed", None)]
+    assert f"1 done, 1 {how}" in summary.as_markdown(told)
+
+
+def test_a_seed_that_was_not_measured_is_a_hole():
+    told = summarise(state("a", 0, [0.1]), state("a", 1, []), state("b", 0, [5.0]))
+    assert [(li.group, li.rank) for li in told.tables[0].lines] == [("b", 1), ("a", None)]
+
+
+def test_numbers_of_two_protocols_never_share_a_table():
+    states = [state("a", 0, [5.0]), state("b", 0, [1.0], protocol=OTHER), state("c", 0, [6.0])]
+    # One run that was measured by both, as by a later evaluation of its checkpoint.
+    states.append(state("d", 0, [7.0, 8.0]))
+    states[-1].rows[-1]["protocol"] = OTHER
+    told = summarise(*states)
+    assert [[li.group for li in table.lines] for table in told.tables] == [
+        ["a", "c", "d"],
+        ["b", "d"],
+    ]
+    assert told.tables[0].lines[2].last["fid"].mean == 7.0
+    assert told.tables[1].lines[1].last["fid"].mean == 8.0
+    text = summary.as_markdown(told)
+    first, second = (table.identity for table in told.tables)
+    assert first != second
+    assert f"Protocol {first}: n_fake 8; x.weights aaaaaaaaaaaa..." in text
+    assert f"Not comparable with protocol {first}: n_fake differ." in text
+
+
+def test_seeds_of_two_protocols_are_no_group():
+    told = summarise(state("a", 0, [5.0]), state("a", 1, [1.0], protocol=OTHER))
+    assert [table.lines[0].seeds for table in told.tables] == [1, 1]
+    assert [table.lines[0].rank for table in told.tables] == [None, None]
+
+
+def test_the_last_word_on_a_step_counts():
+    one = state("a", 0, [5.0, 2.0])
+    one.rows[1]["step"] = 10
+    (table,) = summarise(one).tables
+    assert table.lines[0].last["fid"].mean == 2.0
+
+
+def test_the_metric_that_is_asked_for_ranks_and_comes_first():
+    rows = [{"step": 1, "fid": 1.0, "is": 2.0, "other": 3.0, "protocol": ONE}]
+    one = State(Run("a", "a", {}), "done", rows=rows)
+    assert summarise(one).tables[0].metric == "fid"
+    table = summarise(one, metric="is").tables[0]
+    assert (table.metric, list(table.lines[0].last)) == ("is", ["is", "fid", "other"])
+    assert "other" not in table.lines[0].best  # Nobody knows which side is better.
+    told = summarise(one, metric="kid")
+    assert told.tables == []
+    assert "No run has been measured by kid; measured: fid, is, other." in summary.as_markdown(told)
+
+
+def test_without_measurements_nothing_is_ranked():
+    told = summarise(state("a", 0, []), state("b", 0, [], how="failed"))
+    assert told.tables == []
+    text = summary.as_markdown(told)
+    assert "No run has been measured, so nothing is ranked" in text
+    assert "b_seed=0: failed at step 0: why" in text
+
+
+def test_csv_has_every_number_in_full():
+    told = summarise(
+        state("a", 0, [5.0, 1 / 3]), state("a", 1, [2 / 3]), state("b", 0, [], how="failed")
+    )
+    rows = list(csv.DictReader(io.StringIO(summary.as_csv(told))))
+    assert [row["group"] for row in rows] == ["a", "b"]
+    assert float(rows[0]["fid_last"]) == 0.5
+    assert float(rows[0]["fid_last_std"]) == pytest.approx(1 / 18**0.5)
+    assert json.loads(rows[0]["protocol_in_full"]) == ONE
+    assert (rows[0]["rate"], rows[0]["first_step"], rows[0]["last_step"]) == ("1.0", "10", "20")
+    assert (rows[1]["fid_last"], rows[1]["states"], rows[1]["rank"]) == ("", "failed", "")
+
+
+def test_the_table_in_a_terminal_is_whole(capsys):
+    summary.show(summarise(state("a" * 90, 0, [1234.5]), state("b", 0, [], how="diverged")))
+    out = capsys.readouterr().out
+    assert "a" * 90 + "  " in out
+    assert "1234" in out
+    assert "b_seed=0: diverged at step 0: why" in out
+
+
+def test_files_are_written(tmp_path):
+    told = summarise(state("a", 0, [5.0]))
+    summary.write(told, tmp_path)
+    assert (tmp_path / "summary.csv").read_text() == summary.as_csv(told)
+    assert (tmp_path / "summary.md").read_text() == summary.as_markdown(told)
+
+
+def test_how_a_run_stands_is_read_from_what_it_has_left(folder):
+    names = ["waiting", "done", "killed", "refused", "stopped", "lost"]
+    sweep = make_sweep(lambda add: [add(n, rate=i + 2.0) for i, n in enumerate(names)])
+    for name, word in [("done", "done"), ("killed", "running"), ("stopped", "preempted")]:
+        folder.run(name).mkdir(parents=True)
+        status.Status(folder.run(name)).write(word, "", 3)
+    (folder.path / "logs").mkdir()
+    row = {"state": "refused", "reason": "no such loss", "seconds": 2.0}
+    folder.attempts("refused").write_text(json.dumps(row) + "\n" + '{"cut')
+    folder.run("lost").mkdir()
+    (folder.run("lost") / "status.json").write_text("{")
+    (folder.run("done") / evaluations.EVALUATIONS).write_text("{")
+    states = {s.run.name: s for s in summary.look(sweep.stopping("stopped"), folder)}
+    assert {name: (s.state, s.reason) for name, s in states.items()} == {
+        "waiting": ("waiting", ""),
+        "done": ("done", ""),
+        "killed": ("failed", "it was killed"),
+        "refused": ("failed", "no such loss"),
+        "stopped": ("stopped", "early, by the search"),
+        "lost": ("waiting", ""),
+    }
+    assert (states["refused"].seconds, states["refused"].attempts) == (2.0, 1)
+    assert states["killed"].step == 3
+
+
+def test_a_run_that_is_going_on_is_running(folder):
+    sweep = make_sweep(lambda add: add("one"))
+    with record.Folder(folder.run("one")).claim():
+        status.Status(folder.run("one")).write("running", "")
+        assert summary.look(sweep, folder)[0].state == "running"
