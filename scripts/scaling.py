@@ -157,9 +157,11 @@ def fit(
     if 1 not in devices:
         raise ConfigError(f"--devices={','.join(map(str, devices))}; accepted: with 1 among them")
     columns = _columns(devices, reduced, cores)
-    # Terms differ by ten orders of magnitude: compared in units of their largest.
+    # Errors count by their share of each time. Terms differ by ten orders of magnitude: they are
+    # compared in units of their largest.
+    columns /= np.asarray(seconds, float)[:, None]
     scale = np.maximum(columns.max(axis=0), 1e-300)
-    found, _ = nnls(columns / scale, np.asarray(seconds, float))
+    found, _ = nnls(columns / scale, np.ones(len(columns)))
     compute, latency, per_byte = found / scale
     return Model(compute, latency, reduced, math.inf if per_byte == 0 else 1 / per_byte, cores)
 
@@ -392,7 +394,8 @@ def report(
 ) -> str:
     """Return everything that was measured, fitted and projected, as Markdown."""
     several = max(rows, key=lambda row: row["devices"])
-    numbers, seconds = [r["devices"] for r in rows], [r["seconds"] for r in rows]
+    # The fastest: what else the machine does makes a step slower, never faster.
+    numbers, seconds = [r["devices"] for r in rows], [r["fastest"] for r in rows]
     parts = [
         _MEASURED.format(
             command=_command(arguments),

@@ -15,17 +15,20 @@ def check_choice(field: str, value: object, accepted: Sequence[str]) -> None:
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    # XLA counts in 32 bits.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
 
 
 def check_size(field: str, value: object) -> None:
-    """Raise a `ConfigError` unless `value` is a whole number above zero."""
+    """Raise a `ConfigError` unless `value` is a whole number above zero, and below 2^31."""
     if not _is_size(value):
-        raise ConfigError(f"{field} = {value!r} cannot work; accepted: a whole number above 0.")
+        raise ConfigError(
+            f"{field} = {value!r} cannot work; accepted: a whole number above 0 (and below 2^31)."
+        )
 
 
 def check_sizes(field: str, values: object, length: int | None = None, meaning: str = "") -> None:
-    """Raise a `ConfigError` unless `values` is a tuple of whole numbers above zero.
+    """Raise a `ConfigError` unless `values` is a tuple of whole numbers above zero, below 2^31.
 
     Args:
       field: the configuration field, for the message.

@@ -9,7 +9,7 @@ from tests.configs import variants
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "steps"), [("cgan", 150), ("acgan", 150), ("sngan_projection", 250)]
+    ("name", "steps"), [("cgan", 150), ("acgan", 150), ("sngan_projection", 200)]
 )
 def test_samples_are_taken_for_the_class_asked_for(name, steps, tmp_path):
     config = variants.load(name)
