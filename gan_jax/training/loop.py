@@ -302,7 +302,8 @@ def _run(
                 if better or last or step % settings.checkpoint_every == 0:
                     save(step, state)
                 for record in better:
-                    record.keep_best()
+                    if record.stopped is None:
+                        record.keep_best()
             if reason and step > first and step % settings.checkpoint_every:
                 save(step, state)
             for record in records:

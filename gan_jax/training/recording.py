@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import types
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -61,8 +62,17 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        """Close the logs, and wait for the last save."""
+        self._stack.__exit__(kind, error, trace)
+        if error is not None:
+            with contextlib.suppress(errors.WorkdirError):
+                self.note("failed", str(error) or type(error).__name__)
 
     def describe(self, source: Source) -> None:
         """Write what tells of the run itself: configuration, data, environment."""
@@ -113,10 +123,12 @@ class Recorder:
         with contextlib.suppress(errors.CheckpointError):
             self.checkpoints.wait()
         steps = self.checkpoints.steps()
-        there = f"the last good checkpoint is of step {steps[-1]}"
+        there = "no checkpoint was made"
+        if steps:
+            there = f"the last good checkpoint is of step {steps[-1]}"
         return (
-            f"{there if steps else 'no checkpoint was made'}; the same command would come to the "
-            "same: use a new --workdir with a smaller learning rate, or with optimizer.*.clip_norm"
+            f"{there}; the same command would come to the same: use a new --workdir with a smaller "
+            "learning rate, or with optimizer.*.clip_norm"
         )
 
     def judge_by(

@@ -11,7 +11,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.report import evaluations
-from gan_jax.training import best, build, loop, replicas, restore
+from gan_jax.training import best, build, loop, recording, replicas, restore
 from gan_jax.training.run_directory import flat
 from tests.experiments import program
 from tests.training import tiny
@@ -203,6 +203,21 @@ def test_one_that_diverges_leaves_the_others_alone(three, tmp_path):
         one, other = (program.leaves(path / f"replica_{i}") for path in (workdir, three))
         for name, leaf in one.items():
             np.testing.assert_allclose(leaf, other[name], err_msg=name, **TOLERANCE)
+
+
+def test_what_ends_the_whole_is_told_in_each_replicas_status(tmp_path, monkeypatch):
+    def full(*_):
+        raise errors.WorkdirError("Cannot write it: No space left on device")
+
+    monkeypatch.setattr(recording.grids, "save_png", full)
+    with pytest.raises(errors.WorkdirError, match="No space left"):
+        loop.train(run_config(2), tmp_path / "run")
+    for folder in ("", "replica_0", "replica_1"):
+        now = program.status(tmp_path / "run" / folder)
+        assert (now["state"], now["reason"]) == (
+            "failed",
+            "Cannot write it: No space left on device",
+        )
 
 
 def test_all_diverged_ends_the_run(tmp_path):
