@@ -4,6 +4,7 @@ Replica ``i`` is the run of seed ``train.seed + i``. What it leaves behind is an
 directory, ``replica_<i>``, whose configuration names that seed and its own numbers.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -39,10 +40,11 @@ def make_settings(config: Any) -> dict[str, np.ndarray]:
                 f"train.{field} has {len(values)} numbers; accepted: none, or one for each of "
                 f"train.replicas = {count}, which must be above 1"
             )
-        least = "above 0" if setting == "learning_rate" else "0 or more"
+        least = "above 0" if setting == "learning_rate" else "from 0 on"
         for value in values:
-            if not (value > 0 or (value == 0 and setting != "learning_rate")):
-                raise errors.ConfigError(f"train.{field} has {value!r}; accepted: {least}")
+            is_number = isinstance(value, int | float) and math.isfinite(value)
+            if not is_number or value < 0 or (value == 0 and setting == "learning_rate"):
+                raise errors.ConfigError(f"train.{field} has {value!r}; accepted: numbers {least}")
         found[setting] = np.asarray(values, np.float32)
     if "penalty_weight" in found and config.penalty.name == "none":
         raise errors.ConfigError(

@@ -90,7 +90,11 @@ def test_replicas_differ():
         ),
         (
             {"replica_learning_rates": (1.0, 0.0)},
-            "train.replica_learning_rates has 0.0; accepted: above 0",
+            "train.replica_learning_rates has 0.0; accepted: numbers above 0",
+        ),
+        (
+            {"replica_learning_rates": (1.0, "2")},
+            "train.replica_learning_rates has '2'; accepted: numbers above 0",
         ),
         (
             {"replica_penalty_weights": (1.0, 2.0)},
