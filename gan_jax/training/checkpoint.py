@@ -51,6 +51,7 @@ _FORMAT = 1
 _LISTED = 10
 # How long a process that fails goes on with a save of which the others may do a part.
 _LEAVE_SECONDS = 10.0
+_FOREVER_SECONDS = 100 * 365 * 86400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,6 +334,9 @@ class Checkpoints:
             # damaged.
             lightweight_initialize=True,
         )
+        if jax.process_count() == 1:
+            # Nobody is waited for; a time limit would only be reached by a clock that is set.
+            options.async_options = ocp.AsyncOptions(timeout_secs=_FOREVER_SECONDS)
         try:
             if jax.process_index() == 0:
                 self.directory.mkdir(parents=True, exist_ok=True)

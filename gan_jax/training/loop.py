@@ -244,6 +244,9 @@ def _run(
             for _, record, own in each(state):
                 finite = bool(jax.device_get(is_finite(own.networks)))
                 record.save(step, parallel.whole(own), meta, finite)
+                if several and jax.process_count() > 1:
+                    # Orbax's processes would take one save's barriers for another's.
+                    record.checkpoints.wait()
             _check_alive(records)
 
         def evaluate(step: int, state: TrainState, chosen: Sequence[int]) -> list[Recorder]:

@@ -40,7 +40,9 @@ def gone(reasons: Mapping[int, str], steps: Sequence[int] | None = None) -> str:
       reasons: why, by the number of the process; an empty one where it is not known.
       steps: of which there are checkpoints, ascending; ``None`` where that is not known.
     """
-    told = [f"process {i} has failed: {why}" for i, why in sorted(reasons.items()) if why]
+    told = [
+        f"process {i} has failed: {why.rstrip('.')}" for i, why in sorted(reasons.items()) if why
+    ]
     silent = [str(i) for i, why in sorted(reasons.items()) if not why]
     if silent or not told:
         if len(silent) > 1:

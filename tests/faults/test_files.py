@@ -76,15 +76,18 @@ def test_a_read_only_workdir_is_refused_before_any_work(workdir, tmp_path):
 @pytest.mark.slow
 def test_a_damaged_newest_checkpoint_costs_only_steps(damage, workdir, whole, run):
     newest = workdir / "checkpoints" / "40"
-    victim = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    content = bytearray(victim.read_bytes())
-    if damage == "missing":
-        victim.unlink()
-    elif damage == "truncated":
-        victim.write_bytes(content[: len(content) // 2])
-    else:
-        content[len(content) // 2] ^= 16
-        victim.write_bytes(content)
+    # All that hold arrays: of a single one, nothing may be in use.
+    victims = [p for p in (newest / "state").rglob("d/*") if p.is_file()]
+    assert victims
+    for victim in victims:
+        content = bytearray(victim.read_bytes())
+        if damage == "missing":
+            victim.unlink()
+        elif damage == "truncated":
+            victim.write_bytes(content[: len(content) // 2])
+        else:
+            content[len(content) // 2] ^= 16
+            victim.write_bytes(content)
     ended = run(*WHOLE, f"--workdir={workdir}")
     assert ended.code == 0, ended.err
     assert f"{newest} is damaged" in ended.err

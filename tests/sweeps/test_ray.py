@@ -139,7 +139,7 @@ def test_failures_are_tried_again_and_told(begin, folder):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_sweep_that_is_stopped_goes_on_and_repeats_nothing(number, begin, folder):
-    runs = {"short": {"rate": 0.5}, "long": {"rate": 0.1, "pause": 1.0}, "late": {"rate": 0.2}}
+    runs = {"short": {"rate": 0.5}, "long": {"rate": 0.1, "pause": 5.0}, "late": {"rate": 0.2}}
     first = begin(runs=runs, num_parallel=1)
     wait_for(lambda: len(steps(folder, "long")) >= 1)
     first.signal(number)
