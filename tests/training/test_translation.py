@@ -762,7 +762,7 @@ def draw(game, config, source):
     config.num_devices = 1
     training = build.make_training(config, source.shape)
     training = dataclasses.replace(training, game=game)
-    pipeline = loop._pipeline(config, training, source)
+    pipeline = loop._pipelines(config, training, source)[0]
     return pictures.make_picture(config, training, pipeline)(state_of(game))
 
 
