@@ -49,6 +49,8 @@ _STATE = "state"
 _META = "meta"
 _FORMAT = 1
 _LISTED = 10
+# What names Orbax, TensorStore or their files in a record of a task or a future.
+_OF_A_CHECKPOINT = re.compile(r"[/\\]orbax[/\\]|\.orbax-checkpoint-tmp|tensorstore|OCDBT")
 # How long a process that fails goes on with a save of which the others may do a part.
 _LEAVE_SECONDS = 10.0
 _FOREVER_SECONDS = 100 * 365 * 86400
@@ -461,7 +463,8 @@ def _orbax() -> Any:
       (``--verbosity=1``).
     - ``sys.unraisablehook`` passes over one report: where several reads or writes fail at once,
       Orbax tells of the first and closes its event loop, and each of the others then finds it
-      closed. ``asyncio``'s log passes over the same of its tasks, which it calls "never retrieved".
+      closed. ``asyncio``'s log passes over the same of its tasks, and of TensorStore's futures,
+      which it calls "never retrieved".
     """
     import orbax.checkpoint as ocp
 
@@ -471,7 +474,7 @@ def _orbax() -> Any:
 
     def is_news(record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        return "never retrieved" not in message or "/orbax/" not in message.replace("\\", "/")
+        return "never retrieved" not in message or not _OF_A_CHECKPOINT.search(message)
 
     absl_logging.get_absl_logger().addFilter(is_wanted)
     logging.getLogger("asyncio").addFilter(is_news)

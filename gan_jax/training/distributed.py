@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import time
 from typing import Any, NoReturn
 
 import jax
@@ -12,6 +13,10 @@ from gan_jax import errors
 
 # The notes of processes that leave a run, in JAX's key-value store, by number of the process.
 _LEFT = "gan_jax/left/"
+# The processes that are about to end, whatever for, and have told it: the same, without a reason.
+_TOLD = "gan_jax/told/"
+# How long process 0, with which the store goes, waits for the others to tell why they end.
+_TELL_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,19 +114,35 @@ def leave(error: BaseException, code: int) -> NoReturn:
     An orderly end would wait for processes which, in the middle of a step, wait for this one. What
     was to be written is to be on disk, and the reason on standard error, before the call.
 
+    Process 0 gives the others some seconds: JAX ends them when it is gone, and all that they could
+    say then of an error that they found too, or of another lost process, is that process 0 is gone.
+
     Side effects: ends the process; ``atexit`` and threads get no word.
 
     Args:
       error: why; that another one is gone is no news to the others.
       code: the exit code.
     """
-    if not isinstance(error, errors.PeerError) and (client := _client()) is not None:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        with contextlib.suppress(Exception):
-            client.key_value_set(f"{_LEFT}{jax.process_index()}", reason)
     sys.stdout.flush()
     sys.stderr.flush()
+    if (client := _client()) is not None:
+        with contextlib.suppress(Exception):
+            if not isinstance(error, errors.PeerError):
+                reason = " ".join(str(error).split()) or type(error).__name__
+                client.key_value_set(f"{_LEFT}{jax.process_index()}", reason)
+            client.key_value_set(f"{_TOLD}{jax.process_index()}", "told")
+            if jax.process_index() == 0:
+                _wait_for_the_others(client)
     os._exit(code)
+
+
+def _wait_for_the_others(client: Any) -> None:
+    """Wait until all processes have told why they end, or for so long as is allowed."""
+    deadline = time.monotonic() + _TELL_SECONDS
+    while time.monotonic() < deadline:
+        if len(client.key_value_dir_get(_TOLD)) == jax.process_count():
+            return
+        time.sleep(0.05)
 
 
 def who_left() -> dict[int, str]:

@@ -140,6 +140,36 @@ def test_a_process_that_waits_for_a_lost_one_is_ended_after_a_silence(start, tmp
     assert (now["state"], now["reason"], now["step"]) == ("failed", message, 42)
 
 
+# A mistake that all processes find, one of them late.
+MISTAKEN = """
+import sys, time
+from gan_jax.training import supervisor
+
+_, workdir, number, address = sys.argv
+supervisor.supervise(workdir)
+import jax
+from experiments import command_line
+from gan_jax import errors
+from gan_jax.training import distributed
+
+distributed.start(distributed.Launch("explicit", address, 2, int(number), peer_timeout=10))
+assert jax.device_count() == 2
+time.sleep(2 * int(number))
+error = errors.ConfigError("one = 2; accepted: 1")
+distributed.leave(error, command_line.tell(error))
+"""
+
+
+@pytest.mark.slow
+def test_process_0_ends_last_so_that_all_can_tell_the_same_mistake(start, tmp_path):
+    (tmp_path / "mistaken.py").write_text(MISTAKEN)
+    address = several.free_address()
+    both = [
+        start(tmp_path / "run", str(i), address, module="mistaken", cwd=tmp_path) for i in range(2)
+    ]
+    assert [complaint(process.wait()) for process in both] == ["one = 2; accepted: 1"] * 2
+
+
 def image_folder(path):
     """Write 64 images of 8x8, the same ones always."""
     path.mkdir(parents=True)
