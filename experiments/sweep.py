@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -66,6 +67,8 @@ _SUMMARIZE = flags.DEFINE_bool(
     "summarize", False, "Print and write the table of the sweep in --workdir, as it stands."
 )
 
+# Groups of fields that say how a run is measured.
+_MEASURING = ("eval.", "sample.")
 # Where `experiments` and `configs` are imported from, on every machine.
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -149,6 +152,7 @@ def _defined() -> record.Sweep:
             lambda names: definition.call(module, "search", names, arg), config, common
         )
         _check_search(method, metric, config)
+        _check_parameters(method, parameters)
     fields = dict(definition.leaves(config))
     varied = [dict(run.overrides) for run in runs] or [{p.field: 0} for p in parameters]
     if any({**fields, **values}.get("train.replicas", 1) != 1 for values in varied):
@@ -220,6 +224,20 @@ def _check_search(method: str, metric: str | None, config: ConfigDict) -> None:
             )
 
 
+def _check_parameters(method: str, parameters: Sequence[space.Parameter]) -> None:
+    """Check that what a search varies leaves its runs comparable."""
+    for parameter in parameters:
+        if parameter.field.startswith(_MEASURING):
+            raise errors.ConfigError(
+                f"search: {parameter.field} says how runs are measured; a search compares runs "
+                "that are measured alike"
+            )
+        if method == "asha" and parameter.field == "train.steps":
+            raise errors.ConfigError(
+                "search: train.steps with --search=asha, which compares runs of one length"
+            )
+
+
 def _recorded(folder: record.Folder) -> record.Sweep:
     """Return the sweep that a directory remembers."""
     sweep = folder.read()
@@ -233,7 +251,11 @@ def _merged(folder: record.Folder, sweep: record.Sweep) -> tuple[record.Sweep, l
     from gan_jax.training import run_directory
 
     old = folder.read()
-    merged, added, vanished = record.merge(old, sweep, run_directory.OPERATIONAL)
+    free: tuple[str, ...] = run_directory.OPERATIONAL
+    if sweep.search.method != "grid":
+        # A search compares numbers, which have to be measured alike.
+        free = tuple(field for field in free if field not in _MEASURING)
+    merged, added, vanished = record.merge(old, sweep, free)
     told = []
     if old is not None and added:
         told.append(f"new in this sweep: {', '.join(added)}")
@@ -282,8 +304,9 @@ def _program(module: str) -> list[str]:
 
 def _write_script(folder: record.Folder, path: Path) -> None:
     """Record the sweep, and write the script that executes it."""
+    defined = _defined()
     with folder.claim():
-        sweep, told = _merged(folder, _defined())
+        sweep, told = _merged(folder, defined)
         script = slurm.script(
             sweep,
             folder,
@@ -307,6 +330,7 @@ def _write_script(folder: record.Folder, path: Path) -> None:
 
 def _run_one(folder: record.Folder, index: int) -> None:
     """Execute one run of a recorded sweep in this process's allocation."""
+    _recorded(folder)  # A folder without one is not to be made.
     with folder.claim(shared=True):
         sweep = _recorded(folder)
         if index >= len(sweep.entries):

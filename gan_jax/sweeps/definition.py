@@ -205,18 +205,31 @@ def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_overrides(
-    config: ConfigDict, overrides: Mapping[str, Any], common: Sequence[str] | frozenset[str] = ()
+    config: ConfigDict,
+    overrides: Mapping[str, Any],
+    common: Sequence[str] | frozenset[str] = (),
+    where: str = "sweep",
 ) -> dict[str, Any]:
     """Return ``overrides`` with each value in the form and of the type that its field has.
+
+    Args:
+      config: the configuration.
+      overrides: values by dotted field.
+      common: fields that are set for all runs.
+      where: the function that named them, for messages.
 
     Raises:
       ConfigError: a field is unknown, of another type, or among ``common``.
     """
-    return {field: _checked(config, field, v, common) for field, v in overrides.items()}
+    return {field: _checked(config, field, v, common, where) for field, v in overrides.items()}
 
 
 def _checked(
-    config: ConfigDict, field: str, value: Any, common: Sequence[str] | frozenset[str]
+    config: ConfigDict,
+    field: str,
+    value: Any,
+    common: Sequence[str] | frozenset[str],
+    where: str,
 ) -> Any:
     """Return a value as its field is to have it."""
     known = dict(leaves(config))
@@ -224,16 +237,18 @@ def _checked(
         inside = [name for name in known if name.startswith(f"{field}.")]
         if inside:
             raise errors.ConfigError(
-                f"sweep: {field} is a group of fields; accepted: {', '.join(inside)}"
+                f"{where}: {field} is a group of fields; accepted: {', '.join(inside)}"
             )
-        raise errors.ConfigError(f"sweep: {field} is no field.{errors.suggestion(field, known)}")
+        raise errors.ConfigError(f"{where}: {field} is no field.{errors.suggestion(field, known)}")
     if field in common:
         raise errors.ConfigError(
-            f"sweep: {field} is set for all runs by --config.{field}, and by the sweep itself; "
+            f"{where}: {field} is set for all runs by --config.{field}, and by the {where} itself; "
             "leave one of them out"
         )
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()  # NumPy's numbers, as of linspace.
+    elif isinstance(value, list | tuple):
+        value = [one.item() if hasattr(one, "item") else one for one in value]
     *groups, leaf = field.split(".")
     group = config
     for name in groups:
@@ -250,7 +265,7 @@ def _checked(
     }
     if kind not in fits or not fits[kind]():
         accepted = kind.__name__ if kind in fits else "nothing but its default"
-        raise errors.ConfigError(f"sweep: {field} = {value!r}; accepted: {accepted}")
+        raise errors.ConfigError(f"{where}: {field} = {value!r}; accepted: {accepted}")
     return list(value) if kind is tuple else kind(value)
 
 

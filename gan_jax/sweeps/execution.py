@@ -5,10 +5,13 @@ a run that has diverged, and one that was refused before it began, would do so a
 tried again; all other failures are worth another attempt, from the last checkpoint.
 """
 
+import contextlib
 import dataclasses
 import datetime
+import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from gan_jax import errors
-from gan_jax.report import status
+from gan_jax.report import evaluations, status
 from gan_jax.sweeps import definition, record
 
 # How a run can end, and not be run again.
 SETTLED = ("done", "diverged")
 # A run that is asked to stop finishes its step, or its evaluation, and saves.
 GRACE_SECONDS = 300.0
+# Of what may pass by itself, or be made to pass: the message of a run that ends before it begins.
+_PASSING = (" is in use by ", *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EIO)))
 # A run directory may still be held by what an earlier, killed sweep has left; that is saving.
 _BUSY_SECONDS = 600.0
 _POLL_SECONDS = 0.3
@@ -129,7 +134,7 @@ class Execution:
         self._process: subprocess.Popen[bytes] | None = None
         self._outcome: Outcome | None = None
         self._began = time.monotonic()
-        self._started = ""
+        self._started = _now()
 
     def poll(self) -> Outcome | None:
         """Return how it ended; ``None`` while it has not.
@@ -149,6 +154,7 @@ class Execution:
                 self._start()
             elif time.monotonic() - self._began > _BUSY_SECONDS:
                 self._outcome = Outcome("failed", f"its directory is in use by {holder}")
+                self._record(seconds=0.0, **dataclasses.asdict(self._outcome))
             return self._outcome
         code = self._process.poll()
         if code is not None:
@@ -195,23 +201,27 @@ class Execution:
                     # Ctrl-C is for the sweep, which asks its runs to stop in its own way.
                     start_new_session=True,
                 )
+            self._record()
         except OSError as error:
-            raise errors.WorkdirError(f"Cannot start {task.name}: {error}") from error
+            reason = f"Cannot start {task.name}: {error}"
+            self._record(seconds=0.0, state="failed", reason=reason)
+            raise errors.WorkdirError(reason) from error
 
     def _end(self, code: int, *, asked: bool = False) -> None:
         assert self._process is not None
         self._outcome = self._judge(code, self._process.pid)
         if asked and code == -signal.SIGTERM:
             self._outcome = Outcome("preempted", "before it could save")
-        row = {
-            "started": self._started,
-            "seconds": round(time.monotonic() - self._began, 1),
-            "code": code,
-            **dataclasses.asdict(self._outcome),
-            "host": socket.gethostname(),
-        }
-        with self._folder.attempts(self._task.name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        seconds = round(time.monotonic() - self._began, 1)
+        self._record(seconds=seconds, code=code, **dataclasses.asdict(self._outcome))
+
+    def _record(self, **ended: Any) -> None:
+        """Add a row for this attempt: when it starts, and with how it ended when it has."""
+        pid = None if self._process is None else self._process.pid
+        row = {"started": self._started, "pid": pid, "host": socket.gethostname()}
+        # What became of the run matters more than a row that finds no room.
+        with contextlib.suppress(errors.WorkdirError):
+            evaluations.append(self._folder.attempts(self._task.name), {**row, **ended})
 
     def _judge(self, code: int, pid: int) -> Outcome:
         """Return how a program has ended."""
@@ -225,8 +235,8 @@ class Execution:
             return Outcome("failed", state["reason"])
         last = _last_line(self._folder.log(self._task.name))
         if code == 1 and last.startswith("error: ") and not own:
-            busy = " is in use by " in last
-            return Outcome("failed" if busy else "refused", last.removeprefix("error: "))
+            passing = any(words in last for words in _PASSING)
+            return Outcome("failed" if passing else "refused", last.removeprefix("error: "))
         if code < 0:
             return Outcome("failed", f"ended by {_signal_name(-code)}")
         return Outcome("failed", f"ended with exit code {code}: {last}")
@@ -264,18 +274,24 @@ def read_status(run: Path) -> dict[str, Any]:
 
 
 def read_attempts(folder: record.Folder, name: str) -> list[dict[str, Any]]:
-    """Return a row for each time that a run was started and has ended."""
+    """Return a row for each time that a run was started.
+
+    It has ``started``, ``pid`` and ``host``, and, if its end was seen, ``seconds``, ``code``,
+    ``state`` and ``reason``. The end is not seen where the sweep is killed, or a machine is lost.
+    """
     try:
-        lines = folder.attempts(name).read_text(encoding="utf-8").splitlines()
+        lines = folder.attempts(name).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    rows = []
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for line in lines:
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+            identity = (row["started"], row["pid"], row["host"])
+        except (ValueError, TypeError, KeyError):
             continue  # A crash has cut it off.
-    return rows
+        rows[identity] = rows.get(identity, {}) | row
+    return list(rows.values())
 
 
 def _last_line(path: Path) -> str:
@@ -286,7 +302,9 @@ def _last_line(path: Path) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.rpartition("\n== ")[2].splitlines() if line.strip()]
+    # Below the heading of the attempt.
+    text = re.split(r"^== .*\n", text, flags=re.MULTILINE)[-1]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if line.startswith("error: ")]
     return (told or lines or [""])[-1]
 

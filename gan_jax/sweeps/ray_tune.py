@@ -15,6 +15,7 @@ import signal
 import socket
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -134,15 +135,18 @@ class _Runs(Searcher):
         self._make_task = make_task
         self._settings = {"metric": metric, "total": total}
         self._trials: dict[str, definition.Run] = {}
+        self._attempts: dict[str, int] = {}
 
     def run_of(self, trial_id: str) -> definition.Run:
         """Return the run of a trial."""
         return self._trials[trial_id]
 
     def why(self, run: definition.Run) -> str:
-        """Return why the last attempt at a run has failed."""
+        """Return why the last attempt at a run has failed; to be asked once after each."""
         attempts = execution.read_attempts(self._folder, run.name)
-        return attempts[-1]["reason"] if attempts else "its process was lost"
+        known, self._attempts[run.name] = self._attempts[run.name], len(attempts)
+        lost = "its process was lost"
+        return attempts[-1].get("reason", lost) if len(attempts) > known else lost
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next run as a trial's configuration."""
@@ -150,6 +154,8 @@ class _Runs(Searcher):
             run = self._agenda.next()
             if run is not None:
                 self._trials[trial_id] = run
+                attempts = execution.read_attempts(self._folder, run.name)
+                self._attempts[run.name] = len(attempts)
                 return {"task": self._make_task(run).to_json(), **self._settings}
         return cast(Any, Searcher.FINISHED)
 
@@ -260,6 +266,7 @@ def run(
                 grace_period=int(sweep.fields["eval.every"]),
                 reduction_factor=_REDUCTION,
             )
+            _recall(scheduler, sweep, folder, total)
         with _signals(agenda, folder) as asked:
             tuner = tune.Tuner(
                 tune.with_resources(RunTrainable, {"cpu": cpus, "gpu": gpus}),
@@ -283,9 +290,37 @@ def run(
                 tuner.fit()
             finally:
                 shutil.rmtree(folder.path / ".ray", ignore_errors=True)
+                _await_saves(agenda, folder)
         if runs.error is not None:
             raise runs.error
         return agenda, asked[0] if asked else None
+
+
+def _recall(
+    scheduler: ASHAScheduler, sweep: record.Sweep, folder: record.Folder, total: int
+) -> None:
+    """Tell successive halving what came of the runs that an earlier process has ended.
+
+    Those that go on report again from their first evaluation.
+    """
+    assert sweep.search.metric is not None
+    for entry in sweep.entries:
+        run = folder.run(entry.run.name)
+        if entry.stopped or execution.read_status(run).get("state") in execution.SETTLED:
+            trial = cast(Any, types.SimpleNamespace(trial_id=entry.run.name))
+            scheduler.on_trial_add(cast(Any, None), trial)
+            for step, value in summary.series(run, sweep.search.metric):
+                if step < total:
+                    told = {"step": step, "value": value}
+                    scheduler.on_trial_result(cast(Any, None), trial, told)
+
+
+def _await_saves(agenda: Agenda, folder: record.Folder) -> None:
+    """Wait for runs that still save: at its end Ray gives them seconds."""
+    deadline = time.monotonic() + execution.GRACE_SECONDS
+    for one in agenda.sweep.runs:
+        while record.holder(folder.run(one.name)) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
 
 @contextlib.contextmanager
@@ -352,6 +387,12 @@ def _check_resources(gpus: float | None, cpus: float, *, own: bool) -> float:
         raise errors.SweepError(
             f"--gpus-per-run={gpus:g} --cpus-per-run={cpus:g}; this machine has {most_gpus:g} GPUs "
             f"and {most_cpus:g} CPUs"
+        )
+    if not any(n.get("GPU", 0.0) >= gpus and n.get("CPU", 0.0) >= cpus for n in nodes):
+        print(
+            f"--gpus-per-run={gpus:g} --cpus-per-run={cpus:g}; no machine of the cluster has that "
+            "now: the runs wait for one",
+            flush=True,
         )
     return gpus
 

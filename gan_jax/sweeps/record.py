@@ -128,7 +128,7 @@ class Folder:
         return self.path / "logs" / f"{name}.txt"
 
     def attempts(self, name: str) -> Path:
-        """Return the file with a row for each time that a run was started and has ended."""
+        """Return the file that tells when a run was started, and how that ended."""
         return self.path / "logs" / f"{name}.jsonl"
 
     def read(self) -> Sweep | None:
@@ -220,7 +220,7 @@ def holder(run: str | os.PathLike[str]) -> str | None:
         return None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return lock.read().strip() or "another process"
     return None

@@ -1,7 +1,9 @@
 """A sweep as a SLURM job array, without Ray: one task for each run."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from gan_jax import errors
 from gan_jax.sweeps import record
@@ -47,10 +49,12 @@ def script(
             raise errors.SweepError(f"--{name}-per-run={number} with --slurm; accepted: integers")
     numbers = [index for index, entry in enumerate(sweep.entries) if entry.defined]
     limit = f"%{num_parallel}" if num_parallel else ""
+    # SLURM replaces what stands behind a single %.
+    logs = Path(str(folder.path).replace("%", "%%")) / "logs"
     directives = [
         f"--job-name=sweep-{_word(folder.path.name)}",
         f"--array={_ranges(numbers)}{limit}",
-        f"--output={_quoted(folder.path / 'logs' / 'slurm-%A_%a.txt')}",
+        f"--output={_quoted(logs / 'slurm-%A_%a.txt')}",
         # To the batch shell, which becomes the program below.
         f"--signal=B:TERM@{_NOTICE_SECONDS}",
         "--requeue",
@@ -111,4 +115,6 @@ def _word(text: str) -> str:
 def _quoted(value: object) -> str:
     """Return a directive's value; SLURM understands quotation marks there."""
     text = str(value)
-    return f'"{text}"' if " " in text else text
+    if not re.search(r"[\s\"'#\\]", text):
+        return text
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'

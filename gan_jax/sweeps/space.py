@@ -109,7 +109,8 @@ class Space:
             raise errors.ConfigError(
                 f"search: {field} is nothing to search; --seeds=N repeats every run"
             )
-        return definition.check_overrides(self._config, {field: value}, self._common)[field]
+        checked = definition.check_overrides(self._config, {field: value}, self._common, "search")
+        return checked[field]
 
     def _add(self, parameter: Parameter) -> None:
         if parameter.field in (one.field for one in self.parameters):

@@ -40,9 +40,10 @@ class State:
         (early, by the search) or ``"waiting"`` (it has no directory yet).
       reason: why, in one line.
       step: the last step that its status tells; ``None``: none.
-      seconds: that it has run, over all attempts that have ended.
-      attempts: their number.
+      seconds: that it has run, over all attempts whose end was seen.
+      attempts: how often it was started.
       rows: its evaluations.
+      defined: whether the configuration file still names it.
     """
 
     run: Run
@@ -52,6 +53,7 @@ class State:
     seconds: float = 0.0
     attempts: int = 0
     rows: Sequence[evaluations.Row] = ()
+    defined: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,11 +124,13 @@ class Summary:
       tables: one for each protocol; none if nothing was measured.
       states: how each run stands.
       metric: what was asked to rank them; ``None``: whatever was measured.
+      vanished: the names of runs that have begun and are no longer defined.
     """
 
     tables: Sequence[Table]
     states: Sequence[State]
     metric: str | None = None
+    vanished: Sequence[str] = ()
 
 
 def metrics_of(rows: Sequence[evaluations.Row]) -> list[str]:
@@ -159,11 +163,16 @@ def summarise(
 ) -> Summary:
     """Return the tables of a sweep.
 
+    Runs that are no longer defined stand in none: they may be of other seeds, or have a name that
+    means something else by now.
+
     Args:
       states: how its runs stand.
       metric: what ranks; ``None``: the first that was measured and has a better side.
       lower_is_better: of a metric; ``None`` for one that has no better side.
     """
+    vanished = [s.run.name for s in states if not s.defined and s.state != "waiting"]
+    states = [state for state in states if state.defined]
     protocols: dict[str, Mapping[str, Any]] = {}
     for state in states:
         for row in state.rows:
@@ -184,7 +193,7 @@ def summarise(
         tables.append(
             Table(protocol, chosen, _ranked(lines, chosen, bool(lower_is_better(chosen))))
         )
-    return Summary(tables, states, metric)
+    return Summary(tables, states, metric, vanished)
 
 
 def write(summary: Summary, folder: Path) -> None:
@@ -282,7 +291,7 @@ def _state(entry: record.Entry, folder: record.Folder) -> State:
     if state not in execution.SETTLED:
         if record.holder(path) is not None:
             state, reason = "running", ""
-        elif attempts:
+        elif attempts and attempts[-1].get("state", "done") not in execution.SETTLED:
             # A run that was killed could not say so itself; one that was refused has no status.
             state, reason = attempts[-1]["state"], attempts[-1]["reason"]
             state = "failed" if state == "refused" else state
@@ -295,7 +304,9 @@ def _state(entry: record.Entry, folder: record.Folder) -> State:
     except errors.WorkdirError:
         rows = []
     seconds = sum(attempt.get("seconds", 0.0) for attempt in attempts)
-    return State(run, state, reason, now.get("step"), seconds, len(attempts), rows)
+    return State(
+        run, state, reason, now.get("step"), seconds, len(attempts), rows, defined=entry.defined
+    )
 
 
 def _line(
@@ -438,6 +449,8 @@ def _remarks(summary: Summary) -> list[str]:
         at = f" at step {state.step}" if state.step is not None else ""
         reason = f": {state.reason}" if state.reason else ""
         remarks.append(f"{state.run.name}: {state.state}{at}{reason}")
+    if summary.vanished:
+        remarks.append(f"no longer defined, so left out: {', '.join(summary.vanished)}.")
     return remarks
 
 

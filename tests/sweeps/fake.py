@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
             print("error: the loss is not finite", file=sys.stderr)
             return 1
     if asked:
-        time.sleep(0.2)  # It saves.
+        time.sleep(float(flags.get("config.saving", 0.2)))
         record.write("preempted", "SIGTERM", step, steps)
     else:
         record.write("done", "", step, steps)

@@ -11,6 +11,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.mode = "good"
     c.rate = 1.0
     c.pause = 0.02
+    c.saving = 0.2
     c.flip = False
     c.policy = ()
     c.path = placeholder(str)

@@ -1,5 +1,6 @@
 """One run: how its end is judged, tried again, stopped, and never left behind."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 import pytest
 
+from gan_jax import errors
 from gan_jax.report import evaluations
 from gan_jax.sweeps import execution, record
 from tests.experiments.program import REPO, environment
@@ -117,6 +119,61 @@ def test_what_cannot_say_how_it_ended_is_judged_by_its_last_words(folder):
     task = execution.Task("run", str(folder.path), command, str(REPO))
     outcome = execution.execute(task, 0, never)
     assert outcome == execution.Outcome("failed", "ended with exit code 1: ValueError: oh")
+
+
+def ends_with(folder, words):
+    """Execute what prints some words and ends with 1; return how that is judged."""
+    command = (sys.executable, "-c", f"print({words!r}, end=''); raise SystemExit(1)")
+    task = execution.Task("run", str(folder.path), command, str(REPO))
+    return execution.execute(task, 0, never)
+
+
+def test_the_heading_of_the_log_is_not_a_run_s_last_word(folder):
+    ended = execution.Outcome("failed", "ended with exit code 1: ")
+    assert [ends_with(folder, "") for _ in range(2)] == [ended] * 2
+    assert ends_with(folder, "a\n== b\nc").reason.endswith(": c")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_at_the_start_is_worth_another_attempt(number, folder):
+    reason = f"Cannot write status.json: {os.strerror(number)} (make room, ...)"
+    assert ends_with(folder, f"error: {reason}\n") == execution.Outcome("failed", reason)
+
+
+def test_attempts_are_told_whatever_becomes_of_their_record(folder):
+    file = folder.attempts("run")
+    file.parent.mkdir(parents=True)
+    # A crash has cut a row off; the next ones are not lost with it.
+    file.write_text('{"started": "2026", "sec')
+    ends_with(folder, "")
+    (row,) = execution.read_attempts(folder, "run")
+    assert (row["state"], row["code"]) == ("failed", 1)
+    # A row that finds no room does not hide how the run ended.
+    file.unlink()
+    file.mkdir()
+    assert ends_with(folder, "").state == "failed"
+    assert execution.read_attempts(folder, "run") == []
+
+
+def test_an_attempt_that_could_not_start_is_recorded(folder):
+    task = execution.Task("run", str(folder.path), ("true",), str(folder.path / "missing"))
+    folder.path.mkdir()
+    with pytest.raises(errors.WorkdirError, match="Cannot start run: "):
+        execution.execute(task, 0, never)
+    (row,) = execution.read_attempts(folder, "run")
+    assert row["state"] == "failed"
+    assert row["reason"].startswith("Cannot start run: ")
+
+
+def test_an_attempt_whose_end_nobody_saw_is_counted(folder):
+    one = execution.Execution(task_of(folder, pause=0.3))
+    assert one.poll() is None
+    (row,) = execution.read_attempts(folder, "run")
+    assert "state" not in row
+    wait_for(lambda: record.holder(folder.run("run")))
+    one.stop()
+    (row,) = execution.read_attempts(folder, "run")
+    assert row["state"] == "preempted"
 
 
 def test_a_status_of_another_process_is_not_believed(folder):

@@ -11,7 +11,7 @@ import pytest
 from gan_jax.sweeps import record
 from tests.experiments import program
 from tests.experiments.program import REPO, complaint, succeeded
-from tests.sweeps.conftest import CONFIG
+from tests.sweeps.conftest import CONFIG, make_sweep
 
 SWEEP = "experiments.sweep"
 TINY = REPO / "tests" / "sweeps" / "tiny_config.py"
@@ -90,6 +90,33 @@ def test_a_mistake_is_told_in_one_line_before_anything_starts(flags, told, sweep
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.parametrize(
+    ("space", "told"),
+    [
+        ('space.choice("eval.every", (1, 2))', "search: eval.every says how runs are measured"),
+        ('space.integers("train.steps", 4, 9)', "search: train.steps with --search=asha"),
+        ('space.uniform("rat", 0.0, 1.0)', 'search: rat is no field. Did you mean "rate"?'),
+    ],
+)
+def test_what_cannot_be_searched_is_told(space, told, sweep, tmp_path):
+    config = tmp_path / "mine.py"
+    config.write_text(
+        f"from tests.sweeps.fake_config import get_config\n\ndef search(space):\n    {space}\n"
+    )
+    assert told in complaint(sweep("--search=asha", "--metric=fid", config=config))
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_search_goes_on_only_with_what_is_measured_alike(sweep, tmp_path):
+    flags = ("--dry-run", "--search=random", "--metric=fid")
+    folder = record.Folder(tmp_path / "sweep")
+    with folder.claim():
+        folder.write(make_sweep(search={"method": "random", "num_samples": 20}))
+    succeeded(sweep(*flags, "--config.train.log_every=2"))
+    told = complaint(sweep(*flags, "--config.eval.every=2"))
+    assert "eval.every: 1 there, 2 now" in told
+
+
 def test_a_config_without_runs_is_told(sweep, tmp_path):
     assert "has no function 'sweep'" in complaint(sweep(config=REPO / "configs" / "base.py"))
 
@@ -98,6 +125,7 @@ def test_a_config_without_runs_is_told(sweep, tmp_path):
 def test_without_a_sweep_there_is_nothing_to_show(flag, sweep, tmp_path):
     told = complaint(sweep(flag, config=None))
     assert told == f"--workdir={tmp_path / 'sweep'} holds no sweep: it has no sweep.json"
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_without_ray_the_extra_is_named(sweep, tmp_path):

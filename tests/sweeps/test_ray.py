@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gan_jax.report import evaluations
+from gan_jax.report import evaluations, status
 from gan_jax.sweeps import execution, record, search
 from gan_jax.sweeps.definition import Run
 from tests.experiments import program
@@ -105,6 +105,22 @@ def test_a_cluster_that_cannot_run_it_is_told(flag, told, tmp_path):
     assert told in complaint(program.run(tmp_path, *flags, module="experiments.sweep"))
 
 
+@pytest.mark.parametrize(
+    ("nodes", "told"),
+    [
+        ([{"CPU": 4.0, "GPU": 1.0}], ""),
+        ([{"CPU": 4.0}, {"GPU": 1.0}], "no machine of the cluster has that now"),
+    ],
+)
+def test_a_cluster_that_has_to_grow_is_waited_for_and_told(nodes, told, monkeypatch, capsys):
+    ray_tune = pytest.importorskip("gan_jax.sweeps.ray_tune")
+    alive = [{"Alive": True, "Resources": resources} for resources in nodes]
+    monkeypatch.setattr(ray_tune.ray, "nodes", lambda: alive)
+    assert ray_tune._check_resources(None, 2.0, own=False) == 1.0
+    out = capsys.readouterr().out
+    assert (told in out) if told else (out == "")
+
+
 def test_failures_are_tried_again_and_told(begin, folder):
     runs = {
         "good": {},
@@ -114,7 +130,14 @@ def test_failures_are_tried_again_and_told(begin, folder):
         "diverges": {"mode": "diverges"},
         "refused": {"mode": "refused"},
     }
+    # An earlier attempt says nothing of these.
+    row = {"started": "1", "pid": 7, "host": "a", "state": "failed", "reason": "an old one"}
+    folder.attempts("worker_killed_once").parent.mkdir(parents=True)
+    evaluations.append(folder.attempts("worker_killed_once"), row)
     ended = begin(runs=runs).wait()
+    assert "an old one" not in ended.out
+    assert "[3/6] worker_killed_once: its process was lost; it is tried again" in ended.out
+    assert "[2/6] fails_once: the disk is full; it is tried again" in ended.out
     assert result(ended)["states"] == {
         "good": "done",
         "fails_once": "done",
@@ -180,6 +203,31 @@ def test_asha_stops_what_is_worse_and_they_save(begin, folder):
     again = result(begin(search=plan, common=common).wait())["states"]
     assert again == states
     assert all(starts(folder, name) == 1 for name in states)
+
+
+def test_asha_goes_on_with_what_it_knows_and_waits_for_those_that_save(begin, folder):
+    plan = {"method": "asha", "num_samples": 10}
+    common = {"train.steps": 9, "pause": 1.0, "saving": 15.0}
+    sweep = make_sweep(search=plan, **common)
+    # Nine were finished, or stopped early, before the sweep was killed; the tenth is far worse.
+    values = [{"rate": 0.01 + i / 1000, "flip": True} for i in range(9)] + [{"rate": 1.0}]
+    runs = [Run(f"trial-{i:04d}", f"trial-{i:04d}", v) for i, v in enumerate(values)]
+    sweep = sweep.adding(runs).stopping(runs[0].name)
+    folder.path.mkdir()
+    folder.write(sweep)
+    for run in runs[:9]:
+        folder.run(run.name).mkdir(parents=True)
+        for step in range(1, 4 if run is runs[0] else 10):
+            row = {"step": step, "fid": 0.1 + 1 / step, "protocol": {"n_fake": 8}}
+            evaluations.append(folder.run(run.name) / "eval.jsonl", row)
+        if run is not runs[0]:
+            status.Status(folder.run(run.name)).write("done", "", 9, 9)
+    states = result(begin(search=plan, common=common).wait())["states"]
+    stopped = dict.fromkeys((runs[0].name, runs[9].name), "stopped")
+    assert states == {run.name: "done" for run in runs} | stopped
+    # It had saved before the sweep told its end.
+    assert program.status(folder.run(runs[9].name))["state"] == "preempted"
+    assert program.status(folder.run(runs[9].name))["step"] < 9
 
 
 def test_a_search_goes_on_with_what_it_knows(begin, folder):

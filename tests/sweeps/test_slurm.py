@@ -70,6 +70,26 @@ def test_a_shell_runs_a_task(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ('--comment="it\'s"', '--comment="it\'s"'),
+        ("--comment='say \"a b\"'", '--comment="say \\"a b\\""'),
+        ("--comment=a#b", '--comment="a#b"'),
+        ("--comment='a\\b'", '--comment="a\\\\b"'),
+        ("--time=04:00:00", "--time=04:00:00"),
+    ],
+)
+def test_slurm_reads_an_option_as_it_was_meant(given, written, folder):
+    assert directives(script(folder, options=given))[-1] == written
+
+
+def test_slurm_finds_the_folder_of_its_logs_whatever_its_name(tmp_path):
+    folder = record.Folder(tmp_path / "it's 5%j")
+    logs = f"{tmp_path}/it's 5%%j/logs/slurm-%A_%a.txt"
+    assert f'--output="{logs}"' in directives(script(folder))
+
+
+@pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"options": "gpu"}, "--slurm-options='gpu'; accepted: options of sbatch"),

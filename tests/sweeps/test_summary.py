@@ -1,6 +1,7 @@
 """The table: means over seeds, ranks, and protocols that are never mixed."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -165,8 +166,9 @@ def test_how_a_run_stands_is_read_from_what_it_has_left(folder):
         folder.run(name).mkdir(parents=True)
         status.Status(folder.run(name)).write(word, "", 3)
     (folder.path / "logs").mkdir()
-    row = {"state": "refused", "reason": "no such loss", "seconds": 2.0}
-    folder.attempts("refused").write_text(json.dumps(row) + "\n" + '{"cut')
+    attempt(folder, "refused", "1", seconds=2.0, state="refused", reason="no such loss")
+    with folder.attempts("refused").open("a") as file:
+        file.write('{"cut')
     folder.run("lost").mkdir()
     (folder.run("lost") / "status.json").write_text("{")
     (folder.run("done") / evaluations.EVALUATIONS).write_text("{")
@@ -181,6 +183,48 @@ def test_how_a_run_stands_is_read_from_what_it_has_left(folder):
     }
     assert (states["refused"].seconds, states["refused"].attempts) == (2.0, 1)
     assert states["killed"].step == 3
+
+
+def attempt(folder, name, started, **ended):
+    row = {"started": started, "pid": 7, "host": "a", **ended}
+    folder.attempts(name).parent.mkdir(parents=True, exist_ok=True)
+    evaluations.append(folder.attempts(name), row)
+
+
+def test_an_earlier_attempt_says_nothing_of_a_later_one(folder):
+    names = ["removed", "saved", "cut_off"]
+    sweep = make_sweep(lambda add: [add(n, rate=i + 2.0) for i, n in enumerate(names)])
+    # Its directory was removed, to have it made again.
+    attempt(folder, "removed", "1", seconds=3.0, state="done", reason="")
+    # The sweep was killed during their second attempts: the one saved, the other could not.
+    for name, word in [("saved", "preempted"), ("cut_off", "running")]:
+        attempt(folder, name, "1", seconds=3.0, state="failed", reason="the disk is full")
+        attempt(folder, name, "2")
+        folder.run(name).mkdir(parents=True)
+        status.Status(folder.run(name)).write(word, "SIGTERM", 3)
+    states = {s.run.name: s for s in summary.look(sweep, folder)}
+    assert {name: (s.state, s.reason) for name, s in states.items()} == {
+        "removed": ("waiting", ""),
+        "saved": ("preempted", "SIGTERM"),
+        "cut_off": ("failed", "it was killed"),
+    }
+    assert (states["saved"].attempts, states["saved"].seconds) == (2, 3.0)
+
+
+def test_runs_that_are_no_longer_defined_are_in_no_group():
+    old = [
+        dataclasses.replace(state("a", seed, [value]), defined=False)
+        for seed, value in ((0, 5.0), (1, 9.0))
+    ]
+    waiting = dataclasses.replace(state("a", 2, [], how="waiting"), defined=False)
+    told = summarise(*old, waiting, state("a", 3, [5.0]), state("b", 0, [6.0]))
+    (table,) = told.tables
+    assert [(li.group, li.rank, li.seeds) for li in table.lines] == [("a", 1, 1), ("b", 2, 1)]
+    assert table.lines[0].last["fid"] == Spread(5.0, None)
+    text = summary.as_markdown(told)
+    assert "no longer defined, so left out: a_seed=0, a_seed=1." in text
+    assert "have not been started" not in text
+    assert "a_seed=0" not in summary.as_csv(told)
 
 
 def test_a_run_that_is_going_on_is_running(folder):
