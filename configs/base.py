@@ -288,7 +288,7 @@ def get_config() -> ConfigDict:
     c.train.keep_every = placeholder(int)  # ... and for good those at multiples of this step.
     c.train.seed = 0
     # Independent runs in one program, with seeds from that one on, each in a folder of its own;
-    # all share the devices. The batch size is that of one.
+    # all share the devices. The batch size is that of one. Each keeps two checkpoints at least.
     c.train.replicas = 1
     c.train.replica_learning_rates = ()  # A factor on every learning rate, for each; (): 1.
     c.train.replica_penalty_weights = ()  # Replaces penalty.weight, for each; (): it is the same.

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -46,26 +47,53 @@ def read_npz(
     """
     # Opened here, because NumPy leaves a file that it cannot read open.
     with Path(path).open("rb") as file:
-        try:
-            archive = np.load(file, allow_pickle=False)
-        except _DAMAGES as error:
-            raise _unreadable(error) from error
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise UnreadableError("it is a single array, not an .npz of many")
-        with archive:
-            wanted = list(choose(archive.files))
+        return read_open_npz(file, choose)
+
+
+def read_open_npz(
+    file: BinaryIO, choose: Callable[[Sequence[str]], Iterable[str]]
+) -> dict[str, np.ndarray]:
+    """Do as ``read_npz`` with a file that the caller has opened, and closes."""
+    try:
+        archive = np.load(file, allow_pickle=False)
+    except _DAMAGES as error:
+        raise _unreadable(error) from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise UnreadableError("it is a single array, not an .npz of many")
+    with archive:
+        sizes = _sizes(archive)
+        wanted = list(choose(archive.files))
+        _check_memory(sum(sizes[name] for name in wanted))
+        found = {}
+        for name in wanted:
             try:
-                _check_sizes(archive, wanted)
-                return {name: archive[name] for name in wanted}
+                found[name] = archive[name]
             except _DAMAGES as error:
                 raise _unreadable(error) from error
+            # NumPy returns the bytes of a member that does not begin as an array does.
+            if not isinstance(found[name], np.ndarray):
+                raise UnreadableError(f"{name!r} in it is no array")
+        return found
 
 
-def _check_sizes(archive: np.lib.npyio.NpzFile, names: Sequence[str]) -> None:
-    """Check that arrays fit into memory, by what the archive says: it is held to that later."""
+def _sizes(archive: np.lib.npyio.NpzFile) -> dict[str, int]:
+    """Return each member's size, by what the archive says: it is held to that later.
+
+    NumPy finds a member by its name with and without ``.npy``; a name that fits two is refused,
+    because NumPy might read the one that was not measured.
+    """
     assert archive.zip is not None
-    sizes = {member.filename: member.file_size for member in archive.zip.infolist()}
-    total = sum(sizes.get(f"{name}.npy", sizes.get(name, 0)) for name in names)
+    sizes: dict[str, int] = {}
+    for member in archive.zip.infolist():
+        for name in {member.filename, member.filename.removesuffix(".npy")}:
+            if name in sizes:
+                raise UnreadableError(f"several of its members are called {name!r}")
+            sizes[name] = member.file_size
+    return sizes
+
+
+def _check_memory(total: int) -> None:
+    """Check that so many bytes fit into the memory of this machine."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if total > memory:
         raise UnreadableError(f"it unfolds to {total:,} bytes, and this machine has {memory:,}")

@@ -312,7 +312,7 @@ def measure(choice: str, devices: int, batch_size: int, repeats: int) -> dict[st
       choice: as ``--config``.
       devices: over which the batch is split.
       batch_size: of all of them together.
-      repeats: timed steps.
+      repeats: timed steps; 0: the program is compiled alone, and read.
     """
     import jax
 
@@ -336,6 +336,17 @@ def measure(choice: str, devices: int, batch_size: int, repeats: int) -> dict[st
     ]
     compiled = mapped.compile(training.abstract_state, *abstract)
     found = reduced_by(compiled.as_text())
+    row = {
+        "devices": devices,
+        "batch_size": batch_size,
+        "gradient_bytes": gradient_bytes(training),
+        "reduced_bytes": found.bytes,
+        "scalar_bytes": found.scalars,
+        "all_reduces": found.count,
+        "device": jax.devices()[0].device_kind,
+    }
+    if not repeats:
+        return row
     data, batch = mapped.put_replicated(rows), mapped.put_batch(indices)
     state = training.init_state()
     seconds = []
@@ -344,17 +355,7 @@ def measure(choice: str, devices: int, batch_size: int, repeats: int) -> dict[st
         started = time.perf_counter()
         state = jax.block_until_ready(mapped(state, data, batch))
         seconds.append(time.perf_counter() - started)
-    return {
-        "devices": devices,
-        "batch_size": batch_size,
-        "seconds": statistics.median(seconds[2:]),
-        "fastest": min(seconds[2:]),
-        "gradient_bytes": gradient_bytes(training),
-        "reduced_bytes": found.bytes,
-        "scalar_bytes": found.scalars,
-        "all_reduces": found.count,
-        "device": jax.devices()[0].device_kind,
-    }
+    return {**row, "seconds": statistics.median(seconds[2:]), "fastest": min(seconds[2:])}
 
 
 def measured_apart(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -366,21 +367,39 @@ def measured_apart(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for devices in arguments.devices:
         batch = arguments.batch_size * (1 if arguments.strong else devices)
-        command = [
-            *(sys.executable, "-m", "scripts.scaling", "--worker", f"--devices={devices}"),
-            *(f"--config={arguments.config}", f"--batch_size={batch}"),
-            f"--repeats={arguments.repeats}",
-        ]
-        environment = dict(os.environ)
-        if arguments.fake:
-            environment["JAX_PLATFORMS"] = "cpu"
-            environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if ended.returncode:
-            reason = (ended.stderr.strip().splitlines() or ["without a word"])[-1]
-            raise ConfigError(f"--devices={devices} failed: {reason}")
-        rows.append(json.loads(ended.stdout.strip().splitlines()[-1]))
+        rows.append(_apart(arguments, arguments.config, devices, batch, arguments.repeats))
     return rows
+
+
+def projected_apart(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the program of ``--project`` reduces, by `measure` without a timed step.
+
+    Its devices and its batch are as few as they can be: neither changes what is reduced.
+
+    Raises:
+      ConfigError: its process fails; the message has its last line.
+    """
+    devices = 2 if arguments.fake else max(arguments.devices)
+    return _apart(arguments, arguments.project, devices, 2 * devices, 0)
+
+
+def _apart(
+    arguments: argparse.Namespace, choice: str, devices: int, batch_size: int, repeats: int
+) -> dict[str, Any]:
+    """Return `measure` in a process of its own."""
+    command = [
+        *(sys.executable, "-m", "scripts.scaling", "--worker", f"--devices={devices}"),
+        *(f"--config={choice}", f"--batch_size={batch_size}", f"--repeats={repeats}"),
+    ]
+    environment = dict(os.environ)
+    if arguments.fake:
+        environment["JAX_PLATFORMS"] = "cpu"
+        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        reason = (ended.stderr.strip().splitlines() or ["without a word"])[-1]
+        raise ConfigError(f"--config={choice} with --devices={devices} failed: {reason}")
+    return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -390,9 +409,19 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def report(
-    arguments: argparse.Namespace, rows: Sequence[Mapping[str, Any]], cores: int | None
+    arguments: argparse.Namespace,
+    rows: Sequence[Mapping[str, Any]],
+    projected: Mapping[str, Any],
+    cores: int | None,
 ) -> str:
-    """Return everything that was measured, fitted and projected, as Markdown."""
+    """Return everything that was measured, fitted and projected, as Markdown.
+
+    Args:
+      arguments: of the command line.
+      rows: what `measured_apart` gives.
+      projected: the row of the program to project.
+      cores: that the devices share; ``None``: every device has its own.
+    """
     several = max(rows, key=lambda row: row["devices"])
     # The fastest: what else the machine does makes a step slower, never faster.
     numbers, seconds = [r["devices"] for r in rows], [r["fastest"] for r in rows]
@@ -425,7 +454,7 @@ def report(
         parts.append(_fitted(model, arguments.fake, numbers[-1], seconds[-1]))
     if arguments.fake:
         parts.append(_FAKE.format(cores=cores))
-    parts.append(_projections(arguments, several))
+    parts.append(_projections(arguments, projected))
     return "\n\n".join(parts) + "\n"
 
 
@@ -442,22 +471,18 @@ def _fitted(model: Model, fake: bool, devices: int, seconds: float) -> str:
     return f"{compute}, a latency of {1e3 * model.latency:.2f} ms, bandwidth {told}."
 
 
-def _projections(arguments: argparse.Namespace, measured: Mapping[str, Any]) -> str:
-    choice = arguments.project or arguments.config
-    training, _ = make_training(choice, 1, 1)
-    gradients = gradient_bytes(training)
-    # What is reduced beside gradients: batch statistics and metrics.
-    extra = max(0, measured["reduced_bytes"] - measured["gradient_bytes"])
-    reduced = gradients + extra
+def _projections(arguments: argparse.Namespace, program: Mapping[str, Any]) -> str:
+    """Return the projections of the program that a row is of."""
+    gradients, reduced = program["gradient_bytes"], program["reduced_bytes"]
     times = [arguments.step_seconds] if arguments.step_seconds else list(ASSUMED)
     origin = "given by `--step_seconds`" if arguments.step_seconds else "assumed, not measured"
     batch = arguments.step_batch
     parts = [
         _PROJECTED.format(
-            config=choice,
+            config=arguments.project or arguments.config,
             gradients=f"{gradients:,}",
             reduced=f"{reduced:,}",
-            count=measured["all_reduces"],
+            count=program["all_reduces"],
             hop=f"{1e6 * arguments.hop_seconds:g}",
             origin=origin,
             batch=batch,
@@ -471,7 +496,7 @@ def _projections(arguments: argparse.Namespace, measured: Mapping[str, Any]) -> 
                     interconnect,
                     seconds,
                     reduced,
-                    measured["all_reduces"],
+                    program["all_reduces"],
                     arguments.hop_seconds,
                     devices,
                 )
@@ -530,10 +555,10 @@ it costs to partition the work: threads that wait for one another, and copies in
 
 _PROJECTED = """## Projected
 
-Of `{config}`: {gradients} bytes of gradients a step, and {reduced} with the batch statistics and
-metrics that were measured above, in as many all-reduces: {count}. Every accelerator has a batch of
-{batch}, and so the same work however many there are (weak scaling). The time on one accelerator is
-{origin}. Assumptions:
+Of `{config}`: {gradients} bytes of gradients a step, and {reduced} with batch statistics and
+metrics, in {count} all-reduces, by the program that XLA compiled of it. Every accelerator has a
+batch of {batch}, and so the same work however many there are (weak scaling). The time on one
+accelerator is {origin}. Assumptions:
 
 - Nothing of the exchange is hidden behind computing, which makes these times upper bounds.
 - A ring is as fast as its slowest connection; networks deliver what vendors publish.
@@ -565,7 +590,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if not options.devices or options.devices[0] < 1:
         raise ConfigError("--devices has no numbers of devices; accepted: such as 1,2,4,8")
     for name in ("batch_size", "repeats", "step_batch"):
-        if getattr(options, name) < 1:
+        if getattr(options, name) < (0 if options.worker and name == "repeats" else 1):
             raise ConfigError(f"--{name}={getattr(options, name)}; accepted: 1 or more")
     if options.step_seconds is not None and not options.step_seconds > 0:
         raise ConfigError(f"--step_seconds={options.step_seconds}; accepted: above 0")
@@ -588,10 +613,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = measure(options.config, devices, options.batch_size, options.repeats)
             print(json.dumps(found))
             return 0
-        make_config(options.config)
+        for choice in filter(None, (options.config, options.project)):
+            make_config(choice)
         rows = measured_apart(options)
+        projected = projected_apart(options) if options.project else rows[-1]
         cores = os.cpu_count() if options.fake else None
-        text = report(options, rows, cores)
+        text = report(options, rows, projected, cores)
         print(text)
         if options.json:
             atomic.write_text(options.json, json.dumps(rows, indent=2) + "\n")

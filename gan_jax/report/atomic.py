@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +27,10 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
       WorkdirError: it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # In containers, processes of several hosts often have the same number. A host's name may be
+    # long, and hold what a file's must not.
+    host = hashlib.sha256(os.fsencode(socket.gethostname())).hexdigest()[:8]
+    temporary = path.with_name(f".{path.name}.{host}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

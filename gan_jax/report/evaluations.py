@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gan_jax.errors import WorkdirError
+from gan_jax.report import atomic
 
 EVALUATIONS = "eval.jsonl"
 Row = dict[str, Any]
@@ -45,7 +46,7 @@ def append(path: str | Path, row: Mapping[str, Any]) -> bool:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise WorkdirError(f"Cannot write {path}: {error.strerror or error}") from error
+        raise WorkdirError(f"Cannot write {path}: {atomic.reason(error)}") from error
     return True
 
 

@@ -10,6 +10,8 @@ import contextlib
 import functools
 import json
 import math
+import os
+import socket
 import sys
 import time
 import types
@@ -86,12 +88,13 @@ class JsonlWriter(NullWriter):
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a", encoding="utf-8")
+            # No buffer: it would keep a row that could not be written, and try again at the end.
+            self._file = self.path.open("ab", buffering=0)
         except OSError as error:
-            raise WorkdirError(f"Cannot write {self.path}: {atomic.reason(error)}") from error
+            raise self._told(error) from error
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
-        """Append one row, ``{"step": ..., "kimg": ..., ...values}``, and flush it.
+        """Append one row, ``{"step": ..., "kimg": ..., ...values}``, whole or not at all.
 
         Raises:
           ValueError: a value is named "step" or "kimg".
@@ -105,21 +108,43 @@ class JsonlWriter(NullWriter):
             row["kimg"] = _strict(kimg)
         row |= {name: _strict(value) for name, value in values.items()}
         try:
-            self._file.write(json.dumps(row, allow_nan=False) + "\n")
-            self._file.flush()
+            self._append((json.dumps(row, allow_nan=False) + "\n").encode())
         except OSError as error:
-            raise WorkdirError(f"Cannot write {self.path}: {atomic.reason(error)}") from error
+            raise self._told(error) from error
 
     def close(self) -> None:
-        """Close the file; every row is flushed already."""
-        self._file.close()
+        """Close the file; every row is with the operating system already.
+
+        Raises:
+          WorkdirError: a file system that writes late, as NFS does, could not write it.
+        """
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._told(error) from error
+
+    def _append(self, line: bytes) -> None:
+        """Write a line; of one that there is no room for, leave nothing."""
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            # A disk that is nearly full takes the beginning, and is full then.
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(size)
+            raise
+
+    def _told(self, error: OSError) -> WorkdirError:
+        return WorkdirError(f"Cannot write {self.path}: {atomic.reason(error)}")
 
 
 class TensorBoardWriter:
     """Writes TensorBoard's event files, without TensorFlow.
 
     Built from the parts of tensorboardX below its ``SummaryWriter``, whose ``flush`` does not wait
-    for its own queue. Here an event is in the file's buffer when the call returns.
+    for its own queue, and its ``EventsWriter``, which leaves a file open that it cannot flush. Here
+    an event is in the file's buffer when the call returns.
     """
 
     def __init__(self, directory: str | Path, resume_step: int | None = None):
@@ -137,12 +162,13 @@ class TensorBoardWriter:
         self._tensorboard = _tensorboard()
         with self._told():
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._file = self._tensorboard.EventsWriter(
-                # tensorboardX's own names are equal within a second, and would then overwrite.
-                str(self._directory / "events"),
-                filename_suffix=f".{time.time_ns()}",
-            )
+            # TensorBoard looks for "tfevents", and reads in the order of the names. The last number
+            # keeps files of one second apart.
+            started = time.time_ns()
+            name = f"events.out.tfevents.{started // 10**9}.{socket.gethostname()}.{started}"
+            self._file = self._tensorboard.RecordWriter(str(self._directory / name))
         self._flushed = time.monotonic()
+        self._write(0, file_version="brain.Event:2")
         if resume_step is not None:
             session = self._tensorboard.SessionLog(status=self._tensorboard.SessionLog.START)
             self._write(resume_step + 1, session_log=session)
@@ -201,14 +227,18 @@ class TensorBoardWriter:
         self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Flush and close the file."""
-        with self._told():
-            self._file.close()
+        """Flush and close the file; where it cannot be flushed, close it nevertheless.
+
+        Raises:
+          WorkdirError: the file cannot be written.
+        """
+        with self._told(), contextlib.closing(self._file):
+            self._file.flush()
 
     def _write(self, step: int, **content: Any) -> None:
         event = self._tensorboard.Event(step=step, wall_time=time.time(), **content)
         with self._told():
-            self._file.write_event(event)
+            self._file.write(event.SerializeToString())
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -251,9 +281,10 @@ class Writers:
             writer.flush()
 
     def close(self) -> None:
-        """Close every writer."""
-        for writer in self._writers:
-            writer.close()
+        """Close every writer, also where another one cannot be closed."""
+        with contextlib.ExitStack() as stack:
+            for writer in reversed(self._writers):
+                stack.callback(writer.close)
 
 
 def make_writers(workdir: str | Path, resume_step: int | None = None) -> Writers:
@@ -289,16 +320,16 @@ def _tensorboard() -> types.SimpleNamespace:
     if hidden:
         sys.modules["torch"] = None  # type: ignore[assignment]  # so `import torch` fails
     try:
-        from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.record_writer import RecordWriter
         from tensorboardX.summary import image, text
     finally:
         if hidden:
             del sys.modules["torch"]
     return types.SimpleNamespace(
-        EventsWriter=EventsWriter,
         Event=Event,
+        RecordWriter=RecordWriter,
         SessionLog=SessionLog,
         Summary=Summary,
         image=image,

@@ -49,6 +49,12 @@ class Training:
         """Independent runs in one."""
         return self.parallel.layout.replicas
 
+    @property
+    def sharing(self) -> int:
+        """Devices over which the batch of a run is split."""
+        count = len(self.devices)
+        return count // self.parallel.layout.rows(count)
+
     def init_state(self) -> TrainState:
         """Return the state before the first step, the same for any number of devices."""
         return self.parallel.init(self._state)
@@ -211,8 +217,14 @@ def check_train_fields(config: Any) -> None:
             f"eval.every = {every}; "
             f"accepted: a multiple of train.steps_per_call = {train.steps_per_call}, or 0"
         )
-    if not 0 <= train.seed < 2**31:
-        raise errors.ConfigError(f"train.seed = {train.seed}; accepted: 0 to {2**31 - 1}")
+    if train.keep_every is not None and train.keep_every < 1:
+        raise errors.ConfigError(
+            f"train.keep_every = {train.keep_every}; accepted: 1 or more, or none"
+        )
+    # The last replica has a seed, too.
+    most = 2**31 - max(1, train.get("replicas", 1))
+    if not 0 <= train.seed <= most:
+        raise errors.ConfigError(f"train.seed = {train.seed}; accepted: 0 to {most}")
     if config.sample.num < 1:
         raise errors.ConfigError(f"sample.num = {config.sample.num}; accepted: 1 or more")
 

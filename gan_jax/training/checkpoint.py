@@ -17,6 +17,7 @@ project is).
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import json
 import logging
@@ -30,7 +31,7 @@ import types
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -54,6 +55,21 @@ _OF_A_CHECKPOINT = re.compile(r"[/\\]orbax[/\\]|\.orbax-checkpoint-tmp|tensorsto
 # How long a process that fails goes on with a save of which the others may do a part.
 _LEAVE_SECONDS = 10.0
 _FOREVER_SECONDS = 100 * 365 * 86400
+# What processes tell one another of a checkpoint that they read; the highest counts.
+_FINE, _DAMAGE, _TROUBLE = range(3)
+# A read that fails so says nothing of what is on disk: the same read may succeed later.
+_PASSING = frozenset(
+    (
+        errno.EACCES,
+        errno.EPERM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EIO,
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +189,32 @@ class Checkpoints:
             int(entry.name) for entry in entries if re.fullmatch(r"0|[1-9]\d*", entry.name)
         )
 
+    def agreed_steps(self) -> list[int]:
+        """Return ``steps()``, which every process has to call for and to find the same.
+
+        Raises:
+          CheckpointError: in every process: they find different steps, or some cannot look.
+        """
+        steps: list[int] = []
+        failure: CheckpointError | None = None
+        try:
+            steps = self.steps()
+        except CheckpointError as error:
+            failure = error
+        if jax.process_count() > 1:
+            seen = np.uint32(zlib.crc32(str(failure or steps).encode()))
+            with jax.transfer_guard("allow"):
+                alike = np.unique(multihost_utils.process_allgather(seen)).size == 1
+            if failure is None and not alike:
+                raise CheckpointError(
+                    f"Process {jax.process_index()} finds other checkpoints than another process, "
+                    f"in {self._listing(steps)} --workdir must be one directory that all processes "
+                    "share."
+                )
+        if failure is not None:
+            raise failure
+        return steps
+
     def keep(self, step: int) -> None:
         """Keep this step's checkpoint from now on, and no longer the one that was kept so before.
 
@@ -266,7 +308,9 @@ class Checkpoints:
 
         A damaged newest checkpoint (files missing, truncated or changed) is reported and skipped,
         and, unless read-only, renamed to ``<step>.damaged-<n>`` once an older one has been
-        restored: it is not lost, and training can save that step again.
+        restored: it is not lost, and training can save that step again. One that cannot be read
+        for another reason (no permission, no memory, a file system that does not answer) is not
+        damaged, and nothing is done in its place.
 
         Args:
           abstract_state: pytree of ``jax.ShapeDtypeStruct`` with shardings (without one: the
@@ -278,11 +322,12 @@ class Checkpoints:
 
         Raises:
           CheckpointError: there is none; the asked one is missing or damaged; all are damaged (each
-            is listed, and left in place); or the newest whole one has other leaves than
-            ``abstract_state`` (the leaves are listed).
+            is listed, and left in place); one cannot be read now; the newest whole one has other
+            leaves than ``abstract_state`` (the leaves are listed); or the processes find different
+            checkpoints.
         """
         self.wait()
-        available = self.steps()
+        available = self.agreed_steps()
         if step is None:
             candidates = available[::-1]
         elif step in available:
@@ -335,10 +380,10 @@ class Checkpoints:
             # Orbax's record of each step holds nothing that is used here, and may be what is
             # damaged.
             lightweight_initialize=True,
+            # A limit would be reached by a slow disk, or a clock that is set. A process that waits
+            # for one which is gone is ended by JAX's heartbeats.
+            async_options=ocp.AsyncOptions(timeout_secs=_FOREVER_SECONDS),
         )
-        if jax.process_count() == 1:
-            # Nobody is waited for; a time limit would only be reached by a clock that is set.
-            options.async_options = ocp.AsyncOptions(timeout_secs=_FOREVER_SECONDS)
         try:
             if jax.process_index() == 0:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -395,46 +440,44 @@ class Checkpoints:
         """Read and verify one checkpoint.
 
         Raises:
-          _DamageError: any process could not read it, or read something else than what was saved.
-          CheckpointError: it is whole, but of another state.
+          _DamageError: any process read something else than what was saved.
+          CheckpointError: any process cannot read it now; or it is whole, but of another state.
         """
         directory = self.directory / str(step)
+        wanted = _abstract_leaves(abstract_state)
+        body: dict[str, Any] = {}
         arrays: dict[str, np.ndarray] = {}
         failure: Exception | None = None
-        body: dict[str, Any] = {}
         try:
             body = _unseal((directory / _META / "metadata").read_bytes())
             if body["step"] != step:
                 raise _DamageError(f"its metadata are of step {body['step']}")
+            if body["format"] == _FORMAT:
+                meta, records = body["meta"], body["leaves"]
+                saved = {name: _Leaf(tuple(r["shape"]), r["dtype"]) for name, r in records.items()}
+                sums = {name: r["crc32"] for name, r in records.items()}
+                generators = {name: r["generator"] for name, r in records.items()}
         except Exception as error:
             failure = error
-        _agree(failure, "unreadable metadata")
+        _agree(failure, directory, "unreadable metadata")
 
         if body["format"] != _FORMAT:
             raise CheckpointError(
                 f"Checkpoint {directory} has format {body['format']!r}; accepted: {_FORMAT}."
             )
-        saved = {
-            name: _Leaf(tuple(record["shape"]), record["dtype"])
-            for name, record in body["leaves"].items()
-        }
-        wanted = _abstract_leaves(abstract_state)
         expected = {name: _leaf(value) for name, value in wanted.items()}
         if saved != expected:
             raise CheckpointError(_mismatch(directory, saved, expected))
 
         try:
-            arrays = _read_arrays(directory / _STATE, body["leaves"])
+            stored = {name: _stored(value) for name, value in wanted.items()}
+            arrays = _read_arrays(directory / _STATE, stored, sums)
         except Exception as error:
             failure = error
-        _agree(failure, "unreadable arrays")
+        _agree(failure, directory, "unreadable arrays")
 
-        values = [
-            _place(arrays[name], value, body["leaves"][name]["generator"])
-            for name, value in wanted.items()
-        ]
-        structure = jax.tree.structure(abstract_state)
-        return jax.tree.unflatten(structure, values), body["meta"]
+        values = [_place(arrays[name], value, generators[name]) for name, value in wanted.items()]
+        return jax.tree.unflatten(jax.tree.structure(abstract_state), values), meta
 
 
 class _Kept:
@@ -511,11 +554,17 @@ def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if not text or isinstance(error, LookupError | TypeError | AttributeError):
         text = f"{type(error).__name__}: {text}"
-    if code := re.search(r"os_error_code='(\d+)'", text):
-        return atomic.reason(OSError(int(code[1]), os.strerror(int(code[1]))))
+    if (code := _system_code(text)) is not None:
+        return atomic.reason(OSError(code, os.strerror(code)))
     text = re.sub(r"\s*\[(source locations|tensorstore_spec)=.*", "", text)
     # The cause is told last.
     return text if len(text) <= 300 else f"{text[:100]} ... {text[-195:]}"
+
+
+def _system_code(text: str) -> int | None:
+    """Return the ``errno`` of which TensorStore tells in the text of an error."""
+    code = re.search(r"os_error_code='(\d+)'", text)
+    return int(code[1]) if code else None
 
 
 def _is_key(value: Any) -> bool:
@@ -530,6 +579,11 @@ def _leaf(value: Any) -> _Leaf:
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise TypeError(f"A leaf of the state is a {type(value).__name__}; accepted: arrays.")
     return _Leaf(tuple(value.shape), str(value.dtype))
+
+
+def _stored(value: Any) -> _Leaf:
+    """Return the record of what is stored of a leaf: of random keys, their data."""
+    return _leaf(jax.eval_shape(jax.random.key_data, value) if _is_key(value) else value)
 
 
 def _abstract_leaves(state: PyTree) -> dict[str, Any]:
@@ -591,8 +645,15 @@ def _unseal(text: bytes) -> dict[str, Any]:
     return body
 
 
-def _read_arrays(directory: Path, records: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _read_arrays(
+    directory: Path, stored: Mapping[str, _Leaf], sums: Mapping[str, int]
+) -> dict[str, np.ndarray]:
     """Read the arrays of a checkpoint into host memory and verify each.
+
+    Args:
+      directory: of the arrays.
+      stored: what each has to be, by path.
+      sums: the CRC-32 of each.
 
     Raises:
       _DamageError: an array is not what was saved.
@@ -600,39 +661,81 @@ def _read_arrays(directory: Path, records: Mapping[str, Any]) -> dict[str, np.nd
     """
     ocp = _orbax()
     arrays: dict[str, np.ndarray] = {}
-    stored = [name for name, record in records.items() if 0 not in record["shape"]]
-    if stored:
+    on_disk = [name for name, leaf in stored.items() if 0 not in leaf.shape]
+    if on_disk:
+        # Orbax takes a folder that it may not read for one that is missing.
+        for _ in os.walk(directory, onerror=_raise):
+            pass
         handler = ocp.PyTreeCheckpointHandler()
         try:
             arrays = handler.restore(
                 epath.Path(directory),
                 args=ocp.args.PyTreeRestore(
-                    item=dict.fromkeys(stored, 0),
+                    item=dict.fromkeys(on_disk, 0),
                     restore_args={
-                        name: ocp.RestoreArgs(restore_type=np.ndarray) for name in stored
+                        name: ocp.RestoreArgs(restore_type=np.ndarray) for name in on_disk
                     },
                 ),
             )
         finally:
             handler.close()
-    for name, record in records.items():
-        if name not in stored:
-            arrays[name] = np.empty(record["shape"], record["dtype"])
-        if _crc32(arrays[name]) != record["crc32"]:
+    for name, leaf in stored.items():
+        if 0 in leaf.shape:
+            arrays[name] = np.empty(leaf.shape, leaf.dtype)
+        # The checksum is of the bytes alone.
+        if (found := _leaf(arrays[name])) != leaf:
+            raise _DamageError(f"leaf {name} is {found}, but was saved as {leaf}")
+        if _crc32(arrays[name]) != sums[name]:
             raise _DamageError(f"the checksum of leaf {name} is wrong")
     return arrays
 
 
-def _agree(failure: Exception | None, what: str) -> None:
-    """Raise ``_DamageError`` in every process if any of them met a failure."""
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _agree(failure: Exception | None, directory: Path, what: str) -> None:
+    """Raise an error of the same kind in every process if any of them met a failure.
+
+    Args:
+      failure: what this process met.
+      directory: of the checkpoint.
+      what: could not be read.
+
+    Raises:
+      _DamageError: some process found damage, and none met anything worse.
+      CheckpointError: some process cannot read it now; who knows what it would have found.
+    """
+    own = _FINE
+    if failure is not None:
+        own = _TROUBLE if _is_passing(failure) else _DAMAGE
+    worst = own
     if jax.process_count() > 1:
-        fine = multihost_utils.process_allgather(np.asarray(failure is None))
-        if failure is None and not np.all(fine):
-            raise _DamageError("another process could not read it")
+        worst = int(np.max(multihost_utils.process_allgather(np.int32(own))))
+    if worst == _TROUBLE:
+        reason = "another process says why"
+        if failure is not None and own == worst:
+            reason = _reason(failure)
+        raise CheckpointError(
+            f"Checkpoint {directory} cannot be read: {reason}. It need not be damaged, and is left "
+            "as it is: start the same command again once that is mended."
+        ) from failure
+    if failure is None and worst == _DAMAGE:
+        raise _DamageError("another process could not read it")
     if isinstance(failure, _DamageError):
         raise failure
     if failure is not None:
         raise _DamageError(f"{what}: {_reason(failure)}") from failure
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Return whether a failed read says nothing of what is on disk."""
+    if isinstance(error, MemoryError):
+        return True
+    code = error.errno if isinstance(error, OSError) else _system_code(str(error))
+    if code in _PASSING:
+        return True
+    return error.__cause__ is not None and _is_passing(error.__cause__)
 
 
 def _mismatch(directory: Path, saved: Mapping[str, _Leaf], expected: Mapping[str, _Leaf]) -> str:

@@ -123,8 +123,10 @@ def leave(error: BaseException, code: int) -> NoReturn:
       error: why; that another one is gone is no news to the others.
       code: the exit code.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # On a full disk, or closed; a stream that was closed from the start is None.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
     if (client := _client()) is not None:
         with contextlib.suppress(Exception):
             if not isinstance(error, errors.PeerError):

@@ -36,7 +36,7 @@ def explain(error: BaseException, config: Any, devices: int) -> errors.GanJaxErr
     Args:
       error: what ended the run.
       config: the run's configuration.
-      devices: over which its batch is split.
+      devices: over which the batch of a run, or of each replica, is split.
     """
     for cause in _chain(error):
         text = str(cause)

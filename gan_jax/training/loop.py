@@ -33,6 +33,7 @@ from gan_jax.training import (
     translating,
 )
 from gan_jax.training.checkpoint import Restored
+from gan_jax.training.parallel import on_host
 from gan_jax.training.preemption import StopRequest
 from gan_jax.training.recording import Recorder, restore
 from gan_jax.training.state import TrainState
@@ -108,9 +109,13 @@ def train(
         # --- From here on the directory is ours, and its status tells how the run ended. ---------
         record = status.Status(run.path)
 
+        last: int | None = None
+
         def note(state: str, reason: str = "", step: int | None = None) -> None:
+            nonlocal last
+            last = last if step is None else step
             if primary:
-                record.write(state, reason, step, config.train.steps)
+                record.write(state, reason, last, config.train.steps)
 
         try:
             result = _run(config, training, pipelines, runs, note)
@@ -119,7 +124,7 @@ def train(
                 note("diverged", str(error))
             raise
         except BaseException as error:
-            told = failures.explain(error, config, len(training.devices))
+            told = failures.explain(error, config, training.sharing)
             # A status that cannot be written must not hide why.
             with contextlib.suppress(errors.WorkdirError):
                 note("failed", str(told or error) or type(error).__name__)
@@ -157,7 +162,7 @@ def _run(
         stop = stack.enter_context(StopRequest())
         # --- Who writes what: one recorder per replica, mostly one in all. -----------------------
         records = [
-            stack.enter_context(Recorder(own, each, alone=not several))
+            stack.enter_context(Recorder(own, each, alone=not several, devices=training.sharing))
             for own, each in zip(configs, runs[-len(configs) :], strict=True)
         ]
         if primary and several:
@@ -188,7 +193,9 @@ def _run(
             print("preparing the evaluation ...", flush=True)
         evaluator = _evaluator(config, evaluating, training, pipelines[0])
         picture = pictures.make_picture(config, training, pipelines[0])
+        seeds = [own.train.seed for own in configs]
         is_finite = jax.jit(_all_finite)
+        fingerprint = source.fingerprint()
         rates = {name: jax.jit(o.learning_rate) for name, o in training.optimizers.items()}
         starts = owner_starts(training.game)
 
@@ -236,11 +243,14 @@ def _run(
 
         def draw(step: int, state: TrainState) -> None:
             with clock.pause():
-                for _, record, own in each(state):
-                    record.draw(step, picture(own))
+                for i, record, own in each(state):
+                    record.draw(step, picture(own, seeds[i]))
 
         def save(step: int, state: TrainState) -> None:
-            meta = {"seconds": clock.seconds, "fingerprint": source.fingerprint()}
+            # The save before is whole in every replica before any of them drops an older one.
+            for record in records:
+                record.checkpoints.wait()
+            meta = {"seconds": clock.seconds, "fingerprint": fingerprint}
             for _, record, own in each(state):
                 finite = bool(jax.device_get(is_finite(own.networks)))
                 record.save(step, parallel.whole(own), meta, finite)
@@ -254,6 +264,9 @@ def _run(
             better = []
             for i, record, own in each(state):
                 if evaluator is None or i not in chosen:
+                    continue
+                if not bool(jax.device_get(is_finite(own.networks))):
+                    record.stop(f"the state of step {step} is not finite; {record.last_good()}")
                     continue
                 with clock.pause(), jax.transfer_guard("allow"):
                     result = evaluator(own)
@@ -289,7 +302,7 @@ def _run(
         ):
             if step == 0:
                 draw(step, state)
-            while step < settings.steps and not (reason := stop.reason(step)):
+            while step < settings.steps and not (reason := stop.reason()):
                 profiler(step)
                 batch = parallel.put_batch(next(batches))
                 state = parallel(state, data, batch)
@@ -347,7 +360,7 @@ def _stacked(training: build.Training, found: Mapping[int, Restored]) -> TrainSt
         fresh = training.init_state()
         step = next(iter(members.values())).step
         for i in set(range(training.replicas)) - set(members):
-            members[i] = parallel.member(fresh, i).replace(step=step)
+            members[i] = on_host(parallel.member(fresh, i)).replace(step=step)
     return parallel.stack([members[i] for i in range(training.replicas)], training.settings)
 
 

@@ -94,20 +94,38 @@ def make_schedule(
     return warmed
 
 
+def _by_rate(rate: Schedule) -> optax.GradientTransformationExtraArgs:
+    """Return Optax's ``scale_by_learning_rate``, by a rate times a ``factor`` where one is given.
+
+    What an optimizer does behind it, as RMSprop's momentum does, sees the factor, too.
+    """
+    scale = optax.scale_by_learning_rate(rate)
+
+    def update(
+        updates: Any, state: Any, params: Any = None, *, factor: jax.Array | None = None, **_: Any
+    ) -> tuple[Any, Any]:
+        updates, state = scale.update(updates, state, params)
+        if factor is not None:
+            updates = jax.tree.map(lambda u: u * factor, updates)
+        return updates, state
+
+    return optax.GradientTransformationExtraArgs(scale.init, update)
+
+
 def _sgd(rate: Schedule) -> optax.GradientTransformation:
-    return optax.sgd(rate)
+    return optax.chain(optax.identity(), _by_rate(rate))
 
 
 def _momentum(
     rate: Schedule, momentum: float = 0.9, nesterov: bool = False
 ) -> optax.GradientTransformation:
-    return optax.sgd(rate, momentum=momentum, nesterov=nesterov)
+    return optax.chain(optax.trace(momentum, nesterov), _by_rate(rate))
 
 
 def _adam(
     rate: Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
 ) -> optax.GradientTransformation:
-    return optax.adam(rate, b1=b1, b2=b2, eps=eps)
+    return optax.chain(optax.scale_by_adam(b1, b2, eps), _by_rate(rate))
 
 
 def _adamw(
@@ -117,14 +135,20 @@ def _adamw(
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
 ) -> optax.GradientTransformation:
-    return optax.adamw(rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+    return optax.chain(
+        optax.scale_by_adam(b1, b2, eps), optax.add_decayed_weights(weight_decay), _by_rate(rate)
+    )
 
 
 def _rmsprop(
     rate: Schedule, decay: float = 0.99, eps: float = 1e-8, momentum: float | None = None
 ) -> optax.GradientTransformation:
-    # The published WGAN runs divide by sqrt(v) + eps, not by sqrt(v + eps).
-    return optax.rmsprop(rate, decay=decay, eps=eps, eps_in_sqrt=False, momentum=momentum)
+    return optax.chain(
+        # The published WGAN runs divide by sqrt(v) + eps, not by sqrt(v + eps).
+        optax.scale_by_rms(decay, eps, eps_in_sqrt=False),
+        _by_rate(rate),
+        optax.identity() if momentum is None else optax.trace(momentum),
+    )
 
 
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
@@ -142,7 +166,7 @@ class Optimizer:
 
     Attributes:
       transformation: of its gradients. Where these are parts of larger arrays, ``update`` is to be
-        given the ``norm`` of the whole.
+        given the ``norm`` of the whole; a ``factor`` on the learning rate, where there is one.
       learning_rate: that it uses, as a function of the train step.
     """
 

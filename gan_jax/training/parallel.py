@@ -284,17 +284,29 @@ class Parallel:
         """Return the state of all replicas.
 
         Args:
-          members: the state of each, as `member` gives it.
+          members: the state of each, as `on_host` gives it.
           settings: numbers by replica, ``[replicas]``.
         """
+        sharding = self._sharding(PartitionSpec(REPLICA_AXIS))
 
-        def stacked(members: Sequence[TrainState], settings: Any) -> TrainState:
-            step = members[0].step
-            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-            return state.replace(step=step, settings=dict(settings))
+        def stacked(*leaves: np.ndarray) -> jax.Array:
+            # A device gets its own replicas alone: all may be more than it holds.
+            def part(index: Any) -> np.ndarray:
+                chosen = range(*index[0].indices(len(leaves)))
+                return np.stack([leaves[i][index[1:]] for i in chosen])
 
-        shardings = jax.tree.map(self._sharding, self._specs, is_leaf=_is_spec)
-        return jax.jit(stacked, out_shardings=shardings)(list(members), dict(settings))
+            return jax.make_array_from_callback(
+                (len(leaves), *leaves[0].shape), sharding, part, dtype=leaves[0].dtype
+            )
+
+        first = members[0]
+        rest = [member.replace(step=(), key=(), settings={}) for member in members]
+        keys = jax.jit(lambda *keys: jnp.stack(keys), out_shardings=sharding)
+        return jax.tree.map(stacked, *rest).replace(
+            step=self.put_replicated(first.step),
+            key=keys(*(member.key for member in members)),
+            settings={n: stacked(*map(np.asarray, x)) for n, x in settings.items()},
+        )
 
     def fetch(self, tree: Any) -> Any:
         """Return arrays on the host, in every process, however they are split."""
@@ -346,6 +358,11 @@ class Parallel:
     def __call__(self, state: TrainState, data: Any, batch: Mapping[str, jax.Array]) -> TrainState:
         """Return the state after the call's train steps; ``state`` is donated, and gone."""
         return (self._compiled or self._mapped)(state, data, batch)
+
+
+def on_host(member: TrainState) -> TrainState:
+    """Return the state of one replica as NumPy arrays, but for its key."""
+    return jax.tree.map(np.asarray, member.replace(key=())).replace(key=member.key)
 
 
 def over_replicas(function: Callable[..., TrainState]) -> Callable[..., TrainState]:

@@ -14,7 +14,8 @@ from gan_jax.training import build, evaluation, sampling, translating
 from gan_jax.training.state import TrainState
 from gan_jax.training.translation_evaluation import shown_source
 
-Draw = Callable[[TrainState], np.ndarray]
+# Of a state, with the seed of what is drawn.
+Draw = Callable[[TrainState, int], np.ndarray]
 
 
 def make_picture(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
@@ -43,8 +44,8 @@ def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
     )
     real = pipeline.source.read(range(min(len(pipeline.source), 2048)))["image"] if points else None
 
-    def draw(state: TrainState) -> np.ndarray:
-        samples = sampler.samples(sampler.variables(state), count)
+    def draw(state: TrainState, seed: int) -> np.ndarray:
+        samples = sampler.samples(sampler.variables(state), count, seed)
         if points:
             return grids.scatter(samples, real=real)
         return grids.grid(samples, columns)
@@ -69,11 +70,11 @@ def _translations(
     }
     place = next(iter(translators.values())).mapped.place
 
-    def draw(state: TrainState) -> np.ndarray:
+    def draw(state: TrainState, seed: int) -> np.ndarray:
         variables = place(sampling.chosen_variables(state, how))
         columns: list[np.ndarray] = []
         for translator in translators.values():
-            found = translator(variables, points)
+            found = translator(variables, points, seed=seed)
             shown = [found.inputs, found.outputs]
             columns += shown if found.targets is None else [*shown, found.targets]
         return side_by_side(columns)

@@ -65,7 +65,7 @@ def rows(
     ):
         named = ", ".join(metric.name for metric in metrics)
         plan.append(("evaluation", f"every {settings.every:,} steps: {named}"))
-    state = training.abstract_state
+    state = training.abstract_member
     for name, network in state.networks.items():
         module = type(training.game.networks[name].module).__name__
         plan.append((name, f"{module}, {count_parameters(network.params):,} parameters"))
@@ -98,7 +98,7 @@ def show_parameters(training: build.Training) -> None:
     for heading in ("network", "parameter", "shape"):
         table.add_column(heading)
     table.add_column("count", justify="right")
-    for name, network in training.abstract_state.networks.items():
+    for name, network in training.abstract_member.networks.items():
         for path, leaf in jax.tree.leaves_with_path(network.params):
             parameter = jax.tree_util.keystr(path, simple=True, separator=".")
             shape = "x".join(map(str, leaf.shape)) or "scalar"

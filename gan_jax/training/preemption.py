@@ -3,10 +3,14 @@
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 
 import jax
 from jax.experimental import multihost_utils
+
+# One Ctrl-C may come twice: to the process itself, and again from the one that watches it.
+_SAME_SECONDS = 1.0
 
 
 class StopRequest:
@@ -14,13 +18,15 @@ class StopRequest:
 
     One process needs no service for that: it handles both signals itself. Several must stop at the
     same step: there JAX's distributed service spreads the notice, and Ctrl-C is turned into the
-    SIGTERM that the service waits for. The second Ctrl-C acts at once, as usual. The second SIGTERM
-    does nothing, and after the context neither: schedulers repeat it, and what it asks for is on
-    its way.
+    SIGTERM that the service waits for. The second Ctrl-C acts at once, as usual, unless it comes
+    within a second of the first. The second SIGTERM does nothing, and after the context neither:
+    schedulers repeat it, and what it asks for is on its way.
     """
 
     def __init__(self) -> None:
         self._asked: str | None = None
+        self._interrupted: float | None = None
+        self._calls = 0
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -48,19 +54,27 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._asked != "SIGTERM":
             self._asked = signal.Signals(number).name
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if number != signal.SIGINT:
+            return
+        now = time.monotonic()
+        if self._interrupted is None:
+            self._interrupted = now
             if jax.process_count() > 1:
                 os.kill(os.getpid(), signal.SIGTERM)
+        elif now - self._interrupted >= _SAME_SECONDS:
+            signal.default_int_handler(number, frame)
 
-    def reason(self, step: int) -> str | None:
+    def reason(self) -> str | None:
         """Return the signal's name if the run is to stop now, else ``None``.
 
         With several processes, every one must call this at the same steps.
         """
         if jax.process_count() == 1:
             return self._asked
-        if multihost_utils.reached_preemption_sync_point(step):
+        # JAX stops at the largest number of any process plus one, which must come: of the steps,
+        # several may be taken at a time.
+        self._calls += 1
+        if multihost_utils.reached_preemption_sync_point(self._calls):
             if self._previous:
                 # JAX's handler has done its work, and leaves the next signal to the system.
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)

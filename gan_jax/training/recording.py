@@ -1,6 +1,7 @@
 """What is kept of one run while it trains: its directory, checkpoints, logs, best evaluation."""
 
 import contextlib
+import dataclasses
 import logging
 import types
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,9 @@ from ml_collections import ConfigDict
 from gan_jax import errors
 from gan_jax.data.sources import Source
 from gan_jax.report import environment, grids, status, writers
-from gan_jax.training import best, evaluation, evaluators
+from gan_jax.training import best, evaluation, evaluators, failures
 from gan_jax.training.checkpoint import Checkpoints, Restored
+from gan_jax.training.parallel import on_host
 from gan_jax.training.run_directory import RunDirectory
 from gan_jax.training.state import TrainState
 
@@ -30,6 +32,7 @@ class Recorder:
       run: its directory, which this process holds.
       alone: the run is a program's only one, whose status is told elsewhere; else it is one of
         several replicas, and has a status of its own.
+      devices: over which its batch is split.
 
     Attributes:
       config: as given.
@@ -39,11 +42,13 @@ class Recorder:
       judge: of its evaluations, once `judge_by` was called.
     """
 
-    def __init__(self, config: ConfigDict, run: RunDirectory, *, alone: bool) -> None:
+    def __init__(self, config: ConfigDict, run: RunDirectory, *, alone: bool, devices: int) -> None:
         self.config = config
         self.run = run
         self.stopped: str | None = None
         self.judge: best.Judge | None = None
+        self._devices = devices
+        self._step: int | None = None
         self._primary = jax.process_index() == 0
         self._status = None if alone else status.Status(run.path)
         self._writer: writers.Writer = writers.NullWriter()
@@ -52,10 +57,10 @@ class Recorder:
         if last is not None and last["state"] == "diverged":
             self.stopped = last["reason"]
         settings = config.train
+        # Between the saves of two replicas, the step before is what they have in common.
+        keep = settings.keep_latest if alone else max(2, settings.keep_latest)
         self.checkpoints = self._stack.enter_context(
-            Checkpoints(
-                run.checkpoints, keep_latest=settings.keep_latest, keep_every=settings.keep_every
-            )
+            Checkpoints(run.checkpoints, keep_latest=keep, keep_every=settings.keep_every)
         )
         self._stack.callback(lambda: self._writer.close())
 
@@ -71,8 +76,9 @@ class Recorder:
         """Close the logs, and wait for the last save."""
         self._stack.__exit__(kind, error, trace)
         if error is not None:
+            told = failures.explain(error, self.config, self._devices)
             with contextlib.suppress(errors.WorkdirError):
-                self.note("failed", str(error) or type(error).__name__)
+                self.note("failed", str(told or error) or type(error).__name__)
 
     def describe(self, source: Source) -> None:
         """Write what tells of the run itself: configuration, data, environment."""
@@ -83,9 +89,16 @@ class Recorder:
         self.note("running", "starting")
 
     def note(self, state: str, reason: str = "", step: int | None = None) -> None:
-        """Write what this replica is doing; nothing for one that has stopped, or a run alone."""
+        """Write what this replica is doing; nothing for one that has stopped, or a run alone.
+
+        Args:
+          state: as in `status.Status.write`.
+          reason: why.
+          step: the last finished one; ``None``: that of the note before.
+        """
+        self._step = self._step if step is None else step
         if self._status is not None and self._primary and self.stopped is None:
-            self._status.write(state, reason, step, self.config.train.steps)
+            self._status.write(state, reason, self._step, self.config.train.steps)
 
     def stop(self, reason: str) -> None:
         """Note that this run has diverged: it trains no longer."""
@@ -174,16 +187,16 @@ def restore(records: Sequence[Recorder], abstract: TrainState) -> list[Restored]
     """Return the newest state that every run has whole; ``None``: some have no checkpoint yet.
 
     A kill between two replicas' saves leaves the later ones a checkpoint behind. What is damaged is
-    set aside, as `Checkpoints.restore` does.
+    set aside, as `Checkpoints.restore` does. Of several runs, the states are on the host.
 
     Raises:
       CheckpointError: there is none that is whole in all.
     """
     if len(records) == 1:
         only = records[0].checkpoints
-        return [only.restore(abstract)] if only.steps() else None
+        return [only.restore(abstract)] if only.agreed_steps() else None
     while True:
-        each = [set(record.checkpoints.steps()) for record in records]
+        each = [set(record.checkpoints.agreed_steps()) for record in records]
         # A kill between the first saves leaves some replicas one checkpoint, and others none.
         if not all(each) and max(map(len, each)) <= 1:
             return None
@@ -198,7 +211,9 @@ def restore(records: Sequence[Recorder], abstract: TrainState) -> list[Restored]
         found = []
         for record in records:
             try:
-                found.append(record.checkpoints.restore(abstract, max(common)))
+                one = record.checkpoints.restore(abstract, max(common))
+                # All states at once may be more than a device holds.
+                found.append(dataclasses.replace(one, state=on_host(one.state)))
             except errors.CheckpointError:
                 # This sets it aside, or tells what else is wrong with it.
                 if record.checkpoints.restore(abstract).step >= max(common):

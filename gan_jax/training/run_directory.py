@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,7 +48,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
-        self._lock: IO[str] | None = None
+        self._lock: IO[bytes] | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -63,26 +64,38 @@ class RunDirectory:
         """Make the directory and take its lock, which ends with the process.
 
         Raises:
-          WorkdirError: it cannot be written to, or another process holds it.
+          WorkdirError: it cannot be written to or locked, or another process holds it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "a+")  # noqa: SIM115
+            # Without a buffer, which on a full disk could not be closed either.
+            self._lock = open(self.path / ".lock", "a+b", buffering=0)  # noqa: SIM115
         except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            _lock(self._lock)
+        except BlockingIOError as error:
+            self._lock.seek(0)
+            holder = self._lock.read().decode(errors="replace").strip() or "another process"
+            self.release()
+            raise errors.WorkdirError(f"--workdir={self.path} is in use by {holder}") from error
+        except OSError as error:
+            self.release()
             raise errors.WorkdirError(
-                f"--workdir={self.path} cannot be written to: {atomic.reason(error)}"
+                f"--workdir={self.path} cannot be locked: {atomic.reason(error)}; accepted: a "
+                "directory on a file system with flock (Lustre has it with the mount option flock)"
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock.truncate(0)
+            self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         except OSError as error:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "another process"
-            self._lock.close()
-            self._lock = None
-            raise errors.WorkdirError(f"--workdir={self.path} is in use by {holder}") from error
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        self._lock.flush()
+            self.release()
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> errors.WorkdirError:
+        return errors.WorkdirError(
+            f"--workdir={self.path} cannot be written to: {atomic.reason(error)}"
+        )
 
     def release(self) -> None:
         """Give the lock back."""
@@ -171,6 +184,21 @@ class RunDirectory:
                 f"--workdir={self.path} holds a run of another configuration: "
                 f"{'; '.join(changed)}. Choose another --workdir, or the same values."
             )
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Take a lock, for which a process that only looks whether anybody has it may stand in the way.
+
+    Raises:
+      BlockingIOError: another process keeps it.
+      OSError: the file system has no locks, or none left.
+    """
+    for _ in range(10):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:

@@ -157,12 +157,14 @@ class Sampler:
         z, labels = self._latents(self._numbers(self._seed if seed is None else seed, first))
         return z, labels
 
-    def samples(self, variables: dict[str, Variables], num: int) -> np.ndarray:
-        """Return the first ``num`` samples on the host; the dtypes are those of `batch`."""
+    def samples(
+        self, variables: dict[str, Variables], num: int, seed: int | None = None
+    ) -> np.ndarray:
+        """Return the first ``num`` samples on the host; see `batch` for ``seed`` and dtypes."""
         batches = []
         for first in range(0, num, self.batch_size):
             # The last batch is made whole as well, so that one shape is compiled.
-            data = jax.device_get(self.batch(variables, first))
+            data = jax.device_get(self.batch(variables, first, seed))
             batches.append(data[: num - first])
         return np.concatenate(batches)
 

@@ -233,12 +233,14 @@ def _update(
     for name in player.networks:
         network = networks[name]
         # What an optimizer cannot know of the parts that it sees.
-        whole = {} if own_dims is None else {"norm": norm([name])}
+        extra = {} if own_dims is None else {"norm": norm([name])}
         updates, opt_state = optimizers[name].transformation.update(
-            gradients[name], network.opt_state, network.params, **whole
+            gradients[name],
+            network.opt_state,
+            network.params,
+            factor=turn.settings.get("learning_rate"),
+            **extra,
         )
-        if (factor := turn.settings.get("learning_rate")) is not None:
-            updates = jax.tree.map(lambda u, factor=factor: u * factor, updates)
         updated[name] = network.replace(
             params=optax.apply_updates(network.params, updates),
             opt_state=opt_state,

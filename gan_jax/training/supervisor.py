@@ -14,6 +14,7 @@ import re
 import resource
 import select
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -45,20 +46,25 @@ def supervise(workdir: str | os.PathLike[str]) -> None:
     error.
 
     Args:
-      workdir: the run directory, whose ``status.json`` is mended if the child could not write it.
+      workdir: the run directory, whose ``status.json``, and those of its replicas, are mended if
+        the child could not write them.
     """
     if not hasattr(os, "fork"):
         return
     parent = os.getpid()
+    _open_standard_streams()
     source, sink = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # They may be on a full disk. Whoever started this may have closed them.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
     # A signal between the fork and the handlers would be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     child = os.fork()
     if child:
         os.close(sink)
-        sys.exit(_watch(child, source, Path(workdir)))
+        # At once: an orderly end would try again to flush, and fail where the disk is full.
+        os._exit(_watch(child, source, Path(workdir)))
     os.close(source)
     os.dup2(sink, 2)
     os.close(sink)
@@ -68,6 +74,18 @@ def supervise(workdir: str | os.PathLike[str]) -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
+
+
+def _open_standard_streams() -> None:
+    """Open the standard streams that are closed: the pipe to come must have none of their numbers.
+
+    Side effect: `sys.stderr`, where it is missing, is there for the child to tell its errors.
+    """
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(null)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
 def _die_with(parent: int) -> None:
@@ -118,13 +136,16 @@ def _pass_on(source: int, messages: "Messages") -> bool:
             return True
         if not data:
             return False
-        _show(messages.feed(data.decode(errors="replace")))
+        # A character may be split over two reads: `_show` gives back the very bytes.
+        _show(messages.feed(data.decode(errors="surrogateescape")))
 
 
 def _show(text: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+    """Write to standard error what it takes: the run needs none, and its disk may be full."""
+    data = text.encode(errors="surrogateescape")
+    with contextlib.suppress(OSError):
+        while data:
+            data = data[os.write(2, data) :]
 
 
 def _conclude(child: int, code: int, messages: "Messages", workdir: Path) -> int:
@@ -142,21 +163,23 @@ def _conclude(child: int, code: int, messages: "Messages", workdir: Path) -> int
         if not messages.told:
             _show(withheld)
         return code
-    if messages.told:
-        return 1
     if -code in _FORWARDED:
-        return 128 - code
-    if messages.aborting and _LOST.search(withheld):
+        return 1 if messages.told else 128 - code
+    lost = messages.aborting is not None and _LOST.search(withheld)
+    if lost:
         reason = peers.never_met()
         if peers.have_met(withheld):
             reason = peers.gone(peers.missing(withheld), _steps(workdir))
     else:
-        _show(withheld)
         reason = f"the process that trains was ended by {signal.Signals(-code).name}"
         if -code == signal.SIGKILL:
             reason += ": by hand, by a scheduler, or by the system for want of memory"
-    with contextlib.suppress(errors.WorkdirError):
-        _mend_status(workdir, child, reason)
+    _mend_status(workdir, child, reason)
+    if messages.told and messages.aborting is not None:
+        # It was about to end, with its own error, when JAX missed the others.
+        return 1
+    if not lost:
+        _show(withheld)
     _show(f"error: {reason}\n")
     return 1
 
@@ -164,7 +187,7 @@ def _conclude(child: int, code: int, messages: "Messages", workdir: Path) -> int
 def _steps(workdir: Path) -> list[int]:
     """Return the steps of the checkpoints, ascending (without JAX, which this process has not)."""
     # Those of the run, or of its first replica.
-    for folder in (workdir, *sorted(workdir.glob("replica_*"))):
+    for folder in _folders(workdir):
         with contextlib.suppress(OSError):
             names = [path.name for path in (folder / "checkpoints").iterdir()]
             return sorted(int(name) for name in names if name.isdecimal())
@@ -172,11 +195,21 @@ def _steps(workdir: Path) -> list[int]:
 
 
 def _mend_status(workdir: Path, child: int, reason: str) -> None:
-    """Write that the run has failed, if its status is the child's and says that it runs."""
-    record = Status(workdir)
-    last = record.read()
-    if last is not None and last["state"] == "running" and last.get("pid") == child:
-        record.write("failed", reason, last.get("step"), last.get("total_steps"))
+    """Write that the run and its replicas have failed, where the child's status says "running"."""
+    # In containers, the children of several hosts often have the same number.
+    own = {"state": "running", "pid": child, "host": socket.gethostname()}
+    for folder in _folders(workdir):
+        record = Status(folder)
+        # One that cannot be mended is none the worse for it, and hinders no other.
+        with contextlib.suppress(errors.WorkdirError):
+            last = record.read()
+            if last is not None and own.items() <= last.items():
+                record.write("failed", reason, last.get("step"), last.get("total_steps"))
+
+
+def _folders(workdir: Path) -> list[Path]:
+    """Return the run directory, and those of the replicas in it."""
+    return [workdir, *sorted(workdir.glob("replica_*"))]
 
 
 class Messages:

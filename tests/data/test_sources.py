@@ -288,6 +288,17 @@ def test_npz(tmp_path, data_config):
     assert labels(grey) == [0] * 5
 
 
+def test_the_fingerprint_of_an_npz_is_of_what_was_read(tmp_path, data_config):
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.zeros((2, 4, 4), np.uint8))
+    source = make_source(data_config(name="npz", path=str(path), resolution=4))
+    before = source.fingerprint()
+    np.savez(path, x=np.ones((2, 4, 4), np.uint8))
+    assert source.fingerprint() == before
+    path.unlink()
+    assert source.fingerprint() == before
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

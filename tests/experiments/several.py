@@ -1,7 +1,10 @@
 """Starting a run of several processes on this machine."""
 
+import contextlib
+import os
+import random
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,24 @@ def start(
 
 def free_address() -> str:
     """Return an address of this machine that nobody listens at, ``host:port``."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return f"127.0.0.1:{port}"
+    raise AssertionError("no port is free")
+
+
+def _ports() -> Iterator[int]:
+    """Yield ports in random order, none twice, and none that is also another worker's of xdist.
+
+    They are below those that systems give to whoever asks for any: between the look at a port and
+    its use by the program, nobody else takes it.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    own = range(20000 + worker, 32000, workers)
+    # Another session of tests on this machine draws others.
+    yield from random.SystemRandom().sample(own, len(own))
+
+
+_PORTS = _ports()

@@ -3,6 +3,9 @@
 import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,13 +105,24 @@ def test_four_processes_train_as_one_and_only_the_first_writes(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "together"),
+    [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGTERM, 5)],
+    ids=["SIGTERM", "SIGINT", "SIGTERM where a call takes 5 steps"],
+)
 @pytest.mark.slow
-def test_a_signal_to_one_process_stops_both(number, config, start, run, tmp_path):
-    seldom = ("--config.train.checkpoint_every=100000", "--config.train.sample_every=100000")
-    flags = (config, f"--workdir={tmp_path / 'run'}", *seldom)
+def test_a_signal_to_one_process_stops_both(number, together, config, start, run, tmp_path):
+    flags = (
+        config,
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.train.steps_per_call={together}",
+        f"--config.train.log_every={2 * together}",
+        f"--config.eval.every={3 * together}",
+        "--config.train.checkpoint_every=100000",
+        "--config.train.sample_every=100000",
+    )
     processes = several.start(start, 2, *flags, "--config.train.steps=100000", devices=2)
-    assert processes[0].wait_for(r"step +8/")
+    assert processes[0].wait_for(rf"step +{8 * together}/")
     processes[1].signal(number)
     for process in processes:
         ended = process.wait()
@@ -120,9 +134,9 @@ def test_a_signal_to_one_process_stops_both(number, config, start, run, tmp_path
     assert program.checkpoints(tmp_path / "run")[-1] == now["step"]
 
     # One process with one device goes on.
-    more = f"--config.train.steps={now['step'] + 2}"
-    succeeded(run(*flags, more))
-    assert program.status(tmp_path / "run")["step"] == now["step"] + 2
+    last = now["step"] + 2 * together
+    succeeded(run(*flags, f"--config.train.steps={last}"))
+    assert program.status(tmp_path / "run")["step"] == last
 
 
 @pytest.mark.slow
@@ -133,6 +147,30 @@ def test_pmap_is_refused_in_several_processes(config, start, tmp_path):
         message = complaint(process.wait())
         assert message == 'parallel = "pmap" with 2 processes; accepted: "shard_map"'
     assert not (tmp_path / "run").exists()
+
+
+LEAVING = """
+from gan_jax import errors
+from gan_jax.training import distributed
+
+print("written", end="")
+distributed.leave(errors.ConfigError("one = 2; accepted: 1"), 3)
+"""
+
+
+@pytest.mark.parametrize("stream", ["1>/dev/full", "1>&-", "2>&-"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_process_can_leave_where_nobody_takes_its_words(stream):
+    command = ["sh", "-c", f'exec "$@" {stream}', "sh", sys.executable, "-c", LEAVING]
+    left = subprocess.run(
+        command,
+        # A buffer, whose content is still to be written.
+        env=program.environment(PYTHONUNBUFFERED=None),
+        timeout=program.LIMIT,
+        capture_output=True,
+        check=False,
+    )
+    assert (left.returncode, left.stderr) == (3, b"")
 
 
 def test_an_environment_that_jax_does_not_know_is_told(config, run, tmp_path):

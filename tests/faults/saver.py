@@ -23,6 +23,8 @@ from gan_jax.report import atomic, writers
 from gan_jax.report.status import Status
 from gan_jax.training.checkpoint import Checkpoints
 
+SILENT_SECONDS = 100
+
 
 def state_of(step):
     """Return what is saved of a step: half a megabyte that no other step has."""
@@ -57,7 +59,10 @@ def live(workdir, say):
 
 
 def one_life(workdir, chance):
-    """Fork a child, kill it at a random moment, and return what it said."""
+    """Fork a child, kill it at a random moment, and return what it said.
+
+    One that says nothing for so long that it must hang is killed too, and told as an error.
+    """
     source, sink = os.pipe()
     child = os.fork()
     if child == 0:
@@ -73,7 +78,12 @@ def one_life(workdir, chance):
         select.select([source], [], [], chance.uniform(0.0, 0.5))
     else:
         saves = chance.randint(1, 8)
-        while said.count(b"saving") < saves and (more := os.read(source, 4096)):
+        while said.count(b"saving") < saves:
+            if not select.select([source], [], [], SILENT_SECONDS)[0]:
+                said += b"error: it hangs\n"
+                break
+            if not (more := os.read(source, 4096)):
+                break
             said += more
         time.sleep(chance.uniform(0.0, 0.1))
     os.kill(child, signal.SIGKILL)
@@ -119,6 +129,8 @@ def main(workdir, kills, seed):
         if (workdir / "checkpoints").exists():
             names = [path.name for path in (workdir / "checkpoints").iterdir()]
             inside += any("tmp" in name for name in names)
+        if wrong:
+            break
     print(json.dumps({"kills": kills, "inside": inside, "saved": last, "wrong": wrong}))
 
 

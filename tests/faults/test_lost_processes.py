@@ -15,7 +15,19 @@ from tests.experiments.program import complaint, succeeded
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 STEPS = 60
 CONFIG = f"""
+import os, time
+from gan_jax.report import progress
 from tests.training import tiny
+
+update = progress.Progress.update
+
+def slowly(bar, step, losses):
+    update(bar, step, losses)
+    if step >= 24:
+        time.sleep(float(os.environ["PAUSE"]))
+
+if "PAUSE" in os.environ:
+    progress.Progress.update = slowly
 
 def get_config():
     config = tiny.sgd(tiny.point_config())
@@ -27,7 +39,7 @@ def get_config():
 """
 GONE = "killed, cut off, or ended by an error that it told itself"
 # JAX needs several times its heartbeats' limit where nothing but they can tell.
-LIMIT = 90.0
+LIMIT = program.LIMIT
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +90,12 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(
     processes, devices, victim, later, config, uninterrupted, start, tmp_path
 ):
     workdir = tmp_path / "run"
-    running = several.start(
-        start, processes, config, f"--workdir={workdir}", "--peer_timeout=10", devices=devices
-    )
-    assert running[0].wait_for(r"step +14/")
+    # From step 24 on so slow that the kill comes before the end.
+    slow = {number: {"PAUSE": "5"} for number in range(processes)}
+    flags = (config, f"--workdir={workdir}", "--peer_timeout=10")
+    running = several.start(start, processes, *flags, devices=devices, options=slow)
+    # The save of step 10 is complete when that of step 20 has begun.
+    assert running[0].wait_for(r"step +24/")
     running[victim].signal(signal.SIGKILL)
     assert running[victim].wait().code == -signal.SIGKILL
     deadline = time.monotonic() + LIMIT
@@ -152,7 +166,9 @@ from experiments import command_line
 from gan_jax import errors
 from gan_jax.training import distributed
 
-distributed.start(distributed.Launch("explicit", address, 2, int(number), peer_timeout=10))
+# Whatever keeps the other from running, it is waited for.
+distributed._TELL_SECONDS = 100.0
+distributed.start(distributed.Launch("explicit", address, 2, int(number), peer_timeout=60))
 assert jax.device_count() == 2
 time.sleep(2 * int(number))
 error = errors.ConfigError("one = 2; accepted: 1")
@@ -199,7 +215,8 @@ def test_a_process_that_fails_takes_the_others_along_and_they_say_why(start, run
     folders = [image_folder(tmp_path / f"host-{i}" / "photos") for i in range(2)]
     paths = [[f"--config.data.path={folder}"] for folder in folders]
     running = several.start(start, 2, *flags, "--config.train.steps=100000", each=paths)
-    assert running[0].wait_for(r"step +14/")
+    # The save of step 10 is complete when that of step 20 has begun.
+    assert running[0].wait_for(r"step +24/")
     for file in folders[1].iterdir():
         file.unlink()
     first, second = [process.wait(LIMIT) for process in running]

@@ -16,7 +16,7 @@ from gan_jax.games.game import Turn, owner_steps
 from gan_jax.games.registry import make_game
 from gan_jax.inference import reconstruction
 from gan_jax.layers.spectral import power_iteration
-from gan_jax.training import build, loop, preemption, restore, sampling, step
+from gan_jax.training import build, loop, restore, sampling, step
 from gan_jax.training.ema import EMA
 from tests.training import tiny
 
@@ -363,10 +363,9 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_reconstructs(tmp_path, monkeypatc
     config.num_devices = 1
     config.train.update(log_every=3, checkpoint_every=100, sample_every=100)
     assert loop.train(config, tmp_path / "whole").state == "done"
-    reason = lambda self, step: "SIGTERM" if step == 4 else None  # noqa: E731
-    monkeypatch.setattr(preemption.StopRequest, "reason", reason)
+    tiny.stop_at(monkeypatch, 4)
     assert loop.train(config, tmp_path / "parts").state == "preempted"
-    monkeypatch.setattr(preemption.StopRequest, "reason", lambda self, step: None)
+    tiny.stop_at(monkeypatch, None)
     assert loop.train(config, tmp_path / "parts").state == "done"
     runs = [restore.load_run(tmp_path / name) for name in ("whole", "parts")]
     leaves = [

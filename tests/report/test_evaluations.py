@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 
@@ -63,6 +64,15 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(errors.WorkdirError, match="Cannot write"):
         evaluations.append(tmp_path / "missing" / "eval.jsonl", ROW)
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(evaluations.os, "fsync", fail)
+    with pytest.raises(errors.WorkdirError, match=r"eval\.jsonl: No space left .*make room"):
+        evaluations.append(tmp_path / "eval.jsonl", ROW)
 
 
 def test_the_table_shows_values_with_their_deviations(capsys):

@@ -159,7 +159,76 @@ def test_unwritable_is_one_line(tmp_path):
         make_writers(tmp_path / "file")
 
 
+def test_a_full_disk_is_told_once_with_what_to_do():
+    writer = JsonlWriter("/dev/full")
+    with pytest.raises(WorkdirError, match=r"Cannot write /dev/full: No space left .*make room"):
+        writer.scalars(1, {"loss": 1.0})
+    writer.close()
+
+
+# Writes rows of about 100 bytes where no file may grow beyond 1000, or 100,000, bytes.
+_ROWS = """
+import gc, resource, sys
+from gan_jax.errors import WorkdirError
+from gan_jax.report import writers
+
+def rows(steps):
+    for step in steps:
+        writer.scalars(step, {"a": 0.1 ** 0.5, "b": 0.2 ** 0.5, "c": 0.3 ** 0.5}, kimg=0.1)
+
+def told(call, *args):
+    try:
+        call(*args)
+    except WorkdirError as error:
+        print(error)
+
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+writer = getattr(writers, sys.argv[1])(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), hard))
+told(rows, range(10**6))
+told(writer.close)
+del writer
+gc.collect()
+"""
+
+
+def rows_until_full(writer, path, limit):
+    """Return what is told, line by line, and nothing beside it, not even by a destructor."""
+    command = [sys.executable, "-X", "dev", "-W", "ignore", "-c", _ROWS, writer, path, str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_a_row_that_there_is_no_room_for_leaves_nothing(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    # Not the length of whole rows: the system takes the beginning of the last one.
+    assert rows_until_full("JsonlWriter", path, 1000) == [f"Cannot write {path}: File too large"]
+    assert 850 < path.stat().st_size < 1000
+    assert len(strict_rows(path)) == len(read_rows(path)) > 5
+
+
+def test_no_writer_is_left_open_by_another_one(tmp_path):
+    closed = []
+
+    class Full(NullWriter):
+        def close(self):
+            closed.append(self)
+            raise WorkdirError("no room")
+
+    both = Writers([Full(), Full()])
+    with pytest.raises(WorkdirError, match="no room"):
+        both.close()
+    assert len(closed) == 2
+
+
 # ----------------------------------------------------------------------------------- TensorBoard
+
+
+def test_a_file_of_curves_that_cannot_grow_is_told_and_closed(tmp_path):
+    # What is in the buffer cannot be written at the end either.
+    told = rows_until_full("TensorBoardWriter", tmp_path, 100_000)
+    assert told == [f"Cannot write {tmp_path}: File too large"] * 2
 
 
 def test_tensorboard_holds_scalars_images_and_text(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,7 @@ def test_from_two_fake_devices_to_the_page(tmp_path):
         *(sys.executable, "-m", "scripts.scaling", "--config=gan:smoke", "--devices=1,2", "--fake"),
         *("--batch_size=2", "--repeats=1", f"--json={tmp_path / 'rows.json'}"),
         *("--step_seconds=0.02", "--step_batch=50", f"--markdown={tmp_path / 'page.md'}"),
+        "--project=dcgan:smoke",
     ]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
@@ -177,6 +179,14 @@ def test_from_two_fake_devices_to_the_page(tmp_path):
     assert page in ended.stdout
     assert "| H100, NVLink 4 and 400 Gb/s InfiniBand | 1 | 20.00 | 2,500 | 100.0% |" in page
     assert "given by `--step_seconds`" in page
+    # What is projected is the other program, batch statistics and all.
+    told = re.search(
+        r"Of `dcgan:smoke`: ([\d,]+) bytes .* and ([\d,]+) with .*\n.*in (\d+) all-", page
+    )
+    gradients, reduced, count = (int(number.replace(",", "")) for number in told.groups())
+    assert gradients == scaling.gradient_bytes(scaling.make_training("dcgan:smoke", 1, 1)[0])
+    assert reduced - gradients > two["reduced_bytes"] - two["gradient_bytes"]
+    assert count > two["all_reduces"]
     # Fake devices have no bandwidth, and none is told.
     assert "what partitioning costs" in page
     assert "bandwidth not seen" not in page

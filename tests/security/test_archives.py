@@ -1,5 +1,6 @@
 """Archives and folders that are made to do harm: nothing escapes, hangs or fills the memory."""
 
+import io
 import os
 import pickle
 import struct
@@ -150,6 +151,50 @@ def test_folders_that_link_to_one_another_are_read_once(tmp_path):
     assert len(source(tmp_path)) == 2 * (1 + 4)
 
 
+def test_links_with_more_paths_than_can_be_counted_are_told_at_once(tmp_path):
+    # Of these there are some 10! paths.
+    for name in "abcdefghij":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(PNG)
+        for other in "abcdefghij".replace(name, ""):
+            (tmp_path / name / f"to_{other}").symlink_to(tmp_path / other)
+    for read in (source, found):
+        with pytest.raises(errors.DataError, match="more than 100 paths lead to this") as told:
+            read(tmp_path)
+        assert "\n" not in str(told.value)
+
+
+def test_a_folder_that_links_lead_to_from_several_places_is_in_each_of_them(tmp_path):
+    (tmp_path / ".store" / "real").mkdir(parents=True)
+    (tmp_path / ".store" / "real" / "x.png").write_bytes(PNG)
+    for name in ("test", "val"):
+        (tmp_path / name).symlink_to(tmp_path / ".store" / "real")
+    assert source(tmp_path).names == ["test/x.png", "val/x.png"]
+
+
+def test_a_link_to_itself_is_a_link_to_nothing(tmp_path):
+    (tmp_path / "a.png").write_bytes(PNG)
+    (tmp_path / "round").symlink_to(tmp_path / "round")  # of no account
+    assert len(source(tmp_path)) == 1
+    (tmp_path / "b.png").symlink_to(tmp_path / "b.png")
+    with pytest.raises(errors.DataError, match=r"b\.png cannot be read: it is a link to nothing"):
+        source(tmp_path)
+
+
+def test_folders_may_lie_deep_in_one_another(tmp_path):
+    depth = 1300
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    with open(os.open("x.png", os.O_WRONLY | os.O_CREAT, dir_fd=folder), "wb") as file:
+        file.write(PNG)
+    os.close(folder)
+    assert source(tmp_path).names == ["d/" * depth + "x.png"]
+
+
 def test_a_link_to_nothing_is_told_at_once(tmp_path):
     (tmp_path / "a.png").write_bytes(PNG)
     (tmp_path / "notes.txt").symlink_to(tmp_path / "gone.txt")  # of no account
@@ -247,6 +292,29 @@ def test_arrays_larger_than_the_machine_are_refused(tmp_path):
     path.write_bytes(raw)
     with pytest.raises(arrays.UnreadableError, match="unfolds to 1,152,921,504,606,846,976 bytes"):
         arrays.read_npz(path)
+
+
+def test_a_member_that_is_no_array_is_refused(tmp_path):
+    path = archive(tmp_path / "a.npz", [("image.npy", b"hello")])
+    with pytest.raises(arrays.UnreadableError, match="'image' in it is no array"):
+        arrays.read_npz(path)
+    with pytest.raises(errors.DataError, match=r"a\.npz cannot be read as arrays: 'image' in it"):
+        NpzSource(path, "all", AS_IT_IS)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    "names", [("image.npy", "image"), ("image", "image.npy"), ("image.npy", "image.npy")]
+)
+def test_a_name_of_two_members_is_refused(names, tmp_path):
+    # Of both, one would be measured, and the other one be read.
+    content = io.BytesIO()
+    np.save(content, np.zeros((2, 4, 4), np.uint8), allow_pickle=False)
+    path = archive(tmp_path / "a.npz", [(name, content.getvalue()) for name in names])
+    with pytest.raises(arrays.UnreadableError, match="several of its members are called 'image"):
+        arrays.read_npz(path)
+    with pytest.raises(errors.DataError, match=r"a\.npz cannot be read as arrays: several of its"):
+        NpzSource(path, "all", AS_IT_IS)
 
 
 def test_a_label_that_would_make_a_billion_classes_is_refused(tmp_path):

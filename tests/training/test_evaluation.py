@@ -14,7 +14,7 @@ from gan_jax.data import sources
 from gan_jax.inference import evaluate_run
 from gan_jax.metrics import extractors, inception
 from gan_jax.report import evaluations
-from gan_jax.training import best, build, evaluation, loop, preemption, restore, sampling
+from gan_jax.training import best, build, evaluation, loop, restore, sampling
 from tests.metrics import stub
 from tests.training import tiny
 
@@ -172,9 +172,7 @@ def test_a_stopped_run_has_the_same_evaluations(tmp_path, monkeypatch):
     config = points()
     loop.train(config, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(
-            preemption.StopRequest, "reason", lambda self, step: "SIGTERM" if step == 3 else None
-        )
+        tiny.stop_at(patch, 3)
         loop.train(config, tmp_path / "parts")
     loop.train(config, tmp_path / "parts")
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")

@@ -9,15 +9,8 @@ from PIL import Image
 
 from gan_jax import errors
 from gan_jax.report import writers
-from gan_jax.training import loop, preemption, restore, run_directory, sampling
+from gan_jax.training import loop, restore, run_directory, sampling
 from tests.training import tiny
-
-
-def stop_at(monkeypatch, when):
-    """Make the run receive SIGTERM before train step ``when``."""
-    monkeypatch.setattr(
-        preemption.StopRequest, "reason", lambda self, step: "SIGTERM" if step == when else None
-    )
 
 
 def status(path):
@@ -51,11 +44,11 @@ def test_a_stopped_run_goes_on_bit_for_bit(kind, tmp_path, monkeypatch):
     config = configuration(kind)
     assert loop.train(config, tmp_path / "whole").state == "done"
 
-    stop_at(monkeypatch, 4)  # between two log steps
+    tiny.stop_at(monkeypatch, 4)  # between two log steps
     result = loop.train(config, tmp_path / "parts")
     assert (result.state, result.step, result.reason) == ("preempted", 4, "SIGTERM")
     assert status(tmp_path / "parts")["state"] == "preempted"
-    stop_at(monkeypatch, None)
+    tiny.stop_at(monkeypatch, None)
     assert loop.train(config, tmp_path / "parts").state == "done"
 
     whole, parts = final(tmp_path / "whole"), final(tmp_path / "parts")
@@ -76,15 +69,11 @@ def test_a_run_killed_between_checkpoints_repeats_only_the_lost_steps(tmp_path, 
     class Killed(BaseException):
         pass
 
-    def killed(self, step):
-        if step == 5:
-            raise Killed
-
-    monkeypatch.setattr(preemption.StopRequest, "reason", killed)
+    tiny.stop_at(monkeypatch, 5, Killed())
     with pytest.raises(Killed):
         loop.train(config, tmp_path / "parts")
     assert status(tmp_path / "parts")["state"] == "failed"
-    stop_at(monkeypatch, None)
+    tiny.stop_at(monkeypatch, None)
     loop.train(config, tmp_path / "parts")
     assert final(tmp_path / "whole") == final(tmp_path / "parts")
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
@@ -94,9 +83,9 @@ def test_a_run_moves_to_another_number_of_devices(tmp_path, monkeypatch):
     config = tiny.sgd(configuration("resident"))
     loop.train(config, tmp_path / "one")
     config.num_devices = 8
-    stop_at(monkeypatch, 3)
+    tiny.stop_at(monkeypatch, 3)
     loop.train(config, tmp_path / "moved")
-    stop_at(monkeypatch, None)
+    tiny.stop_at(monkeypatch, None)
     config.num_devices = 2
     loop.train(config, tmp_path / "moved")
     one = restore.load_run(tmp_path / "one").state.networks
@@ -181,9 +170,9 @@ def test_a_run_may_be_made_longer_where_no_schedule_depends_on_it(tmp_path):
 
 def test_calls_that_would_step_over_the_end_are_refused(tmp_path, monkeypatch):
     config = configuration("resident")
-    stop_at(monkeypatch, 1)
+    tiny.stop_at(monkeypatch, 1)
     loop.train(config, tmp_path)
-    stop_at(monkeypatch, None)
+    tiny.stop_at(monkeypatch, None)
     config.train.update(steps_per_call=2, log_every=2)
     with pytest.raises(errors.ConfigError, match=r"steps_per_call = 2, .* a divisor of 1"):
         loop.train(config, tmp_path)
@@ -199,7 +188,7 @@ def test_checkpoints_without_a_configuration_are_not_touched(tmp_path):
 
 def test_a_changed_data_set_is_refused(tmp_path, monkeypatch):
     config = configuration("resident")
-    stop_at(monkeypatch, 4)
+    tiny.stop_at(monkeypatch, 4)
     loop.train(config, tmp_path / "run")
     np.savez(tmp_path / "other.npz", image=np.zeros((20, 8, 8), np.uint8))
     config.data.toy_size = 512

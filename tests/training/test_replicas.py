@@ -8,10 +8,22 @@ import chex
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.report import evaluations
-from gan_jax.training import best, build, loop, recording, replicas, restore
+from gan_jax.training import (
+    best,
+    build,
+    loop,
+    optimizers,
+    parallel,
+    plan,
+    recording,
+    replicas,
+    restore,
+)
+from gan_jax.training.checkpoint import Checkpoints
 from gan_jax.training.run_directory import flat
 from tests.experiments import program
 from tests.training import tiny
@@ -68,8 +80,36 @@ def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
         chex.assert_trees_all_close(host(member), host(alone), **TOLERANCE)
         chex.assert_trees_all_equal_shapes_and_dtypes(member, training.abstract_member)
 
-    again = mapped.stack([mapped.member(state, i) for i in range(count)], training.settings)
+    members = [parallel.on_host(mapped.member(state, i)) for i in range(count)]
+    again = mapped.stack(members, training.settings)
     chex.assert_trees_all_equal(host(again), host(state))
+    for leaf, abstract in zip(
+        jax.tree.leaves(again), jax.tree.leaves(training.abstract_state), strict=True
+    ):
+        assert leaf.sharding.is_equivalent_to(abstract.sharding, leaf.ndim)
+
+
+@pytest.mark.parametrize("name", list(optimizers.OPTIMIZERS))
+def test_a_factor_on_the_rate_leaves_the_optimizer_of_that_rate(name):
+    config = make(tiny.point_config, 2, replica_learning_rates=(1.0, 4.0))
+    group = {"name": name, "learning_rate": 1e-3, "clip_norm": config.optimizer.generator.clip_norm}
+    if name == "rmsprop":
+        group["momentum"] = 0.9
+    for network in ("generator", "discriminator"):
+        schedule = config.optimizer[network].schedule
+        config.optimizer[network] = ConfigDict({**group, "schedule": schedule.to_dict()})
+    training = build.make_training(config, (2,))
+    own = build.make_training(replicas.configs(config)[1], (2,))
+    data = training.parallel.put_replicated(tiny.data(config))
+    state, alone = training.init_state(), own.init_state()
+    for step in range(4):
+        index = tiny.index_batch(config, training, step)["index"]
+        batch = training.parallel.put_batch({"index": np.stack([index, index])})
+        state = training.parallel(state, data, batch)
+        alone = own.parallel(alone, data, own.parallel.put_batch({"index": index}))
+    member = training.parallel.member(state, 1)
+    assert jax.tree.structure(member) == jax.tree.structure(alone)
+    chex.assert_trees_all_close(host(member), host(alone), **TOLERANCE)
 
 
 def test_replicas_differ():
@@ -151,7 +191,10 @@ def test_each_leaves_an_ordinary_run_directory(three, tmp_path, capsys):
     assert [row["step"] for row in rows] == [row["step"] for row in others] == [4, 8]
     assert [row["protocol"] for row in rows] == [row["protocol"] for row in others]
     assert best.read(own).metric == best.read(alone).metric
-    assert sorted(p.name for p in (own / "samples").iterdir()) == ["00000000.png", "00000008.png"]
+    drawn = [sorted((path / "samples").iterdir()) for path in (own, alone)]
+    assert [path.name for path in drawn[0]] == ["00000000.png", "00000008.png"]
+    # Before the first step they are of one state, and so of one set of latents.
+    assert drawn[0][0].read_bytes() == drawn[1][0].read_bytes()
     assert program.status(own)["state"] == program.status(three)["state"] == "done"
 
 
@@ -189,6 +232,60 @@ def test_a_damaged_checkpoint_of_one_takes_all_back(tmp_path, caplog):
         assert program.checkpoints(workdir / f"replica_{i}") == [4, 8]
     after = program.leaves(workdir / "replica_0")
     assert all(after[name].tobytes() == leaf.tobytes() for name, leaf in before.items())
+
+
+@pytest.mark.parametrize("keep_latest", [1, 2])
+def test_a_failed_save_of_one_costs_no_other_its_last_step_in_common(
+    keep_latest, tmp_path, monkeypatch
+):
+    workdir = tmp_path / "run"
+    config = run_config(3, steps=16, keep_latest=keep_latest)
+    config.eval.every = 0
+    wait, failed = Checkpoints.wait, []
+
+    def failing(checkpoints):
+        wait(checkpoints)
+        done = checkpoints.directory / "8"
+        if checkpoints.directory.parent.name == "replica_1" and done.exists() and not failed:
+            failed.append(done)
+            shutil.rmtree(done)
+            raise errors.CheckpointError("Could not save step 8")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "wait", failing)
+        with pytest.raises(errors.CheckpointError, match="Could not save step 8"):
+            loop.train(config, workdir)
+    assert failed
+    each = [set(program.checkpoints(workdir / f"replica_{i}")) for i in range(3)]
+    assert set.intersection(*each)
+    loop.train(config, workdir)
+    assert [program.checkpoints(workdir / f"replica_{i}")[-1] for i in range(3)] == [16] * 3
+
+
+def test_one_that_diverges_between_logs_is_not_measured_and_costs_the_others_nothing(tmp_path):
+    workdir = tmp_path / "run"
+    rates = (1.0, 1e30)
+    loop.train(run_config(2, replica_learning_rates=rates, log_every=8), workdir)
+    states = [program.status(workdir / f"replica_{i}")["state"] for i in range(2)]
+    assert states == ["done", "diverged"]
+    rows = [evaluations.read(workdir / f"replica_{i}" / "eval.jsonl") for i in range(2)]
+    assert [len(each) for each in rows] == [2, 0]
+
+
+def test_the_last_replica_has_a_seed_too():
+    with pytest.raises(
+        errors.ConfigError, match=r"train\.seed = 2147483647; accepted: 0 to 2147483646"
+    ):
+        build.make_training(make(tiny.point_config, 2, seed=2**31 - 1), (2,))
+    build.make_training(make(tiny.point_config, 2, seed=2**31 - 2), (2,))
+
+
+def test_a_plan_counts_the_parameters_of_one(capsys):
+    counts = []
+    for count in (1, 3):
+        plan.show_parameters(build.make_training(make(tiny.point_config, count), (2,)))
+        counts.append(capsys.readouterr().out)
+    assert counts[0] == counts[1]
 
 
 def test_one_that_diverges_leaves_the_others_alone(three, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from gan_jax.games import draws
 from gan_jax.games.game import Turn
 from gan_jax.layers.spectral import power_iteration
-from gan_jax.training import build, loop, preemption, restore
+from gan_jax.training import build, loop, restore
 from tests.training import tiny
 
 
@@ -182,15 +182,11 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
     config = spectral_config()
     config.train.update(steps=4, log_every=2, checkpoint_every=100, sample_every=100)
 
-    def stop_at(when):
-        reason = lambda self, step: "SIGTERM" if step == when else None  # noqa: E731
-        monkeypatch.setattr(preemption.StopRequest, "reason", reason)
-
     loop.train(config, tmp_path / "whole")
-    stop_at(3)
+    tiny.stop_at(monkeypatch, 3)
     loop.train(config, tmp_path / "parts")
     assert json.loads((tmp_path / "parts/status.json").read_text())["state"] == "preempted"
-    stop_at(None)
+    tiny.stop_at(monkeypatch, None)
     loop.train(config, tmp_path / "parts")
 
     states = [restore.load_run(tmp_path / name).state for name in ("whole", "parts")]

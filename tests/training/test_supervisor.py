@@ -1,8 +1,17 @@
-"""What is shown of a process's messages, and who is said to be gone."""
+"""What is shown of a process's messages, who is said to be gone, and what a lost one leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from gan_jax.report import status
 from gan_jax.training import peers, supervisor
+from tests.experiments import program
 
 SILENT = """\
 E1121 17:54:19.737604   28429 coordination_service.cc:1549] [10058] Use error polling to propagate:
@@ -73,3 +82,115 @@ def test_the_message_names_who_is_gone_and_where_the_run_goes_on(reasons, steps,
     message = peers.gone(reasons, steps)
     assert message.startswith(start)
     assert message.endswith(end)
+
+
+# What a supervised program does is in the file `program.py` of its folder.
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from gan_jax.report.status import Status
+from gan_jax.training import supervisor
+
+workdir = Path(sys.argv[1])
+supervisor.supervise(workdir)
+"""
+
+
+def supervised(folder, body, streams="", before=""):
+    """Run a supervised program in a shell that gives it other standard streams."""
+    file = folder / "program.py"
+    file.write_text(before + PROGRAM + body)
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, file, folder / "run"],
+        env=program.environment(PYTHONUNBUFFERED=None),
+        capture_output=True,
+        timeout=program.LIMIT,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_full_disk_under_the_log_does_not_end_the_run(code, tmp_path):
+    # More than one message, and more than a buffer.
+    body = f"""
+for i in range(100):
+    print("WARNING" + 1000 * "!", file=sys.stderr, flush=True)
+(workdir.parent / "end").touch()
+sys.exit({code})
+"""
+    before = "import warnings; warnings.warn('before')\n"
+    assert supervised(tmp_path, body, "2>/dev/full", before).returncode == code
+    assert (tmp_path / "end").exists()
+
+
+@pytest.mark.parametrize("streams", ["2>&-", "<&- >&- 2>&-"])
+def test_a_run_without_standard_streams_runs_and_tells_nobody(streams, tmp_path):
+    body = """
+print("WARNING!", file=sys.stderr, flush=True)
+# What JAX's C++ says.
+os.write(2, b"WARNING!")
+(workdir.parent / "end").touch()
+"""
+    ended = supervised(tmp_path, body, streams)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    assert (tmp_path / "end").exists()
+
+
+def test_what_was_split_over_two_reads_is_shown_as_it_was(capfdbinary):
+    source, sink = os.pipe()
+    os.set_blocking(source, False)
+    messages = supervisor.Messages()
+    # The second line is no UTF-8, which the program's locale may not be either.
+    written = "größer als ∞\n".encode() + "größer\n".encode("latin-1")
+    for i in range(len(written)):
+        os.write(sink, written[i : i + 1])
+        assert supervisor._pass_on(source, messages)
+    os.close(sink)
+    assert not supervisor._pass_on(source, messages)
+    os.close(source)
+    assert capfdbinary.readouterr().err == written
+
+
+KILLED = """
+for name in (".", "replica_0", "replica_1"):
+    Status(workdir / name).write("running", "", 5, 10)
+Status(workdir / "replica_1").write("diverged", "loss is not finite", 4, 10)
+sys.stderr.write({message!r})
+sys.stderr.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("message", ["", "error: of a library, which went on\n"])
+def test_a_killed_child_is_told_and_leaves_no_status_that_says_running(message, tmp_path):
+    ended = supervised(tmp_path, KILLED.format(message=message))
+    assert ended.returncode == 1
+    shown = ended.stderr.decode()
+    assert shown.startswith(f"{message}error: the process that trains was ended by SIGKILL: ")
+    reason = shown.removeprefix(f"{message}error: ").removesuffix("\n")
+    for name in (".", "replica_0"):
+        now = program.status(tmp_path / "run" / name)
+        assert (now["state"], now["reason"]) == ("failed", reason)
+        assert (now["step"], now["total_steps"]) == (5, 10)
+    now = program.status(tmp_path / "run" / "replica_1")
+    assert (now["state"], now["reason"]) == ("diverged", "loss is not finite")
+
+
+def test_a_child_that_had_told_its_error_before_jax_ended_it_needs_no_second_line(
+    tmp_path, capfdbinary
+):
+    messages = supervisor.Messages()
+    messages.feed("error: its own\n" + SILENT)
+    assert supervisor._conclude(os.getpid(), -signal.SIGABRT, messages, tmp_path) == 1
+    assert capfdbinary.readouterr().err == b""
+
+
+@pytest.mark.parametrize("theirs", [{"host": "elsewhere"}, {"pid": 1}, {"state": "done"}])
+def test_a_status_of_another_process_stays_as_it_is(theirs, tmp_path):
+    status.Status(tmp_path).write("running", "", 5, 10)
+    record = program.status(tmp_path) | theirs
+    (tmp_path / "status.json").write_text(json.dumps(record))
+    messages = supervisor.Messages()
+    assert supervisor._conclude(os.getpid(), -signal.SIGKILL, messages, tmp_path) == 1
+    assert program.status(tmp_path) == record

@@ -31,7 +31,6 @@ from gan_jax.training import (
     loop,
     parallel,
     pictures,
-    preemption,
     restore,
     sampling,
     step,
@@ -171,13 +170,6 @@ class Noisy(stub.Affine):
     noise: float = 0.2
 
 
-def stop_at(monkeypatch, when):
-    """Make the run receive SIGTERM before train step ``when``."""
-    monkeypatch.setattr(
-        preemption.StopRequest, "reason", lambda self, step: "SIGTERM" if step == when else None
-    )
-
-
 @pytest.mark.parametrize(("kind", "when"), [("paired", 1), ("cycle", 3), ("anomaly", 3)])
 def test_a_stopped_run_goes_on_bit_for_bit(kind, when, tmp_path, monkeypatch):
     """Stopped while content is learnt; when the pools are full."""
@@ -192,10 +184,10 @@ def test_a_stopped_run_goes_on_bit_for_bit(kind, when, tmp_path, monkeypatch):
     config.game.paired.content_steps = 2
     config.train.update(steps=5, log_every=2, checkpoint_every=100, sample_every=100)
     assert loop.train(config, tmp_path / "whole").state == "done"
-    stop_at(monkeypatch, when)
+    tiny.stop_at(monkeypatch, when)
     result = loop.train(config, tmp_path / "parts")
     assert (result.state, result.step) == ("preempted", when)
-    stop_at(monkeypatch, None)
+    tiny.stop_at(monkeypatch, None)
     assert loop.train(config, tmp_path / "parts").state == "done"
     whole, parts = (restore.load_run(tmp_path / name).state for name in ("whole", "parts"))
     expected, found = tiny.bits(whole), tiny.bits(parts)
@@ -763,7 +755,8 @@ def draw(game, config, source):
     training = build.make_training(config, source.shape)
     training = dataclasses.replace(training, game=game)
     pipeline = loop._pipelines(config, training, source)[0]
-    return pictures.make_picture(config, training, pipeline)(state_of(game))
+    draw = pictures.make_picture(config, training, pipeline)
+    return draw(state_of(game), config.train.seed)
 
 
 def test_a_picture_shows_input_output_and_target():

@@ -2,12 +2,35 @@
 
 import jax
 import numpy as np
+import pytest
 from ml_collections import ConfigDict
 
 from configs import cyclegan, dcgan, gan, ganomaly, inpaint, wgan_gp
-from gan_jax.training import build
+from gan_jax.training import build, preemption
 
 CLASSES = 3
+
+
+def stop_at(
+    monkeypatch: pytest.MonkeyPatch, when: int | None, killed: BaseException | None = None
+) -> None:
+    """Let every run to come that begins anew, a train step per call, stop before a train step.
+
+    Args:
+      monkeypatch: the fixture.
+      when: the train step; ``None``: no run stops.
+      killed: what is raised then; ``None``: it is stopped as by SIGTERM.
+    """
+
+    def reason(self: preemption.StopRequest) -> str | None:
+        steps = self.__dict__["steps"] = self.__dict__.get("steps", -1) + 1
+        if steps != when:
+            return None
+        if killed is not None:
+            raise killed
+        return "SIGTERM"
+
+    monkeypatch.setattr(preemption.StopRequest, "reason", reason)
 
 
 def sgd(config: ConfigDict, learning_rate: float = 0.05) -> ConfigDict:

@@ -10,6 +10,7 @@ unlabelled. Images are all files with the suffix of an image, sorted by their pa
 and folders are left out.
 """
 
+import collections
 import dataclasses
 import errno
 import hashlib
@@ -45,6 +46,8 @@ MAX_SKIPS = 64
 PROBES = 16
 # No image file is larger; an archive may say that a file is, to fill the memory.
 MAX_FILE_BYTES = 2**30
+# A folder may be linked to from several splits or classes, but not from so many.
+MAX_LINKED = 100
 
 
 class Folder:
@@ -59,10 +62,12 @@ class Folder:
 
         That of a link to nothing is empty. What is no plain file is left out: reading from a device
         or a pipe may never end.
+
+        Raises:
+          DataError: its folders link to one another in too many ways.
         """
         found = {}
-        for file in _files_below(str(self.path), frozenset()):
-            path = Path(file.path)
+        for path in map(Path, _files_below(str(self.path))):
             try:
                 status = path.stat()
             except OSError:
@@ -88,26 +93,51 @@ class Folder:
         return printable(str(self.path / name))
 
 
-def _files_below(folder: str, within: frozenset[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
-    """Yield what is no folder below a folder; links to folders that they lie in are not followed.
+def _files_below(root: str) -> Iterator[str]:
+    """Yield the paths of what is no folder below a folder; what cannot be read is taken for empty.
 
-    Args:
-      folder: cannot be read: is taken for empty.
-      within: device and number of the folders that it lies in.
+    Links to folders that they lie in are not followed. Others are, but a few folders that link to
+    one another would have more paths than can be counted.
+
+    Raises:
+      DataError: links lead to one folder by more than ``MAX_LINKED`` paths.
     """
+    times: collections.Counter[tuple[int, int]] = collections.Counter()
+    outermost: frozenset[tuple[int, int]] = frozenset()
+    # Of each: the path, device and number of the folders that it lies in, and whether by a link.
+    folders = [(root, outermost, False)]
+    while folders:
+        folder, within, linked = folders.pop()
+        try:
+            status = os.stat(folder)
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        own = (status.st_dev, status.st_ino)
+        if own in within:
+            continue
+        times[own] += linked
+        if times[own] > MAX_LINKED:
+            raise DataError(
+                f"{printable(os.path.realpath(folder))}: more than {MAX_LINKED} paths lead to this "
+                "folder by links; leave out some of the links"
+            )
+        within |= {own}
+        below = []
+        for entry in entries:
+            if _is_folder(entry):
+                below.append((entry.path, within, linked or entry.is_symlink()))
+            else:
+                yield entry.path
+        folders += reversed(below)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one."""
     try:
-        status = os.stat(folder)
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    own = (status.st_dev, status.st_ino)
-    if own in within:
-        return
-    for entry in entries:
-        if entry.is_dir():
-            yield from _files_below(entry.path, within | {own})
-        else:
-            yield entry
+        return entry.is_dir()
+    except OSError:  # Such as a link to itself, which is a link to nothing.
+        return False
 
 
 def printable(name: str) -> str:
@@ -418,7 +448,7 @@ def images_in(files: Folder | Zip, inside: str, field: str = "data.path") -> dic
       field: that gave it, for the message.
 
     Raises:
-      DataError: there are none.
+      DataError: there are none, one is a link to nothing, or links cannot be followed to an end.
     """
     prefix = f"{inside}/" if inside else ""
     found = {}

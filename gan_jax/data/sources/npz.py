@@ -36,7 +36,7 @@ class NpzSource(ArraySource):
 
     def __init__(self, path: str | Path, split: str, transform: Transform):
         self.path, self.transform = Path(path), transform
-        images, labels = _load(self.path)
+        images, labels, self._content = _load(self.path)
         if transform.shape(*images.shape[1:]) != images.shape[1:] or images.shape[3] == 4:
             images = np.stack([transform.array(image) for image in images])
         super().__init__(self.path.stem, split, images, labels)
@@ -46,10 +46,8 @@ class NpzSource(ArraySource):
         return f"{self.path}[{index}]"
 
     def fingerprint(self) -> str:
-        """Return the identity of the content, from the checksums that the file itself holds."""
-        with zipfile.ZipFile(self.path) as file:
-            parts = [f"{m.filename} {m.file_size} {m.CRC:08x}" for m in file.infolist()]
-        return identity(self, self.split, content_hash(parts))
+        """Return the identity of the content, from the checksums that the file itself held."""
+        return identity(self, self.split, self._content)
 
     def __reduce__(self):
         """Send a worker the path instead of the arrays."""
@@ -68,7 +66,9 @@ def npz(path: str | None, split: str, transform: Transform) -> NpzSource:
     return NpzSource(path, split, transform)
 
 
-def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Return images, labels, and what stands for the content of the file."""
+
     def choose(found: Sequence[str]) -> list[str]:
         image_key = _only(path, found, IMAGE_KEYS, "images")
         label_key = _only(path, found, LABEL_KEYS, "labels")
@@ -80,12 +80,16 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         return [image_key] if label_key is None else [image_key, label_key]
 
     try:
-        found = arrays.read_npz(path, choose)
+        # Opened once: what is told of the content is told of these arrays, whatever comes later.
+        with path.open("rb") as file:
+            found = arrays.read_open_npz(file, choose)
+            with zipfile.ZipFile(file) as archive:
+                parts = [f"{m.filename} {m.file_size} {m.CRC:08x}" for m in archive.infolist()]
     except FileNotFoundError as error:
         raise DataError(f"{path} (data.path) does not exist") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except arrays.UnreadableError as error:
+    except (arrays.UnreadableError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as arrays: {error}") from error
     image_key, label_key = [*found, None][:2]
     assert image_key is not None  # `choose` has seen to it.
@@ -105,7 +109,7 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
                 f"{path}: {label_key} is {labels.dtype} {list(labels.shape)}; "
                 f"accepted: integers from 0 to {_MAX_CLASSES - 1:,}, [{len(images)}]"
             )
-    return images, labels
+    return images, labels, content_hash(parts)
 
 
 def _only(path: Path, found: Sequence[str], accepted: tuple[str, ...], what: str) -> str | None:
