@@ -167,12 +167,16 @@ class TensorBoardWriter:
             started = time.time_ns()
             name = f"events.out.tfevents.{started // 10**9}.{socket.gethostname()}.{started}"
             self._file = self._tensorboard.RecordWriter(str(self._directory / name))
-        self._flushed = time.monotonic()
-        self._write(0, file_version="brain.Event:2")
-        if resume_step is not None:
-            session = self._tensorboard.SessionLog(status=self._tensorboard.SessionLog.START)
-            self._write(resume_step + 1, session_log=session)
-        self.flush()
+        try:
+            self._write(0, file_version="brain.Event:2")
+            if resume_step is not None:
+                session = self._tensorboard.SessionLog(status=self._tensorboard.SessionLog.START)
+                self._write(resume_step + 1, session_log=session)
+            self.flush()
+        except WorkdirError:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
         """Record each number as a curve, and ``kimg`` as one more.

@@ -74,7 +74,13 @@ class Recorder:
         trace: types.TracebackType | None,
     ) -> None:
         """Close the logs, and wait for the last save."""
-        self._stack.__exit__(kind, error, trace)
+        try:
+            self._stack.__exit__(kind, error, trace)
+        except errors.WorkdirError as failure:
+            if error is None:
+                raise
+            # What ended the run is what it tells.
+            logger.warning("%s", failure)
         if error is not None:
             told = failures.explain(error, self.config, self._devices)
             with contextlib.suppress(errors.WorkdirError):

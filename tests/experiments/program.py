@@ -64,6 +64,9 @@ class Program:
         self._out, self._err = folder / "out.txt", folder / "err.txt"
         command = [sys.executable, "-m", module, *map(str, args)]
         if largest_file is not None:
+            # The limit is for all files, and caches would be left with entries that are cut off.
+            variables["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+            variables["PYTHONDONTWRITEBYTECODE"] = "1"
             command = [sys.executable, "-c", _LIMITED, str(largest_file), *command]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(

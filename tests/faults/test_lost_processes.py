@@ -186,6 +186,21 @@ def test_process_0_ends_last_so_that_all_can_tell_the_same_mistake(start, tmp_pa
     assert [complaint(process.wait()) for process in both] == ["one = 2; accepted: 1"] * 2
 
 
+@pytest.mark.slow
+def test_processes_with_other_workdirs_are_told_to_share_one(config, start, run, tmp_path):
+    mine, yours = tmp_path / "mine", tmp_path / "yours"
+    succeeded(run(config, "--config.train.steps=20", f"--workdir={mine}"))
+    before = program.files(mine / "checkpoints")
+    running = several.start(start, 2, config, each=[[f"--workdir={mine}"], [f"--workdir={yours}"]])
+    for number, (process, steps) in enumerate(zip(running, ("10, 20", "none"), strict=True)):
+        assert complaint(process.wait()) == (
+            f"Process {number} finds other checkpoints than another process, in "
+            f"{(mine, yours)[number] / 'checkpoints'}: {steps}. --workdir must be one directory "
+            "that all processes share."
+        )
+    assert program.files(mine / "checkpoints") == before
+
+
 def image_folder(path):
     """Write 64 images of 8x8, the same ones always."""
     path.mkdir(parents=True)
