@@ -718,7 +718,8 @@ def _agree(failure: Exception | None, directory: Path, what: str) -> None:
             reason = _reason(failure)
         raise CheckpointError(
             f"Checkpoint {directory} cannot be read: {reason}. It need not be damaged, and is left "
-            "as it is: start the same command again once that is mended."
+            "as it is: start the same command again once that is mended, or rename it to go on "
+            "from the one before."
         ) from failure
     if failure is None and worst == _DAMAGE:
         raise _DamageError("another process could not read it")

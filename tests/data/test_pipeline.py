@@ -277,7 +277,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     assert process.stdout.readline() == "ready\n"
     process.kill()
     # Workers hold the other end of both pipes: this returns only when the last one is gone.
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
 
 
 @pytest.mark.slow
