@@ -290,7 +290,7 @@ def run(
                 tuner.fit()
             finally:
                 shutil.rmtree(folder.path / ".ray", ignore_errors=True)
-                _await_saves(agenda, folder)
+            _await_saves(agenda, folder)
         if runs.error is not None:
             raise runs.error
         return agenda, asked[0] if asked else None
