@@ -79,8 +79,9 @@ class Recorder:
         except errors.WorkdirError as failure:
             if error is None:
                 raise
-            # What ended the run is what it tells.
-            logger.warning("%s", failure)
+            # What ended the run is told by itself, and once.
+            if str(failure) != str(error):
+                logger.warning("%s", failure)
         if error is not None:
             told = failures.explain(error, self.config, self._devices)
             with contextlib.suppress(errors.WorkdirError):
