@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+import subprocess
 import tracemalloc
 import zipfile
 
@@ -181,8 +182,14 @@ def test_a_link_to_itself_is_a_link_to_nothing(tmp_path):
         source(tmp_path)
 
 
-def test_folders_may_lie_deep_in_one_another(tmp_path):
-    depth = 1300
+@pytest.fixture
+def depth(tmp_path):
+    """How deep to nest folders ``d``, which are removed then: pytest, which recurses, could not."""
+    yield 1300
+    subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+
+
+def test_folders_may_lie_deep_in_one_another(depth, tmp_path):
     folder = os.open(tmp_path, os.O_RDONLY)
     for _ in range(depth):
         os.mkdir("d", dir_fd=folder)
