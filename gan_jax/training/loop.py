@@ -221,6 +221,9 @@ def _run(
                 if record.stopped is None:
                     yield i, record, parallel.member(state, i)
 
+        def finite(own: TrainState) -> bool:
+            return bool(jax.device_get(is_finite(own.networks)))
+
         def log(step: int, state: TrainState) -> None:
             sums, count, taken = parallel.fetch((state.metrics, state.count, state.step))
             with jax.transfer_guard("allow"):
@@ -252,8 +255,7 @@ def _run(
                 record.checkpoints.wait()
             meta = {"seconds": clock.seconds, "fingerprint": fingerprint}
             for _, record, own in each(state):
-                finite = bool(jax.device_get(is_finite(own.networks)))
-                record.save(step, parallel.whole(own), meta, finite)
+                record.save(step, parallel.whole(own), meta, finite(own))
                 if several and jax.process_count() > 1:
                     # Orbax's processes would take one save's barriers for another's.
                     record.checkpoints.wait()
@@ -265,8 +267,7 @@ def _run(
             for i, record, own in each(state):
                 if evaluator is None or i not in chosen:
                     continue
-                if not bool(jax.device_get(is_finite(own.networks))):
-                    record.stop(f"the state of step {step} is not finite; {record.last_good()}")
+                if not record.goes_on(step, finite(own)):
                     continue
                 with clock.pause(), jax.transfer_guard("allow"):
                     result = evaluator(own)

@@ -132,10 +132,14 @@ class Recorder:
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any], finite: bool) -> None:
         """Start saving a state; one that is not ``finite`` stops the run instead."""
+        if self.goes_on(step, finite):
+            self.checkpoints.save(step, state, meta)
+
+    def goes_on(self, step: int, finite: bool) -> bool:
+        """Return ``finite``: whether the state of a step is; one that is not stops the run."""
         if not finite:
             self.stop(f"the state of step {step} is not finite; {self.last_good()}")
-            return
-        self.checkpoints.save(step, state, meta)
+        return finite
 
     def last_good(self) -> str:
         """Return, for a message, which checkpoint there is, and what to do."""

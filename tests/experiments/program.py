@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 from gan_jax.report import writers
 from gan_jax.training import restore
@@ -31,6 +32,10 @@ POINTS = (
     "--config.sample.num=1",
     "--config.train.sample_every=100000",
 )
+
+# Linux has a device that is always full; macOS has none.
+FULL = "/dev/full"
+has_full = pytest.mark.skipif(not Path(FULL).exists(), reason=f"this system has no {FULL}")
 
 # Sets the limit and becomes the program. (``preexec_fn`` would fork this process, with JAX in it.)
 _LIMITED = (

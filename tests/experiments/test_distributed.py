@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,8 +157,8 @@ distributed.leave(errors.ConfigError("one = 2; accepted: 1"), 3)
 """
 
 
-@pytest.mark.parametrize("stream", ["1>/dev/full", "1>&-", "2>&-"])
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("stream", [f"1>{program.FULL}", "1>&-", "2>&-"])
+@program.has_full
 def test_a_process_can_leave_where_nobody_takes_its_words(stream):
     command = ["sh", "-c", f'exec "$@" {stream}', "sh", sys.executable, "-c", LEAVING]
     left = subprocess.run(

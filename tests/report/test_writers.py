@@ -22,6 +22,7 @@ from gan_jax.report.writers import (
     read_rows,
     truncate_after,
 )
+from tests.experiments import program
 
 
 def strict_rows(path):
@@ -159,8 +160,9 @@ def test_unwritable_is_one_line(tmp_path):
         make_writers(tmp_path / "file")
 
 
+@program.has_full
 def test_a_full_disk_is_told_once_with_what_to_do():
-    writer = JsonlWriter("/dev/full")
+    writer = JsonlWriter(program.FULL)
     with pytest.raises(WorkdirError, match=r"Cannot write /dev/full: No space left .*make room"):
         writer.scalars(1, {"loss": 1.0})
     writer.close()

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -109,7 +108,7 @@ def supervised(folder, body, streams="", before=""):
     )
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@program.has_full
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_full_disk_under_the_log_does_not_end_the_run(code, tmp_path):
     # More than one message, and more than a buffer.
@@ -120,7 +119,7 @@ for i in range(100):
 sys.exit({code})
 """
     before = "import warnings; warnings.warn('before')\n"
-    assert supervised(tmp_path, body, "2>/dev/full", before).returncode == code
+    assert supervised(tmp_path, body, f"2>{program.FULL}", before).returncode == code
     assert (tmp_path / "end").exists()
 
 
