@@ -57,8 +57,11 @@ def test_seeds_repeat_every_run():
 
 
 def test_numbers_of_numpy_are_numbers():
-    (run,) = collect((None, {"rate": np.float32(0.5), "train.seed": np.int64(2)}))
-    assert run.overrides == {"rate": 0.5, "train.seed": 2}
+    values = {"rate": np.float32(0.5), "train.seed": np.int64(2), "policy": (np.int64(3), "a")}
+    (run,) = collect((None, values))
+    assert run.overrides == {"rate": 0.5, "train.seed": 2, "policy": [3, "a"]}
+    # As the record of the sweep has it.
+    assert json.loads(json.dumps(run.overrides)) == run.overrides
     assert type(run.overrides["train.seed"]) is int
 
 

@@ -280,6 +280,24 @@ def test_the_last_replica_has_a_seed_too():
     build.make_training(make(tiny.point_config, 2, seed=2**31 - 2), (2,))
 
 
+@pytest.mark.parametrize(("count", "sharing"), [(1, 4), (2, 2), (3, 4), (4, 1), (8, 1)])
+def test_a_replica_s_batch_is_told_by_the_devices_that_share_it(count, sharing):
+    config = make(tiny.point_config, count)
+    config.num_devices = 4
+    training = build.make_training(config, (2,))
+    assert training.sharing == sharing
+    # What one device is given is what the message about its memory says.
+    spec = training.parallel._batch_sharding
+    leading = (count,) if count > 1 else ()
+    given = spec.shard_shape((*leading, 1, 1, config.train.batch_size))
+    assert given[-1] == config.train.batch_size // sharing
+
+
+def test_a_checkpoint_at_multiples_of_nothing_is_refused():
+    with pytest.raises(errors.ConfigError, match=r"train\.keep_every = 0; accepted: 1 or more"):
+        build.make_training(make(tiny.point_config, 1, keep_every=0), (2,))
+
+
 def test_a_plan_counts_the_parameters_of_one(capsys):
     counts = []
     for count in (1, 3):
