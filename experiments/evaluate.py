@@ -56,7 +56,7 @@ def _main(argv: list[str]) -> None:
         raise errors.ConfigError("what to measure? accepted: --run, or --images and --against")
     _check_fit("--images" if run is None else "--run", run=run is not None)
     # Imported late, so that a mistyped flag is reported at once.
-    from gan_jax.training import compilation_cache
+    from gan_jax.runs import compilation_cache
 
     compilation_cache.enable()
     if run is not None:
@@ -86,7 +86,7 @@ def _check_fit(mode: str, *, run: bool) -> None:
 
 def _measure_run(path: str) -> None:
     from gan_jax.inference import evaluate_run
-    from gan_jax.training import restore
+    from gan_jax.runs import restore
 
     run = evaluate_run.Evaluated(
         restore.open_run(path),

@@ -8,7 +8,7 @@ from ml_collections import config_flags
 
 from experiments import command_line
 from gan_jax import errors
-from gan_jax.training import supervisor
+from gan_jax.launch import supervisor
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The run's configuration, FILE or FILE:ARG."
@@ -63,7 +63,8 @@ def _main(argv: list[str]) -> None:
         supervisor.supervise(_WORKDIR.value)
     # Imported late, so that a mistyped flag is reported at once.
     from configs import base
-    from gan_jax.training import compilation_cache, distributed, loop
+    from gan_jax.launch import distributed
+    from gan_jax.runs import compilation_cache, loop
 
     launch = distributed.Launch(
         _DISTRIBUTED.value,

@@ -122,7 +122,7 @@ def _main(argv: list[str]) -> None:
     mode = _mode(truncations)
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.inference import projection, sample_run
-    from gan_jax.training import compilation_cache
+    from gan_jax.runs import compilation_cache
 
     compilation_cache.enable()
     ask = sample_run.Request(

@@ -248,7 +248,7 @@ def _recorded(folder: record.Folder) -> record.Sweep:
 
 def _merged(folder: record.Folder, sweep: record.Sweep) -> tuple[record.Sweep, list[str]]:
     """Return a sweep with what its directory remembers, and what is to be told of that."""
-    from gan_jax.training import run_directory
+    from gan_jax.runs import run_directory
 
     old = folder.read()
     free: tuple[str, ...] = run_directory.OPERATIONAL

@@ -81,7 +81,7 @@ def _main(argv: list[str]) -> None:
         )
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.inference import translate_run
-    from gan_jax.training import compilation_cache
+    from gan_jax.runs import compilation_cache
 
     compilation_cache.enable()
     summary = translate_run.translate(

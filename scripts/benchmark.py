@@ -33,7 +33,7 @@ from rich.table import Table
 from configs import wgan_gp
 from gan_jax.metrics import frechet, inception, statistics
 from gan_jax.metrics.statistics import Extraction
-from gan_jax.training import build, compilation_cache
+from gan_jax.runs import build, compilation_cache
 from gan_jax.training.sampling import Sampler
 
 Row = dict[str, Any]

@@ -18,7 +18,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import dcgan, gan
-from gan_jax.training import build, compilation_cache
+from gan_jax.runs import build, compilation_cache
 from scripts import benchmark
 
 

@@ -293,7 +293,7 @@ def make_config(choice: str) -> Any:
 
 def make_training(choice: str, devices: int, batch_size: int) -> tuple[Any, tuple[int, ...]]:
     """Return the training of a configuration on so many devices, and the shape of its images."""
-    from gan_jax.training import build
+    from gan_jax.runs import build
 
     config = make_config(choice)
     config.num_devices = devices
@@ -316,7 +316,7 @@ def measure(choice: str, devices: int, batch_size: int, repeats: int) -> dict[st
     """
     import jax
 
-    from gan_jax.training import build
+    from gan_jax.runs import build
 
     training, shape = make_training(choice, devices, batch_size)
     mapped = training.parallel
@@ -606,7 +606,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(arguments)
         if options.worker:
-            from gan_jax.training import compilation_cache
+            from gan_jax.runs import compilation_cache
 
             compilation_cache.enable()
             (devices,) = options.devices

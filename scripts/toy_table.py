@@ -30,9 +30,11 @@ from configs import gan
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
 from gan_jax.errors import GanJaxError, MetricError
+from gan_jax.evaluation import evaluation
 from gan_jax.losses.adversarial import LOSSES
 from gan_jax.losses.penalties import PENALTIES
-from gan_jax.training import build, compilation_cache, evaluation, sampling
+from gan_jax.runs import build, compilation_cache
+from gan_jax.training import sampling
 
 PENALTY_WEIGHT = 0.1
 CLIP = 0.3

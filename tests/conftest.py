@@ -10,7 +10,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
-from gan_jax.training import compilation_cache
+from gan_jax.runs import compilation_cache
 
 compilation_cache.enable()
 

@@ -9,9 +9,11 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.data import sources
+from gan_jax.evaluation import evaluation, evaluators
 from gan_jax.games.game import images_per_step
 from gan_jax.report import evaluations, status
-from gan_jax.training import evaluation, evaluators, restore, sampling
+from gan_jax.runs import restore
+from gan_jax.training import sampling
 
 # How a run ends; a preempted one may go on.
 ENDED = ("done", "diverged", "failed")

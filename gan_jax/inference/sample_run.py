@@ -22,7 +22,7 @@ from gan_jax.inference import neighbours as neighbour_search
 from gan_jax.report import animation as animations
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
-from gan_jax.training import restore
+from gan_jax.runs import restore
 from gan_jax.training.sampling import Sampler, Sampling, make_sampling
 
 # A single picture that moves is made so large, if it is smaller.

@@ -28,7 +28,7 @@ from gan_jax.inference.image_files import ImageFile
 from gan_jax.metrics import similarity
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
-from gan_jax.training import restore
+from gan_jax.runs import restore
 
 #: What was measured, in the folder of the restored images.
 SCORES = "scores.json"

@@ -17,9 +17,9 @@ from PIL import Image
 from gan_jax import errors
 from gan_jax.data import device
 from gan_jax.data.sources import DomainSource, Source
+from gan_jax.evaluation.evaluation import some
 from gan_jax.games import draws
 from gan_jax.games.translation import TranslationGame
-from gan_jax.training.evaluation import some
 from gan_jax.training.parallel import device_mesh
 from gan_jax.training.sampling import Sampling
 from gan_jax.training.step import AXIS

@@ -17,7 +17,8 @@ from gan_jax import errors
 from gan_jax.data import degrade
 from gan_jax.losses import adversarial, penalties
 from gan_jax.networks import registry
-from gan_jax.training import build, optimizers
+from gan_jax.runs import build
+from gan_jax.training import optimizers
 from tests.configs import variants
 
 FIELDS = sorted(variants.fields(base.get_config()))

@@ -12,7 +12,7 @@ from gan_jax import errors
 from gan_jax.games.game import batches_per_step
 from gan_jax.games.settings import options
 from gan_jax.games.translation import TranslationGame
-from gan_jax.training import build, loop, restore
+from gan_jax.runs import build, loop, restore
 from gan_jax.training.ema import EMA
 from tests.configs import variants
 from tests.training import tiny

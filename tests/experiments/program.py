@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gan_jax.report import writers
-from gan_jax.training import restore
+from gan_jax.runs import restore
 
 REPO = Path(__file__).parents[2]
 MAIN, SAMPLE = "experiments.main", "experiments.sample"

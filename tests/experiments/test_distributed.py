@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from gan_jax.evaluation import best
 from gan_jax.report import evaluations
-from gan_jax.training import best
 from tests.experiments import program, several
 from tests.experiments.program import POINTS, complaint, succeeded
 
@@ -150,7 +150,7 @@ def test_pmap_is_refused_in_several_processes(config, start, tmp_path):
 
 LEAVING = """
 from gan_jax import errors
-from gan_jax.training import distributed
+from gan_jax.launch import distributed
 
 print("written", end="")
 distributed.leave(errors.ConfigError("one = 2; accepted: 1"), 3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gan_jax.training import replicas
+from gan_jax.runs import replicas
 from tests.experiments import program, several
 from tests.experiments.program import succeeded
 from tests.experiments.test_distributed import CONFIG, assert_alike

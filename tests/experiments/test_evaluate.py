@@ -9,10 +9,10 @@ import pytest
 import scipy.linalg
 from PIL import Image
 
+from gan_jax.evaluation import best
 from gan_jax.inference import image_sets
 from gan_jax.metrics import inception
 from gan_jax.report import evaluations
-from gan_jax.training import best
 from tests.experiments import program
 from tests.metrics import fidelity
 from tests.real_data import find

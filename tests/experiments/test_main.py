@@ -131,7 +131,7 @@ def test_training_imports_neither_tensorflow_nor_pytorch(run, tmp_path):
             "import sys",
             "from absl import app",
             "from experiments import command_line, main",
-            "import gan_jax.training.loop",
+            "import gan_jax.runs.loop",
             "try:",
             "    command_line.run(main._main)",
             "finally:",

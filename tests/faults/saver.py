@@ -21,7 +21,7 @@ import tensorboardX  # noqa: F401
 
 from gan_jax.report import atomic, writers
 from gan_jax.report.status import Status
-from gan_jax.training.checkpoint import Checkpoints
+from gan_jax.runs.checkpoint import Checkpoints
 
 SILENT_SECONDS = 100
 

@@ -122,11 +122,11 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(
 WAITING = """
 import sys, time
 from gan_jax.report.status import Status
-from gan_jax.training import supervisor
+from gan_jax.launch import supervisor
 
 _, workdir, number, address = sys.argv
 supervisor.supervise(workdir)
-from gan_jax.training import distributed
+from gan_jax.launch import distributed
 
 distributed.start(distributed.Launch("explicit", address, 2, int(number), peer_timeout=10))
 if number == "0":
@@ -157,14 +157,14 @@ def test_a_process_that_waits_for_a_lost_one_is_ended_after_a_silence(start, tmp
 # A mistake that all processes find, one of them late.
 MISTAKEN = """
 import sys, time
-from gan_jax.training import supervisor
+from gan_jax.launch import supervisor
 
 _, workdir, number, address = sys.argv
 supervisor.supervise(workdir)
 import jax
 from experiments import command_line
 from gan_jax import errors
-from gan_jax.training import distributed
+from gan_jax.launch import distributed
 
 # Whatever keeps the other from running, it is waited for.
 distributed._TELL_SECONDS = 100.0

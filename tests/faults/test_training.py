@@ -139,7 +139,7 @@ def test_a_clock_that_jumps_changes_nothing_but_the_times_of_day(half, whole, ru
 SLOW_DISK = """
 import os, pathlib, time
 from experiments import command_line, main
-from gan_jax.training.checkpoint import Checkpoints
+from gan_jax.runs.checkpoint import Checkpoints
 
 slow, wait = pathlib.Path(os.environ["SLOW"]), Checkpoints.wait
 

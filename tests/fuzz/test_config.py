@@ -16,7 +16,7 @@ from gan_jax.data import sources
 from gan_jax.games import registry as games
 from gan_jax.losses import adversarial, penalties
 from gan_jax.networks import registry
-from gan_jax.training import loop
+from gan_jax.runs import loop
 from tests.configs import variants
 
 # ml_collections loads the file by a way that newer Pythons warn of.

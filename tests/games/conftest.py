@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gan_jax.games.game import Turn
-from gan_jax.training import build
+from gan_jax.runs import build
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gan_jax.games import draws
-from gan_jax.training import build
+from gan_jax.runs import build
 from tests.training import tiny
 
 

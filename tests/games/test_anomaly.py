@@ -11,7 +11,7 @@ from gan_jax.games.anomaly import RECONSTRUCT, DetectionGame
 from gan_jax.games.game import GenerativeGame, as_generative, owner_steps
 from gan_jax.games.registry import make_game
 from gan_jax.games.translation import TranslationGame
-from gan_jax.training import build, loop, restore
+from gan_jax.runs import build, loop, restore
 from tests.games import stub
 from tests.training import tiny
 

@@ -6,7 +6,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.losses import classification
-from gan_jax.training import build
+from gan_jax.runs import build
 from tests.training import tiny
 
 

@@ -14,7 +14,8 @@ from gan_jax.games.game import owner_steps
 from gan_jax.games.registry import make_game
 from gan_jax.games.translation import A_TO_B, B_TO_A, TranslationGame, choose_direction
 from gan_jax.losses import adversarial
-from gan_jax.training import build, step
+from gan_jax.runs import build
+from gan_jax.training import step
 from gan_jax.training.ema import EMA
 from tests.games import stub
 from tests.training import tiny

@@ -8,7 +8,7 @@ import pytest
 from gan_jax import errors
 from gan_jax.games.info import Codes
 from gan_jax.losses import classification, information
-from gan_jax.training import build
+from gan_jax.runs import build
 from tests.training import tiny
 
 CODES = Codes(noise=3, categorical=(4, 2), continuous=2)

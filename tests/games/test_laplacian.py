@@ -17,7 +17,7 @@ from gan_jax.games.game import Turn, batches_per_step, images_per_step
 from gan_jax.layers import pyramid
 from gan_jax.layers.normalization import with_moments
 from gan_jax.losses import adversarial
-from gan_jax.training import build
+from gan_jax.runs import build
 from tests.training import tiny
 
 SHAPE = (8, 8, 1)

@@ -18,7 +18,8 @@ from gan_jax.games.translation import A_TO_B, TranslationGame, as_translation, c
 from gan_jax.losses import adversarial, penalties, reconstruction
 from gan_jax.metrics import extractors
 from gan_jax.metrics.extractor import Extractor
-from gan_jax.training import build, step
+from gan_jax.runs import build
+from gan_jax.training import step
 from gan_jax.training.ema import EMA
 from tests.games import stub
 from tests.training import tiny

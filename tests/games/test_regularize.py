@@ -10,7 +10,7 @@ from gan_jax import errors
 from gan_jax.augment import diffaug, flip_shift, instance_noise
 from gan_jax.games.draws import named
 from gan_jax.losses import lecam
-from gan_jax.training import build
+from gan_jax.runs import build
 from tests.training import tiny
 
 SHAPE = (8, 8, 1)

@@ -16,7 +16,8 @@ from gan_jax.games.game import Turn, owner_steps
 from gan_jax.games.registry import make_game
 from gan_jax.inference import reconstruction
 from gan_jax.layers.spectral import power_iteration
-from gan_jax.training import build, loop, restore, sampling, step
+from gan_jax.runs import build, loop, restore
+from gan_jax.training import sampling, step
 from gan_jax.training.ema import EMA
 from tests.training import tiny
 

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax.games.translation import A_TO_B, Direction
-from gan_jax.training import restore
+from gan_jax.runs import restore
 from gan_jax.training.state import NetworkState
 
 REACH = 3

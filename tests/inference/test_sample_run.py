@@ -15,9 +15,9 @@ from gan_jax.data import sources
 from gan_jax.inference import projection, rendering, sample_run
 from gan_jax.inference.sample_run import Request
 from gan_jax.metrics import extractors
-from gan_jax.training import build, restore
-from gan_jax.training.checkpoint import Checkpoints
-from gan_jax.training.run_directory import RunDirectory
+from gan_jax.runs import build, restore
+from gan_jax.runs.checkpoint import Checkpoints
+from gan_jax.runs.run_directory import RunDirectory
 from tests.training import tiny
 
 STEP = 4

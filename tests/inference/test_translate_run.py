@@ -20,7 +20,7 @@ from gan_jax.games import draws
 from gan_jax.games.translation import Direction
 from gan_jax.inference import translate_run
 from gan_jax.inference.translate_run import Request, translate
-from gan_jax.training import restore
+from gan_jax.runs import restore
 from tests.inference.convolver import Convolver, OpenConvolver
 
 RNG = np.random.default_rng(0)

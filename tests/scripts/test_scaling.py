@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
-from gan_jax.training import build
+from gan_jax.runs import build
 from scripts import scaling
 from scripts.scaling import Interconnect, Model, Reduced
 from tests.training import tiny

@@ -3,7 +3,7 @@
 import pytest
 
 from gan_jax.report import evaluations
-from gan_jax.training import loop
+from gan_jax.runs import loop
 from tests.configs import variants
 
 

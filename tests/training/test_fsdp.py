@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
-from gan_jax.training import build, fsdp
+from gan_jax.runs import build
+from gan_jax.training import fsdp
 from tests.training import tiny
 
 # Sums are associated differently: float32 rounding, grown over three steps.

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
-from gan_jax.training import build, parallel, step
+from gan_jax.runs import build
+from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
 from tests.training import tiny
 

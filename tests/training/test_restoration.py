@@ -4,7 +4,9 @@ import pytest
 
 from configs import denoise, ganomaly, inpaint, srgan
 from gan_jax.data import sources
-from gan_jax.training import evaluation, evaluators, loop, restore, sampling
+from gan_jax.evaluation import evaluation, evaluators
+from gan_jax.runs import loop, restore
+from gan_jax.training import sampling
 from tests.real_data import find
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from gan_jax.games import draws
 from gan_jax.games.game import Turn
 from gan_jax.layers.spectral import power_iteration
-from gan_jax.training import build, loop, restore
+from gan_jax.runs import build, loop, restore
 from tests.training import tiny
 
 

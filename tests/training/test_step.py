@@ -13,7 +13,8 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.games.game import Network, Outcome, Player, batches_per_step, owner_steps
-from gan_jax.training import build, step
+from gan_jax.runs import build
+from gan_jax.training import step
 from gan_jax.training.ema import EMA
 from gan_jax.training.optimizers import make_optimizer
 from gan_jax.training.preparation import Prepare

@@ -3,7 +3,8 @@
 import numpy as np
 
 from gan_jax.data.sources import make_source
-from gan_jax.training import loop, restore, sampling
+from gan_jax.runs import loop, restore
+from gan_jax.training import sampling
 from scripts import toy_table
 
 

@@ -14,6 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from gan_jax import errors
 from gan_jax.data import device, sources
 from gan_jax.data.degrade import make as degradation
+from gan_jax.evaluation import best, evaluation, evaluators
 from gan_jax.games.anomaly import AnomalyGame
 from gan_jax.games.cycle import CycleGame
 from gan_jax.games.paired import PairedGame
@@ -23,19 +24,8 @@ from gan_jax.losses import adversarial
 from gan_jax.metrics import detection, extractors, similarity
 from gan_jax.networks import registry
 from gan_jax.report import evaluations
-from gan_jax.training import (
-    best,
-    build,
-    evaluation,
-    evaluators,
-    loop,
-    parallel,
-    pictures,
-    restore,
-    sampling,
-    step,
-    translating,
-)
+from gan_jax.runs import build, loop, pictures, restore
+from gan_jax.training import parallel, sampling, step, translating
 from gan_jax.training.ema import EMA
 from gan_jax.training.preparation import Prepare
 from tests.games import stub

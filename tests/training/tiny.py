@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import cyclegan, dcgan, gan, ganomaly, inpaint, wgan_gp
-from gan_jax.training import build, preemption
+from gan_jax.runs import build, preemption
 
 CLASSES = 3
 

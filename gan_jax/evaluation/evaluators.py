@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 from gan_jax.data.sources import Source
+from gan_jax.evaluation import evaluation, translation_evaluation
+from gan_jax.evaluation.evaluation import Result, Settings
 from gan_jax.games.game import Game, as_generative
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics.names import Metric
-from gan_jax.training import evaluation, translation_evaluation
-from gan_jax.training.evaluation import Result, Settings
 from gan_jax.training.sampling import Sampling
 from gan_jax.training.state import TrainState
 

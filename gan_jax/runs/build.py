@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import errors
+from gan_jax.evaluation.evaluation import make_settings
 from gan_jax.games.game import Game, batches_per_step, owner_starts, owner_steps
 from gan_jax.games.registry import make_game
 from gan_jax.games.settings import options
-from gan_jax.training import parallel, replicas, step
+from gan_jax.runs import replicas
+from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
-from gan_jax.training.evaluation import make_settings
 from gan_jax.training.fsdp import FSDP
 from gan_jax.training.optimizers import Optimizer, make_optimizer
 from gan_jax.training.preparation import Prepare

@@ -9,10 +9,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gan_jax import errors
+from gan_jax.evaluation import best
 from gan_jax.games.game import Game, num_classes
-from gan_jax.training import best, build, replicas
-from gan_jax.training.checkpoint import Checkpoints
-from gan_jax.training.run_directory import RunDirectory
+from gan_jax.runs import build, replicas
+from gan_jax.runs.checkpoint import Checkpoints
+from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training.state import TrainState
 
 

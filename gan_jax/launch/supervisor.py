@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 from gan_jax import errors
+from gan_jax.launch import peers
 from gan_jax.report.status import Status
-from gan_jax.training import peers
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1

@@ -9,7 +9,8 @@ from PIL import Image
 
 from gan_jax import errors
 from gan_jax.report import writers
-from gan_jax.training import loop, restore, run_directory, sampling
+from gan_jax.runs import loop, restore, run_directory
+from gan_jax.training import sampling
 from tests.training import tiny
 
 

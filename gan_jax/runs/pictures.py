@@ -7,12 +7,14 @@ import jax
 import numpy as np
 
 from gan_jax.data.pipeline import Pipeline
+from gan_jax.evaluation import evaluation
+from gan_jax.evaluation.translation_evaluation import shown_source
 from gan_jax.games.game import as_generative
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import grids
-from gan_jax.training import build, evaluation, sampling, translating
+from gan_jax.runs import build
+from gan_jax.training import sampling, translating
 from gan_jax.training.state import TrainState
-from gan_jax.training.translation_evaluation import shown_source
 
 # Of a state, with the seed of what is drawn.
 Draw = Callable[[TrainState, int], np.ndarray]

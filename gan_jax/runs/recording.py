@@ -14,11 +14,12 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.data.sources import Source
+from gan_jax.evaluation import best, evaluation, evaluators
 from gan_jax.report import environment, grids, status, writers
-from gan_jax.training import best, evaluation, evaluators, failures
-from gan_jax.training.checkpoint import Checkpoints, Restored
+from gan_jax.runs import failures
+from gan_jax.runs.checkpoint import Checkpoints, Restored
+from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training.parallel import on_host
-from gan_jax.training.run_directory import RunDirectory
 from gan_jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)

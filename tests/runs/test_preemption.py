@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from gan_jax.training import preemption
+from gan_jax.runs import preemption
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.data.sources import DomainSource, Source
+from gan_jax.evaluation.evaluation import AUTO, Result, Settings, mean_and_spread, real_source
 from gan_jax.games.anomaly import DetectionGame
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics import compare, detection, extractors, names, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.training import translating
-from gan_jax.training.evaluation import AUTO, Result, Settings, mean_and_spread, real_source
 from gan_jax.training.sampling import Sampling, chosen_variables
 from gan_jax.training.state import TrainState
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gan_jax import errors
-from gan_jax.training import distributed, peers
+from gan_jax.launch import distributed, peers
 
 # What XLA, cuDNN and NCCL say where a device has too little memory; TPUs while they compile.
 _MEMORY = re.compile(

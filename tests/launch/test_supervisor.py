@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from gan_jax.launch import peers, supervisor
 from gan_jax.report import status
-from gan_jax.training import peers, supervisor
 from tests.experiments import program
 
 SILENT = """\
@@ -53,8 +53,8 @@ def test_the_log_of_a_lost_process_is_held_back_and_all_else_is_shown(size):
 
 def test_a_warning_of_the_service_hides_nothing_that_follows():
     warning = "W1121 18:04:10.130804    3751 preemption_sync_manager.cc:147] Failed\nsecond line\n"
-    shown, withheld, messages = read(warning, "WARNING gan_jax.training.loop: alarm\n", "more")
-    assert shown == "WARNING gan_jax.training.loop: alarm\nmore"
+    shown, withheld, messages = read(warning, "WARNING gan_jax.runs.loop: alarm\n", "more")
+    assert shown == "WARNING gan_jax.runs.loop: alarm\nmore"
     assert withheld == warning
     assert messages.aborting is None
     assert not messages.told
@@ -88,7 +88,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from gan_jax.report.status import Status
-from gan_jax.training import supervisor
+from gan_jax.launch import supervisor
 
 workdir = Path(sys.argv[1])
 supervisor.supervise(workdir)

@@ -11,20 +11,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from gan_jax import errors
+from gan_jax.evaluation import best
 from gan_jax.report import evaluations
-from gan_jax.training import (
-    best,
-    build,
-    loop,
-    optimizers,
-    parallel,
-    plan,
-    recording,
-    replicas,
-    restore,
-)
-from gan_jax.training.checkpoint import Checkpoints
-from gan_jax.training.run_directory import flat
+from gan_jax.runs import build, loop, plan, recording, replicas, restore
+from gan_jax.runs.checkpoint import Checkpoints
+from gan_jax.runs.run_directory import flat
+from gan_jax.training import optimizers, parallel
 from tests.experiments import program
 from tests.training import tiny
 

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from gan_jax import errors
-from gan_jax.training import run_directory
-from gan_jax.training.run_directory import RunDirectory
+from gan_jax.runs import run_directory
+from gan_jax.runs.run_directory import RunDirectory
 from tests.experiments import program
 
 
@@ -45,7 +45,7 @@ def test_a_holder_that_lets_go_at_once_is_waited_for_and_another_is_named(tmp_pa
 FULL = """
 import resource, sys
 from gan_jax import errors
-from gan_jax.training.run_directory import RunDirectory
+from gan_jax.runs.run_directory import RunDirectory
 
 most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))

@@ -25,8 +25,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from gan_jax.errors import CheckpointError, ConfigError
-from gan_jax.training import checkpoint
-from gan_jax.training.checkpoint import Checkpoints
+from gan_jax.runs import checkpoint
+from gan_jax.runs.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[2]
 
@@ -677,7 +677,7 @@ CHILD = """
     faulthandler.dump_traceback_later(110, exit=True)
     import jax, jax.numpy as jnp, numpy as np
     from gan_jax.errors import CheckpointError
-    from gan_jax.training.checkpoint import Checkpoints
+    from gan_jax.runs.checkpoint import Checkpoints
 
     def state_of(step, size):
         # Random, so that compression does not make it small.

@@ -11,10 +11,12 @@ import pytest
 from configs import base
 from gan_jax import errors
 from gan_jax.data import sources
+from gan_jax.evaluation import best, evaluation
 from gan_jax.inference import evaluate_run
 from gan_jax.metrics import extractors, inception
 from gan_jax.report import evaluations
-from gan_jax.training import best, build, evaluation, loop, restore, sampling
+from gan_jax.runs import build, loop, restore
+from gan_jax.training import sampling
 from tests.metrics import stub
 from tests.training import tiny
 

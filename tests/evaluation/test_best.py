@@ -5,10 +5,10 @@ import json
 import pytest
 
 from gan_jax import errors
+from gan_jax.evaluation import best
+from gan_jax.evaluation.evaluation import Result
 from gan_jax.metrics import names
 from gan_jax.report import evaluations
-from gan_jax.training import best
-from gan_jax.training.evaluation import Result
 
 FID = names.parse("fid", ("inception",))
 RECALL = names.parse("recall", ("inception",))

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from gan_jax import errors
-from gan_jax.training import failures
+from gan_jax.runs import failures
 from tests.training import tiny
 
 # In the words of XLA's allocators on CPU and GPU, of its TPU compiler, of CUDA and cuDNN.

@@ -11,9 +11,10 @@ from rich.table import Table
 
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import DomainSource
+from gan_jax.evaluation import evaluation, evaluators
 from gan_jax.games.game import Game, images_per_step
 from gan_jax.games.translation import TranslationGame
-from gan_jax.training import build, evaluation, evaluators
+from gan_jax.runs import build
 
 
 def rows(

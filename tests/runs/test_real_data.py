@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from configs import dcgan
-from gan_jax.training import loop, run_directory
+from gan_jax.runs import loop, run_directory
 from tests.real_data import find
 
 

@@ -16,26 +16,17 @@ from ml_collections import ConfigDict
 from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.data.pipeline import Pipeline, make_pipeline
+from gan_jax.evaluation import evaluation, evaluators
 from gan_jax.games.game import images_per_step, owner_starts
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics import compare, extractors, names
 from gan_jax.report import environment, evaluations, progress, status
-from gan_jax.training import (
-    build,
-    evaluation,
-    evaluators,
-    failures,
-    pictures,
-    plan,
-    replicas,
-    run_directory,
-    sampling,
-    translating,
-)
-from gan_jax.training.checkpoint import Restored
+from gan_jax.runs import build, failures, pictures, plan, replicas, run_directory
+from gan_jax.runs.checkpoint import Restored
+from gan_jax.runs.preemption import StopRequest
+from gan_jax.runs.recording import Recorder, restore
+from gan_jax.training import sampling, translating
 from gan_jax.training.parallel import on_host
-from gan_jax.training.preemption import StopRequest
-from gan_jax.training.recording import Recorder, restore
 from gan_jax.training.state import TrainState
 
 

@@ -1,0 +1,1 @@
+"""Measuring runs: evaluators, protocols, the best checkpoint."""

@@ -1,0 +1,1 @@
+"""Several processes: distributed start, lost peers, the supervisor."""
