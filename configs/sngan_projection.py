@@ -1,4 +1,4 @@
-"""SNGAN with a projection discriminator, class-conditional (Miyato and Koyama 2018, 1802.05637).
+"""SNGAN projection: SNGAN with a class-conditional discriminator (Miyato 2018, 1802.05637).
 
     python -m experiments.main --config=configs/sngan_projection.py
     python -m experiments.main --config=configs/sngan_projection.py:cifar10

@@ -1,0 +1,40 @@
+"""Pages: links lead somewhere, generated tables are up to date, the README stays short."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts import tables
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    missing = [
+        target for target in targets if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", tables.PAGES)
+def test_tables_are_up_to_date(page):
+    text = (ROOT / page).read_text("utf-8")
+    assert tables.render(page) == text, "run python -m scripts.tables"
+
+
+def test_a_docstring_with_another_first_line_is_named(tmp_path):
+    file = tmp_path / "new_gan.py"
+    file.write_text('"""A new GAN."""\n')
+    with pytest.raises(ValueError, match=r"new_gan\.py.*'A new GAN\.'.*NAME: description"):
+        tables.read_system(file)
+
+
+def test_the_readme_fits_on_three_screens():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
