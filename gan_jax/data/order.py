@@ -60,3 +60,11 @@ def indices(seed: int, start: int, count: int, size: int) -> np.ndarray:
     if not pieces:
         return np.zeros(0, np.int32 if size < 2**31 else np.int64)
     return np.concatenate(pieces)
+
+
+def subset(size: int, count: int) -> np.ndarray:
+    """Return ``count`` of the numbers below ``size``, ascending: a fixed random choice.
+
+    A data set may be sorted by class, so its first examples are not a fair sample of it.
+    """
+    return np.sort(np.random.default_rng(0).permutation(size)[:count])

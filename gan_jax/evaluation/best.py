@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from gan_jax.errors import WorkdirError
-from gan_jax.evaluation.evaluation import Result
+from gan_jax.evaluation.result import Result
 from gan_jax.metrics.names import Metric
 from gan_jax.report import atomic, evaluations
 

@@ -1,4 +1,4 @@
-"""What evaluates a game: by its samples, or by what it makes of images."""
+"""The evaluator of a game: of samples, or of translated images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from gan_jax.data.sources import Source
-from gan_jax.evaluation import evaluation, translation_evaluation
-from gan_jax.evaluation.evaluation import Result, Settings
+from gan_jax.evaluation import generative, translation
+from gan_jax.evaluation.result import Result
+from gan_jax.evaluation.settings import Settings
 from gan_jax.games.game import Game, as_generative
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics.names import Metric
@@ -45,9 +46,9 @@ def choose_metrics(config: Any, settings: Settings, game: Game, source: Source) 
       ConfigError: a name means nothing, does not suit, or ``eval.best`` is not among them.
     """
     if isinstance(game, TranslationGame):
-        return translation_evaluation.choose_metrics(config, settings, game, source)
+        return translation.choose_metrics(config, settings, game, source)
     game = as_generative(game, "evaluation by samples")
-    return evaluation.choose_metrics(settings, source, game.num_classes)
+    return generative.choose_metrics(settings, source, game.num_classes)
 
 
 def make_evaluator(
@@ -78,6 +79,6 @@ def make_evaluator(
     """
     how: dict[str, Any] = {"source": source, "devices": devices, "sampling": sampling}
     if isinstance(game, TranslationGame):
-        return translation_evaluation.make_evaluator(config, settings, game=game, **how)
+        return translation.make_evaluator(config, settings, game=game, **how)
     game = as_generative(game, "evaluation by samples")
-    return evaluation.make_evaluator(config, settings, game=game, data=data, **how)
+    return generative.make_evaluator(config, settings, game=game, data=data, **how)

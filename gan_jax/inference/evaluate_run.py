@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.data import sources
-from gan_jax.evaluation import evaluation, evaluators
+from gan_jax.evaluation import evaluators
+from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
 from gan_jax.report import evaluations, status
 from gan_jax.runs import restore
@@ -63,7 +64,7 @@ class Evaluated:
             )
         evaluator = evaluators.make_evaluator(
             config,
-            evaluation.make_settings(config, **changes),
+            make_settings(config, **changes),
             game=run.training.game,
             source=source,
             devices=jax.devices(),

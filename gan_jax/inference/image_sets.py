@@ -10,7 +10,7 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.data.sources import FolderSource, NpzSource, Source, Transform
-from gan_jax.evaluation.evaluation import images_and_labels, real_statistics
+from gan_jax.evaluation.real_images import images_and_labels, real_statistics
 from gan_jax.metrics import compare, extractors, names
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction

@@ -19,7 +19,7 @@ from gan_jax import errors
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
 from gan_jax.data.sources import Source
-from gan_jax.evaluation.evaluation import images_and_labels
+from gan_jax.evaluation.real_images import images_and_labels
 from gan_jax.metrics import extractors
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.report.bar import Tell

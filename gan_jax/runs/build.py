@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import errors
-from gan_jax.evaluation.evaluation import make_settings
 from gan_jax.games.game import Game, batches_per_step, owner_starts, owner_steps
 from gan_jax.games.registry import make_game
 from gan_jax.games.settings import options
@@ -213,7 +212,7 @@ def check_train_fields(config: Any) -> None:
                 f"train.{name} = {train[name]}; "
                 f"accepted: a multiple of train.steps_per_call = {train.steps_per_call}"
             )
-    if (every := make_settings(config).every) % train.steps_per_call:
+    if (every := config.eval.every) % train.steps_per_call:
         raise errors.ConfigError(
             f"eval.every = {every}; "
             f"accepted: a multiple of train.steps_per_call = {train.steps_per_call}, or 0"

@@ -16,7 +16,9 @@ from ml_collections import ConfigDict
 from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.data.pipeline import Pipeline, make_pipeline
-from gan_jax.evaluation import evaluation, evaluators
+from gan_jax.evaluation import evaluators
+from gan_jax.evaluation.result import mean_and_spread
+from gan_jax.evaluation.settings import Settings, make_settings
 from gan_jax.games.game import images_per_step, owner_starts
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics import compare, extractors, names
@@ -143,7 +145,7 @@ def _run(
       note: writes the status of the whole.
     """
     primary = jax.process_index() == 0
-    settings, evaluating = config.train, evaluation.make_settings(config)
+    settings, evaluating = config.train, make_settings(config)
     parallel, source = training.parallel, pipelines[0].source
     configs = replicas.configs(config)
     several = len(configs) > 1
@@ -367,7 +369,7 @@ def _mean_columns(
         heading, values, spread = same[0]
         if any(other != values for _, other, _ in same):
             heading = f"{heading}, {len(same)} replicas"
-            values, spread = evaluation.mean_and_spread([values for _, values, _ in same])
+            values, spread = mean_and_spread([values for _, values, _ in same])
         columns.append((heading, values, spread))
     return columns
 
@@ -422,7 +424,7 @@ def _compile(training: build.Training, pipeline: Pipeline) -> Any:
 
 def _check_evaluation(config: ConfigDict, training: build.Training, source: sources.Source) -> None:
     """Check what can be wrong with ``config.eval`` before any work."""
-    settings = evaluation.make_settings(config)
+    settings = make_settings(config)
     if not settings.every:
         return
     metrics = evaluators.choose_metrics(config, settings, training.game, source)
@@ -435,7 +437,7 @@ def _check_evaluation(config: ConfigDict, training: build.Training, source: sour
 
 def _evaluator(
     config: ConfigDict,
-    settings: evaluation.Settings,
+    settings: Settings,
     training: build.Training,
     pipeline: Pipeline,
 ) -> evaluators.Evaluator | None:

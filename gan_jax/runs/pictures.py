@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from gan_jax.data.pipeline import Pipeline
-from gan_jax.evaluation import evaluation
-from gan_jax.evaluation.translation_evaluation import shown_source
+from gan_jax.evaluation.settings import make_settings
+from gan_jax.evaluation.translation import shown_source
 from gan_jax.games.game import as_generative
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import grids
@@ -60,7 +60,7 @@ def _translations(
 ) -> Draw:
     """Return what draws, for some images held out if there are such, input, output and target."""
     how = sampling.make_sampling(config)
-    settings = evaluation.make_settings(config)
+    settings = make_settings(config)
     source = shown_source(config, settings, game, pipeline.source)
     found = translating.data_points(source, config.sample.num)
     points = translating.fitting(found.images, game)

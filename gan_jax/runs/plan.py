@@ -11,7 +11,8 @@ from rich.table import Table
 
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import DomainSource
-from gan_jax.evaluation import evaluation, evaluators
+from gan_jax.evaluation import evaluators
+from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import Game, images_per_step
 from gan_jax.games.translation import TranslationGame
 from gan_jax.runs import build
@@ -60,7 +61,7 @@ def rows(
         plan.append(("replicas", f"{layout.replicas}, of seeds {training.seed} to {last}"))
     if layout.fsdp.enabled:
         plan.append(("state", f"cut over {layout.fsdp.devices} devices"))
-    settings = evaluation.make_settings(config)
+    settings = make_settings(config)
     if settings.every and (
         metrics := evaluators.choose_metrics(config, settings, training.game, source)
     ):

@@ -14,7 +14,10 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.data.sources import Source
-from gan_jax.evaluation import best, evaluation, evaluators
+from gan_jax.evaluation import best
+from gan_jax.evaluation.evaluators import Evaluator
+from gan_jax.evaluation.result import Result
+from gan_jax.evaluation.settings import make_settings
 from gan_jax.report import environment, grids, status, writers
 from gan_jax.runs import failures
 from gan_jax.runs.checkpoint import Checkpoints, Restored
@@ -156,17 +159,15 @@ class Recorder:
             "learning rate, or with optimizer.*.clip_norm"
         )
 
-    def judge_by(
-        self, evaluator: evaluators.Evaluator, protocol: Mapping[str, Any], first: int
-    ) -> bool:
+    def judge_by(self, evaluator: Evaluator, protocol: Mapping[str, Any], first: int) -> bool:
         """Take up what was measured up to step ``first``; return whether that step itself was."""
-        settings = evaluation.make_settings(self.config)
+        settings = make_settings(self.config)
         by_name = {metric.name: metric for metric in evaluator.metrics}
         chosen = by_name[settings.best] if settings.best else evaluator.metrics[0]
         self.judge = best.Judge(self.run.path, chosen, settings.alarm, primary=self._primary)
         return self.judge.resume(protocol, first, self.checkpoints.steps())
 
-    def evaluated(self, step: int, result: evaluation.Result, kimg: float) -> tuple[bool, str]:
+    def evaluated(self, step: int, result: Result, kimg: float) -> tuple[bool, str]:
         """Record an evaluation.
 
         Returns:
@@ -178,7 +179,7 @@ class Recorder:
         self._writer.curves(step, {f"eval/{name}": x for name, x in result.values.items()})
         if alarm is None:
             return better, ""
-        if evaluation.make_settings(self.config).on_alarm == "stop":
+        if make_settings(self.config).on_alarm == "stop":
             self.stop(alarm)
             return better, ""
         self.note("running", f"alarm: {alarm}", step)

@@ -15,9 +15,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
 from gan_jax import errors
-from gan_jax.data import device
+from gan_jax.data import device, order
 from gan_jax.data.sources import DomainSource, Source
-from gan_jax.evaluation.evaluation import some
 from gan_jax.games import draws
 from gan_jax.games.translation import TranslationGame
 from gan_jax.training.parallel import device_mesh
@@ -192,13 +191,14 @@ def data_points(source: Source, count: int | None = None) -> Points:
     """
     if isinstance(source, DomainSource):
         chosen = [
-            some(len(side), min(count or len(side), len(side))) for side in (source.a, source.b)
+            order.subset(len(side), min(count or len(side), len(side)))
+            for side in (source.a, source.b)
         ]
         sizes = len(chosen[0]), len(chosen[1])
         first, second = (np.resize(rows, max(sizes)) for rows in chosen)
         numbers = first * len(source.b) + second
     else:
-        numbers = some(len(source), min(count or len(source), len(source)))
+        numbers = order.subset(len(source), min(count or len(source), len(source)))
         sizes = len(numbers), len(numbers)
     read = source.read(numbers.tolist())
     return Points(read["image"], read["label"], sizes)

@@ -6,7 +6,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.evaluation import best
-from gan_jax.evaluation.evaluation import Result
+from gan_jax.evaluation.result import Result
 from gan_jax.metrics import names
 from gan_jax.report import evaluations
 

@@ -11,9 +11,11 @@ import pytest
 from configs import base
 from gan_jax import errors
 from gan_jax.data import sources
-from gan_jax.evaluation import best, evaluation
+from gan_jax.evaluation import best, generative, real_images
+from gan_jax.evaluation.settings import Settings, make_settings
 from gan_jax.inference import evaluate_run
 from gan_jax.metrics import extractors, inception
+from gan_jax.metrics.statistics import Extraction
 from gan_jax.report import evaluations
 from gan_jax.runs import build, loop, restore
 from gan_jax.training import sampling
@@ -47,8 +49,7 @@ def rows(path):
 
 
 def test_the_defaults_are_those_of_the_configuration():
-    assert evaluation.make_settings(base.get_config()) == evaluation.Settings()
-    assert evaluation.make_settings({}) == evaluation.Settings()
+    assert make_settings(base.get_config()) == Settings()
     assert sampling.make_sampling(base.get_config()) == sampling.Sampling()
 
 
@@ -114,7 +115,7 @@ def scripted(monkeypatch, values):
     def measure(self, variables, seed):
         return {"modes": 8.0, "high_quality": next(queue)}
 
-    monkeypatch.setattr(evaluation.Evaluator, "_measure", measure)
+    monkeypatch.setattr(generative.GenerativeEvaluator, "_measure", measure)
 
 
 def test_the_best_checkpoint_stays(tmp_path, monkeypatch):
@@ -225,9 +226,9 @@ def evaluator(quarters_config=None, devices=1, batch_size=16, **changes):
     # Brighter than the grey of an untrained generator.
     images = np.random.default_rng(3).integers(100, 256, (60, *tiny.shape(config))).astype(np.uint8)
     source = sources.ArraySource("noise", "train", images, None)
-    made = evaluation.make_evaluator(
+    made = generative.make_evaluator(
         config,
-        evaluation.make_settings(config),
+        make_settings(config),
         game=training.game,
         source=source,
         devices=jax.devices()[:devices],
@@ -296,9 +297,9 @@ def test_part_of_a_sorted_set_is_a_mixture_of_it(quarters):
     images = np.repeat(np.arange(100, dtype=np.uint8), 10).reshape(-1, 1, 1, 1)
     images = np.broadcast_to(images, (1000, 4, 4, 1)).copy()
     source = sources.ArraySource("sorted", "train", images, None)
-    run = evaluation.Extraction(stub.extractor(), ("features",), jax.devices()[:1], 64)
+    run = Extraction(stub.extractor(), ("features",), jax.devices()[:1], 64)
     needs = {"features": frozenset({"features"})}
-    found = evaluation.real_statistics(source, 200, run, needs).features["features"][:, 0] * 255
+    found = real_images.real_statistics(source, 200, run, needs).features["features"][:, 0] * 255
     assert found.mean() == pytest.approx(49.5, abs=5.0)
     assert found.max() > 90
 
@@ -343,12 +344,12 @@ def test_a_metric_must_suit_the_data(metrics, message):
     images = np.zeros((16, 8, 8, 1), np.uint8)
     source = sources.ArraySource("noise", "train", images, None)
     with pytest.raises(errors.ConfigError, match=message):
-        evaluation.choose_metrics(evaluation.Settings(metrics=metrics), source)
+        generative.choose_metrics(Settings(metrics=metrics), source)
 
 
 def test_automatic_metrics_suit_the_data():
     def chosen(source, classes=None):
-        metrics = evaluation.choose_metrics(evaluation.Settings(), source, classes)
+        metrics = generative.choose_metrics(Settings(), source, classes)
         return [metric.name for metric in metrics]
 
     images = np.zeros((16, 8, 8, 1), np.uint8)
@@ -369,21 +370,6 @@ def test_missing_weights_are_told_before_anything_is_written(tmp_path):
     with pytest.raises(errors.MetricError, match="convert_inception"):
         loop.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_run_of_an_older_version_can_be_measured_and_go_on(tmp_path):
-    # Version 0.1.0 began without these fields.
-    config = points(every=0)
-    config.train.steps = 4
-    loop.train(config, tmp_path)
-    file = tmp_path / "config.json"
-    old = json.loads(file.read_text())
-    del old["eval"], old["sample"]["batch_norm"], old["sample"]["standing_images"]
-    file.write_text(json.dumps(old))
-    run = evaluate_run.Evaluated(restore.open_run(tmp_path), changes={"num_fake": 50}, data={})
-    assert run.measure(None)["step"] == 4
-    config.train.steps = 6
-    assert loop.train(config, tmp_path).state == "done"
 
 
 def test_a_run_from_before_the_other_games_can_be_used_and_go_on(tmp_path):
@@ -482,9 +468,9 @@ def test_a_layer_that_the_weights_do_not_reach_is_told_before_anything_is_writte
 def test_an_accuracy_that_cannot_be_had_is_refused(metric, classes, message):
     images = np.zeros((16, 8, 8, 1), np.uint8)
     source = sources.ArraySource("a", "train", images, np.arange(16) % 2)
-    settings = evaluation.Settings(metrics=(metric,))
+    settings = Settings(metrics=(metric,))
     with pytest.raises(errors.ConfigError, match=message):
-        evaluation.choose_metrics(settings, source, classes)
+        generative.choose_metrics(settings, source, classes)
 
 
 class Echo:
@@ -517,8 +503,8 @@ def test_class_consistency_is_judged_by_the_classifier(monkeypatch):
     images = corners()[labels]
     noise = np.random.default_rng(0).integers(0, 30, images.shape).astype(np.uint8)
     source = sources.ArraySource("corners", "train", np.maximum(images, noise), labels)
-    settings = evaluation.Settings(metrics=("classifier_accuracy",), num_fake=210, batch_size=16)
-    evaluator = evaluation.make_evaluator(
+    settings = Settings(metrics=("classifier_accuracy",), num_fake=210, batch_size=16)
+    evaluator = generative.make_evaluator(
         tiny.batch_norm_config(),
         settings,
         game=Echo(),

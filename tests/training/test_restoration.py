@@ -4,7 +4,8 @@ import pytest
 
 from configs import denoise, ganomaly, inpaint, srgan
 from gan_jax.data import sources
-from gan_jax.evaluation import evaluation, evaluators
+from gan_jax.evaluation import evaluators
+from gan_jax.evaluation.settings import make_settings
 from gan_jax.runs import loop, restore
 from gan_jax.training import sampling
 from tests.real_data import find
@@ -21,7 +22,7 @@ def results(config, path, steps):
     run = restore.load_run(path)
     evaluator = evaluators.make_evaluator(
         run.config,
-        evaluation.make_settings(run.config, num_real=64),
+        make_settings(run.config, num_real=64),
         game=run.game,
         source=sources.make_source(run.config.data),
         devices=None,

@@ -14,7 +14,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from gan_jax import errors
 from gan_jax.data import device, sources
 from gan_jax.data.degrade import make as degradation
-from gan_jax.evaluation import best, evaluation, evaluators
+from gan_jax.evaluation import best, evaluators
+from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.anomaly import AnomalyGame
 from gan_jax.games.cycle import CycleGame
 from gan_jax.games.paired import PairedGame
@@ -291,7 +292,7 @@ def evaluator(game, source, config=None, devices=1, how=None, **changes):
     config.eval.update(changes)
     return evaluators.make_evaluator(
         config,
-        evaluation.make_settings(config),
+        make_settings(config),
         game=game,
         source=source,
         devices=jax.devices()[:devices],
@@ -558,7 +559,7 @@ def test_metrics_are_chosen_by_what_is_known(kind, without, names):
     config.data.resolution = 16
     source = sources.make_source(config.data)
     game = build.make_game(config, source.shape, None)
-    settings = evaluation.make_settings(config)
+    settings = make_settings(config)
     found = evaluators.choose_metrics(config, settings, game, source)
     assert [metric.name for metric in found] == names
     if not names:
@@ -609,7 +610,7 @@ def test_metrics_that_do_not_suit_are_refused(kind, changes, message, quarters):
     game = build.make_game(config, source.shape, None)
     config.eval.update(changes)
     with pytest.raises(errors.ConfigError, match=message):
-        evaluators.choose_metrics(config, evaluation.make_settings(config), game, source)
+        evaluators.choose_metrics(config, make_settings(config), game, source)
 
 
 def test_ways_to_sample_that_depend_on_others_are_refused():

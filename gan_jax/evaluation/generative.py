@@ -1,4 +1,4 @@
-"""Evaluation of a run: its samples against real images, each number with its protocol."""
+"""Evaluation of generative games: samples against real images, each number with its protocol."""
 
 import dataclasses
 import json
@@ -9,94 +9,24 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
-from gan_jax import cache, errors
+from gan_jax import errors
+from gan_jax.data import order
 from gan_jax.data import pipeline as pipelines
-from gan_jax.data import sources
 from gan_jax.data.sources import Source, ToySource
+from gan_jax.evaluation.real_images import images_and_labels, real_source, real_statistics
+from gan_jax.evaluation.result import Result, mean_and_spread
+from gan_jax.evaluation.settings import AUTO, Settings
 from gan_jax.games.game import GenerativeGame
 from gan_jax.metrics import compare, extractors, names, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction, Statistics
-from gan_jax.report import evaluations
 from gan_jax.training.sampling import Sampler, Sampling
 from gan_jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
-AUTO = "auto"
-ON_ALARM = ("warn", "stop")
 REFERENCE_SPLITS = 3
-LABELLED = 25_000  # Images at most that are handed to a classifier to learn from.
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """``config.eval``; `configs/base.py` has the same defaults and explains every field."""
-
-    every: int = 0
-    metrics: tuple[str, ...] = (AUTO,)
-    num_fake: int = 2000
-    num_real: int | None = None
-    split: str | None = None
-    seed: int = 0
-    seeds: int = 1
-    batch_size: int = 128
-    best: str | None = None
-    alarm: float = 4.0
-    on_alarm: str = "warn"
-    inception: str | None = None
-    border: int | None = None
-
-    def __post_init__(self):
-        for name, least in (
-            ("every", 0),
-            ("num_fake", 2),
-            ("num_real", 2),
-            ("seed", 0),
-            ("seeds", 1),
-            ("batch_size", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise errors.ConfigError(f"eval.{name} = {value}; accepted: {least} or more")
-        if self.border is not None and self.border < 0:
-            raise errors.ConfigError(f"eval.border = {self.border}; accepted: 0 or more")
-        if not self.alarm > 1:
-            raise errors.ConfigError(f"eval.alarm = {self.alarm}; accepted: above 1")
-        errors.lookup(dict.fromkeys(ON_ALARM), self.on_alarm, "eval.on_alarm")
-        if not self.metrics:
-            raise errors.ConfigError('eval.metrics is empty; accepted: names, or "auto"')
-
-
-def make_settings(config: Any, **changes: Any) -> Settings:
-    """Return ``config.eval`` with some changes; runs of older versions lack it, or some fields."""
-    group = config.get("eval") or {}
-    known = [field.name for field in dataclasses.fields(Settings)]
-    chosen = {name: group[name] for name in known if name in group}
-    chosen |= {name: value for name, value in changes.items() if value is not None}
-    return Settings(**{**chosen, "metrics": tuple(chosen.get("metrics", (AUTO,)))})
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What one evaluation has measured.
-
-    Attributes:
-      values: by metric; the mean over the seeds.
-      spread: standard deviation over the seeds by metric; empty for one seed.
-      protocol: how, JSON-able.
-    """
-
-    values: dict[str, float]
-    spread: dict[str, float]
-    protocol: dict[str, Any]
-
-    def row(self, step: int, kimg: float) -> evaluations.Row:
-        """Return the row of ``eval.jsonl``."""
-        spread = {f"{name}_std": value for name, value in self.spread.items()}
-        return {"step": step, "kimg": kimg, **self.values, **spread, "protocol": self.protocol}
 
 
 def choose_metrics(
@@ -164,7 +94,7 @@ def _automatic(source: Source, num_classes: int | None) -> list[str]:
     return []
 
 
-class Evaluator:
+class GenerativeEvaluator:
     """Measures states of one game against one set of real images, on all devices of a run.
 
     Making it computes, or finds in the cache, what the metrics need of the real images, and trains
@@ -364,7 +294,7 @@ class Evaluator:
         """Return the statistics of the real images with their labels, where they are asked for."""
         if not self._labelled:
             return real
-        chosen = some(len(self._source), real.count)
+        chosen = order.subset(len(self._source), real.count)
         return dataclasses.replace(real, labels=self._source.read(chosen.tolist())["label"])
 
     def _fakes(self, variables: Any, seed: int) -> Iterator[jax.Array]:
@@ -397,52 +327,6 @@ class Evaluator:
         )
 
 
-def real_statistics(
-    source: Source,
-    count: int,
-    extraction: Extraction,
-    needs: statistics.Needs,
-    read: Callable[[list[int]], Mapping[str, np.ndarray]] | None = None,
-) -> Statistics:
-    """Return statistics of a source's images, from the cache directory if they are there.
-
-    Args:
-      source: of the images.
-      count: how many of them; fewer than all are a fixed random choice.
-      extraction: the network.
-      needs: what to keep, by layer.
-      read: in place of the source's own, where its images are in memory anyway.
-    """
-    read = read or source.read
-    chosen = some(len(source), count)
-    identity = {"data": source.fingerprint()}
-    if isinstance(source, sources.FolderSource):
-        identity["content"] = source.content(chosen.tolist())
-    size = extraction.batch_size
-    starts = range(0, count, size)
-    batches = (read(chosen[first : first + size].tolist())["image"] for first in starts)
-    folder = cache.root() / "statistics"
-    return statistics.cached(folder, identity, extraction, batches, count, needs)
-
-
-def real_source(config: Any, settings: Settings, source: Source, **changes: Any) -> Source:
-    """Return what a run is measured against: another split of its data, or its own.
-
-    Args:
-      config: a run's configuration.
-      settings: its evaluation settings.
-      source: its training data.
-      **changes: of ``config.data``.
-    """
-    if settings.split is not None and settings.split != config.data.split:
-        changes["split"] = settings.split
-    if not changes:
-        return source
-    fields = ConfigDict(config.data.to_dict())
-    fields.update(changes)
-    return sources.make_source(fields)
-
-
 def make_evaluator(
     config: Any,
     settings: Settings,
@@ -452,7 +336,7 @@ def make_evaluator(
     devices: Sequence[jax.Device],
     sampling: Sampling,
     data: Mapping[str, np.ndarray] | None = None,
-) -> Evaluator | None:
+) -> GenerativeEvaluator | None:
     """Return the evaluator that a configuration asks for; ``None`` where no metric suits the data.
 
     Args:
@@ -477,7 +361,7 @@ def make_evaluator(
         )
         return None
     real = real_source(config, settings, source)
-    return Evaluator(
+    return GenerativeEvaluator(
         settings,
         metrics,
         game=game,
@@ -489,41 +373,11 @@ def make_evaluator(
     )
 
 
-def mean_and_spread(
-    runs: Sequence[Mapping[str, float]],
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return mean and sample standard deviation by metric; no deviations for one run."""
-    values = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
-    if len(runs) == 1:
-        return values, {}
-    spread = {name: float(np.std([run[name] for run in runs], ddof=1)) for name in runs[0]}
-    return values, spread
-
-
 def _subset(whole: Statistics, chosen: np.ndarray) -> Statistics:
     """Return the statistics of some of the images, from the features of all."""
     features = {layer: rows[chosen] for layer, rows in whole.features.items()}
     labels = None if whole.labels is None else whole.labels[chosen]
     return Statistics(len(chosen), {}, features, labels=labels)
-
-
-def images_and_labels(
-    source: Source, data: Mapping[str, np.ndarray] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a classifier can learn from; a large set is not read as a whole."""
-    chosen = some(len(source), min(len(source), LABELLED))
-    if data:
-        return data["image"][chosen], data["label"][chosen]
-    data = pipelines.load(source, indices=chosen.tolist())
-    return data["image"], data["label"]
-
-
-def some(size: int, count: int) -> np.ndarray:
-    """Return ``count`` of ``size`` numbers, ascending: the same for everyone, and all if it is all.
-
-    A set may be sorted by class, so that its first images would be no sample of it.
-    """
-    return np.sort(np.random.default_rng(0).permutation(size)[:count])
 
 
 def _class_shares(

@@ -22,7 +22,9 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.data.sources import DomainSource, Source
-from gan_jax.evaluation.evaluation import AUTO, Result, Settings, mean_and_spread, real_source
+from gan_jax.evaluation.real_images import real_source
+from gan_jax.evaluation.result import Result, mean_and_spread
+from gan_jax.evaluation.settings import AUTO, Settings
 from gan_jax.games.anomaly import DetectionGame
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics import compare, detection, extractors, names, statistics

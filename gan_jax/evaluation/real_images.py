@@ -1,0 +1,75 @@
+"""The real images of an evaluation: which ones, and their statistics, cached."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax import cache
+from gan_jax.data import order, sources
+from gan_jax.data import pipeline as pipelines
+from gan_jax.data.sources import Source
+from gan_jax.evaluation.settings import Settings
+from gan_jax.metrics import statistics
+from gan_jax.metrics.statistics import Extraction, Statistics
+
+#: Images at most that a classifier is trained on.
+LABELLED = 25_000
+
+
+def real_statistics(
+    source: Source,
+    count: int,
+    extraction: Extraction,
+    needs: statistics.Needs,
+    read: Callable[[list[int]], Mapping[str, np.ndarray]] | None = None,
+) -> Statistics:
+    """Return statistics of a source's images, from the cache directory if they are there.
+
+    Args:
+      source: of the images.
+      count: how many of them; fewer than all are a fixed random choice.
+      extraction: the network.
+      needs: what to keep, by layer.
+      read: in place of the source's own, where its images are in memory anyway.
+    """
+    read = read or source.read
+    chosen = order.subset(len(source), count)
+    identity = {"data": source.fingerprint()}
+    if isinstance(source, sources.FolderSource):
+        identity["content"] = source.content(chosen.tolist())
+    size = extraction.batch_size
+    starts = range(0, count, size)
+    batches = (read(chosen[first : first + size].tolist())["image"] for first in starts)
+    folder = cache.root() / "statistics"
+    return statistics.cached(folder, identity, extraction, batches, count, needs)
+
+
+def real_source(config: Any, settings: Settings, source: Source, **changes: Any) -> Source:
+    """Return what a run is measured against: another split of its data, or its own.
+
+    Args:
+      config: a run's configuration.
+      settings: its evaluation settings.
+      source: its training data.
+      **changes: of ``config.data``.
+    """
+    if settings.split is not None and settings.split != config.data.split:
+        changes["split"] = settings.split
+    if not changes:
+        return source
+    fields = ConfigDict(config.data.to_dict())
+    fields.update(changes)
+    return sources.make_source(fields)
+
+
+def images_and_labels(
+    source: Source, data: Mapping[str, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a classifier can learn from; a large set is not read as a whole."""
+    chosen = order.subset(len(source), min(len(source), LABELLED))
+    if data:
+        return data["image"][chosen], data["label"][chosen]
+    data = pipelines.load(source, indices=chosen.tolist())
+    return data["image"], data["label"]

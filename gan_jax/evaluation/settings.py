@@ -1,0 +1,55 @@
+"""The settings of evaluations: ``config.eval``."""
+
+import dataclasses
+from typing import Any
+
+from gan_jax import errors
+
+AUTO = "auto"
+ON_ALARM = ("warn", "stop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """``config.eval``; `configs/base.py` has the same defaults and explains every field."""
+
+    every: int = 0
+    metrics: tuple[str, ...] = (AUTO,)
+    num_fake: int = 2000
+    num_real: int | None = None
+    split: str | None = None
+    seed: int = 0
+    seeds: int = 1
+    batch_size: int = 128
+    best: str | None = None
+    alarm: float = 4.0
+    on_alarm: str = "warn"
+    inception: str | None = None
+    border: int | None = None
+
+    def __post_init__(self):
+        for name, least in (
+            ("every", 0),
+            ("num_fake", 2),
+            ("num_real", 2),
+            ("seed", 0),
+            ("seeds", 1),
+            ("batch_size", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise errors.ConfigError(f"eval.{name} = {value}; accepted: {least} or more")
+        if self.border is not None and self.border < 0:
+            raise errors.ConfigError(f"eval.border = {self.border}; accepted: 0 or more")
+        if not self.alarm > 1:
+            raise errors.ConfigError(f"eval.alarm = {self.alarm}; accepted: above 1")
+        errors.lookup(dict.fromkeys(ON_ALARM), self.on_alarm, "eval.on_alarm")
+        if not self.metrics:
+            raise errors.ConfigError('eval.metrics is empty; accepted: names, or "auto"')
+
+
+def make_settings(config: Any, **changes: Any) -> Settings:
+    """Return ``config.eval`` with the given fields changed; ``None`` changes nothing."""
+    changes = {name: value for name, value in changes.items() if value is not None}
+    fields = dict(config.eval) | changes
+    return Settings(**{**fields, "metrics": tuple(fields["metrics"])})
