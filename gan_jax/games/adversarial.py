@@ -187,7 +187,7 @@ class AdversarialGame:
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss, with its penalty, on one batch of real data."""
         z = self.latents(turn.keys("latent"))
-        fake, fake_labels = lax.stop_gradient(self._generate({}, z, turn)[0]), turn.labels
+        fake, fake_labels = lax.stop_gradient(self._generate({}, z, turn)[0]), turn.batch["label"]
         memory: dict[str, Any] = {}
         if self.regularize.history:
             key = jax.random.fold_in(draws.named(turn.key, "history"), turn.first)
@@ -196,16 +196,16 @@ class AdversarialGame:
                 pool, (fake, fake_labels), key, turn.axis_name
             )
             fake, fake_labels = pairs
-        real = self._shown(turn.images, turn, "real", self.discriminator_steps)
+        real = self._shown(turn.batch["image"], turn, "real", self.discriminator_steps)
         fake = self._shown(fake, turn, "fake", self.discriminator_steps)
         variables = turn.with_params(params, "discriminator")
         if self.joint_batch:
             both = jnp.concatenate([real, fake])
-            labels = jnp.concatenate([turn.labels, fake_labels])
+            labels = jnp.concatenate([turn.batch["label"], fake_labels])
             verdict, mutable = self._judge(variables, both, labels, iterate=True)
             real_verdict, fake_verdict = _halves(verdict)
         else:
-            real_verdict, mutable = self._judge(variables, real, turn.labels, iterate=True)
+            real_verdict, mutable = self._judge(variables, real, turn.batch["label"], iterate=True)
             # Both halves, and the penalty, are scored with the same spectral norms.
             fake_verdict, again = self._judge(variables | mutable, fake, fake_labels)
             mutable = mutable | again
@@ -220,7 +220,7 @@ class AdversarialGame:
             penalty = self._penalty(variables | mutable, real, fake, turn)
             terms["penalty"] = (turn.settings.get("penalty_weight", self.penalty_weight), penalty)
         scored = (
-            ("real", real, turn.labels, real_verdict),
+            ("real", real, turn.batch["label"], real_verdict),
             ("fake", fake, fake_labels, fake_verdict),
         )
         for name, images, labels, verdict in scored:
@@ -242,11 +242,11 @@ class AdversarialGame:
         fake, mutable = self._generate(params, z, turn)
         shown = self._shown(fake, turn, "fake", 1)
         variables = turn.with_params(params, "discriminator")
-        verdict, _ = self._judge(variables, shown, turn.labels)
+        verdict, _ = self._judge(variables, shown, turn.batch["label"])
         real_verdict = None
         if self.loss.generator_needs_real or self.regularize.feature_matching:
-            real = self._shown(turn.images, turn, "real", 1)
-            real_verdict, _ = self._judge(variables, real, turn.labels)
+            real = self._shown(turn.batch["image"], turn, "real", 1)
+            real_verdict, _ = self._judge(variables, real, turn.batch["label"])
         real_scores = None if real_verdict is None else real_verdict.scores
         losses = self.loss.generator(verdict.scores, real_scores)
         if self.regularize.top_k < 1:
@@ -287,7 +287,9 @@ class AdversarialGame:
     def _generate(self, params: Params, z: jax.Array, turn: Turn) -> tuple[jax.Array, Variables]:
         """Return data generated from ``z``, and the generator's new mutable collections."""
         variables = turn.with_params(params, "generator")
-        return apply(self.generator, variables, z, turn.labels, iterate="generator" in params)
+        return apply(
+            self.generator, variables, z, turn.batch["label"], iterate="generator" in params
+        )
 
     def _judge(
         self, variables: Variables, x: jax.Array, labels: jax.Array, *, iterate: bool = False
@@ -323,7 +325,7 @@ class AdversarialGame:
 
         def compute() -> jax.Array:
             def critic(x: jax.Array) -> jax.Array:
-                return self._judge(variables, x, turn.labels)[0].scores
+                return self._judge(variables, x, turn.batch["label"])[0].scores
 
             chance = jax.vmap(lambda key: penalty.draw(key, self.shape))(turn.keys("penalty"))
             return jnp.mean(penalty(critic, real, fake, chance))

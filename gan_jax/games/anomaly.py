@@ -156,7 +156,7 @@ class AnomalyGame:
         z, mutable["encoder"] = apply(
             self.encoder,
             turn.with_params(params, "encoder"),
-            turn.images,
+            turn.batch["image"],
             None,
             iterate="encoder" in params,
         )
@@ -173,7 +173,7 @@ class AnomalyGame:
         """Return the discriminator's loss on one batch."""
         _, made, _ = self._reconstruct({}, turn)
         variables = turn.with_params(params, "discriminator")
-        real, mutable = self._judge(variables, turn.images, iterate=True)
+        real, mutable = self._judge(variables, turn.batch["image"], iterate=True)
         fake, again = self._judge(variables | mutable, lax.stop_gradient(made))
         mutable = mutable | again
         loss = jnp.mean(self.loss.discriminator(real.scores, fake.scores))
@@ -191,11 +191,11 @@ class AnomalyGame:
             self.encoder, turn.with_params(params, "second_encoder"), made, None, iterate=True
         )
         judge = turn.variables["discriminator"]
-        real, fake = (self._judge(judge, images)[0] for images in (turn.images, made))
+        real, fake = (self._judge(judge, images)[0] for images in (turn.batch["image"], made))
         features = lax.stop_gradient(real.features[-1]), fake.features[-1]
         metrics = {
             "adversarial": jnp.mean(jnp.square(features[0] - features[1])),
-            "pixel": jnp.mean(reconstruction.l1(made, turn.images)),
+            "pixel": jnp.mean(reconstruction.l1(made, turn.batch["image"])),
             "latent": jnp.mean(jnp.square(z - again)),
         }
         loss = (

@@ -48,12 +48,12 @@ class AuxiliaryGame(AdversarialGame):
             ("fake", fake, self.fake_weight),
         ):
             logits = verdict.heads[HEAD]
-            loss = jnp.mean(classification.cross_entropy(logits, turn.labels))
-            right = jnp.mean(classification.accuracy(logits, turn.labels))
+            loss = jnp.mean(classification.cross_entropy(logits, turn.batch["label"]))
+            right = jnp.mean(classification.accuracy(logits, turn.batch["label"]))
             terms |= {f"class_{name}": (weight, loss), f"accuracy_{name}": (0.0, right)}
         return terms
 
     def generator_terms(self, fake: Verdict, z: jax.Array, turn: Turn) -> Terms:
         """Return the class term; see `AdversarialGame.generator_terms`."""
-        loss = jnp.mean(classification.cross_entropy(fake.heads[HEAD], turn.labels))
+        loss = jnp.mean(classification.cross_entropy(fake.heads[HEAD], turn.batch["label"]))
         return {"class_fake": (self.generator_weight, loss)}

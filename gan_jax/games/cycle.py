@@ -139,7 +139,7 @@ class CycleGame:
 
     def generators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return both generators' loss on one batch."""
-        domains = self._domains(turn.images)
+        domains = self._domains(turn.batch["image"])
         mutable: dict[str, Variables] = {}
         loss = jnp.float32(0.0)
         metrics = {}
@@ -178,7 +178,7 @@ class CycleGame:
         memory: dict[str, Any] = {}
         loss = jnp.float32(0.0)
         metrics = {}
-        for way, (source, target) in self._domains(turn.images).items():
+        for way, (source, target) in self._domains(turn.batch["image"]).items():
             name = DISCRIMINATORS[way]
             keys = turn.keys(f"dropout/fake/{way}")
             fake, _ = apply(self.generator, turn.variables[GENERATORS[way]], source, keys)

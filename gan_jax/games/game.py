@@ -49,22 +49,20 @@ class Turn:
 
     Attributes:
       variables: every network's variables as they stand, by name. Gradients do not flow into them.
-      images: real data, float32 ``[batch, *shape]`` in [-1, 1]: this device's share of the global
-        batch.
-      labels: int32 ``[batch]``.
+      batch: real data by field, ``[batch, ...]``, as networks see them: this device's share of the
+        global batch.
       key: this turn's key, the same on every device.
       count: gradient steps that this player has made before, int32.
       axis_name: the mapped axis, or ``None`` on one device.
       memory: what the game remembers from step to step (`Game.memory`), by slot.
-      first: where ``images`` begin in this device's share of the batch, int32: 0 unless gradients
-        are accumulated over parts of it.
-      share: images in this device's share of the batch; ``None``: these.
+      first: index of the first example of ``batch`` in this device's share, int32: 0 unless
+        gradients are accumulated over parts of the share.
+      share: number of examples in this device's share; ``None``: those of ``batch``.
       settings: numbers that replace those of the configuration, such as ``penalty_weight``.
     """
 
     variables: Mapping[str, Variables]
-    images: jax.Array
-    labels: jax.Array
+    batch: Mapping[str, jax.Array]
     key: jax.Array
     count: jax.Array
     axis_name: str | None
@@ -73,11 +71,16 @@ class Turn:
     share: int | None = None
     settings: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """Number of examples in ``batch``."""
+        return len(next(iter(self.batch.values())))
+
     def keys(self, use: str) -> jax.Array:
         """Return a key per example for the named use, ``[batch]``: alike on any device count."""
         return draws.example_keys(
             draws.named(self.key, use),
-            self.images.shape[0],
+            self.size,
             self.axis_name,
             first=self.first,
             share=self.share,

@@ -50,9 +50,9 @@ class ConditionalLevel(AdversarialGame):
     def _generate(self, params: Params, z: jax.Array, turn: Turn) -> tuple[jax.Array, Variables]:
         """Return pairs of generated residuals and real blurred images; see `AdversarialGame`."""
         variables = turn.with_params(params, "generator")
-        _, coarse = jnp.split(turn.images, 2, axis=-1)
+        _, coarse = jnp.split(turn.batch["image"], 2, axis=-1)
         residual, mutable = apply(
-            self.generator, variables, z, coarse, turn.labels, iterate="generator" in params
+            self.generator, variables, z, coarse, turn.batch["label"], iterate="generator" in params
         )
         return jnp.concatenate([residual, coarse], axis=-1), mutable
 
@@ -216,14 +216,14 @@ def _loss(player: Player, level: AdversarialGame, halvings: int, *, conditional:
     """
 
     def loss(params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
-        images = turn.images
+        images = turn.batch["image"]
         for _ in range(halvings):
             images = pyramid.downsample(images)
         if conditional:
             images = jnp.concatenate(pyramid.split(images), axis=-1)
         own = dataclasses.replace(
             turn,
-            images=images,
+            batch={**turn.batch, "image": images},
             variables={name: turn.variables[at(name, level)] for name in level.networks},
             memory={slot: turn.memory[at(slot, level)] for slot in level.memory},
         )

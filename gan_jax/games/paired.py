@@ -167,7 +167,7 @@ class PairedGame:
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss on one batch."""
         variables = turn.with_params(params, "discriminator")
-        example = self.examples(turn.images, turn.keys("degrade"))
+        example = self.examples(turn.batch["image"], turn.keys("degrade"))
         fake = lax.stop_gradient(self._generate({}, example, turn)[0])
         real_seen, fake_seen = self._seen(example, example.target), self._seen(example, fake)
         real_scores, mutable = self._judge(variables, real_seen, iterate=True)
@@ -189,7 +189,7 @@ class PairedGame:
 
     def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the generator's loss on one batch."""
-        example = self.examples(turn.images, turn.keys("degrade"))
+        example = self.examples(turn.batch["image"], turn.keys("degrade"))
         made, mutable = self._generate(params, example, turn)
         assert example.target is not None
         weights = None

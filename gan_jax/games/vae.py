@@ -166,7 +166,7 @@ class VAEGame(AdversarialGame):
     def _posterior(self, params: Params, turn: Turn) -> tuple[jax.Array, jax.Array, Variables]:
         """Return latents of the images, their divergences, and the encoder's new collections."""
         variables = turn.with_params(params, "encoder")
-        told, mutable = apply(self.encoder, variables, turn.images, None)
+        told, mutable = apply(self.encoder, variables, turn.batch["image"], None)
         mean, log_variance = jnp.split(told, 2, axis=-1)
         noise = draws.latents(turn.keys("posterior"), self.latent_dim)
         z = variational.reparameterize(mean, log_variance, noise)
@@ -186,7 +186,7 @@ class VAEGame(AdversarialGame):
     ) -> list[jax.Array]:
         """Return real data, reconstructions and samples as the discriminator is to see them."""
         # The same draws for both: a reconstruction that is shifted otherwise would be a bad one.
-        pair = [self._shown(x, turn, "real", steps) for x in (turn.images, reconstruction)]
+        pair = [self._shown(x, turn, "real", steps) for x in (turn.batch["image"], reconstruction)]
         return pair + [self._shown(x, turn, "fake", steps) for x in fakes]
 
     def _judge_sets(

@@ -125,8 +125,10 @@ def make_train_step(
                 examples = device.fetch(data, examples)
                 turn = Turn(
                     variables={name: _whole(name, n, dims) for name, n in networks.items()},
-                    images=prepared(examples["image"], key, axis_name),
-                    labels=examples["label"],
+                    batch={
+                        **examples,
+                        "image": prepared(examples["image"], key, axis_name),
+                    },
                     key=key,
                     count=state.step * player.steps + index,
                     axis_name=axis_name,
@@ -274,30 +276,30 @@ def _gradients(player: Player, owned: Any, turn: Turn, parts: int) -> tuple[Any,
     gradient = jax.grad(player.loss, has_aux=True)
     if parts == 1:
         return gradient(owned, turn)
-    share = turn.images.shape[0]
+    share = turn.size
     size = share // parts
 
     def add(carry: tuple[Any, Variables], part: Any) -> tuple[tuple[Any, Variables], None]:
         total, memory = carry
-        index, images, labels = part
-        one = dataclasses.replace(
-            turn, images=images, labels=labels, memory=memory, first=index * size, share=share
-        )
+        index, batch = part
+        one = dataclasses.replace(turn, batch=batch, memory=memory, first=index * size, share=share)
         gradients, outcome = gradient(owned, one)
         memory = {**memory, **outcome.memory}
         found = (gradients, outcome.metrics, outcome.mutable)
         return (jax.tree.map(lambda a, b: a + b / parts, total, found), memory), None
 
-    images, labels = (x.reshape(parts, size, *x.shape[1:]) for x in (turn.images, turn.labels))
+    batch = jax.tree.map(lambda x: x.reshape(parts, size, *x.shape[1:]), dict(turn.batch))
     index = jnp.arange(parts, dtype=jnp.int32)
     # The shapes of one part's outcome, without a pass over it.
     shapes = jax.eval_shape(
-        lambda: gradient(owned, dataclasses.replace(turn, images=images[0], labels=labels[0]))
+        lambda: gradient(
+            owned, dataclasses.replace(turn, batch=jax.tree.map(lambda x: x[0], batch))
+        )
     )
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), (shapes[0], shapes[1].metrics, shapes[1].mutable)
     )
-    (total, memory), _ = lax.scan(add, (zeros, dict(turn.memory)), (index, images, labels))
+    (total, memory), _ = lax.scan(add, (zeros, dict(turn.memory)), (index, batch))
     gradients, metrics, mutable = total
     return gradients, Outcome(metrics, mutable, memory)
 
@@ -327,8 +329,10 @@ def _metric_names(game: Game, networks: Mapping[str, NetworkState]) -> list[str]
     for player in game.players:
         turn = Turn(
             variables={name: n.variables for name, n in networks.items()},
-            images=jnp.zeros((1, *game.shape), jnp.float32),
-            labels=jnp.zeros((1,), jnp.int32),
+            batch={
+                "image": jnp.zeros((1, *game.shape), jnp.float32),
+                "label": jnp.zeros((1,), jnp.int32),
+            },
             key=jax.random.key(0),
             count=jnp.zeros((), jnp.int32),
             axis_name=None,

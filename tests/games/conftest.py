@@ -20,8 +20,10 @@ def play():
         rng = np.random.default_rng(0)
         turn = Turn(
             variables={name: network.variables for name, network in state.networks.items()},
-            images=jnp.asarray(rng.normal(size=(batch, *shape)), jnp.float32),
-            labels=jnp.asarray(rng.integers(0, num_classes, batch), jnp.int32),
+            batch={
+                "image": jnp.asarray(rng.normal(size=(batch, *shape)), jnp.float32),
+                "label": jnp.asarray(rng.integers(0, num_classes, batch), jnp.int32),
+            },
             key=jax.random.key(3),
             count=jnp.asarray(count, jnp.int32),
             axis_name=None,

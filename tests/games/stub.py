@@ -72,8 +72,10 @@ def turn(game, batch, count=0, memory=None):
     }
     return Turn(
         variables=variables,
-        images=jnp.asarray(batch),
-        labels=jnp.zeros(len(batch), jnp.int32),
+        batch={
+            "image": jnp.asarray(batch),
+            "label": jnp.zeros(len(batch), jnp.int32),
+        },
         key=jax.random.key(3),
         count=jnp.asarray(count, jnp.int32),
         axis_name=None,

@@ -46,7 +46,7 @@ def test_both_losses_and_the_score_are_those_of_the_paper():
     game = make_game(config, SHAPE, None)
     batch = stub.images((5, *SHAPE))
     moment = stub.turn(game, batch)
-    z, made, again, real, fake = forward(game, moment.variables, moment.images)
+    z, made, again, real, fake = forward(game, moment.variables, moment.batch["image"])
     parts = {
         "adversarial": np.square(real.features[-1] - fake.features[-1]).mean(),
         "pixel": np.abs(made - batch).mean(),
@@ -69,9 +69,9 @@ def test_both_losses_and_the_score_are_those_of_the_paper():
     np.testing.assert_allclose(outcome.metrics["fake_score"], fake.scores.mean(), rtol=1e-4)
     assert set(gradient) == {"discriminator"}
 
-    scores = game.anomaly_scores(moment.variables, moment.images)
+    scores = game.anomaly_scores(moment.variables, moment.batch["image"])
     np.testing.assert_allclose(scores, np.abs(z - again).mean(1), rtol=1e-4)
-    shown = game.translate(moment.variables, moment.images, RECONSTRUCT)
+    shown = game.translate(moment.variables, moment.batch["image"], RECONSTRUCT)
     np.testing.assert_allclose(shown, made, rtol=1e-4, atol=1e-6)
 
 
@@ -98,13 +98,13 @@ def test_the_second_encoder_has_weights_of_its_own():
     game = make_game(perceptrons(), SHAPE, None)
     batch = stub.images((5, *SHAPE))
     moment = stub.turn(game, batch)
-    before = np.asarray(game.anomaly_scores(moment.variables, moment.images))
+    before = np.asarray(game.anomaly_scores(moment.variables, moment.batch["image"]))
     again = {
         **moment.variables,
         "second_encoder": jax.tree.map(lambda x: 2.0 * x, moment.variables["second_encoder"]),
     }
-    assert np.abs(game.anomaly_scores(again, moment.images) - before).min() > 1e-4
-    shown = [game.translate(v, moment.images) for v in (moment.variables, again)]
+    assert np.abs(game.anomaly_scores(again, moment.batch["image"]) - before).min() > 1e-4
+    shown = [game.translate(v, moment.batch["image"]) for v in (moment.variables, again)]
     np.testing.assert_array_equal(*shown)
     config = perceptrons()
     config.optimizer.encoder.learning_rate = 0.125
@@ -158,7 +158,7 @@ def test_reconstructions_stay_in_range():
         **moment.variables,
         "generator": jax.tree.map(lambda x: 50.0 * x, moment.variables["generator"]),
     }
-    assert np.abs(game.translate(large, moment.images)).max() == 1.0
+    assert np.abs(game.translate(large, moment.batch["image"])).max() == 1.0
 
 
 def test_scores_depend_on_their_own_image_alone():
@@ -166,9 +166,9 @@ def test_scores_depend_on_their_own_image_alone():
     game = make_game(config, (8, 8, 1), None)
     moment = stub.turn(game, stub.images((8, 8, 8, 1)))
     compute = jax.jit(game.anomaly_scores)
-    together = compute(moment.variables, moment.images)
+    together = compute(moment.variables, moment.batch["image"])
     for i in range(0, 8, 4):
-        apart = compute(moment.variables, moment.images[i : i + 4])
+        apart = compute(moment.variables, moment.batch["image"][i : i + 4])
         np.testing.assert_allclose(apart, together[i : i + 4], rtol=1e-5)
 
 

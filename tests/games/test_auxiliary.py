@@ -29,16 +29,20 @@ def test_both_losses_are_the_plain_ones_and_the_likelihood_of_the_class(play):
     config.game.auxiliary.update(real_weight=2.0, fake_weight=3.0, generator_weight=5.0)
     game, params, turn = play(config)
     z = game.latents(turn.keys("latent"))
-    fake = game.sample(turn.variables, z, turn.labels, train=True)
-    real_term = classification.cross_entropy(class_logits(game, turn, turn.images), turn.labels)
-    fake_term = classification.cross_entropy(class_logits(game, turn, fake), turn.labels)
+    fake = game.sample(turn.variables, z, turn.batch["label"], train=True)
+    real_term = classification.cross_entropy(
+        class_logits(game, turn, turn.batch["image"]), turn.batch["label"]
+    )
+    fake_term = classification.cross_entropy(class_logits(game, turn, fake), turn.batch["label"])
 
     loss, outcome = game.discriminator_loss({"discriminator": params["discriminator"]}, turn)
     expected = outcome.metrics["loss"] + 2.0 * real_term.mean() + 3.0 * fake_term.mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     loss, outcome = game.generator_loss({"generator": params["generator"]}, turn)
     np.testing.assert_allclose(loss, outcome.metrics["loss"] + 5.0 * fake_term.mean(), rtol=1e-5)
-    right = np.argmax(class_logits(game, turn, turn.images), 1) == np.asarray(turn.labels)
+    right = np.argmax(class_logits(game, turn, turn.batch["image"]), 1) == np.asarray(
+        turn.batch["label"]
+    )
     _, outcome = game.discriminator_loss({"discriminator": params["discriminator"]}, turn)
     np.testing.assert_allclose(outcome.metrics["accuracy_real"], right.mean(), rtol=1e-6)
 

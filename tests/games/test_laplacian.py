@@ -67,8 +67,10 @@ def started(config, num_classes=8):
     rng = np.random.default_rng(0)
     turn = Turn(
         variables=variables,
-        images=jnp.asarray(rng.uniform(-1.0, 1.0, (16, *SHAPE)), jnp.float32),
-        labels=jnp.asarray(rng.integers(0, num_classes, 16), jnp.int32),
+        batch={
+            "image": jnp.asarray(rng.uniform(-1.0, 1.0, (16, *SHAPE)), jnp.float32),
+            "label": jnp.asarray(rng.integers(0, num_classes, 16), jnp.int32),
+        },
         key=jax.random.key(3),
         count=jnp.zeros((), jnp.int32),
         axis_name=None,
@@ -150,7 +152,7 @@ def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(policy)
     config.augment.policy = policy
     game, params, turn = started(config)
     _, middle, _ = game.levels
-    half = pyramid.downsample(turn.images)
+    half = pyramid.downsample(turn.batch["image"])
     residual, coarse = pyramid.split(half)
     z = middle.latents(turn.keys("latent"))
     fake = middle.generator.apply({"params": params["generator_4"]}, z, coarse)
@@ -179,7 +181,7 @@ def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(policy)
 def test_the_coarsest_level_plays_on_images_halved_by_means():
     game, params, turn = plain()
     level = game.coarsest
-    real = turn.images.reshape(-1, 2, 4, 2, 4, 1).mean((2, 4))
+    real = turn.batch["image"].reshape(-1, 2, 4, 2, 4, 1).mean((2, 4))
     fake = level.generator.apply(
         {"params": params["generator_2"]}, level.latents(turn.keys("latent"))
     )
@@ -200,7 +202,7 @@ def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image():
     def total(residual, coarse):
         return jnp.sum(level.discriminator.apply(own, residual, coarse))
 
-    slopes = jax.grad(total, argnums=(0, 1))(*pyramid.split(turn.images))
+    slopes = jax.grad(total, argnums=(0, 1))(*pyramid.split(turn.batch["image"]))
     squares = sum(jnp.sum(jnp.square(slope), axis=(1, 2, 3)) for slope in slopes)
     loss, outcome = lost(game, "discriminator_8", params, turn)
     np.testing.assert_allclose(outcome.metrics["penalty"], 0.5 * jnp.mean(squares), rtol=1e-4)
@@ -300,7 +302,9 @@ def test_classes_reach_every_level():
     np.testing.assert_allclose(sampled, images[1][-1], atol=1e-5)
     for player in game.players:
         loss, _ = lost(game, player.name, params, turn)
-        others = dataclasses.replace(turn, labels=(turn.labels + 1) % 8)
+        others = dataclasses.replace(
+            turn, batch={**turn.batch, "label": (turn.batch["label"] + 1) % 8}
+        )
         assert loss != lost(game, player.name, params, others)[0]
 
 

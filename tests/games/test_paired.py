@@ -141,10 +141,13 @@ def test_dropout_is_drawn_in_both_turns_and_in_no_translation():
     fake = stub.play(game, "discriminator", moment)[2].metrics["fake_score"]
     expected = stub.scores(np.asarray(0.5 * noise), ALONE).mean()
     np.testing.assert_allclose(fake, expected, rtol=1e-4)
-    still = game.translate(moment.variables, moment.images[..., :2])
+    still = game.translate(moment.variables, moment.batch["image"][..., :2])
     np.testing.assert_array_equal(still, batch[..., :2])
     keys = jax.random.split(jax.random.key(0), 3)
-    assert np.abs(game.translate(moment.variables, moment.images[..., :2], keys=keys)).max() > 0.1
+    assert (
+        np.abs(game.translate(moment.variables, moment.batch["image"][..., :2], keys=keys)).max()
+        > 0.1
+    )
 
 
 def test_translations_stay_in_range():
@@ -258,7 +261,7 @@ def test_smaller_inputs_are_of_the_same_image():
     moment = stub.turn(game, batch)
     outcome = stub.play(game, "generator", moment)[2]
     np.testing.assert_allclose(outcome.metrics["pixel"], 0.0, atol=0.003)  # rounded to bytes
-    made = game.translate(moment.variables, moment.images[:, ::2, ::2])
+    made = game.translate(moment.variables, moment.batch["image"][:, ::2, ::2])
     np.testing.assert_array_equal(made, batch)
 
 

@@ -36,7 +36,7 @@ def discriminator_metrics(play, **fields):
 
 def scores(game, turn, images):
     return game.discriminator.apply(
-        turn.variables["discriminator"], images, turn.labels, train=True
+        turn.variables["discriminator"], images, turn.batch["label"], train=True
     )
 
 
@@ -44,7 +44,7 @@ def fakes(game, turn):
     z = game.latents(turn.keys("latent"))
     # The generator has batch-norm that names the mapped axis: one device of it.
     return jax.vmap(
-        lambda _: game.sample(turn.variables, z, turn.labels, train=True), axis_name="data"
+        lambda _: game.sample(turn.variables, z, turn.batch["label"], train=True), axis_name="data"
     )(jnp.zeros(1))[0]
 
 
@@ -61,7 +61,7 @@ def play(play, monkeypatch):
 def test_the_discriminator_is_shown_augmented_images_of_both_kinds(play):
     policy = ("color", "translation", "cutout")
     _, outcome, game, turn = discriminator_metrics(play, **{"augment.policy": policy})
-    for kind, images in (("real", turn.images), ("fake", fakes(game, turn))):
+    for kind, images in (("real", turn.batch["image"]), ("fake", fakes(game, turn))):
         shown = diffaug.diff_augment(turn.keys(f"augment/{kind}"), images, policy)
         expected = scores(game, turn, shown).mean()
         np.testing.assert_allclose(outcome.metrics[f"{kind}_score"], expected, rtol=1e-4)
@@ -88,7 +88,7 @@ def test_instance_noise_fades(play, count, level):
     config = configuration(**{"augment.noise": 0.4, "augment.noise_steps": 10})
     game, params, turn = play(config, SHAPE, batch=8, count=count)
     _, outcome = game.discriminator_loss({"discriminator": params["discriminator"]}, turn)
-    shown = instance_noise.add_noise(turn.keys("noise/real"), turn.images, level)
+    shown = instance_noise.add_noise(turn.keys("noise/real"), turn.batch["image"], level)
     expected = scores(game, turn, shown).mean()
     np.testing.assert_allclose(outcome.metrics["real_score"], expected, rtol=1e-4)
 
@@ -99,7 +99,7 @@ def test_consistency_compares_an_image_with_its_moved_self(play, kind):
     loss, outcome, game, turn = discriminator_metrics(
         play, **{f"regularize.consistency_{kind}": 10.0}
     )
-    images = turn.images if kind == "real" else fakes(game, turn)
+    images = turn.batch["image"] if kind == "real" else fakes(game, turn)
     moved = flip_shift.flip_shift(turn.keys(f"consistency/{kind}"), images)
     expected = jnp.mean(jnp.square(scores(game, turn, images) - scores(game, turn, moved)))
     assert expected > 0
@@ -114,7 +114,7 @@ def test_lecam_moves_its_averages_and_begins_when_it_is_to(play):
     for count, begun in ((0, False), (2, True)):
         game, params, turn = play(config, SHAPE, batch=8, count=count)
         loss, outcome = game.discriminator_loss({"discriminator": params["discriminator"]}, turn)
-        real = scores(game, turn, turn.images)
+        real = scores(game, turn, turn.batch["image"])
         fake = scores(game, turn, fakes(game, turn))
         term = jnp.mean(lecam.lecam(real, fake, 0.0, 0.0))
         np.testing.assert_allclose(outcome.metrics["lecam"], term, rtol=1e-3)
@@ -135,7 +135,7 @@ def test_feature_matching_draws_the_means_of_the_last_features_together(play):
         )
         return verdict.features[-1].mean(0)
 
-    expected = jnp.mean(jnp.square(features(turn.images) - features(fakes(game, turn))))
+    expected = jnp.mean(jnp.square(features(turn.batch["image"]) - features(fakes(game, turn))))
     np.testing.assert_allclose(outcome.metrics["feature_matching"], expected, rtol=1e-3)
     np.testing.assert_allclose(loss, outcome.metrics["loss"] + 2.0 * expected, rtol=1e-5)
 
@@ -159,7 +159,7 @@ def test_past_fakes_are_shown_with_the_labels_that_they_were_made_for(play):
     assert int(pool.count) == 8
     images, labels = pool.images
     np.testing.assert_allclose(images, fakes(game, turn), rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(labels, turn.labels)
+    np.testing.assert_array_equal(labels, turn.batch["label"])
     later = build.dataclasses.replace(turn, memory=first.memory, key=named(turn.key, "later"))
     _, second = game.discriminator_loss(own, later)
     fresh = scores(game, later, fakes(game, later)).mean()

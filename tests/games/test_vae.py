@@ -66,8 +66,10 @@ def play(config, shape=(2,), batch=16):
     rng = np.random.default_rng(0)
     turn = Turn(
         variables={name: network.variables for name, network in networks.items()},
-        images=jnp.asarray(rng.uniform(-1, 1, size=(batch, *shape)), jnp.float32),
-        labels=jnp.zeros(batch, jnp.int32),
+        batch={
+            "image": jnp.asarray(rng.uniform(-1, 1, size=(batch, *shape)), jnp.float32),
+            "label": jnp.zeros(batch, jnp.int32),
+        },
         key=jax.random.key(3),
         count=jnp.zeros((), jnp.int32),
         axis_name=None,
@@ -99,7 +101,7 @@ def test_the_players_losses_are_the_papers():
 
     @jax.jit
     def networks():
-        told = game.encoder.apply(turn.variables["encoder"], turn.images, None)
+        told = game.encoder.apply(turn.variables["encoder"], turn.batch["image"], None)
         mean, log_variance = jnp.split(told, 2, axis=1)
         z = mean + jnp.exp(log_variance / 2) * draws.latents(turn.keys("posterior"), 3)
         made = game.sample(turn.variables, z)
@@ -107,7 +109,7 @@ def test_the_players_losses_are_the_papers():
         judge = lambda x: game.discriminator.apply(  # noqa: E731
             turn.variables["discriminator"], x, None, method="judge"
         )
-        return mean, log_variance, [judge(x) for x in (turn.images, made, fake)]
+        return mean, log_variance, [judge(x) for x in (turn.batch["image"], made, fake)]
 
     mean, log_variance, verdicts = jax.device_get(networks())
     kl = 0.5 * (mean**2 + np.exp(log_variance) - log_variance - 1).sum(1).mean()
@@ -145,7 +147,7 @@ def test_batch_norm_apart_hides_how_a_reconstruction_differs():
         config = pictures()
         config.game.joint_batch = joint
         game, _, turn = play(config, (16, 16, 1))
-        sets = [turn.images, 2.0 * turn.images]
+        sets = [turn.batch["image"], 2.0 * turn.batch["image"]]
 
         @jax.jit
         def compute():
@@ -262,23 +264,23 @@ def test_a_penalty_and_augmentation_join_in():
     assert penalty > 1e-3
     np.testing.assert_allclose(value, outcome.metrics["loss"] + 2.0 * penalty, rtol=1e-5)
     # A reconstruction is disturbed exactly as its original is.
-    original, made = game._views(turn, turn.images, steps=1)
+    original, made = game._views(turn, turn.batch["image"], steps=1)
     np.testing.assert_array_equal(original, made)
-    assert np.abs(original - turn.images).max() > 0.01
+    assert np.abs(original - turn.batch["image"]).max() > 0.01
 
 
 def test_reconstructions_are_of_the_posteriors_mean_and_of_one_image_alone():
     game, _, turn = play(pictures(), (8, 8, 1))
     reconstruct = jax.jit(lambda x: game.reconstruct(turn.variables, x))
-    made = reconstruct(turn.images)
-    assert (made.shape, made.dtype) == (turn.images.shape, jnp.float32)
-    np.testing.assert_allclose(reconstruct(turn.images[3:5]), made[3:5], atol=1e-6)
-    mean, log_variance = jax.jit(game.encode)(turn.variables, turn.images)
+    made = reconstruct(turn.batch["image"])
+    assert (made.shape, made.dtype) == (turn.batch["image"].shape, jnp.float32)
+    np.testing.assert_allclose(reconstruct(turn.batch["image"][3:5]), made[3:5], atol=1e-6)
+    mean, log_variance = jax.jit(game.encode)(turn.variables, turn.batch["image"])
     assert mean.shape == log_variance.shape == (16, 4)
     assert np.std(mean, axis=0).min() > 0
     decoded = jax.jit(game.sample)(turn.variables, mean)
     np.testing.assert_allclose(decoded, made, atol=1e-6)
-    np.testing.assert_array_equal(reconstruct(turn.images), made)  # Nothing is drawn.
+    np.testing.assert_array_equal(reconstruct(turn.batch["image"]), made)  # Nothing is drawn.
 
 
 def test_both_networks_of_the_autoencoder_are_averaged_and_have_one_owner():

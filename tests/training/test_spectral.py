@@ -107,8 +107,10 @@ def test_each_turn_scores_with_the_vectors_it_should(joint):
     images = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1)).astype(np.float32)
     turn = Turn(
         variables={name: n.variables for name, n in state.networks.items()},
-        images=images,
-        labels=np.zeros(4, np.int32),
+        batch={
+            "image": images,
+            "label": np.zeros(4, np.int32),
+        },
         key=jax.random.key(3),
         count=np.int32(0),
         axis_name=None,

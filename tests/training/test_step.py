@@ -51,12 +51,12 @@ class Counting:
         )
 
     def first_loss(self, params, turn):
-        mean = jnp.mean(turn.images)
+        mean = jnp.mean(turn.batch["image"])
         return -params["first"]["value"] * mean, Outcome({"mean": mean, "count": turn.count * 1.0})
 
     def second_loss(self, params, turn):
         other = turn.variables["first"]["params"]["value"]
-        mean = jnp.mean(turn.images)
+        mean = jnp.mean(turn.batch["image"])
         return -params["second"]["value"] * other, Outcome({"other": other, "mean": mean})
 
     def sample(self, variables, z, labels):
@@ -248,7 +248,7 @@ def test_flip_mirrors_about_half_of_the_real_images():
         """Tells the share of images whose left half is the bright one."""
 
         def first_loss(self, params, turn):
-            left = jnp.mean(turn.images[:, :, :4], axis=(1, 2, 3)) > 0
+            left = jnp.mean(turn.batch["image"][:, :, :4], axis=(1, 2, 3)) > 0
             return params["first"]["value"], Outcome({"left": jnp.mean(left * 1.0)})
 
     bright_left = np.zeros((3, 256, 8, 8, 1), np.uint8)
