@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gan_jax import errors
 from gan_jax.augment import diffaug, flip_shift, instance_noise
-from gan_jax.games import draws, history
+from gan_jax.games import building, draws, history
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.losses import adversarial, consistency, feature_matching, lecam, penalties, top_k
@@ -107,6 +108,24 @@ class AdversarialGame:
     num_classes: int | None = None
     augment: Augment = Augment()
     regularize: Regularize = Regularize()
+
+    @classmethod
+    def from_config(cls, config: Any, given: building.Given) -> "AdversarialGame":
+        """Return the game that a configuration describes; raises `ConfigError`."""
+        generator, discriminator = (
+            config[role].get("conditioning", "none") for role in ("generator", "discriminator")
+        )
+        if (generator == "none") != (discriminator == "none"):
+            raise errors.ConfigError(
+                f"generator.conditioning = {generator!r} and discriminator.conditioning = "
+                f"{discriminator!r}; accepted: 'none' for both, or for neither"
+            )
+        return cls(
+            generator=building.make_network("generator", config, given),
+            discriminator=building.make_network("discriminator", config, given),
+            num_classes=None if generator == "none" else given.num_classes,
+            **adversarial_fields(config, given),
+        )
 
     @property
     def latent_dim(self) -> int:
@@ -349,6 +368,99 @@ class AdversarialGame:
         size = scores.shape[0] * devices
         count = top_k.kept(turn.count, size, how.top_k_decay, how.top_k_steps, how.top_k)
         return top_k.top_k_weights(scores, count, axis_name=turn.axis_name)
+
+
+def adversarial_fields(config: Any, given: building.Given) -> dict[str, Any]:
+    """Return the fields of `AdversarialGame` beside its networks and classes.
+
+    Raises:
+      ConfigError: a field has a value that cannot work.
+    """
+    clip, joint = config.game.clip, config.game.joint_batch
+    if clip is not None and not clip > 0:
+        raise errors.ConfigError(f"game.clip = {clip}; accepted: a number above 0, or none")
+    chosen = config.discriminator[config.discriminator.name]
+    if joint and chosen.get("minibatch") == "discrimination":
+        raise errors.ConfigError(
+            "game.joint_batch = True: discrimination would compare real images with fakes; "
+            "accepted with minibatch = 'discrimination': False"
+        )
+    return {
+        "shape": given.shape,
+        "loss": building.make_loss(config, given),
+        **building.penalty_fields(config, given),
+        "clip": clip,
+        "discriminator_steps": building.discriminator_steps(config),
+        "joint_batch": joint,
+        "augment": _augment(config, given),
+        "regularize": _regularize(config, given),
+    }
+
+
+def _augment(config: Any, given: building.Given) -> Augment:
+    augment = Augment(**{**config.augment, "policy": tuple(config.augment.policy)})
+    diffaug.check_policy("augment.policy", augment.policy)
+    instance_noise.check_schedule(augment.noise, augment.noise_steps)
+    if augment.policy and len(given.shape) != 3:
+        raise errors.ConfigError(
+            f"augment.policy = {augment.policy} is for images, but one data point has shape "
+            f"{given.shape}; accepted: ()"
+        )
+    return augment
+
+
+def _regularize(config: Any, given: building.Given) -> Regularize:
+    how = Regularize(**config.regularize)
+    weights = ("consistency_real", "consistency_fake", "lecam", "feature_matching")
+    building.check_weights({name: getattr(how, name) for name in weights}, "regularize")
+    lecam.check_decay(how.lecam_decay)
+    top_k.check_schedule(how.top_k_decay, how.top_k_steps, how.top_k)
+    for name in ("lecam_start", "history"):
+        if getattr(how, name) < 0:
+            raise errors.ConfigError(
+                f"regularize.{name} = {getattr(how, name)}; accepted: 0 or more"
+            )
+    if (how.consistency_real or how.consistency_fake) and len(given.shape) != 3:
+        raise errors.ConfigError(
+            "regularize.consistency_real and regularize.consistency_fake are for images, but one "
+            f"data point has shape {given.shape}; accepted: 0"
+        )
+    if how.history and config.game.name != "adversarial":
+        raise errors.ConfigError(
+            f"regularize.history = {how.history}: past fakes are kept without what they were made "
+            f"from; accepted for game.name = {config.game.name!r}: 0"
+        )
+    return how
+
+
+def refuse_terms(config: Any, *groups: str) -> None:
+    """Check that nothing of `AdversarialGame` is asked for of a game that does not have it.
+
+    Args:
+      config: the whole configuration.
+      *groups: "augment", "regularize", or both.
+
+    Raises:
+      ConfigError: a field of one of the groups is not at its default.
+    """
+    game = config.game.name
+    defaults: dict[str, Any] = {"augment": Augment(), "regularize": Regularize()}
+    for group in groups:
+        for name, default in dataclasses.asdict(defaults[group]).items():
+            value = config[group][name]
+            if (tuple(value) if isinstance(value, list) else value) != default:
+                raise errors.ConfigError(
+                    f"{group}.{name} = {value}; accepted for game.name = {game!r}, which has no "
+                    f"such term: {default}"
+                )
+
+
+def refuse_clip(config: Any) -> None:
+    """Check that no weights are to be clipped; raises `ConfigError`."""
+    if config.game.clip is not None:
+        raise errors.ConfigError(
+            f"game.clip = {config.game.clip}; accepted for game.name = {config.game.name!r}: none"
+        )
 
 
 def _add(loss: jax.Array, terms: Terms, metrics: dict[str, jax.Array]) -> jax.Array:

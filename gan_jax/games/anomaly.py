@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gan_jax.games import building
+from gan_jax.games.adversarial import refuse_clip, refuse_terms
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Game, Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.games.translation import Direction, Example
@@ -70,6 +72,25 @@ class AnomalyGame:
     latent_weight: float = 1.0
     adversarial_weight: float = 1.0
     discriminator_steps: int = 1
+
+    @classmethod
+    def from_config(cls, config: Any, given: building.Given) -> "AnomalyGame":
+        """Return the game that a configuration describes; raises `ConfigError`."""
+        building.refuse_penalty(config)
+        refuse_terms(config, "augment", "regularize")
+        refuse_clip(config)
+        building.refuse_conditioning(config, "generator", "discriminator")
+        return cls(
+            encoder=building.make_network(
+                "encoder", config, given, outputs=config.generator.latent_dim
+            ),
+            generator=building.make_network("generator", config, given),
+            discriminator=building.make_network("discriminator", config, given),
+            shape=given.image_shape,
+            loss=building.make_loss(config, given),
+            discriminator_steps=building.discriminator_steps(config),
+            **building.check_weights(config.game.anomaly, "game.anomaly"),
+        )
 
     @property
     def networks(self) -> Mapping[str, Network]:

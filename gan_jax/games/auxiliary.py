@@ -5,11 +5,14 @@ right class: the discriminator on real and on generated images, the generator on
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gan_jax.games.adversarial import AdversarialGame, Terms
+from gan_jax import errors
+from gan_jax.games import building
+from gan_jax.games.adversarial import AdversarialGame, Terms, adversarial_fields
 from gan_jax.games.game import Turn
 from gan_jax.losses import classification
 from gan_jax.networks.verdict import Head, Verdict
@@ -39,6 +42,32 @@ class AuxiliaryGame(AdversarialGame):
     real_weight: float = 1.0
     fake_weight: float = 1.0
     generator_weight: float = 1.0
+
+    @classmethod
+    def from_config(cls, config: Any, given: building.Given) -> "AuxiliaryGame":
+        """Return the game that a configuration describes; raises `ConfigError`."""
+        if config.generator.conditioning == "none":
+            raise errors.ConfigError(
+                "generator.conditioning = 'none': an auxiliary classifier asks the generator for "
+                "classes; accepted: 'concat' or 'batch_norm'"
+            )
+        if config.discriminator.conditioning != "none":
+            raise errors.ConfigError(
+                f"discriminator.conditioning = {config.discriminator.conditioning!r} would tell "
+                "the auxiliary classifier the answer; accepted: 'none'"
+            )
+        generator = building.make_network("generator", config, given)
+        classes = given.num_classes
+        assert classes is not None  # Or the generator would not have been made.
+        return cls(
+            generator=generator,
+            discriminator=building.make_network(
+                "discriminator", config, given, heads=heads(classes)
+            ),
+            num_classes=classes,
+            **building.check_weights(config.game.auxiliary, "game.auxiliary"),
+            **adversarial_fields(config, given),
+        )
 
     def discriminator_terms(self, real: Verdict, fake: Verdict, z: jax.Array, turn: Turn) -> Terms:
         """Return the class terms; see `AdversarialGame.discriminator_terms`."""

@@ -21,7 +21,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gan_jax.games import draws, history
+from gan_jax.errors import ConfigError
+from gan_jax.games import building, draws, history
+from gan_jax.games.adversarial import refuse_clip, refuse_terms
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.games.translation import A_TO_B, B_TO_A, Direction, Example
@@ -60,6 +62,28 @@ class CycleGame:
     identity_weight: float = 5.0
     discriminator_weight: float = 0.5
     history: int = 50
+
+    @classmethod
+    def from_config(cls, config: Any, given: building.Given) -> "CycleGame":
+        """Return the game that a configuration describes; raises `ConfigError`."""
+        if config.data.pairing != "domains":
+            raise ConfigError(
+                f"data.pairing = {config.data.pairing!r}; accepted for game.name = 'cycle': "
+                "'domains'"
+            )
+        building.refuse_penalty(config)
+        refuse_terms(config, "augment", "regularize")
+        refuse_clip(config)
+        height, width, channels = given.image_shape
+        shape = (height, width, channels // 2)
+        unlabelled = dataclasses.replace(given, shape=shape, num_classes=None)
+        return cls(
+            generator=building.make_network("translator", config, unlabelled, outputs=shape[2]),
+            discriminator=building.make_network("patch_discriminator", config, unlabelled),
+            shape=given.shape,
+            loss=building.make_loss(config, given),
+            **building.check_weights(config.game.cycle, "game.cycle"),
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

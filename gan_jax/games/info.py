@@ -7,14 +7,15 @@ recover the codes; both players minimise the codes' negative log-likelihood.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.errors import ConfigError
-from gan_jax.games import draws
-from gan_jax.games.adversarial import AdversarialGame, Terms
+from gan_jax.games import building, draws
+from gan_jax.games.adversarial import AdversarialGame, Terms, adversarial_fields
 from gan_jax.games.game import Turn, Variables
 from gan_jax.losses import classification, information
 from gan_jax.networks.verdict import Head, Verdict
@@ -144,6 +145,30 @@ class InfoGame(AdversarialGame):
     codes: Codes = Codes(62)
     categorical_weight: float = 1.0
     continuous_weight: float = 0.1
+
+    @classmethod
+    def from_config(cls, config: Any, given: building.Given) -> "InfoGame":
+        """Return the game that a configuration describes; raises `ConfigError`."""
+        building.refuse_conditioning(config, "generator", "discriminator")
+        fields = dict(config.game.info)
+        if (hidden := fields.pop("hidden")) < 0:
+            raise ConfigError(f"game.info.hidden = {hidden}; accepted: 0 or more")
+        codes = Codes(
+            config.generator.latent_dim,
+            tuple(fields.pop("categorical")),
+            fields.pop("continuous"),
+        )
+        return cls(
+            generator=building.make_network(
+                "generator", config, given, latent_dim=codes.latent_dim
+            ),
+            discriminator=building.make_network(
+                "discriminator", config, given, heads=codes.heads(hidden)
+            ),
+            codes=codes,
+            **building.check_weights(fields, "game.info"),
+            **adversarial_fields(config, given),
+        )
 
     @property
     def latent_dim(self) -> int:

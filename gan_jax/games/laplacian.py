@@ -14,12 +14,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gan_jax import errors
 from gan_jax.augment import diffaug
-from gan_jax.games import draws
+from gan_jax.games import building, draws
 from gan_jax.games.adversarial import AdversarialGame
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Loss, Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.layers import pyramid
+from gan_jax.networks.laplacian import CONDITIONING, LaplacianDiscriminator, LaplacianGenerator
 from gan_jax.networks.verdict import Verdict
 
 
@@ -89,6 +91,44 @@ class LaplacianGame:
 
     coarsest: AdversarialGame
     finer: tuple[ConditionalLevel, ...]
+
+    @classmethod
+    def from_config(cls, config: Any, given: building.Given) -> "LaplacianGame":
+        """Return the game that a configuration describes; raises `ConfigError`."""
+        own = config.game.laplacian
+        first, *rest = _resolutions(own.coarsest, given.shape)
+        for role in ("generator", "discriminator"):
+            if (conditioning := config[role].get("conditioning", "none")) not in CONDITIONING:
+                raise errors.ConfigError(
+                    f"{role}.conditioning = {conditioning!r}; accepted for game.name = "
+                    f"'laplacian': {', '.join(CONDITIONING)}"
+                )
+        channels = given.shape[-1]
+        small = dataclasses.replace(given, shape=(first, first, channels))
+        try:
+            coarsest = AdversarialGame.from_config(config, small)
+        except errors.ConfigError as error:
+            raise errors.ConfigError(f"at game.laplacian.coarsest = {first}: {error}") from error
+        # A finer level's data points are pairs of images; all else is the coarsest level's.
+        common = {f.name: getattr(coarsest, f.name) for f in dataclasses.fields(AdversarialGame)}
+        finer = []
+        for size in rest:
+            fields = building.network_fields(config, given) | {"shape": (size, size, channels)}
+            level = {
+                "generator": LaplacianGenerator(
+                    conditioning=config.generator.get("conditioning", "none"),
+                    **own.generator,
+                    **fields,
+                ),
+                "discriminator": LaplacianDiscriminator(
+                    conditioning=config.discriminator.get("conditioning", "none"),
+                    **own.discriminator,
+                    **fields,
+                ),
+                "shape": (size, size, 2 * channels),
+            }
+            finer.append(ConditionalLevel(**{**common, **level}))
+        return cls(coarsest, tuple(finer))
 
     @property
     def levels(self) -> tuple[AdversarialGame, ...]:
@@ -203,6 +243,35 @@ class LaplacianGame:
 def at(name: str, level: AdversarialGame) -> str:
     """Return what a level's network, player or slot of memory is called in the whole game."""
     return f"{name}_{level.shape[0]}"
+
+
+def _resolutions(coarsest: int, shape: tuple[int, ...]) -> list[int]:
+    """Return the resolutions of a pyramid's levels, from coarse to fine.
+
+    Raises:
+      ConfigError: the data are not square images, or doubling never reaches their resolution.
+    """
+    if len(shape) != 3 or shape[0] != shape[1]:
+        raise errors.ConfigError(
+            f"data.name: a pyramid is made of square images, but one data point has shape {shape}; "
+            "accepted for game.name = 'laplacian': (height, width, channels)"
+        )
+    size = shape[0]
+    accepted = []
+    while size % 2 == 0 and size > 0:
+        size //= 2
+        accepted.append(size)
+    if not accepted:
+        raise errors.ConfigError(
+            f"data.resolution = {size} cannot be halved; accepted for game.name = 'laplacian': an "
+            "even number"
+        )
+    if coarsest not in accepted:
+        raise errors.ConfigError(
+            f"game.laplacian.coarsest = {coarsest} does not reach data.resolution = {shape[0]} by "
+            f"doubling; accepted: {', '.join(map(str, sorted(accepted)))}"
+        )
+    return [*sorted(s for s in accepted if s >= coarsest), shape[0]]
 
 
 def _loss(player: Player, level: AdversarialGame, halvings: int, *, conditional: bool) -> Loss:

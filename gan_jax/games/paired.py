@@ -17,6 +17,7 @@ A pair is in the data (two images per example), or a degradation makes the input
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,12 +26,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gan_jax import errors
+from gan_jax.data import degrade
 from gan_jax.data.degrade import Degradation
+from gan_jax.games import building
+from gan_jax.games.adversarial import refuse_clip, refuse_terms
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.games.translation import A_TO_B, Direction, Example
-from gan_jax.losses import penalties, reconstruction
+from gan_jax.losses import penalties, perceptual, reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
+from gan_jax.metrics import extractors
+from gan_jax.networks import registry as networks
+from gan_jax.settings import options
 
 # (images, reference) -> one value per image, [batch].
 Compare = Callable[..., jax.Array]
@@ -86,6 +94,76 @@ class PairedGame:
     penalty: penalties.Penalty | None = None
     penalty_weight: float = 0.0
     penalty_every: int = 1
+
+    @classmethod
+    def from_config(cls, config: Any, given: building.Given) -> "PairedGame":
+        """Return the game that a configuration describes; raises `ConfigError`."""
+        refuse_terms(config, "augment", "regularize")
+        refuse_clip(config)
+        own, pairing = config.game.paired, config.data.pairing
+        degradation = _degradation(config, given)
+        height, width, channels = given.image_shape
+        if degradation is None:
+            if pairing not in ("side_by_side", "twins"):
+                raise errors.ConfigError(
+                    f"data.pairing = {pairing!r} with degrade.name = 'none': there is no target "
+                    "image; accepted: data.pairing = 'side_by_side' or 'twins', or a degradation"
+                )
+            channels //= 2
+            inputs, scale, masked = channels, 1, False
+        else:
+            if pairing != "none":
+                raise errors.ConfigError(
+                    f"data.pairing = {pairing!r} with degrade.name = {degradation.name!r}, which "
+                    "makes inputs itself; accepted: 'none'"
+                )
+            inputs = degradation.inputs(channels)
+            scale, masked = degradation.scale, degradation.masked
+        weights = building.check_weights(
+            {name: own[name] for name in own if name.endswith("_weight")}, "game.paired"
+        )
+        if own.content_steps < 0:
+            raise errors.ConfigError(
+                f"game.paired.content_steps = {own.content_steps}; accepted: 0 or more"
+            )
+        if own.conditional and scale != 1 and own.adversarial_weight:
+            raise errors.ConfigError(
+                f"game.paired.conditional = True, but inputs are {scale} times smaller than "
+                "images; accepted: False"
+            )
+        discriminator = None
+        if own.adversarial_weight:
+            seen = channels + (inputs if own.conditional else 0)
+            discriminator = building.make_network(
+                "patch_discriminator",
+                config,
+                dataclasses.replace(given, num_classes=None),
+                shape=(height, width, seen),
+            )
+        else:
+            building.refuse_penalty(config, " without a discriminator (adversarial_weight = 0)")
+        return cls(
+            generator=building.make_network(
+                "translator",
+                config,
+                given,
+                shape=(height // scale, width // scale, inputs + (1 if masked else 0)),
+                outputs=channels,
+                **_factor(config.generator.name, scale),
+            ),
+            discriminator=discriminator,
+            shape=given.shape,
+            loss=building.make_loss(config, given),
+            pixel=_pixel(own),
+            degradation=degradation,
+            conditional=own.conditional,
+            perceptual=_perceptual(config),
+            perceptual_weight=own.perceptual.weight,
+            content_steps=own.content_steps,
+            discriminator_steps=building.discriminator_steps(config),
+            **weights,
+            **building.penalty_fields(config, given),
+        )
 
     @property
     def target_shape(self) -> tuple[int, int, int]:
@@ -278,6 +356,48 @@ class PairedGame:
             return jnp.mean(penalty(critic, real, fake, chance))
 
         return penalties.lazy(compute, turn.count, self.penalty_every)
+
+
+def _degradation(config: Any, given: building.Given) -> Degradation | None:
+    """Return what makes inputs of targets; ``None``: the data has both."""
+    if config.degrade.name == "none":
+        return None
+    kind = errors.lookup(degrade.DEGRADATIONS, config.degrade.name, "degrade.name")
+    made = degrade.make(config.degrade.name, **options(config.degrade, kind))
+    made.check(given.image_shape)
+    return made
+
+
+def _factor(generator: str, scale: int) -> dict[str, int]:
+    """Return the factor by which a generator enlarges images, if it can: the degradation's."""
+    network = errors.lookup(networks.TRANSLATORS, generator, "generator.name")
+    if any(field.name == "factor" for field in dataclasses.fields(network)):
+        return {"factor": scale}
+    if scale != 1:
+        raise errors.ConfigError(
+            f"generator.name = {generator!r} does not enlarge images, but degrade makes them "
+            f"{scale} times smaller; accepted: 'srresnet'"
+        )
+    return {}
+
+
+def _pixel(own: Any) -> Compare:
+    errors.lookup(reconstruction.PIXEL_LOSSES, own.pixel, "game.paired.pixel")
+    return reconstruction.make_pixel_loss(own.pixel)
+
+
+def _perceptual(config: Any) -> Compare | None:
+    """Return what compares features; ``None``: nothing does."""
+    own = config.game.paired.perceptual
+    if own.extractor is None:
+        return None
+    building.check_weights({"weight": own.weight}, "game.paired.perceptual")
+    errors.lookup(extractors.EXTRACTORS, own.extractor, "game.paired.perceptual.extractor")
+    setting = extractors.Setting(None, config.eval.inception)
+    extract = perceptual.from_extractor(
+        extractors.make_extractor(own.extractor, setting), tuple(own.layers) or None
+    )
+    return functools.partial(perceptual.perceptual, extract)
 
 
 def paste(images: jax.Array, inputs: jax.Array, known: jax.Array | None) -> jax.Array:

@@ -25,6 +25,7 @@ differentiated; everything else is a constant.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -32,8 +33,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from gan_jax.errors import ConfigError
-from gan_jax.games import draws
-from gan_jax.games.adversarial import AdversarialGame
+from gan_jax.games import building, draws
+from gan_jax.games.adversarial import AdversarialGame, adversarial_fields, refuse_terms
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.losses import variational
@@ -67,6 +68,26 @@ class VAEGame(AdversarialGame):
     gamma: float = 1e-3
     kl_weight: float = 1.0
     layer: int = -2
+
+    @classmethod
+    def from_config(cls, config: Any, given: building.Given) -> "VAEGame":
+        """Return the game that a configuration describes; raises `ConfigError`."""
+        building.refuse_conditioning(config, "generator", "discriminator")
+        refuse_terms(config, "regularize")
+        weights = dict(config.game.vae)
+        layer = weights.pop("layer")
+        discriminator = building.make_network("discriminator", config, given)
+        check_layer(discriminator, given.shape, layer)
+        return cls(
+            generator=building.make_network("generator", config, given),
+            discriminator=discriminator,
+            encoder=building.make_network(
+                "encoder", config, given, outputs=2 * config.generator.latent_dim
+            ),
+            layer=layer,
+            **building.check_weights(weights, "game.vae"),
+            **adversarial_fields(config, given),
+        )
 
     @property
     def networks(self) -> Mapping[str, Network]:

@@ -12,7 +12,6 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.games.game import Game, batches_per_step, owner_starts, owner_steps
 from gan_jax.games.registry import make_game
-from gan_jax.games.settings import options
 from gan_jax.runs import replicas
 from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
@@ -169,10 +168,15 @@ def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
             optimizers[name] = make_optimizer(
                 fields.name,
                 fields.learning_rate,
-                schedule={"name": fields.schedule.name, **options(fields.schedule)},
+                schedule={
+                    "name": fields.schedule.name,
+                    "warmup_steps": fields.schedule.warmup_steps,
+                    **(fields.schedule.get(fields.schedule.name) or {}),
+                },
                 total_steps=max(1, config.train.steps - starts[name]),
                 steps_per_train_step=steps,
-                **options(fields, "learning_rate", "schedule"),
+                clip_norm=fields.clip_norm,
+                **(fields.get(fields.name) or {}),
             )
         except errors.ConfigError as error:
             raise errors.ConfigError(f"optimizer.{group}: {error}") from error

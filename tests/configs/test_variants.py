@@ -10,11 +10,11 @@ import pytest
 from configs import base, dcgan, dragan, gan, lsgan, r1_gan, sngan, vae_gan, wgan, wgan_gp
 from gan_jax import errors
 from gan_jax.games.game import batches_per_step
-from gan_jax.games.settings import options
 from gan_jax.games.translation import TranslationGame
 from gan_jax.runs import build, loop, restore
 from gan_jax.training.ema import EMA
 from tests.configs import variants
+from tests.configs.variants import options
 from tests.training import tiny
 
 PAPER = base.GENERATION[1:]

@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -40,3 +41,10 @@ def fields(config: ConfigDict, prefix: str = "") -> set[str]:
         else:
             found.add(prefix + name)
     return found
+
+
+def options(group: ConfigDict) -> dict[str, Any]:
+    """Return the fields of a group that are set, and those of the sub-group that it names."""
+    shared = {k: v for k, v in group.items() if k != "name" and not isinstance(v, ConfigDict)}
+    chosen = {**shared, **group.get(group.name, {})}
+    return {k: v for k, v in chosen.items() if v is not None}

@@ -10,12 +10,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from gan_jax.networks.registry import (
-    DISCRIMINATORS,
-    GENERATORS,
-    make_discriminator,
-    make_generator,
-)
+from gan_jax.networks.registry import DISCRIMINATORS, GENERATORS, make
 
 SHAPE = (16, 16, 3)
 # Small enough to compile in a second, with every option that changes the graph.
@@ -52,10 +47,10 @@ def _module_and_inputs(case):
     role, _, name = case.partition("-")
     if role == "G":
         name, fields = GENERATOR_FIELDS[name]
-        module = make_generator(name, shape=SHAPE, latent_dim=6, **fields)
+        module = make("generator", name, shape=SHAPE, latent_dim=6, **fields)
         return module, jax.random.normal(jax.random.key(1), (BATCH, 6))
     name, fields = DISCRIMINATOR_FIELDS[name]
-    module = make_discriminator(name, shape=SHAPE, **fields)
+    module = make("discriminator", name, shape=SHAPE, **fields)
     return module, jax.random.uniform(jax.random.key(1), (BATCH, *SHAPE), minval=-1.0, maxval=1.0)
 
 
@@ -88,8 +83,8 @@ def test_output_shapes_and_dtypes(name, resolution, channels):
     """At full size: traced, not computed."""
     shape = (resolution, resolution, channels)
     generator, discriminator = (
-        make_generator(name, shape=shape),
-        make_discriminator(name, shape=shape),
+        make("generator", name, shape=shape),
+        make("discriminator", name, shape=shape),
     )
     z, x = jnp.zeros((2, generator.latent_dim)), jax.ShapeDtypeStruct((2, *shape), jnp.float32)
     images, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), z)
@@ -312,8 +307,8 @@ def test_modules_are_hashable_and_clone(case):
 
 
 def test_mlp_serves_points_of_the_plane():
-    generator = make_generator("mlp", shape=(2,), latent_dim=4, features=(8,), output="linear")
-    discriminator = make_discriminator("mlp", shape=(2,), features=(8,))
+    generator = make("generator", "mlp", shape=(2,), latent_dim=4, features=(8,), output="linear")
+    discriminator = make("discriminator", "mlp", shape=(2,), features=(8,))
     z = 100.0 * jax.random.normal(jax.random.key(0), (7, 4))
     points, _ = generator.init_with_output(jax.random.key(1), z)
     scores, _ = discriminator.init_with_output(jax.random.key(2), points)

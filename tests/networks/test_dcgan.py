@@ -11,7 +11,7 @@ import pytest
 from gan_jax.layers.convolution import ConvTranspose
 from gan_jax.layers.normalization import LocalResponseNorm
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from gan_jax.networks.registry import make_discriminator, make_generator
+from gan_jax.networks.registry import make
 
 
 def _params(module, *inputs):
@@ -40,8 +40,8 @@ def _widths(module, shape):
 )
 def test_width_doubles_towards_4x4_up_to_the_bound(resolution, widths):
     shape = (resolution, resolution, 3)
-    assert _widths(make_discriminator("dcgan", shape=shape), shape) == widths
-    params = _params(make_generator("dcgan", shape=shape), jnp.zeros((1, 100)))
+    assert _widths(make("discriminator", "dcgan", shape=shape), shape) == widths
+    params = _params(make("generator", "dcgan", shape=shape), jnp.zeros((1, 100)))
     kernels = [params[f"ConvTranspose_{i}"]["kernel"].shape[-2:] for i in range(len(widths))]
     mirrored = [*reversed(widths), 3]
     assert kernels == list(itertools.pairwise(mirrored))
@@ -49,8 +49,8 @@ def test_width_doubles_towards_4x4_up_to_the_bound(resolution, widths):
 
 def test_the_papers_64_pixel_generator():
     """Figure 1 of 1511.06434: from 100 numbers to 4x4x1024, 512, 256, 128, then 64x64x3; 5x5."""
-    module = make_generator(
-        "dcgan", shape=(64, 64, 3), features=128, max_features=1024, kernel_size=5
+    module = make(
+        "generator", "dcgan", shape=(64, 64, 3), features=128, max_features=1024, kernel_size=5
     )
     kernels = 100 * 16 * 1024 + 25 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3)
     batch_norms = 2 * (1024 + 512 + 256 + 128)
@@ -62,9 +62,9 @@ def test_the_papers_64_pixel_generator():
 def test_discriminators_parameter_count():
     x = jnp.zeros((1, 32, 32, 3))
     kernels = 16 * (3 * 64 + 64 * 128 + 128 * 256) + 16 * 256
-    batch = make_discriminator("dcgan", shape=(32, 32, 3))
+    batch = make("discriminator", "dcgan", shape=(32, 32, 3))
     assert _count(_params(batch, x)) == kernels + 64 + 2 * (128 + 256) + 1
-    none = make_discriminator("dcgan", shape=(32, 32, 3), normalization="none")
+    none = make("discriminator", "dcgan", shape=(32, 32, 3), normalization="none")
     assert _count(_params(none, x)) == kernels + 64 + 128 + 256 + 1
     assert "batch_stats" not in jax.eval_shape(none.init, jax.random.key(0), x)
 
@@ -84,7 +84,7 @@ def test_every_hidden_layer_has_one_bias_per_channel(normalization):
     """Of its normalization, or its own where that has none; the scales start as batch-norm's."""
     own = OWN_BIAS.get(normalization)
     shape, z = (16, 16, 3), jnp.zeros((2, 100))
-    discriminator = make_discriminator("dcgan", shape=shape, normalization=normalization)
+    discriminator = make("discriminator", "dcgan", shape=shape, normalization=normalization)
     variables = jax.eval_shape(discriminator.init, jax.random.key(0), jnp.zeros((2, *shape)))
     params = variables["params"]
     first, second = sorted(name for name in params if "Conv" in name)
@@ -95,7 +95,7 @@ def test_every_hidden_layer_has_one_bias_per_channel(normalization):
     assert ("spectral" in variables) == (normalization == "spectral")
     if normalization == "spectral":
         return
-    generator = make_generator("dcgan", shape=shape, normalization=normalization)
+    generator = make("generator", "dcgan", shape=shape, normalization=normalization)
     params = jax.jit(generator.init)(jax.random.key(0), z)["params"]
     assert [len(params[name]) for name in ("Dense_0", "ConvTranspose_0")] == [1 + (own is None)] * 2
     assert {name for name in params if "Norm" in name} == (
@@ -143,7 +143,7 @@ def test_generators_normalization_stands_before_each_rectifier(normalization):
 def test_neither_image_is_normalized():
     """No batch-norm on the generator's output nor on the discriminator's input layer."""
     stats = jax.eval_shape(
-        make_generator("dcgan", shape=(32, 32, 3)).init, jax.random.key(0), jnp.zeros((1, 100))
+        make("generator", "dcgan", shape=(32, 32, 3)).init, jax.random.key(0), jnp.zeros((1, 100))
     )["batch_stats"]
     assert [stats[f"BatchNorm_{i}"]["mean"].shape for i in range(len(stats))] == [
         (256,),
@@ -151,7 +151,7 @@ def test_neither_image_is_normalized():
         (64,),
     ]
     stats = jax.eval_shape(
-        make_discriminator("dcgan", shape=(32, 32, 3)).init,
+        make("discriminator", "dcgan", shape=(32, 32, 3)).init,
         jax.random.key(0),
         jnp.zeros((1, 32, 32, 3)),
     )["batch_stats"]

@@ -11,12 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
 from gan_jax.networks.patchgan import PatchGAN, receptive_field
-from gan_jax.networks.registry import (
-    DISCRIMINATORS,
-    PATCH_DISCRIMINATORS,
-    make_discriminator,
-    make_patch_discriminator,
-)
+from gan_jax.networks.registry import DISCRIMINATORS, PATCH_DISCRIMINATORS, make
 from gan_jax.networks.verdict import Verdict
 from tests.networks.pytorch import batch_norm, conv, drawn, images_in, instance_norm
 
@@ -101,7 +96,7 @@ def test_a_score_depends_on_its_square_and_on_all_of_it(layers):
 )
 def test_output_shapes_and_dtypes(layers, shape, scores):
     """At full size: traced, not computed."""
-    module = make_patch_discriminator("patchgan", shape=shape, layers=layers)
+    module = make("patch_discriminator", "patchgan", shape=shape, layers=layers)
     x = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
     variables = jax.eval_shape(module.init, jax.random.key(0), x)
     said = jax.eval_shape(module.apply, variables, x)
@@ -114,7 +109,7 @@ def test_output_shapes_and_dtypes(layers, shape, scores):
 
 def test_the_papers_discriminator_of_70_pixels():
     """C64-C128-C256-C512 and one more layer, of an image beside its condition."""
-    module = make_patch_discriminator("patchgan", shape=(256, 256, 6))
+    module = make("patch_discriminator", "patchgan", shape=(256, 256, 6))
     x = jax.ShapeDtypeStruct((1, 256, 256, 6), jnp.float32)
     params = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
     kernels = 16 * (6 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512)
@@ -124,7 +119,7 @@ def test_the_papers_discriminator_of_70_pixels():
 
 def test_pixelgan_is_the_papers():
     """C64-C128 of 1x1 convolutions: a score sees one pixel."""
-    module = make_patch_discriminator("patchgan", shape=(8, 8, 3), layers=0)
+    module = make("patch_discriminator", "patchgan", shape=(8, 8, 3), layers=0)
     x = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
     params = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
     kernels = [params[f"Conv_{i}"]["kernel"].shape for i in range(3)]
@@ -299,8 +294,8 @@ def test_equals_pytorch(layers, normalization, train, shape):
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_discriminators_of_whole_images_are_made_alike(name):
-    module = make_patch_discriminator(name, shape=(16, 16, 3))
-    assert module == make_discriminator(name, shape=(16, 16, 3))
+    module = make("patch_discriminator", name, shape=(16, 16, 3))
+    assert module == make("discriminator", name, shape=(16, 16, 3))
 
 
 @pytest.mark.parametrize(
@@ -316,7 +311,7 @@ def test_discriminators_of_whole_images_are_made_alike(name):
             ],
         ),
         ("patchgan", {"layer": 2}, ["discriminator.patchgan.layer = 2", 'Did you mean "layers"?']),
-        ("dcgan", {"layers": 2}, ["discriminator.dcgan.layers = 2 is not a field"]),
+        ("dcgan", {"layers": 2}, ["discriminator.dcgan.layers = 2 is unknown"]),
         (
             "patchgan",
             {"shape": (23, 64, 3)},
@@ -341,7 +336,7 @@ def test_discriminators_of_whole_images_are_made_alike(name):
 )
 def test_what_cannot_work_is_refused(name, fields, expected):
     with pytest.raises(ConfigError) as caught:
-        make_patch_discriminator(name, **{"shape": (32, 32, 3), **fields})
+        make("patch_discriminator", name, **{"shape": (32, 32, 3), **fields})
     message = str(caught.value)
     assert "\n" not in message
     for part in expected:

@@ -11,7 +11,7 @@ import pytest
 from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.resample import mean_pool, upsample_nearest
-from gan_jax.networks.registry import make_discriminator, make_generator
+from gan_jax.networks.registry import make
 from gan_jax.networks.resnet import DownBlock, ResNetDiscriminator, UpBlock
 
 
@@ -34,8 +34,8 @@ def _generator_count(width):
 def test_generators_of_wgan_gp_and_sngan_have_the_papers_parameter_counts():
     z = jnp.zeros((1, 128))
     assert _generator_count(128) == 1_204_483
-    assert _params(make_generator("resnet", shape=(32, 32, 3)), z) == 1_204_483
-    wide = make_generator("resnet", shape=(32, 32, 3), features=256)
+    assert _params(make("generator", "resnet", shape=(32, 32, 3)), z) == 1_204_483
+    wide = make("generator", "resnet", shape=(32, 32, 3), features=256)
     assert _params(wide, z) == _generator_count(256) == 4_276_739
 
 
@@ -44,14 +44,14 @@ def test_discriminator_has_the_papers_parameter_count():
     down = 2 * _conv(3, 128, 128) + _conv(1, 128, 128)
     flat = 2 * _conv(3, 128, 128)
     assert first + down + 2 * flat + 128 + 1 == 1_053_825
-    discriminator = make_discriminator("resnet", shape=(32, 32, 3))
+    discriminator = make("discriminator", "resnet", shape=(32, 32, 3))
     assert _params(discriminator, jnp.zeros((1, 32, 32, 3))) == 1_053_825
 
 
 @pytest.mark.parametrize(("resolution", "halvings"), [(16, 1), (32, 2), (64, 3), (128, 4)])
 def test_one_block_per_halving_then_two_flat_ones(resolution, halvings):
     x = jnp.zeros((1, resolution, resolution, 3))
-    module = make_discriminator("resnet", shape=x.shape[1:], features=4)
+    module = make("discriminator", "resnet", shape=x.shape[1:], features=4)
     shapes = jax.eval_shape(
         lambda key: module.init_with_output(
             key, x, capture_intermediates=lambda m, _: isinstance(m, DownBlock)
@@ -64,12 +64,12 @@ def test_one_block_per_halving_then_two_flat_ones(resolution, halvings):
 
 def test_widths_per_block():
     z, x = jnp.zeros((1, 128)), jnp.zeros((1, 32, 32, 3))
-    generator = make_generator("resnet", shape=(32, 32, 3), features=(7, 6, 5, 4))
+    generator = make("generator", "resnet", shape=(32, 32, 3), features=(7, 6, 5, 4))
     params = jax.eval_shape(generator.init, jax.random.key(0), z)["params"]
     assert params["Dense_0"]["kernel"].shape == (128, 4 * 4 * 7)
     shapes = [params[f"UpBlock_{i}"]["conv_1"]["kernel"].shape for i in range(3)]
     assert shapes == [(3, 3, 7, 6), (3, 3, 6, 5), (3, 3, 5, 4)]
-    discriminator = make_discriminator("resnet", shape=(32, 32, 3), features=(4, 5, 6, 6))
+    discriminator = make("discriminator", "resnet", shape=(32, 32, 3), features=(4, 5, 6, 6))
     params = jax.eval_shape(discriminator.init, jax.random.key(0), x)["params"]
     shapes = [params[f"DownBlock_{i}"]["conv_2"]["kernel"].shape for i in range(4)]
     assert shapes == [(3, 3, 4, 4), (3, 3, 4, 5), (3, 3, 6, 6), (3, 3, 6, 6)]
@@ -88,7 +88,7 @@ def test_widths_per_block():
 )
 def test_residual_branches_start_from_he_and_the_rest_from_glorot(path, gain):
     """Uniform on +-sqrt(3 gain / mean of fans): the bounds are nearly reached, never passed."""
-    module = make_generator("resnet", shape=(32, 32, 3), features=64)
+    module = make("generator", "resnet", shape=(32, 32, 3), features=64)
     layer = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 128)))["params"]
     for name in path:
         layer = layer[name]
@@ -163,7 +163,7 @@ def test_flat_block_of_equal_width_has_the_identity_as_shortcut():
 
 
 def test_layer_norm_stands_before_each_rectifier_after_the_first_block():
-    module = make_discriminator("resnet", shape=(32, 32, 3), normalization="layer")
+    module = make("discriminator", "resnet", shape=(32, 32, 3), normalization="layer")
     params = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
     norms = [
         {name for name in params[f"DownBlock_{i}"] if name.startswith("norm")} for i in range(4)
@@ -274,11 +274,11 @@ def _sides_before_attention(module, *inputs):
 
 @pytest.mark.parametrize(("generator", "discriminator"), [(0, 0), (8, 8), (16, 16), (32, None)])
 def test_attention_stands_once_at_its_resolution(generator, discriminator):
-    module = make_generator("resnet", shape=(32, 32, 3), features=8, attention=generator)
+    module = make("generator", "resnet", shape=(32, 32, 3), features=8, attention=generator)
     expected = [(generator, generator)] if generator else []
     assert _sides_before_attention(module, jnp.zeros((1, 128))) == expected
     if discriminator is not None:
-        module = make_discriminator("resnet", shape=(32, 32, 3), features=8, attention=generator)
+        module = make("discriminator", "resnet", shape=(32, 32, 3), features=8, attention=generator)
         assert _sides_before_attention(module, jnp.zeros((1, 32, 32, 3))) == expected
 
 
@@ -305,7 +305,7 @@ def test_attention_changes_nothing_until_gamma_grows(normalization):
 
 
 def test_generator_takes_another_normalization_throughout():
-    module = make_generator("resnet", shape=(16, 16, 3), features=8, normalization="instance")
+    module = make("generator", "resnet", shape=(16, 16, 3), features=8, normalization="instance")
     variables = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 128)))
     assert "batch_stats" not in variables
     assert "InstanceNorm_0" in variables["params"]

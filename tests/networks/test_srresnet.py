@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_jax.networks.registry import make_translator
+from gan_jax.networks.registry import make
 from gan_jax.networks.srresnet import FACTORS, SRResNet
 from tests.networks.pytorch import batch_norm, conv, drawn, images_in, images_out, tensor
 
@@ -19,7 +19,7 @@ def _params(module, *shape):
 
 def test_the_papers_network():
     """Figure 4 of 1609.04802: k9n64, 16 blocks of k3n64, k3n64, two of k3n256, k9n3; 4x."""
-    module = make_translator("srresnet", shape=(24, 24, 3), outputs=3)
+    module = make("translator", "srresnet", shape=(24, 24, 3), outputs=3)
     params = _params(module, 24, 24, 3)
     square = 9 * 64 * 64
     convs = 2 * 81 * 3 * 64 + 33 * square + 2 * 4 * square
@@ -60,7 +60,8 @@ def _bicubic(images, factor):
     [(1, 3, 3), (2, 1, 3), (3, 4, 3), (4, 3, 3)],
 )
 def test_residual_networks_start_as_bicubic_enlargement(factor, channels, outputs):
-    module = make_translator(
+    module = make(
+        "translator",
         "srresnet",
         shape=(6, 9, channels),
         outputs=outputs,

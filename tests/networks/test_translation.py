@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
-from gan_jax.networks.registry import TRANSLATORS, make_translator
+from gan_jax.networks.registry import TRANSLATORS, make
 from tests.networks.pytorch import drawn, randomized
 
 SHAPE = (8, 16, 3)
@@ -56,7 +56,7 @@ def _inputs(channels=3):
 def _network(case):
     """Return a network that ends in tanh, and variables that are drawn, not its first ones."""
     name, fields = CASES[case]
-    module = make_translator(name, shape=SHAPE, outputs=3, output="tanh", **fields)
+    module = make("translator", name, shape=SHAPE, outputs=3, output="tanh", **fields)
     return module, drawn(module, _inputs())
 
 
@@ -92,7 +92,7 @@ def test_every_registered_translator_is_under_test():
 def test_output_shapes_and_dtypes(name, fields, sizes, channels, outputs, output):
     """At full size: traced, not computed. What a network was made for does not bind it."""
     shape = (*sizes[0], channels)
-    module = make_translator(name, shape=shape, outputs=outputs, output=output, **fields)
+    module = make("translator", name, shape=shape, outputs=outputs, output=output, **fields)
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     variables = jax.eval_shape(module.init, jax.random.key(0), x)
     for height, width in sizes:
@@ -126,7 +126,7 @@ def test_residual_networks_start_as_the_identity(case, channels):
     """Of the image's channels, grey as colour; whatever a further channel, a mask, says."""
     name, fields = CASES[case]
     shape = (*SHAPE[:2], channels)
-    module = make_translator(name, shape=shape, outputs=3, output="residual", **fields)
+    module = make("translator", name, shape=shape, outputs=3, output="residual", **fields)
     x = _images(BATCH, *shape)
     variables = jax.jit(module.init)(jax.random.key(0), x)
     image = x[..., :3] if channels > 1 else np.repeat(x, 3, axis=-1)
@@ -209,7 +209,7 @@ def test_shifted_images_are_translated_to_shifted_images(case):
 def test_gradients_are_finite(case, output):
     """And not zero; a residual that starts from zero is learned by its last layer first."""
     name, fields = CASES[case]
-    module = make_translator(name, shape=SHAPE, outputs=3, output=output, **fields)
+    module = make("translator", name, shape=SHAPE, outputs=3, output=output, **fields)
     variables = drawn(module, _inputs())
     if output == "residual":
         variables = jax.jit(module.init)(jax.random.key(0), _inputs())
@@ -233,7 +233,7 @@ def test_gradients_are_finite(case, output):
 
 @pytest.mark.parametrize("name", DROPOUT)
 def test_dropout_of_an_example_is_of_its_own_key_alone(name):
-    module = make_translator(name, shape=SHAPE, outputs=3, **DROPOUT[name])
+    module = make("translator", name, shape=SHAPE, outputs=3, **DROPOUT[name])
     variables = drawn(module, _inputs())
     keys = jax.random.split(jax.random.key(1), BATCH)
     x = _inputs()
@@ -282,7 +282,7 @@ def test_modules_are_hashable_and_clone(case):
             {},
             ["generator.name = 'unt' is unknown; accepted: srresnet, translator, unet.", '"unet"?'],
         ),
-        ("unet", {"level": 3}, ["generator.unet.level = 3 is not a field", '"levels"?']),
+        ("unet", {"level": 3}, ["generator.unet.level = 3 is unknown", '"levels"?']),
         ("unet", {"outputs": 0}, ["generator.outputs = 0", "above 0"]),
         (
             "unet",
@@ -331,7 +331,7 @@ def test_modules_are_hashable_and_clone(case):
 )
 def test_what_cannot_work_is_refused(name, fields, expected):
     with pytest.raises(ConfigError) as caught:
-        make_translator(name, **{"shape": (16, 16, 3), "outputs": 3, **fields})
+        make("translator", name, **{"shape": (16, 16, 3), "outputs": 3, **fields})
     message = str(caught.value)
     assert "\n" not in message
     for part in expected:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.networks.registry import make_translator
+from gan_jax.networks.registry import make
 from gan_jax.networks.translator import ResNetTranslator, TranslatorBlock
 from tests.networks.pytorch import (
     batch_norm,
@@ -29,7 +29,7 @@ def _params(module, *shape):
 @pytest.mark.parametrize(("blocks", "size"), [(6, 128), (9, 256)])
 def test_the_papers_networks(blocks, size):
     """Appendix 7.2 of 1703.10593: c7s1-64, d128, d256, R256 x 6 or 9, u128, u64, c7s1-3."""
-    module = make_translator("translator", shape=(size, size, 3), outputs=3, blocks=blocks)
+    module = make("translator", "translator", shape=(size, size, 3), outputs=3, blocks=blocks)
     params = _params(module, size, size, 3)
     assert [params[f"Conv_{i}"]["kernel"].shape for i in range(4)] == [
         (7, 7, 3, 64),
@@ -124,7 +124,7 @@ def test_a_constant_image_has_no_rim():
 
 @pytest.mark.parametrize("shape", [(4, 8, 3), (8, 4, 3)])
 def test_images_smaller_than_their_padding_are_translated(shape):
-    module = make_translator("translator", shape=shape, outputs=3, features=4, blocks=1)
+    module = make("translator", "translator", shape=shape, outputs=3, features=4, blocks=1)
     x = np.random.default_rng(0).uniform(-1, 1, size=(1, *shape)).astype(np.float32)
     image = jax.jit(module.apply)(drawn(module, x), x)
     assert image.shape == (1, *shape)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.networks.registry import make_translator
+from gan_jax.networks.registry import make
 from gan_jax.networks.unet import UNet
 from tests.networks.pytorch import (
     conv,
@@ -33,7 +33,7 @@ def test_the_papers_network_at_256_pixels():
 
     By concatenation, layers of the decoder after the first see twice what stands before them.
     """
-    module = make_translator("unet", shape=(256, 256, 3), outputs=3, levels=8, dropout_levels=3)
+    module = make("translator", "unet", shape=(256, 256, 3), outputs=3, levels=8, dropout_levels=3)
     params = _params(module, 256, 256, 3)
     down = [3, 64, 128, 256, 512, 512, 512, 512, 512]
     assert _kernels(params, "Conv") == [
@@ -54,8 +54,8 @@ def test_the_papers_network_at_256_pixels():
 
 
 def test_width_doubles_up_to_the_bound():
-    module = make_translator(
-        "unet", shape=(32, 32, 1), outputs=1, levels=5, features=8, max_features=24
+    module = make(
+        "translator", "unet", shape=(32, 32, 1), outputs=1, levels=5, features=8, max_features=24
     )
     widths = [shape[-1] for shape in _kernels(_params(module, 32, 32, 1), "Conv")]
     assert widths == [8, 16, 24, 24, 24]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gan_jax.errors import ConfigError
-from gan_jax.networks.registry import make_discriminator, make_generator
+from gan_jax.networks.registry import make
 from gan_jax.networks.verdict import Head
 
 SHAPE = (16, 16, 3)
@@ -32,8 +32,8 @@ def _images(batch=4):
 
 @functools.cache
 def _discriminator(name, **fields):
-    module = make_discriminator(
-        name, shape=SHAPE, num_classes=CLASSES, **{**FIELDS[name], **fields}
+    module = make(
+        "discriminator", name, shape=SHAPE, num_classes=CLASSES, **{**FIELDS[name], **fields}
     )
     return module, jax.jit(module.init)(jax.random.key(0), _images(), LABELS)
 
@@ -159,7 +159,8 @@ def test_concat_lets_the_label_change_the_score(name):
 )
 def test_a_conditional_generators_label_changes_its_image(name, conditioning):
     fields = {"features": (12, 12)} if name == "mlp" else {"features": 6}
-    module = make_generator(
+    module = make(
+        "generator",
         name,
         shape=SHAPE,
         latent_dim=6,
@@ -200,9 +201,9 @@ def test_a_conditional_discriminator_without_labels_says_so(name, conditioning):
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_conditioning_needs_classes(name):
-    for make, role in ((make_generator, "generator"), (make_discriminator, "discriminator")):
+    for role in ("generator", "discriminator"):
         with pytest.raises(ConfigError, match=rf"^{role}\.conditioning = 'concat' needs classes"):
-            make(name, shape=SHAPE, conditioning="concat")
+            make(role, name, shape=SHAPE, conditioning="concat")
         with pytest.raises(ConfigError, match=rf"^{role}\.conditioning = 'concta' is unknown"):
             make(name, shape=SHAPE, conditioning="concta", num_classes=CLASSES)
 

@@ -24,9 +24,9 @@ def reference():
     return pytorch_reference
 
 
-def ours(make):
-    fields = {"latent_dim": LATENT} if make is registry.make_generator else {}
-    module = make("resnet", shape=SHAPE, features=8, **fields)
+def ours(role):
+    fields = {"latent_dim": LATENT} if role == "generator" else {}
+    module = registry.make(role, "resnet", shape=SHAPE, features=8, **fields)
     x = np.zeros((1, LATENT) if fields else (1, *SHAPE), np.float32)
     variables = module.init(jax.random.key(0), x, train=False)
     # Biases start at zero, where a mistake in their order would not show.
@@ -39,7 +39,7 @@ def ours(make):
 def test_generators_are_the_same(reference):
     import torch
 
-    module, variables = ours(registry.make_generator)
+    module, variables = ours("generator")
     theirs = reference.Generator(16, 3, 8, LATENT)
     reference.copy_weights(theirs, variables["params"])
     z = np.random.default_rng(1).normal(size=(4, LATENT)).astype(np.float32)
@@ -51,7 +51,7 @@ def test_generators_are_the_same(reference):
 def test_critics_and_their_penalties_are_the_same(reference):
     import torch
 
-    module, variables = ours(registry.make_discriminator)
+    module, variables = ours("discriminator")
     theirs = reference.Critic(16, 3, 8)
     reference.copy_weights(theirs, variables["params"])
     x = np.random.default_rng(1).normal(size=(4, *SHAPE)).astype(np.float32)

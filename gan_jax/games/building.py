@@ -1,0 +1,152 @@
+"""What the games' ``from_config`` share: from groups of a configuration to networks and losses."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gan_jax import errors
+from gan_jax.losses import adversarial, penalties
+from gan_jax.networks import registry as networks
+from gan_jax.settings import options
+
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "highest": jnp.float32}
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a game is built for, beside its configuration.
+
+    Attributes:
+      shape: of one data point.
+      axis_name: the mapped axis of the train step, for synchronised batch statistics.
+      num_classes: of the data; ``None``: they have no labels.
+    """
+
+    shape: tuple[int, ...]
+    axis_name: str | None = None
+    num_classes: int | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)`` of one data point.
+
+        Raises:
+          ConfigError: the data are not images.
+        """
+        if len(self.shape) != 3:
+            raise errors.ConfigError(
+                f"data.name: one data point has shape {self.shape}; accepted for this game: images "
+                "(height, width, channels)"
+            )
+        return (self.shape[0], self.shape[1], self.shape[2])
+
+
+def network_fields(config: Any, given: Given) -> dict[str, Any]:
+    """Return what every network of a run is given beside its settings."""
+    return {
+        "shape": given.shape,
+        "num_classes": given.num_classes,
+        "axis_name": given.axis_name,
+        "dtype": errors.lookup(PRECISIONS, config.precision, "precision"),
+        "param_dtype": jnp.float32,
+    }
+
+
+def make_network(role: str, config: Any, given: Given, **more: Any) -> nn.Module:
+    """Return the network of a role.
+
+    Args:
+      role: a key of `gan_jax.networks.registry.ROLES`.
+      config: the whole configuration.
+      given: what the game is built for.
+      **more: fields that the game sets: ``outputs``, ``heads``, another ``shape``, or settings that
+        replace those of the configuration.
+
+    Raises:
+      ConfigError: a name or a setting cannot work.
+    """
+    group, registry = networks.ROLES[role]
+    chosen = config[group]
+    entry = errors.lookup(registry, chosen.name, f"{group}.name")
+    fields = {**network_fields(config, given), **options(chosen, entry), **more}
+    return networks.make(role, chosen.name, **fields)
+
+
+def make_loss(config: Any, given: Given) -> adversarial.AdversarialLoss:
+    """Return the adversarial loss that ``config.loss`` names."""
+    entry = errors.lookup(adversarial.LOSSES, config.loss.name, "loss.name")
+    return adversarial.make(
+        config.loss.name, axis_name=given.axis_name, **options(config.loss, entry)
+    )
+
+
+def penalty_fields(config: Any, given: Given) -> dict[str, Any]:
+    """Return the penalty on the discriminator, its weight, and how often it is computed.
+
+    Raises:
+      ConfigError: a field has a value that cannot work.
+    """
+    group = config.penalty
+    if group.name == "none":
+        return {}
+    check_weights({"weight": group.weight}, "penalty")
+    if group.every < 1:
+        raise errors.ConfigError(f"penalty.every = {group.every}; accepted: 1 or more")
+    entry = errors.lookup(penalties.PENALTIES, group.name, "penalty.name")
+    return {
+        "penalty": penalties.make(group.name, axis_name=given.axis_name, **options(group, entry)),
+        "penalty_weight": group.weight,
+        "penalty_every": group.every,
+    }
+
+
+def discriminator_steps(config: Any) -> int:
+    """Return the discriminator's gradient steps for each of the generator's.
+
+    Raises:
+      ConfigError: there are none.
+    """
+    if (steps := config.game.discriminator_steps) < 1:
+        raise errors.ConfigError(f"game.discriminator_steps = {steps}; accepted: 1 or more")
+    return steps
+
+
+def check_weights(fields: Any, group: str) -> dict[str, Any]:
+    """Return weights of a loss's terms.
+
+    Raises:
+      ConfigError: one is negative.
+    """
+    for name, weight in fields.items():
+        if not weight >= 0:
+            raise errors.ConfigError(f"{group}.{name} = {weight}; accepted: 0 or more")
+    return dict(fields)
+
+
+def refuse_conditioning(config: Any, *roles: str) -> None:
+    """Check that networks do not see classes, in a game that has none.
+
+    Raises:
+      ConfigError: one does.
+    """
+    for role in roles:
+        if (conditioning := config[role].get("conditioning", "none")) != "none":
+            raise errors.ConfigError(
+                f"{role}.conditioning = {conditioning!r}; accepted for game.name = "
+                f"{config.game.name!r}, which has no classes: 'none'"
+            )
+
+
+def refuse_penalty(config: Any, reason: str = "") -> None:
+    """Check that there is no penalty, in a game that has no place for one.
+
+    Raises:
+      ConfigError: there is one.
+    """
+    if config.penalty.name != "none":
+        raise errors.ConfigError(
+            f"penalty.name = {config.penalty.name!r}; accepted for game.name = "
+            f"{config.game.name!r}{reason}: 'none'"
+        )
