@@ -124,10 +124,10 @@ def pictures(folder, seed, count=12, size=16, shift=0):
     return folder
 
 
-def test_two_folders_are_compared_in_pairs(run, tmp_path):
+def test_two_folders_are_compared_in_pairs(tmp_path):
     a = pictures(tmp_path / "a", 0)
     b = pictures(tmp_path / "b", 0, shift=10)
-    ended = run(f"--images={a}", f"--against={b}", "--metrics=psnr,ssim", module=EVALUATE)
+    ended = program.call(f"--images={a}", f"--against={b}", "--metrics=psnr,ssim", module=EVALUATE)
     heading, psnr, ssim = (line.split() for line in program.succeeded(ended).out.splitlines()[:3])
     assert heading == ["a"]
     # A shift by 10 levels of 255.
@@ -137,11 +137,11 @@ def test_two_folders_are_compared_in_pairs(run, tmp_path):
     assert 0.9 < float(ssim[1]) < 1
 
 
-def test_an_archive_of_arrays_serves_as_a_folder_does(run, tmp_path):
+def test_an_archive_of_arrays_serves_as_a_folder_does(tmp_path):
     a = pictures(tmp_path / "a", 0)
     arrays = np.stack([np.asarray(Image.open(f)) for f in sorted(a.iterdir())])
     np.savez(tmp_path / "b.npz", arrays)
-    ended = run(
+    ended = program.call(
         f"--images={a}", f"--against={tmp_path / 'b.npz'}", "--metrics=ssim", module=EVALUATE
     )
     assert program.succeeded(ended).out.splitlines()[1].split() == ["ssim", "1"]
@@ -163,13 +163,13 @@ def test_an_archive_of_arrays_serves_as_a_folder_does(run, tmp_path):
         (["--images=a", "--against=b", "--metrics=fiid"], 'Did you mean "fid"'),
     ],
 )
-def test_mistakes_are_told_in_one_line(run, arguments, message):
-    assert message in program.complaint(run(*arguments, module=EVALUATE))
+def test_mistakes_are_told_in_one_line(arguments, message):
+    assert message in program.complaint(program.call(*arguments, module=EVALUATE))
 
 
-def test_mistakes_about_a_run_are_told_in_one_line(run, copy):
+def test_mistakes_about_a_run_are_told_in_one_line(copy):
     def complaint(*arguments):
-        return program.complaint(run(f"--run={copy}", *arguments, module=EVALUATE))
+        return program.complaint(program.call(f"--run={copy}", *arguments, module=EVALUATE))
 
     assert "'fid', but samples of ring are unpaired points" in complaint("--metrics=fid")
     assert "No checkpoint of step 5" in complaint("--checkpoint=5")
@@ -178,11 +178,11 @@ def test_mistakes_about_a_run_are_told_in_one_line(run, copy):
     assert "config.eval.every" in complaint("--checkpoint=best")
 
 
-def test_sets_that_cannot_be_paired_are_refused(run, tmp_path):
+def test_sets_that_cannot_be_paired_are_refused(tmp_path):
     a = pictures(tmp_path / "a", 0)
     fewer = pictures(tmp_path / "b", 0, count=11)
     message = program.complaint(
-        run(f"--images={a}", f"--against={fewer}", "--metrics=psnr", module=EVALUATE)
+        program.call(f"--images={a}", f"--against={fewer}", "--metrics=psnr", module=EVALUATE)
     )
     assert "a is 12 of (16, 16, 3) and b 11 of (16, 16, 3)" in message
 

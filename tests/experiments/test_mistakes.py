@@ -8,9 +8,16 @@ import pytest
 from PIL import Image
 
 from tests.experiments import program
-from tests.experiments.program import complaint, succeeded
+from tests.experiments.program import call, complaint
 
+PROGRAMS = ("main", "sample", "translate", "evaluate", "sweep")
 SMOKE = "--config=configs/gan.py:smoke"
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_ends_with_one_line_on_standard_error(name, run):
+    message = complaint(run("stray", module=f"experiments.{name}"))
+    assert message == "unknown argument 'stray'; accepted: flags, see --help"
 
 
 @pytest.mark.parametrize(
@@ -48,11 +55,10 @@ SMOKE = "--config=configs/gan.py:smoke"
         ),
         ((SMOKE, "--wrokdir=x"), r"Unknown command line flag 'wrokdir'\. Did you mean: workdir"),
         ((SMOKE, "--dry_run=perhaps"), r"flag --dry_run=perhaps: "),
-        ((SMOKE, "stray"), r"unknown argument 'stray'; accepted: flags, see --help"),
     ],
 )
-def test_a_flag(flags, message, run):
-    assert re.match(message, complaint(run(*flags)))
+def test_a_flag(flags, message):
+    assert re.match(message, complaint(call(*flags)))
 
 
 @pytest.mark.parametrize(
@@ -61,50 +67,59 @@ def test_a_flag(flags, message, run):
         (("--config.loss.name=hing",), r"loss\.name = 'hing' is unknown.* \"hinge\"\?"),
         (("--config.generator.name=mpl",), r"generator\.name = 'mpl' is unknown.* \"mlp\"\?"),
         (("--config.data.name=digit",), r"data\.name = 'digit' is unknown.* \"digits\"\?"),
-        (("--config.num_devices=3",), r"num_devices = 3; accepted: 1 to 1"),
-        (("--distributed=explicit",), r"--distributed=explicit needs --coordinator, --num_proc"),
+        (("--config.num_devices=9",), r"num_devices = 9; accepted: 1 to 8"),
+        (
+            ("--config.train.batch_size=9", "--config.num_devices=2"),
+            r"train\.batch_size = 9 .* the 2 devices; .* such as 8 or 10",
+        ),
         (("--process_id=1",), r"--process_id is given; accepted only with --distributed=explicit"),
-        (("--distributed=atuo",), r"--distributed=atuo; accepted: .* Did you mean \"auto\"\?"),
         (
             ("--distributed=auto", "--workdir="),
             r"--workdir is missing; several processes must be told the same one",
         ),
     ],
 )
-def test_a_value(flags, message, run, tmp_path):
+def test_a_value(flags, message, tmp_path):
     workdir = tmp_path / "run"
-    assert re.match(message, complaint(run(SMOKE, f"--workdir={workdir}", *flags)))
+    assert re.match(message, complaint(call(SMOKE, f"--workdir={workdir}", *flags)))
     assert not workdir.exists()
 
 
-def test_a_resolution_that_the_network_cannot_make(run, tmp_path):
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--distributed=explicit", r"--distributed=explicit needs --coordinator, --num_proc"),
+        ("--distributed=atuo", r"--distributed=atuo; accepted: .* Did you mean \"auto\"\?"),
+    ],
+)
+def test_a_value_that_concerns_several_processes(flag, message, run, tmp_path):
+    workdir = tmp_path / "run"
+    assert re.match(message, complaint(run(SMOKE, f"--workdir={workdir}", flag)))
+    assert not workdir.exists()
+
+
+def test_a_resolution_that_the_network_cannot_make(tmp_path):
     flags = ("--config=configs/dcgan.py:smoke", "--config.data.resolution=20")
-    message = complaint(run(*flags, f"--workdir={tmp_path / 'run'}"))
+    message = complaint(call(*flags, f"--workdir={tmp_path / 'run'}"))
     assert message.startswith("data.resolution = 20 cannot be made by dcgan; accepted: 8, 16, 32")
 
 
-def test_a_batch_that_does_not_divide(run, tmp_path):
-    flags = (SMOKE, "--config.train.batch_size=9", f"--workdir={tmp_path / 'run'}")
-    message = complaint(run(*flags, devices=2))
-    assert re.match(r"train\.batch_size = 9 .* the 2 devices; .* such as 8 or 10", message)
-
-
-def test_a_directory_that_cannot_be_written(run, tmp_path):
+def test_a_directory_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    message = complaint(run(SMOKE, f"--workdir={tmp_path / 'file' / 'run'}"))
+    message = complaint(call(SMOKE, f"--workdir={tmp_path / 'file' / 'run'}"))
     assert re.match(r"--workdir=.*/file/run cannot be written to: Not a directory", message)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_without_permission(run, tmp_path):
+def test_a_directory_without_permission(tmp_path):
     tmp_path.chmod(0o500)
-    message = complaint(run(SMOKE, f"--workdir={tmp_path / 'run'}"))
+    message = complaint(call(SMOKE, f"--workdir={tmp_path / 'run'}"))
     assert re.match(r"--workdir=.*/run cannot be written to: Permission denied", message)
 
 
-def test_a_data_set_that_is_not_prepared(run, tmp_path):
+def test_a_data_set_that_is_not_prepared(tmp_path):
     flags = ("--config=configs/gan.py:cifar10,smoke", f"--config.data.data_dir={tmp_path}")
-    message = complaint(run(*flags, f"--workdir={tmp_path / 'run'}"))
+    message = complaint(call(*flags, f"--workdir={tmp_path / 'run'}"))
     assert message.startswith("cifar10 is not prepared: ")
     assert message.endswith(f"python scripts/prepare_data.py cifar10 --data_dir {tmp_path}")
     assert not (tmp_path / "run").exists()
@@ -142,7 +157,7 @@ def test_a_damaged_image_is_named(cache, photos, run, tmp_path):
         "--config.data.workers=0",
         "--config.train.steps=20",
     )
-    message = complaint(run(*flags, f"--workdir={tmp_path / 'stopped'}"))
+    message = complaint(call(*flags, f"--workdir={tmp_path / 'stopped'}"))
     assert re.match(rf"{photos}/29\.png (is damaged|cannot be decoded)", message)
     assert '(data.on_error = "skip" leaves it out)' in message
 
@@ -153,9 +168,7 @@ def test_a_damaged_image_is_named(cache, photos, run, tmp_path):
     assert re.fullmatch(r"WARNING gan_jax\.data\S*: .*\b1\b.*29\.png.*\n", ended.err), ended.err
 
 
-def test_a_damaged_record_of_the_configuration_is_named(run, tmp_path):
-    workdir = tmp_path / "run"
-    succeeded(run(*program.POINTS, f"--workdir={workdir}"))
-    (workdir / "config.json").write_text("{")
-    message = complaint(run(*program.POINTS, f"--workdir={workdir}"))
+def test_a_damaged_record_of_the_configuration_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    message = complaint(call(*program.POINTS, f"--workdir={tmp_path}"))
     assert re.match(r".*config\.json is damaged: ", message)

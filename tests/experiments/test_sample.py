@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.experiments.program import SAMPLE, complaint, succeeded
+from tests.experiments.program import SAMPLE, call, complaint, succeeded
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +92,17 @@ def test_every_mode_is_reached(run, trained, tmp_path):
         (["--interpolate=slurp"], "flag --interpolate=slurp: value should be one of <lerp|slerp>"),
     ],
 )
-def test_flags_that_do_not_fit_are_told_in_one_line(flags, message, run):
-    assert complaint(run("--run=nowhere", *flags, module=SAMPLE)).startswith(message)
+def test_flags_that_do_not_fit_are_told_in_one_line(flags, message):
+    assert complaint(call("--run=nowhere", *flags, module=SAMPLE)).startswith(message)
 
 
-def test_what_a_run_cannot_do_is_told_in_one_line(run, trained, tmp_path):
-    message = complaint(run(f"--run={trained}", "--label=10", module=SAMPLE))
+def test_what_a_run_cannot_do_is_told_in_one_line(trained, tmp_path):
+    message = complaint(call(f"--run={trained}", "--label=10", module=SAMPLE))
     assert message == "--label=10; accepted: 0 to 9"
-    message = complaint(run(f"--run={trained}", "--traverse=category_0", module=SAMPLE))
+    message = complaint(call(f"--run={trained}", "--traverse=category_0", module=SAMPLE))
     assert message.startswith("--traverse=category_0, but the latent vector of 'cgan' has no codes")
-    message = complaint(run(f"--run={trained}", "--reconstruct=4", module=SAMPLE))
+    message = complaint(call(f"--run={trained}", "--reconstruct=4", module=SAMPLE))
     assert message.startswith("only a run of images with an encoder reconstructs")
     (tmp_path / "notes.txt").touch()
-    message = complaint(run(f"--run={trained}", f"--out={tmp_path}/", module=SAMPLE))
+    message = complaint(call(f"--run={trained}", f"--out={tmp_path}/", module=SAMPLE))
     assert "is not empty, but no folder of samples" in message

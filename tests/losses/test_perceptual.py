@@ -187,7 +187,8 @@ def test_an_extractor_sees_floats_as_it_sees_bytes(made):
     of_floats = jax.jit(extractor.of_floats, static_argnums=2)(
         extractor.variables, images.astype(np.float32), layers
     )
-    np.testing.assert_array_equal(of_floats[layers[0]], of_bytes[layers[0]])
+    # Two programs, in which XLA may sum in another order.
+    np.testing.assert_allclose(of_floats[layers[0]], of_bytes[layers[0]], rtol=1e-5, atol=1e-6)
     found = jax.jit(from_extractor(extractor))(to_float(jnp.asarray(images)))
     assert list(found) == list(layers)
     scale = np.abs(of_bytes[layers[0]]).max()
