@@ -148,7 +148,7 @@ def our_step(arguments: argparse.Namespace, precision: str) -> tuple[Callable[[]
 
     def call() -> None:
         nonlocal state
-        state = training.parallel(state, data, batch)
+        state, _ = training.parallel(state, data, batch)
         jax.block_until_ready(state)
 
     call()

@@ -108,7 +108,7 @@ def one_call(arguments: argparse.Namespace, replicas: int) -> Callable[[], Any]:
 
     def call() -> None:
         nonlocal state
-        state = training.parallel(state, data, batch)
+        state, _ = training.parallel(state, data, batch)
         jax.block_until_ready(state)
 
     call()

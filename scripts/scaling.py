@@ -353,7 +353,7 @@ def measure(choice: str, devices: int, batch_size: int, repeats: int) -> dict[st
     # The first two warm up: allocators, libraries that choose their kernels.
     for _ in range(repeats + 2):
         started = time.perf_counter()
-        state = jax.block_until_ready(mapped(state, data, batch))
+        state, _ = jax.block_until_ready(mapped(state, data, batch))
         seconds.append(time.perf_counter() - started)
     return {**row, "seconds": statistics.median(seconds[2:]), "fastest": min(seconds[2:])}
 

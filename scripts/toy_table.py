@@ -160,7 +160,7 @@ def measure(config: ConfigDict, seeds: Sequence[int]) -> list[Scores]:
         with pipeline.batches(0) as batches:
             for _ in range(config.train.steps // config.train.steps_per_call):
                 batch = training.parallel.put_batch(next(batches))
-                state = training.parallel(state, data, batch)
+                state, _ = training.parallel(state, data, batch)
         try:
             found.append(evaluator(state).values)
         except MetricError:

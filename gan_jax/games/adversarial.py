@@ -230,7 +230,7 @@ class AdversarialGame:
             mutable = mutable | again
         loss = jnp.mean(self.loss.discriminator(real_verdict.scores, fake_verdict.scores))
         metrics = {
-            "loss": loss,
+            "adversarial": loss,
             "real_score": jnp.mean(real_verdict.scores),
             "fake_score": jnp.mean(fake_verdict.scores),
         }
@@ -271,7 +271,7 @@ class AdversarialGame:
         if self.regularize.top_k < 1:
             losses = losses * self._top_k(verdict.scores, turn)
         loss = jnp.mean(losses)
-        metrics = {"loss": loss}
+        metrics = {"adversarial": loss}
         terms = self.generator_terms(verdict, z, turn)
         if real_verdict is not None and (weight := self.regularize.feature_matching):
             last = (real_verdict.features[-1], verdict.features[-1])

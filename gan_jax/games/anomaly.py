@@ -199,7 +199,6 @@ class AnomalyGame:
         mutable = mutable | again
         loss = jnp.mean(self.loss.discriminator(real.scores, fake.scores))
         metrics = {
-            "loss": loss,
             "real_score": jnp.mean(real.scores),
             "fake_score": jnp.mean(fake.scores),
         }
@@ -225,7 +224,7 @@ class AnomalyGame:
             + self.latent_weight * metrics["latent"]
         )
         changed = {name: own for name, own in mutable.items() if own}
-        return loss, Outcome({"loss": loss, **metrics}, changed)
+        return loss, Outcome(metrics, changed)
 
     def _judge(
         self, variables: Variables, images: jax.Array, *, iterate: bool = False

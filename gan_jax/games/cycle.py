@@ -194,7 +194,7 @@ class CycleGame:
                 same = generate(way, target, "identity")
                 metrics[f"{way}/identity"] = jnp.mean(reconstruction.l1(same, target))
                 loss = loss + self.identity_weight * metrics[f"{way}/identity"]
-        return loss, Outcome({"loss": loss, **metrics}, mutable)
+        return loss, Outcome(metrics, mutable)
 
     def discriminators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return both discriminators' loss on one batch."""
@@ -217,11 +217,11 @@ class CycleGame:
             if changed := {**changed, **again}:
                 mutable[name] = changed
             own = jnp.mean(self.loss.discriminator(real_scores, fake_scores))
-            metrics[f"{way}/loss"] = own
+            metrics[f"{way}/adversarial"] = own
             metrics[f"{way}/real_score"] = jnp.mean(real_scores)
             metrics[f"{way}/fake_score"] = jnp.mean(fake_scores)
             loss = loss + self.discriminator_weight * own
-        return loss, Outcome({"loss": loss, **metrics}, mutable, memory)
+        return loss, Outcome(metrics, mutable, memory)
 
     def _domains(self, images: jax.Array) -> dict[str, tuple[jax.Array, jax.Array]]:
         """Return, by direction, the images where it starts and those where it leads."""

@@ -99,7 +99,7 @@ class Outcome:
     """What a player's loss gives beside its value.
 
     Attributes:
-      metrics: scalars to log, this device's means.
+      metrics: scalars to log, this device's means; the train step adds the loss itself.
       mutable: new values of the owned networks' mutable collections, by network; the train step
         averages them over devices.
       memory: new values of the game's memory, by slot, which are to be the same on every device;

@@ -254,7 +254,7 @@ class PairedGame:
         mutable = mutable | again
         loss = jnp.mean(self.loss.discriminator(real_scores, fake_scores))
         metrics = {
-            "loss": loss,
+            "adversarial": loss,
             "real_score": jnp.mean(real_scores),
             "fake_score": jnp.mean(fake_scores),
         }
@@ -287,7 +287,6 @@ class PairedGame:
         if self.discriminator is not None:
             metrics["adversarial"] = self._adversarial(example, made, turn)
             loss = loss + self.adversarial_weight * metrics["adversarial"]
-        metrics = {"loss": loss, **metrics}
         return loss, Outcome(metrics, {"generator": mutable} if mutable else {})
 
     def _adversarial(self, example: Example, made: jax.Array, turn: Turn) -> jax.Array:

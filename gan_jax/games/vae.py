@@ -148,7 +148,7 @@ class VAEGame(AdversarialGame):
         losses = 0.5 * (losses + self.loss.discriminator(real, fake))
         loss = jnp.mean(losses)
         metrics = {
-            "loss": loss,
+            "adversarial": loss,
             "real_score": jnp.mean(real),
             "reconstruction_score": jnp.mean(reconstruction),
             "fake_score": jnp.mean(fake),
@@ -168,7 +168,7 @@ class VAEGame(AdversarialGame):
         )
         kl, reconstruction = jnp.mean(kl), self._reconstruction(*verdicts)
         loss = self.kl_weight * kl + reconstruction
-        metrics = {"loss": loss, "kl": kl, "reconstruction": reconstruction}
+        metrics = {"kl": kl, "reconstruction": reconstruction}
         return loss, Outcome(metrics, {"encoder": mutable} if mutable else {})
 
     def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
@@ -180,7 +180,7 @@ class VAEGame(AdversarialGame):
         real, *fakes = (verdict.scores for verdict in verdicts)
         loss = jnp.mean(0.5 * sum(self.loss.generator(fake, real) for fake in fakes))
         reconstruction = self._reconstruction(*verdicts[:2])
-        metrics = {"loss": loss, "reconstruction": reconstruction}
+        metrics = {"adversarial": loss, "reconstruction": reconstruction}
         loss = loss + self.gamma * reconstruction
         return loss, Outcome(metrics, {"generator": mutable} if mutable else {})
 

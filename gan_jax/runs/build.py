@@ -127,7 +127,6 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
         optimizers,
         ema,
         batch_size=config.train.batch_size,
-        log_every=config.train.log_every,
         prepare=prepare,
         accumulate=parts,
         dims=dims,

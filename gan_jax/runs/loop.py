@@ -25,6 +25,7 @@ from gan_jax.metrics import compare, extractors, names
 from gan_jax.report import environment, evaluations, progress, status
 from gan_jax.runs import build, failures, pictures, plan, replicas, run_directory
 from gan_jax.runs.checkpoint import Restored
+from gan_jax.runs.metric_sums import MetricSums
 from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder, restore
 from gan_jax.training import sampling, translating
@@ -169,11 +170,14 @@ def _run(
         training_on = [i for i, record in enumerate(records) if record.stopped is None]
         _check_alive(records)
         restored = restore([records[i] for i in training_on], training.abstract_member)
+        metric_sums = MetricSums(settings.steps_per_call, parallel.fetch)
         if restored is not None:
             first, seconds = restored[0].step, max(r.meta["seconds"] for r in restored)
             for found in restored:
                 _check_continues(found.step, found.meta, config, source)
-            state = _stacked(training, dict(zip(training_on, restored, strict=True)))
+            members = dict(zip(training_on, restored, strict=True))
+            state = _stacked(training, members)
+            _resume_sums(metric_sums, training, members)
         else:
             state, first, seconds = training.init_state(), 0, 0.0
 
@@ -218,7 +222,10 @@ def _run(
             return bool(jax.device_get(is_finite(own.networks)))
 
         def log(step: int, state: TrainState) -> None:
-            sums, count, taken = parallel.fetch((state.metrics, state.count, state.step))
+            taken = parallel.fetch(state.step)
+            count, sums = metric_sums.fetch()
+            if step % settings.log_every == 0:
+                metric_sums.restart()
             with jax.transfer_guard("allow"):
                 decayed = {
                     n: float(rate(max(0, taken - 1 - starts[n]))) for n, rate in rates.items()
@@ -227,7 +234,9 @@ def _run(
             for i, record in enumerate(records):
                 if record.stopped is not None:
                     continue
-                metrics = {n: float(np.ravel(total / count)[i]) for n, total in sums.items()}
+                metrics = {
+                    n: float(np.ravel(total)[i] / np.float32(count)) for n, total in sums.items()
+                }
                 shown.append(metrics)
                 factor = float(training.settings.get("learning_rate", np.ones(i + 1))[i])
                 rated = {f"{name}/learning_rate": x * factor for name, x in decayed.items()}
@@ -247,8 +256,11 @@ def _run(
             for record in records:
                 record.checkpoints.wait()
             meta = {"seconds": clock.seconds, "fingerprint": fingerprint}
-            for _, record, own in each(state):
-                record.save(step, parallel.whole(own), meta, finite(own))
+            count, sums = metric_sums.fetch()
+            for i, record, own in each(state):
+                own_sums = {name: float(np.ravel(x)[i]) for name, x in sums.items()}
+                pending = {"count": count, "sums": own_sums}
+                record.save(step, parallel.whole(own), meta | {"metrics": pending}, finite(own))
                 if several and jax.process_count() > 1:
                     # Orbax's processes would take one save's barriers for another's.
                     record.checkpoints.wait()
@@ -299,7 +311,8 @@ def _run(
             while step < settings.steps and not (reason := stop.reason()):
                 profiler(step)
                 batch = parallel.put_batch(next(batches))
-                state = parallel(state, data, batch)
+                state, metrics = parallel(state, data, batch)
+                metric_sums.add(metrics)
                 step += config.train.steps_per_call
                 last = step == settings.steps
                 if last or step % settings.log_every == 0:
@@ -356,6 +369,19 @@ def _stacked(training: build.Training, found: Mapping[int, Restored]) -> TrainSt
         for i in set(range(training.replicas)) - set(members):
             members[i] = on_host(parallel.member(fresh, i)).replace(step=step)
     return parallel.stack([members[i] for i in range(training.replicas)], training.settings)
+
+
+def _resume_sums(sums: MetricSums, training: build.Training, found: Mapping[int, Restored]) -> None:
+    """Continue with the sums of metrics that the checkpoints hold."""
+    pending = {i: restored.meta["metrics"] for i, restored in found.items()}
+    first = next(iter(pending.values()))
+    own: Any = {name: np.zeros(training.replicas, np.float32) for name in first["sums"]}
+    for i, one in pending.items():
+        for name, value in one["sums"].items():
+            own[name][i] = value
+    if training.replicas == 1:
+        own = {name: x[0] for name, x in own.items()}
+    sums.restart(first["count"], training.parallel.put_replicated(own))
 
 
 def _mean_columns(

@@ -176,8 +176,10 @@ class Parallel:
         self._local = [d for d in devices if d.process_index == jax.process_index()]
         self._mesh = mesh = self.layout.mesh(self._devices)
         self.replicated = NamedSharding(mesh, PartitionSpec())
+        metrics = PartitionSpec()
         if self.layout.replicas > 1:
-            specs = _stacked_fields(PartitionSpec(), PartitionSpec(REPLICA_AXIS))
+            metrics = PartitionSpec(REPLICA_AXIS)
+            specs = _stacked_fields(PartitionSpec(), metrics)
         self._specs = PartitionSpec() if specs is None else specs
         own = self.layout.replicas // self.layout.rows(len(self._devices))
         several = _of_replicas(partial(_several_steps, train_step, self.layout.axis_name), own)
@@ -190,7 +192,7 @@ class Parallel:
             )
         self._mode = mode
         self._mapped, self._batch_sharding = build(
-            several, mesh, self._devices, self._specs, self._batch_spec()
+            several, mesh, self._devices, self._specs, metrics, self._batch_spec()
         )
         self._compiled: Any = None
         self._pick = jax.jit(
@@ -355,8 +357,14 @@ class Parallel:
         self._compiled = self._mapped.lower(state, abstract_data, abstract_batch).compile()
         return self._compiled
 
-    def __call__(self, state: TrainState, data: Any, batch: Mapping[str, jax.Array]) -> TrainState:
-        """Return the state after the call's train steps; ``state`` is donated, and gone."""
+    def __call__(
+        self, state: TrainState, data: Any, batch: Mapping[str, jax.Array]
+    ) -> tuple[TrainState, step_lib.Metrics]:
+        """Return the state after the call's train steps, and the means of their metrics.
+
+        ``state`` is donated: its arrays are deleted. The metrics of several replicas are
+        ``[replicas]``.
+        """
         return (self._compiled or self._mapped)(state, data, batch)
 
 
@@ -376,19 +384,19 @@ def over_replicas(function: Callable[..., TrainState]) -> Callable[..., TrainSta
 
 def _stacked_fields(step: Any, rest: Any) -> Any:
     """Return a tree for the state of several replicas: one value for the step, one for the rest."""
-    return TrainState(step, rest, rest, rest, rest, rest, rest)
+    return TrainState(step, rest, rest, rest, rest)
 
 
-def _of_replicas(several: Callable[..., TrainState], count: int) -> Callable[..., TrainState]:
+def _of_replicas(several: step_lib.TrainStep, count: int) -> step_lib.TrainStep:
     """Return ``several`` for the states of a device's ``count`` replicas at once."""
     axes = _stacked_fields(None, 0)
-    mapped = jax.vmap(several, in_axes=(axes, None, 0), out_axes=axes)
+    mapped = jax.vmap(several, in_axes=(axes, None, 0), out_axes=(axes, 0))
 
-    def one(state: TrainState, data: Any, batch: Any) -> TrainState:
+    def one(state: TrainState, data: Any, batch: Any) -> tuple[TrainState, step_lib.Metrics]:
         # Without the map: a convolution whose kernels are mapped is slower than a plain one.
-        own = several(_member(state, 0), data, jax.tree.map(lambda x: x[0], batch))
-        stacked = jax.tree.map(lambda x: x[None], own)
-        return stacked.replace(step=own.step)
+        own, metrics = several(_member(state, 0), data, jax.tree.map(lambda x: x[0], batch))
+        stacked, metrics = jax.tree.map(lambda x: x[None], (own, metrics))
+        return stacked.replace(step=own.step), metrics
 
     return mapped if count > 1 else one
 
@@ -407,13 +415,14 @@ def _is_spec(x: Any) -> bool:
 
 def _several_steps(
     train_step: step_lib.TrainStep, axis_name: Any, state: TrainState, data: Any, batch: Any
-) -> TrainState:
-    """Return the state after as many train steps as ``batch`` has on its leading axis."""
+) -> tuple[TrainState, step_lib.Metrics]:
+    """Take as many train steps as ``batch`` has on its leading axis; return their mean metrics."""
 
-    def body(state: TrainState, batch: Any) -> tuple[TrainState, tuple[()]]:
-        return train_step(state, data, batch, axis_name=axis_name), ()
+    def body(state: TrainState, batch: Any) -> tuple[TrainState, step_lib.Metrics]:
+        return train_step(state, data, batch, axis_name=axis_name)
 
-    return step_lib.repeat(body, state, batch)[0]
+    state, metrics = step_lib.repeat(body, state, batch)
+    return state, jax.tree.map(partial(jnp.mean, axis=0), metrics)
 
 
 def _shard_map(
@@ -421,6 +430,7 @@ def _shard_map(
     mesh: Mesh,
     devices: list[jax.Device],
     state: Any,
+    metrics: PartitionSpec,
     batch: PartitionSpec,
 ) -> Any:
     del devices
@@ -428,7 +438,7 @@ def _shard_map(
         several,
         mesh=mesh,
         in_specs=(state, PartitionSpec(), batch),
-        out_specs=state,
+        out_specs=(state, metrics),
         check_vma=False,
     )
     return jax.jit(mapped, donate_argnums=0), NamedSharding(mesh, batch)
@@ -439,9 +449,10 @@ def _pmap(
     mesh: Mesh,
     devices: list[jax.Device],
     state: Any,
+    metrics: PartitionSpec,
     batch: PartitionSpec,
 ) -> Any:
-    del state, batch
+    del state, metrics, batch
     mapped = jax.pmap(
         several,
         axis_name=AXIS,

@@ -42,8 +42,6 @@ class TrainState(flax.struct.PyTreeNode):
       key: the root key; it never advances, every draw folds in the step.
       networks: by name.
       game: what the game remembers beside its networks, by slot (`Game.memory`).
-      metrics: sums of the metrics since the last log step, float32.
-      count: train steps in these sums, float32.
       settings: what is otherwise fixed by the configuration, float32, where it differs between
         replicas: ``learning_rate`` (a factor), ``penalty_weight``. Mostly empty.
     """
@@ -52,6 +50,4 @@ class TrainState(flax.struct.PyTreeNode):
     key: jax.Array
     networks: dict[str, NetworkState]
     game: Variables
-    metrics: dict[str, jax.Array]
-    count: jax.Array
     settings: dict[str, jax.Array] = flax.struct.field(default_factory=dict)

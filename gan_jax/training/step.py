@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 from gan_jax.data import device
 from gan_jax.games import draws
@@ -26,7 +25,8 @@ from gan_jax.training.state import NetworkState, TrainState, Variables
 
 AXIS = "data"  # The mapped axis, over which the batch is split.
 Batch = Mapping[str, jax.Array]
-TrainStep = Callable[..., TrainState]
+Metrics = dict[str, jax.Array]
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
 def init_state(
@@ -67,8 +67,6 @@ def init_state(
         key=root,
         networks=networks,
         game=jax.tree.map(jnp.asarray, dict(game.memory)),
-        metrics={name: jnp.zeros((), jnp.float32) for name in _metric_names(game, networks)},
-        count=jnp.zeros((), jnp.float32),
         settings=dict(settings or {}),
     )
 
@@ -79,19 +77,17 @@ def make_train_step(
     ema: ema_lib.EMA,
     *,
     batch_size: int,
-    log_every: int,
     prepare: Prepare | None = None,
     accumulate: int = 1,
     dims: Mapping[str, fsdp.Dims] | None = None,
 ) -> TrainStep:
-    """Return ``train_step(state, data, batch, axis_name=None) -> state``.
+    """Return ``train_step(state, data, batch, axis_name=None) -> (state, metrics)``.
 
     Args:
       game: what is played.
       optimizers: one per network.
       ema: settings of the moving average.
       batch_size: the global batch size, for units in images.
-      log_every: metrics are summed up over so many steps before they start anew.
       prepare: turns the stored images of a batch into what is trained on, given this turn's key
         and the mapped axis; ``None``: they are scaled to [-1, 1], and nothing else.
       accumulate: parts of a device's share of a batch; each gradient is the mean over them, so that
@@ -99,14 +95,17 @@ def make_train_step(
       dims: by network, how its parameters are cut over devices; ``None``: they are whole.
 
     The returned function takes ``data``, the resident data set or ``{}``, and ``batch``, arrays of
-    leading shape ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`).
+    leading shape ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`). The
+    metrics are float32 scalars named ``<player>/<metric>``, means over the player's gradient steps
+    and over devices: ``loss`` (the scalar that was differentiated), ``gradient_norm``, and those
+    of the player's `Outcome`.
     """
     images = images_per_step(game, batch_size)
     prepared = prepare or Prepare()
 
     def train_step(
         state: TrainState, data: Batch, batch: Batch, *, axis_name: Any = None
-    ) -> TrainState:
+    ) -> tuple[TrainState, Metrics]:
         step_key = jax.random.fold_in(state.key, state.step)
         carry = (state.networks, state.game)
         metrics: dict[str, jax.Array] = {}
@@ -150,17 +149,7 @@ def make_train_step(
                 metrics[f"{player.name}/{name}"] = jnp.mean(values)
         networks, memory = carry
         networks = _average(game, networks, ema, state.step, images)
-        # The sums start anew with the step after a log step, so that the loop needs no way to
-        # reset them.
-        fresh = state.step % log_every == 0
-        total = {n: jnp.where(fresh, 0.0, state.metrics[n]) + value for n, value in metrics.items()}
-        return state.replace(
-            step=state.step + 1,
-            networks=networks,
-            game=memory,
-            metrics=total,
-            count=jnp.where(fresh, 0.0, state.count) + 1.0,
-        )
+        return state.replace(step=state.step + 1, networks=networks, game=memory), metrics
 
     return train_step
 
@@ -215,8 +204,8 @@ def _update(
 ) -> tuple[tuple[dict[str, NetworkState], Variables], dict[str, jax.Array]]:
     """Return the networks and the memory after a gradient step of ``player``, and its metrics."""
     owned = {name: turn.variables[name]["params"] for name in player.networks}
-    gradients, outcome = _gradients(player, owned, turn, accumulate)
-    metrics, mutable = outcome.metrics, outcome.mutable
+    loss, gradients, outcome = _gradients(player, owned, turn, accumulate)
+    metrics, mutable = {"loss": loss, **outcome.metrics}, outcome.mutable
     own_dims = None if dims is None else {name: dims[name] for name in player.networks}
     if own_dims is not None:
         metrics, mutable = lax.pmean((metrics, mutable), turn.axis_name)
@@ -266,16 +255,23 @@ def _whole(name: str, network: NetworkState, dims: Mapping[str, fsdp.Dims] | Non
     return {**network.variables, "params": fsdp.gather(network.params, dims[name])}
 
 
-def _gradients(player: Player, owned: Any, turn: Turn, parts: int) -> tuple[Any, Outcome]:
-    """Return the gradients of ``player``'s loss, and its outcome, as means over parts of the batch.
+def _gradients(
+    player: Player, owned: Any, turn: Turn, parts: int
+) -> tuple[jax.Array, Any, Outcome]:
+    """Return ``player``'s loss, its gradients and its outcome, as means over parts of the batch.
 
     Every part begins with the mutable collections as they stand before the step: batch statistics
     move on by the mean of what the parts see, and spectral normalization's vectors by one iteration
     in all. The memory passes from part to part.
     """
-    gradient = jax.grad(player.loss, has_aux=True)
+
+    def value(one: Turn) -> tuple[Any, Variables]:
+        (loss, outcome), gradients = jax.value_and_grad(player.loss, has_aux=True)(owned, one)
+        return (loss, gradients, outcome.metrics, outcome.mutable), outcome.memory
+
     if parts == 1:
-        return gradient(owned, turn)
+        (loss, gradients, metrics, mutable), memory = value(turn)
+        return loss, gradients, Outcome(metrics, mutable, memory)
     share = turn.size
     size = share // parts
 
@@ -283,25 +279,19 @@ def _gradients(player: Player, owned: Any, turn: Turn, parts: int) -> tuple[Any,
         total, memory = carry
         index, batch = part
         one = dataclasses.replace(turn, batch=batch, memory=memory, first=index * size, share=share)
-        gradients, outcome = gradient(owned, one)
-        memory = {**memory, **outcome.memory}
-        found = (gradients, outcome.metrics, outcome.mutable)
-        return (jax.tree.map(lambda a, b: a + b / parts, total, found), memory), None
+        found, changed = value(one)
+        total = jax.tree.map(lambda a, b: a + b / parts, total, found)
+        return (total, {**memory, **changed}), None
 
     batch = jax.tree.map(lambda x: x.reshape(parts, size, *x.shape[1:]), dict(turn.batch))
     index = jnp.arange(parts, dtype=jnp.int32)
     # The shapes of one part's outcome, without a pass over it.
-    shapes = jax.eval_shape(
-        lambda: gradient(
-            owned, dataclasses.replace(turn, batch=jax.tree.map(lambda x: x[0], batch))
-        )
-    )
-    zeros = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype), (shapes[0], shapes[1].metrics, shapes[1].mutable)
-    )
+    first = dataclasses.replace(turn, batch=jax.tree.map(lambda x: x[0], batch))
+    shapes, _ = jax.eval_shape(lambda: value(first))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     (total, memory), _ = lax.scan(add, (zeros, dict(turn.memory)), (index, batch))
-    gradients, metrics, mutable = total
-    return gradients, Outcome(metrics, mutable, memory)
+    loss, gradients, metrics, mutable = total
+    return loss, gradients, Outcome(metrics, mutable, memory)
 
 
 def _average(
@@ -321,36 +311,3 @@ def _average(
         else network
         for name, network in networks.items()
     }
-
-
-def _metric_names(game: Game, networks: Mapping[str, NetworkState]) -> list[str]:
-    """Return the names of the metrics that the players give, without computing any."""
-    names = []
-    for player in game.players:
-        turn = Turn(
-            variables={name: n.variables for name, n in networks.items()},
-            batch={
-                "image": jnp.zeros((1, *game.shape), jnp.float32),
-                "label": jnp.zeros((1,), jnp.int32),
-            },
-            key=jax.random.key(0),
-            count=jnp.zeros((), jnp.int32),
-            axis_name=None,
-            memory=game.memory,
-        )
-        owned = {name: networks[name].params for name in player.networks}
-
-        def metrics_of(
-            owned: Any, turn: Turn = turn, player: Player = player
-        ) -> dict[str, jax.Array]:
-            return player.loss(owned, turn)[1].metrics
-
-        # Synchronised batch statistics name the mapped axes, which exist inside a map alone.
-        mesh = AbstractMesh((1, 1), (AXIS, fsdp.AXIS), axis_types=(AxisType.Auto,) * 2)
-        spec = PartitionSpec()
-        mapped = jax.shard_map(
-            metrics_of, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
-        )
-        metrics = jax.eval_shape(mapped, owned)
-        names += [f"{player.name}/{name}" for name in (*metrics, "gradient_norm")]
-    return names

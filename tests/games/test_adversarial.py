@@ -81,7 +81,7 @@ def test_a_whole_train_step_is_that_of_pytorch():
     take_step(torch, generator, -perceptron(torch, critic, fake).mean(), 0.1)
 
     mapped = training.parallel
-    state = mapped(start, mapped.put_replicated(data), mapped.put_batch(batch))
+    state, _ = mapped(start, mapped.put_replicated(data), mapped.put_batch(batch))
     for name, layers in (("generator", generator), ("discriminator", critic)):
         params = state.networks[name].params
         for layer, theirs in zip(sorted(params), layers, strict=True):

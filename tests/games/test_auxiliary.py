@@ -36,10 +36,12 @@ def test_both_losses_are_the_plain_ones_and_the_likelihood_of_the_class(play):
     fake_term = classification.cross_entropy(class_logits(game, turn, fake), turn.batch["label"])
 
     loss, outcome = game.discriminator_loss({"discriminator": params["discriminator"]}, turn)
-    expected = outcome.metrics["loss"] + 2.0 * real_term.mean() + 3.0 * fake_term.mean()
+    expected = outcome.metrics["adversarial"] + 2.0 * real_term.mean() + 3.0 * fake_term.mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     loss, outcome = game.generator_loss({"generator": params["generator"]}, turn)
-    np.testing.assert_allclose(loss, outcome.metrics["loss"] + 5.0 * fake_term.mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        loss, outcome.metrics["adversarial"] + 5.0 * fake_term.mean(), rtol=1e-5
+    )
     right = np.argmax(class_logits(game, turn, turn.batch["image"]), 1) == np.asarray(
         turn.batch["label"]
     )

@@ -87,7 +87,7 @@ def test_both_losses_are_the_plain_ones_and_the_likelihood_of_the_codes(play):
     players = ((game.discriminator_loss, "discriminator"), (game.generator_loss, "generator"))
     for loss_of, name in players:
         loss, outcome = loss_of({name: params[name]}, turn)
-        np.testing.assert_allclose(loss, outcome.metrics["loss"] + terms, rtol=1e-5)
+        np.testing.assert_allclose(loss, outcome.metrics["adversarial"] + terms, rtol=1e-5)
 
 
 def test_codes_are_recovered_after_some_training():

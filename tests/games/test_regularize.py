@@ -137,7 +137,7 @@ def test_feature_matching_draws_the_means_of_the_last_features_together(play):
 
     expected = jnp.mean(jnp.square(features(turn.batch["image"]) - features(fakes(game, turn))))
     np.testing.assert_allclose(outcome.metrics["feature_matching"], expected, rtol=1e-3)
-    np.testing.assert_allclose(loss, outcome.metrics["loss"] + 2.0 * expected, rtol=1e-5)
+    np.testing.assert_allclose(loss, outcome.metrics["adversarial"] + 2.0 * expected, rtol=1e-5)
 
 
 def test_the_generator_learns_from_its_best_images_alone(play):
@@ -189,8 +189,8 @@ def test_eight_devices_train_like_one(extra):
     def final(devices):
         config = tiny.sgd(configuration(**EXTRAS[extra]))
         config.num_devices = devices
-        state, _ = tiny.run(config, 3)
-        return jax.device_get((state.networks, state.game, state.metrics))
+        state, metrics, _ = tiny.run_with_metrics(config, 3)
+        return jax.device_get((state.networks, state.game, metrics))
 
     chex.assert_trees_all_close(final(8), final(1), **TOLERANCE)
 

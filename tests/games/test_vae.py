@@ -221,7 +221,7 @@ def test_the_generator_goes_to_the_original():
 
 def test_the_generator_goes_where_it_is_taken_for_real():
     before, now = went_down("generator", 1e-2, gamma=0.0)
-    assert now["loss"] < before["loss"] - 1e-6
+    assert now["adversarial"] < before["adversarial"] - 1e-6
 
 
 def test_the_discriminator_tells_both_kinds_of_fakes_from_real_data():
@@ -262,7 +262,7 @@ def test_a_penalty_and_augmentation_join_in():
     value, _, outcome = loss({"discriminator": params["discriminator"]})
     penalty = outcome.metrics["penalty"]
     assert penalty > 1e-3
-    np.testing.assert_allclose(value, outcome.metrics["loss"] + 2.0 * penalty, rtol=1e-5)
+    np.testing.assert_allclose(value, outcome.metrics["adversarial"] + 2.0 * penalty, rtol=1e-5)
     # A reconstruction is disturbed exactly as its original is.
     original, made = game._views(turn, turn.batch["image"], steps=1)
     np.testing.assert_array_equal(original, made)

@@ -61,13 +61,13 @@ def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
 
     for step in range(3):
         batch = {"index": np.stack([index(step, i) for i in range(count)])}
-        state = mapped(state, resident, mapped.put_batch(batch))
+        state, _ = mapped(state, resident, mapped.put_batch(batch))
     for i in (0, count - 1):
         own = build.make_training(replicas.configs(config)[i], tiny.shape(config), tiny.CLASSES)
         alone = own.init_state()
         for step in range(3):
             batch = own.parallel.put_batch({"index": index(step, i)})
-            alone = own.parallel(alone, own.parallel.put_replicated(data), batch)
+            alone, _ = own.parallel(alone, own.parallel.put_replicated(data), batch)
         member = mapped.member(state, i)
         chex.assert_trees_all_close(host(member), host(alone), **TOLERANCE)
         chex.assert_trees_all_equal_shapes_and_dtypes(member, training.abstract_member)
@@ -97,8 +97,8 @@ def test_a_factor_on_the_rate_leaves_the_optimizer_of_that_rate(name):
     for step in range(4):
         index = tiny.index_batch(config, training, step)["index"]
         batch = training.parallel.put_batch({"index": np.stack([index, index])})
-        state = training.parallel(state, data, batch)
-        alone = own.parallel(alone, data, own.parallel.put_batch({"index": index}))
+        state, _ = training.parallel(state, data, batch)
+        alone, _ = own.parallel(alone, data, own.parallel.put_batch({"index": index}))
     member = training.parallel.member(state, 1)
     assert jax.tree.structure(member) == jax.tree.structure(alone)
     chex.assert_trees_all_close(host(member), host(alone), **TOLERANCE)

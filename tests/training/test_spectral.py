@@ -56,7 +56,7 @@ def played(config, steps=1):
     state = before
     for step in range(steps):
         batch = mapped.put_batch(tiny.index_batch(config, training, step))
-        state = mapped(state, resident, batch)
+        state, _ = mapped(state, resident, batch)
     return copy, state
 
 

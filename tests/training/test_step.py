@@ -72,14 +72,16 @@ def prepare(game, ema, **settings):
     return state, jax.jit(step.make_train_step(game, optimizers, ema, **settings))
 
 
-def play(steps, ema=None, log_every=1):
-    state, train_step = prepare(Counting(), ema or EMA(), batch_size=4, log_every=log_every)
+def play(steps, ema=None):
+    state, train_step = prepare(Counting(), ema or EMA(), batch_size=4)
     data = np.random.default_rng(0).normal(size=(steps, 3, 4, 2)).astype(np.float32)
-    states = [state]
+    states, metrics = [state], []
     for i in range(steps):
         batch = {"image": data[i], "label": np.zeros((3, 4), np.int32)}
-        states.append(train_step(states[-1], {}, batch))
-    return states, data
+        state, means = train_step(state, {}, batch)
+        states.append(state)
+        metrics.append(means)
+    return states, metrics, data
 
 
 def value(state, name):
@@ -87,7 +89,7 @@ def value(state, name):
 
 
 def test_each_step_of_a_player_sees_the_next_batch_and_the_others_as_they_then_stand():
-    states, data = play(2)
+    states, _, data = play(2)
     means = data.mean(axis=(2, 3))
     first = np.cumsum(means.sum(axis=1))
     np.testing.assert_allclose(value(states[1], "first"), first[0], rtol=1e-5)
@@ -98,29 +100,27 @@ def test_each_step_of_a_player_sees_the_next_batch_and_the_others_as_they_then_s
 
 
 def test_a_player_without_fresh_data_sees_the_last_batch_and_consumes_none():
-    states, data = play(1)
+    _, metrics, data = play(1)
     assert batches_per_step(Counting()) == 3
-    np.testing.assert_allclose(states[1].metrics["second/mean"], data[0, 2].mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics[0]["second/mean"], data[0, 2].mean(), rtol=1e-5)
 
 
 def test_turns_count_the_players_own_gradient_steps():
-    states, _ = play(2)
-    assert float(states[1].metrics["first/count"]) == np.mean([0, 1, 2])
-    assert float(states[2].metrics["first/count"]) == np.mean([3, 4, 5])
+    _, metrics, _ = play(2)
+    assert float(metrics[0]["first/count"]) == np.mean([0, 1, 2])
+    assert float(metrics[1]["first/count"]) == np.mean([3, 4, 5])
 
 
-def test_metrics_are_means_since_the_last_log_step():
-    states, data = play(4, log_every=2)
-    means = data.mean(axis=(1, 2, 3))
-    for after, expected in ((2, means[:2]), (3, means[2:3]), (4, means[2:])):
-        state = states[after]
-        logged = float(state.metrics["first/mean"] / state.count)
-        np.testing.assert_allclose(logged, expected.mean(), rtol=1e-4)
-        assert float(state.count) == len(expected)
+def test_the_loss_is_logged_as_it_was_differentiated():
+    _, metrics, data = play(1)
+    first = np.concatenate([[0], np.cumsum(data[0].mean(axis=(1, 2)))])
+    losses = -first[:3] * data[0].mean(axis=(1, 2))
+    np.testing.assert_allclose(metrics[0]["first/loss"], losses.mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics[0]["first/mean"], data[0].mean(), rtol=1e-4)
 
 
 def test_average_follows_only_the_networks_that_ask_for_it():
-    states, _ = play(3, ema=EMA(half_life=12.0))  # images per train step: 3 batches of 4
+    states, _, _ = play(3, ema=EMA(half_life=12.0))  # images per train step: 3 batches of 4
     assert states[1].networks["first"].ema is None
     average = 0.0
     for state in states[1:]:
@@ -159,17 +159,13 @@ def turn_by_turn(config):
     batch = {"index": tiny.index_batch(config, training, 0)["index"]}
     states = [training.init_state()]
     for played in (DiscriminatorOnly, game):
-        train_step = step.make_train_step(
-            played, training.optimizers, EMA(), batch_size=16, log_every=1
-        )
-        names = [player.name for player in played.players]
-        known = {n: v for n, v in states[0].metrics.items() if n.split("/")[0] in names}
+        train_step = step.make_train_step(played, training.optimizers, EMA(), batch_size=16)
 
         def one_device(state, batch, train_step=train_step):
             return train_step(state, resident, batch, axis_name="data")
 
         mapped = jax.jit(jax.vmap(one_device, (None, 0), axis_name="data"))
-        states.append(jax.tree.map(lambda x: x[0], mapped(states[0].replace(metrics=known), batch)))
+        states.append(jax.tree.map(lambda x: x[0], mapped(states[0], batch)[0]))
     return states
 
 
@@ -218,27 +214,20 @@ def test_joint_batch_gives_the_same_step_without_batch_statistics():
 def test_lazy_penalty_is_zero_but_on_every_kth_step():
     config = tiny.point_config()
     config.penalty.update(name="r1", weight=1.0, every=3)
-    training = build.make_training(config, tiny.shape(config))
-    config.train.log_every = 1
-    training = build.make_training(config, tiny.shape(config))
-    mapped = training.parallel
-    state, resident = training.init_state(), mapped.put_replicated(tiny.data(config))
-    seen = []
-    for i in range(6):
-        state = mapped(state, resident, mapped.put_batch(tiny.index_batch(config, training, i)))
-        seen.append(float(state.metrics["discriminator/penalty"]) > 0)
+    _, metrics, _ = tiny.run_with_metrics(config, 6)
+    seen = [float(means["discriminator/penalty"]) > 0 for means in metrics]
     assert seen == [True, False, False, True, False, False]
 
 
 def test_bfloat16_keeps_state_in_float32_and_computes_nearly_the_same():
     config = tiny.sgd(tiny.image_config())
-    full, _ = tiny.run(config, 1)
+    _, (full,), _ = tiny.run_with_metrics(config, 1)
     config.precision = "bfloat16"
-    half, _ = tiny.run(config, 1)
-    for leaf in jax.tree.leaves(half.networks):
+    state, (half,), _ = tiny.run_with_metrics(config, 1)
+    for leaf in jax.tree.leaves(state.networks):
         assert leaf.dtype in (jnp.float32, jnp.int32)
     for name in ("discriminator/loss", "discriminator/penalty", "generator/loss"):
-        a, b = float(full.metrics[name]), float(half.metrics[name])
+        a, b = float(full[name]), float(half[name])
         assert a != b, "nothing was computed in bfloat16"
         assert abs(a - b) < 0.05 * (1 + abs(a))
 
@@ -257,10 +246,8 @@ def test_flip_mirrors_about_half_of_the_real_images():
     game = Watch(shape=(8, 8, 1))
     shares = {}
     for flip in (False, True):
-        state, train_step = prepare(
-            game, EMA(), batch_size=256, log_every=1, prepare=Prepare(flip=flip)
-        )
-        shares[flip] = float(train_step(state, {}, batch).metrics["first/left"])
+        state, train_step = prepare(game, EMA(), batch_size=256, prepare=Prepare(flip=flip))
+        shares[flip] = float(train_step(state, {}, batch)[1]["first/left"])
     assert shares[False] == 1.0
     assert 0.4 < shares[True] < 0.6
 
@@ -270,8 +257,8 @@ def accumulated(make, parts, devices=1, steps=2):
     config = tiny.sgd(make())
     config.num_devices = devices
     config.train.accumulate = parts
-    state, _ = tiny.run(config, steps)
-    return jax.device_get((state.networks, state.metrics))
+    state, metrics, _ = tiny.run_with_metrics(config, steps)
+    return jax.device_get((state.networks, metrics))
 
 
 def perceptrons_with_a_penalty():

@@ -94,7 +94,6 @@ def final(game, config, devices, mode="shard_map", steps=4):
         optimizers,
         EMA(half_life=100.0),
         batch_size=16,
-        log_every=steps,
         prepare=build.make_prepare(config),
     )
     mapped = parallel.Parallel(train_step, mode, jax.devices()[:devices])
@@ -103,7 +102,8 @@ def final(game, config, devices, mode="shard_map", steps=4):
     rng = np.random.default_rng(7)
     dims = (1, 1, 16, 2) if config.data.pairing == "domains" else (1, 1, 16)
     for _ in range(steps):
-        state = mapped(state, data, mapped.put_batch({"index": rng.integers(0, 64, dims, "int32")}))
+        batch = mapped.put_batch({"index": rng.integers(0, 64, dims, "int32")})
+        state, _ = mapped(state, data, batch)
     return host(state)
 
 

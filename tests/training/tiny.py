@@ -183,13 +183,22 @@ def index_batch(
 
 def run(config: ConfigDict, steps: int, training: build.Training | None = None):
     """Return the state after ``steps`` train steps on random data, and the training."""
+    state, _, training = run_with_metrics(config, steps, training)
+    return state, training
+
+
+def run_with_metrics(config: ConfigDict, steps: int, training: build.Training | None = None):
+    """Return the state after ``steps`` train steps, the metrics of each, and the training."""
     training = training or build.make_training(config, shape(config), CLASSES)
     mapped = training.parallel
     state = training.init_state()
     resident = mapped.put_replicated(data(config))
+    metrics = []
     for step in range(steps):
-        state = mapped(state, resident, mapped.put_batch(index_batch(config, training, step)))
-    return state, training
+        batch = mapped.put_batch(index_batch(config, training, step))
+        state, means = mapped(state, resident, batch)
+        metrics.append(means)
+    return state, metrics, training
 
 
 def bits(state) -> dict[str, bytes]:
