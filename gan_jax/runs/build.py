@@ -121,7 +121,12 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
     game = make_game(config, shape, layout.axis_name, num_classes)
     optimizers = make_optimizers(config, game)
     ema = EMA(config.ema.half_life, config.ema.ramp_up, config.ema.start)
-    specs, dims = _cut(layout, game, optimizers, ema)
+    specs = None
+    if layout.fsdp.enabled:
+        state = jax.eval_shape(functools.partial(step.init_state, game, optimizers, ema, 0))
+        specs = layout.fsdp.specs(state)
+        optimizers = {name: layout.fsdp.optimizer(own) for name, own in optimizers.items()}
+        ema = layout.fsdp.ema(ema)
     train_step = step.make_train_step(
         game,
         optimizers,
@@ -129,21 +134,11 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
         batch_size=config.train.batch_size,
         prepare=prepare,
         accumulate=parts,
-        dims=dims,
     )
+    if layout.fsdp.enabled:
+        train_step = layout.fsdp.train_step(train_step, state)
     mapped = parallel.Parallel(train_step, config.parallel, devices, layout, specs)
     return Training(game, optimizers, ema, devices, mapped, config.train.seed, settings)
-
-
-def _cut(
-    layout: parallel.Layout, game: Game, optimizers: Mapping[str, Optimizer], ema: EMA
-) -> tuple[TrainState | None, dict[str, Any] | None]:
-    """Return how the state, and each network's parameters, are cut; ``None``: they are not."""
-    how = layout.fsdp
-    if not how.enabled:
-        return None, None
-    state = jax.eval_shape(functools.partial(step.init_state, game, optimizers, ema, 0))
-    return how.specs(state), {name: how.dims(n.params) for name, n in state.networks.items()}
 
 
 def make_prepare(config: Any) -> Prepare:

@@ -60,7 +60,7 @@ def rows(
         last = training.seed + layout.replicas - 1
         plan.append(("replicas", f"{layout.replicas}, of seeds {training.seed} to {last}"))
     if layout.fsdp.enabled:
-        plan.append(("state", f"cut over {layout.fsdp.devices} devices"))
+        plan.append(("state", f"sharded over {layout.fsdp.devices} devices"))
     settings = make_settings(config)
     if settings.every and (
         metrics := evaluators.choose_metrics(config, settings, training.game, source)

@@ -51,17 +51,16 @@ class EMA:
         decay = jnp.exp2(-jnp.float32(images_per_step) / half_life)
         return jnp.where(step < self.start, 0.0, decay)
 
+    def update(self, average: Any, current: Any, decay: jax.Array) -> Any:
+        """Return ``decay * average + (1 - decay) * current``, leaf by leaf, in float32.
 
-def update(average: Any, current: Any, decay: jax.Array) -> Any:
-    """Return ``decay * average + (1 - decay) * current``, leaf by leaf, in float32.
+        Leaves that are not floating point are taken from ``current``.
+        """
 
-    Leaves that are not floating point are taken from ``current``.
-    """
+        def leaf(a: jax.Array, c: jax.Array) -> jax.Array:
+            if not jnp.issubdtype(c.dtype, jnp.floating):
+                return c
+            # This form is exact when both are equal, and when decay is 0.
+            return c + decay.astype(c.dtype) * (a - c)
 
-    def leaf(a: jax.Array, c: jax.Array) -> jax.Array:
-        if not jnp.issubdtype(c.dtype, jnp.floating):
-            return c
-        # This form is exact when both are equal, and when decay is 0.
-        return c + decay.astype(c.dtype) * (a - c)
-
-    return jax.tree.map(leaf, average, current)
+        return jax.tree.map(leaf, average, current)

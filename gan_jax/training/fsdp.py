@@ -1,10 +1,11 @@
-"""Parameters, optimizer state and averages in parts: each device keeps a share of every large one.
+"""Fully sharded data parallelism: each device keeps a shard of parameters, moments and averages.
 
-Every array of at least `FSDP.min_size` numbers is cut along one of its dimensions over the mapped
-axis ``fsdp`` (Rajbhandari 2019, 1910.02054, stage 3). The batch is split over all devices as ever.
-A player's turn gathers the parameters, computes its gradient on whole ones, and sums the gradients
-so that each device gets the part that it keeps; optimizers work on the parts alone. What is cut how
-follows from an array's shape alone, so that moments and averages are cut like their parameters.
+Every array of at least `FSDP.min_size` numbers is sharded along one dimension over the mapped axis
+``fsdp`` (Rajbhandari 2019, 1910.02054). The batch is split over all devices as without it, and the
+train step is written for whole parameters: a wrapper gathers these before a step and keeps this
+device's shards after it. Wrapped optimizers update this device's shards of the moments and gather
+the updates; a wrapped moving average follows this device's shards of the parameters. The shape of
+an array alone decides how it is sharded: moments and averages are sharded like their parameters.
 """
 
 import dataclasses
@@ -12,25 +13,28 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import optax
 from jax import lax
 from jax.sharding import PartitionSpec
 
 from gan_jax import errors
+from gan_jax.training.ema import EMA
+from gan_jax.training.optimizers import Optimizer
 from gan_jax.training.state import NetworkState, TrainState
+from gan_jax.training.step import TrainStep
 
 AXIS = "fsdp"  # The mapped axis; the batch is split over it too.
-WHOLE = -1  # In place of a dimension: the array is on every device, whole.
-Dims = Any  # A pytree of a network's parameters, with a dimension or `WHOLE` for each.
+WHOLE = -1  # In place of a dimension: the array is replicated on every device.
+Dims = Any  # A pytree with the dimension that an array is sharded along, or `WHOLE`, for each.
 
 
 @dataclasses.dataclass(frozen=True)
 class FSDP:
-    """How the state is cut.
+    """How the state is sharded.
 
     Attributes:
-      devices: that share one copy of the state; 1: it is on every device, whole.
-      min_size: smaller arrays stay whole on every device.
+      devices: the number that share one copy of the state; 1: every device has a whole copy.
+      min_size: smaller arrays are replicated on every device.
     """
 
     devices: int = 1
@@ -43,24 +47,24 @@ class FSDP:
 
     @property
     def enabled(self) -> bool:
-        """Whether anything is cut."""
+        """Whether anything is sharded."""
         return self.devices > 1
 
     def dim(self, shape: tuple[int, ...]) -> int:
-        """Return the dimension that an array is cut along: the longest that divides, or `WHOLE`."""
+        """Return the dimension to shard an array along: the longest that divides, or `WHOLE`."""
         fitting = [d for d, size in enumerate(shape) if size and size % self.devices == 0]
         if not self.enabled or not fitting or math.prod(shape) < self.min_size:
             return WHOLE
         return max(fitting, key=lambda d: (shape[d], d))
 
     def dims(self, params: Any) -> Dims:
-        """Return how each of a network's parameters, or their shapes, is cut."""
+        """Return the dimension to shard each array, or each shape, of a tree along."""
         return jax.tree.map(lambda x: self.dim(x.shape), params)
 
     def specs(self, state: TrainState) -> TrainState:
         """Return the partition of every leaf of a state, given its shapes."""
 
-        def cut(tree: Any) -> Any:
+        def sharded(tree: Any) -> Any:
             return jax.tree.map(lambda x: _spec(self.dim(x.shape)), tree)
 
         def whole(tree: Any) -> Any:
@@ -69,68 +73,89 @@ class FSDP:
         def network(own: NetworkState) -> NetworkState:
             ema = own.ema
             if ema is not None:
-                ema = {name: (cut if name == "params" else whole)(x) for name, x in ema.items()}
+                ema = {n: (sharded if n == "params" else whole)(x) for n, x in ema.items()}
             return own.replace(
-                params=cut(own.params),
+                params=sharded(own.params),
                 mutable=whole(own.mutable),
-                opt_state=cut(own.opt_state),
+                opt_state=sharded(own.opt_state),
                 ema=ema,
             )
 
         networks = {name: network(own) for name, own in state.networks.items()}
         return whole(state.replace(networks={})).replace(networks=networks)
 
+    def shard(self, tree: Any) -> Any:
+        """Return this device's shards of whole arrays. Inside the map, as the following."""
+
+        def own(x: jax.Array, dim: int) -> jax.Array:
+            if dim == WHOLE:
+                return x
+            size = x.shape[dim] // self.devices
+            return lax.dynamic_slice_in_dim(x, lax.axis_index(AXIS) * size, size, dim)
+
+        return jax.tree.map(own, tree, self.dims(tree))
+
+    def train_step(self, whole_step: TrainStep, state: TrainState) -> TrainStep:
+        """Return a train step that keeps shards of the parameters between two steps.
+
+        Args:
+          whole_step: a train step on whole parameters, of optimizers and an average that are
+            wrapped by `optimizer` and `ema`.
+          state: the shapes of the whole state.
+        """
+        dims = {name: self.dims(network.params) for name, network in state.networks.items()}
+
+        def train_step(
+            state: TrainState, data: Any, batch: Any, *, axis_name: Any = None
+        ) -> tuple[TrainState, Any]:
+            whole = {
+                name: network.replace(params=_gather(network.params, dims[name]))
+                for name, network in state.networks.items()
+            }
+            state, metrics = whole_step(
+                state.replace(networks=whole), data, batch, axis_name=axis_name
+            )
+            shards = {
+                name: network.replace(params=self.shard(network.params))
+                for name, network in state.networks.items()
+            }
+            return state.replace(networks=shards), metrics
+
+        return train_step
+
+    def optimizer(self, optimizer: Optimizer) -> Optimizer:
+        """Return an optimizer of whole parameters whose state is sharded."""
+        inner = optimizer.transformation
+
+        def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+            updates, state = inner.update(self.shard(gradients), state, self.shard(params))
+            return _gather(updates, self.dims(gradients)), state
+
+        wrapped = optax.GradientTransformation(inner.init, update)
+        return dataclasses.replace(optimizer, transformation=wrapped)
+
+    def ema(self, ema: EMA) -> EMA:
+        """Return a moving average that follows this device's shard of whole parameters."""
+        return _ShardedEMA(ema.half_life, ema.ramp_up, ema.start, fsdp=self)
+
+
+@dataclasses.dataclass(frozen=True)
+class _ShardedEMA(EMA):
+    fsdp: FSDP = dataclasses.field(default_factory=FSDP)
+
+    def update(self, average: Any, current: Any, decay: jax.Array) -> Any:
+        shards = {**current, "params": self.fsdp.shard(current["params"])}
+        return super().update(average, shards, decay)
+
 
 def _spec(dim: int) -> PartitionSpec:
     return PartitionSpec() if dim == WHOLE else PartitionSpec(*[None] * dim, AXIS)
 
 
-def gather(params: Any, dims: Dims) -> Any:
-    """Return parameters whole, of this device's parts. Inside the map, as all of the following."""
+def _gather(shards: Any, dims: Dims) -> Any:
+    """Return whole arrays, given every device's shards of them."""
     return jax.tree.map(
         lambda x, dim: x if dim == WHOLE else lax.all_gather(x, AXIS, axis=dim, tiled=True),
-        params,
+        shards,
         dims,
     )
-
-
-def part(params: Any, dims: Dims) -> Any:
-    """Return this device's parts of whole parameters."""
-
-    def own(x: jax.Array, dim: int) -> jax.Array:
-        if dim == WHOLE:
-            return x
-        size = x.shape[dim] // lax.axis_size(AXIS)
-        return lax.dynamic_slice_in_dim(x, lax.axis_index(AXIS) * size, size, dim)
-
-    return jax.tree.map(own, params, dims)
-
-
-def mean_part(gradients: Any, dims: Dims, others: str) -> Any:
-    """Return this device's parts of the gradients' mean over all devices.
-
-    Args:
-      gradients: of this device's share of the batch, whole.
-      dims: how they are cut.
-      others: the axis of the devices that keep copies.
-    """
-
-    def mean(x: jax.Array, dim: int) -> jax.Array:
-        if dim == WHOLE:
-            return lax.pmean(x, (others, AXIS))
-        total = lax.psum_scatter(x, AXIS, scatter_dimension=dim, tiled=True)
-        return lax.pmean(total / lax.axis_size(AXIS), others)
-
-    return jax.tree.map(mean, gradients, dims)
-
-
-def norm(gradients: Any, dims: Dims) -> jax.Array:
-    """Return the L2 norm of all numbers in ``gradients``, of which this device has its parts."""
-    cut, whole = jnp.float32(0), jnp.float32(0)
-    for x, dim in zip(jax.tree.leaves(gradients), jax.tree.leaves(dims), strict=True):
-        square = jnp.sum(jnp.square(x))
-        if dim == WHOLE:
-            whole += square
-        else:
-            cut += square
-    return jnp.sqrt(lax.psum(cut, AXIS) + whole)

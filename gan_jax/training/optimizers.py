@@ -94,38 +94,20 @@ def make_schedule(
     return warmed
 
 
-def _by_rate(rate: Schedule) -> optax.GradientTransformationExtraArgs:
-    """Return Optax's ``scale_by_learning_rate``, by a rate times a ``factor`` where one is given.
-
-    What an optimizer does behind it, as RMSprop's momentum does, sees the factor, too.
-    """
-    scale = optax.scale_by_learning_rate(rate)
-
-    def update(
-        updates: Any, state: Any, params: Any = None, *, factor: jax.Array | None = None, **_: Any
-    ) -> tuple[Any, Any]:
-        updates, state = scale.update(updates, state, params)
-        if factor is not None:
-            updates = jax.tree.map(lambda u: u * factor, updates)
-        return updates, state
-
-    return optax.GradientTransformationExtraArgs(scale.init, update)
-
-
 def _sgd(rate: Schedule) -> optax.GradientTransformation:
-    return optax.chain(optax.identity(), _by_rate(rate))
+    return optax.sgd(rate)
 
 
 def _momentum(
     rate: Schedule, momentum: float = 0.9, nesterov: bool = False
 ) -> optax.GradientTransformation:
-    return optax.chain(optax.trace(momentum, nesterov), _by_rate(rate))
+    return optax.sgd(rate, momentum, nesterov)
 
 
 def _adam(
     rate: Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
 ) -> optax.GradientTransformation:
-    return optax.chain(optax.scale_by_adam(b1, b2, eps), _by_rate(rate))
+    return optax.adam(rate, b1, b2, eps)
 
 
 def _adamw(
@@ -135,20 +117,14 @@ def _adamw(
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
 ) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.scale_by_adam(b1, b2, eps), optax.add_decayed_weights(weight_decay), _by_rate(rate)
-    )
+    return optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay)
 
 
 def _rmsprop(
     rate: Schedule, decay: float = 0.99, eps: float = 1e-8, momentum: float | None = None
 ) -> optax.GradientTransformation:
-    return optax.chain(
-        # The published WGAN runs divide by sqrt(v) + eps, not by sqrt(v + eps).
-        optax.scale_by_rms(decay, eps, eps_in_sqrt=False),
-        _by_rate(rate),
-        optax.identity() if momentum is None else optax.trace(momentum),
-    )
+    # The published WGAN runs divide by sqrt(v) + eps, not by sqrt(v + eps).
+    return optax.rmsprop(rate, decay, eps, eps_in_sqrt=False, momentum=momentum)
 
 
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
@@ -165,13 +141,21 @@ class Optimizer:
     """A network's optimizer.
 
     Attributes:
-      transformation: of its gradients. Where these are parts of larger arrays, ``update`` is to be
-        given the ``norm`` of the whole; a ``factor`` on the learning rate, where there is one.
-      learning_rate: that it uses, as a function of the train step.
+      transformation: from clipped gradients to updates; elementwise, up to its step counts.
+      learning_rate: the one that it uses, as a function of the train step.
+      clip_norm: gradients whose global L2 norm is larger are scaled down to it; ``None``: never.
     """
 
-    transformation: optax.GradientTransformationExtraArgs
+    transformation: optax.GradientTransformation
     learning_rate: Schedule
+    clip_norm: float | None = None
+
+    def update(self, gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        """Return the updates of a network's parameters and the optimizer's new state."""
+        if self.clip_norm is not None:
+            clip = optax.clip_by_global_norm(self.clip_norm)
+            gradients, _ = clip.update(gradients, optax.EmptyState())
+        return self.transformation.update(gradients, state, params)
 
 
 def make_optimizer(
@@ -207,20 +191,4 @@ def make_optimizer(
     build = errors.lookup(OPTIMIZERS, name, "name")
     errors.check_options(build, options, "optimizer", name)
     transformation = build(lambda count: rate(count // steps_per_train_step), **options)
-    if clip_norm is not None:
-        transformation = optax.chain(_clip(clip_norm), transformation)
-    return Optimizer(optax.with_extra_args_support(transformation), rate)
-
-
-def _clip(limit: float) -> optax.GradientTransformationExtraArgs:
-    """Return Optax's ``clip_by_global_norm``, by a norm that is given where there is one."""
-
-    def update(
-        updates: Any, state: Any, params: Any = None, *, norm: jax.Array | None = None, **_: Any
-    ) -> tuple[Any, Any]:
-        del params
-        norm = optax.tree.norm(updates) if norm is None else norm
-        clipped = jax.tree.map(lambda u: jnp.where(norm < limit, u, u / norm * limit), updates)
-        return clipped, state
-
-    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
+    return Optimizer(transformation, rate, clip_norm)

@@ -6,7 +6,7 @@ the business of `gan_jax.training.parallel` alone.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -17,8 +17,7 @@ from jax import lax
 from gan_jax.data import device
 from gan_jax.games import draws
 from gan_jax.games.game import Game, Outcome, Player, Turn, images_per_step, owner_steps
-from gan_jax.training import ema as ema_lib
-from gan_jax.training import fsdp
+from gan_jax.training.ema import EMA
 from gan_jax.training.optimizers import Optimizer
 from gan_jax.training.preparation import Prepare
 from gan_jax.training.state import NetworkState, TrainState, Variables
@@ -32,7 +31,7 @@ TrainStep = Callable[..., tuple[TrainState, Metrics]]
 def init_state(
     game: Game,
     optimizers: Mapping[str, Optimizer],
-    ema: ema_lib.EMA,
+    ema: EMA,
     seed: jax.Array | int,
     settings: Mapping[str, jax.Array] | None = None,
 ) -> TrainState:
@@ -74,12 +73,11 @@ def init_state(
 def make_train_step(
     game: Game,
     optimizers: Mapping[str, Optimizer],
-    ema: ema_lib.EMA,
+    ema: EMA,
     *,
     batch_size: int,
     prepare: Prepare | None = None,
     accumulate: int = 1,
-    dims: Mapping[str, fsdp.Dims] | None = None,
 ) -> TrainStep:
     """Return ``train_step(state, data, batch, axis_name=None) -> (state, metrics)``.
 
@@ -92,7 +90,6 @@ def make_train_step(
         and the mapped axis; ``None``: they are scaled to [-1, 1], and nothing else.
       accumulate: parts of a device's share of a batch; each gradient is the mean over them, so that
         one part at a time is in memory.
-      dims: by network, how its parameters are cut over devices; ``None``: they are whole.
 
     The returned function takes ``data``, the resident data set or ``{}``, and ``batch``, arrays of
     leading shape ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`). The
@@ -123,7 +120,7 @@ def make_train_step(
                 key = jax.random.fold_in(draws.named(step_key, player.name), index)
                 examples = device.fetch(data, examples)
                 turn = Turn(
-                    variables={name: _whole(name, n, dims) for name, n in networks.items()},
+                    variables={name: n.variables for name, n in networks.items()},
                     batch={
                         **examples,
                         "image": prepared(examples["image"], key, axis_name),
@@ -136,7 +133,7 @@ def make_train_step(
                 )
 
                 def play() -> Any:
-                    return _update(player, turn, networks, optimizers, accumulate, dims)
+                    return _update(player, turn, networks, optimizers, accumulate)
 
                 if player.start:
                     return _play_from(player.start, state.step, play, carry)
@@ -200,59 +197,34 @@ def _update(
     networks: dict[str, NetworkState],
     optimizers: Mapping[str, Optimizer],
     accumulate: int,
-    dims: Mapping[str, fsdp.Dims] | None,
-) -> tuple[tuple[dict[str, NetworkState], Variables], dict[str, jax.Array]]:
+) -> tuple[tuple[dict[str, NetworkState], Variables], Metrics]:
     """Return the networks and the memory after a gradient step of ``player``, and its metrics."""
-    owned = {name: turn.variables[name]["params"] for name in player.networks}
+    owned = {name: networks[name].params for name in player.networks}
     loss, gradients, outcome = _gradients(player, owned, turn, accumulate)
     metrics, mutable = {"loss": loss, **outcome.metrics}, outcome.mutable
-    own_dims = None if dims is None else {name: dims[name] for name in player.networks}
-    if own_dims is not None:
-        metrics, mutable = lax.pmean((metrics, mutable), turn.axis_name)
-        gradients = fsdp.mean_part(gradients, own_dims, AXIS)
-    elif turn.axis_name is not None:
+    if turn.axis_name is not None:
         gradients, metrics, mutable = lax.pmean((gradients, metrics, mutable), turn.axis_name)
-
-    def norm(names: Sequence[str]) -> jax.Array:
-        chosen = {name: gradients[name] for name in names}
-        if own_dims is None:
-            return optax.tree.norm(chosen)
-        return fsdp.norm(chosen, {name: own_dims[name] for name in names})
-
-    metrics = dict(metrics, gradient_norm=norm(player.networks))
-    updated = {}
+    metrics["gradient_norm"] = optax.tree.norm(gradients)
+    params, opt_states = {}, {}
     for name in player.networks:
-        network = networks[name]
-        # What an optimizer cannot know of the parts that it sees.
-        extra = {} if own_dims is None else {"norm": norm([name])}
-        updates, opt_state = optimizers[name].transformation.update(
-            gradients[name],
-            network.opt_state,
-            network.params,
-            factor=turn.settings.get("learning_rate"),
-            **extra,
+        updates, opt_states[name] = optimizers[name].update(
+            gradients[name], networks[name].opt_state, owned[name]
         )
-        updated[name] = network.replace(
-            params=optax.apply_updates(network.params, updates),
-            opt_state=opt_state,
-            mutable={**network.mutable, **mutable.get(name, {})},
-        )
+        if (factor := turn.settings.get("learning_rate")) is not None:
+            updates = optax.tree.scale(factor, updates)
+        params[name] = optax.apply_updates(owned[name], updates)
     if player.project is not None:
-        params = player.project(
-            {name: _whole(name, n, dims)["params"] for name, n in updated.items()}
+        params = dict(player.project(params))
+    updated = {
+        name: networks[name].replace(
+            params=params[name],
+            opt_state=opt_states[name],
+            mutable={**networks[name].mutable, **mutable.get(name, {})},
         )
-        if own_dims is not None:
-            params = fsdp.part(params, own_dims)
-        updated = {name: n.replace(params=params[name]) for name, n in updated.items()}
+        for name in player.networks
+    }
     memory = {**turn.memory, **outcome.memory}
     return ({**networks, **updated}, memory), metrics
-
-
-def _whole(name: str, network: NetworkState, dims: Mapping[str, fsdp.Dims] | None) -> Variables:
-    """Return a network's variables, gathered from all devices where they are cut."""
-    if dims is None:
-        return network.variables
-    return {**network.variables, "params": fsdp.gather(network.params, dims[name])}
 
 
 def _gradients(
@@ -297,7 +269,7 @@ def _gradients(
 def _average(
     game: Game,
     networks: dict[str, NetworkState],
-    ema: ema_lib.EMA,
+    ema: EMA,
     step: jax.Array,
     images: int,
 ) -> dict[str, NetworkState]:
@@ -306,7 +278,7 @@ def _average(
         return networks
     decay = ema.decay(step, images)
     return {
-        name: network.replace(ema=ema_lib.update(network.ema, network.variables, decay))
+        name: network.replace(ema=ema.update(network.ema, network.variables, decay))
         if game.networks[name].averaged
         else network
         for name, network in networks.items()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
-from gan_jax.training.ema import EMA, update
+from gan_jax.training.ema import EMA
 
 
 def test_half_of_the_start_is_left_after_one_half_life_whatever_the_batch():
@@ -13,7 +13,7 @@ def test_half_of_the_start_is_left_after_one_half_life_whatever_the_batch():
         ema = EMA(half_life=1000.0)
         average = jnp.float32(1.0)
         for step in range(1000 // images):
-            average = update(average, jnp.float32(0.0), ema.decay(jnp.int32(step), images))
+            average = ema.update(average, jnp.float32(0.0), ema.decay(jnp.int32(step), images))
         np.testing.assert_allclose(float(average), 0.5, rtol=1e-5)
 
 
@@ -29,12 +29,12 @@ def test_before_its_start_the_average_is_the_raw_value():
     ema = EMA(half_life=1000.0, start=3)
     assert float(ema.decay(jnp.int32(2), 10)) == 0.0
     assert float(ema.decay(jnp.int32(3), 10)) > 0.9
-    moved = update({"a": jnp.float32(7.0)}, {"a": jnp.float32(3.1)}, jnp.float32(0.0))
+    moved = EMA().update({"a": jnp.float32(7.0)}, {"a": jnp.float32(3.1)}, jnp.float32(0.0))
     assert float(moved["a"]) == np.float32(3.1)
 
 
 def test_counters_are_taken_over():
-    moved = update(jnp.int32(1), jnp.int32(5), jnp.float32(0.9))
+    moved = EMA().update(jnp.int32(1), jnp.int32(5), jnp.float32(0.9))
     assert int(moved) == 5
     assert moved.dtype == jnp.int32
 

@@ -2,7 +2,6 @@
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -105,24 +104,6 @@ def test_a_device_holds_a_part_of_the_state_only():
 )
 def test_the_longest_dimension_that_divides_is_cut(shape, dim):
     assert fsdp.FSDP(devices=4, min_size=16).dim(shape) == dim
-
-
-def test_the_norm_is_that_of_the_whole():
-    gradients = {"a": jnp.arange(12.0).reshape(4, 3), "b": jnp.asarray([5.0])}
-    dims = {"a": 0, "b": fsdp.WHOLE}
-    mesh = jax.make_mesh(
-        (4,), (fsdp.AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:4]
-    )
-    spec = jax.sharding.PartitionSpec
-    norm = jax.shard_map(
-        lambda tree: fsdp.norm(tree, dims),
-        mesh=mesh,
-        in_specs=({"a": spec(fsdp.AXIS), "b": spec()},),
-        out_specs=spec(),
-        check_vma=False,
-    )(gradients)
-    expected = np.sqrt(np.sum(np.arange(12.0) ** 2) + 25)
-    np.testing.assert_allclose(norm, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

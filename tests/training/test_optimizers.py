@@ -41,7 +41,7 @@ def test_takes_the_same_steps_as_pytorch(case):
         (0.5 * torch.tensor(curvature) * weights**2).sum().backward()
         reference.step()
         gradient = jnp.asarray(curvature) * params
-        updates, state = optimizer.transformation.update(gradient, state, params)
+        updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params, weights.detach().numpy(), rtol=1e-5, atol=1e-6)
 
@@ -80,7 +80,7 @@ def test_a_player_of_many_steps_decays_with_the_train_steps():
     params, taken = jnp.zeros(()), []
     state = optimizer.transformation.init(params)
     for _ in range(10):
-        updates, state = optimizer.transformation.update(jnp.ones(()), state, params)
+        updates, state = optimizer.update(jnp.ones(()), state, params)
         taken.append(-float(updates))
     np.testing.assert_allclose(taken, [1.0] * 5 + [0.5] * 5)
 
@@ -90,10 +90,10 @@ def test_clipping_scales_the_whole_gradient_down_and_leaves_small_ones():
     params = {"a": jnp.zeros(()), "b": jnp.zeros(())}
     state = optimizer.transformation.init(params)
     large = {"a": jnp.float32(6.0), "b": jnp.float32(8.0)}
-    updates, _ = optimizer.transformation.update(large, state, params)
+    updates, _ = optimizer.update(large, state, params)
     np.testing.assert_allclose([updates["a"], updates["b"]], [-3.0, -4.0], rtol=1e-6)
     small = {"a": jnp.float32(3.0), "b": jnp.float32(-4.0)}
-    updates, _ = optimizer.transformation.update(small, state, params)
+    updates, _ = optimizer.update(small, state, params)
     np.testing.assert_allclose([updates["a"], updates["b"]], [-3.0, 4.0], rtol=1e-6)
 
 
