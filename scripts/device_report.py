@@ -45,7 +45,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import dcgan, wgan_gp
-from gan_jax.training import build, compilation_cache
+from gan_jax.runs import build, compilation_cache
 from scripts import benchmark, benchmark_replicas
 
 Row = dict[str, Any]
@@ -411,7 +411,7 @@ def make_step(setting: Setting, tiny: bool) -> Step:
     def turn() -> None:
         nonlocal state
         for _ in range(max(1, (1 if tiny else STEPS_PER_TURN) // setting.steps_per_call)):
-            state = training.parallel(state, data, training.parallel.put_batch({"index": index}))
+            state, _ = training.parallel(state, data, training.parallel.put_batch({"index": index}))
         jax.block_until_ready(state)
 
     return Step(setting, counted, time.perf_counter() - started, temporary, turn)
