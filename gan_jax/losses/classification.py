@@ -1,5 +1,6 @@
 """Log-likelihoods of classes, as losses."""
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -19,7 +20,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
       In nats, ``[batch]`` float32.
 
     Raises:
-      ValueError: shapes or dtypes do not fit.
+      AssertionError: a shape or dtype is another.
     """
     logits, labels = _classified(logits, labels)
     chosen = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
@@ -37,7 +38,7 @@ def accuracy(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
       1 or 0, ``[batch]`` float32.
 
     Raises:
-      ValueError: shapes or dtypes do not fit.
+      AssertionError: a shape or dtype is another.
     """
     logits, labels = _classified(logits, labels)
     return (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
@@ -45,13 +46,7 @@ def accuracy(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
 
 def _classified(logits: ArrayLike, labels: ArrayLike) -> tuple[jax.Array, jax.Array]:
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
-    if logits.ndim != 2 or not jnp.issubdtype(logits.dtype, jnp.floating):
-        raise ValueError(
-            f"logits are {logits.dtype}{list(logits.shape)}; accepted: floating [batch, classes]."
-        )
-    if labels.shape != logits.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(
-            f"labels are {labels.dtype}{list(labels.shape)} for logits {list(logits.shape)}; "
-            f"accepted: integers {list(logits.shape[:1])}."
-        )
+    chex.assert_rank(logits, 2)
+    chex.assert_shape(labels, logits.shape[:1])
+    chex.assert_type([logits, labels], [float, int])
     return logits.astype(jnp.float32), labels

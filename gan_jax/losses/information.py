@@ -8,6 +8,7 @@ For a categorical code that is `gan_jax.losses.classification.cross_entropy`.
 
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -20,20 +21,18 @@ def gaussian_code(mean: ArrayLike, code: ArrayLike) -> jax.Array:
     fixed, as in the authors' experiments on digits.
 
     Args:
-      mean: what Q says of the codes, ``[batch, codes]``, floating.
-      code: the codes, of the same shape.
+      mean: the mean that Q predicts, ``[batch, codes]``, floating.
+      code: the codes, of the same shape, floating.
 
     Returns:
       In nats, ``[batch]`` float32.
 
     Raises:
-      ValueError: the shapes differ, or are no matrices.
+      AssertionError: the shapes differ, the rank is not 2, or a dtype is not floating.
     """
     mean, code = jnp.asarray(mean), jnp.asarray(code)
-    if mean.shape != code.shape or mean.ndim != 2:
-        raise ValueError(
-            f"means have shape {mean.shape} and codes {code.shape}; "
-            "accepted: [batch, codes] for both."
-        )
+    chex.assert_type([mean, code], float)
+    chex.assert_rank([mean, code], 2)
+    chex.assert_equal_shape([mean, code])
     difference = code.astype(jnp.float32) - mean.astype(jnp.float32)
     return jnp.sum(0.5 * jnp.square(difference) + 0.5 * math.log(2 * math.pi), axis=-1)

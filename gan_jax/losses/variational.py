@@ -1,12 +1,13 @@
 """The terms of a variational autoencoder (Kingma and Welling 2013, 1312.6114), in nats.
 
-"Auto-Encoding Variational Bayes", https://arxiv.org/abs/1312.6114. An encoder tells a Gaussian over
-latents for each example, diagonal, by its mean and the logarithm of its variance; the bound on the
+"Auto-Encoding Variational Bayes", https://arxiv.org/abs/1312.6114. For each example an encoder
+returns the mean and the log-variance of a diagonal Gaussian over latents; the bound on the
 likelihood of the data is a reconstruction's log-likelihood less the Gaussian's divergence from the
-prior. VAE/GAN (Larsen et al. 2015, https://arxiv.org/abs/1512.09300) keeps the divergence, and
-takes the likelihood of what a layer of the discriminator sees in place of the pixels'.
+prior. VAE/GAN (Larsen et al. 2015, https://arxiv.org/abs/1512.09300) keeps the divergence and
+replaces the pixels by the features of a layer of the discriminator.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -26,7 +27,7 @@ def gaussian_kl(mean: ArrayLike, log_variance: ArrayLike) -> jax.Array:
       In nats, a sum over the latent's entries, never negative, ``[batch]`` float32.
 
     Raises:
-      ValueError: the shapes differ, are no matrices, or the dtypes are not floating.
+      AssertionError: the shapes differ, the rank is not 2, or a dtype is not floating.
     """
     mean, log_variance = _matrices(mean, log_variance)
     # Near 0, where training begins, exp(x) - x - 1 would round to nothing, or below it.
@@ -48,7 +49,7 @@ def reparameterize(mean: ArrayLike, log_variance: ArrayLike, noise: ArrayLike) -
       ``[batch, latent_dim]`` float32.
 
     Raises:
-      ValueError: the shapes differ, are no matrices, or the dtypes are not floating.
+      AssertionError: the shapes differ, the rank is not 2, or a dtype is not floating.
     """
     mean, log_variance, noise = _matrices(mean, log_variance, noise)
     return mean + jnp.exp(0.5 * log_variance) * noise
@@ -58,9 +59,9 @@ def gaussian_reconstruction(features: ArrayLike, target: ArrayLike) -> jax.Array
     """Negative log-likelihood of ``target`` under ``N(features, I)``, without its constant.
 
     ``sum_j (target_j - features_j)^2 / 2`` over all entries of an example: equations 7 and 8 of
-    VAE/GAN, Larsen et al. 2015, https://arxiv.org/abs/1512.09300, where both are what a layer of
-    the discriminator makes of an image and of its reconstruction. The constant that is left out is
-    ``log(2 pi) / 2`` for each entry, so that a perfect reconstruction has 0.
+    VAE/GAN, Larsen et al. 2015, https://arxiv.org/abs/1512.09300, where both are a discriminator
+    layer's features. The omitted constant is ``log(2 pi) / 2`` per entry, so that a perfect
+    reconstruction has 0.
 
     Args:
       features: of the reconstruction, ``[batch, ...]``, floating.
@@ -70,32 +71,19 @@ def gaussian_reconstruction(features: ArrayLike, target: ArrayLike) -> jax.Array
       In nats, a sum over the entries of an example, ``[batch]`` float32.
 
     Raises:
-      ValueError: the shapes differ, have no entries beside the batch, or the dtypes are not
-        floating.
+      AssertionError: the shapes differ, the rank is below 2, or a dtype is not floating.
     """
     features, target = jnp.asarray(features), jnp.asarray(target)
-    _check_floating(features, target)
-    if features.shape != target.shape or features.ndim < 2:
-        raise ValueError(
-            f"features have shape {features.shape} and their target {target.shape}; accepted: "
-            "[batch, ...] for both."
-        )
+    chex.assert_type([features, target], float)
+    chex.assert_axis_dimension_gt(features, 1, 0)
+    chex.assert_equal_shape([features, target])
     difference = target.astype(jnp.float32) - features.astype(jnp.float32)
     return 0.5 * jnp.sum(jnp.square(difference), axis=tuple(range(1, difference.ndim)))
 
 
 def _matrices(*values: ArrayLike) -> list[jax.Array]:
     arrays = [jnp.asarray(value) for value in values]
-    _check_floating(*arrays)
-    shapes = [array.shape for array in arrays]
-    if len(set(shapes)) > 1 or len(shapes[0]) != 2:
-        raise ValueError(
-            f"shapes are {', '.join(map(str, shapes))}; accepted: [batch, latent_dim] for all."
-        )
+    chex.assert_type(arrays, float)
+    chex.assert_rank(arrays, 2)
+    chex.assert_equal_shape(arrays)
     return [array.astype(jnp.float32) for array in arrays]
-
-
-def _check_floating(*arrays: jax.Array) -> None:
-    if not all(jnp.issubdtype(array.dtype, jnp.floating) for array in arrays):
-        dtypes = ", ".join(str(array.dtype) for array in arrays)
-        raise ValueError(f"dtypes are {dtypes}; accepted: floating dtypes.")
