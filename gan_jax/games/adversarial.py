@@ -21,6 +21,7 @@ from gan_jax.games import building, draws, history
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.losses import adversarial, consistency, feature_matching, lecam, penalties, top_k
+from gan_jax.networks.condition import Condition, joined
 from gan_jax.networks.verdict import Verdict
 
 # Terms beside the adversarial loss: by name, their weight (0: only logged) and value.
@@ -76,8 +77,8 @@ class AdversarialGame:
     """Two players: the discriminator (or critic), then the generator.
 
     Attributes:
-      generator: module ``(z, labels, train) -> data``, with a field ``latent_dim``.
-      discriminator: module ``(data, labels, train) -> scores``, with a method ``judge``.
+      generator: module of ``(z, condition)`` to data, with a field ``latent_dim``.
+      discriminator: module of ``(data, condition)`` to scores, with a method ``judge``.
       shape: of one data point.
       loss: the pair of losses.
       penalty: on the discriminator's gradient, or ``None``.
@@ -137,10 +138,10 @@ class AdversarialGame:
         """``generator`` (averaged) and ``discriminator``."""
         z = jax.ShapeDtypeStruct((1, self.latent_dim), jnp.float32)
         x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
-        label = jax.ShapeDtypeStruct((1,), jnp.int32)
+        condition = {"label": jax.ShapeDtypeStruct((1,), jnp.int32)}
         return {
-            "generator": Network(self.generator, (z, label), averaged=True),
-            "discriminator": Network(self.discriminator, (x, label)),
+            "generator": Network(self.generator, (z, condition), averaged=True),
+            "discriminator": Network(self.discriminator, (x, condition)),
         }
 
     @property
@@ -177,56 +178,77 @@ class AdversarialGame:
             ),
         )
 
-    def latents(self, keys: jax.Array, truncation: float | None = None) -> jax.Array:
+    def latents(self, keys: jax.Array) -> jax.Array:
         """Return standard normal latents; see `Game.latents`."""
-        return draws.latents(keys, self.latent_dim, truncation)
+        return draws.latents(keys, self.latent_dim)
+
+    def truncated(self, z: jax.Array, truncation: float | jax.Array | None) -> jax.Array:
+        """Return latents within a limit; see `Game.sample`."""
+        return z if truncation is None else draws.truncate(z, truncation)
 
     def sample(
         self,
         variables: Mapping[str, Variables],
         z: jax.Array,
-        labels: jax.Array | None = None,
+        condition: Condition = None,
         *,
+        keys: jax.Array | None = None,
+        truncation: float | jax.Array | None = None,
         train: bool = False,
     ) -> jax.Array:
         """Return generated data, float32 ``[batch, *shape]``; see `Game.sample`."""
-        data = self.generator.apply(variables["generator"], z, labels, train=train)
+        z = self.truncated(z, truncation)
+        data = self.generator.apply(variables["generator"], z, condition, keys=keys, train=train)
         assert isinstance(data, jax.Array)
         return data
 
     def sample_moments(
-        self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None = None
+        self,
+        variables: Mapping[str, Variables],
+        z: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        truncation: float | jax.Array | None = None,
     ) -> dict[str, Variables]:
         """Return the generator's moments on this batch; see `Game.sample_moments`."""
         _, found = self.generator.apply(
-            variables["generator"], z, labels, train=True, mutable=["moments"]
+            variables["generator"],
+            self.truncated(z, truncation),
+            condition,
+            keys=keys,
+            train=True,
+            mutable=["moments"],
         )
         return {"generator": dict(found).get("moments", {})}
 
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss, with its penalty, on one batch of real data."""
         z = self.latents(turn.keys("latent"))
-        fake, fake_labels = lax.stop_gradient(self._generate({}, z, turn)[0]), turn.batch["label"]
+        fake, fake_condition = lax.stop_gradient(self._generate({}, z, turn)[0]), turn.condition
         memory: dict[str, Any] = {}
         if self.regularize.history:
             key = jax.random.fold_in(draws.named(turn.key, "history"), turn.first)
             pool = turn.memory["history"]
             pairs, memory["history"] = history.exchange(
-                pool, (fake, fake_labels), key, turn.axis_name
+                pool, (fake, fake_condition), key, turn.axis_name
             )
-            fake, fake_labels = pairs
+            fake, fake_condition = pairs
         real = self._shown(turn.batch["image"], turn, "real", self.discriminator_steps)
         fake = self._shown(fake, turn, "fake", self.discriminator_steps)
         variables = turn.with_params(params, "discriminator")
         if self.joint_batch:
             both = jnp.concatenate([real, fake])
-            labels = jnp.concatenate([turn.batch["label"], fake_labels])
-            verdict, mutable = self._judge(variables, both, labels, iterate=True)
+            condition = joined(turn.condition, fake_condition)
+            keys = jnp.concatenate([turn.keys("judge/real"), turn.keys("judge/fake")])
+            verdict, mutable = self._judge(variables, both, condition, keys, iterate=True)
             real_verdict, fake_verdict = _halves(verdict)
         else:
-            real_verdict, mutable = self._judge(variables, real, turn.batch["label"], iterate=True)
+            keys = turn.keys("judge/real")
+            real_verdict, mutable = self._judge(variables, real, turn.condition, keys, iterate=True)
             # Both halves, and the penalty, are scored with the same spectral norms.
-            fake_verdict, again = self._judge(variables | mutable, fake, fake_labels)
+            keys = turn.keys("judge/fake")
+            fake_verdict, again = self._judge(variables | mutable, fake, fake_condition, keys)
             mutable = mutable | again
         loss = jnp.mean(self.loss.discriminator(real_verdict.scores, fake_verdict.scores))
         metrics = {
@@ -239,13 +261,14 @@ class AdversarialGame:
             penalty = self._penalty(variables | mutable, real, fake, turn)
             terms["penalty"] = (turn.settings.get("penalty_weight", self.penalty_weight), penalty)
         scored = (
-            ("real", real, turn.batch["label"], real_verdict),
-            ("fake", fake, fake_labels, fake_verdict),
+            ("real", real, turn.condition, real_verdict),
+            ("fake", fake, fake_condition, fake_verdict),
         )
-        for name, images, labels, verdict in scored:
+        for name, images, condition, verdict in scored:
             if weight := getattr(self.regularize, f"consistency_{name}"):
                 changed = flip_shift.flip_shift(turn.keys(f"consistency/{name}"), images)
-                changed_verdict, _ = self._judge(variables | mutable, changed, labels)
+                keys = turn.keys(f"judge/{name}")
+                changed_verdict, _ = self._judge(variables | mutable, changed, condition, keys)
                 value = consistency.consistency(verdict.scores, changed_verdict.scores)
                 terms[f"consistency_{name}"] = (weight, jnp.mean(value))
         if self.regularize.lecam:
@@ -261,11 +284,12 @@ class AdversarialGame:
         fake, mutable = self._generate(params, z, turn)
         shown = self._shown(fake, turn, "fake", 1)
         variables = turn.with_params(params, "discriminator")
-        verdict, _ = self._judge(variables, shown, turn.batch["label"])
+        verdict, _ = self._judge(variables, shown, turn.condition, turn.keys("judge/fake"))
         real_verdict = None
         if self.loss.generator_needs_real or self.regularize.feature_matching:
             real = self._shown(turn.batch["image"], turn, "real", 1)
-            real_verdict, _ = self._judge(variables, real, turn.batch["label"])
+            keys = turn.keys("judge/real")
+            real_verdict, _ = self._judge(variables, real, turn.condition, keys)
         real_scores = None if real_verdict is None else real_verdict.scores
         losses = self.loss.generator(verdict.scores, real_scores)
         if self.regularize.top_k < 1:
@@ -307,14 +331,27 @@ class AdversarialGame:
         """Return data generated from ``z``, and the generator's new mutable collections."""
         variables = turn.with_params(params, "generator")
         return apply(
-            self.generator, variables, z, turn.batch["label"], iterate="generator" in params
+            self.generator,
+            variables,
+            z,
+            turn.condition,
+            keys=turn.keys("generator"),
+            iterate="generator" in params,
         )
 
     def _judge(
-        self, variables: Variables, x: jax.Array, labels: jax.Array, *, iterate: bool = False
+        self,
+        variables: Variables,
+        x: jax.Array,
+        condition: Condition,
+        keys: jax.Array,
+        *,
+        iterate: bool = False,
     ) -> tuple[Verdict, Variables]:
         """Return the discriminator's verdict, and its new mutable collections."""
-        return apply(self.discriminator, variables, x, labels, iterate=iterate, method="judge")
+        return apply(
+            self.discriminator, variables, x, condition, keys=keys, iterate=iterate, method="judge"
+        )
 
     def _shown(self, x: jax.Array, turn: Turn, use: str, steps: int) -> jax.Array:
         """Return data as the discriminator is to see them.
@@ -344,7 +381,8 @@ class AdversarialGame:
 
         def compute() -> jax.Array:
             def critic(x: jax.Array) -> jax.Array:
-                return self._judge(variables, x, turn.batch["label"])[0].scores
+                keys = turn.keys("judge/penalty")
+                return self._judge(variables, x, turn.condition, keys)[0].scores
 
             chance = jax.vmap(lambda key: penalty.draw(key, self.shape))(turn.keys("penalty"))
             return jnp.mean(penalty(critic, real, fake, chance))

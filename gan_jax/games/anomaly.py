@@ -52,9 +52,9 @@ class AnomalyGame:
     """Two players: the discriminator, then encoder, generator and second encoder together.
 
     Attributes:
-      encoder: module ``(images, labels, train) -> latents``; both encoders, with their own weights.
-      generator: module ``(latents, labels, train) -> images``.
-      discriminator: module ``(images, labels, train)`` with a method ``judge``.
+      encoder: module of images to latents; both encoders, with their own weights.
+      generator: module of latents to images.
+      discriminator: module of images, with a method ``judge``.
       shape: of one image.
       loss: the discriminator's side is used.
       pixel_weight: of the reconstruction.
@@ -97,12 +97,11 @@ class AnomalyGame:
         """``encoder``, ``generator``, ``second_encoder`` (averaged), and ``discriminator``."""
         x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
         z = jax.ShapeDtypeStruct((1, self.generator.latent_dim), jnp.float32)
-        label = jax.ShapeDtypeStruct((1,), jnp.int32)
         return {
-            "encoder": Network(self.encoder, (x, label), averaged=True),
-            "generator": Network(self.generator, (z, label), averaged=True),
-            "second_encoder": Network(self.encoder, (x, label), averaged=True, optimizer="encoder"),
-            "discriminator": Network(self.discriminator, (x, label)),
+            "encoder": Network(self.encoder, (x,), averaged=True),
+            "generator": Network(self.generator, (z,), averaged=True),
+            "second_encoder": Network(self.encoder, (x,), averaged=True, optimizer="encoder"),
+            "discriminator": Network(self.discriminator, (x,)),
         }
 
     @property
@@ -161,9 +160,9 @@ class AnomalyGame:
         self, variables: Mapping[str, Variables], images: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return latents, reconstructions and their latents, none of them in train mode."""
-        z = self.encoder.apply(variables["encoder"], images, None, train=False)
-        made = self.generator.apply(variables["generator"], z, None, train=False)
-        again = self.encoder.apply(variables["second_encoder"], made, None, train=False)
+        z = self.encoder.apply(variables["encoder"], images, train=False)
+        made = self.generator.apply(variables["generator"], z, train=False)
+        again = self.encoder.apply(variables["second_encoder"], made, train=False)
         assert isinstance(z, jax.Array)
         assert isinstance(made, jax.Array)
         assert isinstance(again, jax.Array)
@@ -178,14 +177,12 @@ class AnomalyGame:
             self.encoder,
             turn.with_params(params, "encoder"),
             turn.batch["image"],
-            None,
             iterate="encoder" in params,
         )
         made, mutable["generator"] = apply(
             self.generator,
             turn.with_params(params, "generator"),
             z,
-            None,
             iterate="generator" in params,
         )
         return z, made, mutable
@@ -208,7 +205,7 @@ class AnomalyGame:
         """Return the loss of both encoders and the generator on one batch."""
         z, made, mutable = self._reconstruct(params, turn)
         again, mutable["second_encoder"] = apply(
-            self.encoder, turn.with_params(params, "second_encoder"), made, None, iterate=True
+            self.encoder, turn.with_params(params, "second_encoder"), made, iterate=True
         )
         judge = turn.variables["discriminator"]
         real, fake = (self._judge(judge, images)[0] for images in (turn.batch["image"], made))
@@ -230,4 +227,4 @@ class AnomalyGame:
         self, variables: Variables, images: jax.Array, *, iterate: bool = False
     ) -> tuple[Verdict, Variables]:
         """Return the discriminator's verdict, and its new mutable collections."""
-        return apply(self.discriminator, variables, images, None, iterate=iterate, method="judge")
+        return apply(self.discriminator, variables, images, iterate=iterate, method="judge")

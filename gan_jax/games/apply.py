@@ -3,31 +3,38 @@
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from gan_jax.games.game import Variables
 from gan_jax.layers import spectral
+from gan_jax.networks.condition import Condition
 
 
 def apply(
     module: nn.Module,
     variables: Variables,
-    *inputs: Any,
+    x: jax.Array,
+    condition: Condition = None,
+    *,
+    keys: jax.Array | None = None,
     iterate: bool = False,
     method: str | None = None,
 ) -> tuple[Any, Variables]:
     """Return a network's output in train mode, and its new mutable collections.
 
     Args:
-      module: the network.
-      variables: all that it has.
-      *inputs: of the network.
-      iterate: move spectral normalization's vectors on, which is to happen once in a gradient step
-        of the network's owner; else they are used as they stand.
-      method: what is called; ``None``: the module itself.
+      module: the network; called as `gan_jax.networks.condition` says.
+      variables: all of its collections.
+      x: its input.
+      condition: by field.
+      keys: one per example.
+      iterate: update spectral normalization's vectors, which must happen exactly once in a gradient
+        step of the network's owner; otherwise they are used as they are.
+      method: the method called; ``None``: the module itself.
     """
     fixed = ("params",) if iterate else ("params", spectral.COLLECTION)
     collections = [name for name in variables if name not in fixed]
     output, mutable = module.apply(
-        variables, *inputs, train=True, mutable=collections, method=method
+        variables, x, condition, keys=keys, train=True, mutable=collections, method=method
     )
     return output, dict(mutable)

@@ -43,9 +43,8 @@ class CycleGame:
     generators make after their update.
 
     Attributes:
-      generator: module ``(images, keys, train) -> images``, of which each direction has its own
-        weights.
-      discriminator: module ``(images, labels, train)`` with a method ``judge``, likewise.
+      generator: module of images to images, of which each direction has its own weights.
+      discriminator: module of images, with a method ``judge``, likewise.
       shape: of one data point: an image of A, and behind it in the channels one of B.
       loss: the pair of adversarial losses; every score of a map counts as one.
       cycle_weight: of the way there and back.
@@ -157,7 +156,9 @@ class CycleGame:
     ) -> jax.Array:
         """Return the images in the other domain; see `TranslationGame.translate`."""
         del known
-        made = self.generator.apply(variables[GENERATORS[direction]], inputs, keys, train=False)
+        made = self.generator.apply(
+            variables[GENERATORS[direction]], inputs, keys=keys, train=False
+        )
         assert isinstance(made, jax.Array)
         return jnp.clip(made, -1.0, 1.0)
 
@@ -172,7 +173,9 @@ class CycleGame:
             name = GENERATORS[direction]
             variables = turn.with_params(params, name) | mutable.get(name, {})
             keys = turn.keys(f"dropout/{use}/{direction}")
-            made, changed = apply(self.generator, variables, images, keys, iterate=use == "fake")
+            made, changed = apply(
+                self.generator, variables, images, keys=keys, iterate=use == "fake"
+            )
             if changed:
                 mutable[name] = {**mutable.get(name, {}), **changed}
             return made
@@ -205,7 +208,7 @@ class CycleGame:
         for way, (source, target) in self._domains(turn.batch["image"]).items():
             name = DISCRIMINATORS[way]
             keys = turn.keys(f"dropout/fake/{way}")
-            fake, _ = apply(self.generator, turn.variables[GENERATORS[way]], source, keys)
+            fake, _ = apply(self.generator, turn.variables[GENERATORS[way]], source, keys=keys)
             fake = lax.stop_gradient(fake)
             if self.history:
                 slot = _pool(name)
@@ -233,7 +236,7 @@ class CycleGame:
     ) -> tuple[jax.Array, Variables]:
         """Return all scores in a row, and the discriminator's new mutable collections."""
         verdict, mutable = apply(
-            self.discriminator, variables, images, None, iterate=iterate, method="judge"
+            self.discriminator, variables, images, iterate=iterate, method="judge"
         )
         return verdict.scores.reshape(-1), mutable
 

@@ -44,16 +44,26 @@ def example_keys(
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 
 
-def latents(keys: jax.Array, size: int, truncation: float | None = None) -> jax.Array:
-    """Return standard normal latents, float32 ``[len(keys), size]``, row ``i`` from ``keys[i]``.
+def latents(keys: jax.Array, size: int) -> jax.Array:
+    """Return standard normal latents, float32 ``[len(keys), size]``, row ``i`` from ``keys[i]``."""
+    return jax.vmap(lambda key: jax.random.normal(key, (size,), jnp.float32))(keys)
+
+
+def truncate(z: jax.Array, limit: float | jax.Array) -> jax.Array:
+    """Map normal entries to entries of the normal distribution truncated to ``[-limit, limit]``.
+
+    The truncation trick (BigGAN, Brock et al. 2018, https://arxiv.org/abs/1809.11096). An entry is
+    mapped to the entry of the same quantile, so that a latent changes continuously with the limit,
+    and the result is what `jax.random.truncated_normal` draws from the same key, up to rounding.
 
     Args:
-      keys: one per row.
-      size: of one latent.
-      truncation: the normal is restricted to within so much of zero; ``None``: it is whole.
+      z: standard normal, float32 of any shape.
+      limit: above 0, a scalar.
+
+    Returns:
+      float32 of the same shape.
     """
-    if truncation is None:
-        return jax.vmap(lambda key: jax.random.normal(key, (size,), jnp.float32))(keys)
-    return jax.vmap(
-        lambda key: jax.random.truncated_normal(key, -truncation, truncation, (size,), jnp.float32)
-    )(keys)
+    root = jnp.sqrt(jnp.float32(2.0))
+    limit = jnp.asarray(limit, jnp.float32)
+    quantile = jax.lax.erf(z / root) * jax.lax.erf(limit / root)
+    return jnp.clip(root * jax.lax.erf_inv(quantile), -limit, limit)

@@ -20,6 +20,7 @@ import jax
 
 from gan_jax.errors import ConfigError
 from gan_jax.games import draws
+from gan_jax.networks.condition import Condition
 
 Params = Mapping[str, Any]
 Variables = dict[str, Any]
@@ -30,15 +31,16 @@ class Network:
     """One network of a game.
 
     Attributes:
-      module: the Flax module; called as ``module(*inputs, train=...)``.
-      inputs: shapes and dtypes of its inputs for a batch of any size, to initialise it with.
+      module: the Flax module; called as `gan_jax.networks.condition` says.
+      inputs: shapes and dtypes of its input and condition for a batch of any size, to initialise it
+        with.
       averaged: whether a moving average of it is kept (the networks that are sampled from).
       optimizer: the group of ``config.optimizer`` that it is trained by; ``None``: that of its own
         name.
     """
 
     module: nn.Module
-    inputs: tuple[jax.ShapeDtypeStruct, ...]
+    inputs: tuple[Any, ...]
     averaged: bool = False
     optimizer: str | None = None
 
@@ -70,6 +72,11 @@ class Turn:
     first: jax.Array | int = 0
     share: int | None = None
     settings: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
+
+    @property
+    def condition(self) -> dict[str, jax.Array]:
+        """What networks are conditioned on: the labels, where the data have any."""
+        return {"label": self.batch["label"]} if "label" in self.batch else {}
 
     @property
     def size(self) -> int:
@@ -182,22 +189,18 @@ class GenerativeGame(Game, Protocol):
         """Classes that can be asked for when sampling; ``None`` if the game is unconditional."""
         ...
 
-    def latents(self, keys: jax.Array, truncation: float | None = None) -> jax.Array:
-        """Return latents, float32 ``[len(keys), latent_dim]``, row ``i`` from ``keys[i]`` alone.
-
-        Args:
-          keys: ``[n]``.
-          truncation: normal entries are drawn anew until they are within so much of zero (BigGAN,
-            Brock 2019, 1809.11096); ``None``: without limit.
-        """
+    def latents(self, keys: jax.Array) -> jax.Array:
+        """Return latents, float32 ``[len(keys), latent_dim]``, row ``i`` from ``keys[i]`` alone."""
         ...
 
     def sample(
         self,
         variables: Mapping[str, Variables],
         z: jax.Array,
-        labels: jax.Array | None,
+        condition: Condition = None,
         *,
+        keys: jax.Array | None = None,
+        truncation: float | jax.Array | None = None,
         train: bool = False,
     ) -> jax.Array:
         """Return generated data, float32 ``[batch, *shape]``.
@@ -205,15 +208,31 @@ class GenerativeGame(Game, Protocol):
         Args:
           variables: by network.
           z: latents, float32 ``[batch, latent_dim]``.
-          labels: int32 ``[batch]``, or ``None``.
+          condition: what is asked for, by field; ``None`` where the game is unconditional.
+          keys: ``[batch]``, for what a generator draws beside its latent; ``None``: no draws.
+          truncation: how far latents may be from their mean, in the game's own unit: the bound of
+            normal latents (`gan_jax.games.draws.truncate`); ``None``: latents are not changed.
           train: normalise with the statistics of this batch, not with the running ones.
         """
         ...
 
     def sample_moments(
-        self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None
+        self,
+        variables: Mapping[str, Variables],
+        z: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        truncation: float | jax.Array | None = None,
     ) -> Mapping[str, Variables]:
-        """Return the moments that batch normalisation meets when this batch is sampled.
+        """Return the moments that batch normalisation sees when this batch is sampled.
+
+        Args:
+          variables: by network.
+          z: as `sample`'s.
+          condition: as `sample`'s.
+          keys: as `sample`'s.
+          truncation: as `sample`'s.
 
         Returns:
           The collection ``moments`` (`gan_jax.layers.normalization.BatchNorm`) of every network

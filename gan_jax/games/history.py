@@ -37,8 +37,8 @@ def init(size: int, shape: tuple[int, ...], *, labelled: bool = False) -> Histor
     Args:
       size: how many fakes it will hold.
       shape: of one fake.
-      labelled: whether a fake goes with its label; fakes are then pairs of float32
-        ``[batch, *shape]`` and int32 ``[batch]``.
+      labelled: whether a fake is stored with its label; fakes are then pairs of float32
+        ``[batch, *shape]`` and a condition, a dict of ``label``, int32 ``[batch]``.
 
     Raises:
       ConfigError: the size is no positive integer.
@@ -47,7 +47,7 @@ def init(size: int, shape: tuple[int, ...], *, labelled: bool = False) -> Histor
     if not (is_integer and size >= 1):
         raise ConfigError(f"history size = {size!r}; accepted: an integer >= 1.")
     images = jnp.zeros((size, *shape), jnp.float32)
-    both = (images, jnp.zeros((size,), jnp.int32)) if labelled else images
+    both = (images, {"label": jnp.zeros((size,), jnp.int32)}) if labelled else images
     return History(both, jnp.zeros((), jnp.int32))
 
 

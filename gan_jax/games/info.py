@@ -72,9 +72,9 @@ class Codes:
             Head(name, place.stop - place.start, hidden) for name, place in self.slices.items()
         )
 
-    def draw(self, keys: jax.Array, truncation: float | None = None) -> jax.Array:
+    def draw(self, keys: jax.Array) -> jax.Array:
         """Return latent vectors, float32 ``[len(keys), latent_dim]``; see `Game.latents`."""
-        parts = [draws.latents(keys, self.noise, truncation)]
+        parts = [draws.latents(keys, self.noise)]
         for name, place in self.slices.items():
             own = jax.vmap(lambda key, name=name: draws.named(key, name))(keys)
             size = place.stop - place.start
@@ -85,6 +85,11 @@ class Codes:
                 value = jax.vmap(lambda key: jax.random.randint(key, (), 0, size))(own)  # noqa: B023
                 parts.append(jax.nn.one_hot(value, size, dtype=jnp.float32))
         return jnp.concatenate(parts, axis=-1)
+
+    def truncate(self, z: jax.Array, limit: float | jax.Array) -> jax.Array:
+        """Return latent vectors with their noise truncated, and their codes unchanged."""
+        noise, codes = jnp.split(z, [self.noise], axis=-1)
+        return jnp.concatenate([draws.truncate(noise, limit), codes], axis=-1)
 
     def traverse(self, z: np.ndarray, name: str, steps: int = 10, limit: float = 2.0) -> np.ndarray:
         """Return latent vectors along one code, all else as it is.
@@ -175,9 +180,13 @@ class InfoGame(AdversarialGame):
         """Size of one latent vector, noise and codes."""
         return self.codes.latent_dim
 
-    def latents(self, keys: jax.Array, truncation: float | None = None) -> jax.Array:
+    def latents(self, keys: jax.Array) -> jax.Array:
         """Return noise and codes; see `Game.latents`."""
-        return self.codes.draw(keys, truncation)
+        return self.codes.draw(keys)
+
+    def truncated(self, z: jax.Array, truncation: float | jax.Array | None) -> jax.Array:
+        """Return latents with their noise within a limit; see `AdversarialGame.truncated`."""
+        return z if truncation is None else self.codes.truncate(z, truncation)
 
     def discriminator_terms(self, real: Verdict, fake: Verdict, z: jax.Array, turn: Turn) -> Terms:
         """Return the code terms on generated data; see `AdversarialGame.discriminator_terms`."""
@@ -200,7 +209,7 @@ class InfoGame(AdversarialGame):
           float32 ``[batch, size]`` by head.
         """
         verdict = self.discriminator.apply(
-            variables["discriminator"], images, None, train=False, method="judge"
+            variables["discriminator"], images, train=False, method="judge"
         )
         assert isinstance(verdict, Verdict)
         return verdict.heads

@@ -21,7 +21,13 @@ from gan_jax.games.adversarial import AdversarialGame
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Loss, Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.layers import pyramid
-from gan_jax.networks.laplacian import CONDITIONING, LaplacianDiscriminator, LaplacianGenerator
+from gan_jax.networks.condition import Condition
+from gan_jax.networks.laplacian import (
+    COARSE,
+    CONDITIONING,
+    LaplacianDiscriminator,
+    LaplacianGenerator,
+)
 from gan_jax.networks.verdict import Verdict
 
 
@@ -33,8 +39,8 @@ class ConditionalLevel(AdversarialGame):
     a discriminator judges pairs: penalties bound its gradient by both, and what moves or recolours
     an image before it is judged does so to the blurred one as well.
 
-    Its networks differ from `AdversarialGame`'s: the generator is a module ``(z, coarse, labels,
-    train) -> residual``, the discriminator one ``(residual, coarse, labels, train) -> scores``.
+    The networks make and judge residuals; the blurred image is the field ``coarse`` of their
+    condition.
     """
 
     @property
@@ -43,10 +49,10 @@ class ConditionalLevel(AdversarialGame):
         z = jax.ShapeDtypeStruct((1, self.latent_dim), jnp.float32)
         height, width, channels = self.shape
         x = jax.ShapeDtypeStruct((1, height, width, channels // 2), jnp.float32)
-        label = jax.ShapeDtypeStruct((1,), jnp.int32)
+        condition = {"label": jax.ShapeDtypeStruct((1,), jnp.int32), COARSE: x}
         return {
-            "generator": Network(self.generator, (z, x, label), averaged=True),
-            "discriminator": Network(self.discriminator, (x, x, label)),
+            "generator": Network(self.generator, (z, condition), averaged=True),
+            "discriminator": Network(self.discriminator, (x, condition)),
         }
 
     def _generate(self, params: Params, z: jax.Array, turn: Turn) -> tuple[jax.Array, Variables]:
@@ -54,16 +60,28 @@ class ConditionalLevel(AdversarialGame):
         variables = turn.with_params(params, "generator")
         _, coarse = jnp.split(turn.batch["image"], 2, axis=-1)
         residual, mutable = apply(
-            self.generator, variables, z, coarse, turn.batch["label"], iterate="generator" in params
+            self.generator,
+            variables,
+            z,
+            {**turn.condition, COARSE: coarse},
+            keys=turn.keys("generator"),
+            iterate="generator" in params,
         )
         return jnp.concatenate([residual, coarse], axis=-1), mutable
 
     def _judge(
-        self, variables: Variables, x: jax.Array, labels: jax.Array, *, iterate: bool = False
+        self,
+        variables: Variables,
+        x: jax.Array,
+        condition: Condition,
+        keys: jax.Array,
+        *,
+        iterate: bool = False,
     ) -> tuple[Verdict, Variables]:
         """Return the discriminator's verdict on pairs; see `AdversarialGame`."""
-        pair = jnp.split(x, 2, axis=-1)
-        return apply(self.discriminator, variables, *pair, labels, iterate=iterate, method="judge")
+        residual, coarse = jnp.split(x, 2, axis=-1)
+        condition = {**(condition or {}), COARSE: coarse}
+        return super()._judge(variables, residual, condition, keys, iterate=iterate)
 
     def _shown(self, x: jax.Array, turn: Turn, use: str, steps: int) -> jax.Array:
         """Return pairs as the discriminator is to see them; see `AdversarialGame`."""
@@ -183,60 +201,83 @@ class LaplacianGame:
             at(slot, level): value for level in self.levels for slot, value in level.memory.items()
         }
 
-    def latents(self, keys: jax.Array, truncation: float | None = None) -> jax.Array:
+    def latents(self, keys: jax.Array) -> jax.Array:
         """Return standard normal latents; see `Game.latents`."""
-        return draws.latents(keys, self.latent_dim, truncation)
+        return draws.latents(keys, self.latent_dim)
 
     def sample(
         self,
         variables: Mapping[str, Variables],
         z: jax.Array,
-        labels: jax.Array | None = None,
+        condition: Condition = None,
         *,
+        keys: jax.Array | None = None,
+        truncation: float | jax.Array | None = None,
         train: bool = False,
     ) -> jax.Array:
         """Return images made from coarse to fine; see `Game.sample`."""
 
-        def generate(name: str, level: AdversarialGame, *inputs: jax.Array) -> jax.Array:
-            data = level.generator.apply(variables[name], *inputs, labels, train=train)
+        def generate(
+            name: str, level: AdversarialGame, z: jax.Array, condition: Condition
+        ) -> jax.Array:
+            data = level.generator.apply(variables[name], z, condition, keys=keys, train=train)
             assert isinstance(data, jax.Array)
             return data
 
-        return self._climb(z, generate)
+        return self._climb(z, condition, truncation, generate)
 
     def sample_moments(
-        self, variables: Mapping[str, Variables], z: jax.Array, labels: jax.Array | None = None
+        self,
+        variables: Mapping[str, Variables],
+        z: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        truncation: float | jax.Array | None = None,
     ) -> dict[str, Variables]:
         """Return every generator's moments on this batch; see `Game.sample_moments`."""
         moments: dict[str, Variables] = {}
 
-        def generate(name: str, level: AdversarialGame, *inputs: jax.Array) -> jax.Array:
+        def generate(
+            name: str, level: AdversarialGame, z: jax.Array, condition: Condition
+        ) -> jax.Array:
             data, found = level.generator.apply(
-                variables[name], *inputs, labels, train=True, mutable=["moments"]
+                variables[name], z, condition, keys=keys, train=True, mutable=["moments"]
             )
             moments[name] = dict(found).get("moments", {})
             return data
 
-        self._climb(z, generate)
+        self._climb(z, condition, truncation, generate)
         return moments
 
-    def _climb(self, z: jax.Array, generate: Callable[..., jax.Array]) -> jax.Array:
+    def _climb(
+        self,
+        z: jax.Array,
+        condition: Condition,
+        truncation: float | jax.Array | None,
+        generate: Callable[[str, AdversarialGame, jax.Array, Condition], jax.Array],
+    ) -> jax.Array:
         """Return images made from coarse to fine.
 
         Args:
           z: latents of all levels.
-          generate: ``(network's name, level, latents of the level[, blurred images])`` to images,
-            or to residuals.
+          condition: what is asked for.
+          truncation: see `Game.sample`.
+          generate: ``(network's name, level, latents of the level, condition)`` to images, or to
+            residuals.
         """
+        if truncation is not None:
+            z = draws.truncate(z, truncation)
         # `jnp.split` takes the places where a new part begins.
         ends = [
             sum(level.latent_dim for level in self.levels[: i + 1]) for i in range(len(self.finer))
         ]
         first, *rest = jnp.split(z, ends, axis=-1)
-        images = generate(at("generator", self.coarsest), self.coarsest, first)
+        images = generate(at("generator", self.coarsest), self.coarsest, first, condition)
         for level, part in zip(self.finer, rest, strict=True):
             coarse = pyramid.upsample(images)
-            images = coarse + generate(at("generator", level), level, part, coarse)
+            given = {**(condition or {}), COARSE: coarse}
+            images = coarse + generate(at("generator", level), level, part, given)
         return images
 
 

@@ -52,8 +52,8 @@ class PairedGame:
     and the discriminator rests.
 
     Attributes:
-      generator: module ``(inputs, keys, train) -> images``; see `gan_jax.networks.registry`.
-      discriminator: module ``(images, labels, train)`` with a method ``judge``, whose scores may
+      generator: module of inputs to images; see `gan_jax.networks.registry`.
+      discriminator: module of images, with a method ``judge``, whose scores may
         be a map; ``None``: there is none, and no adversarial term.
       shape: of one data point: a target, or, without a degradation, an input and its target.
       loss: the pair of adversarial losses; every score of a map counts as one.
@@ -237,7 +237,7 @@ class PairedGame:
         """Return what the generator makes of the inputs; see `TranslationGame.translate`."""
         del direction
         made = self.generator.apply(
-            variables["generator"], _with_mask(inputs, known), keys, train=False
+            variables["generator"], _with_mask(inputs, known), keys=keys, train=False
         )
         assert isinstance(made, jax.Array)
         return paste(jnp.clip(made, -1.0, 1.0), inputs, known)
@@ -319,7 +319,7 @@ class PairedGame:
             self.generator,
             variables,
             _with_mask(example.inputs, example.known),
-            turn.keys("dropout"),
+            keys=turn.keys("dropout"),
             iterate=own,
         )
         return (made if own else paste(made, example.inputs, example.known)), mutable
@@ -335,7 +335,7 @@ class PairedGame:
         """Return all scores in a row, and the discriminator's new mutable collections."""
         assert self.discriminator is not None
         verdict, mutable = apply(
-            self.discriminator, variables, seen, None, iterate=iterate, method="judge"
+            self.discriminator, variables, seen, iterate=iterate, method="judge"
         )
         return verdict.scores.reshape(-1), mutable
 

@@ -56,8 +56,8 @@ class VAEGame(AdversarialGame):
     the encoder and ``reconstruction`` of encoder and generator, in nats per image.
 
     Attributes:
-      encoder: module ``(data, labels, train) -> [batch, 2 * latent_dim]``, means first, then the
-        logarithms of variances.
+      encoder: module of data to ``[batch, 2 * latent_dim]``, means first, then the logarithms of
+        variances.
       gamma: weight of the reconstruction in the generator's loss.
       kl_weight: of the divergence in the encoder's loss; 1: the paper's.
       layer: of the discriminator's hidden layers, in which reconstructions are compared; counted
@@ -118,7 +118,7 @@ class VAEGame(AdversarialGame):
         Returns:
           Means and logarithms of variances, float32 ``[batch, latent_dim]`` each.
         """
-        told = self.encoder.apply(variables["encoder"], images, None, train=False)
+        told = self.encoder.apply(variables["encoder"], images, train=False)
         assert isinstance(told, jax.Array)
         mean, log_variance = jnp.split(told, 2, axis=-1)
         return mean, log_variance
@@ -187,7 +187,9 @@ class VAEGame(AdversarialGame):
     def _posterior(self, params: Params, turn: Turn) -> tuple[jax.Array, jax.Array, Variables]:
         """Return latents of the images, their divergences, and the encoder's new collections."""
         variables = turn.with_params(params, "encoder")
-        told, mutable = apply(self.encoder, variables, turn.batch["image"], None)
+        told, mutable = apply(
+            self.encoder, variables, turn.batch["image"], keys=turn.keys("encoder")
+        )
         mean, log_variance = jnp.split(told, 2, axis=-1)
         noise = draws.latents(turn.keys("posterior"), self.latent_dim)
         z = variational.reparameterize(mean, log_variance, noise)
@@ -199,7 +201,9 @@ class VAEGame(AdversarialGame):
         """Return data decoded in one pass, set by set, and the generator's new collections."""
         variables = turn.with_params(params, "generator")
         z = jnp.concatenate(latents)
-        made, mutable = apply(self.generator, variables, z, None, iterate="generator" in params)
+        keys = jnp.concatenate([turn.keys(f"generator/{i}") for i in range(len(latents))])
+        iterate = "generator" in params
+        made, mutable = apply(self.generator, variables, z, keys=keys, iterate=iterate)
         return jnp.split(made, len(latents)), mutable
 
     def _views(
@@ -219,7 +223,6 @@ class VAEGame(AdversarialGame):
                 self.discriminator,
                 variables,
                 jnp.concatenate(sets),
-                None,
                 iterate=iterate,
                 method="judge",
             )
@@ -232,7 +235,6 @@ class VAEGame(AdversarialGame):
                 self.discriminator,
                 variables | mutable,
                 x,
-                None,
                 iterate=iterate and not verdicts,
                 method="judge",
             )
@@ -258,7 +260,7 @@ def check_layer(discriminator: nn.Module, shape: tuple[int, ...], layer: int) ->
     def layers() -> tuple[jax.Array, ...]:
         x = jnp.zeros((1, *shape), jnp.float32)
         verdict, _ = discriminator.init_with_output(
-            jax.random.key(0), x, None, train=False, method="judge"
+            jax.random.key(0), x, train=False, method="judge"
         )
         assert isinstance(verdict, Verdict)
         return verdict.features

@@ -190,7 +190,8 @@ class _Descent:
         self._optimizer = optimizer = optax.adam(schedule)
 
         def losses(z: jax.Array, variables: Any, labels: Any, targets: jax.Array) -> jax.Array:
-            made = game.sample(variables, z, labels).astype(jnp.float32)
+            condition = None if labels is None else {"label": labels}
+            made = game.sample(variables, z, condition).astype(jnp.float32)
             error = jnp.square(made - targets).mean(tuple(range(1, made.ndim)))
             norm = jnp.square(z).mean(1)
             error = error + settings.prior * jnp.square(norm - 1.0)

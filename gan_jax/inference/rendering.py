@@ -21,9 +21,7 @@ from gan_jax.training.step import AXIS
 MOST_CLASSES = 20
 
 
-def latents(
-    game: GenerativeGame, *, seed: int, num: int, first: int = 0, truncation: float | None = None
-) -> np.ndarray:
+def latents(game: GenerativeGame, *, seed: int, num: int, first: int = 0) -> np.ndarray:
     """Return the latents of samples by number, as `gan_jax.training.sampling.Sampler` draws them.
 
     Args:
@@ -31,7 +29,6 @@ def latents(
       seed: of the latents.
       num: how many.
       first: number of the first.
-      truncation: normal latents are limited to so much; ``None``: they are not.
 
     Returns:
       float32 ``[num, latent_dim]``.
@@ -39,7 +36,7 @@ def latents(
     key = draws.named(jax.random.key(np.uint32(seed)), "sample")
     numbers = jnp.arange(num, dtype=jnp.uint32) + jnp.uint32(first)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
-    return np.asarray(game.latents(keys, truncation))
+    return np.asarray(game.latents(keys))
 
 
 def shown_classes(game: GenerativeGame, label: int | None = None) -> list[int | None]:
@@ -70,6 +67,7 @@ class Renderer:
       batch_size: pictures made at a time, rounded up to a multiple of the devices.
       train: normalise with the statistics of each batch, which makes a picture depend on the others
         of its batch.
+      truncation: as `gan_jax.games.game.GenerativeGame.sample`'s.
       devices: over which a batch is split; ``None``: the first one.
     """
 
@@ -80,6 +78,7 @@ class Renderer:
         *,
         batch_size: int = 64,
         train: bool = False,
+        truncation: float | None = None,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
         devices = list(devices or jax.devices()[:1])
@@ -88,36 +87,47 @@ class Renderer:
         everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
         self._variables = jax.device_put(variables, NamedSharding(mesh, everywhere))
 
-        def share(variables: Any, z: jax.Array, labels: jax.Array | None) -> jax.Array:
-            data = game.sample(variables, z, labels, train=train)
+        self._truncation = truncation
+
+        def share(variables: Any, z: jax.Array, labels: Any, truncation: Any) -> jax.Array:
+            condition = None if labels is None else {"label": labels}
+            data = game.sample(variables, z, condition, truncation=truncation, train=train)
             return device.to_uint8(data) if len(game.shape) == 3 else data
 
         self._render = jax.jit(
             jax.shard_map(
                 share,
                 mesh=mesh,
-                in_specs=(everywhere, split, split),
+                in_specs=(everywhere, split, split, everywhere),
                 out_specs=split,
                 check_vma=False,
             )
         )
 
-    def __call__(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        z: np.ndarray,
+        labels: np.ndarray | None = None,
+        truncation: float | None = None,
+    ) -> np.ndarray:
         """Return the pictures on the host.
 
         Args:
           z: float32 ``[n, latent_dim]``.
           labels: int32 ``[n]``, where the game has classes.
+          truncation: in place of the renderer's.
 
         Returns:
           uint8 ``[n, height, width, channels]``, or float32 ``[n, 2]`` of points.
         """
         done = []
+        truncation = self._truncation if truncation is None else truncation
+        limit = None if truncation is None else np.float32(truncation)
         for first in range(0, len(z), self.batch_size):
             # The last batch is filled up with its own rows, so that one shape is compiled.
             chosen = first + np.arange(self.batch_size) % min(self.batch_size, len(z) - first)
             asked = None if labels is None else np.asarray(labels, np.int32)[chosen]
-            data = self._render(self._variables, np.asarray(z, np.float32)[chosen], asked)
+            data = self._render(self._variables, np.asarray(z, np.float32)[chosen], asked, limit)
             done.append(np.asarray(data)[: len(z) - first])
         return np.concatenate(done)
 

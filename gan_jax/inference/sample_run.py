@@ -123,12 +123,17 @@ class _Opened:
         """Return what makes pictures of latents."""
         train = self.sampling.batch_norm == "batch"
         size = self.ask.batch_size
-        return rendering.Renderer(self.game, self.variables, batch_size=size, train=train)
+        return rendering.Renderer(
+            self.game,
+            self.variables,
+            batch_size=size,
+            train=train,
+            truncation=self.sampling.truncation,
+        )
 
     def latents(self, num: int) -> np.ndarray:
         """Return the latents of the first samples."""
-        truncation = self.sampling.truncation
-        return rendering.latents(self.game, seed=self.ask.seed, num=num, truncation=truncation)
+        return rendering.latents(self.game, seed=self.ask.seed, num=num)
 
     def class_names(self, classes: Sequence[int | None]) -> list[str]:
         """Return what the rows of a picture are called; empty where there are no classes."""
@@ -208,13 +213,11 @@ def truncations(ask: Request) -> str:
     labels = None
     if game.num_classes is not None:
         labels = np.arange(num) % game.num_classes if ask.label is None else np.full(num, ask.label)
-    z = [rendering.latents(game, seed=ask.seed, num=num, truncation=t) for t in ask.truncation]
-    every = None if labels is None else np.tile(labels, len(z))
-    tiles = opened.renderer()(np.concatenate(z), every)
-    tiles = tiles.reshape(len(z), num, *tiles.shape[1:])
+    z, render = opened.latents(num), opened.renderer()
+    tiles = np.stack([render(z, labels, limit) for limit in ask.truncation])
     out = opened.out("sample")
     grids.save_png(out, grids.named_rows(tiles, [f"{t:g}" for t in ask.truncation]))
-    return f"{num} samples at each of {len(z)} truncations of step {opened.step}: {out}"
+    return f"{num} samples at each of {len(tiles)} truncations of step {opened.step}: {out}"
 
 
 def export(ask: Request, *, archive: bool) -> str:

@@ -18,19 +18,17 @@ from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.normalization import make_norm
 from gan_jax.layers.spectral import SpectralConv
 from gan_jax.networks.checks import check_choice, check_image_shape, check_size
-from gan_jax.networks.normalized import check_class_norm, check_normalization, wants_bias
-from gan_jax.networks.verdict import (
+from gan_jax.networks.condition import (
     DISCRIMINATOR_CONDITIONING,
     GENERATOR_CONDITIONING,
-    MINIBATCH,
-    Head,
-    Verdict,
+    LABEL,
+    Condition,
     check_conditioning,
     required,
-    scored_vector,
-    verdict,
     with_class,
 )
+from gan_jax.networks.normalized import check_class_norm, check_normalization, wants_bias
+from gan_jax.networks.verdict import MINIBATCH, Head, Verdict, scored_vector, verdict
 
 RESOLUTIONS = (8, 16, 32, 64, 128)
 """The resolutions that the architecture admits; 28x28 data is padded or resized to 32 first."""
@@ -108,13 +106,19 @@ class DCGANGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: jax.Array, labels: jax.Array | None = None, train: bool = True
+        self,
+        z: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps latents `z` [batch, latent_dim] to float32 images [batch, *shape] in [-1, 1].
 
         Args:
           z: latents.
-          labels: int32 [batch]; without conditioning they change nothing.
+          condition: needs `label` where the network is conditional.
+          keys: ignored.
           train: True normalizes by the batch's statistics, False by the running ones.
         """
         types = {
@@ -125,8 +129,9 @@ class DCGANGenerator(nn.Module):
 
         def norm_relu(x: jax.Array) -> jax.Array:
             if self.conditioning == "batch_norm":
-                classes, count = required(labels, self.num_classes)
-                return nn.relu(ConditionalBatchNorm(count, **types)(x, classes, train))
+                assert self.num_classes is not None  # Checked by `check_conditioning`.
+                conditional = ConditionalBatchNorm(self.num_classes, **types)
+                return nn.relu(conditional(x, required(condition, LABEL), train))
             norm = make_norm(
                 self.normalization, groups=self.groups, scale_init=_scale_init, **types
             )
@@ -155,7 +160,7 @@ class DCGANGenerator(nn.Module):
         )
         x = z.astype(self.dtype)
         if self.conditioning == "concat":
-            x = with_class(x, labels, self.num_classes)
+            x = with_class(x, condition, self.num_classes)
         x = dense(x).reshape(-1, _COARSEST, _COARSEST, first)
         x = norm_relu(x)
         for width in widths:
@@ -226,18 +231,31 @@ class DCGANDiscriminator(nn.Module):
         super().__post_init__()
 
     def __call__(
-        self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps images `x` [batch, *shape] to float32 scores [batch]; see `judge`."""
-        return self.judge(x, labels, train).scores
+        return self.judge(x, condition, keys=keys, train=train).scores
 
     @nn.compact
-    def judge(self, x: jax.Array, labels: jax.Array | None = None, train: bool = True) -> Verdict:
+    def judge(
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
+    ) -> Verdict:
         """Returns the whole verdict on images.
 
         Args:
           x: images [batch, *shape] in [-1, 1].
-          labels: int32 [batch]; without conditioning they change nothing.
+          condition: needs `label` where the network is conditional.
+          keys: ignored.
           train: True normalizes by the batch's statistics, False by the running ones; True moves
             spectral normalization's vectors on, where the collection `spectral` is mutable; and,
             with `minibatch`, False compares the examples of this call alone.
@@ -246,7 +264,7 @@ class DCGANDiscriminator(nn.Module):
         make_conv = partial(SpectralConv, train=train) if spectral else Conv
         x = x.astype(self.dtype)
         if self.conditioning == "concat":
-            x = with_class(x, labels, self.num_classes)
+            x = with_class(x, condition, self.num_classes)
         activations = []
         widths = _widths(self.shape[0], self.features, self.max_features)
         for index, width in enumerate(reversed(widths)):
@@ -286,7 +304,7 @@ class DCGANDiscriminator(nn.Module):
         return verdict(
             phi,
             tuple(activations),
-            labels,
+            condition,
             scored=scored,
             conditioning=self.conditioning,
             num_classes=self.num_classes,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import BatchNorm
 from gan_jax.networks.checks import check_choice, check_image_shape, check_size, check_sizes
+from gan_jax.networks.condition import Condition
 from gan_jax.networks.dcgan import RESOLUTIONS
 
 _COARSEST = 4
@@ -69,16 +70,21 @@ class DCGANEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps images `x` [batch, *shape] to float32 [batch, outputs].
 
         Args:
           x: images in [-1, 1].
-          labels: accepted, and change nothing.
+          condition: ignored.
+          keys: ignored.
           train: True normalizes by the batch's statistics, False by the running ones.
         """
-        del labels
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         normalized = self.normalization == "batch"
         halvings = (self.shape[0] // _COARSEST).bit_length() - 1
@@ -132,16 +138,21 @@ class MLPEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps data points `x` [batch, *shape] to float32 [batch, outputs].
 
         Args:
           x: data points.
-          labels: accepted, and change nothing.
-          train: accepted, and changes nothing.
+          condition: ignored.
+          keys: ignored.
+          train: ignored.
         """
-        del labels, train
         x = x.reshape(x.shape[0], -1).astype(self.dtype)
         for width in self.features:
             layer = nn.Dense(

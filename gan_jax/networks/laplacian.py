@@ -17,9 +17,11 @@ from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import BatchNorm
 from gan_jax.layers.spectral import SpectralConv
 from gan_jax.networks.checks import check_choice, check_size, check_sizes
-from gan_jax.networks.verdict import Verdict, check_conditioning, verdict, with_class
+from gan_jax.networks.condition import Condition, check_conditioning, required, with_class
+from gan_jax.networks.verdict import Verdict, verdict
 
 CONDITIONING = ("none", "concat")
+COARSE = "coarse"  # The field of the condition that holds the blurred images.
 """How a level may learn of the class: not, or by constant planes beside the blurred image."""
 
 _SLOPE = 0.2
@@ -83,25 +85,28 @@ class LaplacianGenerator(nn.Module):
     def __call__(
         self,
         z: jax.Array,
-        coarse: jax.Array,
-        labels: jax.Array | None = None,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
         train: bool = True,
     ) -> jax.Array:
         """Maps latents and blurred images to float32 residuals [batch, *shape].
 
         Args:
           z: latents [batch, latent_dim].
-          coarse: blurred images [batch, *shape].
-          labels: int32 [batch]; without conditioning they change nothing.
+          condition: needs `coarse`, blurred images [batch, *shape]; and `label` where the network
+            is conditional.
+          keys: ignored.
           train: True normalizes by the batch's statistics, False by the running ones.
         """
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         size = (self.kernel_size, self.kernel_size)
         normalized = self.normalization == "batch"
+        coarse = required(condition, COARSE)
         plane = z.reshape(-1, *self.shape[:2], 1)
         x = jnp.concatenate([coarse.astype(self.dtype), plane.astype(self.dtype)], axis=-1)
         if self.conditioning == "concat":
-            x = with_class(x, labels, self.num_classes)
+            x = with_class(x, condition, self.num_classes)
         for _ in range(self.layers):
             conv = Conv(
                 self.features, size, use_bias=not normalized, kernel_init=_RELU_INIT, **types
@@ -160,36 +165,40 @@ class LaplacianDiscriminator(nn.Module):
     def __call__(
         self,
         residual: jax.Array,
-        coarse: jax.Array,
-        labels: jax.Array | None = None,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
         train: bool = True,
     ) -> jax.Array:
         """Maps residuals and blurred images to float32 scores [batch]; see `judge`."""
-        return self.judge(residual, coarse, labels, train).scores
+        return self.judge(residual, condition, keys=keys, train=train).scores
 
     @nn.compact
     def judge(
         self,
         residual: jax.Array,
-        coarse: jax.Array,
-        labels: jax.Array | None = None,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
         train: bool = True,
     ) -> Verdict:
         """Returns the whole verdict on residuals beside blurred images.
 
         Args:
           residual: [batch, *shape].
-          coarse: blurred images [batch, *shape].
-          labels: int32 [batch]; without conditioning they change nothing.
+          condition: needs `coarse`, blurred images [batch, *shape]; and `label` where the network
+            is conditional.
+          keys: ignored.
           train: True normalizes by the batch's statistics, False by the running ones; and True
             moves spectral normalization's vectors on, where the collection `spectral` is mutable.
         """
         spectral = self.normalization == "spectral"
         make_conv = partial(SpectralConv, train=train) if spectral else Conv
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        coarse = required(condition, COARSE)
         x = jnp.concatenate([coarse + residual, coarse], axis=-1).astype(self.dtype)
         if self.conditioning == "concat":
-            x = with_class(x, labels, self.num_classes)
+            x = with_class(x, condition, self.num_classes)
         activations = []
         for index in range(2):
             normalized = self.normalization == "batch" and index > 0
@@ -210,7 +219,7 @@ class LaplacianDiscriminator(nn.Module):
         return verdict(
             x.reshape(x.shape[0], -1),
             tuple(activations),
-            labels,
+            condition,
             spectral=spectral,
             train=train,
             param_dtype=self.param_dtype,

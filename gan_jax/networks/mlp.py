@@ -11,16 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.networks.checks import check_choice, check_size, check_sizes
-from gan_jax.networks.verdict import (
+from gan_jax.networks.condition import (
     DISCRIMINATOR_CONDITIONING,
-    MINIBATCH,
-    Head,
-    Verdict,
+    Condition,
     check_conditioning,
-    scored_vector,
-    verdict,
     with_class,
 )
+from gan_jax.networks.verdict import MINIBATCH, Head, Verdict, scored_vector, verdict
 
 _SLOPE = 0.2
 # He initialization for LeakyReLU (1502.01852, equation 15): the signal keeps its size through the
@@ -79,19 +76,24 @@ class MLPGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: jax.Array, labels: jax.Array | None = None, train: bool = True
+        self,
+        z: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps latents `z` [batch, latent_dim] to float32 [batch, *shape].
 
         Args:
           z: latents.
-          labels: int32 [batch]; without conditioning they change nothing.
-          train: accepted, and changes nothing.
+          condition: needs `label` where the network is conditional.
+          keys: ignored.
+          train: ignored.
         """
-        del train
         x = z.astype(self.dtype)
         if self.conditioning == "concat":
-            x = with_class(x, labels, self.num_classes)
+            x = with_class(x, condition, self.num_classes)
         x = _hidden(x, self.features, self.dtype, self.param_dtype)[-1]
         x = nn.Dense(math.prod(self.shape), dtype=self.dtype, param_dtype=self.param_dtype)(x)
         x = x.astype(jnp.float32).reshape(-1, *self.shape)
@@ -138,24 +140,37 @@ class MLPDiscriminator(nn.Module):
         super().__post_init__()
 
     def __call__(
-        self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps data points `x` [batch, *shape] to float32 scores [batch]; see `judge`."""
-        return self.judge(x, labels, train).scores
+        return self.judge(x, condition, keys=keys, train=train).scores
 
     @nn.compact
-    def judge(self, x: jax.Array, labels: jax.Array | None = None, train: bool = True) -> Verdict:
+    def judge(
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
+    ) -> Verdict:
         """Returns the whole verdict on data points.
 
         Args:
           x: data points [batch, *shape].
-          labels: int32 [batch]; without conditioning they change nothing.
+          condition: needs `label` where the network is conditional.
+          keys: ignored.
           train: False compares the examples of this call alone; without `minibatch` it changes
             nothing.
         """
         x = x.reshape(x.shape[0], -1).astype(self.dtype)
         if self.conditioning == "concat":
-            x = with_class(x, labels, self.num_classes)
+            x = with_class(x, condition, self.num_classes)
         activations = tuple(_hidden(x, self.features, self.dtype, self.param_dtype))
         phi = activations[-1].astype(jnp.float32)
         scored = scored_vector(
@@ -172,7 +187,7 @@ class MLPDiscriminator(nn.Module):
         return verdict(
             phi,
             activations,
-            labels,
+            condition,
             scored=scored,
             conditioning=self.conditioning,
             num_classes=self.num_classes,

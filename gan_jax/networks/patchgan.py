@@ -19,6 +19,7 @@ from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import make_norm
 from gan_jax.layers.spectral import SpectralConv
 from gan_jax.networks.checks import check_size, check_sizes
+from gan_jax.networks.condition import Condition
 from gan_jax.networks.normalized import check_normalization, wants_bias
 from gan_jax.networks.translation import check_count
 from gan_jax.networks.verdict import Verdict
@@ -136,23 +137,35 @@ class PatchGAN(nn.Module):
         return tuple(min(self.features << index, self.max_features) for index in hidden)
 
     def __call__(
-        self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps images `x` [batch, *shape] to float32 scores [batch, h', w']; see `judge`."""
-        return self.judge(x, labels, train).scores
+        return self.judge(x, condition, keys=keys, train=train).scores
 
     @nn.compact
-    def judge(self, x: jax.Array, labels: jax.Array | None = None, train: bool = True) -> Verdict:
+    def judge(
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
+    ) -> Verdict:
         """Returns the whole verdict on images: its scores are a map, float32 [batch, h', w'].
 
         Args:
           x: images [batch, height, width, channels] in [-1, 1].
-          labels: accepted, and change nothing.
+          condition: ignored.
+          keys: ignored.
           train: True normalizes by the batch's statistics, False by the running ones, with
             normalization `batch`; True moves spectral normalization's vectors on, where the
             collection `spectral` is mutable.
         """
-        del labels
         spectral = self.normalization == "spectral"
         make_conv = partial(SpectralConv, train=train) if spectral else Conv
 

@@ -1,4 +1,7 @@
-"""Networks by name, as configs choose them: `name` of `generator`, `discriminator`, `encoder`."""
+"""Networks by name, as configs choose them: `name` of `generator`, `discriminator`, `encoder`.
+
+All are called as `gan_jax.networks.condition` says: `module(x, condition, keys=..., train=...)`.
+"""
 
 import inspect
 from collections import ChainMap
@@ -23,36 +26,36 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPGenerator,
     "resnet": ResNetGenerator,
 }
-"""Modules `(z [batch, latent_dim], labels, train) -> float32 [batch, *shape]`."""
+"""Modules of `(z [batch, latent_dim], condition)` to float32 [batch, *shape]."""
 
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANDiscriminator,
     "mlp": MLPDiscriminator,
     "resnet": ResNetDiscriminator,
 }
-"""Modules `(x [batch, *shape], labels, train) -> float32 scores [batch]`, with a method `judge`."""
+"""Modules of `(x [batch, *shape], condition)` to float32 scores [batch], with a method `judge`."""
 
 ENCODERS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANEncoder,
     "mlp": MLPEncoder,
 }
-"""Modules `(x [batch, *shape], labels, train) -> float32 [batch, outputs]`."""
+"""Modules of `(x [batch, *shape], condition)` to float32 [batch, outputs]."""
 
 TRANSLATORS: dict[str, type[nn.Module]] = {
     "srresnet": SRResNet,
     "translator": ResNetTranslator,
     "unet": UNet,
 }
-"""Modules `(x [batch, h, w, channels], keys [batch] or None, *, train) -> float32 images`.
+"""Modules of `(x [batch, h, w, channels], condition)` to float32 images; `keys` are dropout's.
 
 An output is `[batch, scale * h, scale * w, outputs]`; `h` and `w` are any multiples of `multiple`:
-both are the module's properties. The keys are dropout's; without them there is none.
+both are the module's properties. Without keys there is no dropout.
 """
 
 PATCH_DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "patchgan": PatchGAN,
 }
-"""Modules `(x [batch, *shape], labels, train) -> float32 scores [batch, h', w']`, with `judge`."""
+"""Modules of `(x [batch, *shape], condition)` to float32 scores [batch, h', w'], with `judge`."""
 
 ROLES: dict[str, tuple[str, Mapping[str, type[nn.Module]]]] = {
     "generator": ("generator", GENERATORS),

@@ -31,19 +31,17 @@ from gan_jax.networks.checks import (
     check_size,
     check_sizes,
 )
-from gan_jax.networks.normalized import check_class_norm, check_normalization
-from gan_jax.networks.verdict import (
+from gan_jax.networks.condition import (
     DISCRIMINATOR_CONDITIONING,
     GENERATOR_CONDITIONING,
-    MINIBATCH,
-    Head,
-    Verdict,
+    LABEL,
+    Condition,
     check_conditioning,
     required,
-    scored_vector,
-    verdict,
     with_class,
 )
+from gan_jax.networks.normalized import check_class_norm, check_normalization
+from gan_jax.networks.verdict import MINIBATCH, Head, Verdict, scored_vector, verdict
 
 RESOLUTIONS = (16, 32, 64, 128, 256)
 """The first resolutions that the architecture admits; the powers of two above are admitted too."""
@@ -91,17 +89,17 @@ class UpBlock(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, labels: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, condition: Condition, train: bool) -> jax.Array:
         """Maps `x` [batch, h, w, channels] to [batch, 2h, 2w, features]."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
         def norm_relu(y: jax.Array, name: str) -> jax.Array:
             options = {"axis_name": self.axis_name, "name": name, **types}
             if self.num_classes is not None:
-                classes, count = required(labels, self.num_classes)
-                return nn.relu(ConditionalBatchNorm(count, **options)(y, classes, train))
-            norm = make_norm(self.normalization, groups=self.groups, **options)
-            return nn.relu(norm(y, train))
+                norm = ConditionalBatchNorm(self.num_classes, **options)
+                return nn.relu(norm(y, required(condition, LABEL), train))
+            plain = make_norm(self.normalization, groups=self.groups, **options)
+            return nn.relu(plain(y, train))
 
         y = norm_relu(x, "norm_1")
         y = upsample_nearest(y)
@@ -215,13 +213,19 @@ class ResNetGenerator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: jax.Array, labels: jax.Array | None = None, train: bool = True
+        self,
+        z: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps latents `z` [batch, latent_dim] to float32 images [batch, *shape] in [-1, 1].
 
         Args:
           z: latents.
-          labels: int32 [batch]; without conditioning they change nothing.
+          condition: needs `label` where the network is conditional.
+          keys: ignored.
           train: True normalizes by the batch's statistics, False by the running ones.
         """
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
@@ -232,7 +236,7 @@ class ResNetGenerator(nn.Module):
         start = _GENERATOR_START
         x = z.astype(self.dtype)
         if self.conditioning == "concat":
-            x = with_class(x, labels, self.num_classes)
+            x = with_class(x, condition, self.num_classes)
         x = nn.Dense(start * start * widths[0], kernel_init=_GLOROT, **types)(x)
         x = x.reshape(-1, start, start, widths[0])
         classes = self.num_classes if self.conditioning == "batch_norm" else None
@@ -243,7 +247,7 @@ class ResNetGenerator(nn.Module):
         }
         for width in widths[1:]:
             block = UpBlock(width, num_classes=classes, **norm, **types)
-            x = block(x, train, labels)
+            x = block(x, condition, train)
             if x.shape[1] == self.attention:
                 x = SelfAttention(**types)(x, train)
         x = nn.relu(make_norm(**norm, **types)(x, train))
@@ -314,18 +318,31 @@ class ResNetDiscriminator(nn.Module):
         super().__post_init__()
 
     def __call__(
-        self, x: jax.Array, labels: jax.Array | None = None, train: bool = True
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps images `x` [batch, *shape] to float32 scores [batch]; see `judge`."""
-        return self.judge(x, labels, train).scores
+        return self.judge(x, condition, keys=keys, train=train).scores
 
     @nn.compact
-    def judge(self, x: jax.Array, labels: jax.Array | None = None, train: bool = True) -> Verdict:
+    def judge(
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
+    ) -> Verdict:
         """Returns the whole verdict on images.
 
         Args:
           x: images [batch, *shape] in [-1, 1].
-          labels: int32 [batch]; without conditioning they change nothing.
+          condition: needs `label` where the network is conditional.
+          keys: ignored.
           train: True moves spectral normalization's vectors on, where the collection `spectral` is
             mutable; and, with `minibatch`, False compares the examples of this call alone. Without
             either it changes nothing.
@@ -338,7 +355,7 @@ class ResNetDiscriminator(nn.Module):
             widths = (widths,) * (halvings + _FLAT_BLOCKS)
         x = x.astype(self.dtype)
         if self.conditioning == "concat":
-            x = with_class(x, labels, self.num_classes)
+            x = with_class(x, condition, self.num_classes)
         activations = []
         for index, width in enumerate(widths):
             block = DownBlock(
@@ -369,7 +386,7 @@ class ResNetDiscriminator(nn.Module):
         return verdict(
             phi,
             tuple(activations),
-            labels,
+            condition,
             scored=scored,
             conditioning=self.conditioning,
             num_classes=self.num_classes,

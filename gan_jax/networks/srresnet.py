@@ -17,6 +17,7 @@ from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import make_norm
 from gan_jax.layers.resample import pixel_shuffle
 from gan_jax.networks.checks import check_size
+from gan_jax.networks.condition import Condition
 from gan_jax.networks.normalized import check_normalization, wants_bias
 from gan_jax.networks.translation import check_images, finished, last_init, same_image
 
@@ -144,17 +145,22 @@ class SRResNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, keys: jax.Array | None = None, *, train: bool = True
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps images `x` to float32 [batch, factor * height, factor * width, outputs].
 
         Args:
           x: images [batch, height, width, channels] in [-1, 1].
-          keys: accepted, and change nothing: there is no dropout.
+          condition: ignored.
+          keys: ignored: there is no dropout.
           train: True normalizes by the batch's statistics, False by the running ones; of
             normalizations, `batch` alone heeds it.
         """
-        del keys
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         options: dict[str, Any] = {"axis_name": self.axis_name, "groups": self.groups, **types}
         size = (self.kernel_size, self.kernel_size)

@@ -18,6 +18,7 @@ from gan_jax.layers.dropout import check_rate, dropout, layer_keys
 from gan_jax.layers.normalization import make_norm
 from gan_jax.layers.padding import reflect_pad
 from gan_jax.networks.checks import check_size
+from gan_jax.networks.condition import Condition
 from gan_jax.networks.normalized import check_normalization, wants_bias
 from gan_jax.networks.translation import (
     check_count,
@@ -155,12 +156,18 @@ class ResNetTranslator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, keys: jax.Array | None = None, *, train: bool = True
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
     ) -> jax.Array:
         """Maps images `x` to float32 [batch, height, width, outputs].
 
         Args:
           x: images [batch, height, width, channels] in [-1, 1].
+          condition: ignored.
           keys: `[batch]` typed keys of dropout, in training and evaluation alike; None: no dropout.
           train: True normalizes by the batch's statistics, False by the running ones; of
             normalizations, `batch` alone heeds it.

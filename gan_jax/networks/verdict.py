@@ -25,13 +25,7 @@ from jax import lax
 from gan_jax.errors import ConfigError
 from gan_jax.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
 from gan_jax.layers.spectral import SpectralDense, SpectralEmbed
-from gan_jax.networks.checks import check_choice
-
-GENERATOR_CONDITIONING = ("none", "concat", "batch_norm")
-"""How a generator may learn of the class: not, beside its latent, by conditional batch-norm."""
-
-DISCRIMINATOR_CONDITIONING = ("none", "concat", "projection")
-"""How a discriminator may: not, by constant planes beside its input, by projection."""
+from gan_jax.networks.condition import LABEL, Condition, required
 
 MINIBATCH = ("none", "stddev", "discrimination")
 """What the score sees of the other examples: nothing, their deviation, how near they are."""
@@ -73,57 +67,6 @@ class Head:
     name: str
     size: int
     hidden: int = 0
-
-
-def check_conditioning(
-    field: str, value: str, accepted: tuple[str, ...], num_classes: int | None
-) -> None:
-    """Raise a `ConfigError` unless the conditioning is known and there are classes for it."""
-    check_choice(field, value, accepted)
-    if value != "none" and num_classes is None:
-        raise ConfigError(
-            f"{field} = {value!r} needs classes, but the data have no labels; accepted: 'none', or "
-            "a labelled data set."
-        )
-
-
-def class_planes(labels: jax.Array, num_classes: int, like: jax.Array) -> jax.Array:
-    """Return one plane per class beside an input: ones for the example's class, zeros for others.
-
-    Args:
-      labels: int32 ``[batch]``.
-      num_classes: how many there are.
-      like: the input, ``[batch, ..., channels]``.
-
-    Returns:
-      ``[batch, ..., num_classes]``, of the dtype of ``like``.
-    """
-    one_hot = jax.nn.one_hot(labels, num_classes, dtype=like.dtype)
-    one_hot = one_hot.reshape(-1, *(1,) * (like.ndim - 2), num_classes)
-    return jnp.broadcast_to(one_hot, (*like.shape[:-1], num_classes))
-
-
-def with_class(x: jax.Array, labels: jax.Array | None, num_classes: int | None) -> jax.Array:
-    """Return ``x`` with the planes of its examples' classes as further channels.
-
-    Raises:
-      ValueError: there are no labels.
-    """
-    labels, num_classes = required(labels, num_classes)
-    return jnp.concatenate([x, class_planes(labels, num_classes, x)], axis=-1)
-
-
-def required(labels: jax.Array | None, num_classes: int | None) -> tuple[jax.Array, int]:
-    """Return labels and the number of classes, which a conditional network cannot do without.
-
-    Raises:
-      ValueError: there are none.
-    """
-    if labels is None or num_classes is None:
-        raise ValueError(
-            "a class-conditional network got no labels; accepted: int32 labels [batch]"
-        )
-    return labels, num_classes
 
 
 def scored_vector(
@@ -190,7 +133,7 @@ def scored_vector(
 def verdict(
     phi: jax.Array,
     features: tuple[jax.Array, ...],
-    labels: jax.Array | None,
+    condition: Condition,
     *,
     scored: jax.Array | None = None,
     conditioning: str = "none",
@@ -207,7 +150,7 @@ def verdict(
       phi: the trunk's features, ``[batch, n]``; float32 from here on, since a bfloat16 score has
         three digits, too few for the difference of two critic scores.
       features: as `Verdict.features`.
-      labels: int32 ``[batch]``; needed for ``projection`` alone.
+      condition: needs ``label`` with ``projection`` alone.
       scored: what the score's dense layer sees, float32 ``[batch, m]``; ``None``: ``phi``.
       conditioning: one of `DISCRIMINATOR_CONDITIONING`.
       num_classes: of the labels.
@@ -223,9 +166,10 @@ def verdict(
     dense = partial(SpectralDense, train=train) if spectral else nn.Dense
     scores = dense(1, **init, **types)(phi if scored is None else scored)[:, 0]
     if conditioning == "projection":
-        labels, num_classes = required(labels, num_classes)
+        assert num_classes is not None  # Checked by `check_conditioning`.
         embed = partial(SpectralEmbed, train=train) if spectral else nn.Embed
-        vectors = embed(num_classes, phi.shape[-1], name="projection", **types)(labels)
+        classes = embed(num_classes, phi.shape[-1], name="projection", **types)
+        vectors = classes(required(condition, LABEL))
         scores = scores + jnp.sum(vectors * phi, axis=-1)
     outputs = {}
     for head in heads:

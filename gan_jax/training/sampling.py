@@ -28,6 +28,7 @@ from gan_jax.data import device
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
 from gan_jax.layers.normalization import with_moments
+from gan_jax.networks.condition import Condition
 from gan_jax.training.parallel import device_mesh
 from gan_jax.training.state import TrainState
 from gan_jax.training.step import AXIS
@@ -44,7 +45,7 @@ class Sampling:
       batch_norm: one of `BATCH_NORM`.
       standing_images: images whose statistics ``standing`` takes, rounded up to whole batches.
       raw: use the raw weights, not their moving average.
-      truncation: normal latents are limited to so much; ``None``: they are not.
+      truncation: as `gan_jax.games.game.GenerativeGame.sample`'s; ``None``: there is none.
     """
 
     batch_norm: str = "ema"
@@ -154,8 +155,8 @@ class Sampler:
           Latents, float32 ``[batch_size, latent_dim]``, and labels, int32 ``[batch_size]``, or
           ``None`` where the game has no classes.
         """
-        z, labels = self._latents(self._numbers(self._seed if seed is None else seed, first))
-        return z, labels
+        z, condition = self._latents(self._numbers(self._seed if seed is None else seed, first))
+        return z, None if condition is None else condition["label"]
 
     def samples(
         self, variables: dict[str, Variables], num: int, seed: int | None = None
@@ -190,38 +191,48 @@ class Sampler:
             for name, own in variables.items()
         }
 
-    def _draw(self, numbers: jax.Array, use: str) -> tuple[jax.Array, jax.Array | None]:
-        """Return this device's latents and labels, for ``numbers``: the seed, the first sample."""
+    def _draw(self, numbers: jax.Array, use: str) -> tuple[jax.Array, jax.Array, Condition]:
+        """Return this device's keys, latents and condition.
+
+        Args:
+          numbers: the seed, and the number of the first sample of all devices.
+          use: of the draws.
+        """
         seed, first = numbers
         share = self.batch_size // lax.axis_size(AXIS)
         index = first + jnp.uint32(lax.axis_index(AXIS) * share) + jnp.arange(share, dtype="uint32")
         key = draws.named(jax.random.key(seed), use)
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
-        z = self._game.latents(keys, self._sampling.truncation)
-        if self._logits is None:
-            return z, None
+        z = self._game.latents(keys)
+        if (logits := self._logits) is None:
+            return keys, z, None
         if self._cycle:
-            return z, (index % jnp.uint32(len(self._logits))).astype(jnp.int32)
-        logits = self._logits
+            return keys, z, {"label": (index % jnp.uint32(len(logits))).astype(jnp.int32)}
         label_keys = jax.vmap(lambda key: draws.named(key, "label"))(keys)
         labels = jax.vmap(lambda key: jax.random.categorical(key, logits))(label_keys)
-        return z, labels.astype(jnp.int32)
+        return keys, z, {"label": labels.astype(jnp.int32)}
+
+    def _arguments(self, numbers: jax.Array, use: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what the game's methods take beside the variables, for `_draw`'s arguments."""
+        keys, z, condition = self._draw(numbers, use)
+        noise = jax.vmap(lambda key: draws.named(key, "generator"))(keys)
+        return (z, condition), {"keys": noise, "truncation": self._sampling.truncation}
 
     def _sample_share(self, variables: dict[str, Variables], numbers: jax.Array) -> jax.Array:
-        z, labels = self._draw(numbers, "sample")
+        inputs, how = self._arguments(numbers, "sample")
         train = self._sampling.batch_norm == "batch"
-        data = self._game.sample(variables, z, labels, train=train)
+        data = self._game.sample(variables, *inputs, **how, train=train)
         if len(self._game.shape) == 3:
             data = device.to_uint8(data)
         return lax.all_gather(data, AXIS, tiled=True)
 
     def _latent_share(self, numbers: jax.Array) -> Any:
-        return lax.all_gather(self._draw(numbers, "sample"), AXIS, tiled=True)
+        return lax.all_gather(self._draw(numbers, "sample")[1:], AXIS, tiled=True)
 
     def _share_moments(self, variables: dict[str, Variables], numbers: jax.Array) -> Any:
         # Other latents than those of the samples.
-        z, labels = self._draw(numbers, "standing")
-        return self._game.sample_moments(variables, z, labels)
+        inputs, how = self._arguments(numbers, "standing")
+        return self._game.sample_moments(variables, *inputs, **how)
 
 
 def chosen_variables(state: TrainState, how: Sampling) -> Variables:

@@ -482,10 +482,11 @@ class Echo:
     networks: ClassVar[dict] = {}
     memory: ClassVar[dict] = {}
 
-    def latents(self, keys, truncation=None):
+    def latents(self, keys):
         return jax.numpy.zeros((len(keys), 1))
 
-    def sample(self, variables, z, labels, *, train=False):
+    def sample(self, variables, z, condition, *, keys, truncation, train):
+        labels = condition["label"]
         shown = jax.numpy.where(labels == 3, 0, labels)
         return jax.numpy.asarray(corners(), "float32")[shown] * 2.0 / 255.0 - 1.0
 

@@ -20,7 +20,7 @@ class Affine(nn.Module):
     multiple: int = 1
 
     @nn.compact
-    def __call__(self, x, keys=None, *, train=True):
+    def __call__(self, x, condition=None, *, keys=None, train=True):
         slope = self.param("slope", nn.initializers.constant(self.slope), ())
         offset = self.param("offset", nn.initializers.constant(self.offset), ())
         y = slope * x[..., : self.outputs] + offset
@@ -39,11 +39,11 @@ class Patches(nn.Module):
     bias: float = 0.0
     shape: tuple[int, ...] = ()
 
-    def __call__(self, x, labels=None, train=True):
-        return self.judge(x, labels, train).scores
+    def __call__(self, x, condition=None, *, keys=None, train=True):
+        return self.judge(x).scores
 
     @nn.compact
-    def judge(self, x, labels=None, train=True):
+    def judge(self, x, condition=None, *, keys=None, train=True):
         chosen = self.weights or tuple(range(1, self.shape[-1] + 1))
         weights = self.param("weights", lambda key: jnp.asarray(chosen, jnp.float32))
         bias = self.param("bias", nn.initializers.constant(self.bias), ())
@@ -66,7 +66,9 @@ def turn(game, batch, count=0, memory=None):
     """Return a turn of a game, its networks freshly made."""
     variables = {
         name: network.module.init(
-            jax.random.key(0), *[jnp.zeros(x.shape, x.dtype) for x in network.inputs], train=False
+            jax.random.key(0),
+            *jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), network.inputs),
+            train=False,
         )
         for name, network in game.networks.items()
     }

@@ -29,7 +29,7 @@ def test_both_losses_are_the_plain_ones_and_the_likelihood_of_the_class(play):
     config.game.auxiliary.update(real_weight=2.0, fake_weight=3.0, generator_weight=5.0)
     game, params, turn = play(config)
     z = game.latents(turn.keys("latent"))
-    fake = game.sample(turn.variables, z, turn.batch["label"], train=True)
+    fake = game.sample(turn.variables, z, turn.condition, train=True)
     real_term = classification.cross_entropy(
         class_logits(game, turn, turn.batch["image"]), turn.batch["label"]
     )

@@ -32,6 +32,16 @@ def test_latents_are_standard_normal_and_independent():
     np.testing.assert_allclose(np.cov(z.T), np.eye(8), atol=5 * np.sqrt(2 / 4000))
 
 
+def test_truncation_gives_the_truncated_normal_of_the_same_key():
+    keys = draws.example_keys(jax.random.key(0), 1000)
+    z = draws.latents(keys, 8)
+    for limit in (0.04, 0.5, 2.0, 6.0):
+        expected = jax.vmap(lambda k, t=limit: jax.random.truncated_normal(k, -t, t, (8,)))(keys)
+        found = draws.truncate(z, limit)
+        assert np.abs(found).max() <= limit
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
 def test_uses_are_told_apart_by_name():
     key = jax.random.key(0)
     a, b = (jax.random.key_data(draws.named(key, name)) for name in ("latent", "penalty"))

@@ -111,9 +111,10 @@ def test_labels_go_with_their_images():
     state = history.init(3, (2,), labelled=True)
     for step in range(6):
         images = fakes_of(4 * step, 4)
-        fakes = images, images[:, 0].astype(jnp.int32)
+        fakes = images, {"label": images[:, 0].astype(jnp.int32)}
         shown, state = exchange(state, fakes, jax.random.key(step))
-        for images, labels in (shown, state.images):
+        for images, condition in (shown, state.images):
+            labels = condition["label"]
             assert labels.dtype == jnp.int32
             assert names(images) == labels.tolist()
     assert names(shown[0]) != names(fakes[0])

@@ -228,7 +228,8 @@ def test_each_level_remembers_for_itself():
 @functools.partial(jax.jit, static_argnums=0)
 def climb(game, variables, z, labels=None):
     """Return a sample's images at all levels, by hand."""
-    apply = functools.partial(_apply, variables, labels)
+    condition = {} if labels is None else {"label": labels}
+    apply = functools.partial(_apply, variables, condition)
     images = [apply(game.levels[0], "generator_2", z[:, :3])]
     for level, place in ((1, slice(3, 19)), (2, slice(19, 83))):
         coarse = pyramid.upsample(images[-1])
@@ -237,8 +238,9 @@ def climb(game, variables, z, labels=None):
     return images
 
 
-def _apply(variables, labels, level, name, *inputs):
-    return level.generator.apply(variables[name], *inputs, labels, train=False)
+def _apply(variables, condition, level, name, z, coarse=None):
+    condition = condition if coarse is None else {**condition, "coarse": coarse}
+    return level.generator.apply(variables[name], z, condition, train=False)
 
 
 def test_sampling_climbs_from_coarse_to_fine():
@@ -263,11 +265,20 @@ def test_finer_residuals_depend_on_the_coarse_image_that_was_generated():
         assert np.max(np.abs(residuals[0] - residuals[1])) > 1e-2
 
 
-def test_latents_depend_on_their_own_keys_and_are_truncated():
+def test_latents_depend_on_their_own_keys():
     game, _, _ = plain()
     keys = jax.random.split(jax.random.key(0), 6)
     np.testing.assert_array_equal(game.latents(keys)[4:], game.latents(keys[4:]))
-    assert np.max(np.abs(game.latents(keys, 0.5))) <= 0.5
+
+
+def test_truncation_limits_the_latents_of_all_levels():
+    game, _, turn = plain()
+    z = game.latents(turn.keys("latent"))
+    found = game.sample(turn.variables, z, truncation=0.5)
+    np.testing.assert_allclose(
+        found, game.sample(turn.variables, draws.truncate(z, 0.5)), atol=1e-5
+    )
+    assert np.max(np.abs(found - game.sample(turn.variables, z))) > 1e-2
 
 
 def test_moments_are_those_of_the_batch_that_is_sampled():
@@ -298,7 +309,7 @@ def test_classes_reach_every_level():
     images = [climb(game, turn.variables, z, jnp.full(16, label, jnp.int32)) for label in (0, 5)]
     for one, other in zip(*images, strict=True):
         assert np.max(np.abs(one - other)) > 1e-3
-    sampled = game.sample(turn.variables, z, jnp.full(16, 5, jnp.int32))
+    sampled = game.sample(turn.variables, z, {"label": jnp.full(16, 5, jnp.int32)})
     np.testing.assert_allclose(sampled, images[1][-1], atol=1e-5)
     for player in game.players:
         loss, _ = lost(game, player.name, params, turn)

@@ -44,7 +44,7 @@ def fakes(game, turn):
     z = game.latents(turn.keys("latent"))
     # The generator has batch-norm that names the mapped axis: one device of it.
     return jax.vmap(
-        lambda _: game.sample(turn.variables, z, turn.batch["label"], train=True), axis_name="data"
+        lambda _: game.sample(turn.variables, z, turn.condition, train=True), axis_name="data"
     )(jnp.zeros(1))[0]
 
 
@@ -157,7 +157,8 @@ def test_past_fakes_are_shown_with_the_labels_that_they_were_made_for(play):
     _, first = game.discriminator_loss(own, turn)
     pool = first.memory["history"]
     assert int(pool.count) == 8
-    images, labels = pool.images
+    images, condition = pool.images
+    labels = condition["label"]
     np.testing.assert_allclose(images, fakes(game, turn), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(labels, turn.batch["label"])
     later = build.dataclasses.replace(turn, memory=first.memory, key=named(turn.key, "later"))

@@ -25,16 +25,18 @@ class Painter:
             }
         }
 
-    def latents(self, keys, truncation=None):
+    def latents(self, keys):
         """Return normal latents."""
-        return draws.latents(keys, self.latent_dim, truncation)
+        return draws.latents(keys, self.latent_dim)
 
-    def sample(self, variables, z, labels=None, *, train=False):
+    def sample(self, variables, z, condition=None, *, keys=None, truncation=None, train=False):
         """Return pictures; in train mode they have the mean that the batch has in the end."""
         own = variables["generator"]
+        if truncation is not None:
+            z = draws.truncate(z, truncation)
         hidden = z @ own["inner"]
-        if labels is not None:
-            hidden = hidden + own["classes"][labels]
+        if condition is not None:
+            hidden = hidden + own["classes"][condition["label"]]
         data = jnp.tanh(jnp.tanh(hidden) @ own["outer"])
         if train:
             data = data - jax.lax.pmean(data.mean(), "data")

@@ -62,9 +62,9 @@ def _network(case):
 
 
 @functools.partial(jax.jit, static_argnames=("module", "train"))
-def _apply(module, variables, inputs, train=True, labels=None):
+def _apply(module, variables, inputs, train=True, condition=None):
     """Return the output and the new batch statistics."""
-    return module.apply(variables, inputs, labels, train=train, mutable=["batch_stats"])
+    return module.apply(variables, inputs, condition, train=train, mutable=["batch_stats"])
 
 
 def test_every_registered_network_is_under_test():
@@ -111,11 +111,12 @@ def test_initialization_is_determined_by_the_key_alone(case):
 
 
 @pytest.mark.parametrize("case", EVERY)
-def test_labels_change_nothing(case):
+def test_a_condition_changes_nothing(case):
     module, variables, inputs = _network(case)
-    labels = jnp.arange(BATCH)
+    condition = {"label": jnp.arange(BATCH), "other": jnp.ones((BATCH, 2))}
     np.testing.assert_array_equal(
-        _apply(module, variables, inputs, labels=labels)[0], _apply(module, variables, inputs)[0]
+        _apply(module, variables, inputs, condition=condition)[0],
+        _apply(module, variables, inputs)[0],
     )
 
 

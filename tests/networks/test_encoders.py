@@ -32,9 +32,9 @@ def network(case):
 
 
 @functools.partial(jax.jit, static_argnames=("module", "train"))
-def apply(module, variables, x, train=True, labels=None):
+def apply(module, variables, x, train=True, condition=None):
     """Return the output and the new batch statistics."""
-    return module.apply(variables, x, labels, train=train, mutable=["batch_stats"])
+    return module.apply(variables, x, condition, train=train, mutable=["batch_stats"])
 
 
 def test_every_registered_encoder_is_under_test():
@@ -95,10 +95,10 @@ def test_a_posterior_starts_near_the_standard_normal(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_labels_change_nothing(case):
+def test_a_condition_changes_nothing(case):
     module, variables = network(case)
     without, _ = apply(module, variables, images())
-    told, _ = apply(module, variables, images(), labels=jnp.arange(5))
+    told, _ = apply(module, variables, images(), condition={"label": jnp.arange(5)})
     np.testing.assert_array_equal(told, without)
 
 

@@ -40,13 +40,17 @@ def inputs(network, batch=4):
 def made(network, normalization="none", **fields):
     """Construct and initialize once for all tests: compiling is what takes time here."""
     module = network(**SMALL, normalization=normalization, **fields)
-    labels = jnp.arange(4)
-    return module, jax.jit(module.init)(jax.random.key(0), *inputs(network), labels)
+    x, coarse = inputs(network)
+    return module, jax.jit(module.init)(jax.random.key(0), x, given(coarse, jnp.arange(4)))
+
+
+def given(coarse, labels=None):
+    return {"coarse": coarse} if labels is None else {"coarse": coarse, "label": labels}
 
 
 @functools.partial(jax.jit, static_argnames=("module", "train", "mutable"))
 def apply(module, variables, x, coarse, labels=None, train=True, mutable=("batch_stats",)):
-    return module.apply(variables, x, coarse, labels, train=train, mutable=mutable)
+    return module.apply(variables, x, given(coarse, labels), train=train, mutable=mutable)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (14, 14, 3), (64, 64, 3)])
@@ -128,7 +132,8 @@ def test_an_example_is_judged_without_regard_to_its_neighbours(normalization):
 def test_the_verdict_has_the_score_and_the_hidden_layers():
     module, variables = made(LaplacianDiscriminator)
     pair = inputs(LaplacianDiscriminator)
-    verdict = jax.jit(functools.partial(module.apply, method="judge"))(variables, *pair)
+    judge = jax.jit(functools.partial(module.apply, method="judge"))
+    verdict = judge(variables, pair[0], given(pair[1]))
     np.testing.assert_allclose(verdict.scores, apply(module, variables, *pair)[0], atol=1e-6)
     assert [layer.shape for layer in verdict.features] == [(4, 4, 4, 6), (4, 2, 2, 12)]
 
@@ -140,7 +145,8 @@ def test_bfloat16_computes_close_to_float32_and_keeps_float32_variables(network,
     exact, _ = apply(module, variables, *inputs(network))
     output, update = apply(half, variables, *inputs(network))
     assert output.dtype == jnp.float32
-    made_half = jax.eval_shape(half.init, jax.random.key(0), *inputs(network))
+    x, coarse = inputs(network)
+    made_half = jax.eval_shape(half.init, jax.random.key(0), x, given(coarse))
     assert {x.dtype for x in jax.tree.leaves((made_half, update))} == {jnp.dtype(jnp.float32)}
     error = np.sqrt(np.mean(np.square(output - exact)))
     assert 0.0 < error < 0.06 * np.std(exact)
@@ -167,7 +173,9 @@ def test_two_devices_share_their_batch_statistics(network):
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
     shared = module.clone(axis_name="data")
     sharded = jax.shard_map(
-        lambda variables, *x: shared.apply(variables, *x, train=True, mutable=["batch_stats"]),
+        lambda variables, x, coarse: shared.apply(
+            variables, x, given(coarse), train=True, mutable=["batch_stats"]
+        ),
         mesh=mesh,
         in_specs=(P(), P("data"), P("data")),
         out_specs=(P("data"), P()),

@@ -63,7 +63,7 @@ def _network(case):
 @functools.partial(jax.jit, static_argnames=("module", "train"))
 def _apply(module, variables, x, keys=None, train=True):
     """Return the output and the new batch statistics."""
-    return module.apply(variables, x, keys, train=train, mutable=["batch_stats"])
+    return module.apply(variables, x, keys=keys, train=train, mutable=["batch_stats"])
 
 
 def test_every_registered_translator_is_under_test():

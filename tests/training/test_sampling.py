@@ -156,11 +156,11 @@ def test_classes_come_in_the_shares_that_are_asked_for(trained):
         latent_dim = 1
         num_classes = 3
 
-        def latents(self, keys, truncation):
+        def latents(self, keys):
             return jax.numpy.zeros((len(keys), 1))
 
-        def sample(self, variables, z, labels, *, train=False):
-            return jax.numpy.stack([labels, labels], 1).astype("float32")
+        def sample(self, variables, z, condition, *, keys, truncation, train):
+            return jax.numpy.stack([condition["label"]] * 2, 1).astype("float32")
 
     def labels(**options):
         sampler = Sampler(Conditional(), seed=0, batch_size=50, **options)
