@@ -35,11 +35,12 @@ def test_latents_are_standard_normal_and_independent():
 def test_truncation_gives_the_truncated_normal_of_the_same_key():
     keys = draws.example_keys(jax.random.key(0), 1000)
     z = draws.latents(keys, 8)
-    for limit in (0.04, 0.5, 2.0, 6.0):
+    # float32 has few digits for the quantiles of the tails.
+    for limit, atol in ((0.04, 1e-6), (0.5, 1e-6), (2.0, 1e-5), (6.0, 5e-3)):
         expected = jax.vmap(lambda k, t=limit: jax.random.truncated_normal(k, -t, t, (8,)))(keys)
         found = draws.truncate(z, limit)
         assert np.abs(found).max() <= limit
-        np.testing.assert_allclose(found, expected, atol=2e-5)
+        np.testing.assert_allclose(found, expected, atol=atol)
 
 
 def test_uses_are_told_apart_by_name():

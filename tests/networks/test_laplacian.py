@@ -58,8 +58,8 @@ def test_shapes_and_dtypes_at_full_size(shape):
     generator, discriminator = LaplacianGenerator(shape), LaplacianDiscriminator(shape)
     assert generator.latent_dim == shape[0] * shape[1]
     z, x = jnp.zeros((2, generator.latent_dim)), jnp.zeros((2, *shape))
-    residual, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), z, x)
-    scores, _ = jax.eval_shape(discriminator.init_with_output, jax.random.key(0), x, x)
+    residual, _ = jax.eval_shape(generator.init_with_output, jax.random.key(0), z, given(x))
+    scores, _ = jax.eval_shape(discriminator.init_with_output, jax.random.key(0), x, given(x))
     assert (residual.shape, residual.dtype) == (x.shape, jnp.float32)
     assert (scores.shape, scores.dtype) == ((2,), jnp.float32)
 
@@ -218,7 +218,7 @@ def test_gradients_of_gradients_are_finite():
     @jax.jit
     def penalty(params):
         def score(residual, coarse):
-            return jnp.sum(module.apply({"params": params}, residual, coarse))
+            return jnp.sum(module.apply({"params": params}, residual, given(coarse)))
 
         slopes = jax.grad(score, argnums=(0, 1))(*inputs(LaplacianDiscriminator))
         return sum(jnp.sum(jnp.square(slope)) for slope in slopes)
