@@ -89,7 +89,7 @@ class UpBlock(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, condition: Condition, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, condition: Condition = None) -> jax.Array:
         """Maps `x` [batch, h, w, channels] to [batch, 2h, 2w, features]."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
@@ -247,7 +247,7 @@ class ResNetGenerator(nn.Module):
         }
         for width in widths[1:]:
             block = UpBlock(width, num_classes=classes, **norm, **types)
-            x = block(x, condition, train)
+            x = block(x, train, condition)
             if x.shape[1] == self.attention:
                 x = SelfAttention(**types)(x, train)
         x = nn.relu(make_norm(**norm, **types)(x, train))

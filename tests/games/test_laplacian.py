@@ -155,7 +155,7 @@ def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(policy)
     half = pyramid.downsample(turn.batch["image"])
     residual, coarse = pyramid.split(half)
     z = middle.latents(turn.keys("latent"))
-    fake = middle.generator.apply({"params": params["generator_4"]}, z, coarse)
+    fake = middle.generator.apply({"params": params["generator_4"]}, z, {"coarse": coarse})
 
     def shown(residual, use):
         if not policy:
@@ -166,7 +166,8 @@ def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(policy)
 
     def score(residual, use):
         variables = {"params": params["discriminator_4"]}
-        return middle.discriminator.apply(variables, *shown(residual, use))
+        residual, coarse = shown(residual, use)
+        return middle.discriminator.apply(variables, residual, {"coarse": coarse})
 
     real_scores, fake_scores = score(residual, "real"), score(fake, "fake")
     loss = adversarial.make("non_saturating", axis_name=None)
@@ -200,7 +201,7 @@ def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image():
     own = {"params": params["discriminator_8"]}
 
     def total(residual, coarse):
-        return jnp.sum(level.discriminator.apply(own, residual, coarse))
+        return jnp.sum(level.discriminator.apply(own, residual, {"coarse": coarse}))
 
     slopes = jax.grad(total, argnums=(0, 1))(*pyramid.split(turn.batch["image"]))
     squares = sum(jnp.sum(jnp.square(slope), axis=(1, 2, 3)) for slope in slopes)

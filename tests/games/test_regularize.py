@@ -36,7 +36,7 @@ def discriminator_metrics(play, **fields):
 
 def scores(game, turn, images):
     return game.discriminator.apply(
-        turn.variables["discriminator"], images, turn.batch["label"], train=True
+        turn.variables["discriminator"], images, turn.condition, train=True
     )
 
 

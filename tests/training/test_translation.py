@@ -383,8 +383,8 @@ def test_grey_inputs_are_compared_in_colour():
     game, images = restorer("grey"), photographs()
 
     class Coloured(stub.Affine):
-        def __call__(self, x, keys=None, *, train=True):
-            return jnp.repeat(super().__call__(x, keys, train=train), 3, axis=-1)
+        def __call__(self, x, condition=None, *, keys=None, train=True):
+            return jnp.repeat(super().__call__(x, keys=keys, train=train), 3, axis=-1)
 
     game = dataclasses.replace(game, generator=Coloured(0.0, 0.5))
     made = evaluator(game, source_of(images), metrics=("psnr",))
