@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import flax.linen as nn
 import flax.struct
 import jax
+import jax.numpy as jnp
 
 from gan_jax.errors import ConfigError
 from gan_jax.games import draws
@@ -43,6 +44,11 @@ class Network:
     inputs: tuple[Any, ...]
     averaged: bool = False
     optimizer: str | None = None
+
+    def init(self, key: jax.Array) -> Variables:
+        """Return the network's variables before training."""
+        inputs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self.inputs)
+        return dict(self.module.init(key, *inputs, train=False))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,8 +49,7 @@ def init_state(
     networks = {}
     for name, network in game.networks.items():
         key = draws.named(root, f"init/{name}")
-        inputs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), network.inputs)
-        variables = dict(network.module.init(key, *inputs, train=False))
+        variables = network.init(key)
         params = variables.pop("params")
         networks[name] = NetworkState(
             params=params,

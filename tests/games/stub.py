@@ -64,14 +64,7 @@ def images(shape, seed=0):
 
 def turn(game, batch, count=0, memory=None):
     """Return a turn of a game, its networks freshly made."""
-    variables = {
-        name: network.module.init(
-            jax.random.key(0),
-            *jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), network.inputs),
-            train=False,
-        )
-        for name, network in game.networks.items()
-    }
+    variables = {name: network.init(jax.random.key(0)) for name, network in game.networks.items()}
     return Turn(
         variables=variables,
         batch={

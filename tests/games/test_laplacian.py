@@ -57,10 +57,7 @@ def started(config, num_classes=8):
 
     def init(key):
         return {
-            name: network.module.init(
-                draws.named(key, name), *(jnp.zeros(x.shape, x.dtype) for x in network.inputs)
-            )
-            for name, network in game.networks.items()
+            name: network.init(draws.named(key, name)) for name, network in game.networks.items()
         }
 
     variables = jax.jit(init)(jax.random.key(1))
