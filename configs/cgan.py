@@ -22,26 +22,20 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg)
     c.variant = "cgan"
     c.loss.name = "non_saturating"
     c.generator.name = c.discriminator.name = "dcgan"
     c.generator.conditioning = c.discriminator.conditioning = "concat"
+    base.adam(c, 2e-4, 0.5, 0.999)
+    base.long(c, steps=50_000, batch_size=128)
+    return base.finish(c, arg, digits)
+
+
+def digits(c: ConfigDict) -> None:
+    """Set what differs on scikit-learn's digits."""
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
-    c.optimizer.generator = base.adam(1e-3, 0.5, 0.999)
-    c.optimizer.discriminator = base.adam(1e-3, 0.5, 0.999)
-    c.ema.half_life = 20_000.0
-    c.ema.ramp_up = 0.1
-    c.train.update(steps=1500, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
-    c.eval.update(every=250, num_fake=1500)
-    return base.select(c, arg, paper)
-
-
-def paper(c: ConfigDict) -> None:
-    """Set DCGAN's settings."""
-    c.generator.dcgan.features = c.discriminator.dcgan.features = 64
-    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
-        optimizer.learning_rate = 2e-4
-    c.ema.half_life = 0.0
-    base.full_length(c, steps=50_000, batch_size=128)
+    base.learning_rate(c, 1e-3)
+    base.average(c)
+    base.short(c, steps=1500, batch_size=64, log_every=50, every=250, checkpoint_every=500)

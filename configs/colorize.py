@@ -18,10 +18,10 @@ from configs import base, denoise
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = denoise.settings()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = denoise.photographs(arg)
     c.variant = "colorize"
     c.degrade.name = "grey"
-    c.game.paired.update(pixel="l1")
+    c.game.paired.pixel = "l1"
     c.generator.unet.update(levels=4, output="residual", normalization="instance")
-    return base.select(c, arg, denoise.paper, base.RESTORATION)
+    return base.finish(c, arg, denoise.photos)

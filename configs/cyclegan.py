@@ -22,31 +22,30 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg, base.TRANSLATION)
     c.variant = "cyclegan"
     c.game.name = "cycle"
     c.loss.name = "least_squares"
-    c.data.update(pairing="domains", a="china", b="flower")
+    c.data.update(pairing="domains", resolution=143, crop=128)
     c.generator.name = "translator"
-    c.generator.translator.update(features=16, blocks=2)
     c.discriminator.name = "patchgan"
-    c.discriminator.patchgan.update(features=16, layers=2)
-    for network in ("generator", "discriminator"):
-        c.optimizer[network] = base.adam(2e-4, 0.5, 0.999)
-        c.optimizer[network].schedule.name = "linear"
-    c.train.update(steps=400, batch_size=4, log_every=20, sample_every=100, checkpoint_every=200)
+    base.adam(c, 2e-4, 0.5, 0.999)
+    base.long(c, steps=200_000, batch_size=1)
+    base.schedule(c, "linear")
+    for optimizer in c.optimizer.values():
+        optimizer.schedule.linear.decay_start = c.train.steps // 2
     c.sample.num = 8
-    return base.select(c, arg, paper, base.TRANSLATION)
-
-
-def paper(c: ConfigDict) -> None:
-    """Set the paper's settings, for 128x128."""
-    c.data.update(a=None, b=None, resolution=143, crop=128)
-    c.generator.translator.update(features=64, blocks=6)
-    c.discriminator.patchgan.update(features=64, layers=3)
-    base.full_length(c, steps=200_000, batch_size=1)
-    for network in ("generator", "discriminator"):
-        c.optimizer[network].schedule.linear.decay_start = c.train.steps // 2
     c.eval.every = 0
-    c.sample.num = 8
+    return base.finish(c, arg, photos)
+
+
+def photos(c: ConfigDict) -> None:
+    """Set what differs on tiles of scikit-learn's two photographs."""
+    c.data.update(a="china", b="flower", resolution=96, crop=64)
+    c.generator.translator.update(features=16, blocks=2)
+    c.discriminator.patchgan.update(features=16, layers=2)
+    base.short(c, steps=400, batch_size=4, log_every=20, every=100, checkpoint_every=200)
+    for optimizer in c.optimizer.values():
+        optimizer.schedule.linear.decay_start = 0
+    c.eval.every = 0

@@ -13,9 +13,9 @@ from configs import base, denoise
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = denoise.settings()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = denoise.photographs(arg)
     c.variant = "deblur"
     c.degrade.name = "blur"
     c.degrade.blur.update(sigma=(0.8, 1.6), motion=(0.0, 9.0), noise=(2.0, 2.0))
-    return base.select(c, arg, denoise.paper, base.RESTORATION)
+    return base.finish(c, arg, denoise.photos)

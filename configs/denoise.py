@@ -21,35 +21,35 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = settings()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = photographs(arg)
     c.variant = "denoise"
     c.degrade.name = "gaussian"
-    return base.select(c, arg, paper, base.RESTORATION)
+    return base.finish(c, arg, photos)
 
 
-def settings() -> ConfigDict:
-    """Return what restoration of photographs begins with, whatever was done to them."""
-    c = base.get_config()
+def photographs(arg: str) -> ConfigDict:
+    """Return the settings of restoration on many photographs, whatever the degradation."""
+    c = base.get_config(arg, base.RESTORATION)
     c.game.name = "paired"
     c.game.paired.update(pixel="charbonnier", pixel_weight=100.0, adversarial_weight=0.01)
     c.generator.name = "unet"
-    c.generator.unet.update(levels=3, features=32, stem=16)
+    c.generator.unet.update(levels=3, features=64, stem=16)
     c.generator.unet.update(normalization="none", output="residual")
     c.discriminator.name = "patchgan"
     c.discriminator.patchgan.update(features=32, layers=2)
-    c.optimizer.generator = base.adam(1e-3, 0.9, 0.999)
+    base.adam(c, 1e-3, 0.9, 0.999, "generator")
     c.optimizer.generator.schedule.name = "cosine"
-    c.optimizer.discriminator = base.adam(2e-4, 0.5, 0.999)
-    c.ema.half_life = 2_000.0
-    c.ema.ramp_up = 0.1
-    c.train.update(steps=1500, batch_size=8, log_every=50, sample_every=250, checkpoint_every=500)
+    base.adam(c, 2e-4, 0.5, 0.999, "discriminator")
+    c.ema.update(half_life=2_000.0, ramp_up=0.1)
+    base.long(c, steps=100_000, batch_size=16)
     c.sample.num = 8
-    c.eval.update(every=500, num_real=64)
+    c.eval.num_real = 64
     return c
 
 
-def paper(c: ConfigDict) -> None:
-    """Set the settings for many photographs."""
-    c.generator.unet.features = 64
-    base.full_length(c, steps=100_000, batch_size=16)
+def photos(c: ConfigDict) -> None:
+    """Set what differs on tiles of scikit-learn's two photographs."""
+    c.generator.unet.features = 32
+    base.short(c, steps=1500, batch_size=8, log_every=50, every=250, checkpoint_every=500)
+    c.eval.every = 500

@@ -21,30 +21,24 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg)
     c.variant = "dragan"
     c.game.joint_batch = True
     c.loss.name = "non_saturating"
     c.penalty.name = "dragan"
     c.penalty.weight = 10.0
     c.generator.name = c.discriminator.name = "dcgan"
-    c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     c.discriminator.dcgan.normalization = "none"
-    # At DCGAN's 2e-4 the samples are still one and the same shape after 1,000 steps.
-    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
-        optimizer.learning_rate = 1e-3
-    c.ema.half_life = 20_000.0
-    c.ema.ramp_up = 0.1
-    c.train.update(steps=2000, batch_size=64, log_every=50, sample_every=500, checkpoint_every=500)
-    c.eval.update(every=500, num_fake=1500)
-    return base.select(c, arg, paper)
+    base.adam(c, 2e-4, 0.5, 0.999)
+    base.long(c, steps=100_000, batch_size=64)
+    return base.finish(c, arg, digits)
 
 
-def paper(c: ConfigDict) -> None:
-    """Set the paper's settings."""
-    c.generator.dcgan.features = c.discriminator.dcgan.features = 64
-    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
-        optimizer.learning_rate = 2e-4
-    c.ema.half_life = 0.0
-    base.full_length(c, steps=100_000, batch_size=64)
+def digits(c: ConfigDict) -> None:
+    """Set what differs on scikit-learn's digits."""
+    c.generator.dcgan.features = c.discriminator.dcgan.features = 32
+    # At DCGAN's 2e-4 the samples all have the same shape even after 1,000 steps.
+    base.learning_rate(c, 1e-3)
+    base.average(c)
+    base.short(c, steps=2000, batch_size=64, log_every=50, every=500, checkpoint_every=500)

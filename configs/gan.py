@@ -16,25 +16,21 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg)
     c.variant = "gan"
     c.loss.name = "non_saturating"
     c.generator.name = c.discriminator.name = "mlp"
-    c.ema.half_life = 20_000.0
-    c.ema.ramp_up = 0.1
-    # Longer than this, and its digits grow sharper, fewer, and farther from the real ones.
-    c.train.update(
-        steps=2000, batch_size=128, log_every=100, sample_every=500, checkpoint_every=500
-    )
-    c.eval.update(every=500, num_fake=1500)
-    return base.select(c, arg, paper)
+    base.adam(c, 2e-4, 0.5, 0.999)
+    base.long(c, steps=50_000, batch_size=128)
+    return base.finish(c, arg, digits)
 
 
-def paper(c: ConfigDict) -> None:
-    """Set the length of a run on a full-sized data set."""
-    c.ema.half_life = 0.0
-    base.full_length(c, steps=50_000, batch_size=128)
+def digits(c: ConfigDict) -> None:
+    """Set the length of a run on scikit-learn's digits."""
+    base.average(c)
+    # In longer runs the digits become sharper, but fewer kinds of them are left.
+    base.short(c, steps=2000, batch_size=128, log_every=100, every=500, checkpoint_every=500)
 
 
 def sweep(add: Callable[..., None]) -> None:

@@ -24,26 +24,22 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg)
     c.variant = "ganomaly"
     c.game.name = "anomaly"
     c.data.without = ("0",)
-    c.generator.latent_dim = 32
-    for network in ("encoder", "generator", "discriminator"):
-        c[network].name = "dcgan"
-        c[network].dcgan.features = 32
-        c.optimizer[network] = base.adam(2e-4, 0.5, 0.999)
-    c.train.update(steps=500, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
+    c.encoder.name = c.generator.name = c.discriminator.name = "dcgan"
+    base.adam(c, 2e-4, 0.5, 0.999)
+    base.long(c, steps=20_000, batch_size=64)
     c.sample.num = 16
-    c.eval.update(every=250, split="test")
-    return base.select(c, arg, paper)
-
-
-def paper(c: ConfigDict) -> None:
-    """Set the paper's settings."""
-    c.generator.latent_dim = 100
-    for network in ("encoder", "generator", "discriminator"):
-        c[network].dcgan.features = 64
-    base.full_length(c, steps=20_000, batch_size=64)
     c.eval.split = "test"
+    return base.finish(c, arg, digits)
+
+
+def digits(c: ConfigDict) -> None:
+    """Set what differs on scikit-learn's digits."""
+    c.generator.latent_dim = 32
+    for network in (c.encoder, c.generator, c.discriminator):
+        network.dcgan.features = 32
+    base.short(c, steps=500, batch_size=64, log_every=50, every=250, checkpoint_every=500)

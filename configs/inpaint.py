@@ -18,17 +18,17 @@ from configs import base, denoise
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = denoise.settings()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = denoise.photographs(arg)
     c.variant = "inpaint"
     c.degrade.name = "mask"
     c.degrade.mask.update(kind="strokes", fraction=(0.1, 0.3), count=4)
-    c.game.paired.update(pixel="l1", conditional=False)
+    c.game.paired.update(pixel="l1", conditional=False, known_weight=0.1)
     c.generator.unet.update(levels=4, output="tanh", normalization="none")
-    return base.select(c, arg, paper, base.RESTORATION)
+    return base.finish(c, arg, photos)
 
 
-def paper(c: ConfigDict) -> None:
-    """Set the settings for many photographs."""
-    denoise.paper(c)
-    c.game.paired.known_weight = 0.1
+def photos(c: ConfigDict) -> None:
+    """Set what differs on tiles of scikit-learn's two photographs."""
+    denoise.photos(c)
+    c.game.paired.known_weight = 0.0

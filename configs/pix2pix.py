@@ -13,30 +13,28 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg, base.TRANSLATION)
     c.variant = "pix2pix"
     c.game.name = "paired"
     c.game.paired.update(pixel="l1", pixel_weight=100.0, discriminator_weight=0.5)
-    c.degrade.name = "grey"
-    c.generator.name = "unet"
-    c.generator.unet.update(levels=4, features=32, dropout_levels=1)
-    c.discriminator.name = "patchgan"
-    c.discriminator.patchgan.update(features=32, layers=2)
-    for network in ("generator", "discriminator"):
-        c.optimizer[network] = base.adam(2e-4, 0.5, 0.999)
-    c.train.update(steps=1000, batch_size=4, log_every=50, sample_every=250, checkpoint_every=500)
-    c.sample.num = 8
-    c.eval.update(every=250, num_real=64)
-    return base.select(c, arg, paper, base.TRANSLATION)
-
-
-def paper(c: ConfigDict) -> None:
-    """Set the paper's settings, for 256x256."""
-    c.degrade.name = "none"
     c.data.update(pairing="side_by_side", resolution=286, crop=256)
+    c.generator.name = "unet"
     c.generator.unet.update(levels=8, features=64, dropout_levels=3)
+    c.discriminator.name = "patchgan"
     c.discriminator.patchgan.update(features=64, layers=3)
-    base.full_length(c, steps=80_000, batch_size=1)
+    base.adam(c, 2e-4, 0.5, 0.999)
+    base.long(c, steps=80_000, batch_size=1)
     c.sample.num = 8
     c.eval.num_real = 200
+    return base.finish(c, arg, photos)
+
+
+def photos(c: ConfigDict) -> None:
+    """Set what differs on tiles of scikit-learn's two photographs, which are made grey."""
+    c.data.update(pairing="none", resolution=96, crop=64)
+    c.degrade.name = "grey"
+    c.generator.unet.update(levels=4, features=32, dropout_levels=1)
+    c.discriminator.patchgan.update(features=32, layers=2)
+    base.short(c, steps=1000, batch_size=4, log_every=50, every=250, checkpoint_every=500)
+    c.eval.num_real = 64

@@ -24,36 +24,32 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg)
     c.variant = "r1_gan"
     c.game.joint_batch = True
     c.loss.name = "non_saturating"
     c.penalty.name = "r1"
+    c.penalty.weight = 10.0
+    c.generator.name = c.discriminator.name = "resnet"
+    c.generator.latent_dim = 256
+    for optimizer in c.optimizer.values():
+        optimizer.update(name="rmsprop", learning_rate=1e-4)
+    c.ema.half_life = 44_340.0  # In images: a decay of 0.999 for each batch of 64.
+    base.long(c, steps=100_000, batch_size=64)
+    return base.finish(c, arg, digits)
+
+
+def digits(c: ConfigDict) -> None:
+    """Set what differs on scikit-learn's digits."""
     c.penalty.weight = 1.0
     c.generator.name = c.discriminator.name = "dcgan"
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     c.discriminator.dcgan.normalization = "none"
-    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
-        optimizer.learning_rate = 5e-4
-    c.ema.half_life = 20_000.0
-    c.ema.ramp_up = 0.1
-    c.train.update(steps=2000, batch_size=64, log_every=50, sample_every=500, checkpoint_every=500)
-    c.eval.update(every=500, num_fake=1500)
-    return base.select(c, arg, paper)
-
-
-def paper(c: ConfigDict) -> None:
-    """Set the paper's settings."""
-    c.generator.name = c.discriminator.name = "resnet"
-    c.generator.latent_dim = 256
-    c.penalty.weight = 10.0
-    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
-        optimizer.name = "rmsprop"
-        optimizer.learning_rate = 1e-4
-    c.ema.half_life = 44_340.0  # In images: a decay of 0.999 for each batch of 64.
-    c.ema.ramp_up = None
-    base.full_length(c, steps=100_000, batch_size=64)
+    c.generator.latent_dim = 100
+    base.adam(c, 5e-4, 0.5, 0.999)
+    base.average(c)
+    base.short(c, steps=2000, batch_size=64, log_every=50, every=500, checkpoint_every=500)
 
 
 def sweep(add: Callable[..., None]) -> None:

@@ -23,12 +23,16 @@ from configs import base, sngan
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = sngan.get_config()
-    c.unlock()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = sngan.paper(arg)
     c.variant = "sngan_projection"
     c.generator.conditioning = "batch_norm"
     c.discriminator.conditioning = "projection"
-    # The classes' variety shrinks again from here on.
+    return base.finish(c, arg, digits)
+
+
+def digits(c: ConfigDict) -> None:
+    """Set what differs on scikit-learn's digits."""
+    sngan.digits(c)
+    # In longer runs the variety within a class shrinks again.
     c.train.steps = 750
-    return base.select(c.lock(), arg, sngan.paper)

@@ -25,43 +25,34 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg, base.RESTORATION)
     c.variant = "srgan"
     c.game.name = "paired"
-    c.game.paired.update(
-        pixel="l2",
-        pixel_weight=1.0,
-        adversarial_weight=1e-3,
-        conditional=False,
-        content_steps=750,
-    )
+    c.game.paired.update(pixel="l2", pixel_weight=1.0, adversarial_weight=1e-3)
+    c.game.paired.update(conditional=False, content_steps=100_000)
     c.degrade.name = "downsample"
-    c.degrade.downsample.factor = 2
-    c.generator.name = "srresnet"
-    c.generator.srresnet.update(features=32, blocks=4, kernel_size=5)
-    c.generator.srresnet.update(normalization="none", output="residual")
-    c.discriminator.name = "patchgan"
-    c.discriminator.patchgan.update(features=32, layers=2)
-    for network in ("generator", "discriminator"):
-        c.optimizer[network] = base.adam(1e-3 if network == "generator" else 1e-4, 0.9, 0.999)
-    c.optimizer.generator.schedule.name = "cosine"
-    c.ema.half_life = 2_000.0
-    c.ema.ramp_up = 0.1
-    c.train.update(steps=1000, batch_size=8, log_every=50, sample_every=250, checkpoint_every=500)
-    c.sample.num = 8
-    c.eval.update(every=250, num_real=64, metrics=("psnr_y", "ssim_y", "psnr"))
-    return base.select(c, arg, paper, base.RESTORATION)
-
-
-def paper(c: ConfigDict) -> None:
-    """Set the paper's settings."""
     c.degrade.downsample.factor = 4
+    c.generator.name = "srresnet"
     c.generator.srresnet.update(features=64, blocks=16, kernel_size=9)
     c.generator.srresnet.update(normalization="batch", output="linear")
+    c.discriminator.name = "patchgan"
     c.discriminator.patchgan.update(features=64, layers=3)
-    for network in ("generator", "discriminator"):
-        c.optimizer[network].learning_rate = 1e-4
-        c.optimizer[network].schedule.name = "constant"
-    c.game.paired.content_steps = 100_000
-    base.full_length(c, steps=200_000, batch_size=16)
+    base.adam(c, 1e-4, 0.9, 0.999)
+    c.ema.update(half_life=2_000.0, ramp_up=0.1)
+    base.long(c, steps=200_000, batch_size=16)
+    c.sample.num = 8
+    c.eval.update(num_real=64, metrics=("psnr_y", "ssim_y", "psnr"))
+    return base.finish(c, arg, photos)
+
+
+def photos(c: ConfigDict) -> None:
+    """Set what differs on tiles of scikit-learn's two photographs."""
+    c.degrade.downsample.factor = 2
+    c.game.paired.content_steps = 750
+    c.generator.srresnet.update(features=32, blocks=4, kernel_size=5)
+    c.generator.srresnet.update(normalization="none", output="residual")
+    c.discriminator.patchgan.update(features=32, layers=2)
+    c.optimizer.generator.learning_rate = 1e-3
+    c.optimizer.generator.schedule.name = "cosine"
+    base.short(c, steps=1000, batch_size=8, log_every=50, every=250, checkpoint_every=500)

@@ -30,41 +30,33 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-NETWORKS = ("encoder", "generator", "discriminator")
-
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg)
     c.variant = "vae_gan"
     c.game.name = "vae"
+    c.game.vae.update(gamma=1e-5, kl_weight=1.0, layer=-2)
+    c.loss.name = "non_saturating"
+    c.encoder.name = c.generator.name = c.discriminator.name = "dcgan"
+    c.generator.latent_dim = 128
+    for optimizer in c.optimizer.values():
+        optimizer.update(name="rmsprop", learning_rate=3e-4)
+    base.long(c, steps=100_000, batch_size=64)
+    return base.finish(c, arg, digits)
+
+
+def digits(c: ConfigDict) -> None:
+    """Set what differs on scikit-learn's digits."""
     c.loss.name = "hinge"
     c.generator.latent_dim = 32
-    for network in NETWORKS:
-        c[network].name = "dcgan"
-        c[network].dcgan.features = 32
-        c.optimizer[network].update(name="rmsprop", learning_rate=1e-3)
+    for network in (c.encoder, c.generator, c.discriminator):
+        network.dcgan.features = 32
     c.discriminator.dcgan.normalization = "spectral"
-    # The same scores in fewer passes, for there is no batch-norm.
+    # Without batch-norm the scores are the same, in fewer passes.
     c.game.joint_batch = True
     # Spectral normalization keeps features small, and with them their sum of squares.
     c.game.vae.update(gamma=0.01, kl_weight=0.1, layer=-1)
-    c.ema.half_life = 20_000.0
-    c.ema.ramp_up = 0.1
-    c.train.update(steps=1500, batch_size=64, log_every=50, sample_every=250, checkpoint_every=500)
-    c.eval.update(every=250, num_fake=1500)
-    return base.select(c, arg, paper)
-
-
-def paper(c: ConfigDict) -> None:
-    """Set the paper's settings."""
-    c.loss.name = "non_saturating"
-    c.generator.latent_dim = 128
-    for network in NETWORKS:
-        c[network].dcgan.features = 64
-        c.optimizer[network].learning_rate = 3e-4
-    c.discriminator.dcgan.normalization = "batch"
-    c.game.joint_batch = False
-    c.game.vae.update(gamma=1e-5, kl_weight=1.0, layer=-2)
-    c.ema.half_life = 0.0
-    base.full_length(c, steps=100_000, batch_size=64)
+    base.learning_rate(c, 1e-3)
+    base.average(c)
+    base.short(c, steps=1500, batch_size=64, log_every=50, every=250, checkpoint_every=500)

@@ -17,8 +17,8 @@ from configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Return the configuration; ``arg``: see `configs.base.select`."""
-    c = base.get_config()
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg)
     c.variant = "wgan_gp"
     c.game.discriminator_steps = 5
     c.game.joint_batch = True
@@ -26,26 +26,21 @@ def get_config(arg: str = "") -> ConfigDict:
     c.penalty.name = "wgan_gp"
     c.penalty.weight = 10.0
     c.generator.name = c.discriminator.name = "resnet"
+    c.generator.latent_dim = 128
+    base.adam(c, 2e-4, 0.0, 0.9)
+    base.schedule(c, "linear")
+    base.long(c, steps=100_000, batch_size=64)
+    return base.finish(c, arg, digits)
+
+
+def digits(c: ConfigDict) -> None:
+    """Set what differs on scikit-learn's digits."""
     c.generator.resnet.features = c.discriminator.resnet.features = 32
     c.generator.latent_dim = 64
-    c.optimizer.generator = base.adam(5e-4, 0.0, 0.9)
-    c.optimizer.discriminator = base.adam(5e-4, 0.0, 0.9)
-    c.ema.half_life = 20_000.0
-    c.ema.ramp_up = 0.1
-    c.train.update(steps=400, batch_size=32, log_every=20, sample_every=100, checkpoint_every=100)
-    c.eval.update(every=100, num_fake=1500)
-    return base.select(c, arg, paper)
-
-
-def paper(c: ConfigDict) -> None:
-    """Set the paper's CIFAR-10 settings."""
-    c.generator.resnet.features = c.discriminator.resnet.features = 128
-    c.generator.latent_dim = 128
-    for optimizer in (c.optimizer.generator, c.optimizer.discriminator):
-        optimizer.learning_rate = 2e-4
-        optimizer.schedule.name = "linear"
-    c.ema.half_life = 0.0
-    base.full_length(c, steps=100_000, batch_size=64)
+    base.learning_rate(c, 5e-4)
+    base.schedule(c, "constant")
+    base.average(c)
+    base.short(c, steps=400, batch_size=32, log_every=20, every=100, checkpoint_every=100)
 
 
 def sweep(add: Callable[..., None]) -> None:

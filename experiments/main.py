@@ -62,7 +62,6 @@ def _main(argv: list[str]) -> None:
         # From here on in a child process, made before JAX has threads.
         supervisor.supervise(_WORKDIR.value)
     # Imported late, so that a mistyped flag is reported at once.
-    from configs import base
     from gan_jax.launch import distributed
     from gan_jax.runs import compilation_cache, loop
 
@@ -78,9 +77,7 @@ def _main(argv: list[str]) -> None:
     distributed.start(launch)
     workdir = _WORKDIR.value or _default_workdir()
     try:
-        result = loop.train(
-            _CONFIG.value, workdir, dry_run=_DRY_RUN.value, defaults=base.get_config()
-        )
+        result = loop.train(_CONFIG.value, workdir, dry_run=_DRY_RUN.value)
     except BaseException as error:
         if not several:
             raise

@@ -1,9 +1,8 @@
 """The errors a user can cause, each told in one line: the field, its value, what is accepted."""
 
 import difflib
-import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -71,25 +70,3 @@ def lookup(registry: Mapping[str, T], name: str, field: str) -> T:
     raise ConfigError(
         f"{field} = {name!r} is unknown; accepted: {', '.join(known)}.{suggestion(name, known)}"
     )
-
-
-def check_options(build: Callable[..., Any], options: Iterable[str], group: str, name: str) -> None:
-    """Check that each of ``options`` is a parameter of ``build`` that has a default.
-
-    Args:
-      build: the function that the options are meant for.
-      options: names of configuration fields in ``group``.
-      group: the group of fields, such as ``"schedule"``.
-      name: what the user calls ``build``, for the message.
-
-    Raises:
-      ConfigError: one is not; the message lists those that are.
-    """
-    parameters = inspect.signature(build).parameters.values()
-    accepted = [p.name for p in parameters if p.default is not inspect.Parameter.empty]
-    for option in options:
-        if option not in accepted:
-            raise ConfigError(
-                f"{group}.{name}.{option} is no option; "
-                f"accepted: {', '.join(accepted) or 'none'}.{suggestion(option, accepted)}"
-            )

@@ -11,7 +11,26 @@ ON_ALARM = ("warn", "stop")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """``config.eval``; `configs/base.py` has the same defaults and explains every field."""
+    """How a run is evaluated: ``config.eval``.
+
+    Attributes:
+      every: train steps between evaluations, the last of which is at the end; 0: there are none.
+      metrics: names of `gan_jax.metrics.names`. "auto": modes and share of high quality for toy
+        mixtures; FID, precision and recall by a small classifier for labelled images; PSNR and SSIM
+        for pairs; AUROC and average precision for anomalies; none for other data.
+      num_fake: generated images; results for different numbers are not comparable.
+      num_real: real images; unset: all.
+      split: of the real images; unset: ``data.split``.
+      seed: of the latents.
+      seeds: evaluations with consecutive seeds, reported by mean and standard deviation.
+      batch_size: images per batch, over all devices.
+      best: the metric by which the best checkpoint is kept; unset: the first one.
+      alarm: the best metric so many times worse than its best value so far raises an alarm.
+      on_alarm: "warn" logs an alarm; "stop" also ends the run as diverged.
+      inception: file of Inception's converted weights; unset: the one in the cache directory.
+      border: pixels left out at each edge of image pairs; unset: the scale of super-resolution,
+        else none.
+    """
 
     every: int = 0
     metrics: tuple[str, ...] = (AUTO,)

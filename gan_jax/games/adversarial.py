@@ -8,7 +8,7 @@ generator's. Games that add terms to the two losses extend it (`gan_jax.games.au
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -33,9 +33,9 @@ class Augment:
     """What is done to every image, real or generated, before the discriminator sees it.
 
     Attributes:
-      policy: operations of DiffAugment, see `gan_jax.augment.diffaug`.
+      policy: operations of DiffAugment, any of "color", "translation", "cutout".
       noise: standard deviation of instance noise at the start.
-      noise_steps: the noise falls linearly to nothing over so many train steps; 0: it stays.
+      noise_steps: train steps over which the noise falls linearly to 0; 0: it stays.
     """
 
     policy: tuple[str, ...] = ()
@@ -96,6 +96,16 @@ class AdversarialGame:
       regularize: further terms.
     """
 
+    uses: ClassVar[tuple[str, ...]] = (
+        "generator",
+        "discriminator",
+        "loss",
+        "penalty",
+        "augment",
+        "regularize",
+    )
+    """Groups of a configuration that the game reads, beside its own."""
+
     generator: nn.Module
     discriminator: nn.Module
     shape: tuple[int, ...]
@@ -114,7 +124,7 @@ class AdversarialGame:
     def from_config(cls, config: Any, given: building.Given) -> "AdversarialGame":
         """Return the game that a configuration describes; raises `ConfigError`."""
         generator, discriminator = (
-            config[role].get("conditioning", "none") for role in ("generator", "discriminator")
+            config[role].conditioning for role in ("generator", "discriminator")
         )
         if (generator == "none") != (discriminator == "none"):
             raise errors.ConfigError(
@@ -417,7 +427,7 @@ def adversarial_fields(config: Any, given: building.Given) -> dict[str, Any]:
     clip, joint = config.game.clip, config.game.joint_batch
     if clip is not None and not clip > 0:
         raise errors.ConfigError(f"game.clip = {clip}; accepted: a number above 0, or none")
-    chosen = config.discriminator[config.discriminator.name]
+    chosen = config.discriminator.get(config.discriminator.name, {})
     if joint and chosen.get("minibatch") == "discrimination":
         raise errors.ConfigError(
             "game.joint_batch = True: discrimination would compare real images with fakes; "
@@ -469,36 +479,6 @@ def _regularize(config: Any, given: building.Given) -> Regularize:
             f"from; accepted for game.name = {config.game.name!r}: 0"
         )
     return how
-
-
-def refuse_terms(config: Any, *groups: str) -> None:
-    """Check that nothing of `AdversarialGame` is asked for of a game that does not have it.
-
-    Args:
-      config: the whole configuration.
-      *groups: "augment", "regularize", or both.
-
-    Raises:
-      ConfigError: a field of one of the groups is not at its default.
-    """
-    game = config.game.name
-    defaults: dict[str, Any] = {"augment": Augment(), "regularize": Regularize()}
-    for group in groups:
-        for name, default in dataclasses.asdict(defaults[group]).items():
-            value = config[group][name]
-            if (tuple(value) if isinstance(value, list) else value) != default:
-                raise errors.ConfigError(
-                    f"{group}.{name} = {value}; accepted for game.name = {game!r}, which has no "
-                    f"such term: {default}"
-                )
-
-
-def refuse_clip(config: Any) -> None:
-    """Check that no weights are to be clipped; raises `ConfigError`."""
-    if config.game.clip is not None:
-        raise errors.ConfigError(
-            f"game.clip = {config.game.clip}; accepted for game.name = {config.game.name!r}: none"
-        )
 
 
 def _add(loss: jax.Array, terms: Terms, metrics: dict[str, jax.Array]) -> jax.Array:

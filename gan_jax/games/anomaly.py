@@ -13,7 +13,7 @@ only: the distance is the anomaly score.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -21,7 +21,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from gan_jax.games import building
-from gan_jax.games.adversarial import refuse_clip, refuse_terms
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Game, Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.games.translation import Direction, Example
@@ -63,6 +62,8 @@ class AnomalyGame:
       discriminator_steps: for each of the generator's.
     """
 
+    uses: ClassVar[tuple[str, ...]] = ("encoder", "generator", "discriminator", "loss")
+
     encoder: nn.Module
     generator: nn.Module
     discriminator: nn.Module
@@ -76,9 +77,6 @@ class AnomalyGame:
     @classmethod
     def from_config(cls, config: Any, given: building.Given) -> "AnomalyGame":
         """Return the game that a configuration describes; raises `ConfigError`."""
-        building.refuse_penalty(config)
-        refuse_terms(config, "augment", "regularize")
-        refuse_clip(config)
         building.refuse_conditioning(config, "generator", "discriminator")
         return cls(
             encoder=building.make_network(

@@ -65,7 +65,7 @@ class AuxiliaryGame(AdversarialGame):
                 "discriminator", config, given, heads=heads(classes)
             ),
             num_classes=classes,
-            **building.check_weights(config.game.auxiliary, "game.auxiliary"),
+            **building.check_weights(dict(config.game.auxiliary), "game.auxiliary"),
             **adversarial_fields(config, given),
         )
 

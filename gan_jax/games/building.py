@@ -82,6 +82,25 @@ def make_loss(config: Any, given: Given) -> adversarial.AdversarialLoss:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Penalized:
+    """Settings of any penalty on the discriminator.
+
+    Attributes:
+      weight: multiplies the penalty. For r1 and r2 it is gamma: they include the factor 1/2.
+      every: the penalty is computed every so many discriminator steps, and scaled up by as much.
+    """
+
+    weight: float = 10.0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises `ConfigError`."""
+        check_weights({"weight": self.weight}, "penalty")
+        if self.every < 1:
+            raise errors.ConfigError(f"penalty.every = {self.every}; accepted: 1 or more")
+
+
 def penalty_fields(config: Any, given: Given) -> dict[str, Any]:
     """Return the penalty on the discriminator, its weight, and how often it is computed.
 
@@ -91,14 +110,12 @@ def penalty_fields(config: Any, given: Given) -> dict[str, Any]:
     group = config.penalty
     if group.name == "none":
         return {}
-    check_weights({"weight": group.weight}, "penalty")
-    if group.every < 1:
-        raise errors.ConfigError(f"penalty.every = {group.every}; accepted: 1 or more")
+    how = Penalized(group.weight, group.every)
     entry = errors.lookup(penalties.PENALTIES, group.name, "penalty.name")
     return {
         "penalty": penalties.make(group.name, axis_name=given.axis_name, **options(group, entry)),
-        "penalty_weight": group.weight,
-        "penalty_every": group.every,
+        "penalty_weight": how.weight,
+        "penalty_every": how.every,
     }
 
 
@@ -132,21 +149,8 @@ def refuse_conditioning(config: Any, *roles: str) -> None:
       ConfigError: one does.
     """
     for role in roles:
-        if (conditioning := config[role].get("conditioning", "none")) != "none":
+        if (conditioning := config[role].conditioning) != "none":
             raise errors.ConfigError(
                 f"{role}.conditioning = {conditioning!r}; accepted for game.name = "
                 f"{config.game.name!r}, which has no classes: 'none'"
             )
-
-
-def refuse_penalty(config: Any, reason: str = "") -> None:
-    """Check that there is no penalty, in a game that has no place for one.
-
-    Raises:
-      ConfigError: there is one.
-    """
-    if config.penalty.name != "none":
-        raise errors.ConfigError(
-            f"penalty.name = {config.penalty.name!r}; accepted for game.name = "
-            f"{config.game.name!r}{reason}: 'none'"
-        )

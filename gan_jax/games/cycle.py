@@ -14,7 +14,7 @@ An example of the data is an image of A and one of B, which have nothing to do w
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -23,7 +23,6 @@ from jax import lax
 
 from gan_jax.errors import ConfigError
 from gan_jax.games import building, draws, history
-from gan_jax.games.adversarial import refuse_clip, refuse_terms
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.games.translation import A_TO_B, B_TO_A, Direction, Example
@@ -53,6 +52,9 @@ class CycleGame:
       history: size of each pool of past fakes; 0: there is none.
     """
 
+    uses: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "loss")
+    TINY: ClassVar[dict[str, int]] = {"history": 4}
+
     generator: nn.Module
     discriminator: nn.Module
     shape: tuple[int, ...]
@@ -70,9 +72,6 @@ class CycleGame:
                 f"data.pairing = {config.data.pairing!r}; accepted for game.name = 'cycle': "
                 "'domains'"
             )
-        building.refuse_penalty(config)
-        refuse_terms(config, "augment", "regularize")
-        refuse_clip(config)
         height, width, channels = given.image_shape
         shape = (height, width, channels // 2)
         unlabelled = dataclasses.replace(given, shape=shape, num_classes=None)

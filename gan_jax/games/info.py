@@ -19,6 +19,7 @@ from gan_jax.games.adversarial import AdversarialGame, Terms, adversarial_fields
 from gan_jax.games.game import Turn, Variables
 from gan_jax.losses import classification, information
 from gan_jax.networks.verdict import Head, Verdict
+from gan_jax.settings import options
 
 CONTINUOUS = "continuous"
 
@@ -142,12 +143,17 @@ class InfoGame(AdversarialGame):
     ``accuracy_<name>``, the share of categorical codes that are recovered from generated images.
 
     Attributes:
-      codes: in the latent vector.
+      categorical: number of values of each categorical code.
+      continuous: number of continuous codes, uniform in [-1, 1].
+      hidden: width of the layer between the discriminator's trunk and a head that recovers a code;
+        0: there is none.
       categorical_weight: the paper's lambda for categorical codes.
-      continuous_weight: and for continuous ones.
+      continuous_weight: the same for continuous codes.
     """
 
-    codes: Codes = Codes(62)
+    categorical: tuple[int, ...] = (10,)
+    continuous: int = 2
+    hidden: int = 128
     categorical_weight: float = 1.0
     continuous_weight: float = 0.1
 
@@ -155,30 +161,26 @@ class InfoGame(AdversarialGame):
     def from_config(cls, config: Any, given: building.Given) -> "InfoGame":
         """Return the game that a configuration describes; raises `ConfigError`."""
         building.refuse_conditioning(config, "generator", "discriminator")
-        fields = dict(config.game.info)
-        if (hidden := fields.pop("hidden")) < 0:
-            raise ConfigError(f"game.info.hidden = {hidden}; accepted: 0 or more")
-        codes = Codes(
-            config.generator.latent_dim,
-            tuple(fields.pop("categorical")),
-            fields.pop("continuous"),
-        )
+        own = options(config.game, cls)
+        if own["hidden"] < 0:
+            raise ConfigError(f"game.info.hidden = {own['hidden']}; accepted: 0 or more")
+        building.check_weights({k: own[k] for k in own if k.endswith("_weight")}, "game.info")
+        codes = Codes(config.generator.latent_dim, own["categorical"], own["continuous"])
         return cls(
             generator=building.make_network(
                 "generator", config, given, latent_dim=codes.latent_dim
             ),
             discriminator=building.make_network(
-                "discriminator", config, given, heads=codes.heads(hidden)
+                "discriminator", config, given, heads=codes.heads(own["hidden"])
             ),
-            codes=codes,
-            **building.check_weights(fields, "game.info"),
-            **adversarial_fields(config, given),
+            **own | adversarial_fields(config, given),
         )
 
     @property
-    def latent_dim(self) -> int:
-        """Size of one latent vector, noise and codes."""
-        return self.codes.latent_dim
+    def codes(self) -> Codes:
+        """The codes in a latent vector, behind the noise."""
+        noise = self.latent_dim - sum(self.categorical) - self.continuous
+        return Codes(noise, self.categorical, self.continuous)
 
     def latents(self, keys: jax.Array) -> jax.Array:
         """Return noise and codes; see `Game.latents`."""

@@ -9,7 +9,7 @@ real images per train step.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from gan_jax.networks.laplacian import (
     LaplacianGenerator,
 )
 from gan_jax.networks.verdict import Verdict
+from gan_jax.settings import Group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +108,22 @@ class LaplacianGame:
       finer: those of twice, four times, ... that resolution; at least one.
     """
 
+    uses: ClassVar[tuple[str, ...]] = AdversarialGame.uses
+
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        """Settings of a pyramid; ``generator`` and ``discriminator`` play at the coarsest level.
+
+        Attributes:
+          coarsest: resolution of the coarsest level, which is doubled up to that of the data.
+          generator: at each finer level.
+          discriminator: likewise.
+        """
+
+        coarsest: int = 8
+        generator: Group = Group(LaplacianGenerator, hidden=("conditioning",))
+        discriminator: Group = Group(LaplacianDiscriminator, hidden=("conditioning",))
+
     coarsest: AdversarialGame
     finer: tuple[ConditionalLevel, ...]
 
@@ -116,7 +133,7 @@ class LaplacianGame:
         own = config.game.laplacian
         first, *rest = _resolutions(own.coarsest, given.shape)
         for role in ("generator", "discriminator"):
-            if (conditioning := config[role].get("conditioning", "none")) not in CONDITIONING:
+            if (conditioning := config[role].conditioning) not in CONDITIONING:
                 raise errors.ConfigError(
                     f"{role}.conditioning = {conditioning!r}; accepted for game.name = "
                     f"'laplacian': {', '.join(CONDITIONING)}"
@@ -134,12 +151,12 @@ class LaplacianGame:
             fields = building.network_fields(config, given) | {"shape": (size, size, channels)}
             level = {
                 "generator": LaplacianGenerator(
-                    conditioning=config.generator.get("conditioning", "none"),
+                    conditioning=config.generator.conditioning,
                     **own.generator,
                     **fields,
                 ),
                 "discriminator": LaplacianDiscriminator(
-                    conditioning=config.discriminator.get("conditioning", "none"),
+                    conditioning=config.discriminator.conditioning,
                     **own.discriminator,
                     **fields,
                 ),

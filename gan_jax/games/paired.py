@@ -19,7 +19,7 @@ A pair is in the data (two images per example), or a degradation makes the input
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -30,7 +30,6 @@ from gan_jax import errors
 from gan_jax.data import degrade
 from gan_jax.data.degrade import Degradation
 from gan_jax.games import building
-from gan_jax.games.adversarial import refuse_clip, refuse_terms
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.games.translation import A_TO_B, Direction, Example
@@ -38,10 +37,25 @@ from gan_jax.losses import penalties, perceptual, reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
 from gan_jax.metrics import extractors
 from gan_jax.networks import registry as networks
-from gan_jax.settings import options
+from gan_jax.settings import arguments, options
 
 # (images, reference) -> one value per image, [batch].
 Compare = Callable[..., jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Perceptual:
+    """Settings of the perceptual term.
+
+    Attributes:
+      extractor: of the features that are compared: "inception"; unset: there is no such term.
+      layers: of the extractor; (): its default one.
+      weight: of the term in the generator's loss.
+    """
+
+    extractor: str | None = None
+    layers: tuple[str, ...] = ()
+    weight: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +71,15 @@ class PairedGame:
         be a map; ``None``: there is none, and no adversarial term.
       shape: of one data point: a target, or, without a degradation, an input and its target.
       loss: the pair of adversarial losses; every score of a map counts as one.
-      pixel: compares pixels, weighted: ``(images, reference, weights) -> [batch]``.
+      pixel: how pixels are compared: "l1", "l2" or "charbonnier".
       degradation: makes inputs of targets; ``None``: the data has both.
       conditional: the discriminator sees the input beside the image.
       pixel_weight: of the term of pixels in the generator's loss.
       adversarial_weight: of the adversarial term there.
       variation_weight: of the total variation of what the generator makes.
-      perceptual: compares features, ``(images, reference) -> [batch]``; ``None``: nothing does.
-      perceptual_weight: of that term.
+      perceptual: settings of the perceptual term.
+      features: compares features in that term, ``(images, reference) -> [batch]``; ``None``: there
+        is no such term.
       known_weight: weight, in the term of pixels, of a known pixel against one in a hole; matters
         only with masks.
       discriminator_weight: of the discriminator's loss (1/2 slows it down, as in pix2pix).
@@ -75,18 +90,21 @@ class PairedGame:
       penalty_every: the penalty is computed every so many discriminator steps, and scaled up.
     """
 
+    uses: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "loss", "penalty", "degrade")
+    TINY: ClassVar[dict[str, int]] = {"content_steps": 2}
+
     generator: nn.Module
     discriminator: nn.Module | None
     shape: tuple[int, ...]
     loss: AdversarialLoss
-    pixel: Compare = reconstruction.l1
+    pixel: str = "l1"
     degradation: Degradation | None = None
     conditional: bool = True
     pixel_weight: float = 100.0
     adversarial_weight: float = 1.0
     variation_weight: float = 0.0
-    perceptual: Compare | None = None
-    perceptual_weight: float = 0.0
+    perceptual: Perceptual = Perceptual()
+    features: Compare | None = None
     known_weight: float = 0.0
     discriminator_weight: float = 1.0
     discriminator_steps: int = 1
@@ -98,8 +116,6 @@ class PairedGame:
     @classmethod
     def from_config(cls, config: Any, given: building.Given) -> "PairedGame":
         """Return the game that a configuration describes; raises `ConfigError`."""
-        refuse_terms(config, "augment", "regularize")
-        refuse_clip(config)
         own, pairing = config.game.paired, config.data.pairing
         degradation = _degradation(config, given)
         height, width, channels = given.image_shape
@@ -119,9 +135,9 @@ class PairedGame:
                 )
             inputs = degradation.inputs(channels)
             scale, masked = degradation.scale, degradation.masked
-        weights = building.check_weights(
-            {name: own[name] for name in own if name.endswith("_weight")}, "game.paired"
-        )
+        building.check_weights({k: own[k] for k in own if k.endswith("_weight")}, "game.paired")
+        building.check_weights({"weight": own.perceptual.weight}, "game.paired.perceptual")
+        errors.lookup(reconstruction.PIXEL_LOSSES, own.pixel, "game.paired.pixel")
         if own.content_steps < 0:
             raise errors.ConfigError(
                 f"game.paired.content_steps = {own.content_steps}; accepted: 0 or more"
@@ -140,8 +156,11 @@ class PairedGame:
                 dataclasses.replace(given, num_classes=None),
                 shape=(height, width, seen),
             )
-        else:
-            building.refuse_penalty(config, " without a discriminator (adversarial_weight = 0)")
+        elif config.penalty.name != "none":
+            raise errors.ConfigError(
+                f"penalty.name = {config.penalty.name!r} with game.paired.adversarial_weight = 0, "
+                "which leaves no discriminator to penalise; accepted: 'none'"
+            )
         return cls(
             generator=building.make_network(
                 "translator",
@@ -154,14 +173,11 @@ class PairedGame:
             discriminator=discriminator,
             shape=given.shape,
             loss=building.make_loss(config, given),
-            pixel=_pixel(own),
             degradation=degradation,
-            conditional=own.conditional,
-            perceptual=_perceptual(config),
-            perceptual_weight=own.perceptual.weight,
-            content_steps=own.content_steps,
             discriminator_steps=building.discriminator_steps(config),
-            **weights,
+            perceptual=Perceptual(**arguments(own.perceptual)),
+            features=_features(own.perceptual, config.eval.inception),
+            **{k: v for k, v in own.items() if k != "perceptual"},
             **building.penalty_fields(config, given),
         )
 
@@ -273,14 +289,15 @@ class PairedGame:
         weights = None
         if example.known is not None:
             weights = jnp.where(example.known > 0.5, jnp.float32(self.known_weight), 1.0)
-        pixel = jnp.mean(self.pixel(made, example.target, weights))
+        compare = reconstruction.make_pixel_loss(self.pixel)
+        pixel = jnp.mean(compare(made, example.target, weights))
         loss = self.pixel_weight * pixel
         metrics = {"pixel": pixel}
         # What is known is not the generator's to judge by: it is pasted over.
         shown = made if self.known_weight else paste(made, example.inputs, example.known)
-        if self.perceptual is not None:
-            metrics["perceptual"] = jnp.mean(self.perceptual(shown, example.target))
-            loss = loss + self.perceptual_weight * metrics["perceptual"]
+        if self.features is not None:
+            metrics["perceptual"] = jnp.mean(self.features(shown, example.target))
+            loss = loss + self.perceptual.weight * metrics["perceptual"]
         if self.variation_weight:
             metrics["variation"] = jnp.mean(reconstruction.total_variation(shown))
             loss = loss + self.variation_weight * metrics["variation"]
@@ -380,19 +397,12 @@ def _factor(generator: str, scale: int) -> dict[str, int]:
     return {}
 
 
-def _pixel(own: Any) -> Compare:
-    errors.lookup(reconstruction.PIXEL_LOSSES, own.pixel, "game.paired.pixel")
-    return reconstruction.make_pixel_loss(own.pixel)
-
-
-def _perceptual(config: Any) -> Compare | None:
+def _features(own: Any, inception: str | None) -> Compare | None:
     """Return what compares features; ``None``: nothing does."""
-    own = config.game.paired.perceptual
     if own.extractor is None:
         return None
-    building.check_weights({"weight": own.weight}, "game.paired.perceptual")
     errors.lookup(extractors.EXTRACTORS, own.extractor, "game.paired.perceptual.extractor")
-    setting = extractors.Setting(None, config.eval.inception)
+    setting = extractors.Setting(None, inception)
     extract = perceptual.from_extractor(
         extractors.make_extractor(own.extractor, setting), tuple(own.layers) or None
     )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gan_jax import errors
-from gan_jax.games.adversarial import AdversarialGame
+from gan_jax.games.adversarial import AdversarialGame, Augment, Regularize
 from gan_jax.games.anomaly import AnomalyGame
 from gan_jax.games.auxiliary import AuxiliaryGame
 from gan_jax.games.building import Given
@@ -13,6 +13,7 @@ from gan_jax.games.info import InfoGame
 from gan_jax.games.laplacian import LaplacianGame
 from gan_jax.games.paired import PairedGame
 from gan_jax.games.vae import VAEGame
+from gan_jax.settings import parameters
 
 GAMES: dict[str, Any] = {
     "adversarial": AdversarialGame,
@@ -59,5 +60,32 @@ def make_game(
             f"data.crop = {config.data.crop}; accepted for game.name = {name!r}, which is measured "
             "against whole images: unset"
         )
+    _refuse_unused(config, game)
     made: Game = game.from_config(config, Given(shape, axis_name, num_classes))
     return made
+
+
+def _refuse_unused(config: Any, game: Any) -> None:
+    """Check that a configuration asks for nothing that its game does not have.
+
+    Raises:
+      ConfigError: it does.
+    """
+    name = config.game.name
+    for group in ("penalty", "degrade"):
+        if group not in game.uses and config[group].name != "none":
+            raise errors.ConfigError(
+                f"{group}.name = {config[group].name!r}; accepted for game.name = {name!r}: 'none'"
+            )
+    for group, entry in (("augment", Augment), ("regularize", Regularize)):
+        for field, parameter in parameters(entry).items():
+            value, default = config[group][field], parameter.default
+            value = tuple(value) if isinstance(value, list) else value
+            if group not in game.uses and value != default:
+                raise errors.ConfigError(
+                    f"{group}.{field} = {value}; accepted for game.name = {name!r}, which has no "
+                    f"such term: {default}"
+                )
+    clip = config.game.clip
+    if clip is not None and "clip" not in parameters(game):
+        raise errors.ConfigError(f"game.clip = {clip}; accepted for game.name = {name!r}: none")

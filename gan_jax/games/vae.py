@@ -25,7 +25,7 @@ differentiated; everything else is a constant.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -34,7 +34,7 @@ from jax import lax
 
 from gan_jax.errors import ConfigError
 from gan_jax.games import building, draws
-from gan_jax.games.adversarial import AdversarialGame, adversarial_fields, refuse_terms
+from gan_jax.games.adversarial import AdversarialGame, adversarial_fields
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.losses import variational
@@ -64,6 +64,15 @@ class VAEGame(AdversarialGame):
         from the input on, negative from the score back.
     """
 
+    uses: ClassVar[tuple[str, ...]] = (
+        "encoder",
+        "generator",
+        "discriminator",
+        "loss",
+        "penalty",
+        "augment",
+    )
+
     encoder: nn.Module = dataclasses.field(kw_only=True)
     gamma: float = 1e-3
     kl_weight: float = 1.0
@@ -73,7 +82,6 @@ class VAEGame(AdversarialGame):
     def from_config(cls, config: Any, given: building.Given) -> "VAEGame":
         """Return the game that a configuration describes; raises `ConfigError`."""
         building.refuse_conditioning(config, "generator", "discriminator")
-        refuse_terms(config, "regularize")
         weights = dict(config.game.vae)
         layer = weights.pop("layer")
         discriminator = building.make_network("discriminator", config, given)

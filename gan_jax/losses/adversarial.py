@@ -20,21 +20,19 @@ otherwise broadcast to a matrix in silence.
 """
 
 import dataclasses
-import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from gan_jax.errors import ConfigError, lookup, suggestion
+from gan_jax.errors import ConfigError
 from gan_jax.losses.scores import as_pair, as_scores, mean_over_patches
-
-T = TypeVar("T")
+from gan_jax.settings import build
 
 
 @dataclasses.dataclass(frozen=True)
@@ -373,40 +371,7 @@ def make(name: str, *, axis_name: str | None = None, **options: Any) -> Adversar
       ConfigError: the name, an option or its value is unknown; names the field
         ``loss.<name>.<option>``.
     """
-    return build(LOSSES, "loss", name, axis_name=axis_name, options=options)
-
-
-def build(
-    registry: Mapping[str, Callable[..., T]],
-    group: str,
-    name: str,
-    *,
-    axis_name: str | None,
-    options: Mapping[str, Any],
-) -> T:
-    """Call the builder ``registry[name]`` with the options given, if it accepts them all.
-
-    Args:
-      registry: builders whose keyword parameters, beside ``axis_name``, are the accepted options.
-      group: the group of configuration fields that the name and the options come from, for
-        messages.
-      name: the name that the user gave.
-      axis_name: passed on to the builder.
-      options: values by option; those that are None are left out.
-
-    Raises:
-      ConfigError: the name or an option is unknown.
-    """
-    builder = lookup(registry, name, f"{group}.name")
-    accepted = sorted(set(inspect.signature(builder).parameters) - {"axis_name"})
-    given = {option: value for option, value in options.items() if value is not None}
-    for option, value in given.items():
-        if option not in accepted:
-            raise ConfigError(
-                f"{group}.{name}.{option} = {value!r} is no option; accepted: "
-                f"{', '.join(accepted) or 'none'}.{suggestion(option, accepted)}"
-            )
-    return builder(axis_name=axis_name, **given)
+    return build(LOSSES, "loss", name, axis_name=axis_name, **options)
 
 
 def check_number(field: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
@@ -447,6 +412,12 @@ def _required(real: ArrayLike | None) -> ArrayLike:
 
 
 def _minimax(*, axis_name: str | None = None, smoothing: float = 0.0) -> AdversarialLoss:
+    """The cross-entropy of the zero-sum game (Goodfellow 2014, 1406.2661).
+
+    Args:
+      axis_name: the mapped axis over devices.
+      smoothing: one-sided label smoothing, in [0, 0.5).
+    """
     check_number("loss.minimax.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
         discriminator=lambda real, fake: minimax_discriminator(real, fake, smoothing=smoothing),
@@ -455,6 +426,12 @@ def _minimax(*, axis_name: str | None = None, smoothing: float = 0.0) -> Adversa
 
 
 def _non_saturating(*, axis_name: str | None = None, smoothing: float = 0.0) -> AdversarialLoss:
+    """The cross-entropy with the non-saturating generator loss (Goodfellow 2014, 1406.2661).
+
+    Args:
+      axis_name: the mapped axis over devices.
+      smoothing: one-sided label smoothing, in [0, 0.5).
+    """
     check_number("loss.non_saturating.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
         discriminator=lambda real, fake: non_saturating_discriminator(
@@ -467,6 +444,14 @@ def _non_saturating(*, axis_name: str | None = None, smoothing: float = 0.0) -> 
 def _least_squares(
     *, axis_name: str | None = None, a: float = 0.0, b: float = 1.0, c: float = 1.0
 ) -> AdversarialLoss:
+    """Regression of the scores to labels (Mao 2016, 1611.04076).
+
+    Args:
+      axis_name: the mapped axis over devices.
+      a: the label of fakes.
+      b: the label of real data.
+      c: the score that the generator wants for its fakes.
+    """
     a, b, c = (
         check_number(f"loss.least_squares.{k}", v) for k, v in (("a", a), ("b", b), ("c", c))
     )
@@ -479,6 +464,7 @@ def _least_squares(
 
 
 def _wasserstein(*, axis_name: str | None = None) -> AdversarialLoss:
+    """The difference of mean scores of a critic (Arjovsky 2017, 1701.07875)."""
     return AdversarialLoss(
         discriminator=wasserstein_discriminator,
         generator=lambda fake, real: wasserstein_generator(fake),
@@ -486,6 +472,7 @@ def _wasserstein(*, axis_name: str | None = None) -> AdversarialLoss:
 
 
 def _hinge(*, axis_name: str | None = None) -> AdversarialLoss:
+    """Scores inside a margin are pushed out (Lim and Ye 2017, 1705.02894)."""
     return AdversarialLoss(
         discriminator=hinge_discriminator,
         generator=lambda fake, real: hinge_generator(fake),
@@ -495,6 +482,12 @@ def _hinge(*, axis_name: str | None = None) -> AdversarialLoss:
 def _relativistic_pairing(
     *, axis_name: str | None = None, smoothing: float = 0.0
 ) -> AdversarialLoss:
+    """A real image should score above its paired fake (Jolicoeur-Martineau 2018, 1807.00734).
+
+    Args:
+      axis_name: the mapped axis over devices.
+      smoothing: one-sided label smoothing, in [0, 0.5).
+    """
     check_number("loss.relativistic_pairing.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
         discriminator=lambda real, fake: relativistic_pairing_discriminator(
@@ -508,6 +501,12 @@ def _relativistic_pairing(
 def _relativistic_average(
     *, axis_name: str | None = None, smoothing: float = 0.0
 ) -> AdversarialLoss:
+    """A real image should score above the mean fake (Jolicoeur-Martineau 2018, 1807.00734).
+
+    Args:
+      axis_name: the mapped axis over devices.
+      smoothing: one-sided label smoothing, in [0, 0.5).
+    """
     check_number("loss.relativistic_average.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
         discriminator=lambda real, fake: relativistic_average_discriminator(

@@ -34,7 +34,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from gan_jax.errors import ConfigError
-from gan_jax.losses.adversarial import build, check_number
+from gan_jax.losses.adversarial import check_number
+from gan_jax.settings import build
 
 Critic = Callable[[jax.Array], jax.Array]
 PyTree = Any
@@ -310,7 +311,7 @@ def make(name: str, *, axis_name: str | None = None, **options: Any) -> Penalty:
       ConfigError: the name, an option or its value is unknown; names the field
         ``penalty.<name>.<option>``.
     """
-    return build(PENALTIES, "penalty", name, axis_name=axis_name, options=options)
+    return build(PENALTIES, "penalty", name, axis_name=axis_name, **options)
 
 
 def _images(name: str, value: ArrayLike | None) -> jax.Array:
@@ -372,6 +373,13 @@ def _no_draws(key: jax.Array, shape: tuple[int, ...]) -> tuple[()]:
 def _make_wgan_gp(
     *, axis_name: str | None = None, target: float = 1.0, one_sided: bool = False
 ) -> Penalty:
+    """The gradient norm between real and generated data is held at 1 (Gulrajani 2017, 1704.00028).
+
+    Args:
+      axis_name: the mapped axis over devices.
+      target: the gradient norm to reach.
+      one_sided: whether norms below the target are not penalised.
+    """
     target = check_number("penalty.wgan_gp.target", target, 0.0, math.inf)
     if not isinstance(one_sided, bool):
         raise ConfigError(f"penalty.wgan_gp.one_sided = {one_sided!r}; accepted: True, False.")
@@ -384,6 +392,12 @@ def _make_wgan_gp(
 
 
 def _make_dragan(*, axis_name: str | None = None, scale: float = 0.5) -> Penalty:
+    """The gradient norm around real data is held at 1 (Kodali 2017, 1705.07215).
+
+    Args:
+      axis_name: the mapped axis over devices.
+      scale: size of the perturbation, in standard deviations of the data.
+    """
     scale = check_number("penalty.dragan.scale", scale, 0.0, math.inf)
 
     def draw(key: jax.Array, shape: tuple[int, ...]) -> DraganDraws:
@@ -402,14 +416,17 @@ def _make_dragan(*, axis_name: str | None = None, scale: float = 0.5) -> Penalty
 
 
 def _make_r1(*, axis_name: str | None = None) -> Penalty:
+    """Half the squared gradient norm at real data (Mescheder 2018, 1801.04406)."""
     return Penalty(compute=lambda critic, real, fake, draws: r1(critic, real), draw=_no_draws)
 
 
 def _make_r2(*, axis_name: str | None = None) -> Penalty:
+    """Half the squared gradient norm at generated data (Mescheder 2018, 1801.04406)."""
     return Penalty(compute=lambda critic, real, fake, draws: r2(critic, fake), draw=_no_draws)
 
 
 def _make_r1_r2(*, axis_name: str | None = None) -> Penalty:
+    """The sum of R1 and R2 (Huang 2025, 2501.05441)."""
     return Penalty(
         compute=lambda critic, real, fake, draws: r1(critic, real) + r2(critic, fake),
         draw=_no_draws,

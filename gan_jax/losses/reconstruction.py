@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gan_jax.errors import check_options, lookup
 from gan_jax.losses.adversarial import check_number
+from gan_jax.settings import build
 
 # Least sum of weights to divide by: an image without any has an error of 0.
 _TINY = 1e-8
@@ -136,10 +136,7 @@ def make_pixel_loss(name: str, /, **options: Any) -> PixelLoss:
       ConfigError: the name, an option or its value is unknown; names the field
         ``reconstruction.<name>.<option>``.
     """
-    build = lookup(PIXEL_LOSSES, name, "reconstruction.name")
-    given = {option: value for option, value in options.items() if value is not None}
-    check_options(build, given, "reconstruction", name)
-    return build(**given)
+    return build(PIXEL_LOSSES, "reconstruction", name, **options)
 
 
 def _make_charbonnier(*, eps: float = 1e-3) -> PixelLoss:

@@ -7,7 +7,7 @@ from N(1, 0.02), as in the paper.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -76,6 +76,8 @@ class DCGANGenerator(nn.Module):
       dtype: of the computation; the output is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 8}
 
     shape: tuple[int, ...]
     latent_dim: int = 100
@@ -193,6 +195,8 @@ class DCGANDiscriminator(nn.Module):
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 8}
 
     shape: tuple[int, ...]
     features: int = 64

@@ -5,7 +5,7 @@ They are discriminators' trunks with a dense layer to any number of outputs: str
 1512.09300), or dense layers.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -48,6 +48,8 @@ class DCGANEncoder(nn.Module):
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 8}
 
     shape: tuple[int, ...]
     outputs: int
@@ -122,6 +124,8 @@ class MLPEncoder(nn.Module):
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 16}
 
     shape: tuple[int, ...]
     outputs: int

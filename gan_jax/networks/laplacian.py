@@ -7,7 +7,7 @@ be conditioned on, is left to ordinary networks.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -50,6 +50,8 @@ class LaplacianGenerator(nn.Module):
       dtype: of the computation; the output is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 8}
 
     shape: tuple[int, ...]
     features: int = 64
@@ -136,6 +138,8 @@ class LaplacianDiscriminator(nn.Module):
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 8}
 
     shape: tuple[int, ...]
     features: int = 64

@@ -4,7 +4,7 @@ They know nothing of pixels, so they serve images and points of the plane alike.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -53,6 +53,8 @@ class MLPGenerator(nn.Module):
       dtype: of the computation; the output is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 16}
 
     shape: tuple[int, ...]
     latent_dim: int = 100
@@ -115,6 +117,8 @@ class MLPDiscriminator(nn.Module):
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 16}
 
     shape: tuple[int, ...]
     features: tuple[int, ...] = (1024, 512, 256)

@@ -8,7 +8,7 @@ layers, and PixelGAN none. Weights start from N(0, 0.02), scales of normalizatio
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -80,6 +80,8 @@ class PatchGAN(nn.Module):
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 8, "layers": 1}
 
     shape: tuple[int, ...]
     features: int = 64

@@ -3,14 +3,12 @@
 All are called as `gan_jax.networks.condition` says: `module(x, condition, keys=..., train=...)`.
 """
 
-import inspect
 from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 
-from gan_jax.errors import lookup
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_jax.networks.encoders import DCGANEncoder, MLPEncoder
 from gan_jax.networks.mlp import MLPDiscriminator, MLPGenerator
@@ -69,22 +67,6 @@ ROLES: dict[str, tuple[str, Mapping[str, type[nn.Module]]]] = {
 A loss that takes the mean over all scores serves discriminators of patches and of whole images.
 """
 
-GIVEN = (
-    "shape",
-    "num_classes",
-    "heads",
-    "outputs",
-    "factor",
-    "dtype",
-    "param_dtype",
-    "axis_name",
-)
-"""Fields given by the data, the game, the precision and the devices: never settings."""
-
-# Networks that do not look at classes or at the rest of the batch lack these.
-_UNUSED = ("num_classes", "axis_name")
-_LINEN = ("parent", "name")
-
 
 def make(role: str, name: str, *, shape: tuple[int, ...], **fields: Any) -> nn.Module:
     """Construct a network; nothing is compiled or allocated.
@@ -94,16 +76,11 @@ def make(role: str, name: str, *, shape: tuple[int, ...], **fields: Any) -> nn.M
       name: of one of the networks accepted in that role.
       shape: of one input of a discriminator, an encoder or a translator, or of one output of a
         generator: `(height, width, channels)`, or `(2,)`.
-      **fields: the network's other fields: its settings, such as `features`, and those of `GIVEN`
-        that it has. Lists become tuples.
+      **fields: the network's other fields: its settings, such as `features`, and what the data and
+        the game give, such as `num_classes` and `heads`. Lists become tuples.
 
     Raises:
       ConfigError: the name, a field, a field's value, or the resolution cannot work.
     """
     group, registry = ROLES[role]
-    known = inspect.signature(lookup(registry, name, f"{group}.name")).parameters
-    given = {key: fields.pop(key) for key in GIVEN if key in fields and key in known}
-    settings = {key: value for key, value in fields.items() if key not in _UNUSED}
-    return build(
-        registry, group, name, settings, hidden=(*GIVEN, *_LINEN), shape=tuple(shape), **given
-    )
+    return build(registry, group, name, shape=tuple(shape), **fields)

@@ -12,7 +12,7 @@ by the mean of fan-in and fan-out, with zero biases, as in the WGAN-GP authors' 
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -179,6 +179,8 @@ class ResNetGenerator(nn.Module):
       param_dtype: of the parameters.
     """
 
+    TINY: ClassVar[dict[str, int]] = {"features": 8}
+
     shape: tuple[int, ...]
     latent_dim: int = 128
     features: int | tuple[int, ...] = 128
@@ -279,6 +281,8 @@ class ResNetDiscriminator(nn.Module):
       dtype: of the computation, save pooling and the last layer, which are float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 8}
 
     shape: tuple[int, ...]
     features: int | tuple[int, ...] = 128

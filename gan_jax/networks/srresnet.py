@@ -5,7 +5,7 @@ Without normalization it is the plan of EDSR (Lim et al. 2017, 1707.02921). Weig
 normal distribution (1502.01852).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -104,6 +104,8 @@ class SRResNet(nn.Module):
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 8, "blocks": 1}
 
     shape: tuple[int, ...]
     outputs: int

@@ -6,7 +6,7 @@ back. Images are reflected at their sides, where zeros would leave a rim. Weight
 N(0, 0.02), scales of normalization from N(1, 0.02).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -112,6 +112,8 @@ class ResNetTranslator(nn.Module):
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"features": 8, "blocks": 1}
 
     shape: tuple[int, ...]
     outputs: int

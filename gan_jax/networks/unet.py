@@ -6,7 +6,7 @@ Weights start from N(0, 0.02), scales of normalization from N(1, 0.02), as in DC
 normalization, which would make up for it, from He's N(0, 2 / fan in).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -69,6 +69,8 @@ class UNet(nn.Module):
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.
     """
+
+    TINY: ClassVar[dict[str, int]] = {"levels": 2, "features": 8, "dropout_levels": 1}
 
     shape: tuple[int, ...]
     outputs: int

@@ -57,7 +57,6 @@ def train(
     workdir: str | Path,
     *,
     dry_run: bool = False,
-    defaults: ConfigDict | None = None,
 ) -> Result:
     """Train ``config`` in ``workdir``, going on where a run of it stopped.
 
@@ -65,11 +64,9 @@ def train(
     Ctrl-C.
 
     Args:
-      config: a configuration with every field of ``configs/base.py``.
+      config: a configuration, see `gan_jax.runs.config`.
       workdir: the run directory.
       dry_run: build and compile everything, print the plan, train nothing and write nothing.
-      defaults: the fields that a run of an older version may lack, as they were then; see
-        `run_directory.RunDirectory.check_config`.
 
     Raises:
       GanJaxError: with a reason of one line. ``status.json`` has it too, once the directory is
@@ -96,9 +93,9 @@ def train(
         for each in runs:
             _together(each.claim if primary else None)
             stack.callback(each.release)
-        run.check_config(config, defaults)
+        run.check_config(config)
         for each, own in zip(runs[-len(owned) :], replicas.configs(config), strict=True):
-            each.check_config(own, defaults)
+            each.check_config(own)
 
         # --- From here on the directory is ours, and its status tells how the run ended. ---------
         record = status.Status(run.path)

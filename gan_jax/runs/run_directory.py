@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from gan_jax import errors
 from gan_jax.data.sources import Source
 from gan_jax.report import atomic
+from gan_jax.runs.config import chosen
 
 # Fields, and groups of them, that do not change what is trained, only where, how fast, and what is
 # shown of it.
@@ -126,8 +127,8 @@ class RunDirectory:
             raise errors.WorkdirError(f"{self.path / name} is damaged: {error}") from error
 
     def write_config(self, config: ConfigDict) -> None:
-        """Write the run's configuration."""
-        self._write_json("config.json", plain(config))
+        """Write the run's configuration, without the groups of what it does not choose."""
+        self._write_json("config.json", plain(chosen(config)))
 
     def write_data(self, source: Source) -> None:
         """Write what a later use of the run needs to know of its data, which may be gone then."""
@@ -147,13 +148,8 @@ class RunDirectory:
         text = json.dumps(content, indent=2, sort_keys=True) + "\n"
         atomic.write_text(self.path / name, text)
 
-    def check_config(self, config: ConfigDict, defaults: ConfigDict | None = None) -> None:
+    def check_config(self, config: ConfigDict) -> None:
         """Check that the directory is new, or holds a run of ``config``.
-
-        Args:
-          config: what is to be trained there.
-          defaults: what fields were like that a run of an older version lacks: a new field's
-            default leaves everything as it was.
 
         Raises:
           WorkdirError: it holds a run of another configuration; the message lists the fields that
@@ -165,9 +161,7 @@ class RunDirectory:
                     f"--workdir={self.path} has checkpoints, but no config.json to tell of what"
                 )
             return
-        old, new = flat(self.read_config()), flat(config)
-        if defaults is not None:
-            old = flat(defaults) | old
+        old, new = flat(self.read_config()), flat(chosen(config))
         allowed: tuple[str, ...] = OPERATIONAL
         if all(
             value == "constant" for name, value in new.items() if name.endswith("schedule.name")

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import optax
 
 from gan_jax import errors
+from gan_jax.settings import Group, build
 
 Schedule = Callable[[jax.Array], jax.Array]
 
 
 def constant(value: float, *, total_steps: int) -> Schedule:
-    """Return the schedule that stays at ``value``."""
+    """A constant rate: ``value``."""
     del total_steps
     return optax.constant_schedule(value)
 
@@ -26,9 +27,15 @@ def constant(value: float, *, total_steps: int) -> Schedule:
 def linear(
     value: float, *, total_steps: int, end_factor: float = 0.0, decay_start: int = 0
 ) -> Schedule:
-    """Return ``value`` until step ``decay_start``, then a line down to ``value * end_factor``.
+    """A rate of ``value`` until step ``decay_start``, then a line down to ``value * end_factor``.
 
     WGAN-GP and SNGAN decay from the start; CycleGAN holds for the first half.
+
+    Args:
+      value: the rate at the start.
+      total_steps: train steps of the whole run.
+      end_factor: the last rate over the first.
+      decay_start: train steps before the decay.
     """
     if not 0 <= decay_start < total_steps:
         raise errors.ConfigError(
@@ -41,14 +48,27 @@ def linear(
 
 
 def cosine(value: float, *, total_steps: int, end_factor: float = 0.0) -> Schedule:
-    """Return half a cosine wave down to ``value * end_factor`` (Loshchilov 2016, 1608.03983)."""
+    """Half a cosine wave down to ``value * end_factor`` (Loshchilov 2016, 1608.03983).
+
+    Args:
+      value: the rate at the start.
+      total_steps: train steps of the whole run.
+      end_factor: the last rate over the first.
+    """
     return optax.cosine_decay_schedule(value, total_steps, alpha=end_factor)
 
 
 def step(
     value: float, *, total_steps: int, factor: float = 0.1, boundaries: tuple[int, ...] = ()
 ) -> Schedule:
-    """Return ``value`` times ``factor`` for every boundary (a train step) that has been passed."""
+    """A rate of ``value`` times ``factor`` for every boundary that has been passed.
+
+    Args:
+      value: the rate at the start.
+      total_steps: train steps of the whole run.
+      factor: multiplies the rate at every boundary.
+      boundaries: train steps.
+    """
     del total_steps
     return optax.piecewise_constant_schedule(value, {int(b): factor for b in boundaries})
 
@@ -70,8 +90,8 @@ def make_schedule(
       name: a key of ``SCHEDULES``.
       learning_rate: the rate after warm-up.
       total_steps: train steps of the whole run.
-      warmup_steps: the rate grows linearly from ``1 / warmup_steps`` of its value over these steps;
-        the schedule proper runs underneath all the while, counted from step 0.
+      warmup_steps: train steps over which the rate grows linearly from ``1 / warmup_steps`` of its
+        value; the schedule itself counts from step 0 all the same.
       **options: the schedule's own.
 
     Raises:
@@ -81,9 +101,9 @@ def make_schedule(
         raise errors.ConfigError(
             f"schedule.warmup_steps = {warmup_steps}; accepted: 0 to train.steps = {total_steps}"
         )
-    build = errors.lookup(SCHEDULES, name, "schedule.name")
-    errors.check_options(build, options, "schedule", name)
-    schedule = build(learning_rate, total_steps=total_steps, **options)
+    schedule = build(
+        SCHEDULES, "schedule", name, value=learning_rate, total_steps=total_steps, **options
+    )
     if not warmup_steps:
         return schedule
 
@@ -95,18 +115,34 @@ def make_schedule(
 
 
 def _sgd(rate: Schedule) -> optax.GradientTransformation:
+    """Gradient descent."""
     return optax.sgd(rate)
 
 
 def _momentum(
     rate: Schedule, momentum: float = 0.9, nesterov: bool = False
 ) -> optax.GradientTransformation:
+    """Gradient descent with momentum.
+
+    Args:
+      rate: the learning rate.
+      momentum: decay of the sum of gradients.
+      nesterov: whether Nesterov's momentum is used.
+    """
     return optax.sgd(rate, momentum, nesterov)
 
 
 def _adam(
     rate: Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
 ) -> optax.GradientTransformation:
+    """Adam (Kingma and Ba 2014, 1412.6980).
+
+    Args:
+      rate: the learning rate.
+      b1: decay of the gradient's mean.
+      b2: decay of the mean of its square.
+      eps: added to the root of the latter.
+    """
     return optax.adam(rate, b1, b2, eps)
 
 
@@ -117,12 +153,29 @@ def _adamw(
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
 ) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2017, 1711.05101).
+
+    Args:
+      rate: the learning rate.
+      b1: decay of the gradient's mean.
+      b2: decay of the mean of its square.
+      eps: added to the root of the latter.
+      weight_decay: times the learning rate, and the weight, is subtracted.
+    """
     return optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay)
 
 
 def _rmsprop(
     rate: Schedule, decay: float = 0.99, eps: float = 1e-8, momentum: float | None = None
 ) -> optax.GradientTransformation:
+    """RMSprop: gradients divided by the root of their mean square.
+
+    Args:
+      rate: the learning rate.
+      decay: of the mean square.
+      eps: added to its root.
+      momentum: decay of the sum of the steps; unset: there is no momentum.
+    """
     # The published WGAN runs divide by sqrt(v) + eps, not by sqrt(v + eps).
     return optax.rmsprop(rate, decay, eps, eps_in_sqrt=False, momentum=momentum)
 
@@ -134,6 +187,24 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "adamw": _adamw,
     "rmsprop": _rmsprop,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Fields:
+    """What a configuration says of a network's optimizer, whichever that is.
+
+    Attributes:
+      learning_rate: before the schedule.
+      clip_norm: gradients whose global norm is larger are scaled down to it; unset: never.
+      schedule: of the learning rate, which counts train steps.
+    """
+
+    learning_rate: float = 2e-4
+    clip_norm: float | None = None
+    schedule: Group = Group(make_schedule, SCHEDULES, "constant")
+
+
+OPTIMIZER = Group(Fields, OPTIMIZERS, "adam")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +259,11 @@ def make_optimizer(
         raise errors.ConfigError(f"clip_norm = {clip_norm!r}; accepted: a number above 0, or none")
     chosen = dict(schedule)
     rate = make_schedule(chosen.pop("name"), learning_rate, total_steps=total_steps, **chosen)
-    build = errors.lookup(OPTIMIZERS, name, "name")
-    errors.check_options(build, options, "optimizer", name)
-    transformation = build(lambda count: rate(count // steps_per_train_step), **options)
+    transformation = build(
+        OPTIMIZERS,
+        "optimizer",
+        name,
+        rate=lambda count: rate(count // steps_per_train_step),
+        **options,
+    )
     return Optimizer(transformation, rate, clip_norm)

@@ -127,8 +127,8 @@ def test_options_may_come_as_lists_or_not_at_all():
     ("name", "options", "message"),
     [
         ("gausian", {}, 'degrade.name = .*accepted: .*poisson.*Did you mean "gaussian"'),
-        ("gaussian", {"sigm": 1}, 'degrade.gaussian.sigm is no option.*Did you mean "sigma"'),
-        ("gaussian", {"name": "x"}, "degrade.gaussian.name is no option"),
+        ("gaussian", {"sigm": 1}, 'degrade.gaussian.sigm = 1 is unknown.*Did you mean "sigma"'),
+        ("gaussian", {"name": "x"}, "degrade.gaussian.name = 'x' is unknown"),
         ("gaussian", {"sigma": 25.0}, r"degrade.gaussian.sigma = 25.0; accepted: two numbers"),
         ("gaussian", {"sigma": (3.0, 2.0)}, r"degrade.gaussian.sigma = \(3.0, 2.0\)"),
         ("gaussian", {"sigma": (-1.0, 2.0)}, "degrade.gaussian.sigma"),
@@ -155,7 +155,7 @@ def test_options_may_come_as_lists_or_not_at_all():
         ("mask", {"count": 1.0}, "degrade.mask.count"),
         ("mask", {"fill": 1.5}, "degrade.mask.fill = 1.5; accepted: a number in"),
         ("mask", {"fill": float("nan")}, "degrade.mask.fill"),
-        ("none", {"sigma": 1}, "degrade.none.sigma is no option; accepted: none"),
+        ("none", {"sigma": 1}, "degrade.none.sigma = 1 is unknown; accepted: none"),
     ],
 )
 def test_mistakes_in_settings_name_the_field(name, options, message):

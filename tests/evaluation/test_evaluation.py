@@ -372,38 +372,6 @@ def test_missing_weights_are_told_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_from_before_the_other_games_can_be_used_and_go_on(tmp_path):
-    config = points(every=0)
-    loop.train(config, tmp_path)
-    file = tmp_path / "config.json"
-    old = json.loads(file.read_text())
-    for group in ("augment", "regularize", "encoder"):
-        del old[group]
-    for group, field in (
-        ("train", "accumulate"),
-        ("sample", "truncation"),
-        ("generator", "conditioning"),
-        ("discriminator", "conditioning"),
-        ("optimizer", "encoder"),
-        ("game", "auxiliary"),
-        ("game", "info"),
-        ("game", "vae"),
-        ("game", "laplacian"),
-    ):
-        del old[group][field]
-    del old["discriminator"]["mlp"]["minibatch"]
-    file.write_text(json.dumps(old))
-    run = evaluate_run.Evaluated(restore.open_run(tmp_path), changes={"num_fake": 50}, data={})
-    assert run.measure(None)["step"] == 6
-    config.train.steps = 8
-    with pytest.raises(errors.WorkdirError, match=r"augment\.noise: None there, 0\.0 now"):
-        loop.train(config, tmp_path)
-    assert loop.train(config, tmp_path, defaults=points()).step == 8
-    config.regularize.lecam = 0.1
-    with pytest.raises(errors.WorkdirError, match=r"regularize\.lecam: 0\.0 there, 0\.1 now"):
-        loop.train(config, tmp_path, defaults=points())
-
-
 def test_a_run_is_not_measured_against_other_data(tmp_path):
     config = points(every=0)
     loop.train(config, tmp_path)

@@ -228,5 +228,5 @@ def test_what_cannot_work_is_refused(changes, message):
 
 
 def test_points_are_refused():
-    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*'anomaly'"):
+    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*images"):
         make_game(perceptrons(), (2,), None)

@@ -318,5 +318,5 @@ def test_what_cannot_work_is_refused(changes, message):
 
 
 def test_points_are_refused():
-    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*'cycle'"):
+    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*images"):
         make_game(tiny.cycle_config(), (2,), None)

@@ -15,7 +15,7 @@ from gan_jax.games.game import owner_steps
 from gan_jax.games.paired import PairedGame, paste
 from gan_jax.games.registry import make_game
 from gan_jax.games.translation import A_TO_B, TranslationGame, as_translation, choose_direction
-from gan_jax.losses import adversarial, penalties, reconstruction
+from gan_jax.losses import adversarial, penalties
 from gan_jax.metrics import extractors
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.runs import build
@@ -76,7 +76,7 @@ def test_both_losses_are_those_of_the_paper(pixel, conditional):
     """Every score of the map counts as one; means over pixels; each term at its weight."""
     game = pairs(
         conditional,
-        pixel=reconstruction.make_pixel_loss(pixel),
+        pixel=pixel,
         pixel_weight=7.0,
         adversarial_weight=0.5,
         discriminator_weight=0.25,
@@ -272,7 +272,7 @@ def test_inputs_are_degraded_and_targets_are_not():
         shape=(4, 4, 1),
         loss=adversarial.make("hinge"),
         degradation=make("gaussian", sigma=(25.0, 25.0), clip=False),
-        pixel=reconstruction.l2,
+        pixel="l2",
         pixel_weight=1.0,
     )
     batch = np.zeros((64, 4, 4, 1), np.float32)
@@ -495,7 +495,7 @@ def test_points_are_refused(degradation):
     config.degrade.name = degradation
     if degradation == "none":
         config.data.pairing = "twins"
-    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*'paired'"):
+    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*images"):
         make_game(config, (2,), None)
 
 

@@ -193,7 +193,7 @@ def test_unknown_option_names_the_field_and_suggests():
     with pytest.raises(ConfigError, match=r'loss\.minimax\.smooth = 0\.1 .*mean "smoothing"\?'):
         adversarial.make("minimax", smooth=0.1)
     with pytest.raises(
-        ConfigError, match=r"loss\.hinge\.smoothing = 0\.1 is no option; accepted: none"
+        ConfigError, match=r"loss\.hinge\.smoothing = 0\.1 is unknown; accepted: none"
     ):
         adversarial.make("hinge", smoothing=0.1)
 

@@ -143,8 +143,8 @@ def test_losses_by_name():
     ("name", "options", "message"),
     [
         ("l3", {}, "reconstruction.name = 'l3' is unknown; accepted: charbonnier, l1, l2"),
-        ("l1", {"eps": 0.1}, "reconstruction.l1.eps is no option; accepted: none"),
-        ("charbonnier", {"epsilon": 1}, 'charbonnier.epsilon is no option.*Did you mean "eps"'),
+        ("l1", {"eps": 0.1}, "reconstruction.l1.eps = 0.1 is unknown; accepted: none"),
+        ("charbonnier", {"epsilon": 1}, 'charbonnier.epsilon = 1 is unknown.*Did you mean "eps"'),
         ("charbonnier", {"eps": 0.0}, "reconstruction.charbonnier.eps = 0.0"),
         ("charbonnier", {"eps": -1.0}, "reconstruction.charbonnier.eps = -1.0"),
         ("charbonnier", {"eps": "small"}, "reconstruction.charbonnier.eps = 'small'"),

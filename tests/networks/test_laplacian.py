@@ -9,7 +9,6 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from configs import base
 from gan_jax.errors import ConfigError
 from gan_jax.networks.laplacian import LaplacianDiscriminator, LaplacianGenerator
 
@@ -230,16 +229,6 @@ def test_gradients_of_gradients_are_finite():
     for kernel in kernels:
         assert np.all(np.isfinite(kernel))
         assert np.any(kernel != 0)
-
-
-def test_defaults_are_those_of_the_configuration():
-    config = base.get_config().game.laplacian
-    for group, network in (
-        (config.generator, LaplacianGenerator),
-        (config.discriminator, LaplacianDiscriminator),
-    ):
-        module = network(SHAPE)
-        assert {name: getattr(module, name) for name in group} == group.to_dict()
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ def test_unknown_field(role):
 
 
 def test_fields_given_by_data_and_devices_are_not_the_users():
-    assert "is unknown" in _message("generator", "dcgan", parent=1)
     assert "is unknown" in _message("discriminator", "resnet", train=True)
 
 
@@ -210,7 +209,7 @@ def test_networks_of_images_get_what_the_devices_and_the_precision_give(name):
     assert listed == make(role, name, **fields)
 
 
-@pytest.mark.parametrize("field", ["parent", "train", "heads"])
+@pytest.mark.parametrize("field", ["train", "heads"])
 @pytest.mark.parametrize(
     ("role", "name", "group", "given"),
     [

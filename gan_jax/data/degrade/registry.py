@@ -10,7 +10,7 @@ from gan_jax.data.degrade.jpeg import Jpeg
 from gan_jax.data.degrade.masks import Mask
 from gan_jax.data.degrade.noise import GaussianNoise, PoissonNoise
 from gan_jax.data.degrade.resize import Downsample
-from gan_jax.errors import check_options, lookup
+from gan_jax.settings import build
 
 DEGRADATIONS: dict[str, type[Degradation]] = {
     degradation.name: degradation
@@ -38,11 +38,4 @@ def make(name: str, /, **options: Any) -> Degradation:
       ConfigError: the name, an option or its value is unknown; names the field
         ``degrade.<name>.<option>``.
     """
-    degradation = lookup(DEGRADATIONS, name, "degrade.name")
-    given = {
-        option: tuple(value) if isinstance(value, list) else value
-        for option, value in options.items()
-        if value is not None
-    }
-    check_options(degradation, given, "degrade", name)
-    return degradation(**given)
+    return build(DEGRADATIONS, "degrade", name, **options)

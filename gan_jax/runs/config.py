@@ -1,0 +1,240 @@
+"""The fields of a run's configuration; `Config` lists its groups.
+
+The groups that choose something by name are made from its registry, see `gan_jax.settings`; those
+of the run itself are the dataclasses below.
+"""
+
+import dataclasses
+from collections import ChainMap
+from collections.abc import Mapping
+
+import flax.linen as nn
+from ml_collections import ConfigDict
+
+from gan_jax import errors, settings
+from gan_jax.data.degrade.registry import DEGRADATIONS
+from gan_jax.evaluation.settings import Settings as Eval
+from gan_jax.games.adversarial import Augment, Regularize
+from gan_jax.games.building import Penalized
+from gan_jax.games.registry import GAMES
+from gan_jax.losses.adversarial import LOSSES
+from gan_jax.losses.penalties import PENALTIES
+from gan_jax.networks.registry import (
+    DISCRIMINATORS,
+    ENCODERS,
+    GENERATORS,
+    PATCH_DISCRIMINATORS,
+    TRANSLATORS,
+)
+from gan_jax.settings import Field, Group
+from gan_jax.training.ema import EMA
+from gan_jax.training.fsdp import FSDP
+from gan_jax.training.optimizers import OPTIMIZER
+from gan_jax.training.sampling import Sampling
+
+# A game accepts some of these.
+_GENERATORS: Mapping[str, type[nn.Module]] = ChainMap(GENERATORS, TRANSLATORS)
+_DISCRIMINATORS: Mapping[str, type[nn.Module]] = ChainMap(DISCRIMINATORS, PATCH_DISCRIMINATORS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizers:
+    """The optimizers, one per kind of network.
+
+    Attributes:
+      generator: of the networks that generate.
+      discriminator: of those that judge.
+      encoder: of those that encode, in games that have any.
+    """
+
+    generator: Group = OPTIMIZER
+    discriminator: Group = OPTIMIZER
+    encoder: Group = OPTIMIZER
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The training data.
+
+    Attributes:
+      name: digits, photos, folder, npz, ring, grid, swiss_roll, or the name of a TFDS data set.
+      split: the part of the data set that is trained on.
+      resolution: height and width that images are brought to, after a crop to a centred square.
+      resize: how: "resize"; "pad", which puts a border around small images (MNIST: 28 to 32); or
+        "tile", which cuts photographs into tiles of that size without scaling them.
+      channels: 1 for grey images, 3 for colour; unset: as they are stored.
+      pairing: how examples of two images are made: "none"; "side_by_side", the halves of each file;
+        "twins", two folders with the same file names; or "domains", which are not paired: two
+        folders, splits or classes.
+      a: folder or class of the first image; unset: "A", so that folders are trainA and testA.
+      b: folder or class of the second image; unset: "B".
+      without: names of classes that are left out of training, as anomalies.
+      path: the folder or zip file of images of "folder"; the file of "npz".
+      data_dir: the directory of prepared TFDS data sets; unset: TFDS's default.
+      on_error: what happens at a damaged image: "raise" reports its name, "skip" leaves it out and
+        reports how many there are.
+      flip: whether real images are mirrored left to right with probability 1/2.
+      crop: size of random square crops that are trained on; unset: whole images.
+      toy_size: points in a toy mixture.
+      toy_noise: standard deviation of a toy mixture's modes.
+      device_cache_gib: data sets up to this size, in GiB, are kept on the device.
+      workers: processes that decode images when data are streamed; 0: threads of the main process.
+      prefetch: batches that are prepared in advance when data are streamed.
+    """
+
+    name: str = "digits"
+    split: str = "train"
+    resolution: int = 16
+    resize: str = "resize"
+    channels: int | None = None
+    pairing: str = "none"
+    a: str | None = None
+    b: str | None = None
+    without: tuple[str, ...] = ()
+    path: str | None = None
+    data_dir: str | None = None
+    on_error: str = "raise"
+    flip: bool = False
+    crop: int | None = None
+    toy_size: int = 50_000
+    toy_noise: float = 0.02
+    device_cache_gib: float = 2.0
+    workers: int = 2
+    prefetch: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Length, batches and records of a run. Intervals are in train steps.
+
+    Attributes:
+      steps: train steps; each is one turn of every player.
+      batch_size: over all devices together.
+      accumulate: parts in which a device processes its share of a batch, to save memory.
+      steps_per_call: train steps per dispatch; more of them hide the latency of the host.
+      log_every: interval between logged metrics.
+      sample_every: interval between sample grids from fixed latents.
+      checkpoint_every: interval between checkpoints.
+      keep_latest: number of the newest checkpoints that are kept.
+      keep_every: checkpoints at multiples of this step are kept forever; unset: none.
+      seed: of the initial parameters, of all random draws, and of the order of the data.
+      replicas: independent runs in one program, with consecutive seeds from ``seed`` on, each in a
+        directory of its own. They share the devices; the batch size is that of one of them.
+      replica_learning_rates: a factor on every learning rate for each replica; (): 1.
+      replica_penalty_weights: the penalty's weight for each replica; (): that of ``penalty``.
+    """
+
+    steps: int = 1000
+    batch_size: int = 64
+    accumulate: int = 1
+    steps_per_call: int = 1
+    log_every: int = 50
+    sample_every: int = 250
+    checkpoint_every: int = 500
+    keep_latest: int = 2
+    keep_every: int | None = None
+    seed: int = 0
+    replicas: int = 1
+    replica_learning_rates: tuple[float, ...] = ()
+    replica_penalty_weights: tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample(Sampling):
+    """Sample grids, and how samples are made in training and evaluation.
+
+    Attributes:
+      num: samples in a grid.
+    """
+
+    num: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """A profile of the running program, written by JAX.
+
+    Attributes:
+      start: train step that it starts at; unset: there is none.
+      steps: train steps that it lasts.
+    """
+
+    start: int | None = None
+    steps: int = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A run's configuration.
+
+    Attributes:
+      variant: name of the configuration, for run directories and tables.
+      precision: of the computation: "float32", "bfloat16", or "highest" (no TF32 on GPUs).
+      parallel: how the train step is mapped over devices: "shard_map" or "pmap".
+      num_devices: devices to use; unset: all.
+    """
+
+    variant: str = "base"
+    game: Group = Group(
+        choices=GAMES,
+        name="adversarial",
+        shared=("discriminator_steps", "joint_batch", "clip"),
+        hidden=("penalty_weight", "penalty_every", "augment", "regularize"),
+    )
+    generator: Group = Group(
+        choices=_GENERATORS,
+        name="mlp",
+        shared=("latent_dim", "conditioning"),
+        hidden=("factor",),
+    )
+    discriminator: Group = Group(
+        choices=_DISCRIMINATORS,
+        name="mlp",
+        shared=("conditioning",),
+    )
+    encoder: Group = Group(choices=ENCODERS, name="mlp")
+    loss: Group = Group(choices=LOSSES, name="non_saturating")
+    penalty: Group = Group(Penalized, PENALTIES, "none")
+    augment: Group = Group(Augment)
+    regularize: Group = Group(Regularize)
+    degrade: Group = Group(choices=DEGRADATIONS, name="none")
+    optimizer: Group = Group(Optimizers)
+    ema: Group = Group(EMA)
+    data: Group = Group(Data)
+    train: Group = Group(Train)
+    sample: Group = Group(Sample, hidden=("raw",))
+    eval: Group = Group(Eval)
+    profile: Group = Group(Profile)
+    precision: str = "float32"
+    parallel: str = "shard_map"
+    num_devices: int | None = None
+    fsdp: Group = Group(FSDP)
+
+
+ROOT = Group(Config)
+
+
+def create() -> ConfigDict:
+    """Return a configuration with every field at its default."""
+    return settings.create(ROOT).lock()
+
+
+def chosen(config: ConfigDict) -> ConfigDict:
+    """Return a copy of a configuration with the groups of what it chooses alone."""
+    return settings.chosen(ROOT, config)
+
+
+def fields(config: ConfigDict) -> list[Field]:
+    """Return the fields that apply to a run of a configuration.
+
+    Raises:
+      ConfigError: something that it chooses is unknown.
+    """
+    used = errors.lookup(GAMES, config.game.name, "game.name").uses
+    unused = {name for game in GAMES.values() for name in game.uses} - set(used)
+
+    def applies(path: str) -> bool:
+        group, below = path.removeprefix("optimizer.").split(".")[0], path.startswith("optimizer.")
+        return group not in unused and (not below or group in used)
+
+    return [field for field in settings.walk(ROOT, config) if applies(field.path)]
