@@ -55,7 +55,7 @@ def read_open_npz(
 ) -> dict[str, np.ndarray]:
     """Do as ``read_npz`` with a file that the caller has opened, and closes."""
     try:
-        archive = np.load(file, allow_pickle=False)
+        archive = np.load(file, allow_pickle=False)  # noqa: TID251
     except _DAMAGES as error:
         raise _unreadable(error) from error
     if not isinstance(archive, np.lib.npyio.NpzFile):

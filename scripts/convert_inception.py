@@ -177,7 +177,7 @@ def _state_dict(path: Path) -> dict[str, np.ndarray]:
     import torch
 
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
     # A damaged file can make the reader fail in any way.
     except Exception as error:
         raise MetricError("it is damaged, or holds more than tensors.") from error

@@ -285,7 +285,7 @@ def make_config(choice: str) -> Any:
     """
     name, _, arg = choice.partition(":")
     try:
-        module = importlib.import_module(f"configs.{name}")
+        module = importlib.import_module(f"configs.{name}")  # noqa: TID251
     except ModuleNotFoundError as error:
         raise ConfigError(f"--config={choice}: configs/{name}.py does not exist") from error
     return module.get_config(arg)
