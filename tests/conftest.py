@@ -1,6 +1,7 @@
 """Session set-up: eight fake CPU devices, quick compilation, strict dtype promotion."""
 
 import os
+from pathlib import Path
 
 # Most of the time goes into compiling. Without LLVM's optimizations it takes half as long; the
 # caller's own flags come last and take precedence.
@@ -16,6 +17,19 @@ import pytest
 from gan_jax.runs import compilation_cache
 
 compilation_cache.enable()
+FOLDER = Path(__file__).parent
+
+# What another version of JAX has to pass, beside the tests that have the mark themselves.
+CORE = ("losses/", "layers/", "networks/", "training/test_step.py", "runs/test_loop.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # Before pytest deselects by marks.
+def pytest_collection_modifyitems(items):
+    """Mark the core tests."""
+    for item in items:
+        if item.path.relative_to(FOLDER).as_posix().startswith(CORE):
+            item.add_marker(pytest.mark.core)
+
 
 # Optax adds integers to floats, so the training tests cannot be strict.
 STRICT = {"augment", "data", "layers", "losses", "metrics", "networks"}
