@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +13,18 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.games.game import Game, batches_per_step, owner_starts, owner_steps
 from gan_jax.games.registry import make_game
-from gan_jax.runs import replicas
 from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
 from gan_jax.training.fsdp import FSDP
 from gan_jax.training.optimizers import Optimizer, make_optimizer
 from gan_jax.training.preparation import Prepare
 from gan_jax.training.state import TrainState
+
+# A field of `config.train` with a number for each replica, and its name in `TrainState.settings`.
+REPLICA_SETTINGS = {
+    "replica_learning_rates": "learning_rate",
+    "replica_penalty_weights": "penalty_weight",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +119,7 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
     # Runs of older versions have no such fields.
     layout = parallel.Layout(config.train.get("replicas", 1), FSDP(**config.get("fsdp", {})))
     layout.check(config.parallel, len(devices))
-    settings = replicas.make_settings(config)
+    settings = make_replica_settings(config)
     sharing = len(devices) // layout.rows(len(devices))
     parallel.check_batch(config.train.batch_size, sharing)
     parts = config.train.get("accumulate", 1)
@@ -139,6 +145,36 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
         train_step = layout.fsdp.train_step(train_step, state)
     mapped = parallel.Parallel(train_step, config.parallel, devices, layout, specs)
     return Training(game, optimizers, ema, devices, mapped, config.train.seed, settings)
+
+
+def make_replica_settings(config: Any) -> dict[str, np.ndarray]:
+    """Return the numbers that differ between replicas, float32 ``[replicas]`` by name.
+
+    Raises:
+      ConfigError: a field has a number too many or too few, or one that cannot work.
+    """
+    count = config.train.get("replicas", 1)
+    found = {}
+    for field, setting in REPLICA_SETTINGS.items():
+        values = tuple(config.train.get(field, ()))
+        if not values:
+            continue
+        if count == 1 or len(values) != count:
+            raise errors.ConfigError(
+                f"train.{field} has {len(values)} numbers; accepted: none, or one for each of "
+                f"train.replicas = {count}, which must be above 1"
+            )
+        least = "above 0" if setting == "learning_rate" else "from 0 on"
+        for value in values:
+            is_number = isinstance(value, int | float) and math.isfinite(value)
+            if not is_number or value < 0 or (value == 0 and setting == "learning_rate"):
+                raise errors.ConfigError(f"train.{field} has {value!r}; accepted: numbers {least}")
+        found[setting] = np.asarray(values, np.float32)
+    if "penalty_weight" in found and config.penalty.name == "none":
+        raise errors.ConfigError(
+            "train.replica_penalty_weights is given with penalty.name = 'none'; accepted: ()"
+        )
+    return found
 
 
 def make_prepare(config: Any) -> Prepare:

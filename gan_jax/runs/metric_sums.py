@@ -24,7 +24,7 @@ class MetricSums:
         self.restart()
 
     def restart(self, count: int = 0, sums: Mapping[str, jax.Array] | None = None) -> None:
-        """Begin with sums over ``count`` train steps, as `fetch` returned them, or with none."""
+        """Begin with sums over ``count`` train steps, or with none."""
         self._count, self._sums = count, dict(sums or {})
 
     def add(self, means: Mapping[str, jax.Array]) -> None:
@@ -32,6 +32,16 @@ class MetricSums:
         self._sums = self._add(self._sums, means)
         self._count += self._steps_per_call
 
-    def fetch(self) -> tuple[int, dict[str, np.ndarray]]:
-        """Return the number of train steps, and the sums over them as arrays on the host."""
-        return self._count, self._fetch(self._sums)
+    def means(self) -> dict[str, np.ndarray]:
+        """Return the metrics' means since the start, float32 scalars or ``[replicas]``."""
+        return {name: x / np.float32(self._count) for name, x in self._fetch(self._sums).items()}
+
+    def pending(self) -> dict[str, Any]:
+        """Return the sums for a checkpoint: float32 as JSON numbers, which represent it exactly."""
+        sums = self._fetch(self._sums)
+        return {"count": self._count, "sums": {name: x.tolist() for name, x in sums.items()}}
+
+    def resume(self, pending: Mapping[str, Any], put: Callable[[Any], Any]) -> None:
+        """Continue with what `pending` returned; ``put`` places arrays on every device."""
+        sums = {name: np.asarray(x, np.float32) for name, x in pending["sums"].items()}
+        self.restart(pending["count"], put(sums))

@@ -1,74 +1,58 @@
-"""What is kept of one run while it trains: its directory, checkpoints, logs, best evaluation."""
+"""Everything that one run reads and writes in its directory while it trains."""
 
 import contextlib
-import dataclasses
 import logging
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.data.sources import Source
-from gan_jax.evaluation import best
-from gan_jax.evaluation.evaluators import Evaluator
-from gan_jax.evaluation.result import Result
+from gan_jax.evaluation import best, evaluators
 from gan_jax.evaluation.settings import make_settings
-from gan_jax.report import environment, grids, status, writers
-from gan_jax.runs import failures
+from gan_jax.games.game import images_per_step
+from gan_jax.report import environment, evaluations, grids, status, writers
+from gan_jax.runs import build, failures
 from gan_jax.runs.checkpoint import Checkpoints, Restored
+from gan_jax.runs.pictures import Draw
 from gan_jax.runs.run_directory import RunDirectory
-from gan_jax.training.parallel import on_host
 from gan_jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
 
-class Recorder:
-    """Keeps one run's records; a context manager. All processes call alike, and process 0 writes.
+class Record:
+    """Records what a run directory is of, and how training in it goes and ends: its status.
+
+    A context manager; all processes make the same calls, and process 0 writes.
 
     Args:
-      config: the run's own.
-      run: its directory, which this process holds.
-      alone: the run is a program's only one, whose status is told elsewhere; else it is one of
-        several replicas, and has a status of its own.
-      devices: over which its batch is split.
+      config: the run's configuration.
+      run: its directory, which this process has locked.
+      training: what the configuration describes.
 
     Attributes:
-      config: as given.
       run: as given.
-      checkpoints: of the run.
-      stopped: why it trains no longer while others do; ``None``: it does.
-      judge: of its evaluations, once `judge_by` was called.
+      stopped: why the run has diverged; ``None``: it has not.
     """
 
-    def __init__(self, config: ConfigDict, run: RunDirectory, *, alone: bool, devices: int) -> None:
-        self.config = config
+    def __init__(self, config: ConfigDict, run: RunDirectory, training: build.Training) -> None:
         self.run = run
         self.stopped: str | None = None
-        self.judge: best.Judge | None = None
-        self._devices = devices
-        self._step: int | None = None
+        self._config = config
+        self._training = training
         self._primary = jax.process_index() == 0
-        self._status = None if alone else status.Status(run.path)
-        self._writer: writers.Writer = writers.NullWriter()
+        self._status = status.Status(run.path)
+        self._step: int | None = None
         self._stack = ExitStack()
-        last = None if self._status is None else self._status.read()
-        if last is not None and last["state"] == "diverged":
-            self.stopped = last["reason"]
-        settings = config.train
-        # Between the saves of two replicas, the step before is what they have in common.
-        keep = settings.keep_latest if alone else max(2, settings.keep_latest)
-        self.checkpoints = self._stack.enter_context(
-            Checkpoints(run.checkpoints, keep_latest=keep, keep_every=settings.keep_every)
-        )
-        self._stack.callback(lambda: self._writer.close())
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -77,30 +61,29 @@ class Recorder:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        """Close the logs, and wait for the last save."""
+        """Close what is open, and record an error in the status."""
         try:
             self._stack.__exit__(kind, error, trace)
-        except errors.WorkdirError as failure:
+        except BaseException as failure:
             if error is None:
+                self._note_error(failure)
                 raise
-            # What ended the run is told by itself, and once.
+            if not isinstance(failure, errors.WorkdirError):
+                raise
+            # The error that ends the run is reported by itself.
             if str(failure) != str(error):
                 logger.warning("%s", failure)
         if error is not None:
-            told = failures.explain(error, self.config, self._devices)
-            with contextlib.suppress(errors.WorkdirError):
-                self.note("failed", str(told or error) or type(error).__name__)
+            self._note_error(error)
 
-    def describe(self, source: Source) -> None:
-        """Write what tells of the run itself: configuration, data, environment."""
-        if self._primary:
-            self.run.write_config(self.config)
-            self.run.write_data(source)
-            environment.record(self.run.path)
-        self.note("running", "starting")
+    def _note_error(self, error: BaseException) -> None:
+        explained = failures.explain(error, self._config, self._training.sharing)
+        # A status that cannot be written must not hide the error.
+        with contextlib.suppress(errors.WorkdirError):
+            self.note("failed", str(explained or error) or type(error).__name__)
 
     def note(self, state: str, reason: str = "", step: int | None = None) -> None:
-        """Write what this replica is doing; nothing for one that has stopped, or a run alone.
+        """Write the status, unless the run has diverged.
 
         Args:
           state: as in `status.Status.write`.
@@ -108,129 +91,208 @@ class Recorder:
           step: the last finished one; ``None``: that of the note before.
         """
         self._step = self._step if step is None else step
-        if self._status is not None and self._primary and self.stopped is None:
-            self._status.write(state, reason, self._step, self.config.train.steps)
-
-    def stop(self, reason: str) -> None:
-        """Note that this run has diverged: it trains no longer."""
-        self.note("diverged", reason)
-        self.stopped = reason
-
-    def start(self, first: int) -> None:
-        """Open the logs, from train step ``first`` on."""
         if self._primary and self.stopped is None:
+            self._status.write(state, reason, self._step, self._config.train.steps)
+
+    def stop(self, reason: str) -> NoReturn:
+        """Record that the run has diverged.
+
+        Raises:
+          DivergenceError: always.
+        """
+        with contextlib.suppress(errors.WorkdirError):
+            self.note("diverged", reason)
+        self.stopped = reason
+        raise errors.DivergenceError(reason)
+
+    def start(self, source: Source) -> None:
+        """Write what describes the run itself: configuration, data, environment."""
+        self.note("running", "starting")
+        if self._primary:
+            self.run.write_config(self._config)
+            self.run.write_data(source)
+            environment.record(self.run.path)
+
+    def finish(self, state: str, reason: str, step: int) -> str:
+        """Record how the run has ended; return the reason."""
+        self.note(state, reason, step)
+        return reason
+
+
+class Recorder(Record):
+    """Records one run: status, logs, pictures, checkpoints, evaluations.
+
+    A run that diverges raises `errors.DivergenceError`, and its status says so.
+
+    Args:
+      config: the run's own configuration.
+      run: its directory, which this process has locked.
+      training: what the configuration describes; of several replicas: what all of them share.
+      keep_latest: checkpoints to keep; ``None``: as many as the configuration says.
+      name: the run's name in messages; "" for a program's only run.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        run: RunDirectory,
+        training: build.Training,
+        *,
+        keep_latest: int | None = None,
+        name: str = "",
+    ) -> None:
+        super().__init__(config, run, training)
+        self.name = name
+        self._images = images_per_step(training.game, config.train.batch_size)
+        self._is_finite = jax.jit(_all_finite)
+        self._judge: best.Judge | None = None
+        self._writer: writers.Writer = writers.NullWriter()
+        self._keep_latest = keep_latest or config.train.keep_latest
+
+    def start(self, source: Source) -> None:
+        """Write what describes the run, and open its checkpoints."""
+        super().start(source)
+        self.checkpoints = self._stack.enter_context(
+            Checkpoints(
+                self.run.checkpoints,
+                keep_latest=self._keep_latest,
+                keep_every=self._config.train.keep_every,
+            )
+        )
+
+    def restore(self) -> Restored | None:
+        """Return the newest whole checkpoint; ``None``: there are none."""
+        if not self.checkpoints.agreed_steps():
+            return None
+        return self.checkpoints.restore(self._training.abstract_member)
+
+    def open_logs(self, first: int) -> None:
+        """Open the logs, from train step ``first`` on."""
+        if self._primary:
             self._writer = writers.make_writers(self.run.path, first or None)
+            self._stack.callback(self._writer.close)
 
-    def log(self, step: int, metrics: Mapping[str, float], kimg: float) -> None:
-        """Record the metrics of a train step; a number that is not finite stops the run."""
-        self._writer.scalars(step, dict(metrics), kimg=kimg)
+    def log(self, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """Record the metrics of a train step, and return them as numbers.
+
+        Raises:
+          DivergenceError: one is not finite.
+        """
+        numbers = {name: float(value) for name, value in metrics.items()}
+        self._writer.scalars(step, numbers, kimg=self._kimg(step))
         self.note("running", "", step)
-        if bad := [name for name, value in metrics.items() if not np.isfinite(value)]:
-            self.stop(f"{', '.join(bad)} is not finite by step {step}; {self.last_good()}")
+        if bad := [name for name, value in numbers.items() if not np.isfinite(value)]:
+            self.stop(f"{', '.join(bad)} is not finite by step {step}; {self._last_good()}")
+        return numbers
 
-    def draw(self, step: int, image: np.ndarray) -> None:
-        """Record a picture, uint8 ``[height, width, channels]``."""
+    def draw(self, step: int, state: TrainState, picture: Draw) -> None:
+        """Draw a state, and record the picture."""
+        image = picture(state, self._config.train.seed)
         if self._primary:
             grids.save_png(self.run.samples / f"{step:08d}.png", image)
             self._writer.image(step, "samples", image)
 
-    def save(self, step: int, state: TrainState, meta: Mapping[str, Any], finite: bool) -> None:
-        """Start saving a state; one that is not ``finite`` stops the run instead."""
-        if self.goes_on(step, finite):
-            self.checkpoints.save(step, state, meta)
+    def save(self, step: int, state: TrainState, meta: Mapping[str, Any]) -> None:
+        """Start saving a state.
 
-    def goes_on(self, step: int, finite: bool) -> bool:
-        """Return ``finite``: whether the state of a step is; one that is not stops the run."""
-        if not finite:
-            self.stop(f"the state of step {step} is not finite; {self.last_good()}")
-        return finite
+        Raises:
+          DivergenceError: it is not finite.
+        """
+        self._check_finite(step, state)
+        self.checkpoints.save(step, self._training.parallel.whole(state), meta)
 
-    def last_good(self) -> str:
+    def _check_finite(self, step: int, state: TrainState) -> None:
+        if not jax.device_get(self._is_finite(state.networks)):
+            self.stop(f"the state of step {step} is not finite; {self._last_good()}")
+
+    def _last_good(self) -> str:
         """Return, for a message, which checkpoint there is, and what to do."""
         # One that is being written counts.
         with contextlib.suppress(errors.CheckpointError):
             self.checkpoints.wait()
         steps = self.checkpoints.steps()
-        there = "no checkpoint was made"
-        if steps:
-            there = f"the last good checkpoint is of step {steps[-1]}"
+        last = (
+            f"the last good checkpoint is of step {steps[-1]}"
+            if steps
+            else "no checkpoint was made"
+        )
         return (
-            f"{there}; the same command would come to the same: use a new --workdir with a smaller "
-            "learning rate, or with optimizer.*.clip_norm"
+            f"{last}; rerunning this command will diverge again: use a new --workdir with a "
+            "smaller learning rate, or with optimizer.*.clip_norm"
         )
 
-    def judge_by(self, evaluator: Evaluator, protocol: Mapping[str, Any], first: int) -> bool:
-        """Take up what was measured up to step ``first``; return whether that step itself was."""
-        settings = make_settings(self.config)
+    def _kimg(self, step: int) -> float:
+        return step * self._images / 1000
+
+    def resume_evaluations(
+        self,
+        step: int,
+        state: TrainState,
+        evaluator: evaluators.Evaluator,
+        due: bool,
+        show: Callable[[str], None],
+    ) -> None:
+        """Read the evaluations up to train step ``step``; if that is due and has none, evaluate."""
+        settings = make_settings(self._config)
         by_name = {metric.name: metric for metric in evaluator.metrics}
         chosen = by_name[settings.best] if settings.best else evaluator.metrics[0]
-        self.judge = best.Judge(self.run.path, chosen, settings.alarm, primary=self._primary)
-        return self.judge.resume(protocol, first, self.checkpoints.steps())
+        self._judge = best.Judge(self.run.path, chosen, settings.alarm, primary=self._primary)
+        protocol = evaluator.protocol(state)
+        measured = self._judge.resume(protocol, step, self.checkpoints.steps())
+        if due and not measured:
+            self.evaluate(step, state, evaluator, show)
+        self.keep_best()
 
-    def evaluated(self, step: int, result: Result, kimg: float) -> tuple[bool, str]:
-        """Record an evaluation.
+    def evaluate(
+        self,
+        step: int,
+        state: TrainState,
+        evaluator: evaluators.Evaluator,
+        show: Callable[[str], None],
+    ) -> bool:
+        """Evaluate a state, record and ``show`` the numbers; return whether it is the best so far.
 
-        Returns:
-          Whether it is the best so far, and an alarm, or "". With ``eval.on_alarm = "stop"`` an
-          alarm stops the run.
+        Raises:
+          DivergenceError: the state is not finite, or far worse than the best one, where
+            ``eval.on_alarm`` is ``"stop"``.
         """
-        assert self.judge is not None
-        better, alarm = self.judge.add(result, step, kimg)
+        assert self._judge is not None
+        self._check_finite(step, state)
+        result = evaluator(state)
+        better, alarm = self._judge.add(result, step, self._kimg(step))
         self._writer.curves(step, {f"eval/{name}": x for name, x in result.values.items()})
+        numbers = [f"{name} {evaluations.format_value(x)}" for name, x in result.values.items()]
+        whose = f" of {self.name}" if self.name else ""
+        show("  ".join([f"evaluation of step {step}{whose}:", *numbers]))
         if alarm is None:
-            return better, ""
-        if make_settings(self.config).on_alarm == "stop":
+            return better
+        if make_settings(self._config).on_alarm == "stop":
             self.stop(alarm)
-            return better, ""
         self.note("running", f"alarm: {alarm}", step)
         if self._primary:
-            logger.warning("%s%s", "" if self._status is None else f"{self.run.path}: ", alarm)
-        return better, alarm
+            logger.warning("%s%s", f"{self.run.path}: " if self.name else "", alarm)
+        return better
 
     def keep_best(self) -> None:
-        """Make the newest checkpoint, of the best evaluation so far, one that stays."""
-        assert self.judge is not None
-        assert self.judge.best is not None
+        """Keep the checkpoint of the best evaluation, which is complete or being saved."""
+        assert self._judge is not None
+        if self._judge.best is not None:
+            self.checkpoints.wait()
+            self._judge.write()
+            self.checkpoints.keep(self._judge.best.step)
+
+    def reference(
+        self, state: TrainState, evaluator: evaluators.Evaluator
+    ) -> tuple[list[tuple[str, Any, Any]], str]:
+        """Return the columns of the final table of metrics, and a note on it."""
+        return evaluator.reference(state)
+
+    def wait(self) -> None:
+        """Wait for the last save."""
         self.checkpoints.wait()
-        self.judge.write()
-        self.checkpoints.keep(self.judge.best.step)
 
 
-def restore(records: Sequence[Recorder], abstract: TrainState) -> list[Restored] | None:
-    """Return the newest state that every run has whole; ``None``: some have no checkpoint yet.
-
-    A kill between two replicas' saves leaves the later ones a checkpoint behind. What is damaged is
-    set aside, as `Checkpoints.restore` does. Of several runs, the states are on the host.
-
-    Raises:
-      CheckpointError: there is none that is whole in all.
-    """
-    if len(records) == 1:
-        only = records[0].checkpoints
-        return [only.restore(abstract)] if only.agreed_steps() else None
-    while True:
-        each = [set(record.checkpoints.agreed_steps()) for record in records]
-        # A kill between the first saves leaves some replicas one checkpoint, and others none.
-        if not all(each) and max(map(len, each)) <= 1:
-            return None
-        if not (common := set.intersection(*each)):
-            there = "; ".join(
-                f"{record.run.path.name}: {', '.join(map(str, sorted(steps))) or 'none'}"
-                for record, steps in zip(records, each, strict=True)
-            )
-            raise errors.CheckpointError(
-                f"The replicas have checkpoints of no step in common: {there}."
-            )
-        found = []
-        for record in records:
-            try:
-                one = record.checkpoints.restore(abstract, max(common))
-                # All states at once may be more than a device holds.
-                found.append(dataclasses.replace(one, state=on_host(one.state)))
-            except errors.CheckpointError:
-                # This sets it aside, or tells what else is wrong with it.
-                if record.checkpoints.restore(abstract).step >= max(common):
-                    raise
-                break
-        else:
-            return found
+def _all_finite(tree: Any) -> jax.Array:
+    """Return whether every number in ``tree`` is finite."""
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in floats]))

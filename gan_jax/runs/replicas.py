@@ -1,56 +1,35 @@
-"""Several independent runs in one program: what differs between them, their data, their folders.
+"""Several independent runs in one program: their configurations, batches, directories and records.
 
-Replica ``i`` is the run of seed ``train.seed + i``. What it leaves behind is an ordinary run
-directory, ``replica_<i>``, whose configuration names that seed and its own numbers.
+Replica ``i`` is the run of seed ``train.seed + i``. It leaves an ordinary run directory,
+``replica_<i>``, whose configuration has that seed and the replica's own numbers. The loop is that
+of one run: its pipeline gives stacked batches, and its recorder records each replica by itself.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import errors
+from gan_jax.data import pipeline
 from gan_jax.data.pipeline import Batch, Pipeline
-
-# A field of `config.train` with a number for each replica, and the setting it is to the train step.
-SETTINGS = {
-    "replica_learning_rates": "learning_rate",
-    "replica_penalty_weights": "penalty_weight",
-}
-
-
-def make_settings(config: Any) -> dict[str, np.ndarray]:
-    """Return what differs between the replicas of a run, float32 ``[replicas]`` by setting.
-
-    Raises:
-      ConfigError: a field has a number too many or too few, or one that cannot work.
-    """
-    count = config.train.get("replicas", 1)
-    found = {}
-    for field, setting in SETTINGS.items():
-        values = tuple(config.train.get(field, ()))
-        if not values:
-            continue
-        if count == 1 or len(values) != count:
-            raise errors.ConfigError(
-                f"train.{field} has {len(values)} numbers; accepted: none, or one for each of "
-                f"train.replicas = {count}, which must be above 1"
-            )
-        least = "above 0" if setting == "learning_rate" else "from 0 on"
-        for value in values:
-            is_number = isinstance(value, int | float) and math.isfinite(value)
-            if not is_number or value < 0 or (value == 0 and setting == "learning_rate"):
-                raise errors.ConfigError(f"train.{field} has {value!r}; accepted: numbers {least}")
-        found[setting] = np.asarray(values, np.float32)
-    if "penalty_weight" in found and config.penalty.name == "none":
-        raise errors.ConfigError(
-            "train.replica_penalty_weights is given with penalty.name = 'none'; accepted: ()"
-        )
-    return found
+from gan_jax.data.sources import Source
+from gan_jax.evaluation import evaluators
+from gan_jax.evaluation.result import mean_and_spread
+from gan_jax.report import status
+from gan_jax.runs import build
+from gan_jax.runs.checkpoint import Restored
+from gan_jax.runs.pictures import Draw
+from gan_jax.runs.recording import Record, Recorder
+from gan_jax.runs.run_directory import RunDirectory
+from gan_jax.training.parallel import on_host
+from gan_jax.training.state import TrainState
 
 
 def configs(config: ConfigDict) -> list[ConfigDict]:
@@ -62,7 +41,7 @@ def configs(config: ConfigDict) -> list[ConfigDict]:
     for i in range(count):
         own = ConfigDict(config.to_dict())
         own.train.update(seed=config.train.seed + i, replicas=1)
-        own.train.update(dict.fromkeys(SETTINGS, ()))
+        own.train.update(dict.fromkeys(build.REPLICA_SETTINGS, ()))
         if rates := config.train.replica_learning_rates:
             for optimizer in own.optimizer.values():
                 optimizer.learning_rate *= float(rates[i])
@@ -80,28 +59,292 @@ def folders(workdir: Path, count: int) -> list[Path]:
     return [workdir / f"replica_{i:0{digits}d}" for i in range(count)]
 
 
-@contextmanager
-def batches(pipelines: Sequence[Pipeline], first: int, stacked: bool) -> Iterator[Iterator[Batch]]:
-    """Give the batches of several runs from a train step on, until the ``with`` block ends.
+def directories(config: ConfigDict, workdir: str | Path) -> list[tuple[RunDirectory, ConfigDict]]:
+    """Return the directory of a run with its configuration, and those of its replicas, if any."""
+    run = RunDirectory(workdir)
+    owned = zip(folders(run.path, config.train.replicas), configs(config), strict=True)
+    return [(run, config), *((RunDirectory(path), own) for path, own in owned if path != run.path)]
+
+
+def make_recorder(
+    owned: Sequence[tuple[RunDirectory, ConfigDict]], training: build.Training
+) -> "Recorder | ReplicaRecorder":
+    """Return the recorder of a run: of all of its replicas, if it has several.
 
     Args:
-      pipelines: one for each replica that this process feeds.
-      first: the number of the first step.
-      stacked: the batches have the replicas in front; else there is one, and they are its own.
+      owned: as `directories` returns it.
+      training: what the configuration describes.
     """
-    with ExitStack() as stack:
-        each = [stack.enter_context(pipeline.batches(first)) for pipeline in pipelines]
-        yield map(_stack, zip(*each, strict=True)) if stacked else each[0]
+    (run, config), *members = owned
+    if not members:
+        return Recorder(config, run, training)
+    return ReplicaRecorder(run, config, members, training)
 
 
-def abstract_batch(pipeline: Pipeline, count: int) -> Mapping[str, tuple[tuple[int, ...], Any]]:
-    """Return shape and dtype of one call's batches for all replicas over all processes."""
-    front = (count,) if count > 1 else ()
-    return {
-        name: ((*front, *shape), dtype)
-        for name, (shape, dtype) in pipeline.abstract_batch().items()
-    }
+def make_pipeline(config: ConfigDict, training: build.Training, source: Source) -> Pipeline:
+    """Return the batches of a run, or of its replicas, as far as this process feeds them."""
+    own = training.parallel.local()
+    each = [
+        pipeline.make_pipeline(
+            source,
+            seed=config.train.seed + replica,
+            global_batch=config.train.batch_size,
+            batches_per_step=build.data_batches(training),
+            steps_per_call=config.train.steps_per_call,
+            process_index=own.share,
+            process_count=own.shares,
+            device_cache_gib=config.data.device_cache_gib,
+            workers=config.data.workers,
+            prefetch=config.data.prefetch,
+        )
+        for replica in own.replicas
+    ]
+    return each[0] if training.replicas == 1 else cast(Pipeline, _Stacked(each, training.replicas))
 
 
-def _stack(batches: Sequence[Batch]) -> Batch:
-    return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+class _Stacked:
+    """The batches of several runs with the replicas in front; used as a `Pipeline`."""
+
+    def __init__(self, pipelines: Sequence[Pipeline], count: int) -> None:
+        self._pipelines, self._count = pipelines, count
+
+    def __getattr__(self, name: str) -> Any:
+        # The data set is the same for all.
+        return getattr(self._pipelines[0], name)
+
+    def abstract_batch(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Return shape and dtype of one call's batches for all replicas over all processes."""
+        own = self._pipelines[0].abstract_batch()
+        return {name: ((self._count, *shape), dtype) for name, (shape, dtype) in own.items()}
+
+    @contextmanager
+    def batches(self, start_step: int) -> Iterator[Iterator[Batch]]:
+        """Give the batches from a train step on, until the ``with`` block ends."""
+        with ExitStack() as stack:
+            each = [stack.enter_context(one.batches(start_step)) for one in self._pipelines]
+            yield (
+                {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+                for batches in zip(*each, strict=True)
+            )
+
+
+class ReplicaRecorder(Record):
+    """Records several runs that are trained in one program, each in its own directory.
+
+    A replica that has diverged trains on unheeded while another has not. The directory of the
+    whole has a status, the configuration and the environment.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: ConfigDict,
+        members: Sequence[tuple[RunDirectory, ConfigDict]],
+        training: build.Training,
+    ) -> None:
+        super().__init__(config, run, training)
+        # Between the saves of two replicas, the step before is what they have in common.
+        keep = max(2, config.train.keep_latest)
+        self._members = [
+            Recorder(own, directory, training, keep_latest=keep, name=f"replica {i}")
+            for i, (directory, own) in enumerate(members)
+        ]
+        self._better: list[Recorder] = []
+
+    def _each(self, action: Callable[[int, Recorder], Any]) -> list[Any]:
+        """Return what ``action`` returns for each replica that has not diverged.
+
+        Raises:
+          DivergenceError: all have diverged.
+        """
+        found = []
+        for i, member in enumerate(self._members):
+            if member.stopped is None:
+                with contextlib.suppress(errors.DivergenceError):
+                    found.append(action(i, member))
+        self._check_alive()
+        return found
+
+    def _check_alive(self) -> None:
+        reasons = [member.stopped for member in self._members]
+        if all(reasons):
+            self.stop(f"all {len(reasons)} replicas have diverged, the first: {reasons[0]}")
+
+    def _member(self, state: TrainState, replica: int) -> TrainState:
+        return self._training.parallel.member(state, replica)
+
+    def start(self, source: Source) -> None:
+        """Start every replica but those that an earlier process has recorded as diverged."""
+        super().start(source)
+        for member in self._members:
+            last = status.Status(member.run.path).read()
+            if last is not None and last["state"] == "diverged":
+                member.stopped = last["reason"]
+            self._stack.enter_context(member)
+            member.start(source)
+        self._check_alive()
+
+    def restore(self) -> Restored | None:
+        """Return the newest step that every replica has whole; those that diverged start anew.
+
+        A kill between two replicas' saves leaves the later ones a checkpoint behind.
+
+        Raises:
+          CheckpointError: the replicas have no step in common.
+        """
+        alive = {i: member for i, member in enumerate(self._members) if member.stopped is None}
+        restored = _restore(list(alive.values()), self._training.abstract_member)
+        if restored is None:
+            return None
+        states = {i: one.state for i, one in zip(alive, restored, strict=True)}
+        pending = {i: one.meta["metrics"] for i, one in zip(alive, restored, strict=True)}
+        parallel, first = self._training.parallel, restored[0]
+        if len(states) < len(self._members):
+            fresh = self._training.init_state()
+            for i in set(range(len(self._members))) - set(states):
+                states[i] = on_host(parallel.member(fresh, i)).replace(step=first.state.step)
+                pending[i] = restored[0].meta["metrics"]
+        order = range(len(self._members))
+        sums = {n: [pending[i]["sums"][n] for i in order] for n in pending[0]["sums"]}
+        meta = {
+            **first.meta,
+            "seconds": max(one.meta["seconds"] for one in restored),
+            "metrics": {"count": first.meta["metrics"]["count"], "sums": sums},
+        }
+        state = parallel.stack([states[i] for i in order], self._training.settings)
+        return Restored(first.step, state, meta, [])
+
+    def open_logs(self, first: int) -> None:
+        """Open every replica's logs."""
+        self._each(lambda i, member: member.open_logs(first))
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """Record every replica's metrics, ``[replicas]`` or one for all; return their means."""
+        each = self._each(
+            lambda i, member: member.log(
+                step, {n: np.broadcast_to(x, len(self._members))[i] for n, x in metrics.items()}
+            )
+        )
+        self.note("running", self._diverged(), step)
+        return {name: float(np.mean([own[name] for own in each])) for name in metrics}
+
+    def draw(self, step: int, state: TrainState, picture: Draw) -> None:
+        """Record a picture of every replica."""
+        self._each(lambda i, member: member.draw(step, self._member(state, i), picture))
+
+    def save(self, step: int, state: TrainState, meta: Mapping[str, Any]) -> None:
+        """Start saving every replica; the metrics' sums in ``meta`` are ``[replicas]``."""
+        # The save before is whole in every replica before any of them drops an older one.
+        self.wait()
+        count, sums = meta["metrics"]["count"], meta["metrics"]["sums"]
+
+        def save(i: int, member: Recorder) -> None:
+            pending = {"count": count, "sums": {name: values[i] for name, values in sums.items()}}
+            member.save(step, self._member(state, i), {**meta, "metrics": pending})
+            if jax.process_count() > 1:
+                # Orbax's processes would take one save's barriers for another's.
+                member.wait()
+
+        self._each(save)
+
+    def resume_evaluations(
+        self,
+        step: int,
+        state: TrainState,
+        evaluator: evaluators.Evaluator,
+        due: bool,
+        show: Callable[[str], None],
+    ) -> None:
+        """Read every replica's evaluations; make up for those that are missing."""
+        self._each(
+            lambda i, member: member.resume_evaluations(
+                step, self._member(state, i), evaluator, due, show
+            )
+        )
+
+    def evaluate(
+        self,
+        step: int,
+        state: TrainState,
+        evaluator: evaluators.Evaluator,
+        show: Callable[[str], None],
+    ) -> bool:
+        """Evaluate every replica; return whether any is at its best so far."""
+        self._better = []
+
+        def evaluate(i: int, member: Recorder) -> None:
+            if member.evaluate(step, self._member(state, i), evaluator, show):
+                self._better.append(member)
+
+        self._each(evaluate)
+        return bool(self._better)
+
+    def keep_best(self) -> None:
+        """Keep the checkpoints of those that the last evaluation found at their best."""
+        self._each(lambda i, member: member.keep_best() if member in self._better else None)
+
+    def reference(
+        self, state: TrainState, evaluator: evaluators.Evaluator
+    ) -> tuple[list[tuple[str, Any, Any]], str]:
+        """Return the columns of all replicas' tables as one: means and deviations."""
+        tables = self._each(lambda i, member: member.reference(self._member(state, i), evaluator))
+        columns = []
+        for same in zip(*(columns for columns, _ in tables), strict=True):
+            heading, values, spread = same[0]
+            if any(other != values for _, other, _ in same):
+                heading = f"{heading}, {len(same)} replicas"
+                values, spread = mean_and_spread([values for _, values, _ in same])
+            columns.append((heading, values, spread))
+        return columns, tables[0][1]
+
+    def wait(self) -> None:
+        """Wait for every replica's last save."""
+        for member in self._members:
+            member.wait()
+
+    def finish(self, state: str, reason: str, step: int) -> str:
+        """Record how all have ended; return the reason, or which replicas have diverged."""
+        self._each(lambda i, member: member.finish(state, reason, step))
+        return super().finish(state, reason or self._diverged(), step)
+
+    def _diverged(self) -> str:
+        """Return which replicas have diverged, or ""."""
+        names = [m.run.path.name for m in self._members if m.stopped is not None]
+        return f"diverged: {', '.join(names)}" if names else ""
+
+
+def _restore(records: Sequence[Recorder], abstract: TrainState) -> list[Restored] | None:
+    """Return the newest state that every run has whole; ``None``: some have no checkpoint yet.
+
+    A kill between two replicas' saves leaves the later ones a checkpoint behind. What is damaged is
+    set aside, as `Checkpoints.restore` does. Of several runs, the states are on the host.
+
+    Raises:
+      CheckpointError: there is none that is whole in all.
+    """
+    while True:
+        each = [set(record.checkpoints.agreed_steps()) for record in records]
+        # A kill between the first saves leaves some replicas one checkpoint, and others none.
+        if not all(each) and max(map(len, each)) <= 1:
+            return None
+        if not (common := set.intersection(*each)):
+            there = "; ".join(
+                f"{record.run.path.name}: {', '.join(map(str, sorted(steps))) or 'none'}"
+                for record, steps in zip(records, each, strict=True)
+            )
+            raise errors.CheckpointError(
+                f"The replicas have checkpoints of no step in common: {there}."
+            )
+        found = []
+        for record in records:
+            try:
+                one = record.checkpoints.restore(abstract, max(common))
+                # All states at once may be more than a device holds.
+                found.append(dataclasses.replace(one, state=on_host(one.state)))
+            except errors.CheckpointError:
+                # This sets it aside, or tells what else is wrong with it.
+                if record.checkpoints.restore(abstract).step >= max(common):
+                    raise
+                break
+        else:
+            return found
