@@ -25,7 +25,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from gan_jax.errors import CheckpointError, ConfigError
-from gan_jax.runs import checkpoint
+from gan_jax.runs import checkpoint_files, integrity
 from gan_jax.runs.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[2]
@@ -304,7 +304,7 @@ def change_metadata(directory: Path, change: Callable[[dict[str, Any]], Any]) ->
     path = directory / "meta" / "metadata"
     body = json.loads(path.read_text())["body"]
     change(body)
-    path.write_text(json.dumps(checkpoint._seal(body)))
+    path.write_text(json.dumps(integrity.seal(body)))
 
 
 def files_of(tmp_path: Path, small: dict[str, jax.Array]) -> list[str]:
@@ -473,20 +473,20 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("reader", ["_unseal", "_read_arrays"])
+@pytest.mark.parametrize("reader", ["unseal", "_read_arrays"])
 @pytest.mark.parametrize("trouble", PASSING)
 def test_a_read_that_fails_and_finds_no_damage_changes_nothing(
     tmp_path, small, monkeypatch, trouble, reader
 ):
     save_steps(tmp_path, small, [1, 2])
-    read, failures = getattr(checkpoint, reader), [PASSING[trouble]]
+    read, failures = getattr(checkpoint_files, reader), [PASSING[trouble]]
 
     def read_once_in_vain(*arguments: Any) -> Any:
         if failures:
             raise failures.pop()
         return read(*arguments)
 
-    monkeypatch.setattr(checkpoint, reader, read_once_in_vain)
+    monkeypatch.setattr(checkpoint_files, reader, read_once_in_vain)
     with Checkpoints(tmp_path) as checkpoints:
         with pytest.raises(CheckpointError, match=r"Checkpoint .*/2 cannot be read: ") as caught:
             checkpoints.restore(abstract(small))
@@ -548,6 +548,9 @@ def saved(tmp_path, small):
     """Checkpoints of the steps 1 and 2."""
     save_steps(tmp_path, small, [1, 2])
     return tmp_path
+
+
+ANOTHER = "/2 cannot be read: another process reports the reason"
 
 
 @pytest.fixture
@@ -612,14 +615,14 @@ def test_what_another_process_cannot_read_now_is_not_damage(saved, small, other_
 
     for answers in ([same, trouble], [same, fine, trouble]):
         other_process[:] = answers
-        with pytest.raises(CheckpointError, match="/2 cannot be read: another process says why"):
+        with pytest.raises(CheckpointError, match=ANOTHER):
             checkpoints.restore(abstract(small))
         assert other_process == []
 
     # And it counts for more than the damage that this one finds.
     (saved / "2" / "meta" / "metadata").write_text("{}")
     other_process[:] = [same, trouble]
-    with pytest.raises(CheckpointError, match="/2 cannot be read: another process says why"):
+    with pytest.raises(CheckpointError, match=ANOTHER):
         checkpoints.restore(abstract(small))
 
 
