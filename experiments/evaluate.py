@@ -85,11 +85,11 @@ def _check_fit(mode: str, *, run: bool) -> None:
 
 
 def _measure_run(path: str) -> None:
-    from gan_jax.inference import evaluate_run
-    from gan_jax.runs import restore
+    from gan_jax.runs.run import open_run
+    from gan_jax.runs.run_evaluation import RunEvaluator
 
-    run = evaluate_run.Evaluated(
-        restore.open_run(path),
+    run = RunEvaluator(
+        open_run(path),
         changes={
             "metrics": tuple(_METRICS.value) if _METRICS.value else None,
             "num_fake": _NUM_FAKE.value,
@@ -102,15 +102,14 @@ def _measure_run(path: str) -> None:
             "border": _BORDER.value,
         },
         data={"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value},
-        raw=_RAW.value,
+        average=not _RAW.value,
         batch_norm=_BATCH_NORM.value,
     )
     if _FOLLOW.value:
         count = run.follow(poll=_POLL.value, patience=_PATIENCE.value)
         print(f"{count} checkpoints measured: {run.file}")
         return
-    step = restore.choose_step(path, _CHECKPOINT.value)
-    run.measure(step, reference=_REFERENCE.value)
+    run.record(_CHECKPOINT.value, reference=_REFERENCE.value)
     print(run.file)
 
 

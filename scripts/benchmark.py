@@ -34,7 +34,7 @@ from configs import wgan_gp
 from gan_jax.metrics import frechet, inception, statistics
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.runs import build, compilation_cache
-from gan_jax.training.sampling import Sampler
+from gan_jax.training.sampling import Sampler, chosen_variables, make_sampling
 
 Row = dict[str, Any]
 
@@ -446,7 +446,8 @@ def _sampler(features: int, batch_size: int) -> tuple[Sampler, Any]:
     config.num_devices = 1
     training = build.make_training(config, (32, 32, 3))
     sampler = Sampler(training.game, seed=0, batch_size=batch_size)
-    return sampler, sampler.variables(training.init_state())
+    chosen = chosen_variables(training.init_state(), make_sampling(config))
+    return sampler, sampler.place(chosen)
 
 
 def _our_call(extraction: Extraction, images: jax.Array) -> Callable[[], Any]:

@@ -30,7 +30,8 @@ from configs import gan
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
 from gan_jax.errors import GanJaxError, MetricError
-from gan_jax.evaluation import evaluation
+from gan_jax.evaluation import generative
+from gan_jax.evaluation.settings import make_settings
 from gan_jax.losses.adversarial import LOSSES
 from gan_jax.losses.penalties import PENALTIES
 from gan_jax.runs import build, compilation_cache
@@ -136,14 +137,15 @@ def measure(config: ConfigDict, seeds: Sequence[int]) -> list[Scores]:
     """
     source = sources.make_source(config.data)
     training = build.make_training(config, source.shape, source.num_classes)
-    settings = evaluation.make_settings(config)
-    evaluator = evaluation.Evaluator(
+    settings = make_settings(config)
+    how = sampling.make_sampling(config)
+    evaluator = generative.GenerativeEvaluator(
         settings,
-        evaluation.choose_metrics(settings, source),
+        generative.choose_metrics(settings, source),
         game=training.game,
         source=source,
         devices=training.devices,
-        sampling=sampling.make_sampling(config),
+        sampling=how,
     )
     data = training.parallel.put_replicated(pipelines.load(source))
     found: list[Scores] = []
@@ -162,7 +164,8 @@ def measure(config: ConfigDict, seeds: Sequence[int]) -> list[Scores]:
                 batch = training.parallel.put_batch(next(batches))
                 state, _ = training.parallel(state, data, batch)
         try:
-            found.append(evaluator(state).values)
+            variables = sampling.chosen_variables(state, how)
+            found.append(evaluator(variables).values)
         except MetricError:
             found.append(dict.fromkeys(METRICS, math.nan))
     return found

@@ -14,27 +14,26 @@ from gan_jax.games.game import Game, as_generative
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics.names import Metric
 from gan_jax.training.sampling import Sampling
-from gan_jax.training.state import TrainState
 
 
 class Evaluator(Protocol):
-    """What measures states of a run.
+    """Measures the variables of a run.
 
     Attributes:
-      metrics: what it measures; the first is what the best checkpoint is chosen by.
+      metrics: the metrics it measures; the first one chooses the best checkpoint.
     """
 
     metrics: list[Metric]
 
-    def __call__(self, state: TrainState) -> Result:
-        """Return the metrics of a state."""
+    def __call__(self, variables: Mapping[str, Any]) -> Result:
+        """Return the metrics of some variables, as `sampling.chosen_variables` returns them."""
         ...
 
-    def protocol(self, state: TrainState) -> dict[str, Any]:
-        """Return how the metrics of a state are measured, JSON-able."""
+    def protocol(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the protocol by which variables, or their shapes, are measured, JSON-able."""
         ...
 
-    def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
+    def reference(self, variables: Mapping[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
         """Return columns of a table that puts the metrics into perspective, and a note on it."""
         ...
 

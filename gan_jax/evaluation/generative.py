@@ -22,7 +22,6 @@ from gan_jax.metrics import compare, extractors, names, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction, Statistics
 from gan_jax.training.sampling import Sampler, Sampling
-from gan_jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +126,7 @@ class GenerativeEvaluator:
         self.metrics = list(metrics)
         self._settings = settings
         self._sampling = sampling
-        # The networks that samples come from; what the others normalise by is of no account.
+        # The networks that samples come from; the batch statistics of others are ignored.
         self._sampled = [name for name, network in game.networks.items() if network.averaged]
         self._source = source
         self._labelled = any(metric.labelled for metric in metrics)
@@ -166,30 +165,28 @@ class GenerativeEvaluator:
             )
         self._real = {name: self._real_statistics(name) for name in self._extractions}
 
-    def __call__(self, state: TrainState) -> Result:
-        """Return the metrics of a state."""
-        variables = self._sampler.variables(state)
+    def __call__(self, variables: Mapping[str, Any]) -> Result:
+        """Return the metrics of some variables, as `sampling.chosen_variables` returns them."""
+        protocol = self.protocol(variables)
+        variables = self._sampler.place(variables)
         settings = self._settings
         seeds = range(settings.seed, settings.seed + settings.seeds)
         runs = [self._measure(variables, seed) for seed in seeds]
         values, spread = mean_and_spread(runs)
-        return Result(values, spread, self.protocol(state))
+        return Result(values, spread, protocol)
 
-    def protocol(self, state: TrainState) -> dict[str, Any]:
-        """Return how the metrics of a state are measured, JSON-able."""
+    def protocol(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the protocol by which variables, or their shapes, are measured, JSON-able."""
         settings, how = self._settings, self._sampling
-        sampled = [state.networks[name] for name in self._sampled]
-        averaged = any(network.ema is not None for network in sampled)
-        normalised = any("batch_stats" in network.mutable for network in sampled)
-        weights = "ema" if averaged and not how.raw else "raw"
+        normalised = any("batch_stats" in variables[name] for name in self._sampled)
         # Raw weights have no averaged statistics.
-        alike = how.batch_norm == "ema" and weights == "raw"
+        alike = how.batch_norm == "ema" and how.raw
         batch_norm = "running" if alike else how.batch_norm
         record: dict[str, Any] = {
             "data": self._source.fingerprint(),
             "n_real": self._num_real,
             "n_fake": settings.num_fake,
-            "weights": weights,
+            "weights": "raw" if how.raw else "ema",
             "batch_norm": batch_norm if normalised else "none",
             "truncation": "none" if how.truncation is None else how.truncation,
             "seed": settings.seed,
@@ -210,7 +207,7 @@ class GenerativeEvaluator:
         # As it will be read back: lists for tuples.
         return json.loads(json.dumps(record))
 
-    def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
+    def reference(self, variables: Mapping[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
         """Return columns that set the samples beside real images, and a note on how.
 
         The real set is split at random into halves, some times. One half is measured against the
@@ -221,7 +218,7 @@ class GenerativeEvaluator:
           Columns (heading, values, standard deviations) for `gan_jax.report.evaluations.table`.
         """
         count = min(self._num_real // 2, self._settings.num_fake)
-        variables = self._sampler.variables(state)
+        variables = self._sampler.place(variables)
         generated: list[dict[str, float]] = []
         real: list[dict[str, float]] = []
         for split in range(REFERENCE_SPLITS):

@@ -13,7 +13,7 @@ A direction other than the game's first has its name behind that of the metric: 
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -31,8 +31,7 @@ from gan_jax.metrics import compare, detection, extractors, names, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.training import translating
-from gan_jax.training.sampling import Sampling, chosen_variables
-from gan_jax.training.state import TrainState
+from gan_jax.training.sampling import Sampling
 
 # What the PSNR of identical images, which is infinite, counts as in a mean.
 IDENTICAL_DB = 100.0
@@ -203,25 +202,23 @@ class TranslationEvaluator:
             )
         self._real: dict[tuple[str, str], statistics.Statistics] = {}
 
-    def __call__(self, state: TrainState) -> Result:
-        """Return the metrics of a state."""
-        variables = self._place(chosen_variables(state, self._sampling))
+    def __call__(self, variables: Mapping[str, Any]) -> Result:
+        """Return the metrics of some variables, as `sampling.chosen_variables` returns them."""
+        protocol = self.protocol(variables)
+        variables = self._place(dict(variables))
         seeds = range(self._settings.seed, self._settings.seed + self._settings.seeds)
         values, spread = mean_and_spread([self._measure(variables, seed)[0] for seed in seeds])
-        return Result(values, spread, self.protocol(state))
+        return Result(values, spread, protocol)
 
-    def protocol(self, state: TrainState) -> dict[str, Any]:
-        """Return how the metrics of a state are measured, JSON-able."""
-        used = [n for n, network in self._game.networks.items() if network.averaged]
-        chosen = [state.networks[name] for name in used]
-        averaged = any(network.ema is not None for network in chosen)
-        normalised = any("batch_stats" in network.mutable for network in chosen)
-        weights = "ema" if averaged and not self._sampling.raw else "raw"
-        batch_norm = self._sampling.batch_norm if weights == "ema" else "running"
+    def protocol(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the protocol by which variables, or their shapes, are measured, JSON-able."""
+        used = [name for name, network in self._game.networks.items() if network.averaged]
+        normalised = any("batch_stats" in variables[name] for name in used)
+        batch_norm = "running" if self._sampling.raw else self._sampling.batch_norm
         record: dict[str, Any] = {
             "data": self._source.fingerprint(),
             "n_real": max(self._sizes),
-            "weights": weights,
+            "weights": "raw" if self._sampling.raw else "ema",
             "batch_norm": batch_norm if normalised else "none",
             "seed": self._settings.seed,
             "seeds": self._settings.seeds,
@@ -242,9 +239,9 @@ class TranslationEvaluator:
         record["constants"] = compare.constants(self.metrics, *self._sizes)
         return json.loads(json.dumps(record))
 
-    def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
+    def reference(self, variables: Mapping[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
         """Return columns that set what comes out beside what goes in, and a note on how."""
-        variables = self._place(chosen_variables(state, self._sampling))
+        variables = self._place(dict(variables))
         values, before = self._measure(variables, self._settings.seed)
         note = f"{max(self._sizes):,} of {self._source.name}"
         if self._scores is not None:

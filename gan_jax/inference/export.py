@@ -23,7 +23,6 @@ from gan_jax import errors
 from gan_jax.report import atomic
 from gan_jax.report.bar import Tell
 from gan_jax.training.sampling import Sampler
-from gan_jax.training.state import TrainState
 
 #: The record of what a folder's samples are.
 RECORD = "samples.json"
@@ -32,11 +31,10 @@ _WRITERS = 8
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
-def weights_hash(state: TrainState) -> str:
-    """Return twelve hexadecimal digits that stand for all weights and statistics of a state."""
+def weights_hash(variables: Mapping[str, Any]) -> str:
+    """Return twelve hexadecimal digits that identify the variables of networks."""
     digest = hashlib.sha256()
-    variables = {name: (n.variables, n.averaged) for name, n in state.networks.items()}
-    for path, leaf in jax.tree.leaves_with_path(variables):
+    for path, leaf in jax.tree.leaves_with_path(dict(variables)):
         array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())
         digest.update(array.tobytes())

@@ -13,17 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.data import pipeline as pipelines
-from gan_jax.data import sources
 from gan_jax.data.sources import Source
 from gan_jax.evaluation.real_images import images_and_labels
 from gan_jax.metrics import extractors
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.report.bar import Tell
-from gan_jax.runs import restore
 
 #: What distances are measured in.
 FEATURES = ("pixels", "classifier")
@@ -222,27 +219,6 @@ def check_features(features: str, source: Source) -> None:
             f"features = 'classifier', but {source.name} has no labels to train one with; "
             "accepted: pixels"
         )
-
-
-def training_set(run: restore.OpenRun, **changes: str | None) -> Source:
-    """Return the data set that a run was trained with.
-
-    Args:
-      run: the run.
-      **changes: of ``config.data``, where the images are now: ``path``, ``data_dir``.
-
-    Raises:
-      DataError: it is missing, or is another one.
-    """
-    fields = ConfigDict(run.config.data.to_dict())
-    fields.update({name: value for name, value in changes.items() if value is not None})
-    source = sources.make_source(fields)
-    if source.fingerprint() != run.data["fingerprint"]:
-        raise errors.DataError(
-            f"the data set is not the one of the run: {source.fingerprint()} is here, "
-            f"{run.data['fingerprint']} was there"
-        )
-    return source
 
 
 @dataclasses.dataclass(frozen=True)

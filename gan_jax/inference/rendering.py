@@ -10,12 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gan_jax.data import device
+from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
-from gan_jax.training.step import AXIS
 
 #: Rows of classes in one picture, at most.
 MOST_CLASSES = 20
@@ -63,7 +62,7 @@ class Renderer:
 
     Args:
       game: what was trained.
-      variables: as `gan_jax.training.sampling.Sampler.variables` gives them.
+      variables: as `gan_jax.training.sampling.Sampler.place` returns them.
       batch_size: pictures made at a time, rounded up to a multiple of the devices.
       train: normalise with the statistics of each batch, which makes a picture depend on the others
         of its batch.
@@ -81,28 +80,16 @@ class Renderer:
         truncation: float | None = None,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
-        devices = list(devices or jax.devices()[:1])
-        self.batch_size = -(-batch_size // len(devices)) * len(devices)
-        mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
-        everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
-        self._variables = jax.device_put(variables, NamedSharding(mesh, everywhere))
-
         self._truncation = truncation
 
-        def share(variables: Any, z: jax.Array, labels: Any, truncation: Any) -> jax.Array:
+        def share(shared: tuple[Any, Any], z: jax.Array, labels: Any) -> jax.Array:
+            variables, truncation = shared
             condition = None if labels is None else {"label": labels}
             data = game.sample(variables, z, condition, truncation=truncation, train=train)
             return device.to_uint8(data) if len(game.shape) == 3 else data
 
-        self._render = jax.jit(
-            jax.shard_map(
-                share,
-                mesh=mesh,
-                in_specs=(everywhere, split, split, everywhere),
-                out_specs=split,
-                check_vma=False,
-            )
-        )
+        self._render = DeviceMap(share, batch_size=batch_size, devices=devices)
+        self._variables = self._render.place(variables)
 
     def __call__(
         self,
@@ -120,16 +107,10 @@ class Renderer:
         Returns:
           uint8 ``[n, height, width, channels]``, or float32 ``[n, 2]`` of points.
         """
-        done = []
         truncation = self._truncation if truncation is None else truncation
         limit = None if truncation is None else np.float32(truncation)
-        for first in range(0, len(z), self.batch_size):
-            # The last batch is filled up with its own rows, so that one shape is compiled.
-            chosen = first + np.arange(self.batch_size) % min(self.batch_size, len(z) - first)
-            asked = None if labels is None else np.asarray(labels, np.int32)[chosen]
-            data = self._render(self._variables, np.asarray(z, np.float32)[chosen], asked, limit)
-            done.append(np.asarray(data)[: len(z) - first])
-        return np.concatenate(done)
+        asked = None if labels is None else np.asarray(labels, np.int32)
+        return self._render.on_host((self._variables, limit), np.asarray(z, np.float32), asked)
 
     def rows(self, z: np.ndarray, classes: Sequence[int | None]) -> np.ndarray:
         """Return pictures of the same latents in each of several classes.

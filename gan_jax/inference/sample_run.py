@@ -1,14 +1,15 @@
-"""What can be made of a run from its directory: samples and pictures, files that are told of.
+"""Files that are made with a trained run: samples, pictures, animations.
 
-Each function opens the run, checks all that can be wrong before weights are restored, writes one
-file or folder, and returns the line that says so.
+Each function opens the run, checks its arguments before a checkpoint is read, writes one file or
+folder, and returns one line that names it.
 """
 
 import dataclasses
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import jax
 import numpy as np
@@ -22,8 +23,10 @@ from gan_jax.inference import neighbours as neighbour_search
 from gan_jax.report import animation as animations
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
-from gan_jax.runs import restore
-from gan_jax.training.sampling import Sampler, Sampling, make_sampling
+from gan_jax.runs.run import choose_step, open_run
+from gan_jax.training.sampling import Sampling
+
+P = ParamSpec("P")
 
 # A single picture that moves is made so large, if it is smaller.
 _MOVING = 128
@@ -33,7 +36,7 @@ _PROJECTED_ROWS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked of a run, whatever is to be made.
+    """The arguments that all functions share.
 
     Attributes:
       path: the run directory.
@@ -41,12 +44,12 @@ class Request:
       raw: use the raw weights, not their moving average.
       batch_norm: one of `sampling.BATCH_NORM`, in place of the run's.
       seed: of the latents.
-      label: the class asked for.
-      truncation: limits of the latents: none given, the run's; several, for `truncations` only.
-      num: how many; ``None``: the default of what is made.
+      label: the class of the samples.
+      truncation: limits of the latents; empty: the run's; several, for `truncations` only.
+      num: how many; ``None``: the default of each function.
       batch_size: samples made at a time.
-      out: the file or folder; ``None``: a picture in the run directory, named after what it shows.
-      overwrite: replace an ``.npz`` that is there.
+      out: the file or folder; ``None``: a picture in the run directory, named after its content.
+      overwrite: replace an existing ``.npz``.
     """
 
     path: str
@@ -63,29 +66,28 @@ class Request:
 
 
 class _Opened:
-    """A run that was opened, and its weights once they are asked for."""
+    """A run that was opened, and its weights after `restore`."""
 
     def __init__(self, ask: Request, *, images: str = "", independent: str = "") -> None:
-        """Open a run; nothing is restored yet.
+        """Open a run; no checkpoint is read yet.
 
         Args:
-          ask: what is asked.
-          images: of what runs on images alone can be asked; the empty string: this is not so.
-          independent: what makes no sense where a sample depends on its batch; likewise.
+          ask: the shared arguments.
+          images: the flag that needs a run of images; the empty string: none does.
+          independent: the flag that needs samples which do not depend on their batch; likewise.
         """
-        step = restore.choose_step(ask.path, ask.checkpoint)
+        self._step_wanted = choose_step(ask.path, ask.checkpoint)
         self.ask = ask
-        self.run = restore.open_run(ask.path)
-        self.game = as_generative(self.run.training.game, "experiments.sample")
+        self.run = open_run(ask.path)
+        self.game = as_generative(self.run.game, "experiments.sample")
         self.points = len(self.game.shape) != 3
-        self._step_wanted = step
-        sampling = make_sampling(self.run.config, raw=ask.raw)
-        if ask.batch_norm is not None:
-            sampling = dataclasses.replace(sampling, batch_norm=ask.batch_norm)
-        if len(ask.truncation) == 1:
-            sampling = dataclasses.replace(sampling, truncation=ask.truncation[0])
+        sampling = self.run.sampling(
+            average=not ask.raw,
+            batch_norm=ask.batch_norm,
+            truncation=ask.truncation[0] if len(ask.truncation) == 1 else None,
+        )
         self.sampling: Sampling = sampling
-        restore.check_label(self.run, ask.label)
+        self.run.check_label(ask.label)
         if images and self.points:
             raise errors.ConfigError(
                 f"{images}, but samples of {self.run.data['name']} are points; "
@@ -97,27 +99,22 @@ class _Opened:
                 "its batch; accepted: --batch_norm=ema, running or standing"
             )
 
-    def restore(self, devices: Sequence[jax.Device] | None = None) -> None:
-        """Load the weights.
-
-        From now on ``step``, ``state``, ``sampler`` and ``variables`` are known. The sampler goes
-        through the classes in turn, where none is asked for.
+    def restore(self, devices: list[jax.Device] | None = None) -> None:
+        """Load the weights: sets ``step``, ``weights``, ``sampler`` and ``variables``.
 
         Args:
-          devices: over which samples are split; ``None``: the first one.
+          devices: over which samples are sharded; ``None``: the first one.
         """
-        ask, run = self.ask, self.run.restore(self._step_wanted)
-        self.step, self.state = run.step, run.state
-        self.sampler = Sampler(
-            self.game,
+        ask, weights = self.ask, self.run.load(self._step_wanted, self.sampling)
+        self.step, self.weights = weights.step, weights.variables
+        self.sampler = self.run.sampler(
+            self.sampling,
             seed=ask.seed,
-            batch_size=ask.batch_size,
-            sampling=self.sampling,
-            devices=devices,
             label=ask.label,
-            cycle=self.game.num_classes is not None and ask.label is None,
+            batch_size=ask.batch_size,
+            devices=devices,
         )
-        self.variables = self.sampler.variables(run.state)
+        self.variables = self.sampler.place(self.weights)
 
     def renderer(self) -> rendering.Renderer:
         """Return what makes pictures of latents."""
@@ -137,7 +134,7 @@ class _Opened:
 
     def class_names(self, classes: Sequence[int | None]) -> list[str]:
         """Return what the rows of a picture are called; empty where there are no classes."""
-        names = self.run.data.get("class_names")
+        names = self.run.data["class_names"]
         return ["" if k is None else names[k] if names else str(k) for k in classes]
 
     def out(self, kind: str) -> Path:
@@ -172,6 +169,18 @@ class _Opened:
         return record
 
 
+def _in_run_precision(make: Callable[Concatenate[Request, P], str]) -> Callable[..., str]:
+    """Return ``make`` with the matrix-product precision of the run that it opens."""
+
+    @functools.wraps(make)
+    def wrapped(ask: Request, *args: P.args, **kwargs: P.kwargs) -> str:
+        with open_run(ask.path).precision():
+            return make(ask, *args, **kwargs)
+
+    return wrapped
+
+
+@_in_run_precision
 def grid(ask: Request) -> str:
     """Write a picture of samples: a grid, a row per class, or of points a scatter plot.
 
@@ -199,6 +208,7 @@ def _rows_of_classes(opened: _Opened) -> str:
     return f"{tiles.shape[1]} samples of each of {some} classes of step {opened.step}: {out}"
 
 
+@_in_run_precision
 def truncations(ask: Request) -> str:
     """Write a picture with a row per truncation, of the same seed: the share of the limit changes.
 
@@ -220,6 +230,7 @@ def truncations(ask: Request) -> str:
     return f"{num} samples at each of {len(tiles)} truncations of step {opened.step}: {out}"
 
 
+@_in_run_precision
 def export(ask: Request, *, archive: bool) -> str:
     """Write samples to a folder of PNG files, or to an ``.npz``; ``ask.out`` names it.
 
@@ -237,7 +248,7 @@ def export(ask: Request, *, archive: bool) -> str:
     num, classes = ask.num or 64, opened.game.num_classes
     about = opened.about() | {
         "step": opened.step,
-        "weights": exports.weights_hash(opened.state),
+        "weights": exports.weights_hash(opened.weights),
     }
     sampler, variables = opened.sampler, opened.variables
     told = f"{num:,} samples of step {opened.step}: {ask.out}"
@@ -266,11 +277,12 @@ def export(ask: Request, *, archive: bool) -> str:
     return told if written == num else f"{told} ({num - written:,} were there)"
 
 
+@_in_run_precision
 def strips(ask: Request, path: str, frames: int) -> str:
     """Write a picture whose rows go from one sample to another, in each class or the one asked for.
 
     Args:
-      ask: what is asked; ``num`` rows, or as many for each class. Row ``i`` goes from sample
+      ask: the shared arguments; ``num`` rows, or as many for each class. Row ``i`` goes from sample
         ``2 i`` to the next.
       path: one of `interpolation.PATHS`.
       frames: pictures in a row, both ends included.
@@ -294,12 +306,13 @@ def strips(ask: Request, path: str, frames: int) -> str:
     return f"{len(tiles)} rows of {frames} pictures by {path} of step {opened.step}: {out}"
 
 
+@_in_run_precision
 def animation(ask: Request, path: str, frames: int, fps: float) -> str:
     """Write a moving picture that goes through samples and back to the first, without an end.
 
     Args:
-      ask: what is asked; ``num`` samples; ``out`` is the file. A run with classes shows all of them
-        beside each other, of the same latent, unless a label is asked for.
+      ask: the shared arguments; ``num`` samples; ``out`` is the file. A run with classes shows all
+        of them beside each other, of the same latent, unless a label is asked for.
       path: one of `interpolation.PATHS`.
       frames: pictures from one sample to the next.
       fps: pictures per second.
@@ -326,6 +339,7 @@ def animation(ask: Request, path: str, frames: int, fps: float) -> str:
     return f"{len(z)} pictures, {seconds:.3g} s, by {path} of step {opened.step}: {ask.out}"
 
 
+@_in_run_precision
 def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | None]) -> str:
     """Write a picture of samples beside their nearest training images, and print their distances.
 
@@ -333,7 +347,7 @@ def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | Non
     that is more.
 
     Args:
-      ask: what is asked; ``num`` rows.
+      ask: the shared arguments; ``num`` rows.
       k: nearest images of each.
       features: one of `gan_jax.inference.neighbours.FEATURES`.
       data: of ``config.data``, where the images are now.
@@ -342,7 +356,7 @@ def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | Non
       What was written, in a line.
     """
     opened = _Opened(ask, images="--neighbours")
-    source = neighbour_search.training_set(opened.run, **data)
+    source = opened.run.source(**data)
     neighbour_search.check_features(features, source)
     if k >= len(source):
         raise errors.ConfigError(
@@ -366,6 +380,7 @@ def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | Non
     return f"{num} samples of step {opened.step}, each beside {k} training images: {out}"
 
 
+@_in_run_precision
 def projections(ask: Request, path: str, settings: projection.Settings) -> str:
     """Write images beside the samples that come closest, and their latents; print their PSNR.
 
@@ -373,7 +388,7 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
     samples as ``image``.
 
     Args:
-      ask: what is asked.
+      ask: the shared arguments.
       path: an image, or a folder or zip of images.
       settings: how they are projected.
 
@@ -412,11 +427,12 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
     return f"{len(images)} images projected at step {opened.step}: {out} and {archive.name}"
 
 
+@_in_run_precision
 def traversals(ask: Request, code: str) -> str:
     """Write a picture whose rows go along one code of a latent vector, all else as it is.
 
     Args:
-      ask: what is asked; ``num`` rows.
+      ask: the shared arguments; ``num`` rows.
       code: a name of `gan_jax.games.info.Codes.names`.
 
     Returns:
@@ -440,11 +456,12 @@ def traversals(ask: Request, code: str) -> str:
     return f"{rows} samples along {values} values of {code} of step {opened.step}: {out}"
 
 
+@_in_run_precision
 def reconstructions(ask: Request, num: int, data: Mapping[str, str | None]) -> str:
-    """Write images beside their reconstructions, of a game with an encoder; print the likeness.
+    """Write images beside their reconstructions, of a game with an encoder; print PSNR and SSIM.
 
     Args:
-      ask: what is asked.
+      ask: the shared arguments.
       num: how many images, held out of the training where the data set has a test split.
       data: of ``config.data``, where the images are now.
 
@@ -467,4 +484,4 @@ def reconstructions(ask: Request, num: int, data: Mapping[str, str | None]) -> s
 
 def _check_free(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
-        raise errors.WorkdirError(f"{path} is there; accepted: --overwrite, or another --out")
+        raise errors.WorkdirError(f"{path} already exists; pass --overwrite to replace it")

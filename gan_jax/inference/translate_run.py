@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -23,12 +22,14 @@ from gan_jax import errors
 from gan_jax.data import device
 from gan_jax.data.degrade import Degradation
 from gan_jax.games import draws, translation
-from gan_jax.inference import export, image_files, tiling
+from gan_jax.inference import export, image_files
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.metrics import similarity
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
-from gan_jax.runs import restore
+from gan_jax.runs.run import Weights, choose_step, open_run
+from gan_jax.training import tiling, translating
+from gan_jax.training.sampling import make_sampling
 
 #: What was measured, in the folder of the restored images.
 SCORES = "scores.json"
@@ -154,9 +155,14 @@ def translate(ask: Request) -> Summary:
       CheckpointError: there is no such checkpoint.
     """
     job = _Job(ask)
-    run = job.run.restore(job.step)
-    chosen = {n: s.variables if ask.raw else s.averaged for n, s in run.state.networks.items()}
-    apply = _network(job, jax.device_put(chosen, jax.devices()[0]))
+    with job.run.precision():
+        return _translate(job, ask)
+
+
+def _translate(job: "_Job", ask: Request) -> Summary:
+    weights = job.run.load(job.step, make_sampling(job.run.config, raw=ask.raw))
+    dropout = ask.seed if ask.dropout else None
+    apply = translating.network(job.game, job.name, weights.variables, dropout=dropout)
     scores: dict[str, Scores] = {}
     gallery = _Gallery()
     with (
@@ -196,7 +202,7 @@ def translate(ask: Request) -> Summary:
                 gallery.add(number, example, made)
             settle(_AHEAD)
         settle(0)
-    return _summary(job, run, scores, gallery)
+    return _summary(job, weights, scores, gallery)
 
 
 class _Example(NamedTuple):
@@ -233,16 +239,14 @@ class _Job:
         self.files = image_files.find(ask.input, "--input", without=self.out)
         self.places = image_files.outputs(self.files, self.out, ask.suffix, overwrite=ask.overwrite)
         self._check_pictures()
-        self.step = restore.choose_step(ask.run, ask.checkpoint)
-        self.run = restore.open_run(ask.run)
-        self.game = translation.as_translation(self.run.training.game, "experiments.translate")
+        self.step = choose_step(ask.run, ask.checkpoint)
+        self.run = open_run(ask.run)
+        self.game = translation.as_translation(self.run.game, "experiments.translate")
         self.name = translation.choose_direction(self.game, ask.direction)
         self.direction = self.game.directions[self.name]
         self.degradation = self._degradation()
         self.border = self._border()
-        multiple = self.direction.multiple
-        tile, overlap = (multiple, 0) if self.direction.exact else (ask.tile, ask.overlap)
-        self.tiling = tiling.Tiling(multiple, self.direction.scale, tile, overlap)
+        self.tiling = translating.tiling_of(self.direction, ask.tile, ask.overlap)
         self.masks = self._masks()
         self.failures: dict[str, str] = {}
         self.written: dict[str, Path] = {}
@@ -412,36 +416,6 @@ def _ahead(
         yield number, reading.popleft().result
 
 
-def _network(job: _Job, variables: Any) -> tiling.Apply:
-    """Return the run's network, from bytes (or floats that were degraded) to bytes."""
-    ask, game, direction = job.ask, job.game, job.name
-    # What a hole is filled with: the network has seen nothing else there.
-    fill = float(getattr(game.degradation, "fill", 0.0))
-
-    @jax.jit
-    def compute(
-        variables: Any, pixels: jax.Array, known: jax.Array | None, numbers: jax.Array
-    ) -> jax.Array:
-        inputs = device.to_float(pixels)
-        if known is not None:
-            inputs = jnp.where(known > 0.5, inputs, jnp.float32(fill))
-        keys = None
-        if ask.dropout:
-            keys = jax.vmap(_dropout_key, (None, 0))(jnp.uint32(ask.seed), numbers)
-        made = game.translate(variables, inputs, direction, known=known, keys=keys)
-        return device.to_uint8(made)
-
-    return lambda pixels, known, numbers: compute(variables, pixels, known, numbers)
-
-
-def _dropout_key(seed: jax.Array, numbers: jax.Array) -> jax.Array:
-    """Return the key of one tile, from the number of its image, its row and its column."""
-    key = draws.named(jax.random.key(seed), "dropout")
-    for i in range(3):
-        key = jax.random.fold_in(key, numbers[i])
-    return key
-
-
 def _measure(made: np.ndarray, degraded: np.ndarray, target: np.ndarray, border: int) -> Scores:
     """Return how near an image and its degraded input come to the target, all uint8."""
     start = degraded[:, :, 0] if degraded.shape[2] == 1 else degraded
@@ -510,20 +484,20 @@ def _square(picture: Image.Image, size: int) -> Image.Image:
 
 
 def _summary(
-    job: _Job, run: restore.Run, scores: Mapping[str, Scores], gallery: _Gallery
+    job: _Job, weights: Weights, scores: Mapping[str, Scores], gallery: _Gallery
 ) -> Summary:
     ask = job.ask
     done, total = len(job.written), len(job.files)
     told = (
         f"translated {done:,} of {total:,} image{'s' if total > 1 else ''} ({job.name}) at step "
-        f"{run.step}: {job.out}"
+        f"{weights.step}: {job.out}"
     )
     order = [file.name for file in job.files]
     # An image that could not be written counts neither.
     ordered = {name: scores[name] for name in order if name in scores and name in job.written}
     mean = _mean(list(ordered.values()))
     if ask.degrade:
-        _write_scores(job, run, ordered, mean)
+        _write_scores(job, weights, ordered, mean)
         told += f"; scores in {SCORES}"
     if ask.grid is not None and len(gallery):
         size = gallery.save(ask.grid)
@@ -544,17 +518,17 @@ def _mean(scores: Sequence[Scores]) -> Scores:
     return means
 
 
-def _write_scores(job: _Job, run: restore.Run, scores: Mapping[str, Scores], mean: Scores) -> None:
+def _write_scores(job: _Job, weights: Weights, scores: Mapping[str, Scores], mean: Scores) -> None:
     assert job.degradation is not None
     ask = job.ask
-    averaged = any(network.ema is not None for network in run.state.networks.values())
+    run = job.run
     record = {
         "protocol": {
             "run": str(run.path),
             "variant": run.config.variant,
-            "step": run.step,
-            "weights": "ema" if averaged and not ask.raw else "raw",
-            "weights_hash": export.weights_hash(run.state),
+            "step": weights.step,
+            "weights": "raw" if make_sampling(run.config, raw=ask.raw).raw else "ema",
+            "weights_hash": export.weights_hash(weights.variables),
             "direction": job.name,
             "dropout": ask.dropout,
             "degradation": {

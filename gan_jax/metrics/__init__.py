@@ -1,1 +1,29 @@
-"""How good are the images? Metrics with the protocol that each number was measured by."""
+"""Metrics of generated and restored images.
+
+The public functions, imported when they are first used: `measure` (several metrics at once), `fid`
+and `kid` of two arrays of images; `psnr`, `ssim` and `ms_ssim` of pairs, a value for each image.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["fid", "kid", "measure", "ms_ssim", "psnr", "ssim"]
+
+if TYPE_CHECKING:
+    from gan_jax.metrics.arrays import fid, kid, measure
+    from gan_jax.metrics.similarity import ms_ssim, psnr, ssim
+
+_HOME = {
+    "fid": "arrays",
+    "kid": "arrays",
+    "measure": "arrays",
+    "ms_ssim": "similarity",
+    "psnr": "similarity",
+    "ssim": "similarity",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gan_jax.metrics' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"gan_jax.metrics.{_HOME[name]}"), name)

@@ -15,17 +15,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import lax
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gan_jax import arrays
+from gan_jax.device_map import DeviceMap
 from gan_jax.errors import MetricError
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.metrics.frechet import Moments, RunningMoments
 from gan_jax.report import atomic
 
-AXIS = "data"
 _FORMAT = 1
 # By layer: which of "moments" and "features" are to be kept.
 Needs = Mapping[str, frozenset[str]]
@@ -56,42 +54,21 @@ class Extraction:
                 )
         self.extractor = extractor
         self.layers = tuple(layers)
-        self.batch_size = -(-batch_size // len(devices)) * len(devices)
-        mesh = jax.make_mesh(
-            (len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=list(devices)
+        self._mapped = DeviceMap(
+            lambda variables, images: extractor.apply(variables, images, self.layers),
+            batch_size=batch_size,
+            devices=devices,
         )
-        self._split = NamedSharding(mesh, PartitionSpec(AXIS))
-        replicated = NamedSharding(mesh, PartitionSpec())
-        self._variables = jax.tree.map(
-            lambda x: jax.make_array_from_callback(x.shape, replicated, np.asarray(x).__getitem__),
-            extractor.variables,
-        )
-
-        def share(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-            features = extractor.apply(variables, images, self.layers)
-            return lax.all_gather(features, AXIS, tiled=True)
-
-        self._mapped = jax.jit(
-            jax.shard_map(
-                share,
-                mesh=mesh,
-                in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
-                out_specs=PartitionSpec(),
-                check_vma=False,
-            )
-        )
+        self.batch_size = self._mapped.batch_size
+        self._variables = self._mapped.place(extractor.variables)
 
     def __call__(self, images: jax.Array | np.ndarray) -> dict[str, jax.Array]:
         """Return the features of a batch on every device, float32 ``[batch_size, width]`` by layer.
 
         Args:
           images: uint8 ``[at most batch_size, height, width, channels]`` on the host, the same in
-            every process; or a whole batch on the devices. Rows beyond the images are fillings.
+            every process; or a whole batch on the devices. Rows beyond the images are padding.
         """
-        if isinstance(images, np.ndarray):
-            missing = self.batch_size - len(images)
-            filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
-            images = jax.make_array_from_callback(filled.shape, self._split, filled.__getitem__)
         return self._mapped(self._variables, images)
 
 

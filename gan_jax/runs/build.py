@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -11,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import errors
+from gan_jax.games import registry
 from gan_jax.games.game import Game, batches_per_step, owner_starts, owner_steps
-from gan_jax.games.registry import make_game
 from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
 from gan_jax.training.fsdp import FSDP
@@ -92,13 +93,29 @@ class Training:
         return step.init_state(self.game, self.optimizers, self.ema, seed, settings)
 
 
-def set_precision(config: Any) -> None:
-    """Let products and convolutions be as precise as ``config.precision`` says.
+def matmul_precision(config: Any) -> AbstractContextManager[Any]:
+    """Return a context in which products and convolutions have the precision of ``config``."""
+    return jax.default_matmul_precision("highest" if config.precision == "highest" else None)
 
-    Side effect: changes JAX's global configuration.
+
+def make_game(
+    config: Any,
+    shape: tuple[int, ...],
+    num_classes: int | None = None,
+    axis_name: Any = step.AXIS,
+) -> Game:
+    """Return the game that ``config`` describes.
+
+    Args:
+      config: a configuration with every field of ``configs/base.py``.
+      shape: of one data point as it is stored.
+      num_classes: of the data; ``None``: they have no labels.
+      axis_name: the mapped axis, over which batch statistics are synchronised.
+
+    Raises:
+      ConfigError: a field has a value that cannot work.
     """
-    precision = "highest" if config.precision == "highest" else None
-    jax.config.update("jax_default_matmul_precision", precision)
+    return registry.make_game(config, make_prepare(config).shape(shape), axis_name, num_classes)
 
 
 def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None = None) -> Training:
@@ -113,18 +130,15 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
       ConfigError: a field has a value that cannot work.
     """
     check_train_fields(config)
-    prepare = make_prepare(config)
-    shape = prepare.shape(shape)
     devices = parallel.choose_devices(config.num_devices)
-    # Runs of older versions have no such fields.
-    layout = parallel.Layout(config.train.get("replicas", 1), FSDP(**config.get("fsdp", {})))
+    layout = parallel.Layout(config.train.replicas, FSDP(**config.fsdp))
     layout.check(config.parallel, len(devices))
     settings = make_replica_settings(config)
     sharing = len(devices) // layout.rows(len(devices))
     parallel.check_batch(config.train.batch_size, sharing)
-    parts = config.train.get("accumulate", 1)
+    parts = config.train.accumulate
     _check_parts(config.train.batch_size, parts, sharing)
-    game = make_game(config, shape, layout.axis_name, num_classes)
+    game = make_game(config, shape, num_classes, layout.axis_name)
     optimizers = make_optimizers(config, game)
     ema = EMA(config.ema.half_life, config.ema.ramp_up, config.ema.start)
     specs = None
@@ -138,7 +152,7 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
         optimizers,
         ema,
         batch_size=config.train.batch_size,
-        prepare=prepare,
+        prepare=make_prepare(config),
         accumulate=parts,
     )
     if layout.fsdp.enabled:
@@ -153,10 +167,10 @@ def make_replica_settings(config: Any) -> dict[str, np.ndarray]:
     Raises:
       ConfigError: a field has a number too many or too few, or one that cannot work.
     """
-    count = config.train.get("replicas", 1)
+    count = config.train.replicas
     found = {}
     for field, setting in REPLICA_SETTINGS.items():
-        values = tuple(config.train.get(field, ()))
+        values = tuple(config.train[field])
         if not values:
             continue
         if count == 1 or len(values) != count:
@@ -178,9 +192,8 @@ def make_replica_settings(config: Any) -> dict[str, np.ndarray]:
 
 
 def make_prepare(config: Any) -> Prepare:
-    """Return what is done to real images; runs of older versions lack some fields."""
-    apart = config.data.get("pairing", "none") == "domains"
-    return Prepare(config.data.flip, config.data.get("crop"), apart)
+    """Return the preparation of real images for training."""
+    return Prepare(config.data.flip, config.data.crop, config.data.pairing == "domains")
 
 
 def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
@@ -256,7 +269,7 @@ def check_train_fields(config: Any) -> None:
             f"train.keep_every = {train.keep_every}; accepted: 1 or more, or none"
         )
     # The last replica has a seed, too.
-    most = 2**31 - max(1, train.get("replicas", 1))
+    most = 2**31 - max(1, train.replicas)
     if not 0 <= train.seed <= most:
         raise errors.ConfigError(f"train.seed = {train.seed}; accepted: 0 to {most}")
     if config.sample.num < 1:

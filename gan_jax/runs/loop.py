@@ -67,8 +67,13 @@ def train(
       GanJaxError: with a reason of one line, which ``status.json`` has too once the directory
         is locked and its configuration checked.
     """
+    with build.matmul_precision(config):
+        return _train(config, workdir, dry_run)
+
+
+def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
+    """Do what `train` does, in JAX's current precision of matrix products."""
     # --- Every mistake in the configuration is found here. --------------------------------------
-    build.set_precision(config)
     source = sources.make_source(config.data)
     training = build.make_training(config, source.shape, source.num_classes)
     pipeline = replicas.make_pipeline(config, training, source)

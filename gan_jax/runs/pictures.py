@@ -30,6 +30,7 @@ def make_picture(config: Any, training: build.Training, pipeline: Pipeline) -> D
 def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
     """Return what draws samples from latents that stay the same."""
     game = as_generative(training.game, "a picture of samples")
+    how = sampling.make_sampling(config)
     points = len(pipeline.source.shape) != 3
     # Points need a crowd to show a density.
     count = config.sample.num * (16 if points else 1)
@@ -40,14 +41,15 @@ def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
         game,
         seed=config.train.seed,
         batch_size=count,
-        sampling=sampling.make_sampling(config),
+        sampling=how,
         devices=training.devices,
         cycle=True,
     )
     real = pipeline.source.read(range(min(len(pipeline.source), 2048)))["image"] if points else None
 
     def draw(state: TrainState, seed: int) -> np.ndarray:
-        samples = sampler.samples(sampler.variables(state), count, seed)
+        variables = sampler.place(sampling.chosen_variables(state, how))
+        samples = sampler.samples(variables, count, seed)
         if points:
             return grids.scatter(samples, real=real)
         return grids.grid(samples, columns)

@@ -22,6 +22,7 @@ from gan_jax.runs import build, failures
 from gan_jax.runs.checkpoint import Checkpoints, Restored
 from gan_jax.runs.pictures import Draw
 from gan_jax.runs.run_directory import RunDirectory
+from gan_jax.training.sampling import chosen_variables, make_sampling
 from gan_jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
@@ -237,7 +238,7 @@ class Recorder(Record):
         by_name = {metric.name: metric for metric in evaluator.metrics}
         chosen = by_name[settings.best] if settings.best else evaluator.metrics[0]
         self._judge = best.Judge(self.run.path, chosen, settings.alarm, primary=self._primary)
-        protocol = evaluator.protocol(state)
+        protocol = evaluator.protocol(self._variables(state))
         measured = self._judge.resume(protocol, step, self.checkpoints.steps())
         if due and not measured:
             self.evaluate(step, state, evaluator, show)
@@ -258,7 +259,7 @@ class Recorder(Record):
         """
         assert self._judge is not None
         self._check_finite(step, state)
-        result = evaluator(state)
+        result = evaluator(self._variables(state))
         better, alarm = self._judge.add(result, step, self._kimg(step))
         self._writer.curves(step, {f"eval/{name}": x for name, x in result.values.items()})
         numbers = [f"{name} {evaluations.format_value(x)}" for name, x in result.values.items()]
@@ -285,7 +286,11 @@ class Recorder(Record):
         self, state: TrainState, evaluator: evaluators.Evaluator
     ) -> tuple[list[tuple[str, Any, Any]], str]:
         """Return the columns of the final table of metrics, and a note on it."""
-        return evaluator.reference(state)
+        return evaluator.reference(self._variables(state))
+
+    def _variables(self, state: TrainState) -> dict[str, Any]:
+        """Return the variables that are evaluated."""
+        return chosen_variables(state, make_sampling(self._config))
 
     def wait(self) -> None:
         """Wait for the last save."""

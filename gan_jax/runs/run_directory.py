@@ -1,4 +1,4 @@
-"""A run's directory: who may write to it, and which configuration it belongs to."""
+"""A run's directory: its lock, its layout version, and its configuration."""
 
 import fcntl
 import json
@@ -10,13 +10,20 @@ from typing import IO, Any
 
 from ml_collections import ConfigDict
 
+import gan_jax
 from gan_jax import errors
 from gan_jax.data.sources import Source
 from gan_jax.report import atomic
 from gan_jax.runs.config import chosen
 
+#: The version of the layout: names and content of a run's files. Raise it with every change that
+#: makes earlier directories unreadable.
+LAYOUT = 2
+# The record of that version.
+_VERSION_FILE = "run.json"
+
 # Fields, and groups of them, that do not change what is trained, only where, how fast, and what is
-# shown of it.
+# logged.
 OPERATIONAL = (
     "data.data_dir",
     "data.device_cache_gib",
@@ -108,9 +115,23 @@ class RunDirectory:
         """Return the run's configuration.
 
         Raises:
-          WorkdirError: there is none, or it cannot be read.
+          WorkdirError: there is none, it cannot be read, or another version has written it.
         """
+        self._check_layout()
         return ConfigDict(self._read_json("config.json"))
+
+    def _check_layout(self) -> None:
+        """Raise a `WorkdirError` if the directory has another layout."""
+        if not (self.path / "config.json").exists():
+            return
+        # The first layout has no record of its version.
+        recorded = (self.path / _VERSION_FILE).exists()
+        found = self._read_json(_VERSION_FILE)["layout"] if recorded else 1
+        if found != LAYOUT:
+            raise errors.WorkdirError(
+                f"{self.path} has run directory layout {found}, but gan_jax {gan_jax.__version__} "
+                f"reads layout {LAYOUT} only: use the version that wrote it, or another --workdir"
+            )
 
     def read_data(self) -> dict[str, Any]:
         """Return the record of the run's data set: name, shape, classes, fingerprint."""
@@ -127,7 +148,8 @@ class RunDirectory:
             raise errors.WorkdirError(f"{self.path / name} is damaged: {error}") from error
 
     def write_config(self, config: ConfigDict) -> None:
-        """Write the run's configuration, without the groups of what it does not choose."""
+        """Write the version of the layout, and the configuration with the groups that it chooses."""
+        self._write_json(_VERSION_FILE, {"layout": LAYOUT, "gan_jax": gan_jax.__version__})
         self._write_json("config.json", plain(chosen(config)))
 
     def write_data(self, source: Source) -> None:
@@ -152,13 +174,13 @@ class RunDirectory:
         """Check that the directory is new, or holds a run of ``config``.
 
         Raises:
-          WorkdirError: it holds a run of another configuration; the message lists the fields that
-          differ.
+          WorkdirError: it holds a run of another configuration (the message lists the fields that
+            differ) or of another version.
         """
         if not (self.path / "config.json").exists():
             if self.checkpoints.exists() and any(self.checkpoints.iterdir()):
                 raise errors.WorkdirError(
-                    f"--workdir={self.path} has checkpoints, but no config.json to tell of what"
+                    f"--workdir={self.path} has checkpoints, but no config.json"
                 )
             return
         old, new = flat(self.read_config()), flat(chosen(config))

@@ -123,16 +123,6 @@ class Layout:
         return jax.make_mesh(shape, axes, axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
-def device_mesh(devices: Sequence[jax.Device]) -> Mesh:
-    """Return the mesh over which samples and translations are split, by `step.AXIS`.
-
-    It has the other axis that networks may know of, too.
-    """
-    return jax.make_mesh(
-        (len(devices), 1), (AXIS, fsdp.AXIS), axis_types=(AxisType.Auto,) * 2, devices=devices
-    )
-
-
 @dataclasses.dataclass(frozen=True)
 class Local:
     """What one process feeds.

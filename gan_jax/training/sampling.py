@@ -14,24 +14,21 @@ average is kept.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from gan_jax import errors
 from gan_jax.data import device
+from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
 from gan_jax.layers.normalization import with_moments
 from gan_jax.networks.condition import Condition
-from gan_jax.training.parallel import device_mesh
 from gan_jax.training.state import TrainState
-from gan_jax.training.step import AXIS
 
 BATCH_NORM = ("ema", "running", "standing", "batch")
 Variables = dict[str, Any]
@@ -44,7 +41,7 @@ class Sampling:
     Attributes:
       batch_norm: one of `BATCH_NORM`.
       standing_images: images whose statistics ``standing`` takes, rounded up to whole batches.
-      raw: use the raw weights, not their moving average.
+      raw: use the raw weights, because no moving average is kept or in place of it.
       truncation: as `gan_jax.games.game.GenerativeGame.sample`'s; ``None``: there is none.
     """
 
@@ -94,11 +91,9 @@ class Sampler:
         label: int | None = None,
         cycle: bool = False,
     ) -> None:
-        devices = list(devices or jax.devices()[:1])
         self._game = game
         self._seed = seed
         self._sampling = sampling or Sampling()
-        self.batch_size = -(-batch_size // len(devices)) * len(devices)
         self._cycle = cycle
         self._logits = None
         if game.num_classes is not None:
@@ -107,27 +102,21 @@ class Sampler:
                 shares = np.eye(game.num_classes)[label]
             with np.errstate(divide="ignore"):
                 self._logits = jnp.asarray(np.log(shares), jnp.float32)
-        mesh = device_mesh(devices)
-        self._replicated = NamedSharding(mesh, PartitionSpec())
+        how: dict[str, Any] = {"batch_size": batch_size, "devices": devices}
+        self._sample = DeviceMap(self._sample_share, **how)
+        self._latents = DeviceMap(lambda _, numbers: self._draw(numbers, "sample")[1:], **how)
+        # The networks average moments over the devices themselves.
+        self._moments = DeviceMap(self._share_moments, **how, gather=False)
+        self.batch_size = self._sample.batch_size
 
-        def mapped(function: Any) -> Any:
-            everywhere = PartitionSpec()
-            return jax.jit(
-                jax.shard_map(
-                    function, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False
-                )
-            )
+    def place(self, variables: Mapping[str, Variables]) -> dict[str, Variables]:
+        """Return variables as `batch` takes them: on every device, with ``standing`` statistics.
 
-        self._sample = mapped(self._sample_share)
-        self._moments = mapped(self._share_moments)
-        self._latents = mapped(self._latent_share)
-
-    def variables(self, state: TrainState) -> dict[str, Variables]:
-        """Return the networks' variables that `batch` takes; ``standing`` computes them here."""
-        chosen = chosen_variables(state, self._sampling)
-        if self._sampling.batch_norm == "standing":
-            return self._standing(jax.device_put(chosen, self._replicated))
-        return jax.device_put(chosen, self._replicated)
+        Args:
+          variables: by network, as `chosen_variables` returns them.
+        """
+        placed = self._sample.place(dict(variables))
+        return self._standing(placed) if self._sampling.batch_norm == "standing" else placed
 
     def batch(
         self, variables: dict[str, Variables], first: int, seed: int | None = None
@@ -135,7 +124,7 @@ class Sampler:
         """Return samples ``first`` to ``first + batch_size``, on every device.
 
         Args:
-          variables: as `variables` gives them.
+          variables: as `place` returns them.
           first: number of the first sample.
           seed: of the latents, in place of the sampler's.
 
@@ -155,7 +144,7 @@ class Sampler:
           Latents, float32 ``[batch_size, latent_dim]``, and labels, int32 ``[batch_size]``, or
           ``None`` where the game has no classes.
         """
-        z, condition = self._latents(self._numbers(self._seed if seed is None else seed, first))
+        z, condition = self._latents((), self._numbers(self._seed if seed is None else seed, first))
         return z, None if condition is None else condition["label"]
 
     def samples(
@@ -169,12 +158,11 @@ class Sampler:
             batches.append(data[: num - first])
         return np.concatenate(batches)
 
-    def _numbers(self, seed: int, first: int) -> jax.Array:
-        numbers = np.asarray([seed, first], np.uint32)
-        # Every process holds the same ones; ``device_put`` would ask the others whether they do.
-        # JAX takes this transfer for an implicit one.
-        with jax.transfer_guard("allow"):
-            return jax.make_array_from_callback((2,), self._replicated, lambda _: numbers)
+    def _numbers(self, seed: int, first: int) -> np.ndarray:
+        """Return seed and number of each sample of a batch, uint32 ``[batch_size, 2]``."""
+        numbers = np.full((self.batch_size, 2), seed, np.uint32)
+        numbers[:, 1] = (first + np.arange(self.batch_size)) % 2**32
+        return numbers
 
     def _standing(self, variables: dict[str, Variables]) -> dict[str, Variables]:
         """Return ``variables`` with the statistics of many batches."""
@@ -192,16 +180,14 @@ class Sampler:
         }
 
     def _draw(self, numbers: jax.Array, use: str) -> tuple[jax.Array, jax.Array, Condition]:
-        """Return this device's keys, latents and condition.
+        """Return keys, latents and condition of samples.
 
         Args:
-          numbers: the seed, and the number of the first sample of all devices.
+          numbers: as `_numbers` returns them.
           use: of the draws.
         """
-        seed, first = numbers
-        share = self.batch_size // lax.axis_size(AXIS)
-        index = first + jnp.uint32(lax.axis_index(AXIS) * share) + jnp.arange(share, dtype="uint32")
-        key = draws.named(jax.random.key(seed), use)
+        index = numbers[:, 1]
+        key = draws.named(jax.random.key(numbers[0, 0]), use)
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
         z = self._game.latents(keys)
         if (logits := self._logits) is None:
@@ -224,10 +210,7 @@ class Sampler:
         data = self._game.sample(variables, *inputs, **how, train=train)
         if len(self._game.shape) == 3:
             data = device.to_uint8(data)
-        return lax.all_gather(data, AXIS, tiled=True)
-
-    def _latent_share(self, numbers: jax.Array) -> Any:
-        return lax.all_gather(self._draw(numbers, "sample")[1:], AXIS, tiled=True)
+        return data
 
     def _share_moments(self, variables: dict[str, Variables], numbers: jax.Array) -> Any:
         # Other latents than those of the samples.
@@ -235,12 +218,12 @@ class Sampler:
         return self._game.sample_moments(variables, *inputs, **how)
 
 
-def chosen_variables(state: TrainState, how: Sampling) -> Variables:
-    """Return the networks' variables that are used of a state: moving averages or raw weights.
+def chosen_variables(state: TrainState, how: Sampling) -> dict[str, Variables]:
+    """Return the variables of a state that samples are made with: averaged or raw.
 
     Args:
       state: a trained state.
-      how: of it ``raw`` counts, and ``batch_norm`` if that is "running".
+      how: ``raw`` selects the raw weights; ``batch_norm = "running"`` the raw batch statistics.
     """
     chosen = {
         name: network.variables if how.raw else network.averaged
@@ -254,34 +237,13 @@ def chosen_variables(state: TrainState, how: Sampling) -> Variables:
 
 
 def make_sampling(config: Any, *, raw: bool = False) -> Sampling:
-    """Return how a configuration wants its samples made; runs of older versions lack the fields."""
-    names = [f.name for f in dataclasses.fields(Sampling) if f.name in config.sample]
-    return Sampling(**{name: config.sample[name] for name in names}, raw=raw)
-
-
-def sample(
-    game: GenerativeGame,
-    state: TrainState,
-    *,
-    num: int,
-    seed: int,
-    label: int | None = None,
-    sampling: Sampling | None = None,
-    batch_size: int = 64,
-) -> np.ndarray:
-    """Return ``num`` samples on the host, made on one device.
+    """Return how a configuration makes its samples.
 
     Args:
-      game: what was trained.
-      state: a trained state.
-      num: how many; the first ones are the same for any larger ``num``.
-      seed: of the latents.
-      label: the class asked for, where the game has classes.
-      sampling: how.
-      batch_size: made at a time.
-
-    Returns:
-      uint8 ``[num, height, width, channels]``, or float32 ``[num, 2]`` for toy mixtures.
+      config: a run's configuration.
+      raw: use the raw weights even where a moving average is kept.
     """
-    sampler = Sampler(game, seed=seed, batch_size=batch_size, sampling=sampling, label=label)
-    return sampler.samples(sampler.variables(state), num)
+    names = [field.name for field in dataclasses.fields(Sampling) if field.name != "raw"]
+    return Sampling(
+        **{name: config.sample[name] for name in names}, raw=raw or not config.ema.half_life > 0
+    )

@@ -1,4 +1,4 @@
-"""A trained state applied to images, split over devices: translation, and whatever else games do.
+"""A trained state applied to images, sharded over devices: translation and anomaly scores.
 
 What is drawn for an example (what a degradation spoils) depends on the seed and on the example's
 number alone, so that a state is always measured on the same images.
@@ -9,19 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
 from gan_jax import errors
 from gan_jax.data import device, order
 from gan_jax.data.sources import DomainSource, Source
+from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
-from gan_jax.games.translation import TranslationGame
-from gan_jax.training.parallel import device_mesh
+from gan_jax.games.translation import Direction, TranslationGame
 from gan_jax.training.sampling import Sampling
-from gan_jax.training.step import AXIS
+from gan_jax.training.tiling import Apply, Tiling
 
 Variables = dict[str, Any]
 # (variables, images [batch, ...] in [-1, 1], keys [batch]) -> arrays [batch, ...].
@@ -34,11 +33,11 @@ class Mapped:
     Args:
       function: what to compute; a row of what it returns depends on that row of the images alone.
       seed: of the keys.
-      batch_size: images at a time, rounded up to a multiple of the devices.
-      devices: over which a batch is split; all processes call alike.
+      batch_size: images at a time.
+      devices: over which a batch is sharded; all processes call alike.
 
     Attributes:
-      batch_size: as rounded.
+      place: puts variables on every device.
     """
 
     def __init__(
@@ -49,33 +48,15 @@ class Mapped:
         batch_size: int,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
-        devices = list(devices or jax.devices()[:1])
-        self.batch_size = -(-batch_size // len(devices)) * len(devices)
-        mesh = device_mesh(devices)
-        self._replicated = NamedSharding(mesh, PartitionSpec())
-        self._split = NamedSharding(mesh, PartitionSpec(AXIS))
         self._seed = seed
 
         def share(variables: Variables, images: jax.Array, numbers: jax.Array) -> Any:
             key = draws.named(jax.random.key(numbers[0, 0]), "translate")
             keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers[:, 1])
-            found = function(variables, device.to_float(images), keys)
-            return lax.all_gather(found, AXIS, tiled=True)
+            return function(variables, device.to_float(images), keys)
 
-        everywhere, split = PartitionSpec(), PartitionSpec(AXIS)
-        self._mapped = jax.jit(
-            jax.shard_map(
-                share,
-                mesh=mesh,
-                in_specs=(everywhere, split, split),
-                out_specs=everywhere,
-                check_vma=False,
-            )
-        )
-
-    def place(self, variables: Variables) -> Variables:
-        """Return variables on every device."""
-        return jax.device_put(variables, self._replicated)
+        self._mapped = DeviceMap(share, batch_size=batch_size, devices=devices)
+        self.place = self._mapped.place
 
     def __call__(
         self, variables: Variables, images: np.ndarray, *, seed: int | None = None
@@ -83,27 +64,56 @@ class Mapped:
         """Return what the function makes of images, on the host.
 
         Args:
-          variables: as `place` gives them.
+          variables: as `place` returns them.
           images: uint8 ``[n, height, width, channels]``, the same in every process.
           seed: of the keys, in place of the one given before.
         """
-        found: list[list[np.ndarray]] = []
-        seed = self._seed if seed is None else seed
-        for first in range(0, len(images), self.batch_size):
-            chosen = images[first : first + self.batch_size]
-            missing = self.batch_size - len(chosen)
-            filled = np.concatenate([chosen, np.zeros((missing, *chosen.shape[1:]), chosen.dtype)])
-            numbers = np.full((self.batch_size, 2), seed, np.uint32)
-            numbers[:, 1] = first + np.arange(self.batch_size)
-            with jax.transfer_guard("allow"):
-                rows = jax.device_get(
-                    self._mapped(variables, self._put(filled), self._put(numbers))
-                )
-            found.append([row[: len(chosen)] for row in rows])
-        return [np.concatenate(rows) for rows in zip(*found, strict=True)]
+        numbers = np.full((len(images), 2), self._seed if seed is None else seed, np.uint32)
+        numbers[:, 1] = np.arange(len(images))
+        return self._mapped.on_host(variables, images, numbers)
 
-    def _put(self, rows: np.ndarray) -> jax.Array:
-        return jax.make_array_from_callback(rows.shape, self._split, rows.__getitem__)
+
+def tiling_of(way: Direction, tile: int, overlap: int) -> Tiling:
+    """Return how images are cut for a direction; networks of an exact size have their own tiles."""
+    size, shared = (way.multiple, 0) if way.exact else (tile, overlap)
+    return Tiling(way.multiple, way.scale, size, shared)
+
+
+def network(
+    game: TranslationGame, direction: str, variables: Variables, *, dropout: int | None = None
+) -> Apply:
+    """Return the network of a direction as `gan_jax.training.tiling.run` applies it.
+
+    Its inputs are uint8, or float32 in [-1, 1]; its outputs uint8.
+
+    Args:
+      game: what was trained.
+      direction: one of the game's.
+      variables: by network.
+      dropout: seed of the dropout that is a network's noise; ``None``: no dropout.
+    """
+    # The network has seen no other value in holes.
+    fill = float(getattr(game.degradation, "fill", 0.0))
+
+    def tile_key(numbers: jax.Array) -> jax.Array:
+        """Return the key of one tile, from the number of its image, its row and its column."""
+        key = draws.named(jax.random.key(jnp.uint32(dropout)), "dropout")
+        for i in range(3):
+            key = jax.random.fold_in(key, numbers[i])
+        return key
+
+    @jax.jit
+    def compute(
+        variables: Variables, pixels: jax.Array, known: jax.Array | None, numbers: jax.Array
+    ) -> jax.Array:
+        inputs = device.to_float(pixels)
+        if known is not None:
+            inputs = jnp.where(known > 0.5, inputs, jnp.float32(fill))
+        keys = None if dropout is None else jax.vmap(tile_key)(numbers)
+        return device.to_uint8(game.translate(variables, inputs, direction, known=known, keys=keys))
+
+    placed = jax.device_put(variables, jax.devices()[0])
+    return lambda pixels, known, numbers: compute(placed, pixels, known, numbers)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,8 @@ from configs import base, dcgan, dragan, gan, lsgan, r1_gan, sngan, vae_gan, wga
 from gan_jax import errors
 from gan_jax.games.game import batches_per_step
 from gan_jax.games.translation import TranslationGame
-from gan_jax.runs import build, loop, restore
+from gan_jax.runs import build, loop
+from gan_jax.runs.run import open_run
 from gan_jax.training.ema import EMA
 from tests.configs import variants
 from tests.configs.variants import options
@@ -70,8 +71,8 @@ def test_smoke_trains_every_network(name, tmp_path):
     config.game.discriminator_steps = min(config.game.discriminator_steps, 2)
     config.game.paired.content_steps = min(config.game.paired.content_steps, 1)
     assert loop.train(config, tmp_path).state == "done"
-    run = restore.open_run(tmp_path)
-    first, last = run.restore(1).state, run.restore(2).state
+    run = open_run(tmp_path)
+    first, last = run.state(1), run.state(2)
     for network, state in last.networks.items():
         before = jax.tree.leaves(first.networks[network].params)
         after = jax.tree.leaves(state.params)

@@ -13,11 +13,12 @@ from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.evaluation import best, generative, real_images
 from gan_jax.evaluation.settings import Settings, make_settings
-from gan_jax.inference import evaluate_run
 from gan_jax.metrics import extractors, inception
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.report import evaluations
-from gan_jax.runs import build, loop, restore
+from gan_jax.runs import build, loop
+from gan_jax.runs.run import Run, open_run
+from gan_jax.runs.run_evaluation import RunEvaluator
 from gan_jax.training import sampling
 from tests.metrics import stub
 from tests.training import tiny
@@ -88,7 +89,7 @@ def test_the_evaluation_changes_nothing_of_the_training(tmp_path):
     loop.train(config, tmp_path / "with")
     config.eval.every = 0
     loop.train(config, tmp_path / "without")
-    ours, theirs = (restore.load_run(tmp_path / name).state for name in ("with", "without"))
+    ours, theirs = (open_run(tmp_path / name).state() for name in ("with", "without"))
     for a, b in zip(jax.tree.leaves(ours.networks), jax.tree.leaves(theirs.networks), strict=True):
         np.testing.assert_array_equal(a, b)
     assert not (tmp_path / "without" / "eval.jsonl").exists()
@@ -128,7 +129,7 @@ def test_the_best_checkpoint_stays(tmp_path, monkeypatch):
     assert steps == [4, 12]
     found = best.read(tmp_path)
     assert (found.step, found.metric, found.value) == (4, "high_quality", 0.9)
-    assert restore.load_run(tmp_path, restore.choose_step(tmp_path, "best")).step == 4
+    assert open_run(tmp_path).state("best").step == 4
 
 
 class Killed(BaseException):
@@ -234,7 +235,8 @@ def evaluator(quarters_config=None, devices=1, batch_size=16, **changes):
         devices=jax.devices()[:devices],
         sampling=sampling.make_sampling(config),
     )
-    return made, training.init_state()
+    how = sampling.make_sampling(config)
+    return made, sampling.chosen_variables(training.init_state(), how)
 
 
 def test_neither_devices_nor_batches_change_a_number(quarters):
@@ -276,7 +278,7 @@ def test_what_the_discriminator_normalises_by_is_of_no_account(quarters):
         config = tiny.batch_norm_config()
         config.generator.name, config.discriminator.name = generator, discriminator
         made, state = evaluator(config)
-        having = [name for name, n in state.networks.items() if "batch_stats" in n.mutable]
+        having = [name for name, own in state.items() if "batch_stats" in own]
         return having, made.protocol(state)["batch_norm"]
 
     assert recorded("dcgan", "mlp") == (["generator"], "ema")
@@ -375,19 +377,19 @@ def test_missing_weights_are_told_before_anything_is_written(tmp_path):
 def test_a_run_is_not_measured_against_other_data(tmp_path):
     config = points(every=0)
     loop.train(config, tmp_path)
-    opened = restore.open_run(tmp_path)
+    opened = open_run(tmp_path)
     with pytest.raises(errors.DataError, match="the data set is not the one of the run"):
-        evaluate_run.Evaluated(opened, changes={}, data={"toy_size": 256})
+        RunEvaluator(opened, changes={}, data={"toy_size": 256})
 
 
 def test_a_checkpoint_that_is_gone_before_it_is_read_is_passed_over(tmp_path, monkeypatch, capsys):
     config = points(every=0)
     config.train.keep_latest = 3
     loop.train(config, tmp_path)
-    opened = restore.open_run(tmp_path)
-    run = evaluate_run.Evaluated(opened, changes={"num_fake": 50}, data={})
+    opened = open_run(tmp_path)
+    run = RunEvaluator(opened, changes={"num_fake": 50}, data={})
     listed = iter([[2, 3, 4], [2, 4, 6], [2, 4, 6], [2, 4, 6]])
-    monkeypatch.setattr(restore.OpenRun, "steps", property(lambda self: next(listed)))
+    monkeypatch.setattr(Run, "steps", property(lambda self: next(listed)))
     assert run.follow(poll=0.0) == 3
     assert "step 3 is gone" in capsys.readouterr().out
     assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6]
@@ -400,7 +402,7 @@ def test_patience_ends(tmp_path):
     status_file = tmp_path / "status.json"
     content = json.loads(status_file.read_text())
     status_file.write_text(json.dumps({**content, "state": "running"}))
-    run = evaluate_run.Evaluated(restore.open_run(tmp_path), changes={"num_fake": 50}, data={})
+    run = RunEvaluator(open_run(tmp_path), changes={"num_fake": 50}, data={})
     slept = []
     assert run.follow(poll=5.0, patience=12.0, sleep=slept.append) == 2
     assert slept == [5.0, 5.0, 5.0]
@@ -484,11 +486,8 @@ def test_class_consistency_is_judged_by_the_classifier(monkeypatch):
     drawn = sampling.Sampler(Echo(), seed=0, batch_size=210).latents(0)[1]
     expected = np.mean(np.asarray(drawn) != 3)
 
-    class State:
-        networks: ClassVar[dict] = {}
-
-    assert evaluator(State()).values["classifier_accuracy"] == pytest.approx(expected)
-    columns, _ = evaluator.reference(State())
+    assert evaluator({}).values["classifier_accuracy"] == pytest.approx(expected)
+    columns, _ = evaluator.reference({})
     (_, generated, _), (_, real, _) = columns
     assert real["classifier_accuracy"] == 1.0
     assert 0.6 < generated["classifier_accuracy"] < 0.9

@@ -24,7 +24,7 @@ from absl import app
 from absl.testing import flagsaver
 
 from gan_jax.report import writers
-from gan_jax.runs import restore
+from gan_jax.runs.run import open_run
 
 REPO = Path(__file__).parents[2]
 MAIN, SAMPLE = "experiments.main", "experiments.sample"
@@ -209,7 +209,7 @@ def checkpoints(workdir: Path) -> list[int]:
 
 def leaves(workdir: Path, step: int | None = None) -> dict[str, np.ndarray]:
     """Return every leaf of a run's newest state by name."""
-    state = restore.load_run(workdir, step=step).state
+    state = open_run(workdir).state(step)
     state = state.replace(key=jax.random.key_data(state.key))
     return {
         jax.tree_util.keystr(name): np.asarray(leaf)

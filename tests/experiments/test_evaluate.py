@@ -173,7 +173,7 @@ def test_mistakes_about_a_run_are_told_in_one_line(copy):
 
     assert "'fid', but samples of ring are unpaired points" in complaint("--metrics=fid")
     assert "No checkpoint of step 5" in complaint("--checkpoint=5")
-    assert "--checkpoint=last; accepted: latest, best" in complaint("--checkpoint=last")
+    assert "checkpoint = last; accepted: latest, best" in complaint("--checkpoint=last")
     (copy / "best.json").unlink()
     assert "config.eval.every" in complaint("--checkpoint=best")
 

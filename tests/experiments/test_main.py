@@ -102,7 +102,7 @@ def test_samples_come_from_a_run_that_was_moved(finished, run, tmp_path):
 
 def test_a_label_is_refused_for_a_run_without_classes(finished):
     message = complaint(call(f"--run={finished[0]}", "--label=3", module=SAMPLE))
-    assert message.startswith("--label=3, but 'gan' is not class-conditional")
+    assert message.startswith("label = 3, but 'gan' is not class-conditional")
 
 
 @pytest.mark.parametrize(

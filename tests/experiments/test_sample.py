@@ -98,7 +98,7 @@ def test_flags_that_do_not_fit_are_told_in_one_line(flags, message):
 
 def test_what_a_run_cannot_do_is_told_in_one_line(trained, tmp_path):
     message = complaint(call(f"--run={trained}", "--label=10", module=SAMPLE))
-    assert message == "--label=10; accepted: 0 to 9"
+    assert message == "label = 10; accepted: 0 to 9"
     message = complaint(call(f"--run={trained}", "--traverse=category_0", module=SAMPLE))
     assert message.startswith("--traverse=category_0, but the latent vector of 'cgan' has no codes")
     message = complaint(call(f"--run={trained}", "--reconstruct=4", module=SAMPLE))

@@ -16,8 +16,9 @@ from gan_jax.games.game import Turn, owner_steps
 from gan_jax.games.registry import make_game
 from gan_jax.inference import reconstruction
 from gan_jax.layers.spectral import power_iteration
-from gan_jax.runs import build, loop, restore
-from gan_jax.training import sampling, step
+from gan_jax.runs import build, loop
+from gan_jax.runs.run import open_run
+from gan_jax.training import step
 from gan_jax.training.ema import EMA
 from tests.training import tiny
 
@@ -370,9 +371,10 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_reconstructs(tmp_path, monkeypatc
     assert loop.train(config, tmp_path / "parts").state == "preempted"
     tiny.stop_at(monkeypatch, None)
     assert loop.train(config, tmp_path / "parts").state == "done"
-    runs = [restore.load_run(tmp_path / name) for name in ("whole", "parts")]
+    runs = [open_run(tmp_path / name) for name in ("whole", "parts")]
     leaves = [
-        jax.tree.leaves(run.state.replace(key=jax.random.key_data(run.state.key))) for run in runs
+        jax.tree.leaves(state.replace(key=jax.random.key_data(state.key)))
+        for state in (run.state() for run in runs)
     ]
     assert [np.asarray(x).tobytes() for x in leaves[0]] == [
         np.asarray(x).tobytes() for x in leaves[1]
@@ -381,12 +383,12 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_reconstructs(tmp_path, monkeypatc
     assert {"encoder/kl", "generator/reconstruction", "discriminator/fake_score"} <= set(row)
 
     run = runs[0]
-    variables = sampling.Sampler(run.game, seed=0, batch_size=8).variables(run.state)
+    variables = run.variables()
     images, split = reconstruction.held_out_images(run.config, 5)
     assert (split, images.shape) == ("test", (5, 8, 8, 1))
     found = reconstruction.reconstruct(run.game, variables, images)
-    # What is reconstructed is the moving averages' work.
-    averaged = {name: network.averaged for name, network in run.state.networks.items()}
+    # The moving averages reconstruct.
+    averaged = {name: network.averaged for name, network in run.state().networks.items()}
     again = reconstruction.reconstruct(run.game, averaged, images, batch_size=2)
     np.testing.assert_allclose(again.image.astype(int), found.image.astype(int), atol=1)
 

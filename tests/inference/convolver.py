@@ -1,9 +1,9 @@
 """A game that translates by one fixed convolution of known reach, and a run of it without files."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -12,11 +12,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax.games.translation import A_TO_B, Direction
-from gan_jax.runs import restore
-from gan_jax.training.state import NetworkState
+from gan_jax.runs.run import Weights
 
 REACH = 3
 STEP = 4
+CONFIG = {
+    "variant": "convolver",
+    "ema": {"half_life": 1.0},
+    "sample": {"batch_norm": "ema", "standing_images": 8, "truncation": None},
+}
 
 
 def kernel(inputs, outputs):
@@ -87,21 +91,14 @@ class OpenConvolver:
     game: Convolver
     path: Path = Path("run")
     restored: list = dataclasses.field(default_factory=list)
-    config: Any = dataclasses.field(default_factory=lambda: ConfigDict({"variant": "convolver"}))
+    config: Any = dataclasses.field(default_factory=lambda: ConfigDict(CONFIG))
 
-    @property
-    def training(self):
-        """Return what has the game."""
-        return SimpleNamespace(game=self.game)
+    def precision(self):
+        """Return a context that changes nothing."""
+        return contextlib.nullcontext()
 
-    def restore(self, step=None):
-        """Return the run; its moving average is twice the raw weights."""
+    def load(self, step, how):
+        """Return the weights; the moving average is twice the raw ones."""
         self.restored.append(step)
-        state = NetworkState(
-            params={"gain": np.float32(0.5)},
-            mutable={},
-            opt_state=None,
-            ema={"params": {"gain": np.float32(1.0)}},
-        )
-        networks = SimpleNamespace(networks={"generator": state})
-        return restore.Run(self.path, self.config, self.game, networks, step or STEP)
+        gain = np.float32(0.5 if how.raw else 1.0)
+        return Weights(step or STEP, {"generator": {"params": {"gain": gain}}})

@@ -15,8 +15,9 @@ from gan_jax.data import sources
 from gan_jax.inference import projection, rendering, sample_run
 from gan_jax.inference.sample_run import Request
 from gan_jax.metrics import extractors
-from gan_jax.runs import build, restore
+from gan_jax.runs import build
 from gan_jax.runs.checkpoint import Checkpoints
+from gan_jax.runs.run import open_run
 from gan_jax.runs.run_directory import RunDirectory
 from tests.training import tiny
 
@@ -289,8 +290,8 @@ def test_mistakes_are_told_before_weights_are_loaded(plain, classes, tmp_path):
         with pytest.raises(errors.GanJaxError, match=message):
             call(ask)
 
-    refuses("--label=3, but 'gan' is not class-conditional", sample_run.grid, label=3)
-    refuses("--label=10; accepted: 0 to 9", sample_run.grid, ask=conditional, label=10)
+    refuses("label = 3, but 'gan' is not class-conditional", sample_run.grid, label=3)
+    refuses("label = 10; accepted: 0 to 9", sample_run.grid, ask=conditional, label=10)
     refuses(
         r"a\.npz is there",
         lambda ask: sample_run.export(ask, archive=True),
@@ -349,9 +350,9 @@ def test_a_traversal_has_a_row_per_sample_and_a_column_per_value(coded):
     out = coded / f"traversal-category_0-step{STEP:08d}-seed0.png"
     assert told == f"3 samples along 10 values of category_0 of step {STEP}: {out}"
     shown = tiles(pixels(out), 3, 10)
-    run = restore.load_run(coded)
+    run = open_run(coded)
     z = rendering.latents(run.game, seed=0, num=3)
-    variables = {name: network.averaged for name, network in run.state.networks.items()}
+    variables = run.variables()
     moved = run.game.codes.traverse(z, "category_0")
     expected = rendering.Renderer(run.game, variables)(moved.reshape(30, -1))
     doubled = expected.repeat(2, 1).repeat(2, 2).reshape(3, 10, 32, 32)
@@ -364,7 +365,7 @@ def test_reconstructions_stand_beside_held_out_images(encoded, capsys):
     assert told == f"4 images and their reconstructions at step {STEP}: {out}"
     assert capsys.readouterr().out.startswith("test: 4 reconstructions: mean PSNR ")
     originals = tiles(pixels(out), 4, 2)[:, 0]
-    config = restore.open_run(encoded).config
+    config = open_run(encoded).config
     config.data.split = "test"
     held_out = sources.make_source(config.data).read(range(4))["image"]
     doubled = held_out.repeat(2, 1).repeat(2, 2).reshape(originals.shape)

@@ -20,7 +20,6 @@ from gan_jax.games import draws
 from gan_jax.games.translation import Direction
 from gan_jax.inference import translate_run
 from gan_jax.inference.translate_run import Request, translate
-from gan_jax.runs import restore
 from tests.inference.convolver import Convolver, OpenConvolver
 
 RNG = np.random.default_rng(0)
@@ -72,7 +71,7 @@ def open_run(monkeypatch):
 
     def put(direction=PLAIN, degradation=None, **others):
         run = OpenConvolver(Convolver({"AtoB": direction, **others}, degradation))
-        monkeypatch.setattr(restore, "open_run", lambda path: run)
+        monkeypatch.setattr(translate_run, "open_run", lambda path: run)
         return run
 
     return put
@@ -538,7 +537,7 @@ def test_mistakes_are_told_before_weights_are_loaded(open_run, tmp_path):
     refuses(r"taken/a\.png is there; accepted: --overwrite, or another --out", run, out=taken)
     refuses(r"a\.jpg and a\.png, which would both become", run, input=tmp_path / "twins")
     refuses(r"direction = 'BtoA' is unknown; accepted: AtoB", run, direction="BtoA")
-    refuses(r"--checkpoint=newest; accepted: latest, best", run, checkpoint="newest")
+    refuses(r"checkpoint = newest; accepted: latest, best", run, checkpoint="newest")
     refuses(r"--batch_size=0; accepted: 1 or more", run, batch_size=0)
     refuses(r"--overlap=64, in multiples of 4; accepted", run, tile=100)
     refuses(r"--format = 'bmp' is unknown; accepted: jpg, png, webp", run, suffix="bmp")
@@ -564,7 +563,7 @@ def test_mistakes_are_told_before_weights_are_loaded(open_run, tmp_path):
 
 def test_runs_that_do_not_translate_are_refused(monkeypatch, tmp_path):
     run = OpenConvolver(object())
-    monkeypatch.setattr(restore, "open_run", lambda path: run)
+    monkeypatch.setattr(translate_run, "open_run", lambda path: run)
     path = save(tmp_path / "a.png", colour(9, 9))
     with pytest.raises(errors.ConfigError, match="is for runs that translate images, such as"):
         translate(Request("run", path, tmp_path / "out"))

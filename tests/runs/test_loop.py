@@ -9,8 +9,8 @@ from PIL import Image
 
 from gan_jax import errors
 from gan_jax.report import writers
-from gan_jax.runs import loop, restore, run_directory
-from gan_jax.training import sampling
+from gan_jax.runs import loop, run_directory
+from gan_jax.runs.run import open_run
 from tests.training import tiny
 
 
@@ -24,7 +24,7 @@ def rows(path):
 
 def final(path, **arguments):
     """Return every leaf of the newest state of a run, by name, as bytes."""
-    return tiny.bits(restore.load_run(path, **arguments).state)
+    return tiny.bits(open_run(path).state(**arguments))
 
 
 def configuration(kind):
@@ -89,8 +89,8 @@ def test_a_run_moves_to_another_number_of_devices(tmp_path, monkeypatch):
     tiny.stop_at(monkeypatch, None)
     config.num_devices = 2
     loop.train(config, tmp_path / "moved")
-    one = restore.load_run(tmp_path / "one").state.networks
-    moved = restore.load_run(tmp_path / "moved").state.networks
+    one = open_run(tmp_path / "one").state().networks
+    moved = open_run(tmp_path / "moved").state().networks
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(moved), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
@@ -261,34 +261,6 @@ def test_a_profile_is_written_for_its_window(tmp_path):
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
-def test_samples_depend_on_seed_and_index_alone(tmp_path):
-    config = configuration("image")
-    loop.train(config, tmp_path)
-    run = restore.load_run(tmp_path)
-
-    def sample(**arguments):
-        return sampling.sample(run.game, run.state, **arguments)
-
-    few, many = sample(num=5, seed=1), sample(num=12, seed=1, batch_size=5)
-    assert few.dtype == np.uint8
-    assert few.shape == (5, 8, 8, 1)
-    np.testing.assert_array_equal(few, many[:5])
-    assert not np.array_equal(many[:5], many[5:10])
-    assert not np.array_equal(few, sample(num=5, seed=2))
-    assert not np.array_equal(few, sample(num=5, seed=1, sampling=sampling.Sampling(raw=True)))
-
-
-def test_a_label_is_refused_where_there_are_no_classes(tmp_path):
-    loop.train(configuration("resident"), tmp_path)
-    with pytest.raises(errors.ConfigError, match=r"--label=3, but 'gan' is not class-conditional"):
-        restore.check_label(restore.open_run(tmp_path), 3)
-
-
-def test_what_is_no_run_directory_is_refused(tmp_path):
-    with pytest.raises(errors.WorkdirError, match=r"no run directory: config\.json"):
-        restore.load_run(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -322,15 +294,3 @@ def test_a_bad_field_is_named_before_anything_is_written(field, value, message, 
     with pytest.raises((errors.ConfigError, errors.DataError), match=message):
         loop.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_run_is_used_in_the_precision_it_was_trained_in(tmp_path):
-    config = configuration("resident")
-    config.precision = "highest"
-    loop.train(config, tmp_path)
-    jax.config.update("jax_default_matmul_precision", None)
-    try:
-        restore.load_run(tmp_path)
-        assert jax.config.jax_default_matmul_precision == "highest"
-    finally:
-        jax.config.update("jax_default_matmul_precision", None)

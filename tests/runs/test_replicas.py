@@ -13,8 +13,9 @@ from ml_collections import ConfigDict
 from gan_jax import errors
 from gan_jax.evaluation import best
 from gan_jax.report import evaluations
-from gan_jax.runs import build, loop, plan, recording, replicas, restore
+from gan_jax.runs import build, loop, plan, recording, replicas
 from gan_jax.runs.checkpoint import Checkpoints
+from gan_jax.runs.run import open_run
 from gan_jax.runs.run_directory import flat
 from gan_jax.training import optimizers, parallel
 from tests.experiments import program
@@ -171,7 +172,7 @@ def test_each_leaves_an_ordinary_run_directory(three, tmp_path, capsys):
     config.train.seed = 2
     loop.train(config, tmp_path / "alone")
     own, alone = three / "replica_2", tmp_path / "alone"
-    assert flat(restore.open_run(own).config) == flat(restore.open_run(alone).config)
+    assert flat(open_run(own).config) == flat(open_run(alone).config)
     assert program.checkpoints(own) == program.checkpoints(alone) == [4, 8]
     one, other = program.leaves(own), program.leaves(alone)
     assert one.keys() == other.keys()
@@ -192,7 +193,7 @@ def test_each_leaves_an_ordinary_run_directory(three, tmp_path, capsys):
 
 def test_the_whole_has_no_weights_of_its_own(three):
     with pytest.raises(errors.WorkdirError, match=r"holds 3 replicas; accepted: .*replica_0"):
-        restore.open_run(three)
+        open_run(three)
 
 
 def test_interrupted_is_uninterrupted_even_between_two_saves(three, tmp_path):

@@ -3,11 +3,10 @@
 import pytest
 
 from configs import denoise, ganomaly, inpaint, srgan
-from gan_jax.data import sources
 from gan_jax.evaluation import evaluators
 from gan_jax.evaluation.settings import make_settings
-from gan_jax.runs import loop, restore
-from gan_jax.training import sampling
+from gan_jax.runs import loop
+from gan_jax.runs.run import open_run
 from tests.real_data import find
 
 pytestmark = pytest.mark.slow
@@ -19,16 +18,16 @@ def results(config, path, steps):
     config.train.update(steps=steps, log_every=steps, sample_every=steps, checkpoint_every=steps)
     config.eval.every = 0
     assert loop.train(config, path).state == "done"
-    run = restore.load_run(path)
+    run = open_run(path)
     evaluator = evaluators.make_evaluator(
         run.config,
         make_settings(run.config, num_real=64),
         game=run.game,
-        source=sources.make_source(run.config.data),
+        source=run.source(),
         devices=None,
-        sampling=sampling.make_sampling(run.config),
+        sampling=run.sampling(),
     )
-    columns, _ = evaluator.reference(run.state)
+    columns, _ = evaluator.reference(run.variables())
     return [values for _, values, _ in columns]
 
 

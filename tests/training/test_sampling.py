@@ -7,7 +7,7 @@ import pytest
 from gan_jax import errors
 from gan_jax.data.device import to_uint8
 from gan_jax.games import draws
-from gan_jax.training.sampling import Sampler, Sampling, make_sampling
+from gan_jax.training.sampling import Sampler, Sampling, chosen_variables, make_sampling
 from tests.training import tiny
 
 
@@ -38,7 +38,7 @@ def make(trained, devices=1, batch_size=16, **how):
         sampling=Sampling(**how),
         devices=jax.devices()[:devices],
     )
-    return sampler.samples(sampler.variables(state), 24)
+    return sampler.samples(sampler.place(chosen_variables(state, Sampling(**how))), 24)
 
 
 def agree(a, b):
@@ -84,10 +84,10 @@ def test_the_four_ways_and_raw_weights_differ(trained):
 
 
 def test_ema_is_the_average_of_the_running_statistics(trained):
-    game, state = trained
+    _, state = trained
     network = state.networks["generator"]
-    ema = Sampler(game, seed=0, batch_size=8, sampling=Sampling("ema")).variables(state)
-    running = Sampler(game, seed=0, batch_size=8, sampling=Sampling("running")).variables(state)
+    ema = chosen_variables(state, Sampling("ema"))
+    running = chosen_variables(state, Sampling("running"))
     chosen = {"ema": network.ema["batch_stats"], "running": network.mutable["batch_stats"]}
     for name, variables in (("ema", ema), ("running", running)):
         jax.tree.map(
@@ -104,7 +104,7 @@ def test_standing_statistics_of_one_batch_reproduce_that_batch(trained):
     # Normalising a batch with its own moments, held fixed, is what "batch" does.
     game, state = trained
     sampler = Sampler(game, seed=3, batch_size=16, sampling=Sampling("standing", 16))
-    variables = sampler.variables(state)
+    variables = sampler.place(chosen_variables(state, Sampling()))
     key = draws.named(jax.random.key(3), "standing")
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(np.arange(16, dtype=np.uint32))
     z = draws.latents(keys, game.latent_dim)
@@ -121,7 +121,8 @@ def test_standing_statistics_of_one_batch_reproduce_that_batch(trained):
 def test_standing_statistics_of_many_batches_have_their_pooled_variance(trained):
     game, state = trained
     sampler = Sampler(game, seed=3, batch_size=8, sampling=Sampling("standing", 32))
-    stats = sampler.variables(state)["generator"]["batch_stats"]
+    placed = sampler.place(chosen_variables(state, Sampling()))
+    stats = placed["generator"]["batch_stats"]
     plain = {name: network.averaged for name, network in state.networks.items()}
     key = draws.named(jax.random.key(3), "standing")
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(np.arange(32, dtype=np.uint32))

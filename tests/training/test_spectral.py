@@ -10,7 +10,8 @@ import pytest
 from gan_jax.games import draws
 from gan_jax.games.game import Turn
 from gan_jax.layers.spectral import power_iteration
-from gan_jax.runs import build, loop, restore
+from gan_jax.runs import build, loop
+from gan_jax.runs.run import open_run
 from tests.training import tiny
 
 
@@ -191,7 +192,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
     tiny.stop_at(monkeypatch, None)
     loop.train(config, tmp_path / "parts")
 
-    states = [restore.load_run(tmp_path / name).state for name in ("whole", "parts")]
+    states = [open_run(tmp_path / name).state() for name in ("whole", "parts")]
     whole, parts = (jax.device_get(s.replace(key=jax.random.key_data(s.key))) for s in states)
     assert "spectral" in whole.networks["discriminator"].mutable
     chex.assert_trees_all_equal(whole, parts)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from gan_jax.data.sources import make_source
-from gan_jax.runs import loop, restore
-from gan_jax.training import sampling
+from gan_jax.runs import loop
+from gan_jax.runs.run import open_run
 from scripts import toy_table
 
 
@@ -12,8 +12,7 @@ def test_wgan_gp_covers_all_eight_modes_of_the_ring(tmp_path):
     config = toy_table.make_config("wasserstein", "wgan_gp", 2000)
     config.train.steps_per_call = 500
     loop.train(config, tmp_path)
-    run = restore.load_run(tmp_path)
-    points = sampling.sample(run.game, run.state, num=2000, seed=0, batch_size=2000)
+    points = open_run(tmp_path).sample(2000, seed=0, batch_size=2000)
     modes = make_source(config.data).modes
     distance = np.linalg.norm(points[:, None] - modes[None], axis=-1)
     near = distance.min(axis=1) < 0.25

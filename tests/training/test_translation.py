@@ -20,12 +20,14 @@ from gan_jax.games.anomaly import AnomalyGame
 from gan_jax.games.cycle import CycleGame
 from gan_jax.games.paired import PairedGame
 from gan_jax.games.translation import A_TO_B
-from gan_jax.inference import evaluate_run, sample_run
+from gan_jax.inference import sample_run
 from gan_jax.losses import adversarial
 from gan_jax.metrics import detection, extractors, similarity
 from gan_jax.networks import registry
 from gan_jax.report import evaluations
-from gan_jax.runs import build, loop, pictures, restore
+from gan_jax.runs import build, loop, pictures
+from gan_jax.runs.run import open_run
+from gan_jax.runs.run_evaluation import RunEvaluator
 from gan_jax.training import parallel, sampling, step, translating
 from gan_jax.training.ema import EMA
 from gan_jax.training.preparation import Prepare
@@ -180,7 +182,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(kind, when, tmp_path, monkeypatch):
     assert (result.state, result.step) == ("preempted", when)
     tiny.stop_at(monkeypatch, None)
     assert loop.train(config, tmp_path / "parts").state == "done"
-    whole, parts = (restore.load_run(tmp_path / name).state for name in ("whole", "parts"))
+    whole, parts = (open_run(tmp_path / name).state() for name in ("whole", "parts"))
     expected, found = tiny.bits(whole), tiny.bits(parts)
     assert [leaf for leaf in expected if expected[leaf] != found.get(leaf)] == []
     if kind == "cycle":
@@ -282,7 +284,8 @@ def restorer(how="gaussian", scale=1, channels=3, crop=16, **options):
 def state_of(game):
     config = tiny.paired_config()
     optimizers = build.make_optimizers(config, game)
-    return step.init_state(game, optimizers, EMA(), 0)
+    state = step.init_state(game, optimizers, EMA(), 0)
+    return sampling.chosen_variables(state, sampling.Sampling())
 
 
 def evaluator(game, source, config=None, devices=1, how=None, **changes):
@@ -303,8 +306,7 @@ def evaluator(game, source, config=None, devices=1, how=None, **changes):
 def spoiled(game, images, seed=0):
     """Return what the evaluation degrades images to, by the game and the keys of their numbers."""
     translator = translating.Translator(game, A_TO_B, seed=seed, batch_size=8)
-    variables = {n: s.variables for n, s in state_of(game).networks.items()}
-    return translator(translator.mapped.place(variables), images)
+    return translator(translator.mapped.place(state_of(game)), images)
 
 
 def mean_psnr(images, reference, **options):
@@ -686,7 +688,7 @@ def test_the_best_checkpoint_is_that_of_the_highest_psnr(trained):
     found = best.read(path)
     assert (found.metric, found.step) == ("psnr", max(values, key=values.get))
     assert found.value == max(values.values())
-    assert restore.load_run(path, found.step).step == found.step
+    assert open_run(path).state("best").step == found.step
     # Measured on the split held out, of the moving averages.
     changed = config.data.copy_and_resolve_references()
     changed.split = "test"
@@ -698,9 +700,9 @@ def test_the_best_checkpoint_is_that_of_the_highest_psnr(trained):
 def test_a_finished_run_is_evaluated_alike(trained, capsys):
     path, _ = trained
     during = evaluations.read(path / evaluations.EVALUATIONS)[5]
-    opened = restore.open_run(path)
-    run = evaluate_run.Evaluated(opened, changes={}, data={})
-    row = run.measure(6, reference=True)
+    opened = open_run(path)
+    run = RunEvaluator(opened, changes={}, data={})
+    row = run.record(6, reference=True)
     assert row["protocol"] == during["protocol"]
     assert row["psnr"] == pytest.approx(during["psnr"], abs=1e-3)
     out = capsys.readouterr().out
@@ -708,11 +710,11 @@ def test_a_finished_run_is_evaluated_alike(trained, capsys):
     assert "output" in out
     assert "input" in out
     assert f"32 of {sources.make_source(opened.config.data).fingerprint()[:6]}" in out
-    raw = evaluate_run.Evaluated(opened, changes={}, data={}, raw=True).measure(6)
-    assert raw["protocol"]["weights"] == "raw"
-    assert raw["psnr"] != row["psnr"]
+    raw = opened.evaluate(step=6, average=False)
+    assert raw.protocol["weights"] == "raw"
+    assert raw.values["psnr"] != row["psnr"]
     with pytest.raises(errors.ConfigError, match=r"sample\.batch_norm = 'standing'"):
-        evaluate_run.Evaluated(opened, changes={}, data={}, batch_norm="standing")
+        RunEvaluator(opened, changes={}, data={}, batch_norm="standing")
 
 
 def test_a_run_that_translates_makes_no_samples(trained, tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
-from gan_jax.inference import tiling
-from gan_jax.inference.tiling import Input, Tiling
+from gan_jax.training import tiling
+from gan_jax.training.tiling import Input, Tiling
 from tests.inference.convolver import REACH, convolve, kernel
 
 TAPS = kernel(3, 2)

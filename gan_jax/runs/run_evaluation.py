@@ -2,34 +2,35 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.data import sources
 from gan_jax.evaluation import evaluators
+from gan_jax.evaluation.result import Result
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
 from gan_jax.report import evaluations, status
-from gan_jax.runs import restore
-from gan_jax.training import sampling
 
-# How a run ends; a preempted one may go on.
+if TYPE_CHECKING:
+    from gan_jax.runs.run import Run
+
+# The states in which a run has ended; a preempted one may continue.
 ENDED = ("done", "diverged", "failed")
 
 
-class Evaluated:
-    """A run whose checkpoints can be measured, on all devices that are here.
+class RunEvaluator:
+    """Measures the checkpoints of a run, on all devices of this machine.
 
-    Making it prepares everything that does not depend on the checkpoint.
+    The constructor prepares everything that does not depend on the checkpoint.
 
     Args:
       run: the opened run.
       changes: of ``config.eval``; ``None`` for a field changes nothing.
       data: of ``config.data``, likewise: where the images are now.
-      raw: measure the raw weights, not their moving average.
+      average: measure the moving average of the weights, where one is kept.
       batch_norm: one of `sampling.BATCH_NORM`, in place of the run's.
 
     Attributes:
@@ -43,47 +44,55 @@ class Evaluated:
 
     def __init__(
         self,
-        run: restore.OpenRun,
+        run: "Run",
         *,
         changes: Mapping[str, Any],
         data: Mapping[str, Any],
-        raw: bool = False,
+        average: bool = True,
         batch_norm: str | None = None,
     ) -> None:
         self._run = run
         self.file = run.path / evaluations.EVALUATIONS
         config = ConfigDict(run.config.to_dict())
         config.data.update({name: value for name, value in data.items() if value is not None})
-        if batch_norm is not None:
-            config.sample.batch_norm = batch_norm
-        source = sources.make_source(config.data)
-        if source.fingerprint() != run.data["fingerprint"]:
-            raise errors.DataError(
-                f"the data set is not the one of the run: {source.fingerprint()} is here, "
-                f"{run.data['fingerprint']} was there"
+        source = run.source(**data)
+        self._sampling = run.sampling(average=average, batch_norm=batch_norm)
+        with run.precision():
+            evaluator = evaluators.make_evaluator(
+                config,
+                make_settings(config, **changes),
+                game=run.game,
+                source=source,
+                devices=jax.devices(),
+                sampling=self._sampling,
             )
-        evaluator = evaluators.make_evaluator(
-            config,
-            make_settings(config, **changes),
-            game=run.training.game,
-            source=source,
-            devices=jax.devices(),
-            sampling=sampling.make_sampling(config, raw=raw),
-        )
         if evaluator is None:
             raise errors.ConfigError(
-                f"--metrics is missing: nothing can be measured of {source.name} but by Inception; "
-                "accepted: such as --metrics=fid"
+                f"metrics is missing: {source.name} can be measured by Inception only; "
+                "accepted: names such as fid"
             )
         self._evaluator = evaluator
-        self._images = images_per_step(run.training.game, config.train.batch_size)
+        self._images = images_per_step(run.game, config.train.batch_size)
 
-    def measure(self, step: int | None, *, reference: bool = False) -> evaluations.Row:
-        """Measure a checkpoint, record and print the result.
+    def measure(self, step: int | str | None = None) -> tuple[int, Result]:
+        """Return the train step of a checkpoint and its metrics.
 
         Args:
-          step: its train step; ``None``: the newest that is whole.
-          reference: print, too, how real images do against real images.
+          step: as for `gan_jax.runs.run.Run`.
+
+        Raises:
+          CheckpointError: there is no such checkpoint, or it is damaged.
+        """
+        weights = self._run.load(step, self._sampling)
+        with self._run.precision():
+            return weights.step, self._evaluator(weights.variables)
+
+    def record(self, step: int | str | None = None, *, reference: bool = False) -> evaluations.Row:
+        """Measure a checkpoint, record the result in ``eval.jsonl`` and print it.
+
+        Args:
+          step: as for `measure`.
+          reference: also print the metrics of real images against other real images.
 
         Returns:
           The row of ``eval.jsonl``.
@@ -91,14 +100,15 @@ class Evaluated:
         Raises:
           CheckpointError: there is no such checkpoint, or it is damaged.
         """
-        run = self._run.restore(step)
-        result = self._evaluator(run.state)
-        row = result.row(run.step, run.step * self._images / 1000)
+        step, result = self.measure(step)
+        row = result.row(step, step * self._images / 1000)
         evaluations.append(self.file, row)
-        columns = [(f"step {run.step}", result.values, result.spread)]
+        columns = [(f"step {step}", result.values, result.spread)]
         evaluations.table(columns, note=words(result.protocol))
         if reference:
-            columns, note = self._evaluator.reference(run.state)
+            weights = self._run.load(step, self._sampling)
+            with self._run.precision():
+                columns, note = self._evaluator.reference(weights.variables)
             print()
             evaluations.table(columns, note=note)
         return row
@@ -110,7 +120,7 @@ class Evaluated:
         patience: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> int:
-        """Measure every checkpoint that is not yet, and those to come, until the run has ended.
+        """Record every checkpoint that was not measured, and new ones, until the run has ended.
 
         Args:
           poll: seconds between two looks.
@@ -132,12 +142,12 @@ class Evaluated:
                 if self._is_measured(step):
                     continue
                 try:
-                    self.measure(step)
+                    self.record(step)
                     measured += 1
                 except errors.CheckpointError as error:
                     if step in self._run.steps:
                         raise
-                    # Training has removed it in the meantime; there are newer ones.
+                    # Training has removed it since it was listed; there are newer ones.
                     print(f"step {step} is gone: {error}", flush=True)
             if fresh:
                 continue
@@ -148,8 +158,7 @@ class Evaluated:
 
     def _is_measured(self, step: int) -> bool:
         """Return whether there is a row of this step and this protocol."""
-        state = self._run.training.abstract_state
-        protocol = self._evaluator.protocol(state)
+        protocol = self._evaluator.protocol(self._run.abstract_variables())
         rows = evaluations.read(self.file)
         return any(row["step"] == step and row["protocol"] == protocol for row in rows)
 

@@ -1,0 +1,413 @@
+"""A trained run, opened from its directory on the devices of this machine."""
+
+import dataclasses
+import os
+from contextlib import AbstractContextManager
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+from gan_jax.data import sources
+from gan_jax.data.sources import Source
+from gan_jax.evaluation import best
+from gan_jax.evaluation.result import Result
+from gan_jax.games.game import Game, as_generative, num_classes
+from gan_jax.games.translation import as_translation, choose_direction
+from gan_jax.runs import build, replicas
+from gan_jax.runs.checkpoint import Checkpoints
+from gan_jax.runs.run_directory import RunDirectory
+from gan_jax.training import tiling, translating
+from gan_jax.training.sampling import Sampler, Sampling, Variables, make_sampling
+from gan_jax.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Variables of one checkpoint.
+
+    Attributes:
+      step: the train step of the checkpoint.
+      variables: of each network that samples or translates, by name, as ``module.apply`` takes
+        them; NumPy arrays.
+    """
+
+    step: int
+    variables: dict[str, Variables]
+
+
+class Run:
+    """A run directory, opened for use; `gan_jax.open_run` returns it.
+
+        run = gan_jax.open_run("runs/wgan_gp")
+        images = run.sample(64, seed=0)  # uint8 [64, height, width, channels]
+        best = run.sample(64, seed=0, step="best", truncation=0.7)
+        params = run.variables()["generator"]["params"]
+        print(run.steps, run.evaluate(metrics=("fid",)).values)
+
+    A checkpoint is read when a method needs one, and only the leaves of the networks that make
+    samples, averaged or raw. Nothing of JAX's global state is changed: the run's matrix-product
+    precision applies inside these methods only.
+
+    Attributes:
+      path: the run directory.
+      config: its configuration.
+      data: the record of its data set (``data.json``).
+
+    Every ``step`` argument is a train step, ``"best"`` for the best evaluated one, or ``None`` (or
+    ``"latest"``) for the newest checkpoint that is whole. Every ``average`` argument chooses
+    between the moving average of the weights, where one is kept, and the raw weights.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        directory = RunDirectory(path)
+        self.path = directory.path
+        self.config: ConfigDict = directory.read_config()
+        self.data: dict[str, Any] = directory.read_data()
+        if (count := self.config.train.replicas) > 1:
+            raise errors.WorkdirError(
+                f"{self.path} holds {count} replicas; accepted: the directory of one of them, such "
+                f"as {replicas.folders(self.path, count)[0]}"
+            )
+
+    @cached_property
+    def game(self) -> Game:
+        """The game that was trained."""
+        return build.make_game(self.config, tuple(self.data["shape"]), self.data["num_classes"])
+
+    @property
+    def steps(self) -> list[int]:
+        """The train steps of the complete checkpoints, ascending."""
+        with self._checkpoints() as checkpoints:
+            return checkpoints.steps()
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Return a context in which matrix products have the precision of the run."""
+        return build.matmul_precision(self.config)
+
+    def variables(
+        self, step: int | str | None = None, average: bool = True
+    ) -> dict[str, Variables]:
+        """Return the variables of the networks that sample or translate, by name.
+
+        Raises:
+          CheckpointError: there is no such checkpoint, or it is damaged.
+          WorkdirError: ``"best"`` is asked for, but the run was not evaluated.
+        """
+        return self.load(step, make_sampling(self.config, raw=not average)).variables
+
+    def load(self, step: int | str | None, how: Sampling) -> Weights:
+        """Return the variables that ``how`` samples with, and the step of their checkpoint.
+
+        Raises:
+          CheckpointError: there is no such checkpoint, or it is damaged.
+          WorkdirError: ``"best"`` is asked for, but the run was not evaluated.
+        """
+        paths: dict[str, list[str]] = {}
+        for name in (n for n, network in self.game.networks.items() if network.averaged):
+            root = f"networks/{name}"
+            paths[name] = [f"{root}/params", f"{root}/mutable"] if how.raw else [f"{root}/ema"]
+            if how.batch_norm == "running" and not how.raw:
+                paths[name].append(f"{root}/mutable/batch_stats")
+        with self._checkpoints() as checkpoints:
+            every = [path for own in paths.values() for path in own]
+            restored = checkpoints.read(every, choose_step(self.path, step))
+        found, variables = restored.state, {}
+        for name, own in paths.items():
+            collections: Variables = {}
+            for path in own:
+                part = found.get(path, {})
+                kind = path.rsplit("/", 1)[-1]
+                collections |= part if kind in ("ema", "mutable") else {kind: part} if part else {}
+            variables[name] = collections
+        return Weights(restored.step, variables)
+
+    def abstract_variables(self) -> dict[str, Variables]:
+        """Return the shapes and dtypes of `variables`; no checkpoint is read."""
+        key = jax.random.key(0)
+        return {
+            name: jax.eval_shape(partial(network.module.init, train=False), key, *network.inputs)
+            for name, network in self.game.networks.items()
+            if network.averaged
+        }
+
+    def state(self, step: int | str | None = None) -> TrainState:
+        """Return the whole train state, with optimizers and random key, on one device.
+
+        This builds everything that training needs; `variables` is faster where the weights suffice.
+
+        Raises:
+          CheckpointError: there is no such checkpoint, or it is damaged, or of another model.
+        """
+        with self._checkpoints() as checkpoints:
+            return checkpoints.restore(self._abstract_state, choose_step(self.path, step)).state
+
+    @cached_property
+    def _abstract_state(self) -> TrainState:
+        config = ConfigDict(self.config.to_dict())
+        # One device is enough, and the batch size need not divide by the number of devices here.
+        config.num_devices = config.fsdp.devices = 1
+        shape, classes = tuple(self.data["shape"]), self.data["num_classes"]
+        return build.make_training(config, shape, classes).abstract_state
+
+    def source(self, path: str | None = None, data_dir: str | None = None) -> Source:
+        """Return the data set that the run was trained with.
+
+        Args:
+          path: where its files are now (``config.data.path``).
+          data_dir: where TFDS sets are now (``config.data.data_dir``).
+
+        Raises:
+          DataError: it is missing, or is not the one that the run was trained with.
+        """
+        fields = ConfigDict(self.config.data.to_dict())
+        moved = {"path": path, "data_dir": data_dir}
+        fields.update({name: value for name, value in moved.items() if value is not None})
+        source = sources.make_source(fields)
+        if source.fingerprint() != self.data["fingerprint"]:
+            raise errors.DataError(
+                f"the data set is not the one of the run: {source.fingerprint()} is here, the run "
+                f"was trained with {self.data['fingerprint']}"
+            )
+        return source
+
+    def sampling(
+        self,
+        *,
+        average: bool = True,
+        batch_norm: str | None = None,
+        truncation: float | None = None,
+    ) -> Sampling:
+        """Return how samples are made: ``config.sample``, with what is given in its place."""
+        how = make_sampling(self.config, raw=not average)
+        if batch_norm is not None:
+            how = dataclasses.replace(how, batch_norm=batch_norm)
+        if truncation is not None:
+            how = dataclasses.replace(how, truncation=truncation)
+        return how
+
+    def check_label(self, label: int | None) -> None:
+        """Check that samples of class ``label`` can be asked for.
+
+        Raises:
+          ConfigError: the run has no classes, or not that one.
+        """
+        classes = num_classes(self.game)
+        if label is None:
+            return
+        if classes is None:
+            raise errors.ConfigError(
+                f"label = {label}, but {self.config.variant!r} is not class-conditional; "
+                "accepted: no label"
+            )
+        if not 0 <= label < classes:
+            raise errors.ConfigError(f"label = {label}; accepted: 0 to {classes - 1}")
+
+    def sampler(
+        self,
+        how: Sampling,
+        *,
+        seed: int = 0,
+        label: int | None = None,
+        batch_size: int = 64,
+        devices: list[jax.Device] | None = None,
+    ) -> Sampler:
+        """Return what makes samples by number; without a label it goes through the classes in turn.
+
+        Raises:
+          ConfigError: the run has no such class, or makes nothing from noise.
+        """
+        game = as_generative(self.game, "sampling")
+        self.check_label(label)
+        return Sampler(
+            game,
+            seed=seed,
+            batch_size=batch_size,
+            sampling=how,
+            devices=devices,
+            label=label,
+            cycle=game.num_classes is not None and label is None,
+        )
+
+    def sample(
+        self,
+        num: int = 64,
+        *,
+        seed: int = 0,
+        label: int | None = None,
+        truncation: float | None = None,
+        batch_norm: str | None = None,
+        step: int | str | None = None,
+        average: bool = True,
+        batch_size: int = 64,
+    ) -> np.ndarray:
+        """Return samples, the same that ``experiments.sample --out=FILE.npz`` writes.
+
+        Args:
+          num: how many. Sample ``i`` of a seed is the same for any ``num`` and ``batch_size``.
+          seed: of the latents, 0 to 2^32 - 1.
+          label: the class of all samples; ``None``: sample ``i`` of a class-conditional run has
+            class ``i`` modulo the number of classes.
+          truncation: limit of normal latents; ``None``: that of the configuration.
+          batch_norm: the statistics of batch normalisation, one of `sampling.BATCH_NORM`; ``None``:
+            those of the configuration.
+          step: of the checkpoint.
+          average: use the moving average of the weights.
+          batch_size: samples made at a time.
+
+        Returns:
+          uint8 ``[num, height, width, channels]``; of toy mixtures float32 ``[num, 2]``.
+
+        Raises:
+          ConfigError: an argument does not suit the run.
+          CheckpointError: there is no such checkpoint, or it is damaged.
+        """
+        if num < 1:
+            raise errors.ConfigError(f"num = {num}; accepted: 1 or more")
+        how = self.sampling(average=average, batch_norm=batch_norm, truncation=truncation)
+        size = batch_size if how.batch_norm in ("standing", "batch") else min(batch_size, num)
+        sampler = self.sampler(how, seed=seed, label=label, batch_size=size)
+        with self.precision():
+            return sampler.samples(sampler.place(self.load(step, how).variables), num)
+
+    def translate(
+        self,
+        images: np.ndarray,
+        *,
+        direction: str | None = None,
+        known: np.ndarray | None = None,
+        dropout: int | None = None,
+        step: int | str | None = None,
+        average: bool = True,
+        tile: int = 512,
+        overlap: int = 64,
+        batch_size: int = 8,
+    ) -> np.ndarray:
+        """Return translated or restored images, as ``experiments.translate`` writes them.
+
+        Args:
+          images: uint8 ``[n, height, width, channels]``, of any height and width; larger ones than
+            a tile are translated in overlapping tiles.
+          direction: such as ``"AtoB"``; ``None``: the first of the run.
+          known: for runs that fill holes: bool ``[n, height, width]``, False in the holes.
+          dropout: seed of the dropout that is a network's noise; ``None``: no dropout.
+          step: of the checkpoint.
+          average: use the moving average of the weights.
+          tile: height and width of a tile.
+          overlap: pixels that neighbouring tiles share, at least.
+          batch_size: tiles at a time.
+
+        Returns:
+          uint8 ``[n, scale * height, scale * width, channels]``.
+
+        Raises:
+          ConfigError: an argument does not suit the run.
+          CheckpointError: there is no such checkpoint, or it is damaged.
+        """
+        game = as_translation(self.game, "Run.translate")
+        name = choose_direction(game, direction)
+        way = game.directions[name]
+        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] != way.inputs:
+            raise errors.ConfigError(
+                f"images are {images.dtype} {list(images.shape)}; accepted: uint8 "
+                f"[n, height, width, {way.inputs}]"
+            )
+        if way.masked != (known is not None):
+            accepted = "bool [n, height, width]" if way.masked else "None"
+            raise errors.ConfigError(f"known does not suit {name}; accepted: {accepted}")
+        if known is not None and known.shape != images.shape[:3]:
+            raise errors.ConfigError(
+                f"known has shape {list(known.shape)}; accepted: {list(images.shape[:3])}"
+            )
+        cut = translating.tiling_of(way, tile, overlap)
+        masks = None if known is None else known[..., None].astype(np.float32)
+        inputs = (
+            tiling.Input(i, image, None if masks is None else masks[i])
+            for i, image in enumerate(images)
+        )
+        variables = self.load(step, make_sampling(self.config, raw=not average)).variables
+        with self.precision():
+            apply = translating.network(game, name, variables, dropout=dropout)
+            made = dict(tiling.run(inputs, apply, cut, batch_size=batch_size))
+        return np.stack([made[i] for i in range(len(images))])
+
+    def evaluate(
+        self,
+        *,
+        step: int | str | None = None,
+        average: bool = True,
+        batch_norm: str | None = None,
+        data_path: str | None = None,
+        data_dir: str | None = None,
+        **settings: Any,
+    ) -> Result:
+        """Return the metrics of one checkpoint and the protocol by which they were measured.
+
+        Nothing is recorded in the run directory; ``experiments.evaluate`` does that.
+
+        Args:
+          step: of the checkpoint.
+          average: measure the moving average of the weights.
+          batch_norm: as for `sample`.
+          data_path: where the run's images are now (``config.data.path``).
+          data_dir: where TFDS sets are now (``config.data.data_dir``).
+          **settings: of ``config.eval``, such as ``metrics=("fid",)``, ``num_fake=50000``.
+
+        Raises:
+          ConfigError: a setting cannot work, or no metric suits the data.
+          DataError: the data set is missing, or is not the one that the run was trained with.
+          MetricError: an extractor's weights are missing.
+          CheckpointError: there is no such checkpoint, or it is damaged.
+        """
+        # Imported late: evaluation needs scikit-learn and SciPy, which take a second to load.
+        from gan_jax.runs.run_evaluation import RunEvaluator
+
+        evaluator = RunEvaluator(
+            self,
+            changes=settings,
+            data={"path": data_path, "data_dir": data_dir},
+            average=average,
+            batch_norm=batch_norm,
+        )
+        return evaluator.measure(step)[1]
+
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(RunDirectory(self.path).checkpoints, read_only=True)
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Return the run in ``path``; no checkpoint is read yet.
+
+    Raises:
+      WorkdirError: this is no run directory, or one that another version has written.
+    """
+    return Run(path)
+
+
+def choose_step(path: str | os.PathLike[str], step: int | str | None) -> int | None:
+    """Return the train step that ``step`` means; ``None``: the newest that is whole.
+
+    Args:
+      path: the run directory.
+      step: ``None`` or "latest", "best", or a train step.
+
+    Raises:
+      ConfigError: it is none of these.
+      WorkdirError: there is no best one, because the run was not evaluated.
+    """
+    if step is None or step == "latest":
+        return None
+    if step == "best":
+        found = best.read(path)
+        if found is None:
+            raise errors.WorkdirError(
+                f"{path} has no {best.FILE}: it was not evaluated while it trained "
+                "(config.eval.every); accepted: latest, or a train step"
+            )
+        return found.step
+    if not str(step).isdecimal():
+        raise errors.ConfigError(f"checkpoint = {step}; accepted: latest, best, or a train step")
+    return int(step)
