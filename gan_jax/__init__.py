@@ -7,7 +7,6 @@ The public interface; everything is imported when it is first used:
 - `metrics`: metrics of arrays of images, such as `metrics.fid`.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -18,12 +17,18 @@ if TYPE_CHECKING:
     from gan_jax.runs.loop import train
     from gan_jax.runs.run import Run, open_run
 
-_HOME = {"Run": "runs.run", "open_run": "runs.run", "train": "runs.loop"}
-
 
 def __getattr__(name: str) -> Any:
     if name == "metrics":
-        return importlib.import_module("gan_jax.metrics")
-    if name not in _HOME:
-        raise AttributeError(f"module 'gan_jax' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"gan_jax.{_HOME[name]}"), name)
+        import gan_jax.metrics as found
+
+        return found
+    if name == "train":
+        from gan_jax.runs.loop import train as found
+
+        return found
+    if name in ("Run", "open_run"):
+        from gan_jax.runs import run
+
+        return getattr(run, name)
+    raise AttributeError(f"module 'gan_jax' has no attribute {name!r}")

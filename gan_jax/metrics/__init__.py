@@ -4,7 +4,6 @@ The public functions, imported when they are first used: `measure` (several metr
 and `kid` of two arrays of images; `psnr`, `ssim` and `ms_ssim` of pairs, a value for each image.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["fid", "kid", "measure", "ms_ssim", "psnr", "ssim"]
@@ -13,17 +12,14 @@ if TYPE_CHECKING:
     from gan_jax.metrics.arrays import fid, kid, measure
     from gan_jax.metrics.similarity import ms_ssim, psnr, ssim
 
-_HOME = {
-    "fid": "arrays",
-    "kid": "arrays",
-    "measure": "arrays",
-    "ms_ssim": "similarity",
-    "psnr": "similarity",
-    "ssim": "similarity",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'gan_jax.metrics' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"gan_jax.metrics.{_HOME[name]}"), name)
+    if name in ("fid", "kid", "measure"):
+        from gan_jax.metrics import arrays
+
+        return getattr(arrays, name)
+    if name in ("ms_ssim", "psnr", "ssim"):
+        from gan_jax.metrics import similarity
+
+        return getattr(similarity, name)
+    raise AttributeError(f"module 'gan_jax.metrics' has no attribute {name!r}")

@@ -5,13 +5,13 @@ row is ``{"step", "kimg", metrics ..., "protocol": {...}}``; a metric measured w
 their mean, with ``<metric>_std`` beside it. Only numbers of equal protocols belong in one column.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -34,8 +34,9 @@ def append(path: str | Path, row: Mapping[str, Any]) -> bool:
     """
     line = (json.dumps(row, allow_nan=False) + "\n").encode()
     try:
-        with open(path, "ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        path = Path(path)
+        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), fallback_to_soft=False)
+        with lock, open(path, "ab+") as file:
             file.seek(0)
             content = file.read()
             if line in content.splitlines(keepends=True):

@@ -1,24 +1,25 @@
 """A run's directory: its lock, its layout version, and its configuration."""
 
-import fcntl
+import errno
 import json
 import os
-import socket
-import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from filelock import BaseFileLock
 from ml_collections import ConfigDict
 
 import gan_jax
 from gan_jax import errors
 from gan_jax.data.sources import Source
-from gan_jax.report import atomic
+from gan_jax.report import atomic, lock
 from gan_jax.runs.config import chosen
 
 #: The version of the layout: names and content of a run's files. Raise it with every change that
 #: makes earlier directories unreadable.
 LAYOUT = 2
+# The errors of file systems without locks; Lustre has them with the mount option flock.
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 # The record of that version.
 _VERSION_FILE = "run.json"
 
@@ -56,7 +57,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
-        self._lock: IO[bytes] | None = None
+        self._lock: BaseFileLock | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -76,39 +77,19 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Without a buffer, which on a full disk could not be closed either.
-            self._lock = open(self.path / ".lock", "a+b", buffering=0)  # noqa: SIM115
+            self._lock = lock.acquire(self.path)
+        except lock.InUseError as error:
+            raise errors.WorkdirError(f"--workdir={self.path} is in use by {error}") from error
         except OSError as error:
-            raise self._unwritable(error) from error
-        try:
-            _lock(self._lock)
-        except BlockingIOError as error:
-            self._lock.seek(0)
-            holder = self._lock.read().decode(errors="replace").strip() or "another process"
-            self.release()
-            raise errors.WorkdirError(f"--workdir={self.path} is in use by {holder}") from error
-        except OSError as error:
-            self.release()
+            what = "locked" if error.errno in _NO_LOCKS else "written to"
             raise errors.WorkdirError(
-                f"--workdir={self.path} cannot be locked: {atomic.reason(error)}; accepted: a "
-                "directory on a file system with flock (Lustre has it with the mount option flock)"
+                f"--workdir={self.path} cannot be {what}: {atomic.reason(error)}"
             ) from error
-        try:
-            self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        except OSError as error:
-            self.release()
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> errors.WorkdirError:
-        return errors.WorkdirError(
-            f"--workdir={self.path} cannot be written to: {atomic.reason(error)}"
-        )
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock; idempotent."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def read_config(self) -> ConfigDict:
@@ -148,7 +129,7 @@ class RunDirectory:
             raise errors.WorkdirError(f"{self.path / name} is damaged: {error}") from error
 
     def write_config(self, config: ConfigDict) -> None:
-        """Write the version of the layout, and the configuration with the groups that it chooses."""
+        """Write the version of the layout, and the groups that the configuration chooses."""
         self._write_json(_VERSION_FILE, {"layout": LAYOUT, "gan_jax": gan_jax.__version__})
         self._write_json("config.json", plain(chosen(config)))
 
@@ -200,21 +181,6 @@ class RunDirectory:
                 f"--workdir={self.path} holds a run of another configuration: "
                 f"{'; '.join(changed)}. Choose another --workdir, or the same values."
             )
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Take a lock, for which a process that only looks whether anybody has it may stand in the way.
-
-    Raises:
-      BlockingIOError: another process keeps it.
-      OSError: the file system has no locks, or none left.
-    """
-    for _ in range(10):
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.05)
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:

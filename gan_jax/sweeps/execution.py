@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_jax import errors
-from gan_jax.report import evaluations, status
+from gan_jax.report import evaluations, lock, status
 from gan_jax.sweeps import definition, record
 
 # How a run can end, and not be run again.
@@ -150,7 +150,7 @@ class Execution:
             state = read_status(self._folder.run(self._task.name))
             if state.get("state") in SETTLED:
                 self._outcome = Outcome(state["state"], state["reason"])
-            elif (holder := record.holder(self._folder.run(self._task.name))) is None:
+            elif (holder := lock.holder(self._folder.run(self._task.name))) is None:
                 self._start()
             elif time.monotonic() - self._began > _BUSY_SECONDS:
                 self._outcome = Outcome("failed", f"its directory is in use by {holder}")

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from gan_jax import errors
+from gan_jax.report import lock
 from gan_jax.sweeps import definition, execution, record, summary
 from gan_jax.sweeps.agenda import Agenda
 
@@ -319,7 +320,7 @@ def _await_saves(agenda: Agenda, folder: record.Folder) -> None:
     """Wait for runs that still save: at its end Ray gives them seconds."""
     deadline = time.monotonic() + execution.GRACE_SECONDS
     for one in agenda.sweep.runs:
-        while record.holder(folder.run(one.name)) and time.monotonic() < deadline:
+        while lock.holder(folder.run(one.name)) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
 
 

@@ -11,16 +11,14 @@ tasks of a SLURM array share it.
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gan_jax import errors
-from gan_jax.report import atomic
+from gan_jax.report import atomic, lock
 from gan_jax.sweeps import space
 from gan_jax.sweeps.definition import Run
 
@@ -172,27 +170,19 @@ class Folder:
         Raises:
           WorkdirError: another process holds it, or it cannot be written to.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / ".lock", "a+")  # noqa: SIM115
-        except OSError as error:
-            raise errors.WorkdirError(
-                f"--workdir={self.path} cannot be written to: {error.strerror}"
-            ) from error
-        with lock:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except OSError as error:
-                lock.seek(0)
-                # Those that share it leave no name.
-                holder = lock.read().strip() or "single runs of it (--only)"
+                self.path.mkdir(parents=True, exist_ok=True)
+                sharers = "single runs of it (--only)"
+                stack.enter_context(lock.hold(self.path, shared=shared, sharers=sharers))
+            except lock.InUseError as error:
                 raise errors.WorkdirError(
-                    f"--workdir={self.path}: this sweep is in use by {holder}"
+                    f"--workdir={self.path}: this sweep is in use by {error}"
                 ) from error
-            lock.truncate(0)
-            if not shared:
-                lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-                lock.flush()
+            except OSError as error:
+                raise errors.WorkdirError(
+                    f"--workdir={self.path} cannot be written to: {error.strerror}"
+                ) from error
             yield
 
     def ask(self, *, stop: bool) -> None:
@@ -210,20 +200,6 @@ class Folder:
             return (self.path / _REQUEST).read_text() == "stop\n"
         except OSError:
             return False
-
-
-def holder(run: str | os.PathLike[str]) -> str | None:
-    """Return who holds a run directory; ``None`` if nobody does."""
-    try:
-        lock = open(Path(run) / ".lock", "r+")  # noqa: SIM115
-    except OSError:
-        return None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return lock.read().strip() or "another process"
-    return None
 
 
 def merge(

@@ -22,7 +22,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from gan_jax import errors
-from gan_jax.report import atomic, evaluations
+from gan_jax.report import atomic, evaluations, lock
 from gan_jax.sweeps import execution, record
 from gan_jax.sweeps.definition import Run
 
@@ -289,7 +289,7 @@ def _state(entry: record.Entry, folder: record.Folder) -> State:
     attempts = execution.read_attempts(folder, run.name)
     state, reason = now.get("state", "waiting"), now.get("reason", "")
     if state not in execution.SETTLED:
-        if record.holder(path) is not None:
+        if lock.holder(path) is not None:
             state, reason = "running", ""
         elif attempts and attempts[-1].get("state", "done") not in execution.SETTLED:
             # A run that was killed could not say so itself; one that was refused has no status.

@@ -3,7 +3,6 @@
 What it does is told by ``--config.mode``; every start leaves a line in ``<workdir>/starts``.
 """
 
-import fcntl
 import math
 import os
 import signal
@@ -11,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from gan_jax.report import evaluations, status
+from gan_jax.report import evaluations, lock, status
 
 
 def main(arguments: list[str]) -> int:
@@ -34,14 +33,11 @@ def main(arguments: list[str]) -> int:
     if mode == "refused":
         print("error: loss.name = 'x' is unknown", file=sys.stderr)
         return 1
-    lock = (run / ".lock").open("a+")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        _held = lock.acquire(run)
+    except lock.InUseError:
         print(f"error: --workdir={run} is in use by another", file=sys.stderr)
         return 1
-    lock.write(f"process {os.getpid()}\n")
-    lock.flush()
 
     record = status.Status(run)
     saved = run / "step"

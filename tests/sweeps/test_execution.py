@@ -10,8 +10,8 @@ import time
 import pytest
 
 from gan_jax import errors
-from gan_jax.report import evaluations
-from gan_jax.sweeps import execution, record
+from gan_jax.report import evaluations, lock
+from gan_jax.sweeps import execution
 from tests.experiments.program import REPO, environment
 from tests.sweeps.conftest import ENVIRONMENT, PROGRAM, make_sweep, starts
 
@@ -101,12 +101,12 @@ def test_a_run_that_does_not_stop_is_killed(folder):
 def test_a_run_waits_for_what_still_holds_its_directory(folder):
     first = execution.Execution(task_of(folder, pause=0.3))
     assert first.poll() is None
-    wait_for(lambda: record.holder(folder.run("run")))
+    wait_for(lambda: lock.holder(folder.run("run")))
     second = execution.Execution(task_of(folder, pause=0.3))
     assert second.poll() is None
     assert starts(folder, "run") == 1
     assert first.stop().state == "preempted"
-    assert record.holder(folder.run("run")) is None
+    assert lock.holder(folder.run("run")) is None
     while second.poll() is None:
         time.sleep(0.02)
     assert second.poll() == execution.Outcome("done")
@@ -170,7 +170,7 @@ def test_an_attempt_whose_end_nobody_saw_is_counted(folder):
     assert one.poll() is None
     (row,) = execution.read_attempts(folder, "run")
     assert "state" not in row
-    wait_for(lambda: record.holder(folder.run("run")))
+    wait_for(lambda: lock.holder(folder.run("run")))
     one.stop()
     (row,) = execution.read_attempts(folder, "run")
     assert row["state"] == "preempted"
@@ -197,7 +197,7 @@ def test_a_run_ends_with_the_process_that_started_it(folder):
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    wait_for(lambda: record.holder(folder.run("run")) is None)
+    wait_for(lambda: lock.holder(folder.run("run")) is None)
     now = execution.read_status(folder.run("run"))
     assert (now["state"], now["reason"]) == ("preempted", "SIGTERM")
 

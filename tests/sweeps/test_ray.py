@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gan_jax.report import evaluations, status
+from gan_jax.report import evaluations, lock, status
 from gan_jax.sweeps import execution, record, search
 from gan_jax.sweeps.definition import Run
 from tests.experiments import program
@@ -168,7 +168,7 @@ def test_a_sweep_that_is_stopped_goes_on_and_repeats_nothing(number, begin, fold
     first.signal(number)
     ended = first.wait()
     # Nothing is left behind.
-    wait_for(lambda: record.holder(folder.run("long")) is None)
+    wait_for(lambda: lock.holder(folder.run("long")) is None)
     made = len(steps(folder, "long"))
     assert made < 4
     assert program.status(folder.run("long"))["state"] == "preempted"

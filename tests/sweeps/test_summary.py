@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from gan_jax.report import evaluations, status
-from gan_jax.sweeps import record, summary
+from gan_jax.report import evaluations, lock, status
+from gan_jax.sweeps import summary
 from gan_jax.sweeps.definition import Run
 from gan_jax.sweeps.summary import Spread, State
 from tests.sweeps.conftest import make_sweep
@@ -229,6 +229,8 @@ def test_runs_that_are_no_longer_defined_are_in_no_group():
 
 def test_a_run_that_is_going_on_is_running(folder):
     sweep = make_sweep(lambda add: add("one"))
-    with record.Folder(folder.run("one")).claim():
-        status.Status(folder.run("one")).write("running", "")
-        assert summary.look(sweep, folder)[0].state == "running"
+    folder.run("one").mkdir(parents=True)
+    held = lock.acquire(folder.run("one"))
+    status.Status(folder.run("one")).write("running", "")
+    assert summary.look(sweep, folder)[0].state == "running"
+    held.release()
