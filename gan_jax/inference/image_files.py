@@ -119,12 +119,12 @@ def outputs(
       files: as `find` gives them.
       out: the folder; their sub-folders are kept below it.
       suffix: of `FORMATS`, in place of theirs.
-      overwrite: what is there is replaced.
+      overwrite: replace existing files.
 
     Raises:
       ConfigError: two have one place, one is an input itself, or the format is unknown.
       DataError: a name in an archive leads outside ``out``, or is too long.
-      WorkdirError: one is there, or ``out`` is no folder.
+      WorkdirError: one exists already, or ``out`` is no folder.
     """
     lookup(FORMATS, suffix, "--format")
     if out.exists() and not out.is_dir():
@@ -163,7 +163,7 @@ def outputs(
     there = [place for place in places if place.exists()]
     if there and not overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
-        raise WorkdirError(f"{there[0]} is there{more}; accepted: --overwrite, or another --out")
+        raise WorkdirError(f"{there[0]} already exists{more}; pass --overwrite to replace it")
     return list(places)
 
 

@@ -151,7 +151,7 @@ def translate(ask: Request) -> Summary:
     Raises:
       ConfigError: what is asked for makes no sense, or not of this run.
       DataError: there are no images.
-      WorkdirError: this is no run directory, or an output is there or cannot be written.
+      WorkdirError: this is no run directory, or an output exists already or cannot be written.
       CheckpointError: there is no such checkpoint.
     """
     job = _Job(ask)
@@ -265,9 +265,7 @@ class _Job:
             others.append(Path(ask.grid))
         for path in others:
             if path.exists() and not ask.overwrite:
-                raise errors.WorkdirError(
-                    f"{path} is there; accepted: --overwrite, or another place"
-                )
+                raise errors.WorkdirError(f"{path} already exists; pass --overwrite to replace it")
 
     def _degradation(self) -> Degradation | None:
         if not self.ask.degrade:

@@ -153,19 +153,18 @@ class Run:
         shape, classes = tuple(self.data["shape"]), self.data["num_classes"]
         return build.make_training(config, shape, classes).abstract_state
 
-    def source(self, path: str | None = None, data_dir: str | None = None) -> Source:
+    def source(self, **changes: Any) -> Source:
         """Return the data set that the run was trained with.
 
         Args:
-          path: where its files are now (``config.data.path``).
-          data_dir: where TFDS sets are now (``config.data.data_dir``).
+          **changes: of ``config.data``, such as where the files are now: ``path``, ``data_dir``;
+            ``None`` changes nothing.
 
         Raises:
           DataError: it is missing, or is not the one that the run was trained with.
         """
         fields = ConfigDict(self.config.data.to_dict())
-        moved = {"path": path, "data_dir": data_dir}
-        fields.update({name: value for name, value in moved.items() if value is not None})
+        fields.update({name: value for name, value in changes.items() if value is not None})
         source = sources.make_source(fields)
         if source.fingerprint() != self.data["fingerprint"]:
             raise errors.DataError(

@@ -49,7 +49,7 @@ def test_samples_in_a_folder_and_an_archive_are_the_same(run, trained, tmp_path)
         one = pixels(folder / f"{i:08d}.png").astype(int)
         assert np.abs(one - images[i, ..., 0]).max() <= 1
     message = complaint(run(*flags, f"--out={archive}", module=SAMPLE))
-    assert message == f"{archive} is there; accepted: --overwrite, or another --out"
+    assert message == f"{archive} already exists; pass --overwrite to replace it"
 
 
 def test_every_mode_is_reached(run, trained, tmp_path):

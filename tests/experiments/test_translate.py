@@ -64,7 +64,7 @@ def test_a_folder_is_translated_but_for_what_is_bad(run, trained, photos, tmp_pa
     flags = (f"--run={trained}", f"--input={photos}")
     message = complaint(call(*flags, f"--out={tiles}", module=TRANSLATE))
     assert message == (
-        f"{tiles}/dot.png is there (and 2 more); accepted: --overwrite, or another --out"
+        f"{tiles}/dot.png already exists (and 2 more); pass --overwrite to replace it"
     )
     message = complaint(call(*flags, "--direction=BtoA", "--out=a", module=TRANSLATE))
     assert message.startswith("direction = 'BtoA' is unknown; accepted: AtoB")

@@ -246,7 +246,7 @@ def test_images_are_projected(classes, tmp_path, capsys):
         error = np.square(file["image"][0].astype(float) - 200).mean()
     assert psnr == pytest.approx(10 * np.log10(255**2 / error), abs=0.01)
     assert capsys.readouterr().out == f"photo.png  PSNR {psnr:.2f} dB\n"
-    with pytest.raises(errors.WorkdirError, match=r"found\.npz is there; accepted: --overwrite"):
+    with pytest.raises(errors.WorkdirError, match=r"found\.npz already exists; pass --overwrite"):
         sample_run.projections(ask, str(tmp_path / "photo.png"), QUICK)
     again = dataclasses.replace(ask, overwrite=True, label=3)
     sample_run.projections(again, str(tmp_path / "photo.png"), QUICK)
@@ -293,7 +293,7 @@ def test_mistakes_are_told_before_weights_are_loaded(plain, classes, tmp_path):
     refuses("label = 3, but 'gan' is not class-conditional", sample_run.grid, label=3)
     refuses("label = 10; accepted: 0 to 9", sample_run.grid, ask=conditional, label=10)
     refuses(
-        r"a\.npz is there",
+        r"a\.npz already exists",
         lambda ask: sample_run.export(ask, archive=True),
         out=tmp_path / "a.npz",
     )

@@ -534,7 +534,7 @@ def test_mistakes_are_told_before_weights_are_loaded(open_run, tmp_path):
 
     run = open_run()
     refuses(r"nowhere \(--input\) does not exist", run, input=tmp_path / "nowhere")
-    refuses(r"taken/a\.png is there; accepted: --overwrite, or another --out", run, out=taken)
+    refuses(r"taken/a\.png already exists; pass --overwrite to replace it", run, out=taken)
     refuses(r"a\.jpg and a\.png, which would both become", run, input=tmp_path / "twins")
     refuses(r"direction = 'BtoA' is unknown; accepted: AtoB", run, direction="BtoA")
     refuses(r"checkpoint = newest; accepted: latest, best", run, checkpoint="newest")
@@ -543,7 +543,7 @@ def test_mistakes_are_told_before_weights_are_loaded(open_run, tmp_path):
     refuses(r"--format = 'bmp' is unknown; accepted: jpg, png, webp", run, suffix="bmp")
     refuses(r"--grid=a\.jpg; accepted: a \.png", run, grid="a.jpg")
     refuses(r"--grid=.* is an output", run, grid=tmp_path / "out" / "a.png")
-    refuses(r"taken/a\.png is there", run, grid=taken / "a.png")
+    refuses(r"taken/a\.png already exists", run, grid=taken / "a.png")
     refuses(r"--mask=a\.png, but AtoB fills no holes; accepted: no --mask", run, mask="a.png")
     refuses(r"--degrade, but nothing degrades images in 'convolver'", run, degrade=True)
     refuses(r"--border=2; accepted: with --degrade only", run, border=2)
@@ -558,7 +558,7 @@ def test_mistakes_are_told_before_weights_are_loaded(open_run, tmp_path):
     refuses(r"--border=-1; accepted: 0 or more", run, border=-1, degrade=True)
     (tmp_path / "free").mkdir()
     (tmp_path / "free" / "scores.json").touch()
-    refuses(r"scores\.json is there; accepted", run, out=tmp_path / "free", degrade=True)
+    refuses(r"scores\.json already exists; pass", run, out=tmp_path / "free", degrade=True)
 
 
 def test_runs_that_do_not_translate_are_refused(monkeypatch, tmp_path):
