@@ -96,7 +96,7 @@ def shown_source(config: Any, settings: Settings, game: TranslationGame, source:
       game: what it trains.
       source: its training data.
     """
-    finds = isinstance(game, DetectionGame) and bool(config.data.get("without", ()))
+    finds = isinstance(game, DetectionGame) and bool(config.data.without)
     return real_source(config, settings, source, **({"without": ()} if finds else {}))
 
 

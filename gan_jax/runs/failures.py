@@ -70,7 +70,7 @@ def _out_of_memory(text: str, config: Any, devices: int) -> str:
 
 def _batch(config: Any, devices: int) -> str:
     """Return what batch the devices were given."""
-    total, parts = config.train.batch_size, config.train.get("accumulate", 1)
+    total, parts = config.train.batch_size, config.train.accumulate
     split = f", taken in {parts} parts" if parts > 1 else ""
     where = f"{total // devices} on each of {devices} devices" if devices > 1 else "on one device"
     return f"train.batch_size = {total} is {where}{split}"
@@ -78,7 +78,7 @@ def _batch(config: Any, devices: int) -> str:
 
 def _batch_advice(config: Any) -> str:
     """Return what can be changed, the first that which leaves the results as they are."""
-    parts = config.train.get("accumulate", 1)
+    parts = config.train.accumulate
     advice = [f"train.accumulate = {2 * parts}", "a smaller train.batch_size"]
     if config.precision != "bfloat16":
         advice.append('precision = "bfloat16"')
