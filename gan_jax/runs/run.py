@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from contextlib import AbstractContextManager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -127,9 +127,8 @@ class Run:
 
     def abstract_variables(self) -> dict[str, Variables]:
         """Return the shapes and dtypes of `variables`; no checkpoint is read."""
-        key = jax.random.key(0)
         return {
-            name: jax.eval_shape(partial(network.module.init, train=False), key, *network.inputs)
+            name: jax.eval_shape(network.init, jax.random.key(0))
             for name, network in self.game.networks.items()
             if network.averaged
         }
