@@ -24,9 +24,9 @@ def __getattr__(name: str) -> Any:
 
         return found
     if name == "train":
-        from gan_jax.runs.loop import train as found
+        from gan_jax.runs import loop
 
-        return found
+        return loop.train
     if name in ("Run", "open_run"):
         from gan_jax.runs import run
 
