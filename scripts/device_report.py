@@ -43,6 +43,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from configs import dcgan, wgan_gp
 from gan_jax.runs import build, compilation_cache
@@ -386,7 +387,13 @@ def make_step(setting: Setting, tiny: bool) -> Step:
     config.train.update(batch_size=setting.batch, steps_per_call=setting.steps_per_call)
     for name in ("steps", "log_every", "sample_every", "checkpoint_every"):
         config.train[name] = 1000 * STEPS_PER_TURN
-    build.set_precision(config)
+    with build.matmul_precision(config):
+        return _compile_step(setting, tiny, config, shape, started)
+
+
+def _compile_step(
+    setting: Setting, tiny: bool, config: ConfigDict, shape: tuple[int, ...], started: float
+) -> Step:
     training = build.make_training(config, shape)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (4096, *shape), np.uint8)
