@@ -1,16 +1,44 @@
 """Running a program so that a mistake of the user's is told in one line, without a traceback."""
 
+import difflib
 import logging
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
+from ml_collections import config_flags
 
 from gan_jax import errors
+
+
+class _OrNone(flags.ArgumentParser):
+    """Parses ``None`` as `None`, and anything else as another parser does."""
+
+    def __init__(self, parser: flags.ArgumentParser) -> None:
+        self._parser = parser
+        self.syntactic_help = parser.syntactic_help
+
+    def parse(self, argument: str) -> Any:
+        """Return the value of a flag."""
+        return None if argument == "None" else self._parser.parse(argument)
+
+    def flag_type(self) -> str:
+        """Return the name of the type, for help."""
+        return self._parser.flag_type()
+
+
+for _kind, _parser in (
+    (float, flags.FloatParser()),
+    (int, flags.IntegerParser()),
+    (str, flags.ArgumentParser()),
+):
+    config_flags.register_flag_parser_for_type(_kind, _OrNone(_parser))
 
 
 def run(main: Callable[[list[str]], None]) -> None:
@@ -56,8 +84,9 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv[:1] + [_underscored(arg) for arg in argv[1:]])
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
-            # A file that could not be read tells so only when its content is touched.
+            # A file that could not be read raises its error only when its content is touched.
             _ = flags.FLAGS["config"].value.is_locked
+            _check_unset(flags.FLAGS["config"])
     except SystemExit:
         sys.exit(0)  # Help was asked for and given, which absl takes for a failure.
     except flags.Error as error:
@@ -68,7 +97,7 @@ def _parse(argv: list[str]) -> list[str]:
         raise errors.ConfigError(f"{field} is no field{_hint(error)}") from error
     except OSError as error:
         reason = re.sub(r".*\[Errno \d+\] ", "", _one_line(error))
-        raise errors.ConfigError(f"--config cannot be read: {reason}") from error
+        raise errors.ConfigError(f"--config cannot be read: {reason}{_nearest()}") from error
     if flags.FLAGS["verbosity"].using_default_value:
         absl_logging.set_verbosity(absl_logging.WARNING)
     absl_logging.get_absl_handler().setFormatter(
@@ -76,6 +105,30 @@ def _parse(argv: list[str]) -> list[str]:
     )
     logging.getLogger("gan_jax").setLevel(logging.INFO)
     return rest
+
+
+def _check_unset(flag: flags.FlagHolder) -> None:
+    """Check that only fields that may be unset were set to ``None``.
+
+    Raises:
+      ConfigError: another one was.
+    """
+    for path, value in config_flags.get_override_values(flag).items():
+        *groups, name = path.split(".")
+        group = flag.value
+        for each in groups:
+            group = group[each]
+        # A field that may be unset keeps the type of its values.
+        if value is None and group.get_type(name) is type(None):
+            raise errors.ConfigError(f"--config.{path}=None; accepted: a value")
+
+
+def _nearest() -> str:
+    """Return a hint at the configuration files whose names are near that of ``--config``."""
+    path = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
+    there = {file.stem: file for file in path.parent.glob("*.py") if file.stem != "__init__"}
+    near = difflib.get_close_matches(path.stem, there, n=3)
+    return f". Did you mean {', '.join(str(there[name]) for name in near)}?" if near else ""
 
 
 def _underscored(arg: str) -> str:

@@ -1,6 +1,7 @@
 """Train a GAN: ``python -m experiments.main --config=configs/wgan_gp.py``. Flags, then one call."""
 
 import datetime
+import shutil
 from pathlib import Path
 
 from absl import flags
@@ -21,6 +22,9 @@ _WORKDIR = flags.DEFINE_string(
 )
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Build and compile everything, print networks and plan, train nothing."
+)
+_DESCRIBE = flags.DEFINE_bool(
+    "describe", False, "Print every field that applies to the run with its meaning; train nothing."
 )
 _DISTRIBUTED = flags.DEFINE_string(
     "distributed",
@@ -53,6 +57,11 @@ def _main(argv: list[str]) -> None:
         raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
     if _CONFIG.value is None:
         raise errors.ConfigError("--config is missing; for example --config=configs/wgan_gp.py")
+    if _DESCRIBE.value:
+        from gan_jax.runs import config
+
+        print(config.describe(_CONFIG.value, shutil.get_terminal_size().columns))
+        return
     several = _DISTRIBUTED.value != "off"
     if several:
         if not _WORKDIR.value:

@@ -260,9 +260,10 @@ def _fields(
     if (inner := subgroup(parameter)) is not None:
         yield from walk(inner, config[name], f"{path}{name}.", every=every)
         return
-    kinds = {bool: "True, False", int: "an integer", float: "a number", str: "a text"}
-    accepted = kinds.get(_kind(parameter), "a tuple")
-    accepted += " or None" if parameter.default is None else ""
+    kinds = {bool: "True, False", int: "an integer", float: "a number", tuple: "a tuple"}
+    accepted = kinds.get(_kind(parameter), "")
+    if parameter.default is None:
+        accepted = f"{accepted or 'a text'}, or None"
     meaning = _meanings(entry).get(name, "") if entry is not None else ""
     bound = getattr(entry, "TINY", {}).get(name)
     yield Field(f"{path}{name}", config, name, parameter.default, meaning, accepted, bound)

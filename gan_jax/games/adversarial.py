@@ -87,7 +87,7 @@ class AdversarialGame:
         much.
       clip: after each discriminator step its weights are projected into [-clip, clip]; ``None``:
         never.
-      discriminator_steps: for each of the generator's.
+      discriminator_steps: gradient steps of the discriminator for each of the generator's.
       joint_batch: the discriminator sees real and generated data in one pass. Faster; the same
         scores, unless it looks at the batch: batch statistics would then be shared by both halves.
       num_classes: that the generator can be asked for; ``None``: it is unconditional. Labels of

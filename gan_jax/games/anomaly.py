@@ -59,7 +59,7 @@ class AnomalyGame:
       pixel_weight: of the reconstruction.
       latent_weight: of the second latent.
       adversarial_weight: of the features.
-      discriminator_steps: for each of the generator's.
+      discriminator_steps: gradient steps of the discriminator for each of the generator's.
     """
 
     uses: ClassVar[tuple[str, ...]] = ("encoder", "generator", "discriminator", "loss")

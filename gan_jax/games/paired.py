@@ -83,7 +83,7 @@ class PairedGame:
       known_weight: weight, in the term of pixels, of a known pixel against one in a hole; matters
         only with masks.
       discriminator_weight: of the discriminator's loss (1/2 slows it down, as in pix2pix).
-      discriminator_steps: for each of the generator's.
+      discriminator_steps: gradient steps of the discriminator for each of the generator's.
       content_steps: train steps before the adversarial game begins.
       penalty: on the gradient of the discriminator's mean score; ``None``: there is none.
       penalty_weight: multiplies the penalty.

@@ -245,6 +245,7 @@ def check_train_fields(config: Any) -> None:
     train = config.train
     for name in (
         "steps",
+        "batch_size",
         "log_every",
         "sample_every",
         "checkpoint_every",

@@ -5,6 +5,8 @@ of the run itself are the dataclasses below.
 """
 
 import dataclasses
+import itertools
+import textwrap
 from collections import ChainMap
 from collections.abc import Mapping
 
@@ -238,3 +240,30 @@ def fields(config: ConfigDict) -> list[Field]:
         return group not in unused and (not below or group in used)
 
     return [field for field in settings.walk(ROOT, config) if applies(field.path)]
+
+
+def describe(config: ConfigDict, width: int = 80) -> str:
+    """Return the fields that apply to a run: value, default, accepted values and meaning.
+
+    Args:
+      config: a configuration.
+      width: of a line, in characters.
+
+    Raises:
+      ConfigError: something that it chooses is unknown.
+    """
+    groups = []
+    indent = "    "
+    for _, group in itertools.groupby(fields(config), lambda field: field.path.partition(".")[0]):
+        lines = []
+        for field in group:
+            notes = [] if field.value == field.default else [f"default: {field.default!r}"]
+            notes += [f"accepted: {field.accepted}"] if field.accepted else []
+            meaning = field.meaning[:1].upper() + field.meaning[1:]
+            text = f"{meaning} ({'; '.join(notes)})" if notes else meaning
+            lines += [
+                f"{field.path} = {field.value!r}",
+                *textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent),
+            ]
+        groups.append("\n".join(lines))
+    return "\n\n".join(groups)
