@@ -97,7 +97,7 @@ def _parse(argv: list[str]) -> list[str]:
         raise errors.ConfigError(f"{field} is no field{_hint(error)}") from error
     except OSError as error:
         reason = re.sub(r".*\[Errno \d+\] ", "", _one_line(error))
-        raise errors.ConfigError(f"--config cannot be read: {reason}{_nearest()}") from error
+        raise errors.ConfigError(f"--config cannot be read: {reason}{_nearest(argv)}") from error
     if flags.FLAGS["verbosity"].using_default_value:
         absl_logging.set_verbosity(absl_logging.WARNING)
     absl_logging.get_absl_handler().setFormatter(
@@ -107,7 +107,7 @@ def _parse(argv: list[str]) -> list[str]:
     return rest
 
 
-def _check_unset(flag: flags.FlagHolder) -> None:
+def _check_unset(flag: flags.Flag[Any]) -> None:
     """Check that only fields that may be unset were set to ``None``.
 
     Raises:
@@ -123,9 +123,10 @@ def _check_unset(flag: flags.FlagHolder) -> None:
             raise errors.ConfigError(f"--config.{path}=None; accepted: a value")
 
 
-def _nearest() -> str:
+def _nearest(argv: list[str]) -> str:
     """Return a hint at the configuration files whose names are near that of ``--config``."""
-    path = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
+    given = [arg.partition("=")[2] for arg in argv if arg.startswith("--config=")]
+    path = Path(given[-1].partition(":")[0] if given else "")
     there = {file.stem: file for file in path.parent.glob("*.py") if file.stem != "__init__"}
     near = difflib.get_close_matches(path.stem, there, n=3)
     return f". Did you mean {', '.join(str(there[name]) for name in near)}?" if near else ""

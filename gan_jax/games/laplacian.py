@@ -118,9 +118,15 @@ class LaplacianGame:
           coarsest: resolution of the coarsest level, which is doubled up to that of the data.
           generator: at each finer level.
           discriminator: likewise.
+          discriminator_steps: gradient steps of a discriminator for each of its generator's.
+          joint_batch: a discriminator sees real and generated data in one pass.
+          clip: bound of the discriminators' weights; unset: none.
         """
 
         coarsest: int = 8
+        discriminator_steps: int = 1
+        joint_batch: bool = False
+        clip: float | None = None
         generator: Group = Group(LaplacianGenerator, hidden=("conditioning",))
         discriminator: Group = Group(LaplacianDiscriminator, hidden=("conditioning",))
 

@@ -9,6 +9,7 @@ from ml_collections import config_flags
 
 import gan_jax
 from configs import base
+from experiments import command_line  # noqa: F401  The parser of optional fields.
 from gan_jax import errors, settings
 from gan_jax.losses import adversarial, penalties
 from gan_jax.networks import registry
@@ -80,6 +81,12 @@ def test_fields_take_values_from_the_command_line(field, text, value):
         found = found[name]
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
+def test_an_optional_field_is_unset_by_none():
+    assert parse("--config.ema.ramp_up=None").ema.ramp_up is None
+    assert parse("--config.data.path=x", "--config.data.path=None").data.path is None
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,11 @@ def test_every_program_ends_with_one_line_on_standard_error(name, run):
             ("--config=configs/nope.py",),
             r"--config cannot be read: No such file .*configs/nope\.py",
         ),
+        (
+            ("--config=configs/wgan-gp.py",),
+            r"--config cannot be read: .* Did you mean configs/wgan_gp\.py, configs/wgan\.py",
+        ),
+        ((SMOKE, "--config.train.steps=None"), r"--config\.train\.steps=None; accepted: a value"),
         (("--config=configs",), r"--config cannot be read: Is a directory: 'configs'"),
         (
             ("--config=configs/nope.py", "--config.train.steps=3"),
@@ -67,6 +72,7 @@ def test_a_flag(flags, message):
         (("--config.loss.name=hing",), r"loss\.name = 'hing' is unknown.* \"hinge\"\?"),
         (("--config.generator.name=mpl",), r"generator\.name = 'mpl' is unknown.* \"mlp\"\?"),
         (("--config.data.name=digit",), r"data\.name = 'digit' is unknown.* \"digits\"\?"),
+        (("--config.train.batch_size=0",), r"train\.batch_size = 0; accepted: 1 or more"),
         (("--config.num_devices=9",), r"num_devices = 9; accepted: 1 to 8"),
         (
             ("--config.train.batch_size=9", "--config.num_devices=2"),
