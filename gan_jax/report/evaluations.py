@@ -36,7 +36,7 @@ def append(path: str | Path, row: Mapping[str, Any]) -> bool:
     try:
         path = Path(path)
         lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), fallback_to_soft=False)
-        with lock, open(path, "ab+") as file:
+        with open(path, "ab+") as file, lock:
             file.seek(0)
             content = file.read()
             if line in content.splitlines(keepends=True):

@@ -1,5 +1,6 @@
 """What a user gets wrong on the command line is told in one line, before anything is written."""
 
+import json
 import os
 import re
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gan_jax.runs import run_directory
 from tests.experiments import program
 from tests.experiments.program import call, complaint
 
@@ -175,6 +177,7 @@ def test_a_damaged_image_is_named(cache, photos, run, tmp_path):
 
 
 def test_a_damaged_record_of_the_configuration_is_named(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"layout": run_directory.LAYOUT}))
     (tmp_path / "config.json").write_text("{")
     message = complaint(call(*program.POINTS, f"--workdir={tmp_path}"))
     assert re.match(r".*config\.json is damaged: ", message)

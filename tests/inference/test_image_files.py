@@ -175,7 +175,7 @@ def test_outputs_that_would_replace_something_are_refused(tmp_path):
     with pytest.raises(errors.ConfigError, match=r"b\.png is an input; accepted: another folder"):
         image_files.outputs(files, Path(tmp_path), "png", overwrite=True)
     save(out / "a.png", COLOUR)
-    with pytest.raises(errors.WorkdirError, match=r"a\.png already exists; pass: --overwrite"):
+    with pytest.raises(errors.WorkdirError, match=r"a\.png already exists; pass --overwrite"):
         image_files.outputs(files, out, "png")
     save(out / "b.png", COLOUR)
     with pytest.raises(errors.WorkdirError, match=r"a\.png already exists \(and 1 more\)"):
