@@ -115,7 +115,7 @@ def _check_unset(flag: flags.Flag[Any]) -> None:
     """
     for path, value in config_flags.get_override_values(flag).items():
         *groups, name = path.split(".")
-        group = flag.value
+        group: Any = flag.value
         for each in groups:
             group = group[each]
         # A field that may be unset keeps the type of its values.
