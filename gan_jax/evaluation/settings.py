@@ -20,8 +20,8 @@ class Settings:
         for pairs; AUROC and average precision for anomalies; none for other data.
       num_fake: generated images; results for different numbers are not comparable.
       num_real: real images; unset: all.
-      split: of the real images; unset: ``data.split``.
-      seed: of the latents.
+      split: the split of the real images; unset: ``data.split``.
+      seed: the seed of the latents.
       seeds: evaluations with consecutive seeds, reported by mean and standard deviation.
       batch_size: images per batch, over all devices.
       best: the metric by which the best checkpoint is kept; unset: the first one.

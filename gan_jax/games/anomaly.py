@@ -56,9 +56,9 @@ class AnomalyGame:
       discriminator: module of images, with a method ``judge``.
       shape: of one image.
       loss: the discriminator's side is used.
-      pixel_weight: of the reconstruction.
-      latent_weight: of the second latent.
-      adversarial_weight: of the features.
+      pixel_weight: weight of the reconstruction error of pixels in the generator's loss.
+      latent_weight: weight of the error of the second latent there.
+      adversarial_weight: weight of the distance of the discriminator's features there.
       discriminator_steps: gradient steps of the discriminator for each of the generator's.
     """
 

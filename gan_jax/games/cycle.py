@@ -46,9 +46,10 @@ class CycleGame:
       discriminator: module of images, with a method ``judge``, likewise.
       shape: of one data point: an image of A, and behind it in the channels one of B.
       loss: the pair of adversarial losses; every score of a map counts as one.
-      cycle_weight: of the way there and back.
-      identity_weight: of images that are in the target domain already; 0: not computed.
-      discriminator_weight: of the discriminators' losses (the paper's 1/2 slows them down).
+      cycle_weight: weight of the cycle-consistency error in the generators' loss.
+      identity_weight: weight of the error on images that are in the target domain already; 0: it is
+        not computed.
+      discriminator_weight: weight of the discriminators' losses; the paper's 1/2 slows them down.
       history: size of each pool of past fakes; 0: there is none.
     """
 

@@ -48,9 +48,10 @@ class Perceptual:
     """Settings of the perceptual term.
 
     Attributes:
-      extractor: of the features that are compared: "inception"; unset: there is no such term.
-      layers: of the extractor; (): its default one.
-      weight: of the term in the generator's loss.
+      extractor: the extractor of the features that are compared: "inception"; unset: there is no
+        such term.
+      layers: the extractor's layers that are compared; (): its default layer.
+      weight: weight of the term in the generator's loss.
     """
 
     extractor: str | None = None
@@ -74,17 +75,18 @@ class PairedGame:
       pixel: how pixels are compared: "l1", "l2" or "charbonnier".
       degradation: makes inputs of targets; ``None``: the data has both.
       conditional: the discriminator sees the input beside the image.
-      pixel_weight: of the term of pixels in the generator's loss.
-      adversarial_weight: of the adversarial term there.
-      variation_weight: of the total variation of what the generator makes.
+      pixel_weight: weight of the pixel term in the generator's loss.
+      adversarial_weight: weight of the adversarial term there; 0: there is no discriminator.
+      variation_weight: weight of the total variation of generated images there.
       perceptual: settings of the perceptual term.
       features: compares features in that term, ``(images, reference) -> [batch]``; ``None``: there
         is no such term.
-      known_weight: weight, in the term of pixels, of a known pixel against one in a hole; matters
-        only with masks.
-      discriminator_weight: of the discriminator's loss (1/2 slows it down, as in pix2pix).
+      known_weight: weight of a known pixel in the pixel term, relative to one in a hole; used with
+        masks only.
+      discriminator_weight: weight of the discriminator's loss; 1/2, as in pix2pix, slows it down.
       discriminator_steps: gradient steps of the discriminator for each of the generator's.
-      content_steps: train steps before the adversarial game begins.
+      content_steps: train steps at the start without the adversarial term and without the
+        discriminator.
       penalty: on the gradient of the discriminator's mean score; ``None``: there is none.
       penalty_weight: multiplies the penalty.
       penalty_every: the penalty is computed every so many discriminator steps, and scaled up.

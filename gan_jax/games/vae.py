@@ -59,9 +59,9 @@ class VAEGame(AdversarialGame):
       encoder: module of data to ``[batch, 2 * latent_dim]``, means first, then the logarithms of
         variances.
       gamma: weight of the reconstruction in the generator's loss.
-      kl_weight: of the divergence in the encoder's loss; 1: the paper's.
-      layer: of the discriminator's hidden layers, in which reconstructions are compared; counted
-        from the input on, negative from the score back.
+      kl_weight: weight of the Kullback-Leibler divergence in the encoder's loss; 1 is the paper's.
+      layer: index of the discriminator's hidden layer in which reconstructions are compared;
+        negative ones count from the score back.
     """
 
     uses: ClassVar[tuple[str, ...]] = (

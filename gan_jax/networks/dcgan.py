@@ -62,13 +62,14 @@ class DCGANGenerator(nn.Module):
     Attributes:
       shape: of one image: `(height, width, channels)`, square, see `RESOLUTIONS`.
       latent_dim: length of the latent vector.
-      features: width at half the image's resolution; 128 is the paper's.
-      max_features: bound of the width near 4x4; 1024 is the paper's.
-      kernel_size: of the convolutions. 5 is the paper's; 4, a multiple of the stride, covers every
-        pixel equally often, so that no chequerboard arises.
-      normalization: `batch`, the paper's, or another of
-        `gan_jax.layers.normalization.NORMALIZATIONS`.
-      groups: of group normalization, a divisor of every layer's width.
+      features: width at half the image's resolution, which doubles with every halving up to
+        `max_features`; 128 is the paper's.
+      max_features: the largest width; 1024 is the paper's.
+      kernel_size: size of the transposed convolutions' kernels. 5 is the paper's; 4, a multiple of
+        the stride, covers every pixel equally often, which avoids checkerboard patterns.
+      normalization: `none`, `batch`, `instance`, `layer`, `group`, `pixel` or `local_response`; the
+        paper's is `batch`.
+      groups: number of groups of group normalization, a divisor of every layer's width.
       conditioning: `none`, `concat` (the class beside the latent vector), or `batch_norm`
         (scales and shifts of each class; with normalization `batch` alone).
       num_classes: of the data; None: they have no labels.
@@ -178,14 +179,15 @@ class DCGANDiscriminator(nn.Module):
 
     Attributes:
       shape: of one image: `(height, width, channels)`, square, see `RESOLUTIONS`.
-      features: width at half the image's resolution.
-      max_features: bound of the width near 4x4.
-      kernel_size: of the convolutions; 5 is the paper's.
-      normalization: `batch`, the paper's, another of
-        `gan_jax.layers.normalization.NORMALIZATIONS`, or `spectral` (of every layer's kernel).
-        Penalties on each image's gradient need any but the first: batch-norm makes the score of one
-        image depend on the others.
-      groups: of group normalization, a divisor of the width of every layer but the first.
+      features: width at half the image's resolution, which doubles with every halving up to
+        `max_features`.
+      max_features: the largest width.
+      kernel_size: size of the convolutions' kernels; 5 is the paper's.
+      normalization: `none`, `batch` (the paper's), `instance`, `layer`, `group`, `pixel`,
+        `local_response`, or `spectral` (of every layer's kernel). With a penalty on each image's
+        gradient use any but `batch`, which makes the score of one image depend on the others.
+      groups: number of groups of group normalization, a divisor of the width of every layer but the
+        first.
       minibatch: `none`, or what the score sees of the batch's other examples beside the 4x4 map:
         `stddev` or `discrimination`, see `gan_jax.networks.verdict.scored_vector`.
       conditioning: `none`, `concat` (a plane per class beside the image), or `projection`.

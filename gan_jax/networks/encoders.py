@@ -40,10 +40,11 @@ class DCGANEncoder(nn.Module):
       shape: of one image: `(height, width, channels)`, square, of a resolution that
         `gan_jax.networks.dcgan.RESOLUTIONS` has.
       outputs: numbers given for each image.
-      features: width at half the image's resolution; it doubles with every halving ...
-      max_features: ... up to this.
-      kernel_size: of the convolutions; 5 is VAE/GAN's.
-      normalization: `batch`, or `none`.
+      features: width at half the image's resolution; it doubles with every halving, up to
+        `max_features`.
+      max_features: the largest width.
+      kernel_size: size of the convolutions' kernels; 5 is VAE/GAN's.
+      normalization: normalization of every convolution: `batch` or `none`.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.

@@ -41,9 +41,9 @@ class LaplacianGenerator(nn.Module):
     Attributes:
       shape: of one residual: `(height, width, channels)`.
       features: width of the hidden convolutions.
-      layers: how many these are; 2 in the paper.
-      kernel_size: of all convolutions.
-      normalization: of the hidden ones: `none`, as in the paper, or `batch`.
+      layers: number of hidden convolutions; 2 in the paper.
+      kernel_size: size of all kernels.
+      normalization: normalization of the hidden convolutions: `none`, as in the paper, or `batch`.
       conditioning: see `CONDITIONING`.
       num_classes: of the data; None: they have no labels.
       axis_name: mapped axis over which batch statistics are shared.
@@ -130,8 +130,9 @@ class LaplacianDiscriminator(nn.Module):
     Attributes:
       shape: of one residual: `(height, width, channels)`.
       features: width of the first convolution; the second has twice as many.
-      kernel_size: of both.
-      normalization: `none`, `batch` (of the second), or `spectral` (of every layer's kernel).
+      kernel_size: size of both kernels.
+      normalization: `none`, `batch` (after the second convolution), or `spectral` (of every layer's
+        kernel).
       conditioning: see `CONDITIONING`.
       num_classes: of the data; None: they have no labels.
       axis_name: mapped axis over which batch statistics are shared.

@@ -69,13 +69,15 @@ class PatchGAN(nn.Module):
     Attributes:
       shape: of one image: `(height, width, channels)`, with the channels of what a game shows
         beside it; it serves for checks, and the network takes other sizes, too.
-      features: width of the first layer; it doubles with every layer ...
-      max_features: ... up to this.
-      layers: of stride 2: 3 for patches of 70x70, see `receptive_field`.
-      normalization: `instance`, another of `gan_jax.layers.normalization.NORMALIZATIONS` (the
-        paper's is `batch`, which makes the scores of one image depend on the others), or `spectral`
-        (of every layer's kernel).
-      groups: of group normalization, a divisor of the width of every layer but the first.
+      features: width of the first layer; it doubles with every layer, up to `max_features`.
+      max_features: the largest width.
+      layers: number of layers of stride 2: 1, 3 or 5 for patches of 16x16, 70x70 or 286x286 pixels;
+        0 for single pixels.
+      normalization: `none`, `batch` (the paper's), `instance`, `layer`, `group`, `pixel`,
+        `local_response`, or `spectral` (of every layer's kernel). With `batch` the scores of one
+        image depend on the others.
+      groups: number of groups of group normalization, a divisor of the width of every layer but the
+        first.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.

@@ -166,9 +166,9 @@ class ResNetGenerator(nn.Module):
       shape: of one image: `(height, width, channels)`, square, a power of two from 16 up.
       latent_dim: length of the latent vector.
       features: width of every block, or a tuple: at 4x4, then after each block.
-      normalization: `batch`, the papers', or another of
-        `gan_jax.layers.normalization.NORMALIZATIONS`.
-      groups: of group normalization, a divisor of every width.
+      normalization: `none`, `batch`, `instance`, `layer`, `group`, `pixel` or `local_response`; the
+        papers' is `batch`.
+      groups: number of groups of group normalization, a divisor of every width.
       attention: resolution at which self-attention (Zhang et al. 2018, 1805.08318) follows the
         block that ends there; 0: nowhere. Its memory grows with the fourth power of the resolution.
       conditioning: `none`, `concat` (the class beside the latent vector), or `batch_norm`
@@ -267,7 +267,7 @@ class ResNetDiscriminator(nn.Module):
       normalization: `none`, `layer` (before each ReLU inside the blocks after the first), or
         `spectral` (of every layer's kernel, as in SNGAN). There is no batch-norm: it would make the
         score of one image depend on the others.
-      pooling: of the last 8x8 map: `mean` (WGAN-GP) or `sum` (SNGAN).
+      pooling: pooling of the last 8x8 map: `mean` (WGAN-GP) or `sum` (SNGAN).
       attention: resolution at which self-attention (Zhang et al. 2018, 1805.08318) follows the
         first block that ends there, spectrally normalized where the others are; 0: nowhere. Its
         memory grows with the fourth power of the resolution.

@@ -93,13 +93,13 @@ class SRResNet(nn.Module):
       factor: enlargement, one of `FACTORS`; 1 is for restoration.
       features: width of all layers.
       blocks: residual blocks; 16 in the paper.
-      kernel_size: of the first and the last convolution; 9 is the paper's, 3 EDSR's.
-      normalization: `batch`, the paper's, `none`, or another of
-        `gan_jax.layers.normalization.NORMALIZATIONS`. With `none` the residual branches start
-        smaller, so that their sum over all blocks is not.
-      groups: of group normalization, a divisor of `features`.
-      output: one of `gan_jax.networks.translation.OUTPUTS`; a `residual` is added to the input's
-        enlargement by Keys' cubic (a = -0.5), which is what bicubic resizing mostly means.
+      kernel_size: size of the first and the last kernel; 9 is the paper's, 3 is EDSR's.
+      normalization: `none`, `batch`, `instance`, `layer`, `group`, `pixel` or `local_response`; the
+        paper's is `batch`. With `none` the residual branches start smaller, so that their sum over
+        all blocks does not grow.
+      groups: number of groups of group normalization, a divisor of `features`.
+      output: what the last layer's output is: `tanh` of it, `linear`, or a `residual` that is added
+        to the input's bicubic enlargement (Keys' cubic with a = -0.5).
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.

@@ -100,14 +100,15 @@ class ResNetTranslator(nn.Module):
       outputs: channels of an output image.
       features: width at full resolution; it doubles with every halving.
       blocks: residual blocks: 6 in the paper up to 128x128, 9 from 256x256.
-      downsamplings: how often the resolution is halved: 2 in the paper; 0 keeps the detail, for
-        restoration.
-      normalization: `instance`, the paper's, or another of
-        `gan_jax.layers.normalization.NORMALIZATIONS`.
-      groups: of group normalization, a divisor of `features`.
+      downsamplings: number of times that the resolution is halved; 2 in the paper, 0 keeps all
+        detail, for restoration.
+      normalization: `none`, `batch`, `instance`, `layer`, `group`, `pixel` or `local_response`; the
+        paper's is `instance`.
+      groups: number of groups of group normalization, a divisor of `features`.
       dropout: probability that a number inside a residual block is dropped, when the network is
         given keys.
-      output: one of `gan_jax.networks.translation.OUTPUTS`.
+      output: what the last layer's output is: `tanh` of it, `linear`, or a `residual` that is added
+        to the input.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.

@@ -52,19 +52,22 @@ class UNet(nn.Module):
       shape: of one input image: `(height, width, channels)`; it serves for checks, and the network
         takes any height and width that are multiples of `multiple`.
       outputs: channels of an output image.
-      levels: how often the resolution is halved; 8 in the paper, for 256x256.
-      features: width at half the resolution; it doubles with every halving ...
-      max_features: ... up to this.
-      normalization: `instance`, or another of `gan_jax.layers.normalization.NORMALIZATIONS`; the
-        paper's is `batch`, of batches of one in most of its experiments.
-      groups: of group normalization, a divisor of every width but the innermost's.
-      dropout_levels: so many of the innermost levels on the way up have dropout; 3 in the paper,
-        where it is the only noise.
+      levels: number of times that the resolution is halved; 8 in the paper, for 256x256.
+      features: width at half the resolution; it doubles with every halving, up to `max_features`.
+      max_features: the largest width.
+      normalization: `none`, `batch`, `instance`, `layer`, `group`, `pixel` or `local_response`; the
+        paper's is `batch`, of batches of one image in most of its experiments.
+      groups: number of groups of group normalization, a divisor of every width but the innermost
+        one.
+      dropout_levels: number of the innermost levels on the way up that have dropout; 3 in the
+        paper, where it is the only noise.
       dropout: probability that a number is dropped there, when the network is given keys.
-      upsample: one of `UPSAMPLE`.
+      upsample: how the resolution is doubled: by `transposed` 4x4 convolutions, or by `nearest`
+        neighbours and 3x3 convolutions.
       stem: width of a convolution at full resolution, which the first halving and the last layer
         see, so that single pixels can be restored; 0: there is none, as in the paper.
-      output: one of `gan_jax.networks.translation.OUTPUTS`.
+      output: what the last layer's output is: `tanh` of it, `linear`, or a `residual` that is added
+        to the input.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation, save the last layer's, which is float32.
       param_dtype: of the parameters.

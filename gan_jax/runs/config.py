@@ -119,7 +119,7 @@ class Train:
       checkpoint_every: interval between checkpoints.
       keep_latest: number of the newest checkpoints that are kept.
       keep_every: checkpoints at multiples of this step are kept forever; unset: none.
-      seed: of the initial parameters, of all random draws, and of the order of the data.
+      seed: the seed of the initial parameters, of all random draws, and of the order of the data.
       replicas: independent runs in one program, with consecutive seeds from ``seed`` on, each in a
         directory of its own. They share the devices; the batch size is that of one of them.
       replica_learning_rates: a factor on every learning rate for each replica; (): 1.
@@ -171,7 +171,8 @@ class Config:
 
     Attributes:
       variant: name of the configuration, for run directories and tables.
-      precision: of the computation: "float32", "bfloat16", or "highest" (no TF32 on GPUs).
+      precision: the precision of the computation: "float32", "bfloat16", or "highest" (no TF32 on
+        GPUs).
       parallel: how the train step is mapped over devices: "shard_map" or "pmap".
       num_devices: devices to use; unset: all.
     """

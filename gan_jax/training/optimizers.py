@@ -172,7 +172,7 @@ def _rmsprop(
 
     Args:
       rate: the learning rate.
-      decay: of the mean square.
+      decay: decay of the mean square.
       eps: added to its root.
       momentum: decay of the sum of the steps; unset: there is no momentum.
     """
