@@ -102,7 +102,7 @@ def one_call(arguments: argparse.Namespace, replicas: int) -> Callable[[], Any]:
     data = training.parallel.put_replicated({"image": image, "label": np.zeros(4096, np.int32)})
     leading: tuple[int, ...] = (steps, build.data_batches(training), arguments.batch_size)
     if replicas > 1:
-        leading = (replicas, *leading)
+        leading = (steps, replicas, *leading[1:])
     batch = training.parallel.put_batch({"index": rng.integers(0, 4096, leading, np.int32)})
     state = training.init_state()
 

@@ -1,4 +1,4 @@
-"""From a configuration to what it names: game, optimizers, devices. What is wrong fails here."""
+"""Builds what a configuration describes: game, optimizers, the train step mapped over devices."""
 
 import dataclasses
 import functools
@@ -19,6 +19,7 @@ from gan_jax.training.ema import EMA
 from gan_jax.training.fsdp import FSDP
 from gan_jax.training.optimizers import Optimizer, make_optimizer
 from gan_jax.training.preparation import Prepare
+from gan_jax.training.replication import Replication
 from gan_jax.training.state import TrainState
 
 # A field of `config.train` with a number for each replica, and its name in `TrainState.settings`.
@@ -33,13 +34,15 @@ class Training:
     """Everything about a run but its data and its directory.
 
     Attributes:
-      game: what is played.
+      game: the game.
       optimizers: by network.
       ema: the moving average's settings.
       devices: over which the batch is split.
       parallel: the mapped train step.
       seed: of the root key, and of the data's order; replica ``i`` has that plus ``i``.
-      settings: what differs between replicas, by name, a number for each.
+      replication: how several replicas are trained.
+      fsdp: how the state is sharded.
+      settings: the numbers that differ between replicas, ``[replicas]`` by name.
     """
 
     game: Game
@@ -48,18 +51,14 @@ class Training:
     devices: list[jax.Device]
     parallel: parallel.Parallel
     seed: int
+    replication: Replication
+    fsdp: FSDP
     settings: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def replicas(self) -> int:
         """Independent runs in one."""
-        return self.parallel.layout.replicas
-
-    @property
-    def sharing(self) -> int:
-        """Devices over which the batch of a run is split."""
-        count = len(self.devices)
-        return count // self.parallel.layout.rows(count)
+        return self.replication.count
 
     def init_state(self) -> TrainState:
         """Return the state before the first step, the same for any number of devices."""
@@ -85,7 +84,7 @@ class Training:
             return self._own_state(self.seed)
         seeds = jnp.arange(self.replicas, dtype=jnp.int32) + self.seed
         settings = {name: jnp.asarray(x) for name, x in self.settings.items()}
-        return parallel.over_replicas(self._own_state)(seeds, settings)
+        return self.replication.init(self._own_state, seeds, settings)
 
     def _own_state(
         self, seed: jax.Array | int, settings: Mapping[str, jax.Array] | None = None
@@ -131,22 +130,20 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
     """
     check_train_fields(config)
     devices = parallel.choose_devices(config.num_devices)
-    layout = parallel.Layout(config.train.replicas, FSDP(**config.fsdp))
-    layout.check(config.parallel, len(devices))
+    replication = Replication(config.train.replicas, tuple(devices))
+    fsdp = FSDP(**config.fsdp)
+    _check_layout(config, replication, fsdp)
     settings = make_replica_settings(config)
-    sharing = len(devices) // layout.rows(len(devices))
-    parallel.check_batch(config.train.batch_size, sharing)
+    parallel.check_batch(config.train.batch_size, replication.sharing)
     parts = config.train.accumulate
-    _check_parts(config.train.batch_size, parts, sharing)
-    game = make_game(config, shape, num_classes, layout.axis_name)
+    _check_parts(config.train.batch_size, parts, replication.sharing)
+    game = make_game(config, shape, num_classes, fsdp.batch_axes)
     optimizers = make_optimizers(config, game)
     ema = EMA(config.ema.half_life, config.ema.ramp_up, config.ema.start)
-    specs = None
-    if layout.fsdp.enabled:
+    if fsdp.enabled:
         state = jax.eval_shape(functools.partial(step.init_state, game, optimizers, ema, 0))
-        specs = layout.fsdp.specs(state)
-        optimizers = {name: layout.fsdp.optimizer(own) for name, own in optimizers.items()}
-        ema = layout.fsdp.ema(ema)
+        optimizers = {name: fsdp.optimizer(own) for name, own in optimizers.items()}
+        ema = fsdp.ema(ema)
     train_step = step.make_train_step(
         game,
         optimizers,
@@ -155,10 +152,39 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
         prepare=make_prepare(config),
         accumulate=parts,
     )
-    if layout.fsdp.enabled:
-        train_step = layout.fsdp.train_step(train_step, state)
-    mapped = parallel.Parallel(train_step, config.parallel, devices, layout, specs)
-    return Training(game, optimizers, ema, devices, mapped, config.train.seed, settings)
+    layout = parallel.data_parallel(devices)
+    if fsdp.enabled:
+        train_step, layout = fsdp.train_step(train_step, state), fsdp.layout(devices, state)
+    elif replication.count > 1:
+        train_step, layout = replication.train_step(train_step), replication.layout
+    mapped = parallel.Parallel(train_step, config.parallel, layout)
+    return Training(
+        game, optimizers, ema, devices, mapped, config.train.seed, replication, fsdp, settings
+    )
+
+
+def _check_layout(config: Any, replication: Replication, fsdp: FSDP) -> None:
+    """Check that replicas and shards can be laid out over the devices.
+
+    Raises:
+      ConfigError: they cannot; the message names the field.
+    """
+    special = {"train.replicas": replication.count, "fsdp.devices": fsdp.devices}
+    chosen = {name: value for name, value in special.items() if value > 1}
+    if len(chosen) == 2:
+        raise errors.ConfigError(
+            f"train.replicas = {replication.count} with fsdp.devices = {fsdp.devices}; "
+            "accepted: one of them above 1"
+        )
+    for name, value in chosen.items():
+        if config.parallel != "shard_map":
+            raise errors.ConfigError(
+                f'parallel = {config.parallel!r} with {name} = {value}; accepted: "shard_map"'
+            )
+    if (devices := len(replication.devices)) % fsdp.devices:
+        raise errors.ConfigError(
+            f"fsdp.devices = {fsdp.devices}; accepted: a divisor of the {devices} devices"
+        )
 
 
 def make_replica_settings(config: Any) -> dict[str, np.ndarray]:

@@ -97,7 +97,7 @@ def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
             with replicas.make_recorder(owned, training) as recorder:
                 return _run(config, training, pipeline, recorder)
         except Exception as error:
-            if explained := failures.explain(error, config, training.sharing):
+            if explained := failures.explain(error, config, training.replication.sharing):
                 raise explained from error
             raise
 
@@ -135,7 +135,7 @@ def _run(
             print("preparing the evaluation ...", flush=True)
         evaluator = _evaluator(config, evaluating, training, pipeline)
 
-        # --- What is done every so many steps. ---------------------------------------------------
+        # --- Logs, and the actions with their intervals in train steps. --------------------------
         recorder.open_logs(first)
         images = images_per_step(training.game, settings.batch_size) * training.replicas
         bar = stack.enter_context(
@@ -185,7 +185,7 @@ def _run(
 
 @dataclasses.dataclass
 class _Actions:
-    """What a run does every so many train steps; each action takes the step and its state."""
+    """The periodic actions of a run; each takes the train step and its state."""
 
     config: ConfigDict
     training: build.Training
@@ -312,7 +312,7 @@ def _evaluator(
 
 
 def _is_due(step: int, every: int, last: int) -> bool:
-    """Return whether what is done every so many steps, and after the last one, is due."""
+    """Return whether an action with an interval, done after the last step too, is due."""
     return bool(every) and (step == last or step % every == 0)
 
 

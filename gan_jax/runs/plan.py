@@ -35,7 +35,7 @@ def rows(
     if isinstance(source, DomainSource):
         size = f"{len(source.a):,} with {len(source.b):,}"
     path = "on the device" if pipeline.resident else f"streamed by {config.data.workers} workers"
-    devices, layout = training.devices, training.parallel.layout
+    devices = training.devices
     images = images_per_step(training.game, length.batch_size)
     players = ", then ".join(
         f"{player.name} {player.steps} step{'s' if player.steps > 1 else ''}"
@@ -56,11 +56,11 @@ def rows(
             f"{len(devices)} x {devices[0].device_kind} by {config.parallel}, {config.precision}",
         ),
     ]
-    if layout.replicas > 1:
-        last = training.seed + layout.replicas - 1
-        plan.append(("replicas", f"{layout.replicas}, of seeds {training.seed} to {last}"))
-    if layout.fsdp.enabled:
-        plan.append(("state", f"sharded over {layout.fsdp.devices} devices"))
+    if training.replicas > 1:
+        last = training.seed + training.replicas - 1
+        plan.append(("replicas", f"{training.replicas}, of seeds {training.seed} to {last}"))
+    if training.fsdp.enabled:
+        plan.append(("state", f"sharded over {training.fsdp.devices} devices"))
     settings = make_settings(config)
     if settings.every and (
         metrics := evaluators.choose_metrics(config, settings, training.game, source)

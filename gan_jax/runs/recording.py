@@ -78,7 +78,7 @@ class Record:
             self._note_error(error)
 
     def _note_error(self, error: BaseException) -> None:
-        explained = failures.explain(error, self._config, self._training.sharing)
+        explained = failures.explain(error, self._config, self._training.replication.sharing)
         # A status that cannot be written must not hide the error.
         with contextlib.suppress(errors.WorkdirError):
             self.note("failed", str(explained or error) or type(error).__name__)

@@ -28,7 +28,7 @@ from gan_jax.runs.checkpoint import Restored
 from gan_jax.runs.pictures import Draw
 from gan_jax.runs.recording import Record, Recorder
 from gan_jax.runs.run_directory import RunDirectory
-from gan_jax.training.parallel import on_host
+from gan_jax.training.replication import on_host
 from gan_jax.training.state import TrainState
 
 
@@ -83,7 +83,7 @@ def make_recorder(
 
 def make_pipeline(config: ConfigDict, training: build.Training, source: Source) -> Pipeline:
     """Return the batches of a run, or of its replicas, as far as this process feeds them."""
-    own = training.parallel.local()
+    own = training.replication.local()
     each = [
         pipeline.make_pipeline(
             source,
@@ -103,7 +103,7 @@ def make_pipeline(config: ConfigDict, training: build.Training, source: Source) 
 
 
 class _Stacked:
-    """The batches of several runs with the replicas in front; used as a `Pipeline`."""
+    """The batches of several runs stacked along their second axis; used as a `Pipeline`."""
 
     def __init__(self, pipelines: Sequence[Pipeline], count: int) -> None:
         self._pipelines, self._count = pipelines, count
@@ -115,7 +115,10 @@ class _Stacked:
     def abstract_batch(self) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Return shape and dtype of one call's batches for all replicas over all processes."""
         own = self._pipelines[0].abstract_batch()
-        return {name: ((self._count, *shape), dtype) for name, (shape, dtype) in own.items()}
+        return {
+            name: ((shape[0], self._count, *shape[1:]), dtype)
+            for name, (shape, dtype) in own.items()
+        }
 
     @contextmanager
     def batches(self, start_step: int) -> Iterator[Iterator[Batch]]:
@@ -123,7 +126,7 @@ class _Stacked:
         with ExitStack() as stack:
             each = [stack.enter_context(one.batches(start_step)) for one in self._pipelines]
             yield (
-                {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+                {name: np.stack([batch[name] for batch in batches], axis=1) for name in batches[0]}
                 for batches in zip(*each, strict=True)
             )
 
@@ -131,8 +134,8 @@ class _Stacked:
 class ReplicaRecorder(Record):
     """Records several runs that are trained in one program, each in its own directory.
 
-    A replica that has diverged trains on unheeded while another has not. The directory of the
-    whole has a status, the configuration and the environment.
+    A replica that has diverged is computed, but not recorded, until all have diverged. The run's
+    own directory holds a status, the configuration and the environment.
     """
 
     def __init__(
@@ -171,7 +174,7 @@ class ReplicaRecorder(Record):
             self.stop(f"all {len(reasons)} replicas have diverged, the first: {reasons[0]}")
 
     def _member(self, state: TrainState, replica: int) -> TrainState:
-        return self._training.parallel.member(state, replica)
+        return self._training.replication.member(state, replica)
 
     def start(self, source: Source) -> None:
         """Start every replica but those that an earlier process has recorded as diverged."""
@@ -185,7 +188,7 @@ class ReplicaRecorder(Record):
         self._check_alive()
 
     def restore(self) -> Restored | None:
-        """Return the newest step that every replica has whole; those that diverged start anew.
+        """Return the newest step that is whole in every replica; diverged ones start anew.
 
         A kill between two replicas' saves leaves the later ones a checkpoint behind.
 
@@ -198,11 +201,11 @@ class ReplicaRecorder(Record):
             return None
         states = {i: one.state for i, one in zip(alive, restored, strict=True)}
         pending = {i: one.meta["metrics"] for i, one in zip(alive, restored, strict=True)}
-        parallel, first = self._training.parallel, restored[0]
+        replication, first = self._training.replication, restored[0]
         if len(states) < len(self._members):
             fresh = self._training.init_state()
             for i in set(range(len(self._members))) - set(states):
-                states[i] = on_host(parallel.member(fresh, i)).replace(step=first.state.step)
+                states[i] = on_host(replication.member(fresh, i)).replace(step=first.state.step)
                 pending[i] = restored[0].meta["metrics"]
         order = range(len(self._members))
         sums = {n: [pending[i]["sums"][n] for i in order] for n in pending[0]["sums"]}
@@ -211,7 +214,7 @@ class ReplicaRecorder(Record):
             "seconds": max(one.meta["seconds"] for one in restored),
             "metrics": {"count": first.meta["metrics"]["count"], "sums": sums},
         }
-        state = parallel.stack([states[i] for i in order], self._training.settings)
+        state = replication.stack([states[i] for i in order], self._training.settings)
         return Restored(first.step, state, meta, [])
 
     def open_logs(self, first: int) -> None:
@@ -314,13 +317,12 @@ class ReplicaRecorder(Record):
 
 
 def _restore(records: Sequence[Recorder], abstract: TrainState) -> list[Restored] | None:
-    """Return the newest state that every run has whole; ``None``: some have no checkpoint yet.
+    """Return the newest checkpoints of one step, on the host; ``None``: some run has none yet.
 
-    A kill between two replicas' saves leaves the later ones a checkpoint behind. What is damaged is
-    set aside, as `Checkpoints.restore` does. Of several runs, the states are on the host.
+    Damaged checkpoints are set aside as `Checkpoints.restore` does.
 
     Raises:
-      CheckpointError: there is none that is whole in all.
+      CheckpointError: no step is whole in every run.
     """
     while True:
         each = [set(record.checkpoints.agreed_steps()) for record in records]
@@ -342,7 +344,7 @@ def _restore(records: Sequence[Recorder], abstract: TrainState) -> list[Restored
                 # All states at once may be more than a device holds.
                 found.append(dataclasses.replace(one, state=on_host(one.state)))
             except errors.CheckpointError:
-                # This sets it aside, or tells what else is wrong with it.
+                # This sets a damaged checkpoint aside, and raises for any other reason.
                 if record.checkpoints.restore(abstract).step >= max(common):
                     raise
                 break

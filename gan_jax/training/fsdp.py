@@ -10,20 +10,24 @@ an array alone decides how it is sharded: moments and averages are sharded like 
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import optax
 from jax import lax
-from jax.sharding import PartitionSpec
+from jax.sharding import AxisType, PartitionSpec
 
 from gan_jax import errors
+from gan_jax.training import step
 from gan_jax.training.ema import EMA
 from gan_jax.training.optimizers import Optimizer
+from gan_jax.training.parallel import Layout
 from gan_jax.training.state import NetworkState, TrainState
 from gan_jax.training.step import TrainStep
 
-AXIS = "fsdp"  # The mapped axis; the batch is split over it too.
+AXIS = "fsdp"  # The mesh axis over which arrays are sharded.
+AXES = (step.AXIS, AXIS)  # The mesh axes over which the batch is split.
 WHOLE = -1  # In place of a dimension: the array is replicated on every device.
 Dims = Any  # A pytree with the dimension that an array is sharded along, or `WHOLE`, for each.
 
@@ -50,6 +54,11 @@ class FSDP:
         """Whether anything is sharded."""
         return self.devices > 1
 
+    @property
+    def batch_axes(self) -> Any:
+        """The mapped axis over which the batch is split: a name, or a tuple of several."""
+        return AXES if self.enabled else step.AXIS
+
     def dim(self, shape: tuple[int, ...]) -> int:
         """Return the dimension to shard an array along: the longest that divides, or `WHOLE`."""
         fitting = [d for d, size in enumerate(shape) if size and size % self.devices == 0]
@@ -61,7 +70,7 @@ class FSDP:
         """Return the dimension to shard each array, or each shape, of a tree along."""
         return jax.tree.map(lambda x: self.dim(x.shape), params)
 
-    def specs(self, state: TrainState) -> TrainState:
+    def _specs(self, state: TrainState) -> TrainState:
         """Return the partition of every leaf of a state, given its shapes."""
 
         def sharded(tree: Any) -> Any:
@@ -83,6 +92,17 @@ class FSDP:
 
         networks = {name: network(own) for name, own in state.networks.items()}
         return whole(state.replace(networks={})).replace(networks=networks)
+
+    def layout(self, devices: Sequence[jax.Device], state: TrainState) -> Layout:
+        """Return the layout of a state, given its shapes; the batch is split over all devices."""
+        mesh = jax.make_mesh(
+            (len(devices) // self.devices, self.devices),
+            AXES,
+            axis_types=(AxisType.Auto,) * 2,
+            devices=devices,
+        )
+        batch = PartitionSpec(None, None, AXES)
+        return Layout(mesh, AXES, self._specs(state), PartitionSpec(), batch)
 
     def shard(self, tree: Any) -> Any:
         """Return this device's shards of whole arrays. Inside the map, as the following."""

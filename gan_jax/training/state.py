@@ -1,4 +1,4 @@
-"""The train state: one pytree with everything that a resumed run needs, never mutated."""
+"""The train state: one immutable pytree with everything that a resumed run needs."""
 
 from typing import Any
 
@@ -41,9 +41,9 @@ class TrainState(flax.struct.PyTreeNode):
       step: train steps taken, int32.
       key: the root key; it never advances, every draw folds in the step.
       networks: by name.
-      game: what the game remembers beside its networks, by slot (`Game.memory`).
-      settings: what is otherwise fixed by the configuration, float32, where it differs between
-        replicas: ``learning_rate`` (a factor), ``penalty_weight``. Mostly empty.
+      game: the game's memory beside its networks, by slot (`Game.memory`).
+      settings: float32 numbers of the configuration that differ between replicas:
+        ``learning_rate`` (a factor), ``penalty_weight``; ``{}`` where none do.
     """
 
     step: jax.Array

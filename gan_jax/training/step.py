@@ -1,8 +1,8 @@
 """One train step of any game: per device, pure, free of globals.
 
 The step is written for one device's share of the batch. ``axis_name`` names the mapped axis over
-which gradients, metrics and batch statistics are averaged; how the step is mapped over devices is
-the business of `gan_jax.training.parallel` alone.
+which gradients, metrics and batch statistics are averaged; `gan_jax.training.parallel` maps the
+step over devices.
 """
 
 import dataclasses
@@ -38,11 +38,11 @@ def init_state(
     """Return the state before the first step. Jit it, or take its shape with ``jax.eval_shape``.
 
     Args:
-      game: what is played.
+      game: the game.
       optimizers: one per network.
-      ema: settings of the moving average.
+      ema: the moving average.
       seed: of the root key.
-      settings: what is set in the state rather than in the program (`TrainState.settings`).
+      settings: numbers that are part of the state, not of the program (`TrainState.settings`).
     """
     root = jax.random.key(seed)
     owner_steps(game)
@@ -81,14 +81,14 @@ def make_train_step(
     """Return ``train_step(state, data, batch, axis_name=None) -> (state, metrics)``.
 
     Args:
-      game: what is played.
+      game: the game.
       optimizers: one per network.
-      ema: settings of the moving average.
-      batch_size: the global batch size, for units in images.
-      prepare: turns the stored images of a batch into what is trained on, given this turn's key
-        and the mapped axis; ``None``: they are scaled to [-1, 1], and nothing else.
-      accumulate: parts of a device's share of a batch; each gradient is the mean over them, so that
-        one part at a time is in memory.
+      ema: the moving average.
+      batch_size: the global batch size, for lengths that are counted in images.
+      prepare: maps the stored images of a batch, this turn's key and the mapped axis to training
+        images; ``None``: they are scaled to [-1, 1].
+      accumulate: the number of parts into which a device's share of a batch is split; a gradient is
+        the mean over the parts, and the activations of one part at a time are in memory.
 
     The returned function takes ``data``, the resident data set or ``{}``, and ``batch``, arrays of
     leading shape ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`). The
@@ -113,7 +113,7 @@ def make_train_step(
                 carry: tuple[dict[str, NetworkState], Variables],
                 scanned: tuple[jax.Array, Batch],
                 player: Player = player,
-            ) -> tuple[tuple[dict[str, NetworkState], Variables], dict[str, jax.Array]]:
+            ) -> tuple[tuple[dict[str, NetworkState], Variables], Metrics]:
                 networks, memory = carry
                 index, examples = scanned
                 key = jax.random.fold_in(draws.named(step_key, player.name), index)
@@ -151,11 +151,11 @@ def make_train_step(
 
 
 def repeat(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
-    """Return ``lax.scan(body, carry, xs)``, without the loop where there is nothing to repeat.
+    """Return ``lax.scan(body, carry, xs)``, without a loop if ``xs`` has one row.
 
     The loop runs on the device, so a step of five turns compiles as fast as one of one turn. On CPU
-    that is only as good as `gan_jax.layers.convolution`: XLA's own gradients of convolutions are
-    some hundred times slower inside loops there.
+    this depends on `gan_jax.layers.convolution`: XLA's own gradients of convolutions are about a
+    hundred times slower inside loops there.
 
     Args:
       body: ``(carry, x) -> (carry, y)``.
@@ -169,7 +169,7 @@ def repeat(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> 
 
 
 def _play_from(start: int, step: jax.Array, play: Callable[[], Any], carry: Any) -> Any:
-    """Return what ``play`` does from a train step on; before it ``carry``, and zeros as metrics."""
+    """Return ``play()`` from train step ``start`` on; before, ``carry`` and zeros as metrics."""
     _, metrics = jax.eval_shape(play)
 
     def rest() -> Any:
@@ -231,9 +231,9 @@ def _gradients(
 ) -> tuple[jax.Array, Any, Outcome]:
     """Return ``player``'s loss, its gradients and its outcome, as means over parts of the batch.
 
-    Every part begins with the mutable collections as they stand before the step: batch statistics
-    move on by the mean of what the parts see, and spectral normalization's vectors by one iteration
-    in all. The memory passes from part to part.
+    Every part starts from the mutable collections before the step: batch statistics are updated by
+    the mean over the parts, and the vectors of spectral normalization by one iteration in all. The
+    memory passes from part to part.
     """
 
     def value(one: Turn) -> tuple[Any, Variables]:
@@ -272,7 +272,7 @@ def _average(
     step: jax.Array,
     images: int,
 ) -> dict[str, NetworkState]:
-    """Return the networks with their moving averages moved on by one train step."""
+    """Return the networks with their moving averages updated by one train step."""
     if not ema.enabled:
         return networks
     decay = ema.decay(step, images)

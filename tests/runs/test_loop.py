@@ -40,12 +40,15 @@ def configuration(kind):
     return config
 
 
-@pytest.mark.parametrize("kind", ["resident", "streamed", "image"])
-def test_a_stopped_run_goes_on_bit_for_bit(kind, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "steps_per_call"), [("resident", 1), ("resident", 2), ("streamed", 1), ("image", 1)]
+)
+def test_a_stopped_run_goes_on_bit_for_bit(kind, steps_per_call, tmp_path, monkeypatch):
     config = configuration(kind)
+    config.train.update(steps=8, steps_per_call=steps_per_call, log_every=6)
     assert loop.train(config, tmp_path / "whole").state == "done"
 
-    tiny.stop_at(monkeypatch, 4)  # between two log steps
+    tiny.stop_at(monkeypatch, 4 // steps_per_call)  # between two log steps
     result = loop.train(config, tmp_path / "parts")
     assert (result.state, result.step, result.reason) == ("preempted", 4, "SIGTERM")
     assert status(tmp_path / "parts")["state"] == "preempted"
@@ -56,7 +59,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(kind, tmp_path, monkeypatch):
     assert whole.keys() == parts.keys()
     assert [name for name in whole if whole[name] != parts[name]] == []
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
-    picture = "samples/00000006.png"
+    picture = "samples/00000008.png"
     assert (tmp_path / "whole" / picture).read_bytes() == (
         tmp_path / "parts" / picture
     ).read_bytes()

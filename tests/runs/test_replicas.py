@@ -17,7 +17,7 @@ from gan_jax.runs import build, loop, plan, recording, replicas
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.run import open_run
 from gan_jax.runs.run_directory import flat
-from gan_jax.training import optimizers, parallel
+from gan_jax.training import optimizers, replication
 from tests.experiments import program
 from tests.training import tiny
 
@@ -61,7 +61,7 @@ def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
         return tiny.index_batch(config, training, 100 * step + replica)["index"]
 
     for step in range(3):
-        batch = {"index": np.stack([index(step, i) for i in range(count)])}
+        batch = {"index": np.stack([index(step, i) for i in range(count)], axis=1)}
         state, _ = mapped(state, resident, mapped.put_batch(batch))
     for i in (0, count - 1):
         own = build.make_training(replicas.configs(config)[i], tiny.shape(config), tiny.CLASSES)
@@ -69,12 +69,12 @@ def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
         for step in range(3):
             batch = own.parallel.put_batch({"index": index(step, i)})
             alone, _ = own.parallel(alone, own.parallel.put_replicated(data), batch)
-        member = mapped.member(state, i)
+        member = training.replication.member(state, i)
         chex.assert_trees_all_close(host(member), host(alone), **TOLERANCE)
         chex.assert_trees_all_equal_shapes_and_dtypes(member, training.abstract_member)
 
-    members = [parallel.on_host(mapped.member(state, i)) for i in range(count)]
-    again = mapped.stack(members, training.settings)
+    members = [replication.on_host(training.replication.member(state, i)) for i in range(count)]
+    again = training.replication.stack(members, training.settings)
     chex.assert_trees_all_equal(host(again), host(state))
     for leaf, abstract in zip(
         jax.tree.leaves(again), jax.tree.leaves(training.abstract_state), strict=True
@@ -97,10 +97,10 @@ def test_a_factor_on_the_rate_leaves_the_optimizer_of_that_rate(name):
     state, alone = training.init_state(), own.init_state()
     for step in range(4):
         index = tiny.index_batch(config, training, step)["index"]
-        batch = training.parallel.put_batch({"index": np.stack([index, index])})
+        batch = training.parallel.put_batch({"index": np.stack([index, index], axis=1)})
         state, _ = training.parallel(state, data, batch)
         alone, _ = own.parallel(alone, data, own.parallel.put_batch({"index": index}))
-    member = training.parallel.member(state, 1)
+    member = training.replication.member(state, 1)
     assert jax.tree.structure(member) == jax.tree.structure(alone)
     chex.assert_trees_all_close(host(member), host(alone), **TOLERANCE)
 
@@ -213,6 +213,16 @@ def test_interrupted_is_uninterrupted_even_between_two_saves(three, tmp_path):
     assert program.metrics(workdir / "replica_0") == program.metrics(three / "replica_0")
 
 
+def test_stopped_between_two_log_steps_is_uninterrupted(three, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    tiny.stop_at(monkeypatch, 5)
+    assert loop.train(run_config(3), workdir).step == 5
+    tiny.stop_at(monkeypatch, None)
+    loop.train(run_config(3), workdir)
+    for i in range(3):
+        program.assert_same_run(workdir / f"replica_{i}", three / f"replica_{i}")
+
+
 def test_a_damaged_checkpoint_of_one_takes_all_back(tmp_path, caplog):
     workdir = tmp_path / "run"
     loop.train(run_config(2), workdir)
@@ -278,11 +288,11 @@ def test_a_replica_s_batch_is_told_by_the_devices_that_share_it(count, sharing):
     config = make(tiny.point_config, count)
     config.num_devices = 4
     training = build.make_training(config, (2,))
-    assert training.sharing == sharing
+    assert training.replication.sharing == sharing
     # What one device is given is what the message about its memory says.
     spec = training.parallel._batch_sharding
-    leading = (count,) if count > 1 else ()
-    given = spec.shard_shape((*leading, 1, 1, config.train.batch_size))
+    leading = (1, count) if count > 1 else (1,)
+    given = spec.shard_shape((*leading, 1, config.train.batch_size))
     assert given[-1] == config.train.batch_size // sharing
 
 

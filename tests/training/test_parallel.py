@@ -96,7 +96,7 @@ def test_traced_once_and_no_implicit_transfer(mode):
     training = build.make_training(config, tiny.shape(config))
     train_step = step.make_train_step(training.game, training.optimizers, EMA(), batch_size=16)
     once = chex.assert_max_traces(train_step, n=1)
-    mapped = parallel.Parallel(once, mode, jax.devices())
+    mapped = parallel.Parallel(once, mode, parallel.data_parallel(jax.devices()))
     state = mapped.init(lambda: step.init_state(training.game, training.optimizers, EMA(), 0))
     resident = mapped.put_replicated(tiny.data(config))
     batches = [tiny.index_batch(config, training, i) for i in range(4)]

@@ -25,7 +25,7 @@ from gan_jax.losses import adversarial
 from gan_jax.metrics import detection, extractors, similarity
 from gan_jax.networks import registry
 from gan_jax.report import evaluations
-from gan_jax.runs import build, loop, pictures
+from gan_jax.runs import build, loop, pictures, replicas
 from gan_jax.runs.run import open_run
 from gan_jax.runs.run_evaluation import RunEvaluator
 from gan_jax.training import parallel, sampling, step, translating
@@ -98,7 +98,7 @@ def final(game, config, devices, mode="shard_map", steps=4):
         batch_size=16,
         prepare=build.make_prepare(config),
     )
-    mapped = parallel.Parallel(train_step, mode, jax.devices()[:devices])
+    mapped = parallel.Parallel(train_step, mode, parallel.data_parallel(jax.devices()[:devices]))
     state = mapped.init(lambda: step.init_state(game, optimizers, EMA(half_life=100.0), 0))
     data = mapped.put_replicated(tiny.data(config))
     rng = np.random.default_rng(7)
@@ -747,7 +747,7 @@ def draw(game, config, source):
     config.num_devices = 1
     training = build.make_training(config, source.shape)
     training = dataclasses.replace(training, game=game)
-    pipeline = loop._pipelines(config, training, source)[0]
+    pipeline = replicas.make_pipeline(config, training, source)
     draw = pictures.make_picture(config, training, pipeline)
     return draw(state_of(game), config.train.seed)
 
