@@ -1,7 +1,7 @@
 """Run a sweep: ``python -m experiments.sweep --config=configs/wgan_gp.py --workdir=sweeps/first``.
 
-The configuration file names the runs (``def sweep(add)``), or what a search may vary (``def
-search(space)``). ``docs/sweeps.md`` tells the rest.
+The configuration file defines the runs (``def sweep(add)``), or the space of a search (``def
+search(space)``). See ``docs/sweeps.md``.
 """
 
 import json
@@ -31,45 +31,49 @@ _WORKDIR = flags.DEFINE_string(
 _SEARCH = flags.DEFINE_string(
     "search",
     "grid",
-    "grid: the runs that sweep(add) names; random, tpe (a model of what came out so far) or asha "
-    "(random, and most are stopped early): what search(space) admits.",
+    "grid: the runs of sweep(add). random, tpe (a model of the results so far) or asha (random, "
+    "most runs are stopped early): a search of search(space).",
 )
 _METRIC = flags.DEFINE_string(
-    "metric", None, "What ranks the runs, as in eval.jsonl: classifier_fid, fid, psnr, ..."
+    "metric",
+    None,
+    "The metric that ranks the runs, as in eval.jsonl: classifier_fid, fid, ...",
 )
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Trials of a search, in all. Default: 20.")
-_SEARCH_SEED = flags.DEFINE_integer("search_seed", 0, "Of the search's own randomness.")
+_NUM_SAMPLES = flags.DEFINE_integer(
+    "num_samples", None, "Total number of trials of a search. Default: 20."
+)
+_SEARCH_SEED = flags.DEFINE_integer("search_seed", 0, "Seed of the search itself.")
 _SEEDS = flags.DEFINE_integer("seeds", None, "Repeat every run with train.seed 0 to SEEDS - 1.")
 _NUM_PARALLEL = flags.DEFINE_integer(
-    "num_parallel", None, "Runs at a time. Default: what the resources admit."
+    "num_parallel", None, "Number of concurrent runs. Default: as many as the resources allow."
 )
 _ADDRESS = flags.DEFINE_string(
     "address",
     None,
-    'A running Ray cluster, host:port or "auto". Default: one of its own on this machine.',
+    'A running Ray cluster, host:port or "auto". Default: start one on this machine.',
 )
 _GPUS = flags.DEFINE_float(
-    "gpus_per_run", None, "GPUs of each run; 0.5: two share one. Default: 1 where there are any."
+    "gpus_per_run", None, "GPUs per run; 0.5: two runs share one. Default: 1 if there are any."
 )
-_CPUS = flags.DEFINE_float("cpus_per_run", None, "CPU cores of each run. Default: 1.")
-_RETRIES = flags.DEFINE_integer("retries", 2, "Further attempts at a run that fails.")
+_CPUS = flags.DEFINE_float("cpus_per_run", None, "CPU cores per run. Default: 1.")
+_RETRIES = flags.DEFINE_integer("retries", 2, "Number of further attempts for a run that fails.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs, start nothing, write nothing.")
 _SLURM = flags.DEFINE_string(
-    "slurm", None, "Write a script for sbatch that executes the runs without Ray, and start none."
+    "slurm", None, "Write a script for sbatch that executes the runs without Ray; start none."
 )
 _SLURM_OPTIONS = flags.DEFINE_string(
     "slurm_options", "", 'For sbatch: "--partition=gpu --time=04:00:00".'
 )
 _ONLY = flags.DEFINE_integer(
-    "only", None, "Execute one run of the sweep in --workdir, by its number; as the script does."
+    "only", None, "Execute one run of the sweep in --workdir, by its number, as the script does."
 )
 _SUMMARIZE = flags.DEFINE_bool(
-    "summarize", False, "Print and write the table of the sweep in --workdir, as it stands."
+    "summarize", False, "Print and write the current table of the sweep in --workdir."
 )
 
-# Groups of fields that say how a run is measured.
+# Groups of fields that define the protocol of an evaluation.
 _MEASURING = ("eval.", "sample.")
-# Where `experiments` and `configs` are imported from, on every machine.
+# The directory of `experiments` and `configs`, which every machine must see.
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -95,7 +99,7 @@ def _main(argv: list[str]) -> None:
 
 
 def _check_flags() -> None:
-    """Check what needs neither a configuration nor a directory."""
+    """Check the flags that need neither a configuration nor a directory."""
     methods = ("grid", *search.METHODS)
     if _SEARCH.value not in methods:
         raise errors.ConfigError(
@@ -180,14 +184,14 @@ def _defined() -> record.Sweep:
 
 
 def _parse(metric: str) -> bool:
-    """Return whether a smaller value of a metric is a better one."""
+    """Return whether smaller values of a metric are better."""
     from gan_jax.metrics import extractors, names
 
     return names.parse(metric, extractors.EXTRACTORS, "--metric").lower_is_better
 
 
 def _lower_is_better(metric: str) -> bool | None:
-    """Return whether a smaller value is a better one; ``None`` for what has no better side."""
+    """Return whether smaller values are better; ``None`` if a metric cannot be ranked."""
     try:
         return _parse(metric)
     except errors.ConfigError:
@@ -195,7 +199,7 @@ def _lower_is_better(metric: str) -> bool | None:
 
 
 def _check_search(method: str, metric: str | None, config: ConfigDict) -> None:
-    """Check that a search can know what came out of its runs."""
+    """Check that the runs of a search are measured by its metric."""
     if metric is None:
         raise errors.ConfigError(
             f"--search={method} needs --metric, for example --metric=classifier_fid"
@@ -225,12 +229,12 @@ def _check_search(method: str, metric: str | None, config: ConfigDict) -> None:
 
 
 def _check_parameters(method: str, parameters: Sequence[space.Parameter]) -> None:
-    """Check that what a search varies leaves its runs comparable."""
+    """Check that the runs of a search remain comparable under the fields that it varies."""
     for parameter in parameters:
         if parameter.field.startswith(_MEASURING):
             raise errors.ConfigError(
-                f"search: {parameter.field} says how runs are measured; a search compares runs "
-                "that are measured alike"
+                f"search: {parameter.field} is part of the protocol; a search compares runs "
+                "of one protocol"
             )
         if method == "asha" and parameter.field == "train.steps":
             raise errors.ConfigError(
@@ -239,7 +243,7 @@ def _check_parameters(method: str, parameters: Sequence[space.Parameter]) -> Non
 
 
 def _recorded(folder: record.Folder) -> record.Sweep:
-    """Return the sweep that a directory remembers."""
+    """Return the sweep that a directory records."""
     sweep = folder.read()
     if sweep is None:
         raise errors.WorkdirError(f"--workdir={folder.path} holds no sweep: it has no sweep.json")
@@ -247,25 +251,25 @@ def _recorded(folder: record.Folder) -> record.Sweep:
 
 
 def _merged(folder: record.Folder, sweep: record.Sweep) -> tuple[record.Sweep, list[str]]:
-    """Return a sweep with what its directory remembers, and what is to be told of that."""
+    """Return a sweep merged with the recorded one, and lines that report the changes."""
     from gan_jax.runs import run_directory
 
     old = folder.read()
     free: tuple[str, ...] = run_directory.OPERATIONAL
     if sweep.search.method != "grid":
-        # A search compares numbers, which have to be measured alike.
+        # A search compares numbers, which must be measured by one protocol.
         free = tuple(field for field in free if field not in _MEASURING)
     merged, added, vanished = record.merge(old, sweep, free)
-    told = []
+    notes = []
     if old is not None and added:
-        told.append(f"new in this sweep: {', '.join(added)}")
+        notes.append(f"new in this sweep: {', '.join(added)}")
     if vanished:
-        told.append(f"no longer defined, so not run: {', '.join(vanished)}")
-    return merged, told
+        notes.append(f"no longer defined, so not run: {', '.join(vanished)}")
+    return merged, notes
 
 
-def _show(folder: record.Folder, sweep: record.Sweep, told: list[str]) -> None:
-    """Print what would be run."""
+def _show(folder: record.Folder, sweep: record.Sweep, notes: list[str]) -> None:
+    """Print the runs."""
     for index, (entry, state) in enumerate(
         zip(sweep.entries, summary.look(sweep, folder), strict=True)
     ):
@@ -288,12 +292,12 @@ def _show(folder: record.Folder, sweep: record.Sweep, told: list[str]) -> None:
         )
     if common:
         print(f"all with {common}")
-    for line in told:
+    for line in notes:
         print(line)
 
 
 def _environment() -> dict[str, str]:
-    """Return the variables that a program of this project needs, wherever it starts."""
+    """Return the environment variables that a program of this project needs."""
     paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
@@ -306,7 +310,7 @@ def _write_script(folder: record.Folder, path: Path) -> None:
     """Record the sweep, and write the script that executes it."""
     defined = _defined()
     with folder.claim():
-        sweep, told = _merged(folder, defined)
+        sweep, notes = _merged(folder, defined)
         script = slurm.script(
             sweep,
             folder,
@@ -319,10 +323,10 @@ def _write_script(folder: record.Folder, path: Path) -> None:
             retries=_RETRIES.value,
         )
         folder.write(sweep)
-        # SLURM opens its own log before the script can make the folder.
+        # SLURM opens its own log before the script can create the folder.
         folder.log("_").parent.mkdir(exist_ok=True)
         atomic.write_text(path, script)
-    for line in told:
+    for line in notes:
         print(line)
     print(f"{len(sweep.runs)} runs: sbatch {path}")
     print(f"the table: python -m experiments.sweep --workdir={folder.path} --summarize")
@@ -330,7 +334,7 @@ def _write_script(folder: record.Folder, path: Path) -> None:
 
 def _run_one(folder: record.Folder, index: int) -> None:
     """Execute one run of a recorded sweep in this process's allocation."""
-    _recorded(folder)  # A folder without one is not to be made.
+    _recorded(folder)  # Do not create a folder that holds no sweep.
     with folder.claim(shared=True):
         sweep = _recorded(folder)
         if index >= len(sweep.entries):
@@ -351,21 +355,21 @@ def _run_one(folder: record.Folder, index: int) -> None:
         outcome = execution.execute(task, _RETRIES.value, lambda: bool(asked))
         reason = f": {outcome.reason}" if outcome.reason else ""
         if outcome.state != "done":
-            again = "; the same command goes on" if outcome.state == "preempted" else ""
+            again = "; the same command resumes it" if outcome.state == "preempted" else ""
             raise errors.SweepError(f"{entry.run.name} is {outcome.state}{reason}{again}")
         print(f"{entry.run.name}: done")
 
 
 def _run_all(folder: record.Folder) -> None:
-    """Execute what is left of the sweep, on Ray."""
+    """Execute the remaining runs of the sweep on Ray."""
     sweep = _defined()
     # Imported late: it needs Ray.
     from gan_jax.sweeps import ray_tune
 
     with folder.claim():
-        sweep, told = _merged(folder, sweep)
+        sweep, notes = _merged(folder, sweep)
         folder.write(sweep)
-        for line in told:
+        for line in notes:
             print(line, flush=True)
         agenda, asked = ray_tune.run(
             sweep,
@@ -379,14 +383,15 @@ def _run_all(folder: record.Folder) -> None:
             retries=_RETRIES.value,
         )
         states = _summarize(agenda.sweep, folder)
-    # What a search finds to diverge is an answer; in a grid it leaves a hole.
+    # In a search a diverged run is a result; in a grid it is a missing one.
     good = ("done", "stopped") if sweep.search.method == "grid" else ("done", "stopped", "diverged")
     names = {run.name for run in agenda.sweep.runs}
     bad = [s for s in states if s.run.name in names and s.state not in good]
     done = len(names) - len(bad)
     if asked is not None:
         raise errors.SweepError(
-            f"stopped by {asked}; {done} of {agenda.total} runs are done; the same command goes on"
+            f"stopped by {asked}; {done} of {agenda.total} runs are done; "
+            "the same command resumes the sweep"
         )
     if bad:
         listed = "; ".join(f"{s.run.name} ({s.state}: {s.reason})" for s in bad)
@@ -394,11 +399,11 @@ def _run_all(folder: record.Folder) -> None:
 
 
 def _summarize(sweep: record.Sweep, folder: record.Folder) -> list[summary.State]:
-    """Print and write the table; return how the runs stand."""
+    """Print and write the table; return the states of the runs."""
     states = summary.look(sweep, folder)
-    told = summary.summarise(states, _METRIC.value or sweep.search.metric, _lower_is_better)
-    summary.write(told, folder.path)
-    summary.show(told)
+    notes = summary.summarise(states, _METRIC.value or sweep.search.metric, _lower_is_better)
+    summary.write(notes, folder.path)
+    summary.show(notes)
     print(f"{folder.path / 'summary.md'}, {folder.path / 'summary.csv'}")
     return states
 

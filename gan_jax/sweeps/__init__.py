@@ -1,7 +1,7 @@
-"""Sweeps: many runs of one configuration file, side by side, from a definition to a table.
+"""Sweeps: many runs of one configuration file in parallel, from a definition to a table.
 
-``definition`` says which runs there are, ``space`` and ``search`` which to try next, ``record``
-what the sweep's directory remembers, ``agenda`` which run is next, ``execution`` how one run is
-started and watched, ``summary`` what came out. ``ray_tune`` is the only file that knows Ray,
-``slurm`` the only one that knows SLURM.
+``definition`` defines the runs of a grid, ``space`` and ``search`` those of a search. ``record``
+stores the sweep in its directory, ``agenda`` selects the next run, ``execution`` starts and watches
+one run, and ``summary`` makes the table. Only ``ray_tune`` imports Ray; only ``slurm`` writes SLURM
+scripts.
 """

@@ -1,7 +1,7 @@
-"""Which run is next: what is left of a grid, or what a search suggests.
+"""The next run: the remaining runs of a grid, or the suggestions of a search.
 
-The record names a run before it is handed out, so that a sweep that is killed goes on with the runs
-that it had begun, and its search with what came out of the finished ones.
+A run is recorded before it is scheduled, so that a sweep that was killed resumes the runs that it
+had begun, and a search uses the results of the finished ones.
 """
 
 import statistics
@@ -14,16 +14,16 @@ from gan_jax.sweeps.definition import SEED, Run
 
 
 class Agenda:
-    """Hands out the runs of a sweep, each once, and takes back how they ended.
+    """Schedules the runs of a sweep, each once, and records how they ended.
 
     Attributes:
-      sweep: the sweep with all that has been suggested so far.
-      stopped: no more runs are handed out.
+      sweep: the sweep with all suggestions so far.
+      stopped: whether no further runs are scheduled.
 
     Args:
-      sweep: what the directory remembers.
-      folder: the directory, which the caller holds.
-      tell: what to do with a line about a run.
+      sweep: the recorded sweep.
+      folder: its directory, locked by the caller.
+      tell: receives one line per event of a run.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Agenda:
 
     @property
     def total(self) -> int:
-        """How many runs there will have been at the end."""
+        """Number of runs of the whole sweep."""
         plan = self.sweep.search
         if plan.method == "grid":
             return len(self.sweep.runs)
@@ -49,7 +49,7 @@ class Agenda:
 
     @property
     def left(self) -> int:
-        """How many runs there are still to be made."""
+        """Number of runs that are not finished."""
         ended = sum(
             entry.defined and (entry.stopped or self._settled(entry.run.name))
             for entry in self.sweep.entries
@@ -57,12 +57,12 @@ class Agenda:
         return self.total - ended
 
     def next(self) -> Run | None:
-        """Return the next run, ``None`` at the end.
+        """Return the next run, or ``None`` at the end.
 
-        Side effect: a search's suggestion is recorded.
+        Side effect: records a search's suggestion.
 
         Raises:
-          WorkdirError: it cannot be recorded.
+          WorkdirError: the record cannot be written.
         """
         while not self.stopped:
             for entry in self.sweep.entries:
@@ -80,18 +80,22 @@ class Agenda:
         return None
 
     def begin(self, run: Run) -> None:
-        """Tell that a run starts."""
+        """Report that a run starts."""
         self._tell(f"{self._count(run.name)} {run.name}: starts")
 
     def again(self, run: Run, reason: str) -> None:
-        """Tell that a run has failed, and goes on from its checkpoint."""
-        self._tell(f"{self._count(run.name)} {run.name}: {reason}; it is tried again")
+        """Report that a run has failed and resumes from its checkpoint."""
+        self._tell(f"{self._count(run.name)} {run.name}: {reason}; retrying")
 
     def end(self, run: Run, outcome: execution.Outcome | None) -> None:
-        """Take back how a run ended; ``None``: the search has stopped it early.
+        """Record and report how a run ended.
+
+        Args:
+          run: the run.
+          outcome: how it ended; ``None``: the search stopped it early.
 
         Raises:
-          SweepError: the run was measured, but not by the metric that the search goes by.
+          SweepError: the run has no evaluation by the metric of the search.
         """
         name = run.name
         if outcome is None:
@@ -126,12 +130,12 @@ class Agenda:
         rows = evaluations.read(self._folder.run(run.name) / evaluations.EVALUATIONS)
         names = summary.metrics_of(rows)
         raise errors.SweepError(
-            f"--metric={metric} is not what {run.name} was measured by; accepted: "
+            f"--metric={metric}: {run.name} was not measured by it; accepted: "
             f"{', '.join(names) or 'nothing: it was not evaluated'}; see config.eval.metrics"
         )
 
     def _suggest(self, number: int) -> list[Run]:
-        """Return the runs of the next suggestion, one for each seed."""
+        """Return the runs of the next suggestion, one per seed."""
         plan = self.sweep.search
         values = search.suggest(
             plan.parameters,
@@ -148,7 +152,7 @@ class Agenda:
         ]
 
     def _trials(self) -> list[search.Trial]:
-        """Return what has been suggested, and what came of it."""
+        """Return all suggestions with their results."""
         groups: dict[str, list[Run]] = {}
         for run in self.sweep.runs:
             groups.setdefault(run.group, []).append(run)

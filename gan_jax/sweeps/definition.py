@@ -1,7 +1,7 @@
-"""Which runs a sweep has: ``def sweep(add)`` of a configuration file, and ``--seeds``.
+"""The runs of a grid: ``def sweep(add)`` of a configuration file, and ``--seeds``.
 
-A run is a set of overrides: dotted configuration fields and the values that they get. Everything
-that can be wrong with one is found here, before any run starts.
+A run is a set of overrides: values by dotted configuration field. All overrides are validated here,
+before any run starts.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from gan_jax import errors
 
 SEED = "train.seed"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
-# With ``_seed=123`` and a suffix behind, a name is still good for a file.
+# With ``_seed=123`` and a suffix appended, a name is still a valid file name.
 _LONGEST_NAME = 120
 
 
@@ -31,9 +31,9 @@ class Run:
     """One run of a sweep.
 
     Attributes:
-      name: of its run directory, too.
-      group: name of the runs that differ from it in the seed alone.
-      overrides: values by dotted configuration field, JSON-able.
+      name: name of the run and of its directory.
+      group: common name of the runs that differ only in the seed.
+      overrides: values by dotted configuration field, serializable as JSON.
     """
 
     name: str
@@ -42,21 +42,21 @@ class Run:
 
     @property
     def group_overrides(self) -> dict[str, Any]:
-        """What the runs of its group have in common."""
+        """The overrides that all runs of its group share."""
         return {field: value for field, value in self.overrides.items() if field != SEED}
 
 
 def load(path: str | Path) -> ModuleType:
-    """Return a configuration file as a module, for the functions beside its ``get_config``.
+    """Return a configuration file as a module, to call the functions beside its ``get_config``.
 
-    Side effect: runs the file.
+    Side effect: executes the file.
 
     Raises:
-      ConfigError: it is no Python file.
+      ConfigError: it is not a Python file.
     """
     spec = importlib.util.spec_from_file_location("sweep_config", path)
     if spec is None or spec.loader is None:
-        raise errors.ConfigError(f"--config={path} is no Python file")
+        raise errors.ConfigError(f"--config={path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -69,7 +69,7 @@ def call(module: ModuleType, name: str, subject: Any, arg: str) -> None:
       module: the file.
       name: ``"sweep"`` or ``"search"``.
       subject: ``add`` or ``space``.
-      arg: what stands after the colon of ``--config``; given to functions of two parameters.
+      arg: the text after the colon of ``--config``; passed to functions of two parameters.
 
     Raises:
       ConfigError: the file has no such function.
@@ -88,15 +88,15 @@ def call(module: ModuleType, name: str, subject: Any, arg: str) -> None:
 
 
 class Definition:
-    """What ``def sweep(add)`` calls, once for each run.
+    """The ``add`` of ``def sweep(add)``, called once per run.
 
     Attributes:
-      runs: those added so far.
+      runs: the runs added so far.
 
     Args:
-      config: the configuration that the runs change, with the overrides that all have in common.
-      common: the fields that ``--config.FIELD=VALUE`` has set for all runs.
-      seeds: every run is repeated with ``train.seed`` 0 to ``seeds - 1``; ``None``: it is not.
+      config: the configuration that the runs change, with the common overrides applied.
+      common: the fields that ``--config.FIELD=VALUE`` sets for all runs.
+      seeds: repeat every run with ``train.seed`` 0 to ``seeds - 1``; ``None``: do not repeat.
     """
 
     def __init__(
@@ -115,12 +115,12 @@ class Definition:
         """Add a run: ``add(**{"penalty.weight": 1.0})``.
 
         Args:
-          name: of the run; by default made of the overrides.
+          name: name of the run; derived from the overrides by default.
           **overrides: values by dotted configuration field.
 
         Raises:
-          ConfigError: a field is unknown or cannot have its value, the name cannot name a
-            directory, or the run is there already.
+          ConfigError: a field is unknown, a value is invalid, the name is not a valid directory
+            name, or the run is a duplicate.
         """
         values = check_overrides(self._config, overrides, self._common)
         if name is not None and not (_NAME.fullmatch(name) and len(name) <= _LONGEST_NAME):
@@ -134,7 +134,7 @@ class Definition:
         if SEED in values:
             raise errors.ConfigError(
                 f"--seeds={self._seeds} sets {SEED}, and so does the sweep ({_words(overrides)}); "
-                "leave one of them out"
+                "use only one of them"
             )
         for seed in range(self._seeds):
             stem = name or name_of(values)
@@ -149,7 +149,7 @@ class Definition:
             raise errors.ConfigError(
                 f'sweep: two runs are named "{run.name}"; give one of them another name=...'
             )
-        # A field that is set to its default makes no other run than one that is not set.
+        # Setting a field to its default gives the same run as not setting it.
         whole = _canonical({**self._defaults, **values})
         if whole in self._by_values:
             raise errors.ConfigError(
@@ -159,21 +159,21 @@ class Definition:
         rest = _canonical({**self._defaults, **shared, SEED: None})
         if self._groups.setdefault(group, rest) != rest:
             raise errors.ConfigError(
-                f'sweep: runs that differ in more than the seed would stand as "{group}" in the '
-                "table; name them otherwise"
+                f'sweep: runs that differ in more than the seed would share the row "{group}" of '
+                "the table; give them different names"
             )
         self._by_values[whole] = run.name
         self.runs.append(run)
 
 
 def check_seeds(seeds: int | None, common: Sequence[str]) -> None:
-    """Check that ``--seeds`` alone says which seeds there are, if it is given.
+    """Check that ``--seeds`` and ``--config.train.seed`` are not both given.
 
     Raises:
-      ConfigError: ``--config.train.seed`` does, too.
+      ConfigError: both are given.
     """
     if seeds is not None and SEED in common:
-        raise errors.ConfigError(f"--seeds={seeds} and --config.{SEED}; leave one of them out")
+        raise errors.ConfigError(f"--seeds={seeds} and --config.{SEED}; use only one of them")
 
 
 def collect(
@@ -185,17 +185,17 @@ def collect(
     """Return the runs that ``define`` adds; see `Definition` for the arguments.
 
     Raises:
-      ConfigError: one of them cannot be, or there is none.
+      ConfigError: a run is invalid, or none is added.
     """
     definition = Definition(config, common, seeds)
     define(definition)
     if not definition.runs:
-        raise errors.ConfigError("sweep(add) has added no run; call add(...) once for each")
+        raise errors.ConfigError("sweep(add) has added no run; call add(...) once per run")
     return definition.runs
 
 
 def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the fields of a configuration that are no groups: dotted name and value."""
+    """Yield dotted name and value of every field of a configuration that is not a group."""
     for name in config:
         value = config[name]
         if isinstance(value, ConfigDict):
@@ -210,13 +210,13 @@ def check_overrides(
     common: Sequence[str] | frozenset[str] = (),
     where: str = "sweep",
 ) -> dict[str, Any]:
-    """Return ``overrides`` with each value in the form and of the type that its field has.
+    """Return ``overrides`` with each value converted to the type of its field.
 
     Args:
       config: the configuration.
       overrides: values by dotted field.
       common: fields that are set for all runs.
-      where: the function that named them, for messages.
+      where: the function that gave the overrides, for messages.
 
     Raises:
       ConfigError: a field is unknown, of another type, or among ``common``.
@@ -231,7 +231,7 @@ def _checked(
     common: Sequence[str] | frozenset[str],
     where: str,
 ) -> Any:
-    """Return a value as its field is to have it."""
+    """Return a value converted to the type of its field."""
     known = dict(leaves(config))
     if field not in known:
         inside = [name for name in known if name.startswith(f"{field}.")]
@@ -239,14 +239,16 @@ def _checked(
             raise errors.ConfigError(
                 f"{where}: {field} is a group of fields; accepted: {', '.join(inside)}"
             )
-        raise errors.ConfigError(f"{where}: {field} is no field.{errors.suggestion(field, known)}")
+        raise errors.ConfigError(
+            f"{where}: {field} is not a field.{errors.suggestion(field, known)}"
+        )
     if field in common:
         raise errors.ConfigError(
             f"{where}: {field} is set for all runs by --config.{field}, and by the {where} itself; "
-            "leave one of them out"
+            "use only one of them"
         )
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()  # NumPy's numbers, as of linspace.
+        value = value.item()  # A NumPy scalar, for example from linspace.
     elif isinstance(value, list | tuple):
         value = [one.item() if hasattr(one, "item") else one for one in value]
     *groups, leaf = field.split(".")
@@ -270,7 +272,7 @@ def _checked(
 
 
 def name_of(overrides: Mapping[str, Any]) -> str:
-    """Return a name for a run that depends on its own overrides and on nothing else."""
+    """Return a name for a run that depends only on its own overrides."""
     parts = []
     for field, value in overrides.items():
         items = value if isinstance(value, list | tuple) else [value]
@@ -284,7 +286,7 @@ def name_of(overrides: Mapping[str, Any]) -> str:
 
 
 def flag(field: str, value: Any) -> str:
-    """Return the command-line flag that gives a field its value."""
+    """Return the command-line flag that sets a field."""
     if isinstance(value, list | tuple):
         value = tuple(value)
     return f"--config.{field}={value}"

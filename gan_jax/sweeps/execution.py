@@ -1,8 +1,8 @@
 """One run of a sweep: an ordinary program in a process of its own, started, watched and stopped.
 
-What became of it is read from its exit code, its ``status.json`` and the last line that it printed:
-a run that has diverged, and one that was refused before it began, would do so again and are not
-tried again; all other failures are worth another attempt, from the last checkpoint.
+Its outcome is derived from its exit code, its ``status.json`` and the last line of its output. A
+run that has diverged, or whose configuration was refused, would do so again and is not retried; any
+other failure is retried from the last checkpoint.
 """
 
 import contextlib
@@ -25,39 +25,39 @@ from gan_jax import errors
 from gan_jax.report import evaluations, lock, status
 from gan_jax.sweeps import definition, record
 
-# How a run can end, and not be run again.
+# States of runs that are not run again.
 SETTLED = ("done", "diverged")
-# A run that is asked to stop finishes its step, or its evaluation, and saves.
+# A run that receives SIGTERM finishes its step, or its evaluation, and saves.
 GRACE_SECONDS = 300.0
-# Of what may pass by itself, or be made to pass: the message of a run that ends before it begins.
+# Parts of the error messages of runs that ended before training for a temporary reason.
 _PASSING = (" is in use by ", *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EIO)))
-# A run directory may still be held by what an earlier, killed sweep has left; that is saving.
+# A run of an earlier, killed sweep may still be saving and hold its directory.
 _BUSY_SECONDS = 600.0
 _POLL_SECONDS = 0.3
 
-# Becomes the program, and has the kernel send it SIGTERM when the process that started it is gone,
-# however that ended: a sweep that is killed leaves no run behind. (Linux only.)
+# Replaces itself by the program. The kernel sends SIGTERM when the parent process ends for whatever
+# reason, so a killed sweep leaves no run behind (Linux only).
 _LAUNCH = """\
 import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)
 signal.pthread_sigmask(signal.SIG_SETMASK, ())
 if os.getppid() != int(sys.argv[1]):
-    sys.exit("what started this run is gone")
+    sys.exit("the process that started this run has ended")
 os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """How to execute a run; JSON-able, so that it can be sent to another machine.
+    """How to execute a run; serializable as JSON, to be sent to another machine.
 
     Attributes:
-      name: of the run.
+      name: name of the run.
       folder: the sweep's directory.
       command: the program with its arguments.
-      cwd: the folder it starts in.
-      environment: variables that it gets besides those that are set.
+      cwd: its working directory.
+      environment: additional environment variables.
     """
 
     name: str
@@ -67,12 +67,12 @@ class Task:
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return the task as text."""
+        """Return the task as JSON."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Task":
-        """Return the task that `to_json` has made text of."""
+        """Return the task of the JSON that `to_json` returns."""
         fields = json.loads(text)
         return cls(**{**fields, "command": tuple(fields["command"])})
 
@@ -83,7 +83,7 @@ class Outcome:
 
     Attributes:
       state: ``"done"``, ``"diverged"``, ``"preempted"`` (it was stopped, and saved), ``"refused"``
-        (before it began, for a reason that stays) or ``"failed"``.
+        (before training, for a permanent reason) or ``"failed"``.
       reason: why, in one line.
     """
 
@@ -92,7 +92,7 @@ class Outcome:
 
     @property
     def final(self) -> bool:
-        """Whether another attempt would end alike."""
+        """Whether another attempt would end in the same way."""
         return self.state in (*SETTLED, "refused")
 
 
@@ -106,11 +106,11 @@ def make_task(
     """Return how to execute a run.
 
     Args:
-      sweep: what it belongs to.
-      folder: where that is kept.
+      sweep: the sweep.
+      folder: its directory.
       run: the run.
-      program: what takes ``--config``, ``--config.FIELD`` and ``--workdir``.
-      environment: variables for the run.
+      program: a command that accepts ``--config``, ``--config.FIELD`` and ``--workdir``.
+      environment: environment variables for the run.
     """
     overrides = {**sweep.common, **run.overrides}
     command = [
@@ -123,9 +123,9 @@ def make_task(
 
 
 class Execution:
-    """An attempt at a run, which whoever made it polls until it has ended.
+    """An attempt at a run; the caller polls it until it has ended.
 
-    The program starts with the first `poll` that finds the run directory free.
+    The program starts with the first `poll` at which the run directory is not in use.
     """
 
     def __init__(self, task: Task) -> None:
@@ -137,9 +137,9 @@ class Execution:
         self._started = _now()
 
     def poll(self) -> Outcome | None:
-        """Return how it ended; ``None`` while it has not.
+        """Return the outcome, or ``None`` while the run has not ended.
 
-        Side effects: starts the program; when that has ended, records the attempt.
+        Side effects: starts the program; when it has ended, records the attempt.
 
         Raises:
           WorkdirError: the log cannot be written.
@@ -162,7 +162,7 @@ class Execution:
         return self._outcome
 
     def stop(self, grace: float = GRACE_SECONDS) -> Outcome:
-        """Ask the run to save and stop, wait until it has, and return how it ended.
+        """Ask the run to save and stop, wait for its end, and return the outcome.
 
         Args:
           grace: seconds after which it is killed.
@@ -198,7 +198,7 @@ class Execution:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.STDOUT,
-                    # Ctrl-C is for the sweep, which asks its runs to stop in its own way.
+                    # Ctrl-C is handled by the sweep, which sends SIGTERM to its runs.
                     start_new_session=True,
                 )
             self._record()
@@ -216,15 +216,15 @@ class Execution:
         self._record(seconds=seconds, code=code, **dataclasses.asdict(self._outcome))
 
     def _record(self, **ended: Any) -> None:
-        """Add a row for this attempt: when it starts, and with how it ended when it has."""
+        """Append a row for this attempt: one at its start, and one with its outcome."""
         pid = None if self._process is None else self._process.pid
         row = {"started": self._started, "pid": pid, "host": socket.gethostname()}
-        # What became of the run matters more than a row that finds no room.
+        # The outcome must be returned even if the row cannot be written.
         with contextlib.suppress(errors.WorkdirError):
             evaluations.append(self._folder.attempts(self._task.name), {**row, **ended})
 
     def _judge(self, code: int, pid: int) -> Outcome:
-        """Return how a program has ended."""
+        """Return the outcome of a program that has ended."""
         state = read_status(self._folder.run(self._task.name))
         own = state.get("pid") == pid and state.get("host") == socket.gethostname()
         if own and (state["state"] == "diverged" or (state["state"] == "done" and code == 0)):
@@ -243,12 +243,12 @@ class Execution:
 
 
 def execute(task: Task, retries: int, asked_to_stop: Callable[[], bool]) -> Outcome:
-    """Execute a run, and try again from its checkpoint where it fails.
+    """Execute a run, and retry it from its checkpoint where it fails.
 
     Args:
       task: the run.
-      retries: attempts after the first.
-      asked_to_stop: whether to have the run save and stop; asked again and again.
+      retries: number of attempts after the first.
+      asked_to_stop: returns whether the run must save and stop; polled.
     """
     outcome = Outcome("failed")
     for attempt in range(retries + 1):
@@ -261,12 +261,12 @@ def execute(task: Task, retries: int, asked_to_stop: Callable[[], bool]) -> Outc
         if outcome.final or asked_to_stop():
             return outcome
         if attempt < retries:
-            print(f"{task.name}: {outcome.reason}; it goes on from its checkpoint", flush=True)
+            print(f"{task.name}: {outcome.reason}; resuming from its checkpoint", flush=True)
     return outcome
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """Return a run's status; empty where there is none that can be read."""
+    """Return a run's status; empty if it cannot be read."""
     try:
         return status.Status(run).read() or {}
     except errors.WorkdirError:
@@ -274,10 +274,11 @@ def read_status(run: Path) -> dict[str, Any]:
 
 
 def read_attempts(folder: record.Folder, name: str) -> list[dict[str, Any]]:
-    """Return a row for each time that a run was started.
+    """Return one row per attempt at a run.
 
-    It has ``started``, ``pid`` and ``host``, and, if its end was seen, ``seconds``, ``code``,
-    ``state`` and ``reason``. The end is not seen where the sweep is killed, or a machine is lost.
+    A row has ``started``, ``pid`` and ``host``, and, if its end was observed, ``seconds``,
+    ``code``, ``state`` and ``reason``. The end is not observed where the sweep is killed or a
+    machine is lost.
     """
     try:
         lines = folder.attempts(name).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -289,24 +290,24 @@ def read_attempts(folder: record.Folder, name: str) -> list[dict[str, Any]]:
             row = json.loads(line)
             identity = (row["started"], row["pid"], row["host"])
         except (ValueError, TypeError, KeyError):
-            continue  # A crash has cut it off.
+            continue  # Truncated by a crash.
         rows[identity] = rows.get(identity, {}) | row
     return list(rows.values())
 
 
 def _last_line(path: Path) -> str:
-    """Return the last line of an attempt's output; its error, where one is told."""
+    """Return the last error line of an attempt's output, or else its last line."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    # Below the heading of the attempt.
+    # Only the output of the last attempt.
     text = re.split(r"^== .*\n", text, flags=re.MULTILINE)[-1]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("error: ")]
-    return (told or lines or [""])[-1]
+    reported = [line for line in lines if line.startswith("error: ")]
+    return (reported or lines or [""])[-1]
 
 
 def _signal_name(number: int) -> str:

@@ -1,10 +1,8 @@
-"""Runs of a sweep side by side on Ray Tune: a cluster of its own on this machine, or any other.
+"""Parallel execution of a sweep on Ray Tune, on a local cluster or an existing one.
 
-Ray decides where and when a run is executed and which devices it sees, starts a run again whose
-machine is lost, and stops early, by asynchronous successive halving ("A System for Massively
-Parallel Hyperparameter Tuning", Li et al. 2018), what a search would not finish. Which runs there
-are, and what became of them, is never read from Ray's own records: a sweep goes on from its
-directory alone.
+Ray assigns runs to machines and devices, restarts a run whose machine is lost, and stops runs of a
+search early by asynchronous successive halving ("A System for Massively Parallel Hyperparameter
+Tuning", Li et al. 2018). Ray's own records are never read: a sweep resumes from its directory.
 """
 
 import contextlib
@@ -24,14 +22,14 @@ from gan_jax.report import lock
 from gan_jax.sweeps import definition, execution, record, summary
 from gan_jax.sweeps.agenda import Agenda
 
-# Ray's and Tune's reports to their makers, servers, and files that nobody reads.
+# Turns off Ray's usage reports, dashboards and unused log files.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Ray's workers, and so the runs, would have to wait for everybody else's programs.
+    # Without this, Ray's workers, and so the runs, have a lower CPU priority than other programs.
     "RAY_worker_niceness": "0",
-    # A worker that ends would kill its run outright; the run is sent SIGTERM anyway, and saves.
+    # Otherwise a worker that ends kills its run with SIGKILL; the run gets SIGTERM and saves.
     "RAY_kill_child_processes_on_worker_exit": "false",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -52,20 +50,20 @@ except ImportError as _error:
 
 _POLL_SECONDS = 0.5
 _CONNECT_SECONDS = 10.0
-_OBJECT_STORE_BYTES = 100 * 2**20  # Only words pass through it.
-# Of how many trials one goes on at each rung of successive halving.
+_OBJECT_STORE_BYTES = 100 * 2**20  # Only short strings pass through it.
+# One of this number of trials continues at each rung of successive halving.
 _REDUCTION = 3
 
 
 class Failed(Exception):
-    """A run has ended in a way that is worth another attempt; Ray makes it."""
+    """A run has failed and may be retried; Ray retries it."""
 
 
 class RunTrainable(tune.Trainable):
-    """A run as Ray Tune sees it: each step lasts until there is something to report."""
+    """A run as a Ray Tune trainable: each step lasts until the run reports something."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take up a run; nothing is started yet."""
+        """Prepare the execution of a run without starting it."""
         self._task = execution.Task.from_json(config["task"])
         self._metric: str | None = config["metric"]
         self._total: int = config["total"]
@@ -77,7 +75,7 @@ class RunTrainable(tune.Trainable):
         """Wait for the next evaluation, or the end of the run, and return it.
 
         Raises:
-          Failed: the run is to be tried again.
+          Failed: the run must be retried.
         """
         while True:
             for step, value in self._news():
@@ -92,19 +90,19 @@ class RunTrainable(tune.Trainable):
             time.sleep(_POLL_SECONDS)
 
     def cleanup(self) -> None:
-        """Have a run that is still going save and stop."""
+        """Make a run that is still in progress save and stop."""
         self._execution.stop()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Do nothing: the run saves itself."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Do nothing: the run goes on by itself."""
+        """Do nothing: the run resumes by itself."""
 
     def _news(self) -> list[tuple[int, float]]:
-        """Return evaluations that have not been reported; never that of the last step.
+        """Return evaluations that have not been reported, except that of the last step.
 
-        A run that has made its last step is to end by itself, not to be stopped while it saves.
+        A run that has finished its last step must end by itself and not be stopped while it saves.
         """
         if self._metric is None:
             return []
@@ -119,7 +117,7 @@ class RunTrainable(tune.Trainable):
 
 
 class _Runs(Searcher):
-    """The agenda, as Ray Tune asks for trials."""
+    """The agenda as a search algorithm of Ray Tune."""
 
     def __init__(
         self,
@@ -143,7 +141,7 @@ class _Runs(Searcher):
         return self._trials[trial_id]
 
     def why(self, run: definition.Run) -> str:
-        """Return why the last attempt at a run has failed; to be asked once after each."""
+        """Return why the last attempt at a run failed; call it once per attempt."""
         attempts = execution.read_attempts(self._folder, run.name)
         known, self._attempts[run.name] = self._attempts[run.name], len(attempts)
         lost = "its process was lost"
@@ -163,7 +161,7 @@ class _Runs(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the agenda how a run ended."""
+        """Report to the agenda how a run ended."""
         run = self._trials[trial_id]
         with self._noting():
             if error:
@@ -181,7 +179,7 @@ class _Runs(Searcher):
 
     @contextlib.contextmanager
     def _noting(self) -> Iterator[None]:
-        """Keep an error until Ray Tune has ended, and let the sweep end."""
+        """Store an error until Ray Tune has ended, and end the sweep."""
         try:
             yield
         except Exception as error:
@@ -191,7 +189,7 @@ class _Runs(Searcher):
 
 
 class _Progress(tune.Callback):
-    """Tells when runs start, and start again."""
+    """Reports the start and restart of runs."""
 
     def __init__(self, runs: _Runs, agenda: Agenda) -> None:
         self._runs = runs
@@ -218,27 +216,28 @@ def run(
     cpus: float = 1.0,
     retries: int = 2,
 ) -> tuple[Agenda, str | None]:
-    """Execute what is left of a sweep.
+    """Execute the remaining runs of a sweep.
 
-    Side effects: starts a Ray cluster, or uses one; writes run directories; handles SIGTERM and
-    Ctrl-C: the runs save and stop.
+    Side effects: starts a Ray cluster or connects to one; writes run directories; on SIGTERM and
+    Ctrl-C the runs save and stop.
 
     Args:
-      sweep: what is to be run.
-      folder: its directory, which the caller holds.
-      program: what executes a run; it takes ``--config``, ``--config.FIELD`` and ``--workdir``.
-      environment: variables that every run gets, and Ray's workers.
-      num_parallel: runs at a time; ``None``: as many as the resources admit.
-      address: of a Ray cluster; ``None``: one of its own, on this machine.
-      gpus: of each run, fractions allowed; ``None``: 1 where the cluster has any.
-      cpus: of each run.
-      retries: attempts after a failed one.
+      sweep: the sweep.
+      folder: its directory, locked by the caller.
+      program: a command that accepts ``--config``, ``--config.FIELD`` and ``--workdir``.
+      environment: environment variables of the runs and of Ray's workers.
+      num_parallel: number of concurrent runs; ``None``: as many as the resources allow.
+      address: address of a Ray cluster; ``None``: start one on this machine.
+      gpus: GPUs per run, fractions allowed; ``None``: 1 if the cluster has any.
+      cpus: CPU cores per run.
+      retries: number of attempts after a failed one.
 
     Returns:
-      The agenda at the end, and the signal that ended the sweep early, if one did.
+      The agenda at the end, and the signal that ended the sweep early, if any.
 
     Raises:
-      SweepError: no cluster can be reached, or it cannot hold a run; or a search cannot go on.
+      SweepError: no cluster can be reached, or none of its machines is large enough for a run; or
+        a search cannot continue.
       WorkdirError: the sweep's directory cannot be written.
     """
     agenda = Agenda(sweep, folder)
@@ -300,9 +299,9 @@ def run(
 def _recall(
     scheduler: ASHAScheduler, sweep: record.Sweep, folder: record.Folder, total: int
 ) -> None:
-    """Tell successive halving what came of the runs that an earlier process has ended.
+    """Report to successive halving the results of runs that ended in an earlier process.
 
-    Those that go on report again from their first evaluation.
+    Runs that are resumed report again from their first evaluation.
     """
     assert sweep.search.metric is not None
     for entry in sweep.entries:
@@ -317,7 +316,7 @@ def _recall(
 
 
 def _await_saves(agenda: Agenda, folder: record.Folder) -> None:
-    """Wait for runs that still save: at its end Ray gives them seconds."""
+    """Wait for runs that are still saving, for which Ray would wait only seconds."""
     deadline = time.monotonic() + execution.GRACE_SECONDS
     for one in agenda.sweep.runs:
         while lock.holder(folder.run(one.name)) and time.monotonic() < deadline:
@@ -326,7 +325,7 @@ def _await_saves(agenda: Agenda, folder: record.Folder) -> None:
 
 @contextlib.contextmanager
 def _cluster(address: str | None, environment: Mapping[str, str]) -> Iterator[None]:
-    """Be connected to a Ray cluster."""
+    """Connect to a Ray cluster for the duration of the context."""
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     options: dict[str, Any] = {
@@ -334,7 +333,7 @@ def _cluster(address: str | None, environment: Mapping[str, str]) -> Iterator[No
         "logging_level": logging.CRITICAL,
     }
     if address is None:
-        # Its workers inherit the variables, and so are there before they are asked for.
+        # The workers inherit the variables of this process.
         os.environ.update(environment)
         options |= {
             "address": "local",
@@ -357,10 +356,10 @@ def _cluster(address: str | None, environment: Mapping[str, str]) -> Iterator[No
 
 
 def _check_address(address: str) -> None:
-    """Check that something listens at an address; Ray itself would try for minutes.
+    """Check that a server listens at an address; Ray itself would retry for minutes.
 
     Raises:
-      SweepError: nothing does, or it is no address.
+      SweepError: none does, or the address is malformed.
     """
     if address == "auto":
         return
@@ -374,10 +373,10 @@ def _check_address(address: str) -> None:
 
 
 def _check_resources(gpus: float | None, cpus: float, *, own: bool) -> float:
-    """Return how many GPUs a run gets; the cluster must have a machine that can hold a run.
+    """Return the GPUs per run, after checking that some machine of the cluster is large enough.
 
     Raises:
-      SweepError: it has not, and cannot grow.
+      SweepError: no machine is large enough, and the cluster does not scale automatically.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
@@ -399,10 +398,10 @@ def _check_resources(gpus: float | None, cpus: float, *, own: bool) -> float:
 
 
 def _devices(gpus: float, cpus: float) -> dict[str, str]:
-    """Return the variables that keep a run to its share of a machine; Ray sets which GPUs."""
+    """Return variables that limit a run to its share of a machine; Ray selects the GPUs."""
     if gpus == 0:
         threads = str(max(1, int(cpus)))
-        # NPROC is how many threads XLA starts.
+        # NPROC is the number of threads that XLA starts.
         return {"JAX_PLATFORMS": "cpu", "NPROC": threads, "OMP_NUM_THREADS": threads}
     if gpus < 1:
         return {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * gpus:.3f}"}
@@ -411,7 +410,7 @@ def _devices(gpus: float, cpus: float) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _signals(agenda: Agenda, folder: record.Folder) -> Iterator[list[str]]:
-    """Turn the first SIGTERM or Ctrl-C into a request to stop; the second one acts at once."""
+    """Turn the first SIGTERM or Ctrl-C into a graceful stop; the second takes effect at once."""
     asked: list[str] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked

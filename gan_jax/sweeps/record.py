@@ -1,12 +1,12 @@
-"""What a sweep's directory remembers: its definition and every run, so that it can go on.
+"""A sweep's directory, from which it can be resumed: its definition and every run.
 
     <workdir>/sweep.json      the definition, and every run with its overrides
     <workdir>/runs/<name>/    an ordinary run directory
-    <workdir>/logs/<name>.txt what the run printed
+    <workdir>/logs/<name>.txt the output of the run
     <workdir>/summary.*       the table
 
-``sweep.json`` is written before the run that it names starts. One process holds the directory; the
-tasks of a SLURM array share it.
+A run is written to ``sweep.json`` before it starts. One process locks the directory; the tasks of a
+SLURM array share it.
 """
 
 import contextlib
@@ -25,17 +25,17 @@ from gan_jax.sweeps.definition import Run
 FILE = "sweep.json"
 _VERSION = 1
 _REQUEST = ".request"
-_LISTED = 10  # Differences that a message lists.
+_LISTED = 10  # Maximum number of differences that a message lists.
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A run, and what the sweep itself knows of it.
+    """A run and its state in the sweep.
 
     Attributes:
       run: its name, group and overrides.
-      stopped: whether the search has ended it early; it is not continued.
-      defined: whether the configuration file still names it; it is not run if not.
+      stopped: whether the search has ended it early; it is not resumed.
+      defined: whether the configuration file still defines it; otherwise it is not run.
     """
 
     run: Run
@@ -48,13 +48,14 @@ class Search:
     """How runs are chosen.
 
     Attributes:
-      method: ``"grid"``: all that ``def sweep(add)`` names; else one of `search.METHODS`.
-      metric: what ranks them; ``None``: the first that is measured.
-      lower_is_better: of the metric.
-      parameters: what a search may vary; none for a grid.
-      num_samples: trials of a search in all.
-      seeds: runs of each, with ``train.seed`` 0 to ``seeds - 1``; ``None``: the configuration's.
-      seed: of the search itself.
+      method: ``"grid"``: the runs of ``def sweep(add)``; else one of `search.METHODS`.
+      metric: the metric by which runs are ranked; ``None``: the first that is measured.
+      lower_is_better: whether smaller values of the metric are better.
+      parameters: the fields that a search varies; empty for a grid.
+      num_samples: total number of trials of a search.
+      seeds: runs per trial, with ``train.seed`` 0 to ``seeds - 1``; ``None``: one run, with the
+        configuration's seed.
+      seed: seed of the search itself.
     """
 
     method: str = "grid"
@@ -68,15 +69,15 @@ class Search:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """A sweep, as its directory remembers it.
+    """A sweep as it is recorded.
 
     Attributes:
       config: the configuration file with its argument, ``FILE`` or ``FILE:ARG``, absolute.
       common: the overrides that all runs share, by dotted field.
-      fields: every field of the configuration with these, as JSON would give it back.
+      fields: every field of the configuration with these overrides, as JSON would return it.
       search: how runs are chosen.
-      entries: the runs so far, in their order; the number of a run never changes.
-      cwd: the folder that relative paths in the configuration start from.
+      entries: the runs so far, in order; the number of a run never changes.
+      cwd: the working directory, to which relative paths in the configuration refer.
     """
 
     config: str
@@ -88,7 +89,7 @@ class Sweep:
 
     @property
     def runs(self) -> list[Run]:
-        """The runs that are to be made."""
+        """The runs that are still defined."""
         return [entry.run for entry in self.entries if entry.defined]
 
     def entry(self, name: str) -> Entry:
@@ -96,11 +97,11 @@ class Sweep:
         return next(entry for entry in self.entries if entry.run.name == name)
 
     def adding(self, runs: Sequence[Run]) -> "Sweep":
-        """Return the sweep with more runs at its end."""
+        """Return the sweep with runs appended."""
         return dataclasses.replace(self, entries=(*self.entries, *map(Entry, runs)))
 
     def stopping(self, name: str) -> "Sweep":
-        """Return the sweep with a run ended early."""
+        """Return the sweep with a run marked as stopped early."""
         entries = [
             dataclasses.replace(e, stopped=True) if e.run.name == name else e for e in self.entries
         ]
@@ -122,15 +123,15 @@ class Folder:
         return self.path / "runs" / name
 
     def log(self, name: str) -> Path:
-        """Return the file that a run's output goes to."""
+        """Return the file to which a run's output is written."""
         return self.path / "logs" / f"{name}.txt"
 
     def attempts(self, name: str) -> Path:
-        """Return the file that tells when a run was started, and how that ended."""
+        """Return the file that records the attempts at a run."""
         return self.path / "logs" / f"{name}.jsonl"
 
     def read(self) -> Sweep | None:
-        """Return the sweep that the directory remembers; ``None`` if it is new.
+        """Return the recorded sweep, or ``None`` if the directory is new.
 
         Raises:
           WorkdirError: the record is damaged.
@@ -148,13 +149,13 @@ class Folder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise errors.WorkdirError(f"{file} is no record of a sweep: {error}") from error
+            raise errors.WorkdirError(f"{file} is not a record of a sweep: {error}") from error
 
     def write(self, sweep: Sweep) -> None:
         """Replace the record.
 
         Raises:
-          WorkdirError: it cannot be written.
+          WorkdirError: the file cannot be written.
         """
         content = {"version": _VERSION, **dataclasses.asdict(sweep)}
         content["search"]["parameters"] = space.to_json(sweep.search.parameters)
@@ -162,13 +163,13 @@ class Folder:
 
     @contextlib.contextmanager
     def claim(self, *, shared: bool = False) -> Iterator[None]:
-        """Hold the directory, made where it is missing, until the end of the context.
+        """Create the directory if necessary and lock it for the duration of the context.
 
         Args:
-          shared: beside others that share it, too.
+          shared: take a shared lock, beside other processes that do the same.
 
         Raises:
-          WorkdirError: another process holds it, or it cannot be written to.
+          WorkdirError: another process has locked it, or it cannot be written to.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -186,7 +187,7 @@ class Folder:
             yield
 
     def ask(self, *, stop: bool) -> None:
-        """Ask whatever executes runs of this sweep, on any machine, to go on or to stop.
+        """Request all processes that execute runs of this sweep, on any machine, to stop or go on.
 
         Raises:
           WorkdirError: the request cannot be written.
@@ -194,8 +195,8 @@ class Folder:
         atomic.write_text(self.path / _REQUEST, "stop\n" if stop else "go on\n")
 
     def asked_to_stop(self) -> bool:
-        """Return whether runs are to stop."""
-        # Read, not looked for: a network file system may remember for long that there was none.
+        """Return whether runs have been requested to stop."""
+        # Open the file instead of testing for it: network file systems cache its absence.
         try:
             return (self.path / _REQUEST).read_text() == "stop\n"
         except OSError:
@@ -205,18 +206,18 @@ class Folder:
 def merge(
     old: Sweep | None, new: Sweep, free: Sequence[str] = ()
 ) -> tuple[Sweep, list[str], list[str]]:
-    """Return a sweep that goes on with what an earlier definition has begun.
+    """Return the sweep that continues a recorded one under a new definition.
 
     Args:
-      old: what the directory remembers; ``None``: nothing.
-      new: what is asked for now.
-      free: fields, and groups of them with a dot behind, that do not change what is trained.
+      old: the recorded sweep; ``None``: there is none.
+      new: the sweep that is defined now.
+      free: fields that do not affect training and may change; a group ends in a dot.
 
     Returns:
-      The sweep; the names of runs that are new in it; and of those no longer defined.
+      The sweep, the names of its new runs, and the names of runs that are no longer defined.
 
     Raises:
-      SweepError: it is another sweep; the message lists what differs.
+      SweepError: the two are different sweeps; the message lists the differences.
     """
     if old is None:
         return new, [run.name for run in new.runs], []
@@ -247,7 +248,7 @@ def merge(
     if changed:
         more = f"; and {len(changed) - _LISTED} more" if len(changed) > _LISTED else ""
         raise errors.SweepError(
-            f"the sweep is of another kind than the one that it goes on with: "
+            f"--workdir holds a sweep with a different definition: "
             f"{'; '.join(changed[:_LISTED])}{more}. Choose another --workdir, or the same values."
         )
     if new.search.method != "grid":
@@ -269,6 +270,6 @@ def merge(
 def _differences(
     old: Sequence[space.Parameter], new: Sequence[space.Parameter]
 ) -> list[tuple[str, Any, Any]]:
-    """Return field, old and new parameter for all fields of two spaces."""
+    """Return field, old and new parameter for every field of two search spaces."""
     before, now = ({p.field: p for p in parameters} for parameters in (old, new))
     return [(f"search of {f}", before.get(f), now.get(f)) for f in {**before, **now}]

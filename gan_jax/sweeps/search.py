@@ -1,10 +1,10 @@
-"""Which values to try next: at random, or by a model of what came out so far.
+"""The next values of a search: random, or from a model of the results so far.
 
 A suggestion is a pure function of the space, a seed, the suggestion's number and the trials so far,
-so a search that was killed goes on as if it had not been.
+so a search that was killed can be resumed with the same suggestions.
 
-The model is the tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization",
-Bergstra et al. 2011), as Optuna has it.
+The model is Optuna's tree-structured Parzen estimator ("Algorithms for Hyper-Parameter
+Optimization", Bergstra et al. 2011).
 """
 
 import dataclasses
@@ -17,19 +17,19 @@ from gan_jax import errors
 from gan_jax.sweeps.space import Parameter
 
 METHODS = ("random", "tpe", "asha")
-# Random suggestions before the model's first one.
+# Number of random suggestions before the first one of the model.
 _STARTUP = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """What was tried.
+    """A suggestion and its result.
 
     Attributes:
-      values: by dotted configuration field.
-      state: ``"running"``, ``"done"``, ``"diverged"`` (worse than any value) or ``"failed"`` (tells
-        nothing).
-      value: the metric, where it is done.
+      values: values by dotted configuration field.
+      state: ``"running"``, ``"done"``, ``"diverged"`` (ranks below any value) or ``"failed"``
+        (ignored).
+      value: the metric of a trial that is done.
     """
 
     values: Mapping[str, Any]
@@ -45,14 +45,14 @@ def suggest(
     lower_is_better: bool,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return values to try next, by dotted field.
+    """Return the next values, by dotted field.
 
     Args:
-      parameters: what may be varied.
-      trials: everything suggested before, running trials included.
-      method: one of `METHODS`; ``"asha"`` suggests at random, and stops trials early.
-      lower_is_better: of the metric.
-      seed: of all randomness.
+      parameters: the fields that are varied.
+      trials: all earlier suggestions, including running trials.
+      method: one of `METHODS`; ``"asha"`` suggests random values, and stops trials early.
+      lower_is_better: whether smaller values of the metric are better.
+      seed: seed of the search.
 
     Raises:
       SweepError: Optuna is missing.
@@ -64,10 +64,10 @@ def suggest(
 
 
 def check_method(method: str) -> None:
-    """Check that what a method needs is installed.
+    """Check that the packages of a method are installed.
 
     Raises:
-      SweepError: it is not.
+      SweepError: one is missing.
     """
     if method == "tpe":
         _optuna()
@@ -82,7 +82,7 @@ def _model(
     sampler = optuna.samplers.TPESampler(
         seed=int(np.random.SeedSequence([seed, len(trials)]).generate_state(1)[0]),
         n_startup_trials=_STARTUP,
-        constant_liar=True,  # What is still running is not tried again beside it.
+        constant_liar=True,  # Running trials count as bad results.
     )
     direction = "minimize" if lower_is_better else "maximize"
     study = optuna.create_study(sampler=sampler, direction=direction)
@@ -112,7 +112,7 @@ def _model(
 
 def _distribution(optuna: Any, parameter: Parameter) -> Any:
     if parameter.kind == "choice":
-        # Positions: Optuna knows no lists as values.
+        # Indices, since Optuna does not accept lists as values.
         return optuna.distributions.CategoricalDistribution(list(range(len(parameter.values))))
     if parameter.kind == "integers":
         return optuna.distributions.IntDistribution(parameter.low, parameter.high)

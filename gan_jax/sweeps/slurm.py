@@ -1,4 +1,4 @@
-"""A sweep as a SLURM job array, without Ray: one task for each run."""
+"""A sweep as a SLURM job array, without Ray: one task per run."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ from pathlib import Path
 from gan_jax import errors
 from gan_jax.sweeps import record
 
-# A run saves, and ends, within this time after SLURM's notice.
+# Time between SLURM's SIGTERM and the time limit, within which a run saves and exits.
 _NOTICE_SECONDS = 120
 
 
@@ -27,18 +27,19 @@ def script(
     """Return an ``sbatch`` script that executes the runs of a grid.
 
     Args:
-      sweep: the grid; its record must have been written.
+      sweep: the grid; it must have been recorded.
       folder: its directory.
-      program: the sweep's own command, which takes ``--workdir`` and ``--only``.
-      environment: variables that it needs.
-      options: of ``sbatch``, as on a command line; later ones prevail, so these over the script's.
-      num_parallel: tasks at a time; ``None``: as many as SLURM admits.
-      gpus: of each task; ``None``: left to the options.
-      cpus: of each task; ``None``: left to the options.
-      retries: attempts after a failed one, within a task.
+      program: the sweep's own command, which accepts ``--workdir`` and ``--only``.
+      environment: environment variables of the command.
+      options: options of ``sbatch``, as on a command line; they override those of the script.
+      num_parallel: number of concurrent tasks; ``None``: as many as SLURM allows.
+      gpus: GPUs per task; ``None``: as in ``options``.
+      cpus: CPU cores per task; ``None``: as in ``options``.
+      retries: number of attempts after a failed one, within a task.
 
     Raises:
-      SweepError: a search, which has no runs before it begins; or a part of a device.
+      SweepError: the sweep is a search, whose runs are not known in advance; or a number of devices
+        is not an integer.
     """
     if sweep.search.method != "grid":
         raise errors.SweepError(
@@ -49,13 +50,13 @@ def script(
             raise errors.SweepError(f"--{name}-per-run={number} with --slurm; accepted: integers")
     numbers = [index for index, entry in enumerate(sweep.entries) if entry.defined]
     limit = f"%{num_parallel}" if num_parallel else ""
-    # SLURM replaces what stands behind a single %.
+    # SLURM expands patterns that begin with a single %.
     logs = Path(str(folder.path).replace("%", "%%")) / "logs"
     directives = [
         f"--job-name=sweep-{_word(folder.path.name)}",
         f"--array={_ranges(numbers)}{limit}",
         f"--output={_quoted(logs / 'slurm-%A_%a.txt')}",
-        # To the batch shell, which becomes the program below.
+        # B: signal the batch shell, which is replaced by the program below.
         f"--signal=B:TERM@{_NOTICE_SECONDS}",
         "--requeue",
         *([f"--gpus={int(gpus)}"] if gpus else []),
@@ -68,7 +69,7 @@ def script(
         *(f"#SBATCH {directive}" for directive in directives),
         "#",
         f"# A sweep of {len(numbers)} runs of {sweep.config}.",
-        "# Submit it again to go on: what is done is not repeated, what was stopped is continued.",
+        "# Submit it again to resume it: finished runs are not repeated.",
         "set -euo pipefail",
         f"cd {shlex.quote(sweep.cwd)}",
         *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
@@ -113,7 +114,7 @@ def _word(text: str) -> str:
 
 
 def _quoted(value: object) -> str:
-    """Return a directive's value; SLURM understands quotation marks there."""
+    """Return a quoted value of a directive."""
     text = str(value)
     if not re.search(r"[\s\"'#\\]", text):
         return text

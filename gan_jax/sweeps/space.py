@@ -1,4 +1,4 @@
-"""What a search may try: ``def search(space)`` of a configuration file.
+"""The search space: ``def search(space)`` of a configuration file.
 
 def search(space):
     space.log_uniform("optimizer.generator.learning_rate", 1e-5, 1e-3)
@@ -25,8 +25,8 @@ class Parameter:
       field: the dotted configuration field.
       kind: ``"uniform"``, ``"log_uniform"``, ``"integers"`` or ``"choice"``.
       low: the smallest value; ``None`` for a choice.
-      high: the largest value, itself included; ``None`` for a choice.
-      values: what a choice chooses from.
+      high: the largest value, inclusive; ``None`` for a choice.
+      values: the values of a choice.
     """
 
     field: str
@@ -50,14 +50,14 @@ class Parameter:
 
 
 class Space:
-    """What ``def search(space)`` calls, once for each field that is to be varied.
+    """The ``space`` of ``def search(space)``; its methods are called once per varied field.
 
     Attributes:
-      parameters: those named so far.
+      parameters: the parameters added so far.
 
     Args:
       config: the configuration whose fields are varied.
-      common: the fields that ``--config.FIELD=VALUE`` has set for all runs.
+      common: the fields that ``--config.FIELD=VALUE`` sets for all runs.
     """
 
     def __init__(self, config: ConfigDict, common: Sequence[str] = ()) -> None:
@@ -66,19 +66,19 @@ class Space:
         self._common = frozenset(common)
 
     def uniform(self, field: str, low: float, high: float) -> None:
-        """Vary a field between two numbers, evenly."""
+        """Vary a field uniformly between two numbers."""
         self._range("uniform", field, low, high)
 
     def log_uniform(self, field: str, low: float, high: float) -> None:
-        """Vary a field between two positive numbers, evenly in its logarithm."""
+        """Vary a field log-uniformly between two positive numbers."""
         self._range("log_uniform", field, low, high)
 
     def integers(self, field: str, low: int, high: int) -> None:
-        """Vary a field over the integers from ``low`` to ``high``, both included."""
+        """Vary a field over the integers from ``low`` to ``high``, inclusive."""
         self._range("integers", field, low, high)
 
     def choice(self, field: str, values: Sequence[Any]) -> None:
-        """Choose the value of a field from some."""
+        """Choose the value of a field from a list."""
         checked = tuple(self._check(field, value) for value in values)
         if len(set(map(repr, checked))) < max(2, len(checked)):
             raise errors.ConfigError(
@@ -100,14 +100,14 @@ class Space:
         if not low < high or (kind == "log_uniform" and low <= 0):
             least = " and above 0" if kind == "log_uniform" else ""
             raise errors.ConfigError(
-                f"search: {field}, {kind} from {low} to {high}; accepted: the smaller first{least}"
+                f"search: {field}, {kind} from {low} to {high}; accepted: low < high{least}"
             )
         self._add(Parameter(field, kind, low, high))
 
     def _check(self, field: str, value: Any) -> Any:
         if field == definition.SEED:
             raise errors.ConfigError(
-                f"search: {field} is nothing to search; --seeds=N repeats every run"
+                f"search: {field} cannot be searched; --seeds=N repeats every run"
             )
         checked = definition.check_overrides(self._config, {field: value}, self._common, "search")
         return checked[field]
@@ -121,25 +121,25 @@ class Space:
 def collect(
     describe: Callable[[Space], None], config: ConfigDict, common: Sequence[str] = ()
 ) -> list[Parameter]:
-    """Return the parameters that ``describe`` names; see `Space` for the other arguments.
+    """Return the parameters that ``describe`` adds; see `Space` for the other arguments.
 
     Raises:
-      ConfigError: one of them cannot be, or there is none.
+      ConfigError: a parameter is invalid, or none is added.
     """
     space = Space(config, common)
     describe(space)
     if not space.parameters:
         raise errors.ConfigError(
-            "search(space) names no field; call for example space.uniform(field, low, high)"
+            "search(space) has added no field; call for example space.uniform(field, low, high)"
         )
     return space.parameters
 
 
 def to_json(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
-    """Return parameters as JSON would give them back."""
+    """Return parameters as JSON-compatible dictionaries."""
     return [{**dataclasses.asdict(p), "values": list(p.values)} for p in parameters]
 
 
 def from_json(rows: Sequence[Mapping[str, Any]]) -> list[Parameter]:
-    """Return the parameters that `to_json` has taken apart."""
+    """Return the parameters of the dictionaries that `to_json` returns."""
     return [Parameter(**{**row, "values": tuple(row["values"])}) for row in rows]

@@ -1,8 +1,8 @@
-"""What came out of a sweep: a table for each protocol, groups of seeds ranked by a metric.
+"""The results of a sweep: one table per protocol, with groups of seeds ranked by a metric.
 
 A group's number is the mean over its seeds of the last evaluation, with the sample standard
-deviation. Only groups all of whose runs are done are ranked; a mean without the seeds that have
-diverged would flatter. Numbers of different protocols never stand in one table.
+deviation. Only groups all of whose runs are done are ranked, since a mean without the diverged
+seeds would be too optimistic. Numbers of different protocols are never in one table.
 """
 
 import csv
@@ -32,18 +32,18 @@ _ABOUT = ("step", "kimg", "protocol")
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """How a run stands.
+    """The state of a run.
 
     Attributes:
       run: the run.
       state: ``"done"``, ``"diverged"``, ``"failed"``, ``"preempted"``, ``"running"``, ``"stopped"``
         (early, by the search) or ``"waiting"`` (it has no directory yet).
       reason: why, in one line.
-      step: the last step that its status tells; ``None``: none.
-      seconds: that it has run, over all attempts whose end was seen.
+      step: the last step in its status; ``None``: none.
+      seconds: duration of all attempts whose end was observed.
       attempts: how often it was started.
       rows: its evaluations.
-      defined: whether the configuration file still names it.
+      defined: whether the configuration file still defines it.
     """
 
     run: Run
@@ -58,11 +58,11 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Numbers of some seeds.
+    """Mean and deviation over seeds.
 
     Attributes:
-      mean: of them.
-      deviation: sample standard deviation; ``None`` for one number.
+      mean: mean.
+      deviation: sample standard deviation; ``None`` for one seed.
     """
 
     mean: float
@@ -71,18 +71,18 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A group of runs that differ in the seed alone, measured by one protocol.
+    """A group of runs that differ only in the seed, measured by one protocol.
 
     Attributes:
-      rank: from 1; ``None`` where not all of its runs are done and measured.
+      rank: rank from 1; ``None`` unless all of its runs are done and measured.
       group: its name.
-      overrides: what its runs have in common.
-      seeds: how many of its runs were measured so.
-      last: of each metric, the last values of those.
-      best: of each metric, their best values; only for metrics that have a better side.
-      steps: the least and the greatest last step that was measured.
-      seconds: that its runs have taken, in all.
-      states: how many of its runs are in which state.
+      overrides: the overrides that its runs share.
+      seeds: number of its runs measured by this protocol.
+      last: by metric, the last values of these runs.
+      best: by metric, their best values; only for metrics that are minimized or maximized.
+      steps: smallest and largest last step that was measured.
+      seconds: total duration of its runs.
+      states: number of its runs by state.
     """
 
     rank: int | None
@@ -98,12 +98,12 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """All that was measured by one protocol.
+    """All results of one protocol.
 
     Attributes:
-      protocol: how.
-      metric: what ranks.
-      lines: the groups, the best first, those without a rank last.
+      protocol: how they were measured.
+      metric: the metric by which they are ranked.
+      lines: the groups, the best first, unranked ones last.
     """
 
     protocol: Mapping[str, Any]
@@ -112,19 +112,19 @@ class Table:
 
     @property
     def identity(self) -> str:
-        """A short name that is different for every protocol."""
+        """A short identifier that is unique for each protocol."""
         return hashlib.sha256(_canonical(self.protocol).encode()).hexdigest()[:8]
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What came out of a sweep.
+    """The results of a sweep.
 
     Attributes:
-      tables: one for each protocol; none if nothing was measured.
-      states: how each run stands.
-      metric: what was asked to rank them; ``None``: whatever was measured.
-      vanished: the names of runs that have begun and are no longer defined.
+      tables: one per protocol; empty if nothing was measured.
+      states: the state of each run.
+      metric: the requested metric for the ranking; ``None``: the first that was measured.
+      vanished: names of runs that have begun and are no longer defined.
     """
 
     tables: Sequence[Table]
@@ -134,25 +134,25 @@ class Summary:
 
 
 def metrics_of(rows: Sequence[evaluations.Row]) -> list[str]:
-    """Return the names of the metrics that some evaluations have."""
+    """Return the names of the metrics in evaluations."""
     names = dict.fromkeys(
         name
         for row in rows
         for name, value in row.items()
         if name not in _ABOUT and isinstance(value, int | float) and not isinstance(value, bool)
     )
-    # Beside the mean of several evaluations stands their deviation.
+    # A mean of several evaluations is recorded with their deviation.
     return [n for n in names if not (n.endswith("_std") and n.removesuffix("_std") in names)]
 
 
 def series(run: Path, metric: str) -> list[tuple[int, float]]:
-    """Return step and value of a run's evaluations by the protocol that it began with."""
+    """Return step and value of a run's evaluations by the protocol of its first one."""
     rows = [row for row in evaluations.read(run / evaluations.EVALUATIONS) if metric in row]
     return _points([row for row in rows if row["protocol"] == rows[0]["protocol"]], metric)
 
 
 def look(sweep: record.Sweep, folder: record.Folder) -> list[State]:
-    """Return how each run of a sweep stands, those no longer defined included."""
+    """Return the state of each run of a sweep, including runs that are no longer defined."""
     return [_state(entry, folder) for entry in sweep.entries]
 
 
@@ -163,13 +163,14 @@ def summarise(
 ) -> Summary:
     """Return the tables of a sweep.
 
-    Runs that are no longer defined stand in none: they may be of other seeds, or have a name that
-    means something else by now.
+    Runs that are no longer defined are left out: their seeds may differ, or their name may have
+    another meaning now.
 
     Args:
-      states: how its runs stand.
-      metric: what ranks; ``None``: the first that was measured and has a better side.
-      lower_is_better: of a metric; ``None`` for one that has no better side.
+      states: the states of its runs.
+      metric: the metric for the ranking; ``None``: the first measured one that can be ranked.
+      lower_is_better: returns whether smaller values of a metric are better; ``None`` for a metric
+        that is neither minimized nor maximized.
     """
     vanished = [s.run.name for s in states if not s.defined and s.state != "waiting"]
     states = [state for state in states if state.defined]
@@ -200,7 +201,7 @@ def write(summary: Summary, folder: Path) -> None:
     """Write ``summary.csv`` and ``summary.md``.
 
     Raises:
-      WorkdirError: they cannot be written.
+      WorkdirError: the files cannot be written.
     """
     atomic.write_text(folder / "summary.csv", as_csv(summary))
     atomic.write_text(folder / "summary.md", as_markdown(summary))
@@ -216,7 +217,7 @@ def show(summary: Summary) -> None:
             out.add_column(Text(name), justify="left" if number == 1 else "right", no_wrap=True)
         for row in rows:
             out.add_row(*map(Text, row))
-        # Numbers are never cut off, however narrow the terminal.
+        # Numbers are never truncated, however narrow the terminal.
         wide = Console(width=10_000, emoji=False, markup=False, highlight=False)
         wide.width = Measurement.get(wide, wide.options, out).maximum
         wide.print(out)
@@ -241,7 +242,7 @@ def as_markdown(summary: Summary) -> str:
 
 
 def as_csv(summary: Summary) -> str:
-    """Return the tables as one CSV: a row for each group and protocol, all numbers in full.
+    """Return the tables as one CSV: one row per group and protocol, numbers in full precision.
 
     Groups that were not measured have a row without numbers.
     """
@@ -282,7 +283,7 @@ def as_csv(summary: Summary) -> str:
 
 
 def _state(entry: record.Entry, folder: record.Folder) -> State:
-    """Return how a run stands."""
+    """Return the state of a run."""
     run = entry.run
     path = folder.run(run.name)
     now = execution.read_status(path)
@@ -292,7 +293,7 @@ def _state(entry: record.Entry, folder: record.Folder) -> State:
         if lock.holder(path) is not None:
             state, reason = "running", ""
         elif attempts and attempts[-1].get("state", "done") not in execution.SETTLED:
-            # A run that was killed could not say so itself; one that was refused has no status.
+            # A run that was killed could not write its status; one that was refused has none.
             state, reason = attempts[-1]["state"], attempts[-1]["reason"]
             state = "failed" if state == "refused" else state
         elif state == "running":
@@ -315,7 +316,7 @@ def _line(
     names: Sequence[str],
     lower_is_better: Callable[[str], bool | None],
 ) -> Line | None:
-    """Return what one protocol tells of a group; ``None`` if nothing."""
+    """Return a group's results by one protocol, or ``None`` if it has none."""
     measured = [(s, rows) for s in states if (rows := _of(s.rows, identity))]
     last: dict[str, Spread] = {}
     best: dict[str, Spread] = {}
@@ -351,7 +352,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def _ranked(lines: Sequence[Line], metric: str, lower: bool) -> list[Line]:
-    """Return lines in their order, with ranks; equal numbers have equal ranks."""
+    """Return the lines sorted and ranked; equal numbers have equal ranks."""
     sign = 1 if lower else -1
     ordered = sorted(lines, key=lambda li: (li.rank is None, sign * li.last[metric].mean, li.group))
     ranked: list[Line] = []
@@ -370,7 +371,7 @@ def _of(rows: Sequence[evaluations.Row], identity: str) -> list[evaluations.Row]
 
 
 def _points(rows: Sequence[evaluations.Row], metric: str) -> list[tuple[int, float]]:
-    """Return step and value, in the order of the steps; of one step the value that came last."""
+    """Return step and value by step; of several values of a step, the last."""
     return sorted({row["step"]: float(row[metric]) for row in rows if metric in row}.items())
 
 
@@ -389,7 +390,7 @@ def _counts(states: Mapping[str, int]) -> str:
 
 
 def _cells(table: Table) -> list[list[str]]:
-    """Return heading and rows of a table, as text."""
+    """Return header and rows of a table as text."""
     others = dict.fromkeys(n for line in table.lines for n in line.last if n != table.metric)
     heading = ["rank", "run", table.metric, "its best", *others, "seeds", "step", "time", "state"]
     rows = [heading]
@@ -412,7 +413,7 @@ def _cells(table: Table) -> list[list[str]]:
 
 
 def _note(table: Table, tables: Sequence[Table]) -> str:
-    """Return a table's protocol in words, and what sets it apart from the first table's."""
+    """Return a table's protocol in words, and its differences from the first table's."""
     fields = _flat(table.protocol)
     words = "; ".join(f"{name} {_short(value)}" for name, value in fields.items())
     note = (
@@ -429,16 +430,14 @@ def _note(table: Table, tables: Sequence[Table]) -> str:
 
 
 def _remarks(summary: Summary) -> list[str]:
-    """Return what is to be said besides the tables."""
+    """Return the remarks below the tables."""
     remarks = []
     measured_by = metrics_of([row for state in summary.states for row in state.rows])
     if not summary.tables and measured_by:
-        by = f" by {summary.metric}" if summary.metric else " by a metric that has a better side"
+        by = f" by {summary.metric}" if summary.metric else " by a metric that can be ranked"
         remarks.append(f"No run has been measured{by}; measured: {', '.join(measured_by)}.")
     elif not summary.tables:
-        remarks.append(
-            "No run has been measured, so nothing is ranked; config.eval.every says how often to."
-        )
+        remarks.append("No run has been measured, so nothing is ranked; set config.eval.every.")
     if waiting := sum(state.state == "waiting" for state in summary.states):
         remarks.append(f"{waiting} of {len(summary.states)} runs have not been started.")
     measured = {line.group for table in summary.tables for line in table.lines}
@@ -465,7 +464,7 @@ def _flat(protocol: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    """Return a value for a line of text; hashes by their first digits."""
+    """Return a value as text, with hashes shortened to their first digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
     text = value if isinstance(value, str) else json.dumps(value)

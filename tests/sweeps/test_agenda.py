@@ -109,5 +109,5 @@ def test_a_metric_that_is_not_measured_ends_a_search(folder):
     agenda = Agenda(make_sweep(search=plan), folder, tell=lambda line: None)
     run = agenda.next()
     finish(folder, run, 1.0, metric="kid")
-    with pytest.raises(errors.SweepError, match="--metric=fid is not what trial-0000 was measured"):
+    with pytest.raises(errors.SweepError, match="--metric=fid: trial-0000 was not measured"):
         agenda.end(run, DONE)

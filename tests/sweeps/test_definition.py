@@ -68,8 +68,8 @@ def test_numbers_of_numpy_are_numbers():
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        ({"rat": 1.0}, 'rat is no field. Did you mean "rate"?'),
-        ({"train.sed": 1}, 'train.sed is no field. Did you mean "train.seed"?'),
+        ({"rat": 1.0}, 'rat is not a field. Did you mean "rate"?'),
+        ({"train.sed": 1}, 'train.sed is not a field. Did you mean "train.seed"?'),
         ({"train": 1}, "train is a group of fields; accepted: train.log_every, train.seed"),
         ({"rate": "fast"}, "rate = 'fast'; accepted: float"),
         ({"rate": float("nan")}, "rate = nan; accepted: float"),

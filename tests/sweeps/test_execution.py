@@ -59,7 +59,7 @@ def test_what_is_worth_another_attempt_gets_one(mode, state, reason, started, fo
     if mode.endswith("_once"):
         # It went on where it had been.
         assert steps(folder) == [1, 2, 3, 4]
-        assert "goes on from its checkpoint" in capsys.readouterr().out
+        assert "resuming from its checkpoint" in capsys.readouterr().out
 
 
 def test_what_is_settled_is_not_started_again(folder):

@@ -94,9 +94,9 @@ def test_a_mistake_is_told_in_one_line_before_anything_starts(flags, told, sweep
 @pytest.mark.parametrize(
     ("space", "told"),
     [
-        ('space.choice("eval.every", (1, 2))', "search: eval.every says how runs are measured"),
+        ('space.choice("eval.every", (1, 2))', "search: eval.every is part of the protocol"),
         ('space.integers("train.steps", 4, 9)', "search: train.steps with --search=asha"),
-        ('space.uniform("rat", 0.0, 1.0)', 'search: rat is no field. Did you mean "rate"?'),
+        ('space.uniform("rat", 0.0, 1.0)', 'search: rat is not a field. Did you mean "rate"?'),
     ],
 )
 def test_what_cannot_be_searched_is_told(space, told, sweep, tmp_path):
@@ -198,7 +198,7 @@ def test_slurm_s_notice_has_the_run_save(sweep, tmp_path):
         told = complaint(one.wait())
     finally:
         one.kill()
-    assert told == "loss.name=hinge_seed=0 is preempted: SIGTERM; the same command goes on"
+    assert told == "loss.name=hinge_seed=0 is preempted: SIGTERM; the same command resumes it"
     now = json.loads((folder.run("loss.name=hinge_seed=0") / "status.json").read_text())
     assert now["state"] == "preempted"
     assert program.checkpoints(folder.run("loss.name=hinge_seed=0"))[-1] == now["step"]

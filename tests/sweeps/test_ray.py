@@ -136,8 +136,8 @@ def test_failures_are_tried_again_and_told(begin, folder):
     evaluations.append(folder.attempts("worker_killed_once"), row)
     ended = begin(runs=runs).wait()
     assert "an old one" not in ended.out
-    assert "[3/6] worker_killed_once: its process was lost; it is tried again" in ended.out
-    assert "[2/6] fails_once: the disk is full; it is tried again" in ended.out
+    assert "[3/6] worker_killed_once: its process was lost; retrying" in ended.out
+    assert "[2/6] fails_once: the disk is full; retrying" in ended.out
     assert result(ended)["states"] == {
         "good": "done",
         "fails_once": "done",

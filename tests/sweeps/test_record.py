@@ -37,7 +37,7 @@ def test_a_damaged_record_is_told(folder):
     folder.write(grid(0.1))
     file = folder.path / record.FILE
     file.write_text(file.read_text()[:50])
-    with pytest.raises(errors.WorkdirError, match=r"sweep\.json is no record of a sweep"):
+    with pytest.raises(errors.WorkdirError, match=r"sweep\.json is not a record of a sweep"):
         folder.read()
 
 

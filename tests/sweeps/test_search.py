@@ -35,9 +35,9 @@ def test_parameters_survive_the_record():
 @pytest.mark.parametrize(
     ("describe", "told"),
     [
-        (lambda s: s.uniform("rat", 0.0, 1.0), 'rat is no field. Did you mean "rate"?'),
+        (lambda s: s.uniform("rat", 0.0, 1.0), 'rat is not a field. Did you mean "rate"?'),
         (lambda s: s.uniform("rate", 1.0, 1.0), "uniform from 1.0 to 1.0; accepted"),
-        (lambda s: s.log_uniform("rate", 0.0, 1.0), "accepted: the smaller first and above 0"),
+        (lambda s: s.log_uniform("rate", 0.0, 1.0), "accepted: low < high and above 0"),
         (lambda s: s.uniform("train.steps", 1, 3), "accepted for this field: integers, choice"),
         (lambda s: s.integers("rate", 1, 3), "accepted for this field: uniform, log_uniform"),
         (lambda s: s.uniform("mode", "a", "b"), "accepted for this field: choice"),
@@ -46,7 +46,7 @@ def test_parameters_survive_the_record():
         (lambda s: s.choice("mode", ["a", 1]), "mode = 1; accepted: str"),
         (lambda s: (s.uniform("rate", 0, 1), s.choice("rate", [1, 2])), "rate is named twice"),
         (lambda s: s.integers("train.seed", 0, 5), "--seeds=N repeats every run"),
-        (lambda s: None, "search(space) names no field"),
+        (lambda s: None, "search(space) has added no field"),
     ],
 )
 def test_a_space_that_cannot_be_is_told(describe, told):
