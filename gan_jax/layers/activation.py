@@ -8,14 +8,14 @@ import jax.numpy as jnp
 
 
 class PReLU(nn.Module):
-    """LeakyReLU whose slope for negative numbers is learned, one per channel.
+    """LeakyReLU with a learned slope for negative inputs, one per channel.
 
-    "Delving Deep into Rectifiers", He et al. 2015, 1502.01852, equation 1, with the paper's first
+    "Delving Deep into Rectifiers", He et al. 2015, 1502.01852, equation 1, with the paper's initial
     slope of 0.25.
 
     Attributes:
-      dtype: of the output; None keeps the input's.
-      param_dtype: of the slopes.
+      dtype: dtype of the output; None: that of the input.
+      param_dtype: dtype of the slopes.
     """
 
     dtype: Any = None

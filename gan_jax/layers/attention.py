@@ -13,20 +13,20 @@ from gan_jax.layers.spectral import SpectralConv
 
 
 class SelfAttention(nn.Module):
-    """Adds to each pixel a learned mixture of what all pixels say: `y = x + gamma * o`.
+    """Residual self-attention over all pixels: `y = x + gamma * attention(x)`.
 
-    With 1x1 convolutions without bias: queries and keys of channels / 8, values of channels / 2
-    (rounded down, at least 1), and one back to the input's channels. Keys and values are
-    max-pooled over 2x2 squares, which quarters the work, as the authors' and later programs do
-    (BigGAN, Brock et al. 2018, 1809.11096). The products of queries and keys are not scaled; the
-    softmax over the keys is float32. The scalar `gamma` starts from 0: an untrained layer is the
-    identity.
+    Queries and keys (channels / 8), values (channels / 2, rounded down, at least 1) and the
+    projection back to the input's channels are 1x1 convolutions without bias. Keys and values are
+    max-pooled over 2x2 squares, which quarters the cost, as in the authors' program and in BigGAN
+    (Brock et al. 2018, 1809.11096). The products of queries and keys are not scaled; the softmax
+    over the keys is float32. The scalar `gamma` is initialized to 0, so that an untrained layer is
+    the identity.
 
     Attributes:
-      spectral: whether the convolutions' kernels are divided by their spectral norms.
+      spectral: whether the convolutions are spectrally normalized.
       kernel_init: initializer of the convolutions.
-      dtype: of the computation and the output; None keeps the input's.
-      param_dtype: of the parameters.
+      dtype: dtype of the computation and the output; None: that of the input.
+      param_dtype: dtype of the parameters.
     """
 
     spectral: bool = False
@@ -40,8 +40,8 @@ class SelfAttention(nn.Module):
 
         Args:
           inputs: activations, any floating dtype; height and width even.
-          train: True moves spectral normalization's vectors on, where the collection `spectral` is
-            mutable; without spectral normalization it changes nothing.
+          train: whether to update the vectors of spectral normalization, if the collection
+            `spectral` is mutable; without spectral normalization it has no effect.
 
         Raises:
           ValueError: height or width is odd.
@@ -50,7 +50,7 @@ class SelfAttention(nn.Module):
         if height % 2 or width % 2:
             raise ValueError(
                 f"self-attention on {height}x{width} pixels; accepted: an even height and width, "
-                "for keys and values are pooled over 2x2 squares"
+                "since keys and values are pooled over 2x2 squares"
             )
         dtype = self.dtype or inputs.dtype
         conv = partial(
@@ -75,7 +75,7 @@ class SelfAttention(nn.Module):
 
 
 def _max_pool(images: jax.Array) -> jax.Array:
-    """Return the maxima of 2x2 squares of pixels; equal maxima share the gradient."""
+    """Return the maxima of 2x2 squares of pixels; equal maxima share the gradient equally."""
     batch, height, width, channels = images.shape
     squares = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
     return jnp.max(squares, axis=(2, 4))

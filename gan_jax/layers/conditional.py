@@ -1,8 +1,8 @@
 """Normalization whose scale and bias depend on each example's class.
 
-Conditional normalization began with styles (Dumoulin et al. 2016, 1610.07629) and questions about
-images (de Vries et al. 2017, 1707.00683); class-conditional generators have it since Miyato and
-Koyama 2018 (1802.05637).
+Conditional normalization was introduced for style transfer (Dumoulin et al. 2016, 1610.07629) and
+visual question answering (de Vries et al. 2017, 1707.00683), and used in class-conditional
+generators by Miyato and Koyama (2018, 1802.05637).
 """
 
 from typing import Any
@@ -19,17 +19,17 @@ class ConditionalBatchNorm(nn.Module):
     """Batch normalization with a scale and a bias for every class.
 
     With `x_hat` the batch-normalized activations, `y = (1 + scale[label]) * x_hat + bias[label]`.
-    Both tables start from zero, so that an untrained layer is plain batch normalization. The
-    statistics are those of the whole batch, all classes together: the variables of `BatchNorm` in
+    Both tables are initialized to zero, so that an untrained layer is plain batch normalization.
+    The statistics are those of the whole batch, over all classes: the variables of `BatchNorm` in
     `batch_stats`, and its collection `moments`.
 
     Attributes:
-      num_classes: rows of the tables.
+      num_classes: number of rows of the tables.
       axis_name: the mapped axis whose devices share one batch; see `BatchNorm`.
-      momentum: weight of the old running average.
+      momentum: weight of the previous running average.
       epsilon: added to the variance.
-      dtype: of the output; None keeps the input's.
-      param_dtype: of the tables `scale` and `bias`, both [num_classes, channels].
+      dtype: dtype of the output; None: that of the input.
+      param_dtype: dtype of the tables `scale` and `bias`, both [num_classes, channels].
     """
 
     num_classes: int
@@ -65,7 +65,7 @@ class ConditionalBatchNorm(nn.Module):
         biases = self.param("bias", nn.initializers.zeros, table, self.param_dtype)
         x = inputs.astype(jnp.float32)
         mean, var = batch_statistics(self, x, train, self.axis_name, self.momentum)
-        # Per example and channel first, then one multiply and one add per element.
+        # Combined per example and channel first: one multiplication and addition per element.
         scale, bias = (
             jnp.take(rows.astype(jnp.float32), labels, axis=0, mode="fill")
             for rows in (scales, biases)

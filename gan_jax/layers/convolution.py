@@ -1,25 +1,25 @@
-"""Two-dimensional convolution and transposed convolution as Flax modules, quick on CPU too.
+"""Two-dimensional convolution and transposed convolution as Flax modules, also fast on CPU.
 
 Drop-in replacements for `flax.linen.Conv` and `flax.linen.ConvTranspose` on NHWC images: the same
 parameters (`kernel` as HWIO, `bias`), the same numbers up to the order of float additions.
 
-On GPU and TPU a convolution is one `lax.conv_general_dilated` and XLA's libraries do the rest. On
-CPU, XLA runs forward convolutions well but takes several times longer for gradients with respect
-to the kernel, for strided convolutions' input gradients, and for what a gradient penalty makes of
-them. There, this module uses that a convolution is bilinear: the three maps
+On GPU and TPU a convolution is one `lax.conv_general_dilated`. On CPU, XLA runs forward
+convolutions well but takes several times longer for gradients with respect to the kernel, for input
+gradients of strided convolutions, and for the second derivatives of a gradient penalty. There, this
+module uses that a convolution is bilinear: the three maps
 
     convolve(x, w),    gradient of x from (dy, w),    gradient of w from (x, dy)
 
-are closed under differentiation (each one's derivatives are the other two), so giving each of them
-one good lowering serves derivatives of any order. The first two are forward convolutions of stride
-one. The third becomes, for every row of taps, one matrix product over all pixels,
+are closed under differentiation (the derivatives of each are the other two), so one efficient
+lowering of each covers derivatives of any order. The first two are forward convolutions of stride
+one. The third is, for every row of taps, one matrix product over all pixels,
 `[out, pixels] @ [pixels, kw * in]`, with the image unfolded along its width. Strides are folded
 into channels (space to depth); transposed convolutions are stride-one convolutions followed by
 depth to space (the "sub-pixel" form of Shi et al., "Is the deconvolution layer the same as a
 convolutional layer?", 2016, https://arxiv.org/abs/1609.07009).
 
-The CPU lowering supports reverse-mode derivatives of any order, and not forward mode (`jax.jvp`);
-`implementation="xla"` has both.
+The CPU lowering supports reverse-mode derivatives of any order, but not forward mode (`jax.jvp`);
+`implementation="xla"` supports both.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _image_gradient(dy: jax.Array, w: jax.Array, pads: Pads) -> jax.Array:
-    """Transpose of `_convolve` in `x`: a convolution with the kernel turned by 180 degrees."""
+    """Transpose of `_convolve` in `x`: a convolution with the kernel rotated by 180 degrees."""
     turned = jnp.flip(w, (0, 1)).swapaxes(2, 3)
     (top, bottom), (left, right) = pads
     kh, kw = w.shape[:2]
@@ -94,7 +94,7 @@ def _kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
     zero = jnp.zeros((), x.dtype)
 
     def unfolded(i: int) -> jax.Array:
-        """What tap row i sees: [n, out height, out width, kw * in]."""
+        """Return the input windows of tap row i: [n, out height, out width, kw * in]."""
         rows = (top - i, out_height - height - top + i, 0)
         copies = [
             lax.pad(
@@ -109,10 +109,10 @@ def _kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
             )
             for j in range(kw)
         ]
-        # A sum of padded copies: XLA makes one loop of it, and a slower one of a concatenation.
+        # A sum of padded copies, which XLA fuses into one loop; a concatenation is slower.
         return reduce(jnp.add, copies)
 
-    # The product takes its left operand transposed: the narrow one, whose copy all rows share.
+    # The matrix product transposes its left operand: the narrow one, shared by all rows.
     taps = [
         lax.dot_general(
             dy,
@@ -158,7 +158,7 @@ def _strided(x: jax.Array, w: jax.Array, strides: tuple[int, int], padding: str)
     out = ((height + top + bottom - kh) // sh + 1, (width + left + right - kw) // sw + 1)
     if (kh, kw) == (1, 1):
         return _convolve(x[:, ::sh, ::sw], w, ((0, 0), (0, 0)))
-    # Whole blocks: taps and pixels beyond the last window are zero or cropped.
+    # Pad or crop to whole blocks: taps beyond the kernel are zero.
     bh, bw = -(-kh // sh), -(-kw // sw)
     rows, cols = out[0] + bh - 1, out[1] + bw - 1
     w = jnp.pad(w, ((0, bh * sh - kh), (0, bw * sw - kw), (0, 0), (0, 0)))
@@ -221,7 +221,7 @@ def _transposed(x: jax.Array, w: jax.Array, strides: tuple[int, int], padding: s
 
 
 def _fast(implementation: str | None) -> bool:
-    """Whether to use the CPU lowering: as asked, else by the default backend."""
+    """Return whether to use the CPU lowering; None: depending on the default backend."""
     if implementation is None:
         return jax.default_backend() == "cpu"
     return lookup({"xla": False, "cpu": True}, implementation, "implementation")
@@ -234,7 +234,7 @@ def convolve(
     padding: str = "SAME",
     implementation: str | None = None,
 ) -> jax.Array:
-    """Convolves images with a kernel (a cross-correlation, as everywhere in deep learning).
+    """Convolve images with a kernel (a cross-correlation, as usual in deep learning).
 
     Args:
       x: images, [batch, height, width, in].
@@ -259,11 +259,11 @@ def convolve_transpose(
     padding: str = "SAME",
     implementation: str | None = None,
 ) -> jax.Array:
-    """Enlarges images by a fractionally strided convolution, as `jax.lax.conv_transpose` does.
+    """Enlarge images by a transposed convolution, as `jax.lax.conv_transpose` does.
 
     Args:
       x: images, [batch, height, width, in].
-      w: kernel, [kernel height, kernel width, in, out], of the same dtype; not turned.
+      w: kernel, [kernel height, kernel width, in, out], of the same dtype; not rotated.
       strides: enlargement, (vertical, horizontal).
       padding: `"SAME"` (the output is exactly `strides` times larger) or `"VALID"`.
       implementation: as for `convolve`.
@@ -277,11 +277,11 @@ def convolve_transpose(
 
 
 def convolve_pooled(x: jax.Array, w: jax.Array, implementation: str | None = None) -> jax.Array:
-    """Convolves images at stride one with "SAME" padding, and takes the means of 2x2 squares.
+    """Convolve images at stride one with "SAME" padding, and average 2x2 squares.
 
     The mean of four neighbouring outputs is one output of the kernel averaged over four shifts: a
-    convolution of stride two. For a 3x3 kernel that takes 16 multiplications where 36 were, and
-    never makes the large image.
+    convolution of stride two. For a 3x3 kernel this needs 16 multiplications instead of 36, and
+    the full-size output is never computed.
 
     Args:
       x: images, [batch, height, width, in], height and width even.
@@ -321,8 +321,8 @@ class Conv(nn.Module):
       kernel_init: initializer of the kernel.
       bias_init: initializer of the bias.
       implementation: as for `convolve`.
-      pool: halve the resolution by 2x2 means afterwards, in one (see `convolve_pooled`); only with
-        stride one and "SAME" padding.
+      pool: average 2x2 squares of the output, fused with the convolution (see `convolve_pooled`);
+        requires stride one and "SAME" padding.
     """
 
     features: int
@@ -377,7 +377,7 @@ class ConvTranspose(nn.Module):
 def _layer(
     module: "Conv | ConvTranspose", function: Callable[..., jax.Array], inputs: jax.Array
 ) -> jax.Array:
-    """The body that both layers share: parameters, dtypes, batch axes, bias."""
+    """Apply a layer: declare parameters, promote dtypes, flatten batch axes, add the bias."""
     shape = (*module.kernel_size, inputs.shape[-1], module.features)
     kernel = module.param("kernel", module.kernel_init, shape, module.param_dtype)
     bias = None

@@ -1,7 +1,7 @@
-"""Dropout (Srivastava et al. 2014, JMLR 15) that draws each example's mask from a key of its own.
+"""Dropout (Srivastava et al. 2014, JMLR 15) with one PRNG key per example.
 
-Flax's dropout draws one mask for the batch that a device sees, which then depends on how many
-devices there are. Here example `i` has the same mask wherever it is computed.
+Flax's dropout draws one mask for a device's batch, so that results depend on the number of devices.
+Here an example has the same mask on whichever device it is computed.
 """
 
 import jax
@@ -14,18 +14,18 @@ def check_rate(field: str, rate: object) -> None:
     """Raise a `ConfigError` unless `rate` is a number from 0 up to, but not including, 1."""
     number = isinstance(rate, int | float) and not isinstance(rate, bool)
     if not number or not 0 <= rate < 1:  # type: ignore[operator]
-        raise ConfigError(f"{field} = {rate!r} cannot work; accepted: from 0 to below 1.")
+        raise ConfigError(f"{field} = {rate!r}; accepted: from 0 to below 1.")
 
 
 def layer_keys(keys: jax.Array | None, layer: int) -> jax.Array | None:
-    """Return the keys of one of several layers that draw of the same examples.
+    """Return the keys of one of several layers of a network.
 
     Args:
       keys: `[batch]` typed keys, or None.
       layer: the layer's number.
 
     Returns:
-      `[batch]` typed keys that no other layer has; None if there are none.
+      `[batch]` typed keys, different for every layer; None if `keys` is.
     """
     if keys is None:
         return None
@@ -33,22 +33,22 @@ def layer_keys(keys: jax.Array | None, layer: int) -> jax.Array | None:
 
 
 def dropout(x: jax.Array, keys: jax.Array | None, rate: float) -> jax.Array:
-    """Return activations with some set to zero, and the others so much larger as makes up for it.
+    """Set random activations to zero and scale the others up.
 
-    Each number stays with probability `1 - rate`, on its own, and is divided by that probability:
-    the expectation is `x`.
+    Each element is kept independently with probability `1 - rate` and divided by that probability,
+    so that the expectation is `x`.
 
     Args:
       x: activations [batch, ...], any floating dtype.
       keys: `[batch]` typed keys, one per example; None: nothing is dropped.
-      rate: probability that a number is dropped, from 0 to below 1; 0: nothing is.
+      rate: probability that an element is dropped, from 0 to below 1.
 
     Returns:
-      Activations of the same shape and dtype; example `i` depends on `keys[i]` alone.
+      Activations of the same shape and dtype; example `i` depends only on `keys[i]`.
 
     Raises:
-      ConfigError: the rate is none.
-      ValueError: there is not one key per example.
+      ConfigError: the rate is out of range.
+      ValueError: the number of keys differs from the number of examples.
     """
     check_rate("rate", rate)
     if keys is None or rate == 0:

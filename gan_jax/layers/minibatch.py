@@ -1,10 +1,10 @@
-"""Layers that show a discriminator several examples at once, against collapse of the generator.
+"""Discriminator layers that compare the examples of a batch, against mode collapse.
 
-A generator whose samples are all alike can fool a discriminator that judges each by itself; one
-that sees how near each sample is to the others tells such samples from real ones.
+A generator whose samples are all similar can fool a discriminator that judges each sample alone,
+but not one that also sees how close the samples are to each other.
 
-Examples are no longer independent behind these layers: a penalty on the gradient by one image then
-holds what that image does to the scores of its neighbours, too.
+Behind these layers the scores of a batch are not independent: the gradient of all scores with
+respect to one image then includes its effect on the scores of other images.
 """
 
 from collections.abc import Callable
@@ -17,24 +17,24 @@ from jax import lax
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Appends, for learned views of each example, how near the other examples of the batch are.
+    """Minibatch discrimination: appends learned measures of closeness to the rest of the batch.
 
     "Improved Techniques for Training GANs", Salimans et al. 2016, section 3.2, 1606.03498. A
-    learned tensor T maps the features f(x_i) [A] to a matrix M_i [B, C]; appended are the B sums
+    learned tensor T maps the features f(x_i) [A] to a matrix M_i [B, C]; the B sums
 
         o_b(x_i) = sum_j exp(-|M_ib - M_jb|_1)
 
-    over all examples j of the batch, i itself with its constant 1 included, as in the paper: each
-    is between 1 and the batch size.
+    over all examples j of the batch are appended. As in the paper, j = i is included, with the
+    constant 1, so each sum is between 1 and the batch size.
 
     Attributes:
       features: number of appended features, B of the paper.
-      kernel_dims: length of the vectors that are compared, C of the paper.
-      axis_name: the mapped axis whose devices share one batch, whose examples are then all
-        compared, so that N devices compute what one does. None: this device's batch alone.
-      kernel_init: initializer of T, kept as a matrix [A, B * C].
-      dtype: of the output; None keeps the input's. Distances are float32.
-      param_dtype: of T.
+      kernel_dims: length of the compared vectors, C of the paper.
+      axis_name: the mapped axis whose devices share one batch: examples of all devices are
+        compared, so that N devices agree with one. None: this device's batch alone.
+      kernel_init: initializer of T, stored as a matrix [A, B * C].
+      dtype: dtype of the output; None: that of the input. Distances are float32.
+      param_dtype: dtype of T.
     """
 
     features: int
@@ -55,7 +55,7 @@ class MinibatchDiscrimination(nn.Module):
             raise ValueError(f"inputs of shape {inputs.shape}; accepted: [batch, features]")
         shape = (inputs.shape[-1], self.features * self.kernel_dims)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        # Differences of near numbers: in full precision, where accelerators would take fewer bits.
+        # Differences of close numbers need full precision; accelerators would use fewer bits.
         views = jnp.matmul(
             inputs.astype(jnp.float32),
             kernel.astype(jnp.float32),
@@ -72,19 +72,19 @@ class MinibatchDiscrimination(nn.Module):
 
 
 class MinibatchStddev(nn.Module):
-    """Appends the standard deviation over a group of examples, as constant channels.
+    """Minibatch standard deviation: appends the deviation over a group as constant channels.
 
-    "Progressive Growing of GANs", Karras et al. 2017, section 3, 1710.10196: the deviation of each
-    feature at each pixel over the examples of a group, averaged over pixels and features to one
-    number, which every pixel of the group's examples gets. A batch is divided into groups of
-    consecutive examples: a device whose share of the batch is a multiple of the group computes what
-    one device with the whole batch does.
+    "Progressive Growing of GANs", Karras et al. 2017, section 3, 1710.10196: the standard deviation
+    of each feature at each pixel over the examples of a group is averaged over pixels and features
+    to one number, which is appended to every pixel of the group's examples. A batch is divided into
+    groups of consecutive examples: if each device's share of the batch is a multiple of the group
+    size, N devices agree with one.
 
     Attributes:
       group_size: examples per group.
-      num_channels: number of appended channels; each averages over its own equal share of the
-        features, in their order.
-      dtype: of the output; None keeps the input's. The deviation is float32.
+      num_channels: number of appended channels; each averages over an equal share of consecutive
+        features.
+      dtype: dtype of the output; None: that of the input. The deviation is float32.
     """
 
     group_size: int = 4
@@ -95,11 +95,11 @@ class MinibatchStddev(nn.Module):
         """Maps `inputs` [batch, ..., channels] to [batch, ..., channels + num_channels].
 
         Raises:
-          ValueError: the (device's) batch cannot be divided into such groups, or the channels into
-            `num_channels` equal shares.
+          ValueError: the device's batch is not a multiple of the group size, or the number of
+            channels not a multiple of `num_channels`.
         """
         batch, channels = inputs.shape[0], inputs.shape[-1]
-        # Networks are initialized with an example or two, whatever the batch will be.
+        # Networks are initialized with one or two examples, whatever the batch size.
         group = batch if self.is_initializing() else self.group_size
         if group < 1 or batch % group:
             raise ValueError(
@@ -113,7 +113,7 @@ class MinibatchStddev(nn.Module):
             )
         x = inputs.astype(jnp.float32).reshape(batch // group, group, -1, channels)
         centered = x - jnp.mean(x, axis=1, keepdims=True)
-        # The root's derivative at 0 is infinite: all examples of a group may be alike.
+        # The derivative of the root is infinite at 0, where all examples of a group are equal.
         deviation = jnp.sqrt(jnp.mean(jnp.square(centered), axis=1) + 1e-8)
         shares = deviation.reshape(*deviation.shape[:-1], self.num_channels, -1)
         statistic = jnp.repeat(jnp.mean(shares, axis=(1, 3)), group, axis=0)

@@ -1,9 +1,9 @@
 """The Laplacian pyramid (Burt and Adelson 1983, "The Laplacian Pyramid as a Compact Image Code").
 
-An image is split into one of half its resolution and the residual that the enlarged half lacks; the
-half is split again, and so on. Whatever filters halve and double, adding up what was subtracted
-gives the image back. Here an image is halved by the means of 2x2 squares, which keeps it within the
-bounds of its pixels, and doubled by linear interpolation between the squares' centres.
+An image is split into an image of half the resolution and the residual between the image and the
+enlarged half; the half is split again, and so on. With any filters, adding the residuals restores
+the image. Here an image is downsampled by averaging 2x2 squares, which preserves the range of its
+pixels, and upsampled by linear interpolation between the squares' centres.
 """
 
 import jax
@@ -57,7 +57,7 @@ def upsample(images: jax.Array) -> jax.Array:
 
 
 def split(images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return one level of the pyramid: what the enlarged half lacks, and the enlarged half.
+    """Return one level of the pyramid: the residual, and the image blurred by halving and doubling.
 
     Args:
       images: `[batch, height, width, channels]`, floating point; height and width even.
@@ -85,7 +85,7 @@ def laplacian_pyramid(images: jax.Array, levels: int) -> tuple[jax.Array, ...]:
       own resolution: `levels + 1` arrays, same dtype.
 
     Raises:
-      ValueError: an odd height or width comes up.
+      ValueError: height or width is odd at some level.
     """
     residuals = []
     for _ in range(levels):
@@ -96,7 +96,7 @@ def laplacian_pyramid(images: jax.Array, levels: int) -> tuple[jax.Array, ...]:
 
 
 def reconstruct(pyramid: tuple[jax.Array, ...]) -> jax.Array:
-    """Return the images of a pyramid; the inverse of `laplacian_pyramid` but for rounding.
+    """Return the images of a pyramid; the inverse of `laplacian_pyramid` up to rounding.
 
     Args:
       pyramid: the coarsest images, then residuals of twice, four times, ... their resolution.

@@ -1,8 +1,8 @@
-"""Changing the resolution of NHWC images, without convolutions.
+"""Resampling of NHWC images without convolutions.
 
-Doubling by repeating and halving by averaging are linear and act on every channel alone, so they
-commute with 1x1 convolutions: a network applies the 1x1 convolution on the smaller side, for a
-quarter of the work and the same result. Pixel shuffle makes resolution of channels.
+Nearest-neighbour upsampling and mean pooling are linear and act on each channel separately, so they
+commute with 1x1 convolutions: networks apply the 1x1 convolution at the smaller resolution, for a
+quarter of the cost and the same result. Pixel shuffle converts channels to resolution.
 """
 
 import jax
@@ -45,7 +45,7 @@ def mean_pool(images: jax.Array) -> jax.Array:
 
 
 def pixel_shuffle(images: jax.Array, factor: int) -> jax.Array:
-    """Return images at `factor` times the resolution, whose pixels were channels (depth to space).
+    """Return images at `factor` times the resolution, with channels as pixels (depth to space).
 
     "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
     Neural Network", Shi et al. 2016, 1609.05158, equation 4. Channel `(c * factor + i) * factor +
@@ -60,7 +60,7 @@ def pixel_shuffle(images: jax.Array, factor: int) -> jax.Array:
       `[batch, factor * height, factor * width, channels / factor**2]`, same dtype.
 
     Raises:
-      ValueError: the channels cannot be divided so.
+      ValueError: the number of channels is not a multiple of the square of `factor`.
     """
     batch, height, width, channels = images.shape
     if factor < 1 or channels % factor**2:

@@ -1,20 +1,21 @@
-"""Spectral normalization (Miyato et al. 2018, 1802.05957): kernels of largest singular value 1.
+"""Spectral normalization (Miyato et al. 2018, 1802.05957): kernels with largest singular value 1.
 
-A kernel is divided by its spectral norm sigma, the largest singular value of the kernel as a matrix
-W of shape [out, rest], as which convolution kernels are reshaped too. Sigma is estimated by power
-iteration: the layer keeps a vector `u` [out], near the first left singular vector, and
+A kernel is divided by its spectral norm sigma, the largest singular value of the kernel reshaped to
+a matrix W [out, rest]. Sigma is estimated by power iteration: the layer stores a vector `u` [out],
+an estimate of the first left singular vector, and computes
 
     v = W^T u / |W^T u|,    sigma = u^T W v
 
-with `u` and `v` as constants, so that sigma's derivative by W is `u v^T`.
+with `u` and `v` as constants, so that the derivative of sigma with respect to W is `u v^T`.
 
-The vectors are state, in the mutable collection `spectral`. Whoever makes that collection mutable
-in train mode moves every `u` on by one iteration before it is used; whoever does not gets the norms
-by the vectors as they stand. Thus sigma is a function of kernel and stored `u` alone: applied again
-with the vectors that one application returned, and the collection not mutable, a network is the
-same function. A training step makes one such call per gradient step of the network's owner.
+The vectors are state, in the mutable collection `spectral`. In train mode, and if that collection
+is mutable, every `u` is updated by one iteration before it is used; otherwise the stored vectors
+are used. Thus sigma depends only on the kernel and the stored `u`: a network applied with the
+vectors that an earlier application returned, and an immutable collection, is the same function. A
+training step makes one application with a mutable collection per gradient step of the network's
+owner.
 
-The estimate is made in float32, whatever the dtypes of kernel and computation.
+The estimate is computed in float32, whatever the dtypes of kernel and computation.
 """
 
 import dataclasses
@@ -31,42 +32,42 @@ from gan_jax.layers.convolution import Conv, ConvTranspose
 COLLECTION = "spectral"
 """The mutable collection of the vectors `u`, one per normalized kernel."""
 
-# A new kernel has a new vector; with so many iterations its norm is known to a few per cent, so
-# that training starts from a network that is normalized.
+# Iterations for a new kernel: enough for a norm accurate to a few per cent, so that training starts
+# from a normalized network.
 _FIRST_ITERATIONS = 15
-# Below every norm that training meets; the square of its reciprocal, in gradients of gradients, is
-# far from float32's limits.
+# Smaller than any norm in training, while the square of its reciprocal, which second derivatives
+# contain, is far below the maximum of float32.
 _EPSILON = 1e-6
 
 
 def _rows(kernel: jax.Array) -> jax.Array:
-    """Return W^T, float32 [rest, out], of a kernel whose last axis is the output's."""
+    """Return W^T, float32 [rest, out], of a kernel whose last axis is the output axis."""
     return kernel.astype(jnp.float32).reshape(-1, kernel.shape[-1])
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Return `a @ b` in full float32, where accelerators would compute with fewer bits."""
+    """Return `a @ b` in full float32 precision, also on accelerators."""
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def _unit(x: jax.Array, otherwise: jax.Array) -> jax.Array:
-    """Return `x` over its Euclidean norm, or `otherwise` where that is zero."""
+    """Return `x` divided by its Euclidean norm, or `otherwise` if the norm is zero."""
     largest = jnp.max(jnp.abs(x))
-    # Scaled first: the squares of numbers below 1e-19 are zero in float32.
+    # Scaled first, since squares of numbers below 1e-19 underflow in float32.
     x = x / jnp.where(largest > 0, largest, 1.0)
     length = jnp.sqrt(jnp.sum(jnp.square(x)))
     return jnp.where(largest > 0, x / jnp.maximum(length, 1.0), otherwise)
 
 
 def power_iteration(kernel: jax.Array, u: jax.Array) -> jax.Array:
-    """Moves a kernel's left vector one power iteration on.
+    """Update a kernel's left singular vector by one power iteration.
 
     Args:
-      kernel: [..., out], of any dtype and rank from 1 on; its derivatives are not followed.
-      u: float32 [out], of any length but 0.
+      kernel: [..., out], of any dtype and rank 1 or more; treated as a constant.
+      u: float32 [out], of any nonzero norm.
 
     Returns:
-      W W^T u over its length, float32 [out]; `u` over its length where the kernel maps it to 0.
+      W W^T u, normalized, float32 [out]; `u`, normalized, if the kernel maps it to 0.
     """
     kernel, u = lax.stop_gradient((kernel, u))
     rows, u = _rows(kernel), _unit(u, u)
@@ -77,21 +78,21 @@ def power_iteration(kernel: jax.Array, u: jax.Array) -> jax.Array:
 def spectral_normalize(
     kernel: jax.Array, u: jax.Array, epsilon: float = _EPSILON
 ) -> tuple[jax.Array, jax.Array]:
-    """Divides a kernel by its spectral norm, estimated with a given left vector.
+    """Divide a kernel by its spectral norm, estimated with a given left singular vector.
 
     Args:
       kernel: [..., out], of any floating dtype; as a matrix it is [out, rest].
-      u: float32 [out], near the first left singular vector; its length does not matter.
+      u: float32 [out], an estimate of the first left singular vector, of any nonzero norm.
       epsilon: smallest divisor: kernels of a smaller norm, such as zeros, are multiplied by
         1 / epsilon.
 
     Returns:
-      `(normalized, sigma)`: the kernel over its norm, of its shape and dtype, and the norm, a
-      float32 scalar, never above the true one. Both have derivatives of any order in `kernel`, and
-      none in `u`.
+      `(normalized, sigma)`: the kernel divided by its norm, of its shape and dtype, and the norm, a
+      float32 scalar, never above the true one. Both are differentiable to any order in `kernel`;
+      `u` is treated as a constant.
 
     Raises:
-      ValueError: `u` has another shape than [out].
+      ValueError: the shape of `u` is not [out].
     """
     if u.shape != kernel.shape[-1:]:
         raise ValueError(
@@ -107,7 +108,7 @@ def spectral_normalize(
 
 
 def _normalized(module: nn.Module, kernel: jax.Array, train: bool) -> jax.Array:
-    """Return a module's kernel over its norm, and keep the vector in its collection `spectral`."""
+    """Return a module's normalized kernel, and store the vector in its collection `spectral`."""
 
     def first() -> jax.Array:
         drawn = jax.random.normal(module.make_rng("params"), kernel.shape[-1:], jnp.float32)
@@ -125,7 +126,7 @@ def _layer(
     shape: tuple[int, ...],
     inputs: jax.Array,
 ) -> jax.Array:
-    """Declare the parameters of `plain`, and apply it with the kernel normalized."""
+    """Declare the parameters of `plain`, and apply it with the normalized kernel."""
     kernel = module.param("kernel", module.kernel_init, shape, module.param_dtype)
     params = {"kernel": _normalized(module, kernel, module.train)}
     if module.use_bias:
@@ -142,10 +143,10 @@ def _layer(
 
 
 class SpectralDense(nn.Dense):
-    """`flax.linen.Dense` with its kernel over its spectral norm; the same parameters.
+    """Spectrally normalized `flax.linen.Dense`, with the same parameters.
 
     Attributes:
-      train: whether the power iteration goes on where the collection `spectral` is mutable.
+      train: whether to update the vectors if the collection `spectral` is mutable.
     """
 
     train: bool = True
@@ -157,13 +158,13 @@ class SpectralDense(nn.Dense):
 
 
 class SpectralConv(Conv):
-    """`Conv` with its kernel over its spectral norm; the same parameters.
+    """Spectrally normalized `Conv`, with the same parameters.
 
     The norm is that of the kernel as a matrix [out, kernel height * kernel width * in], as in the
-    paper: not that of the convolution as a map of images, which may be larger.
+    paper, not that of the convolution as a linear map of images, which may be larger.
 
     Attributes:
-      train: whether the power iteration goes on where the collection `spectral` is mutable.
+      train: whether to update the vectors if the collection `spectral` is mutable.
     """
 
     train: bool = True
@@ -176,7 +177,7 @@ class SpectralConv(Conv):
 
 
 class SpectralConvTranspose(ConvTranspose):
-    """`ConvTranspose` with its kernel over its spectral norm; see `SpectralConv`."""
+    """Spectrally normalized `ConvTranspose`; see `SpectralConv`."""
 
     train: bool = True
 
@@ -188,15 +189,15 @@ class SpectralConvTranspose(ConvTranspose):
 
 
 class SpectralEmbed(nn.Module):
-    """`flax.linen.Embed` with its table over its spectral norm; the same parameters.
+    """Spectrally normalized `flax.linen.Embed`, with the same parameters.
 
     Attributes:
-      num_embeddings: rows of the table.
+      num_embeddings: number of rows of the table.
       features: length of a row.
       embedding_init: initializer of the table.
-      dtype: of the output; None: that of the table.
-      param_dtype: of the table.
-      train: whether the power iteration goes on where the collection `spectral` is mutable.
+      dtype: dtype of the output; None: that of the table.
+      param_dtype: dtype of the table.
+      train: whether to update the vectors if the collection `spectral` is mutable.
     """
 
     num_embeddings: int

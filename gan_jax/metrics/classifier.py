@@ -1,13 +1,13 @@
-"""A small classifier trained on the labelled set, whose features give metrics without downloads.
+"""A small classifier trained on the labelled set, as a feature extractor without downloads.
 
-Where Inception's weights cannot be had, or the images are nothing like photographs, the features of
-a network that has learned to tell the set's own classes apart serve the same formulas. Such numbers
-compare runs on one data set with one set of weights, and nothing else: they carry the weights'
-hash, and are called ``classifier_fid``, never FID.
+Where Inception's weights are not available, or the images are unlike photographs, the same formulas
+are applied to the features of a classifier of the set's own classes. Such numbers are comparable
+only on one data set and with one set of weights: they are recorded with the weights' hash, and are
+called ``classifier_fid``, never FID.
 
 The network trains in seconds on a CPU: three convolutions, two of them strided, on at most 32x32
-pixels; a dense layer of 64 features; logits. There are no batch statistics, so what it says of an
-image does not depend on the batch.
+pixels; a dense layer of 64 features; logits. It has no batch statistics, so its features of an
+image do not depend on the batch.
 """
 
 import dataclasses
@@ -43,11 +43,11 @@ STEPS = 800
 """Training steps, of ``BATCH_SIZE`` images each."""
 
 MAX_IMAGES = 20_000
-"""Images of a large set that are trained on: a fixed random part."""
+"""Maximum number of training images: of a larger set, a fixed random part is used."""
 
 BATCH_SIZE = 64
 
-# Part of a cached file's name: to be raised with every change of network or training.
+# Part of a cached file's name; increase it with every change of network or training.
 _CODE_VERSION = 1
 
 _LARGEST = 32  # pixels at which the network looks
@@ -68,10 +68,10 @@ class Classifier:
 
     Attributes:
       variables: its weights, a pytree of float32 arrays.
-      shape: of the images that it takes, (height, width, channels).
+      shape: shape of its input images, (height, width, channels).
       num_classes: number of its logits.
-      accuracy: share of the held-out images that it classifies rightly.
-      hash: twelve hexadecimal digits that stand for the weights.
+      accuracy: share of the held-out images that it classifies correctly.
+      hash: hash of the weights, twelve hexadecimal digits.
       held_out: number of images held out from its training.
     """
 
@@ -99,7 +99,7 @@ class _Network(nn.Module):
         for width, stride in ((16, 1), (32, 2), (64, 2)):
             x = Conv(width, (3, 3), (stride, stride), kernel_init=nn.initializers.he_normal())(x)
             x = nn.gelu(x)
-        # Features of ReLU or GELU die, and make covariances that have no inverse; these do not.
+        # ReLU or GELU units can die, which makes covariances singular; these cannot.
         features = jnp.tanh(nn.Dense(FEATURES, name="features")(x.reshape(len(x), -1)))
         found = {"features": features}
         if "logits" in layers:
@@ -115,7 +115,7 @@ def _apply(
 
 
 def _factor(shape: tuple[int, ...]) -> int:
-    """By how much the images are made smaller first."""
+    """Return the factor by which images are first reduced."""
     return -(-max(shape[:2]) // _LARGEST)
 
 
@@ -130,18 +130,18 @@ def train_classifier(
 ) -> Classifier:
     """Train a classifier.
 
-    The same arguments on the same machine give the same weights, bit for bit. A tenth of the
-    images, 2,000 at most, are held out by a random draw that ``seed`` fixes, and the accuracy on
-    them is recorded. AdamW with a short warm-up and a cosine decay, batches of 64, random shifts of
-    one or two pixels and no reflections (a mirrored digit is none).
+    The same arguments on the same machine give the same weights, bit for bit. A random tenth of the
+    images, at most 2,000, determined by ``seed``, is held out, and the accuracy on it is recorded.
+    AdamW with a short warm-up and a cosine decay, batches of 64, random shifts of one or two pixels
+    and no reflections (a mirrored digit is not a digit).
 
     Args:
       images: uint8 [n, height, width, 1 or 3], 8 pixels or more in height and width.
       labels: integers [n], from 0 to ``num_classes - 1``.
       num_classes: number of classes, at least 2.
-      seed: of initial weights, held-out part, order and shifts.
+      seed: seed of initial weights, held-out part, order and shifts.
       steps: number of training steps.
-      max_images: most images to train on.
+      max_images: maximum number of images to train on.
 
     Returns:
       The classifier.
@@ -180,7 +180,7 @@ def train_classifier(
 
 
 def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
-    """Raise a MetricError for a set that no classifier can be trained on."""
+    """Raise a MetricError if no classifier can be trained on a set."""
     if images.ndim != 4 or images.dtype != np.uint8:
         raise MetricError(
             f"images are {images.dtype}{list(images.shape)}; accepted: uint8 [n, height, width, "
@@ -224,7 +224,10 @@ def _initial(network: _Network, key: jax.Array, shape: tuple[int, int, int]) -> 
 
 @functools.lru_cache(maxsize=8)
 def _training(network: _Network, steps: int) -> tuple[optax.GradientTransformation, Any]:
-    """The optimizer and the compiled step, (weights, its state, key, images, labels) -> new."""
+    """Return the optimizer and the compiled step.
+
+    The step maps (weights, optimizer state, key, images, labels) to new weights and state.
+    """
     warm_up = round(_WARM_UP * steps)
     schedule = optax.warmup_cosine_decay_schedule(0.0, _LEARNING_RATE, warm_up, steps)
     optimizer = optax.adamw(schedule, weight_decay=_WEIGHT_DECAY)
@@ -246,7 +249,7 @@ def _training(network: _Network, steps: int) -> tuple[optax.GradientTransformati
 
 
 def _shifted(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Shift every image by a draw of its own; what comes in repeats the edge."""
+    """Shift every image by its own random offset; uncovered pixels repeat the edge."""
     n, height, width, channels = images.shape
     most = _SHIFT * _factor(images.shape[1:]) * (2 if max(height, width) > 16 else 1)
     starts = jax.random.randint(key, (n, 2), 0, 2 * most + 1)
@@ -260,7 +263,7 @@ def _shifted(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def _accuracy(network: _Network, weights: Any, images: np.ndarray, labels: np.ndarray) -> float:
-    """The share of images whose largest logit is that of their label."""
+    """Return the share of images whose largest logit is that of their label."""
     predict = jax.jit(
         lambda images: _apply(network, weights, images, ("logits",))["logits"].argmax(1)
     )
@@ -272,7 +275,7 @@ def _accuracy(network: _Network, weights: Any, images: np.ndarray, labels: np.nd
 
 
 def _flat(variables: Any) -> dict[str, np.ndarray]:
-    """Weights by name, such as "params/Conv_0/kernel", in the order of the names."""
+    """Return weights by name, such as "params/Conv_0/kernel", sorted by name."""
     flat = flatten_dict(variables, sep="/")
     return {name: np.asarray(flat[name], np.float32) for name in sorted(flat)}
 
@@ -286,14 +289,14 @@ def _hash(variables: Any) -> str:
 
 
 def save(path: str | Path, classifier: Classifier) -> None:
-    """Write a classifier to an ``.npz`` file, so that no reader ever sees a part of it.
+    """Write a classifier to an ``.npz`` file atomically.
 
     Args:
-      path: the file; its folder is made where it is missing.
-      classifier: what to write.
+      path: the file; its folder is created if it is missing.
+      classifier: the classifier.
 
     Raises:
-      WorkdirError: it cannot be written.
+      WorkdirError: the file cannot be written.
     """
     about = {
         "shape": list(classifier.shape),
@@ -316,7 +319,7 @@ def load(path: str | Path) -> Classifier:
       The classifier.
 
     Raises:
-      MetricError: the file is missing, damaged, or holds something else.
+      MetricError: the file is missing or damaged, or is not a classifier.
     """
     try:
         weights = arrays.read_npz(path)
@@ -348,7 +351,7 @@ def load(path: str | Path) -> Classifier:
 
 
 def _damaged(path: str | Path, reason: str) -> MetricError:
-    return MetricError(f"{path} is not a classifier that can be used: {reason}")
+    return MetricError(f"{path} is not a usable classifier: {reason}")
 
 
 def cached_classifier(
@@ -362,19 +365,19 @@ def cached_classifier(
     steps: int = STEPS,
     max_images: int = MAX_IMAGES,
 ) -> Classifier:
-    """Return the classifier of a data set from a folder, or train it and put it there.
+    """Return the classifier of a data set from a cache folder; train and store it if necessary.
 
-    Side effect: writes one file, ``classifier-NAME-HASH.npz``, if it was not there. Processes that
-    do so at once each write a whole one; the last stays.
+    Side effect: writes a file ``classifier-NAME-HASH.npz`` if it does not exist. Concurrent
+    processes each write a complete file; the last one remains.
 
     Args:
-      folder: where classifiers are kept; made where it is missing.
+      folder: the cache folder; created if it is missing.
       fingerprint: identity of the labelled set, ``Source.fingerprint()``; the part up to the first
         colon is its name.
-      images: as for :func:`train_classifier`, or a function of no arguments that returns them, not
-        called if the classifier is there.
+      images: as for :func:`train_classifier`, or a function without arguments that returns them,
+        called only if the classifier is not cached.
       labels: likewise.
-      num_classes: as for :func:`train_classifier`, and so the rest.
+      num_classes: as for :func:`train_classifier`.
       seed: likewise.
       steps: likewise.
       max_images: likewise.
@@ -406,15 +409,15 @@ def cached_classifier(
     try:
         save(path, classifier)
     except WorkdirError as error:
-        logger.warning("%s; the classifier will be trained again the next time", error)
+        logger.warning("%s; the classifier will be trained again next time", error)
     return classifier
 
 
 def make_extractor(classifier: Classifier) -> Extractor:
     """Return the feature extractor of a classifier.
 
-    Its layers are "features", 64 wide, and "logits". Applied to images of another shape or dtype
-    than it was trained on, or asked for another layer, it raises a ``MetricError`` when traced.
+    Its layers are "features", of width 64, and "logits". For images of another shape or dtype than
+    in training, and for an unknown layer, it raises a ``MetricError`` when traced.
 
     Args:
       classifier: a trained classifier.
@@ -441,7 +444,7 @@ def make_extractor(classifier: Classifier) -> Extractor:
             raise MetricError(
                 f"the classifier has no layer {unknown[0]!r}; accepted: {', '.join(widths)}"
             )
-        # In full precision on GPU and TPU too: the numbers must not depend on the device.
+        # Full precision on GPU and TPU, too, so that metrics do not depend on the device.
         with jax.default_matmul_precision("highest"):
             return _apply(network, variables, images, tuple(layers))
 

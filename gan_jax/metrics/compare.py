@@ -1,4 +1,4 @@
-"""From the statistics of two sets of images to the metrics by name."""
+"""Metrics by name, from the statistics of two sets of images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ WITHIN_STD = 3.0
 
 
 def layer_of(metric: Metric, extractor: Extractor) -> str:
-    """Return the layer that a metric is computed of.
+    """Return the layer on which a metric is computed.
 
     Raises:
       ConfigError: the extractor has no such layer.
@@ -33,7 +33,7 @@ def layer_of(metric: Metric, extractor: Extractor) -> str:
             raise ConfigError(f"eval.metrics has {metric.name!r}, but {extractor.name} has {have}")
         return extractor.logits
     layer = metric.layer or extractor.default
-    # Without its last layers a network's default is another one, and must be called by its name.
+    # If the weights lack the last layers, the default layer differs and must be named explicitly.
     is_usual = metric.layer is not None or metric.extractor != "inception" or layer == "2048"
     if layer not in extractor.layers or not is_usual:
         numbers = [name for name in extractor.layers if name.isdigit()]
@@ -46,12 +46,12 @@ def layer_of(metric: Metric, extractor: Extractor) -> str:
 
 
 def needs(metrics: Sequence[Metric], layers: Mapping[str, str], *, fake: bool) -> Needs:
-    """Return what has to be kept of one set for the metrics of one extractor.
+    """Return the statistics of one set that the metrics of one extractor need.
 
     Args:
       metrics: the metrics.
-      layers: each metric's layer, by its name.
-      fake: whether this is the generated set: the real one's logits are of no use.
+      layers: the layer of each metric, by its name.
+      fake: whether this is the generated set; logits of real images are not needed.
     """
     wanted: dict[str, frozenset[str]] = {}
     for metric in metrics:
@@ -73,10 +73,10 @@ def compare(
     ``<name>_split_std``.
 
     Args:
-      metrics: what to compute.
-      layers: each metric's layer, by its name.
-      real: statistics of the real images, with what `needs` says.
-      fake: those of the generated ones.
+      metrics: the metrics.
+      layers: the layer of each metric, by its name.
+      real: statistics of the real images, as `needs` returns.
+      fake: statistics of the generated images.
 
     Raises:
       MetricError: there are too few images.
@@ -111,14 +111,14 @@ def compare(
 
 
 def class_accuracy(logits: np.ndarray, labels: np.ndarray | None) -> float:
-    """Return the share of images that a classifier takes for the class they were to be of.
+    """Return the share of images that a classifier assigns to their requested class.
 
     Args:
       logits: float32 ``[n, classes]``.
       labels: int32 ``[n]``.
 
     Raises:
-      MetricError: there are no labels, or other classes.
+      MetricError: there are no labels, or the classes differ.
     """
     if labels is None or len(labels) != len(logits) or labels.max() >= logits.shape[1]:
         raise MetricError(
@@ -129,7 +129,7 @@ def class_accuracy(logits: np.ndarray, labels: np.ndarray | None) -> float:
 
 
 def constants(metrics: Sequence[Metric], real: int, fake: int) -> dict[str, Any]:
-    """Return what else the metrics' values depend on, JSON-able.
+    """Return constants that the values depend on, serializable as JSON.
 
     Args:
       metrics: the metrics.
@@ -156,7 +156,7 @@ def constants(metrics: Sequence[Metric], real: int, fake: int) -> dict[str, Any]
 
 
 def least_images(metric: Metric) -> int:
-    """Return the smallest number of images, real or generated, that a metric can be had of."""
+    """Return the minimum number of images, real or generated, for a metric."""
     if metric.statistic == "is":
         return INCEPTION_SCORE_SPLITS
     if metric.statistic in ("precision", "recall", "density", "coverage"):
@@ -170,9 +170,9 @@ def compare_points(
     """Return the metrics of points of the plane by name.
 
     Args:
-      metrics: what to compute.
+      metrics: the metrics.
       points: float32 ``[n, 2]``.
-      centres: of the mixture's modes, float32 ``[k, 2]``.
+      centres: centres of the mixture's modes, float32 ``[k, 2]``.
       std: their standard deviation.
     """
     coverage = modes.mode_coverage(points, centres, std, within=WITHIN_STD)
@@ -215,12 +215,12 @@ def _moments(statistics: Statistics, layer: str) -> frechet.Moments:
 
 
 def _manifold_scores(real: Statistics, fake: Statistics, layer: str) -> manifold.ManifoldScores:
-    """Return all four scores of two sets, computed once for the metrics that ask for one each."""
+    """Return all four scores of two sets, computed once for all metrics that need one of them."""
     key = ("manifold", layer)
     if key not in real.derived:
         real.derived[key] = manifold.manifold(real.features[layer], max(PRECISION_K, DENSITY_K))
     scores = ("scores", layer)
-    # The fake side remembers the scores, and against whom; the real side lives through a run.
+    # The scores are cached with the fakes, since the statistics of real images live longer.
     if fake.derived.get(scores, (None,))[0] is not real:
         found = manifold.manifold_scores(
             real.derived[key], fake.features[layer], precision_k=PRECISION_K, density_k=DENSITY_K

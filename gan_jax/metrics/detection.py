@@ -1,7 +1,7 @@
-"""How well scores tell two kinds of examples apart: for anomaly detection, and memorisation.
+"""Measures of binary detection by scores, for anomaly detection.
 
-Both measures depend on the order of the scores alone, and count ties as what they are: undecided.
-They are scikit-learn's, behind checks that name what is wrong.
+Both depend only on the order of the scores, with ties counted as undecided. They are computed by
+scikit-learn, after checks of the arguments.
 """
 
 import numpy as np
@@ -18,16 +18,16 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
 
     Args:
       scores: finite numbers ``[n]``; the higher, the more likely positive.
-      positive: bool ``[n]``, which examples are.
+      positive: bool ``[n]``, whether an example is positive.
 
     Returns:
       A number in [0, 1], computed in float64.
 
     Raises:
-      MetricError: shapes or dtypes do not fit, a score is not finite, or all examples are positive
-        or none is.
+      MetricError: shapes or dtypes do not match, a score is not finite, or all examples are
+        positive, or none is.
     """
-    # Slow to import, and needed by few runs only.
+    # Imported late: slow to import, and needed by few runs.
     from sklearn.metrics import roc_auc_score
 
     values, labels = _checked(scores, positive)
@@ -37,13 +37,13 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
 def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
     """Return the average precision: the mean, over positive examples, of the precision at each.
 
-    The precision at an example is the share of positive ones among all that score as high or
-    higher; the area under the precision-recall curve as a sum of steps, without interpolation. Of
-    chance it is the share of positive examples in the set.
+    The precision at an example is the share of positive examples among those that score as high or
+    higher: the area under the precision-recall curve as a sum of steps, without interpolation. For
+    random scores it is the share of positive examples in the set.
 
     Args:
       scores: finite numbers ``[n]``; the higher, the more likely positive.
-      positive: bool ``[n]``, which examples are.
+      positive: bool ``[n]``, whether an example is positive.
 
     Returns:
       A number in (0, 1], computed in float64.

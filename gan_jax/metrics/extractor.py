@@ -1,4 +1,4 @@
-"""What a feature extractor is: a pure function from images to features, and what identifies it."""
+"""Feature extractors: a pure function from images to features, and its identity."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -15,17 +15,16 @@ class Extractor:
     """A frozen network whose features the metrics compare.
 
     Attributes:
-      name: prefixes the names of its metrics, as in ``classifier_fid``.
-      layers: width of every layer that can be asked for, by name.
+      name: prefix of the names of its metrics, as in ``classifier_fid``.
+      layers: width of every available layer, by name.
       default: the layer that FID, KID, precision, ... use unless another is named.
       logits: the layer of class logits, for the Inception Score; ``None``: it has none.
       variables: its weights, a pytree of arrays.
-      apply: the pure function; it computes no more than the layers asked for need, and what it says
-        of an image does not depend on the other images of the batch.
-      protocol: what identifies it in records, JSON-able: the weights' hash, the resize, ...
-      of_floats: as ``apply``, of floats in 0 ... 255 that need not be whole numbers, for losses to
-        be differentiated through; ``None``: it has none. Metrics are of bytes, which ``apply``
-        insists on.
+      apply: the pure function. It computes only what the requested layers need; its features of an
+        image do not depend on the other images of the batch.
+      protocol: its identity in records, serializable as JSON: the weights' hash, the resize, ...
+      of_floats: like ``apply``, for floats in 0 ... 255, so that losses can be differentiated
+        through it; ``None``: not available. Metrics use ``apply``, which requires bytes.
     """
 
     name: str

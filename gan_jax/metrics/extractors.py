@@ -23,11 +23,11 @@ from gan_jax.metrics.extractor import Extractor
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """A set of images that a classifier may learn from.
+    """A set of images on which a classifier may be trained.
 
     Attributes:
-      name: for messages.
-      num_classes: classes; ``None``: it is not labelled.
+      name: its name in messages.
+      num_classes: number of classes; ``None``: it is not labelled.
       fingerprint: identity of its content.
       read: returns images, uint8 ``[n, height, width, channels]``, and labels, int32 ``[n]``.
     """
@@ -40,10 +40,10 @@ class Labelled:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What extractors are made from.
+    """Resources from which extractors are made.
 
     Attributes:
-      labelled: the images that an extractor may be trained on; ``None``: there are none.
+      labelled: the images on which an extractor may be trained; ``None``: there are none.
       inception: file of the converted Inception weights; ``None``: in the cache directory.
     """
 
@@ -81,10 +81,10 @@ EXTRACTORS: dict[str, Callable[[Setting], Extractor]] = {
 
 
 def make_extractor(name: str, setting: Setting) -> Extractor:
-    """Return the extractor of a name; the classifier is trained unless it is in the cache.
+    """Return an extractor by name; the classifier is trained unless it is cached.
 
     Raises:
-      ConfigError: the name is unknown, or the setting lacks what the extractor needs.
+      ConfigError: the name is unknown, or the setting lacks a resource of the extractor.
       MetricError: its weights are missing or damaged.
     """
     return errors.lookup(EXTRACTORS, name, "extractor")(setting)
@@ -96,11 +96,11 @@ def from_function(
     """Return the extractor of a pure function from images to features.
 
     Args:
-      name: prefixes its metrics.
-      function: uint8 ``[n, height, width, channels]`` -> float32 ``[n, width]``, which can be
-        jitted and treats every image by itself.
-      width: of its features.
-      weights: what identifies the function in records; change it whenever the function changes.
+      name: prefix of its metrics.
+      function: uint8 ``[n, height, width, channels]`` -> float32 ``[n, width]``; it must be
+        jittable and treat every image independently.
+      width: width of its features.
+      weights: identity of the function in records; change it whenever the function changes.
     """
 
     def apply(_: Any, images: jax.Array, layers: tuple[str, ...]) -> dict[str, jax.Array]:

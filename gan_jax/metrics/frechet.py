@@ -16,22 +16,22 @@ from gan_jax.errors import ConfigError, MetricError
 
 logger = logging.getLogger(__name__)
 
-# Rows that are centred and multiplied together. Fixed, so that how the caller splits its features
-# cannot change a bit of the result; and enough of them that the product, not the merge, takes time.
+# Rows per block. It is fixed, so that the result does not depend on how the caller splits its
+# features, and large enough that the product, not the merge, dominates the time.
 _BLOCK = 1024
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Moments:
-    """Number, mean and covariance of a set of features: all that the Fréchet distance looks at.
+    """Number, mean and covariance of a set of features: the statistics of the Fréchet distance.
 
     Attributes:
-      count: how many features, at least 2.
+      count: number of features, at least 2.
       mean: float64 [d].
       covariance: float64 [d, d], symmetric, unbiased (divided by ``count - 1``).
 
     Raises:
-      MetricError: a field has another shape, holds NaN or infinity, or is no covariance.
+      MetricError: a field has another shape, contains NaN or infinity, or is not a covariance.
     """
 
     count: int
@@ -56,7 +56,7 @@ class Moments:
                     f"{bad} of {array.size} entries of the {name} are NaN or infinite; "
                     "accepted: finite numbers."
                 )
-        # An eigenvalue routine reads one triangle only and would not notice.
+        # Eigenvalue routines read one triangle only and would not detect this.
         asymmetry = np.abs(covariance - covariance.T).max(initial=0.0)
         if asymmetry > 1e-6 * np.abs(covariance).max(initial=0.0):
             raise MetricError(
@@ -70,8 +70,8 @@ class RunningMoments:
 
     Blocks of fixed size are centred on their own mean and merged by the formula of Chan, Golub and
     LeVeque ("Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979),
-    so a mean that is large beside the deviations costs no digits. A batch that does not fill a
-    block waits in a buffer: the result does not depend on how the features were split.
+    so a mean that is large relative to the deviations costs no precision. Incomplete blocks are
+    buffered: the result does not depend on how the features were split.
 
     Args:
       width: length d of a feature.
@@ -100,8 +100,8 @@ class RunningMoments:
           features: floating [n, width]; n may be 0 and may differ between calls.
 
         Raises:
-          MetricError: rank, dtype or width is another, or a number is not finite; then nothing
-            is added.
+          MetricError: rank, dtype or width is wrong, or a number is not finite; then nothing is
+            added.
         """
         batch = check_features("features", features, 0)
         if batch.shape[1] != self._width:
@@ -140,7 +140,7 @@ def moments(features: ArrayLike) -> Moments:
       features: floating [n, d] with n >= 2.
 
     Raises:
-      MetricError: rank or dtype is another, there are fewer than 2, or a number is not finite.
+      MetricError: rank or dtype is wrong, there are fewer than 2, or a number is not finite.
     """
     checked = check_features("features", features, 2)
     running = RunningMoments(checked.shape[1])
@@ -154,17 +154,17 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     ``|m_a - m_b|^2 + tr A + tr B - 2 tr (A^(1/2) B A^(1/2))^(1/2)``, Heusel et al. 2017,
     https://arxiv.org/abs/1706.08500.
 
-    The last trace is the sum of the singular values of ``B^(1/2) A^(1/2)``, whose roots come from
-    the eigenvalues of symmetric matrices. Taking these instead of the roots of the eigenvalues of
-    the product matters for singular covariances: rounding then enters as eps, not as its root, and
-    the distance of a set to itself is zero at any count.
+    The last trace is the sum of the singular values of ``B^(1/2) A^(1/2)``, whose matrix roots come
+    from symmetric eigenvalue decompositions. Compared with the roots of the eigenvalues of the
+    product, this is accurate for singular covariances: the rounding error is of order eps instead
+    of its root, and the distance of a set to itself is zero at any count.
 
-    Side effect: logs one warning where a covariance is singular because there are no more features
-    than dimensions.
+    Side effect: logs a warning if a covariance is singular because there are no more features than
+    dimensions.
 
     Args:
-      a: moments of the one set, of width d.
-      b: moments of the other, of the same width.
+      a: moments of one set, of width d.
+      b: moments of the other set, of the same width.
 
     Returns:
       The distance, 0 or more, in squared units of the features.
@@ -190,24 +190,24 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     difference = np.asarray(a.mean, np.float64) - np.asarray(b.mean, np.float64)
     traces = np.trace(a.covariance) + np.trace(b.covariance)
     overlap = _root_factor(b.covariance).T @ _root_factor(a.covariance)
-    # NumPy's routine does not take a matrix without rows, which constant features lead to.
+    # NumPy does not accept a matrix without rows, which constant features result in.
     shared = np.linalg.svd(overlap, compute_uv=False).sum() if overlap.size else 0.0
     return max(float(difference @ difference + traces - 2.0 * shared), 0.0)
 
 
 def check_features(name: str, features: ArrayLike, least: int) -> np.ndarray:
-    """Return features as a NumPy array after the checks that every metric begins with.
+    """Return features as a NumPy array after the checks that all metrics share.
 
     Args:
-      name: what they are, for the message, such as ``"real features"``.
+      name: their name in messages, such as ``"real features"``.
       features: floating [n, width].
-      least: the smallest n that will do.
+      least: the smallest valid n.
 
     Returns:
-      The same numbers on the host; dtypes that NumPy does not know become float32.
+      The same numbers on the host; dtypes unknown to NumPy become float32.
 
     Raises:
-      MetricError: rank or dtype is another, there are too few, or a number is not finite.
+      MetricError: rank or dtype is wrong, there are too few, or a number is not finite.
     """
     array = np.asarray(features)
     if array.ndim != 2 or array.shape[1] == 0:
@@ -225,10 +225,10 @@ def check_features(name: str, features: ArrayLike, least: int) -> np.ndarray:
 
 
 def check_widths(names: tuple[str, str], first: np.ndarray, second: np.ndarray) -> None:
-    """Check that two sets of features [n, width] are equally wide.
+    """Check that two sets of features [n, width] have the same width.
 
     Raises:
-      MetricError: they are not.
+      MetricError: the widths differ.
     """
     if first.shape[1] != second.shape[1]:
         raise MetricError(
@@ -258,7 +258,7 @@ def _merge(
     total = count + len(block)
     block_mean = block.mean(axis=0)
     shift = block_mean - mean
-    # The term of Chan's formula for the distance of the two means is one more row of the product.
+    # Chan's correction for the distance of the two means is one more row of the product.
     rows = np.empty((len(block) + 1, block.shape[1]))
     np.subtract(block, block_mean, out=rows[:-1])
     rows[-1] = shift * np.sqrt(count * len(block) / total)
@@ -268,7 +268,7 @@ def _merge(
 def _root_factor(covariance: np.ndarray) -> np.ndarray:
     """Return F [d, rank] with ``F F^T`` the covariance, from its eigenvalues."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2.0)
-    # Rounding leaves eigenvalues of about eps where there are none; their roots would be 1e8 times
-    # larger, and thousands of them add up. This is the usual threshold of a numerical rank.
+    # Rounding turns zero eigenvalues into about eps, with roots 1e8 times larger, of which
+    # thousands add up. This is the usual threshold of the numerical rank.
     kept = values > len(values) * np.finfo(np.float64).eps * np.abs(values).max()
     return vectors[:, kept] * np.sqrt(values[kept])

@@ -4,12 +4,12 @@ The architecture is that of "Rethinking the Inception Architecture for Computer 
 al. 2015, https://arxiv.org/abs/1512.00567, in the frozen graph by which the Inception Score
 (Salimans et al. 2016, https://arxiv.org/abs/1606.03498) and the FID (Heusel et al. 2017,
 https://arxiv.org/abs/1706.08500) were defined. That graph has peculiarities: 1008 classes; average
-pools that leave the padding out of the count; and maxima in the pool branch of the very last block.
-Batch norm is folded into the convolutions.
+pools that exclude padding from the count; and a maximum in the pool branch of the last block. Batch
+normalization is folded into the convolutions.
 
-Blocks and branches, and with them the weights, are named as in torchvision's Inception v3:
+Blocks, branches and weights are named as in torchvision's Inception v3:
 ``Mixed_5b.branch5x5_2/kernel`` [height, width, in, out], ``Mixed_5b.branch5x5_2/bias`` [out].
-``python -m scripts.convert_inception`` makes such a file from a published one.
+``python -m scripts.convert_inception`` converts a published file.
 """
 
 import functools
@@ -37,7 +37,7 @@ PRECISIONS = {"highest": lax.Precision.HIGHEST, "default": lax.Precision.DEFAULT
 
 Weights = Mapping[str, np.ndarray]
 
-# The layers that a file of weights may end at, by depth, each with all layers that it gives.
+# The layers at which a file of weights may end, by depth, each with all layers available then.
 _ENDS = {
     "64": ("64",),
     "192": ("64", "192"),
@@ -48,12 +48,12 @@ _ENDS = {
 
 
 class Inception(nn.Module):
-    """The network, for inference: its initial weights are zeros, to be replaced.
+    """The network for inference; its initial weights are zeros and must be replaced.
 
     Attributes:
-      precision: of convolutions and products: ``"highest"`` (float32), or ``"default"``, which
-        permits accelerators the faster and coarser TF32 or bfloat16.
-      floats: whether images are floats in 0 ... 255, whole numbers or not, instead of bytes.
+      precision: precision of convolutions and products: ``"highest"`` (float32), or ``"default"``,
+        which allows accelerators the faster, less precise TF32 or bfloat16.
+      floats: whether images are floats in 0 ... 255 instead of bytes.
     """
 
     precision: str = "highest"
@@ -61,7 +61,7 @@ class Inception(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, layers: tuple[str, ...]) -> dict[str, jax.Array]:
-        """Return the named layers of images, computing no deeper than they need.
+        """Return the named layers of images; deeper layers are not computed.
 
         Args:
           images: uint8, or floats in 0 ... 255, ``[n, h, w, c]`` with 1 or 3 channels, grey or RGB.
@@ -71,7 +71,7 @@ class Inception(nn.Module):
           By layer, its mean over the pixels, ``[n, width]`` float32.
 
         Raises:
-          MetricError: the images are no such array, or a layer does not exist.
+          MetricError: shape or dtype of the images is wrong, or a layer does not exist.
           ConfigError: the precision is unknown.
         """
         for layer in layers:
@@ -94,11 +94,11 @@ def make_inception(path: str | Path | None = None, *, precision: str = "highest"
       precision: ``"highest"`` or ``"default"``; see ``Inception``.
 
     Returns:
-      The extractor, with the layers that the file's weights reach. Its default layer is the deepest
-      but the logits: "2048", with a complete file.
+      The extractor, with the layers for which the file has weights. Its default layer is the
+      deepest except the logits: "2048" with a complete file.
 
     Raises:
-      MetricError: the file is missing, or holds no such weights.
+      MetricError: the file is missing, or does not contain such weights.
       ConfigError: the precision is unknown.
     """
     lookup(PRECISIONS, precision, "precision")
@@ -123,19 +123,19 @@ def make_inception(path: str | Path | None = None, *, precision: str = "highest"
 
 
 def default_path() -> Path:
-    """Return where the weights are looked for unless a file is named: in the user's cache."""
+    """Return the default path of the weights, in the user's cache directory."""
     return cache.root() / "inception-2015-12-05.npz"
 
 
 def layers_of(weights: Weights) -> tuple[str, ...]:
-    """Return the layers that can be computed with these weights, by depth.
+    """Return the layers that can be computed with given weights, by depth.
 
     Args:
       weights: arrays by name, as ``load_weights`` returns them.
 
     Raises:
-      MetricError: a name or shape is not the network's, an array is not of finite float32, or the
-        weights end elsewhere than at a layer; names the array.
+      MetricError: a name or shape does not belong to the network, an array is not finite float32,
+        or the weights do not end at a layer; the message names the array.
     """
     for name, value in weights.items():
         _check_array(name, value)
@@ -166,7 +166,7 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
             f"The Inception network's weights are not in {path}. They are published as "
             "pt_inception-2015-12-05-6726825d.pth (GitHub, mseitzer/pytorch-fid, release "
             "fid_weights) and weights-inception-2015-12-05-6726825d.pth (GitHub, "
-            "toshas/torch-fidelity, release v0.2.0): get one of the two, then run "
+            "toshas/torch-fidelity, release v0.2.0): download one of them, then run "
             "python -m scripts.convert_inception FILE"
         )
     try:
@@ -174,8 +174,8 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
         layers_of(weights)
     except MetricError as error:
         raise MetricError(
-            f"{path} holds no weights of the Inception network: {error} To make such a file: "
-            "python -m scripts.convert_inception FILE"
+            f"{path} does not contain weights of the Inception network: {error} "
+            "To make such a file: python -m scripts.convert_inception FILE"
         ) from error
     return weights
 
@@ -183,14 +183,14 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
 def save_weights(path: str | Path, weights: Weights) -> None:
     """Write weights into a file that ``load_weights`` reads.
 
-    Side effect: replaces the file, in one move; makes its folder where it is missing.
+    Side effect: replaces the file atomically; creates its folder if it is missing.
 
     Args:
       path: the .npz file.
       weights: float32 arrays by name.
 
     Raises:
-      MetricError: the arrays are not the network's; nothing is written.
+      MetricError: the arrays do not belong to the network; nothing is written.
       WorkdirError: the file cannot be written.
     """
     layers_of(weights)
@@ -198,7 +198,7 @@ def save_weights(path: str | Path, weights: Weights) -> None:
 
 
 def weights_hash(weights: Weights) -> str:
-    """Return 12 hexadecimal digits that identify weights, whatever file they came in.
+    """Return a hash of weights, 12 hexadecimal digits, independent of the file format.
 
     Args:
       weights: float32 arrays by name.
@@ -211,13 +211,13 @@ def weights_hash(weights: Weights) -> str:
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an .npz file, whatever they are, without running anything it contains.
+    """Read all arrays of an .npz file without unpickling.
 
     Args:
       path: the file.
 
     Raises:
-      MetricError: it is no whole .npz file of plain arrays.
+      MetricError: it is not a complete .npz file of plain arrays.
     """
     try:
         return arrays.read_npz(path)
@@ -232,7 +232,7 @@ def _apply(
     images: jax.Array,
     layers: Sequence[str],
 ) -> dict[str, jax.Array]:
-    """Apply the module, refusing layers for which there are no weights."""
+    """Apply the module; raise an error for layers without weights."""
     for layer in layers:
         _check_layer(layer, available)
     found: Any = module.apply(variables, images, tuple(layers))
@@ -242,7 +242,7 @@ def _apply(
 def _check_layer(layer: str, available: tuple[str, ...]) -> None:
     if layer in available:
         return
-    reason = "needs weights that the file does not hold" if layer in WIDTHS else "is unknown"
+    reason = "needs weights that are not in the file" if layer in WIDTHS else "is unknown"
     raise MetricError(
         f"inception layer {layer!r} {reason}; accepted: {', '.join(available)}."
         f"{suggestion(layer, available)}"
@@ -252,7 +252,9 @@ def _check_layer(layer: str, available: tuple[str, ...]) -> None:
 def _check_array(name: str, value: np.ndarray) -> None:
     shapes = _shapes("logits")
     if name not in shapes:
-        raise MetricError(f"array {name!r} is none of the network's.{suggestion(name, shapes)}")
+        raise MetricError(
+            f"array {name!r} does not belong to the network.{suggestion(name, shapes)}"
+        )
     if value.shape != shapes[name]:
         raise MetricError(f"array {name!r} has shape {value.shape}; accepted: {shapes[name]}.")
     if value.dtype != np.float32:
@@ -263,7 +265,7 @@ def _check_array(name: str, value: np.ndarray) -> None:
 
 @functools.cache
 def _shapes(layer: str) -> dict[str, tuple[int, ...]]:
-    """Return name and shape of every array that the network needs up to a layer."""
+    """Return name and shape of every array of the network up to a layer."""
     image = jax.ShapeDtypeStruct((1, 1, 1, 3), jnp.uint8)
     init = functools.partial(Inception().init, layers=(layer,))
     params = jax.eval_shape(init, jax.random.key(0), image)["params"]
@@ -274,13 +276,13 @@ def _shapes(layer: str) -> dict[str, tuple[int, ...]]:
 
 
 def _keys(name: str) -> tuple[str, ...]:
-    """Return the place of an array in the network's parameters."""
+    """Return the path of an array in the network's parameters."""
     module, kind = name.split("/")
     return (*module.split("."), kind)
 
 
 def _prepared(images: jax.Array, floats: bool) -> jax.Array:
-    """Return what the first convolution sees: float32 ``[n, 299, 299, 3]`` in [-1, 1)."""
+    """Return the input of the first convolution: float32 ``[n, 299, 299, 3]`` in [-1, 1)."""
     fits = jnp.issubdtype(images.dtype, jnp.floating) if floats else images.dtype == jnp.uint8
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not fits:
         raise MetricError(
@@ -293,7 +295,7 @@ def _prepared(images: jax.Array, floats: bool) -> jax.Array:
 
 
 def _stages(x: jax.Array, precision: lax.Precision) -> Iterator[tuple[str, jax.Array]]:
-    """Compute the layers one by one, each when it is asked for."""
+    """Yield the layers one by one, each computed on demand."""
     conv = functools.partial(_conv, precision=precision)
 
     x = conv(x, "Conv2d_1a_3x3", 32, stride=2, padding="VALID")
@@ -360,7 +362,7 @@ class _Block35(nn.Module):
 
 
 class _From35To17(nn.Module):
-    """The step from 35x35 to 17x17 pixels: 3x3, two of 3x3, and the pool."""
+    """The reduction from 35x35 to 17x17 pixels: 3x3, two of 3x3, and the pool."""
 
     precision: lax.Precision
 
@@ -396,7 +398,7 @@ class _Block17(nn.Module):
 
 
 class _From17To8(nn.Module):
-    """The step from 17x17 to 8x8 pixels: 3x3, 7x7 with 3x3, and the pool."""
+    """The reduction from 17x17 to 8x8 pixels: 3x3, 7x7 with 3x3, and the pool."""
 
     precision: lax.Precision
 
@@ -412,7 +414,7 @@ class _From17To8(nn.Module):
 
 
 class _Block8(nn.Module):
-    """A block at 8x8 pixels: 1x1, 3x3 and 5x5 that end in a row beside a column, and the pool."""
+    """A block at 8x8 pixels: 1x1, 3x3 and 5x5 that end in 1x3 beside 3x1, and the pool."""
 
     precision: lax.Precision
     pool: str
@@ -449,7 +451,7 @@ def _conv(
     *,
     precision: lax.Precision,
 ) -> jax.Array:
-    """Convolve with the weight ``name`` of the current module, add its bias, rectify."""
+    """Convolve with the weight ``name`` of the current module, add its bias, apply ReLU."""
     w, b = _Weight((*kernel, x.shape[-1], features), name=name)()
     if kernel == (1, 1):
         return nn.relu(_product(x, w, precision) + b)
@@ -457,10 +459,10 @@ def _conv(
 
 
 def _heads(x: jax.Array, features: dict[str, int], precision: lax.Precision) -> list[jax.Array]:
-    """Return the branches' first 1x1 convolutions, not yet rectified, by one product for all.
+    """Return the branches' first 1x1 convolutions, before ReLU, from one matrix product.
 
-    An average pool in front of one may as well come after it: a mean over pixels commutes with a
-    mixture of channels and a bias. There it has fewer channels to go over.
+    An average pool before such a convolution can be applied after it, where there are fewer
+    channels: a mean over pixels commutes with a 1x1 convolution.
     """
     names = {name: (1, 1, x.shape[-1], size) for name, size in features.items()}
     weights = [_Weight(shape, name=name)() for name, shape in names.items()]
@@ -470,7 +472,7 @@ def _heads(x: jax.Array, features: dict[str, int], precision: lax.Precision) -> 
 
 
 def _product(x: jax.Array, w: jax.Array, precision: lax.Precision) -> jax.Array:
-    """Convolve with a 1x1 kernel: a matrix product, which XLA does not make of it on CPU."""
+    """Convolve with a 1x1 kernel as a matrix product, which is faster on CPU."""
     return lax.dot_general(x, w[0, 0], (((3,), (0,)), ((), ())), precision=precision)
 
 
@@ -479,8 +481,8 @@ def _convolve(
 ) -> jax.Array:
     """Convolve ``x`` [n, h, w, in] with ``w`` [kh, kw, in, out].
 
-    On CPU, XLA convolves two to three times faster where there is any padding (measured with jax
-    0.10): one row and column more, of which nothing is kept.
+    On CPU, XLA convolves two to three times faster if there is any padding (measured with jax
+    0.10), so unpadded inputs get one more row and column, whose outputs are dropped.
     """
     rows, columns = (
         (size - k) // stride + 1 for size, k in zip(x.shape[1:3], w.shape, strict=False)
@@ -506,11 +508,11 @@ def _pixel_mean(x: jax.Array) -> jax.Array:
     return jnp.mean(x, (1, 2))
 
 
-# Pools as sums and maxima of shifted images: on CPU several times faster than reduce_window.
+# Pools are sums and maxima of shifted images: several times faster on CPU than reduce_window.
 
 
 def _average(x: jax.Array) -> jax.Array:
-    """Mean over 3x3 pixels at stride one, of those that lie in the image."""
+    """Mean over 3x3 pixels at stride one, excluding padding."""
     for axis in (1, 2):
         size = x.shape[axis]
         padded = _padded(x, axis, 0.0)
@@ -524,7 +526,7 @@ def _average(x: jax.Array) -> jax.Array:
 
 
 def _spreading_max(x: jax.Array) -> jax.Array:
-    """Maximum over 3x3 pixels at stride one, of those that lie in the image."""
+    """Maximum over 3x3 pixels at stride one, excluding padding."""
     for axis in (1, 2):
         size = x.shape[axis]
         padded = _padded(x, axis, -jnp.inf)

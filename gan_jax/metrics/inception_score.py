@@ -1,8 +1,8 @@
-"""The Inception Score, of the logits of any classifier.
+"""The Inception Score, from the logits of any classifier.
 
 "Improved Techniques for Training GANs", Salimans et al. 2016, https://arxiv.org/abs/1606.03498. It
-looks at generated images only: they score high when a classifier is sure of each and names every
-class equally often.
+uses generated images only: the score is high if the classifier is confident about each image and
+predicts all classes equally often.
 """
 
 import itertools
@@ -34,15 +34,15 @@ def inception_score(logits: ArrayLike, *, splits: int = 10, seed: int = 2020) ->
     Args:
       logits: floating [n, k], not probabilities.
       splits: number of nearly equal parts.
-      seed: of the shuffle, 0 to 2^32 - 1.
+      seed: seed of the shuffle, 0 to 2^32 - 1.
 
     Returns:
       Mean and standard deviation over the splits.
 
     Raises:
-      MetricError: rank or dtype is another, there are fewer images than splits, or a number is not
+      MetricError: rank or dtype is wrong, there are fewer images than splits, or a number is not
         finite.
-      ConfigError: splits or the seed is no integer in its range.
+      ConfigError: splits or the seed is not an integer in its range.
     """
     check_count("splits", splits, 1)
     check_count("seed", seed, 0, 2**32 - 1)
@@ -62,8 +62,8 @@ def _score(logits: np.ndarray) -> float:
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    # A class that no image of the split can be would have the logarithm of 0 as its share. The
-    # smallest normal number instead adds nothing that float64 could show.
+    # Avoids log(0) for classes of probability 0; the smallest normal number does not change a sum
+    # in float64.
     log_p = np.maximum(log_p, np.log(np.finfo(np.float64).tiny))
     p = np.exp(log_p)
     divergence = (p * (log_p - np.log(p.mean(axis=0)))).sum(axis=1)

@@ -26,10 +26,10 @@ class KernelDistance:
     Attributes:
       mean: mean of the subsets' unbiased estimates.
       std: their standard deviation, divided by the number of subsets (not one less).
-      standard_error: ``std / sqrt(subsets)``: how far the mean may be from that over *all* subsets
-        of these images. It says nothing of other images: the subsets are drawn from the same sets
-        and overlap, so that it shrinks with their number while the images stay as few as they are
-        (with subsets as large as the sets it is 0).
+      standard_error: ``std / sqrt(subsets)``: the error of the mean as an estimate over *all*
+        subsets of these images. It does not include the sampling error of the images: the subsets
+        are drawn from the same sets and overlap, so it shrinks with their number at a fixed number
+        of images (with subsets as large as the sets it is 0).
     """
 
     mean: float
@@ -40,10 +40,9 @@ class KernelDistance:
 def mmd2(x: ArrayLike, y: ArrayLike) -> float:
     """Return the unbiased estimate of the squared MMD with the kernel ``(x.y / d + 1)^3``.
 
-    The means of the kernel over all pairs within ``x`` and within ``y``, each without the pairs of
-    an item with itself, less twice its mean over all pairs across: Binkowski et al. 2018,
-    https://arxiv.org/abs/1801.01401, equation 4. Memory does not grow with the square of the
-    counts, time does.
+    The means of the kernel over all pairs of different items of ``x`` and of ``y``, minus twice its
+    mean over all pairs of an item of each: Binkowski et al. 2018, https://arxiv.org/abs/1801.01401,
+    equation 4. Time is quadratic in the counts, memory is not.
 
     Args:
       x: floating [m, d] with m >= 2.
@@ -53,8 +52,8 @@ def mmd2(x: ArrayLike, y: ArrayLike) -> float:
       The estimate; about zero, of either sign, when both come from one distribution.
 
     Raises:
-      MetricError: rank, dtype or widths do not fit, there are fewer than 2, a number is not finite
-        or so large that its sixth power overflows.
+      MetricError: rank, dtype or widths are wrong, there are fewer than 2 items, a number is not
+        finite or so large that its sixth power overflows.
     """
     first, second = _check_pair(x, y, 2)
     return _mmd2(first, second)
@@ -78,17 +77,17 @@ def kernel_distance(
     Args:
       x: floating [m, d].
       y: floating [n, d].
-      subsets: how many.
-      subset_size: items of each set in a subset; None: 1000, or as many as the smaller set has.
-      seed: of the draws, 0 to 2^32 - 1.
+      subsets: number of subsets.
+      subset_size: items of each set in a subset; None: 1000, or the size of the smaller set.
+      seed: seed of the draws, 0 to 2^32 - 1.
 
     Returns:
       Mean, deviation and standard error.
 
     Raises:
-      MetricError: rank, dtype or widths do not fit, a set has fewer items than a subset (or than
-        2), a number is not finite or so large that its sixth power overflows.
-      ConfigError: subsets, their size or the seed is no integer in its range.
+      MetricError: rank, dtype or widths are wrong, a set has fewer items than a subset (or than 2),
+        a number is not finite or so large that its sixth power overflows.
+      ConfigError: subsets, their size or the seed is not an integer in its range.
     """
     check_count("subsets", subsets, 1)
     check_count("seed", seed, 0, 2**32 - 1)
@@ -121,7 +120,7 @@ def _mmd2(x: np.ndarray, y: np.ndarray) -> float:
         largest = max(float(np.abs(x).max()), float(np.abs(y).max()))
         raise MetricError(
             f"features as large as {largest:.3g}: the cubic kernel overflows; "
-            "accepted: features whose sixth power float64 can hold."
+            "accepted: features whose sixth power is finite in float64."
         )
     return value
 
@@ -152,7 +151,7 @@ def _blocks(x: np.ndarray) -> list[np.ndarray]:
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    # A matrix times its own transpose takes half the work, if BLAS can see that it is the same.
+    # BLAS halves the work for a matrix times its own transpose if both are the same array.
     left = x.astype(np.float64)
     right = left if x is y else y.astype(np.float64)
     base = left @ right.T

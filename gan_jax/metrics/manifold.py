@@ -1,24 +1,22 @@
-"""Fidelity and diversity apart: improved precision and recall, density and coverage.
+"""Fidelity and diversity: improved precision and recall, density and coverage.
 
-A set of features is taken as a manifold: the union of balls about its members, each as wide as the
-distance to the member's k-th nearest *other* member (so duplicates count as neighbours).
+The manifold of a set of features is the union of balls around its members, whose radii are the
+distances to the k-th nearest *other* member (so duplicates count as neighbours).
 
 - precision, recall: "Improved Precision and Recall Metric for Assessing Generative Models",
   Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991 (k = 3);
 - density, coverage: "Reliable Fidelity and Diversity Metrics for Generative Models", Naeem et al.
   2020, https://arxiv.org/abs/2002.09797 (k = 5).
 
-Balls are closed: a point is inside at a distance *equal* to the radius too. So Kynkäänniemi et al.
-define it (equation 1), and only so does a set with k + 1 copies of an item, a ball of radius 0,
-contain that item. The program of Naeem et al. takes open balls; the two differ by ties only, which
-continuous features do not have. The exception is a set compared with itself: its density is about
-``(k + 1) / k`` here.
+Balls are closed: a point at a distance *equal* to the radius is inside, as in equation 1 of
+Kynkäänniemi et al.; so a set with k + 1 copies of an item, a ball of radius 0, contains that item.
+The program of Naeem et al. uses open balls; the two differ only by ties, which continuous features
+do not have. The exception is a set compared with itself: its density is about ``(k + 1) / k`` here.
 
-Distances are float32 matrix products on the accelerators, a chunk of rows at a time, the rows
-split over devices; what is kept per chunk grows with the number of features, not with its square.
-The real mean is subtracted first, since cancellation grows with the norms. Squared distances below
-what float32 can tell from zero beside those norms count as 0, so that equal features are at
-distance 0, whatever the chunks.
+Distances are float32 matrix products on the accelerators, in chunks of rows that are split over the
+devices; memory is linear in the number of features. The real mean is subtracted first, since
+cancellation grows with the norms. Squared distances below the rounding error for those norms count
+as 0, so that equal features have distance 0, whatever the chunks.
 """
 
 import dataclasses
@@ -39,25 +37,25 @@ from gan_jax.metrics.frechet import check_count, check_features, check_widths
 MEMORY_BYTES = 256 * 2**20
 
 _AXIS = "data"
-# Arrays [rows, n] of 4 bytes that one chunk may need at a time: products, distances, their
-# negatives, and the workspace of the search for the smallest.
+# Number of arrays [rows, n] of 4 bytes per chunk: products, distances, their negatives, and the
+# workspace of the search for the smallest.
 _LIVE = 4
-# In units of the sum of the two squared norms: several times the rounding error of a product of
+# Relative to the sum of the two squared norms: several times the rounding error of a product of
 # vectors with thousands of entries (measured: 5.3 eps at 2048).
 _ZERO = 16.0 * float(np.finfo(np.float32).eps)
-# Rows that the host converts to float64 at a time.
+# Number of rows that the host converts to float64 at a time.
 _HOST_ROWS = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Manifold:
-    """A set of features with the balls about its members; made by ``manifold``.
+    """A set of features with the balls around its members; made by ``manifold``.
 
-    All arrays lie in the host's memory: a manifold that is kept through a training run takes
-    nothing from the accelerators between evaluations.
+    All arrays are in host memory: a manifold that is kept during a training run uses no
+    accelerator memory between evaluations.
 
     Attributes:
-      centre: what was subtracted from the features, float64 [d].
+      centre: the vector that was subtracted from the features, float64 [d].
       features: the centred features, float32 [n, d].
       squared_norms: their squared norms, float32 [n].
       squared_radii: squared distances to the nearest, ..., k-th nearest other member, float32
@@ -71,13 +69,13 @@ class Manifold:
 
     @property
     def k(self) -> int:
-        """The largest number of neighbours that there are radii for."""
+        """The largest number of neighbours with radii."""
         return self.squared_radii.shape[1]
 
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionRecall:
-    """Shares, 0 to 1: of fakes in the real manifold, and of reals in the fake manifold."""
+    """Share of fakes in the real manifold, and of reals in the fake manifold, 0 to 1."""
 
     precision: float
     recall: float
@@ -85,12 +83,12 @@ class PrecisionRecall:
 
 @dataclasses.dataclass(frozen=True)
 class DensityCoverage:
-    """Balls.
+    """Density and coverage of the real balls.
 
     Attributes:
-      density: the mean number of real balls a fake is in, divided by k: about 1 where both sets
-        come from one distribution, 0 or more, and not bounded by 1.
-      coverage: share of the real balls that hold a fake, 0 to 1.
+      density: the mean number of real balls that contain a fake, divided by k: about 1 if both sets
+        come from one distribution, 0 or more, not bounded by 1.
+      coverage: share of the real balls that contain a fake, 0 to 1.
     """
 
     density: float
@@ -117,25 +115,25 @@ def manifold(
 ) -> Manifold:
     """Find the k nearest other members of every member of a set.
 
-    Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, section 3. Keep the result for the
-    real features, with the larger k of the two metrics: every function here takes it in their
-    place.
+    Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, section 3. For repeated evaluation,
+    compute it once for the real features, with the larger k of the two metrics: every function here
+    accepts it in their place.
 
     Args:
       features: floating [n, d] with n > k.
       k: number of neighbours.
-      centre: subtracted from the features, [d]; None: their mean. Distances do not depend on it,
-        rounding does.
-      devices: local devices that share the work; None: all of them.
-      memory_bytes: what a chunk may take on each device, beyond the features (at least one row is
-        worked on, whatever this says).
+      centre: subtracted from the features, [d]; None: their mean. It affects distances only by
+        rounding.
+      devices: local devices to use; None: all.
+      memory_bytes: memory of a chunk on each device, besides the features (a chunk has at least one
+        row).
 
     Returns:
       The manifold.
 
     Raises:
-      MetricError: rank, dtype or widths do not fit, there are k or fewer, a number is not finite or
-        its square overflows float32.
+      MetricError: rank, dtype or widths are wrong, there are k or fewer features, a number is not
+        finite or its square overflows float32.
       ConfigError: k or memory_bytes is not a positive integer.
     """
     check_count("k", k, 1)
@@ -187,10 +185,10 @@ def density_coverage(
     devices: Sequence[jax.Device] | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> DensityCoverage:
-    """Return how many real balls a fake is in, and how many real balls hold a fake.
+    """Return density and coverage.
 
-    Density and coverage, Naeem et al. 2020, https://arxiv.org/abs/2002.09797. Only the real
-    manifold is needed, so a fake far from all others does no harm.
+    Naeem et al. 2020, https://arxiv.org/abs/2002.09797. Only the real manifold is used, so that
+    outliers among the fakes have no effect.
 
     Args:
       real: floating [n, d] with n > k, or a manifold of at least k neighbours.
@@ -213,7 +211,7 @@ def density_coverage(
     mesh = _mesh(devices)
     real_side = _real_side(real, checked, k, mesh, memory_bytes)
     fakes, squared_norms = _centred("fake features", checked, real_side.centre)
-    # Recall is not asked for: no fake has a ball.
+    # Recall is not computed: fakes have no balls.
     no_balls = np.full(len(fakes), -1.0, np.float32)
     scores = _compare(real_side, fakes, squared_norms, no_balls, k, k, mesh, memory_bytes)
     return DensityCoverage(scores.density, scores.coverage)
@@ -230,11 +228,11 @@ def manifold_scores(
 ) -> ManifoldScores:
     """Return precision, recall, density and coverage from one comparison of the sets.
 
-    For repeated evaluation, make ``manifold(real, max(precision_k, density_k))`` once and pass it:
-    then a call finds the neighbours of the fakes only.
+    For repeated evaluation, compute ``manifold(real, max(precision_k, density_k))`` once and pass
+    it, so that a call only searches the neighbours of the fakes.
 
     Args:
-      real: floating [n, d], or a manifold of at least so many neighbours; n > both k.
+      real: floating [n, d], n larger than both k, or a manifold with at least that many neighbours.
       fake: floating [m, d] with m > ``precision_k``.
       precision_k: number of neighbours for precision and recall.
       density_k: number of neighbours for density and coverage.
@@ -269,7 +267,7 @@ def manifold_scores(
 
 
 def _check(name: str, features: ArrayLike, k: int) -> np.ndarray:
-    """Check an array of which k nearest others are wanted; 0: none."""
+    """Check an array for a search of k nearest neighbours; 0: no search."""
     checked = check_features(name, features, 1)
     if len(checked) <= k:
         raise MetricError(
@@ -309,7 +307,7 @@ def _centred(name: str, features: np.ndarray, centre: np.ndarray) -> tuple[np.nd
         rows = slice(start, start + _HOST_ROWS)
         with np.errstate(over="ignore"):
             centred[rows] = features[rows].astype(np.float64) - centre
-        # Of the rounded features: a norm that differs from that of its own product is an error.
+        # Norms of the rounded features, so that they agree with the products of these features.
         squared_norms[rows] = np.square(centred[rows].astype(np.float64)).sum(axis=1)
     # The squared distance of two points is at most twice the sum of their squared norms.
     largest = np.finfo(np.float32).max / 8.0
@@ -317,7 +315,7 @@ def _centred(name: str, features: np.ndarray, centre: np.ndarray) -> tuple[np.nd
     if bad:
         raise MetricError(
             f"{name}: {bad} of {len(features)} rows have a squared norm above {largest:.3g} about "
-            "the mean; accepted: numbers whose squared distances float32 can hold."
+            "the mean; accepted: numbers whose squared distances are finite in float32."
         )
     return centred, squared_norms.astype(np.float32)
 
@@ -330,7 +328,7 @@ def _manifold(
     mesh: Mesh,
     memory_bytes: int,
 ) -> Manifold:
-    """Compute a manifold of features that passed the checks."""
+    """Compute the manifold of checked features."""
     if centre.shape != features.shape[1:]:
         raise MetricError(
             f"the centre has shape {centre.shape}; accepted: {features.shape[1:]}, as the {name}."
@@ -355,7 +353,7 @@ def _compare(
     mesh: Mesh,
     memory_bytes: int,
 ) -> ManifoldScores:
-    """Compute all four scores; fakes are centred as the reals are."""
+    """Compute all four scores; fakes are centred like the reals."""
     radii = real.squared_radii
     reference = jax.device_put(
         (real.features, real.squared_norms, radii[:, precision_k - 1], radii[:, density_k - 1]),
@@ -383,16 +381,16 @@ def _compare(
 
 
 def _rows_per_call(queries: int, references: int, devices: int, memory_bytes: int) -> int:
-    """Rows of one call, over all devices: equal calls, each device within its budget."""
+    """Return the rows per call over all devices: equal calls within each device's memory budget."""
     most = devices * max(1, memory_bytes // (_LIVE * 4 * references))
     calls = -(-queries // most)
     return -(-queries // (calls * devices)) * devices
 
 
 def _calls(rows: int, mesh: Mesh, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, tuple]]:
-    """Yield indices of rows, and what a call takes: those rows of the arrays, split over devices.
+    """Yield row indices and the arguments of a call: those rows of the arrays, split over devices.
 
-    The last call is filled up with rows of index -1, which are at an infinite distance.
+    The last call is padded with rows of index -1, whose distances are infinite.
     """
     sharding = NamedSharding(mesh, P(_AXIS))
     count = len(arrays[0])
@@ -414,7 +412,7 @@ def _nearest(queries: tuple, reference: tuple, *, k: int, mesh: Mesh) -> jax.Arr
       queries: (index int32 [rows], features, squared norms) of members of the reference.
       reference: (features [n, d], squared norms [n]).
       k: number of neighbours.
-      mesh: of the devices that the rows are split over.
+      mesh: mesh of the devices over which the rows are split.
     """
 
     def on_device(queries: tuple, reference: tuple) -> jax.Array:
@@ -431,13 +429,13 @@ def _nearest(queries: tuple, reference: tuple, *, k: int, mesh: Mesh) -> jax.Arr
 def _meet(
     queries: tuple, reference: tuple, *, mesh: Mesh
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Return what one call adds to the four scores.
+    """Return the contribution of one call to the four scores.
 
     Args:
       queries: (index int32 [rows], features, squared norms, squared radii [rows]) of fakes.
       reference: (features [n, d], squared norms [n], squared radii [n] for precision, squared
         radii [n] for density) of reals.
-      mesh: of the devices that the rows are split over.
+      mesh: mesh of the devices over which the rows are split.
 
     Returns:
       Whether each fake is in some real ball, bool [rows]; in how many, int32 [rows]; whether each

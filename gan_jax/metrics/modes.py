@@ -1,4 +1,4 @@
-"""How many modes of a known mixture were found, and how evenly: for toy experiments.
+"""Mode coverage of a known mixture, for toy experiments.
 
 The measures of "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning"
 (Srivastava et al. 2017, https://arxiv.org/abs/1705.07761, section 4.1) on two-dimensional mixtures,
@@ -22,11 +22,11 @@ class ModeCoverage:
     """Modes found by a set of points.
 
     Attributes:
-      modes: number of modes that are the nearest of at least one high-quality point.
-      high_quality: share of the points that lie near their nearest mode, 0 to 1.
-      kl: divergence in nats of the high-quality points' distribution over the k modes from the
-        uniform one: 0 (even) to log(k) (all on one mode). Without any high-quality point there is
-        no such distribution; kl is then log(k), the worst value, so that it never looks good.
+      modes: number of modes that are the nearest mode of at least one high-quality point.
+      high_quality: share of the points that are close to their nearest mode, 0 to 1.
+      kl: KL divergence in nats of the high-quality points' distribution over the k modes from the
+        uniform one: 0 (uniform) to log(k) (all on one mode); log(k), the worst value, if there is
+        no high-quality point.
     """
 
     modes: int
@@ -37,24 +37,24 @@ class ModeCoverage:
 def mode_coverage(
     points: ArrayLike, modes: ArrayLike, std: float, *, within: float = 3.0
 ) -> ModeCoverage:
-    """Return how many modes the points cover, how well and how evenly.
+    """Return the number of covered modes, the share of high-quality points and their evenness.
 
-    A point is of high quality if its Euclidean distance from the nearest mode is at most
-    ``within * std``; points of the mixture itself are so with probability
-    ``1 - exp(-within^2 / 2)`` in two dimensions (98.9 % for 3). VEEGAN's protocol takes 2,500
-    points: the more points, the easier it is to find a mode once.
+    A point is of high quality if its Euclidean distance to the nearest mode is at most
+    ``within * std``; the probability for points of the mixture itself is ``1 - exp(-within^2 / 2)``
+    in two dimensions (98.9 % for 3). VEEGAN's protocol uses 2,500 points: the more points, the more
+    likely is a hit of each mode.
 
     Args:
       points: floating [n, d] with n >= 1.
       modes: centres of the mixture, floating [k, d] with k >= 1.
       std: standard deviation about a centre, 0 or more, in the units of the points.
-      within: how many standard deviations are still near, > 0.
+      within: radius of high quality in standard deviations, > 0.
 
     Returns:
       The number of modes, the share of high-quality points, the divergence in nats.
 
     Raises:
-      MetricError: rank, dtype or widths do not fit, an array is empty, a number is not finite.
+      MetricError: rank, dtype or widths are wrong, an array is empty, a number is not finite.
       ConfigError: std or within is out of range.
     """
     for name, value in (("std", std), ("within", within)):
@@ -65,7 +65,7 @@ def mode_coverage(
     found = check_features("points", points, 1).astype(np.float64)
     centres = check_features("modes", modes, 1).astype(np.float64)
     check_widths(("points", "modes"), found, centres)
-    # One column at a time: [n, k, d] at once would be large for many modes.
+    # One dimension at a time: an array [n, k, d] would be large for many modes.
     distances = np.stack([np.linalg.norm(found - centre, axis=1) for centre in centres], axis=1)
     nearest = distances.argmin(axis=1)
     near = distances[np.arange(len(found)), nearest] <= within * std
@@ -80,5 +80,5 @@ def _divergence_from_uniform(counts: np.ndarray) -> float:
     if total == 0:
         return math.log(len(counts))
     shares = counts[counts > 0] / total
-    # Rounding can leave the divergence of even counts just below its smallest value.
+    # Rounding can make the divergence of equal counts slightly negative.
     return max(0.0, float((shares * np.log(shares * len(counts))).sum()))

@@ -1,8 +1,8 @@
 """Names of metrics, ``[extractor_]statistic[layer]``: ``fid``, ``fid768``, ``classifier_kid``, ...
 
-Without an extractor's name a metric is Inception's, as everywhere in the literature; without a
-layer it takes the extractor's default one (for Inception: 2048). What is measured by another
-network always says so in its name.
+Without an extractor's name a metric uses Inception, as in the literature; without a layer it uses
+the extractor's default layer (2048 for Inception). The name of a metric by another network always
+includes that network's name.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ INCEPTION = "inception"
 
 @dataclasses.dataclass(frozen=True)
 class Statistic:
-    """What can be computed of two sets of features.
+    """A statistic from which metrics are made.
 
     Attributes:
       better: "lower" or "higher".
-      needs: of features "moments" (mean and covariance), "features" (all of them) or "logits"; else
-        "points", "pairs" or "scores".
-      labelled: it asks, too, which class each generated image was to be of.
+      needs: its input: "moments" (mean and covariance of features), "features", "logits", "points",
+        "pairs" or "scores".
+      labelled: whether it also needs the requested class of each generated image.
     """
 
     better: str
@@ -30,7 +30,7 @@ class Statistic:
     labelled: bool = False
 
 
-# Of features. What computes them stands in `gan_jax.metrics.compare`.
+# Statistics of features, computed in `gan_jax.metrics.compare`.
 STATISTICS: Mapping[str, Statistic] = {
     "fid": Statistic("lower", "moments"),
     "kid": Statistic("lower", "features"),
@@ -41,13 +41,13 @@ STATISTICS: Mapping[str, Statistic] = {
     "coverage": Statistic("higher", "features"),
     "accuracy": Statistic("higher", "logits", labelled=True),
 }
-# Of points of the plane, against the modes they were drawn from.
+# Statistics of points of the plane, relative to the modes of their mixture.
 POINT_STATISTICS: Mapping[str, Statistic] = {
     "modes": Statistic("higher", "points"),
     "high_quality": Statistic("higher", "points"),
     "mode_kl": Statistic("lower", "points"),
 }
-# Of pairs of images, one of either set; with _y of their luminance, as super-resolution papers do.
+# Statistics of pairs of images; with the suffix _y on luminance, as in super-resolution papers.
 PAIR_STATISTICS: Mapping[str, Statistic] = {
     "psnr": Statistic("higher", "pairs"),
     "psnr_y": Statistic("higher", "pairs"),
@@ -55,7 +55,7 @@ PAIR_STATISTICS: Mapping[str, Statistic] = {
     "ssim_y": Statistic("higher", "pairs"),
     "ms_ssim": Statistic("higher", "pairs"),
 }
-# Of one score per image and of which images are anomalous.
+# Statistics of one anomaly score per image and of labels of anomalous images.
 SCORE_STATISTICS: Mapping[str, Statistic] = {
     "auroc": Statistic("higher", "scores"),
     "average_precision": Statistic("higher", "scores"),
@@ -66,14 +66,14 @@ _ALL = {**STATISTICS, **_ALONE}
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A metric's name, taken apart.
+    """A parsed name of a metric.
 
     Attributes:
-      name: as the user gave it.
+      name: the name.
       statistic: a key of `STATISTICS`, `POINT_STATISTICS`, `PAIR_STATISTICS` or
         `SCORE_STATISTICS`.
-      extractor: name of the feature extractor; ``None`` for statistics that look at no features.
-      layer: of the extractor; ``None``: its default one.
+      extractor: name of the feature extractor; ``None`` for statistics without features.
+      layer: layer of the extractor; ``None``: its default layer.
     """
 
     name: str
@@ -83,30 +83,30 @@ class Metric:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether a smaller value is a better one."""
+        """Whether smaller values are better."""
         return _ALL[self.statistic].better == "lower"
 
     @property
     def labelled(self) -> bool:
-        """Whether it asks which class each generated image was to be of."""
+        """Whether it needs the requested class of each generated image."""
         return _ALL[self.statistic].labelled
 
     @property
     def of(self) -> str:
-        """What it is of: "images", "points", "pairs" or "scores"."""
+        """Its kind of input: "images", "points", "pairs" or "scores"."""
         return _ALL[self.statistic].needs if self.statistic in _ALONE else "images"
 
 
 def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> Metric:
-    """Return what a metric's name means.
+    """Parse the name of a metric.
 
     Args:
       name: the name.
-      extractors: names of the extractors that there are.
-      field: where the user gave it, for the message.
+      extractors: names of the available extractors.
+      field: the field or flag that contains it, for messages.
 
     Raises:
-      ConfigError: it means nothing; the message lists what would.
+      ConfigError: the name is unknown; the message lists the accepted ones.
     """
     if name in _ALONE:
         return Metric(name, name, None)

@@ -1,9 +1,9 @@
-"""The bilinear resize of TensorFlow 1, which the FID's Inception network was published with.
+"""The bilinear resize of TensorFlow 1, with which the FID's Inception network was published.
 
-Scores depend on the resize as on the network ("On Aliased Resizing and Surprising Subtleties in GAN
-Evaluation", Parmar et al. 2022, https://arxiv.org/abs/2104.11222), so the published numbers keep
-this one, for all its faults: pixels are points at the integers, not squares about the halves, so
-that enlarged images shift up and to the left; and a reduced image is sampled without a filter.
+Scores depend on the resize ("On Aliased Resizing and Surprising Subtleties in GAN Evaluation",
+Parmar et al. 2022, https://arxiv.org/abs/2104.11222), so comparable numbers need this one despite
+its defects: pixels are points at integer coordinates instead of squares, so that enlarged images
+are shifted up and to the left; and images are reduced without antialiasing.
 """
 
 import jax
@@ -15,9 +15,9 @@ from jax.typing import ArrayLike
 def resize_tf1(images: ArrayLike, height: int, width: int) -> jax.Array:
     """Resize images as TensorFlow 1's ``resize_bilinear`` does without ``align_corners``.
 
-    Output pixel ``i`` lies at ``i * in / out`` between the input pixels ``floor`` and
-    ``floor + 1``; beyond the last input pixel its value goes on. Sums of two, without matrix
-    products, so no accelerator rounds it to less than float32.
+    Output pixel ``i`` is at ``i * in / out``, between the input pixels ``floor`` and ``floor + 1``;
+    beyond the last input pixel its value is repeated. It is computed without matrix products, so
+    that accelerators keep float32 precision.
 
     Args:
       images: ``[n, h, w, c]``, uint8 or floating, in any range.
@@ -28,14 +28,14 @@ def resize_tf1(images: ArrayLike, height: int, width: int) -> jax.Array:
       ``[n, height, width, c]`` float32, in the range of ``images``.
 
     Raises:
-      ValueError: a shape that is not four-dimensional, is empty, or has no pixels to make.
+      ValueError: the images are not four-dimensional or are empty, or the result would be.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or 0 in images.shape[1:3]:
         raise ValueError(f"images have shape {images.shape}; accepted: [n, height, width, c].")
     if height < 1 or width < 1:
         raise ValueError(f"size {height}x{width}; accepted: at least 1x1.")
-    # Columns before rows, as TensorFlow adds them.
+    # Columns before rows, in TensorFlow's order of summation.
     return _along(_along(images.astype(jnp.float32), 2, width), 1, height)
 
 
@@ -45,7 +45,7 @@ def _along(x: jax.Array, axis: int, size: int) -> jax.Array:
     if length == size:
         return x
     places = np.arange(size, dtype=np.float32) * np.float32(length / size)
-    # Rounding may carry the last place of a reduction beyond the input.
+    # Rounding may place the last output pixel beyond the input.
     low = np.minimum(places.astype(np.int32), length - 1)
     high = np.minimum(low + 1, length - 1)
     share = (places - low.astype(np.float32)).reshape(-1, *(1,) * (x.ndim - 1 - axis))

@@ -1,8 +1,8 @@
-"""How alike two images are, pixel by pixel: PSNR, SSIM and MS-SSIM, for restoration.
+"""Image similarity for restoration: PSNR, SSIM and MS-SSIM.
 
 All functions take two batches of images [n, height, width, channels] and return one float32 per
 image; a set's value is their mean. They are differentiable in float images, with finite gradients
-for identical ones too, so that they can serve as losses.
+also for identical ones, so that they can serve as losses.
 
 Papers:
 
@@ -11,8 +11,8 @@ Papers:
 - MS-SSIM: Wang, Simoncelli, Bovik, "Multi-scale structural similarity for image quality
   assessment", 2003, doi 10.1109/ACSSC.2003.1292216
 
-Conventions are scikit-image's, whose numbers are met to 1e-5: no padding (only windows that lie in
-the image count), channels are compared one by one and averaged.
+Conventions are those of scikit-image, with which the values agree to 1e-5: no padding (only windows
+inside the image), and channels are compared separately and averaged.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ K1, K2 = 0.01, 0.03
 """The constants that keep SSIM's two fractions finite, relative to the data range."""
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""The exponents of the five scales, from fine to coarse, as people's judgements gave them."""
+"""The exponents of the five scales, from fine to coarse, fitted to human judgements."""
 
 _BLOCK = 64  # outputs per matrix product of `_banded`
 
@@ -47,7 +47,7 @@ class _Window:
 
     Attributes:
       taps: its weights along one axis, which sum to 1; an odd number.
-      correction: what variances and covariances are multiplied by.
+      correction: factor of variances and covariances.
     """
 
     taps: tuple[float, ...]
@@ -74,13 +74,13 @@ def psnr(
     """Return the peak signal-to-noise ratio of each image, in decibels.
 
     ``10 log10(data_range^2 / mean squared error)``, the mean over all pixels and channels.
-    Identical images have an infinite one, whose gradient is given as 0.
+    Identical images have an infinite one, with a gradient of 0.
 
     Args:
       images: uint8 or float [n, height, width, channels].
       reference: of the same shape and dtype.
       data_range: largest minus smallest possible value; None: 255, for uint8 only.
-      border: rows and columns to leave out at each edge; in super-resolution commonly the factor.
+      border: rows and columns to leave out at each edge; in super-resolution usually the factor.
 
     Returns:
       float32 [n].
@@ -95,10 +95,10 @@ def psnr(
 
 @partial(jax.jit, static_argnums=3)
 def _psnr(x: jax.Array, y: jax.Array, span: jax.Array, border: int) -> jax.Array:
-    # Scaled after the difference, which is exactly 0 then where the images are equal.
+    # Scaled after the difference, so that it is exactly 0 where the images are equal.
     x, y = (_planes(images, border) for images in (x, y))
     error = _mean(jnp.square((x - y) / span)).mean(1)
-    # The zero is also replaced before the logarithm, whose infinite slope would make NaN of 0.
+    # Zeros are replaced before the logarithm, too, whose infinite derivative would give NaN.
     same = error == 0.0
     return jnp.where(same, jnp.inf, -10.0 * jnp.log10(jnp.where(same, 1.0, error)))
 
@@ -155,24 +155,24 @@ def ms_ssim(
     """Return the multi-scale structural similarity of each image, in [0, 1].
 
     The product over scales of the mean contrast-structure, and on the coarsest of the mean SSIM,
-    each raised to its weight (Wang et al. 2003, eq. 7); from scale to scale, means of 2x2 pixels. A
-    negative mean, of which there is no such power, counts as 0. Odd last rows and columns are left
-    out of the next scale. Channels are averaged at the end.
+    each raised to its weight (Wang et al. 2003, eq. 7); between scales, 2x2 pixels are averaged. A
+    negative mean, whose power is undefined, counts as 0. Odd last rows and columns are left out of
+    the next scale. Channels are averaged at the end.
 
     Args:
       images: uint8 or float [n, height, width, channels]; 176 pixels or more in height and width.
       reference: of the same shape and dtype.
       data_range: largest minus smallest possible value; None: 255, for uint8 only.
-      weights: the exponents, from fine to coarse; fewer admit smaller images (and give another
-        measure): the smaller side must be at least ``11 * 2^(number of weights - 1)``.
+      weights: the exponents, from fine to coarse; fewer weights allow smaller images (and define
+        another measure): the smaller side must be at least ``11 * 2^(number of weights - 1)``.
       border: rows and columns to leave out at each edge, as for :func:`psnr`.
 
     Returns:
       float32 [n].
 
     Raises:
-      MetricError: as for :func:`psnr`, no weights or one that is not positive, or the image is too
-        small for so many scales.
+      MetricError: as for :func:`psnr`, there are no weights or one is not positive, or the image is
+        too small for the number of scales.
     """
     weights = tuple(float(weight) for weight in weights)
     if not weights or not all(0.0 < weight < math.inf for weight in weights):
@@ -202,7 +202,7 @@ def _ms_ssim(
         luminance, contrast = _similarities(x, y, WINDOWS["gaussian"])
         last = scale == len(weights) - 1
         mean = _mean(luminance * contrast if last else contrast)
-        # At 0 the power's slope is infinite; replaced before it, so that the gradient is 0 there.
+        # The derivative of the power is infinite at 0; zeros are replaced, so that it is 0 there.
         positive = mean > np.finfo(np.float32).tiny
         product *= jnp.where(positive, jnp.where(positive, mean, 1.0) ** weight, 0.0)
     return product.mean(1)
@@ -212,7 +212,7 @@ def to_luminance(images: ArrayLike, *, data_range: float | None = None) -> jax.A
     """Return the luminance on which super-resolution papers compute PSNR and SSIM.
 
     Y of ITU-R BT.601's YCbCr, ``16 + 65.481 R + 128.553 G + 24.966 B`` for R, G, B in [0, 1]. Black
-    is 16 and white 235, yet the papers take 255 as its ``data_range``; it is not rounded here.
+    is 16 and white 235, but the papers use 255 as its ``data_range``; it is not rounded here.
 
     Args:
       images: uint8 or float [n, height, width, 3], the smallest value black.
@@ -249,7 +249,7 @@ def _images(name: str, images: ArrayLike) -> jax.Array:
 
 
 def _span(dtype: jnp.dtype, data_range: float | None) -> jax.Array:
-    """The data range, settled; an array, so that another one does not compile anew."""
+    """Return the data range as an array, so that another value does not recompile."""
     if data_range is None:
         if dtype != jnp.uint8:
             raise MetricError(
@@ -270,7 +270,7 @@ def _checked(
     least: int,
     why: str = "",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Check two batches, of which sides of `least` pixels must be left within the border."""
+    """Check two batches, whose sides within the border must have `least` pixels or more."""
     x, y = _images("images", images), _images("reference", reference)
     if x.shape != y.shape or x.dtype != y.dtype:
         raise MetricError(
@@ -297,30 +297,30 @@ def _planes(images: jax.Array, border: int) -> jax.Array:
 def _mean(planes: jax.Array) -> jax.Array:
     """The mean over both image axes: [n, channels, height, width] -> [n, channels].
 
-    Rows are summed by a matrix product. On CPU, XLA would make one loop of a plain sum and of all
-    that leads to it, and compute each filtered value many times.
+    Rows are summed by a matrix product. On CPU, XLA would fuse a plain sum with the computation of
+    its terms, and compute each filtered value many times.
     """
     ones = jnp.full(planes.shape[3], 1.0 / planes.shape[3], jnp.float32)
     return jnp.matmul(planes, ones, precision=lax.Precision.HIGHEST).mean(2)
 
 
 def _shifts(planes: jax.Array, size: int, axis: int) -> list[jax.Array]:
-    """The pixels under each of `size` taps along an axis, at every place of the window."""
+    """Return the pixels under each of `size` taps along an axis, at every window position."""
     places = planes.shape[axis] - size + 1
     return [lax.slice_in_dim(planes, j, j + places, axis=axis) for j in range(size)]
 
 
 def _weighted(taps: tuple[float, ...], terms: list[jax.Array]) -> jax.Array:
-    """The sum of the taps' terms, which XLA makes one loop of."""
+    """Return the weighted sum of the taps' terms, which XLA fuses into one loop."""
     return reduce(jnp.add, [tap * term for tap, term in zip(taps, terms, strict=True)])
 
 
 def _banded(planes: jax.Array, taps: tuple[float, ...], axis: int) -> jax.Array:
-    """The same filter along an axis of [n, c, height, width], as products with a banded matrix.
+    """Filter along an axis of [n, c, height, width] by products with a banded matrix.
 
-    In blocks, so that the cost per pixel does not grow with the image. XLA on CPU computes operand
-    and result of a product once, where it would merge two loops into one that computes what the
-    first makes over and over, ten times slower.
+    It works in blocks, so that the cost per pixel does not grow with the image. XLA on CPU computes
+    operands and results of a product once, whereas fused loops would recompute intermediate values,
+    ten times slower.
     """
     planes = jnp.moveaxis(planes, axis, 2)
     size, length = len(taps), planes.shape[2]
@@ -339,7 +339,7 @@ def _banded(planes: jax.Array, taps: tuple[float, ...], axis: int) -> jax.Array:
 
 
 def _similarities(x: jax.Array, y: jax.Array, window: _Window) -> tuple[jax.Array, jax.Array]:
-    """SSIM's two factors at every window: luminance, and contrast times structure.
+    """Return the two factors of SSIM at every window: luminance, and contrast times structure.
 
     Args:
       x, y: [n, channels, height, width] in units of the data range.
@@ -354,11 +354,11 @@ def _similarities(x: jax.Array, y: jax.Array, window: _Window) -> tuple[jax.Arra
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _moments(x: jax.Array, y: jax.Array, taps: tuple[float, ...]) -> tuple[jax.Array, ...]:
-    """Of every window: mean of x, mean of y, sum of both variances, covariance.
+    """Return mean of x, mean of y, sum of both variances, and covariance of every window.
 
-    In float32, E[x^2] - E[x]^2 is wrong by more than C2 allows. So variances are sums of squared
-    deviations, axis by axis: that of a window is the mean of its columns' variances plus the
-    variance of its columns' means.
+    In float32, the rounding error of E[x^2] - E[x]^2 is too large relative to C2. So variances are
+    computed from squared deviations, axis by axis: that of a window is the mean of its columns'
+    variances plus the variance of its columns' means.
     """
     size = len(taps)
     column_x, column_y = _banded(x, taps, 2), _banded(y, taps, 2)
@@ -376,7 +376,7 @@ def _moments_forward(x: jax.Array, y: jax.Array, taps: tuple[float, ...]) -> tup
 
 
 def _moments_backward(taps: tuple[float, ...], saved: Any, cotangents: Any) -> Any:
-    """The derivative of the short formula: a few filters, and no digits lost to speak of."""
+    """Differentiate the short formula, which needs few filters and is accurate enough."""
 
     def short(x: jax.Array, y: jax.Array) -> tuple[jax.Array, ...]:
         def mean(planes: jax.Array) -> jax.Array:
@@ -385,7 +385,7 @@ def _moments_backward(taps: tuple[float, ...], saved: Any, cotangents: Any) -> A
         mx, my = mean(x), mean(y)
         return mx, my, mean(x * x + y * y) - mx * mx - my * my, mean(x * y) - mx * my
 
-    # No derivative depends on a constant taken off, and the smaller the numbers the better.
+    # Subtracting a constant does not change derivatives, and smaller numbers are more accurate.
     x, y = (planes - planes.mean((2, 3), keepdims=True) for planes in saved)
     return jax.vjp(short, x, y)[1](cotangents)
 
@@ -400,14 +400,14 @@ def _deviations(
     mx: jax.Array,
     my: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """The sum of both variances round given means, and the covariance."""
+    """Return the sum of both variances around given means, and the covariance."""
     pairs = [(x - mx, y - my) for x, y in zip(xs, ys, strict=True)]
     square = _weighted(taps, [dx * dx + dy * dy for dx, dy in pairs])
     return square, _weighted(taps, [dx * dy for dx, dy in pairs])
 
 
 def _halved(planes: jax.Array) -> jax.Array:
-    """Means of 2x2 pixels; an odd last row or column is left out."""
+    """Return the means of 2x2 pixels; an odd last row or column is left out."""
     height, width = (side // 2 for side in planes.shape[2:])
     even = planes[:, :, : 2 * height, : 2 * width]
     return even.reshape(*planes.shape[:2], height, 2, width, 2).mean((3, 5))

@@ -1,8 +1,8 @@
-"""What is kept of a set of images for its metrics: moments and features of a frozen network.
+"""Statistics of a set of images: moments and features of a frozen network.
 
-Images come in batches of any size; the features are computed on all devices, the sums in double
-precision on the host. What a set of real images gives is stored under its content's identity, so
-that the next run, and the next evaluation of this one, need not look at them again.
+Features are computed on all devices, sums in float64 on the host, for batches of any size.
+Statistics of real images are cached by the identity of their content, for later evaluations and
+runs.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from gan_jax.metrics.frechet import Moments, RunningMoments
 from gan_jax.report import atomic
 
 _FORMAT = 1
-# By layer: which of "moments" and "features" are to be kept.
+# By layer: which of "moments" and "features" are needed.
 Needs = Mapping[str, frozenset[str]]
 
 
@@ -34,9 +34,9 @@ class Extraction:
 
     Args:
       extractor: the network.
-      layers: whose features are wanted.
-      devices: over which a batch is split; all processes call alike.
-      batch_size: rounded up to a multiple of the devices; smaller batches are filled up.
+      layers: the layers to compute.
+      devices: the devices over which a batch is split; all processes must make the same calls.
+      batch_size: rounded up to a multiple of the devices; smaller batches are padded.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class Extraction:
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """What is known of a set of images.
+    """Statistics of a set of images.
 
     Attributes:
-      count: its images.
-      moments: by layer, where they were asked for.
-      features: float32 ``[count, width]`` by layer, where they were asked for.
-      derived: what others have computed of it and may want again, by a key of theirs.
-      labels: the class that each image is of, or was to be of, int32 ``[count]``, where known.
+      count: number of images.
+      moments: moments by layer, where requested.
+      features: float32 ``[count, width]`` by layer, where requested.
+      derived: cache of values computed from it, by a key of the caller.
+      labels: the class, or requested class, of each image, int32 ``[count]``, if known.
     """
 
     count: int
@@ -98,9 +98,9 @@ def collect(
 
     Args:
       extraction: the network.
-      batches: as `Extraction` takes them.
-      count: images.
-      needs: what to keep, by layer.
+      batches: batches for `Extraction`.
+      count: number of images.
+      needs: the statistics to compute, by layer.
 
     Raises:
       MetricError: there are fewer images, or a feature is not finite.
@@ -121,7 +121,7 @@ def collect(
                 kept[layer].append(values)
         return size
 
-    # The devices work on a batch while the host adds up the one before.
+    # The devices process a batch while the host accumulates the previous one.
     pending: tuple[int, Mapping[str, jax.Array]] | None = None
     asked = 0
     for images in batches:
@@ -136,7 +136,7 @@ def collect(
     if pending is not None:
         seen += take(*pending)
     if seen < count:
-        raise MetricError(f"there are {seen} images; {count} were asked for")
+        raise MetricError(f"there are {seen} images; {count} were requested")
     return Statistics(
         count,
         {layer: moments.result() for layer, moments in running.items()},
@@ -152,18 +152,18 @@ def cached(
     count: int,
     needs: Needs,
 ) -> Statistics:
-    """Return `collect`'s answer, from ``folder`` where it is known already.
+    """Return the result of `collect`, from a cache folder where possible.
 
-    Side effect: writes what was not known into ``folder``; processes may do so at once.
+    Side effect: writes missing results to ``folder``; concurrent processes may do so.
 
     Args:
-      folder: of the files.
-      identity: what tells these images from all others, JSON-able. The extractor's protocol, the
-        layer and the count are added.
+      folder: the cache folder.
+      identity: identity of the images, serializable as JSON. The extractor's protocol, the layer
+        and the count are added.
       extraction: the network.
       batches: read only if something is missing.
-      count: images.
-      needs: what to keep, by layer.
+      count: number of images.
+      needs: the statistics to compute, by layer.
     """
     moments: dict[str, Moments] = {}
     features: dict[str, np.ndarray] = {}
@@ -191,7 +191,7 @@ def cached(
 
 
 def _everywhere(known: bool) -> bool:
-    """Return whether every process knows: they compute together, or not at all."""
+    """Return whether every process has the result, since all processes must compute together."""
     if jax.process_count() == 1:
         return known
     return bool(np.all(multihost_utils.process_allgather(np.asarray(known))))
@@ -229,7 +229,7 @@ def _save(path: Path, value: Moments | np.ndarray) -> None:
 
 
 def _load(path: Path, kind: str, width: int) -> Any:
-    """Return what a file holds; ``None`` if it is missing or damaged."""
+    """Return the content of a file, or ``None`` if it is missing or damaged."""
     try:
         found = arrays.read_npz(path)
         if kind == "features":
@@ -244,5 +244,5 @@ def _load(path: Path, kind: str, width: int) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, arrays.UnreadableError) as error:
-        logging.getLogger(__name__).warning("%s is damaged (%s); computed anew", path, error)
+        logging.getLogger(__name__).warning("%s is damaged (%s) and is recomputed", path, error)
         return None

@@ -1,1 +1,1 @@
-"""What a run shows: metrics, pictures, progress, status."""
+"""The outputs of a run: metrics, images, progress, status."""

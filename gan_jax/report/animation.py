@@ -1,4 +1,4 @@
-"""Moving pictures: GIF and animated WebP files, which repeat without an end."""
+"""Animations: GIF and animated WebP files that loop forever."""
 
 import io
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from PIL import Image
 from gan_jax import errors
 from gan_jax.report import atomic
 
-#: The formats by the suffix of a file.
+#: Formats by file suffix.
 FORMATS = {".gif": "GIF", ".webp": "WEBP"}
-#: Pictures per second, at most: most programs show a GIF of more at ten a second.
+#: Maximum frames per second; most programs show faster GIFs at ten per second.
 MOST_FPS = 50.0
 
 
 def check(path: str | Path, fps: float) -> None:
-    """Check that an animation can be written, before its pictures are made.
+    """Check that an animation can be written, before its frames are computed.
 
     Raises:
-      ConfigError: the suffix names no format that this Pillow writes, or ``fps`` is out of range.
+      ConfigError: Pillow cannot write the format of the suffix, or ``fps`` is out of range.
     """
     suffix = Path(path).suffix.lower()
     Image.init()
@@ -32,25 +32,25 @@ def check(path: str | Path, fps: float) -> None:
 
 
 def milliseconds(path: str | Path, fps: float) -> int:
-    """Return how long each picture is shown: a GIF counts in hundredths of a second."""
+    """Return the duration of a frame in milliseconds; GIF durations are multiples of 10 ms."""
     unit = 10 if Path(path).suffix.lower() == ".gif" else 1
     return max(1, round(1000 / fps / unit)) * unit
 
 
 def save(path: str | Path, frames: Sequence[np.ndarray] | np.ndarray, fps: float) -> None:
-    """Write an animation, which is complete as soon as it is there.
+    """Write an animation atomically.
 
-    WebP and grey GIF files keep every pixel; a GIF in colour has 256 colours per picture. A picture
-    that equals the one before may be stored as a longer stay of that one.
+    WebP and grey GIF files are lossless; a GIF in colour has 256 colours per frame. A frame that
+    equals the previous one may be stored by extending the duration of that frame.
 
     Args:
-      path: the file, a .gif or .webp; an existing one is replaced, and a missing folder made.
-      frames: pictures, uint8 ``[height, width, channels]`` of 1 or 3 channels, of one shape.
-      fps: pictures per second, up to `MOST_FPS`.
+      path: the file, a .gif or .webp; an existing one is replaced, and a missing folder created.
+      frames: uint8 ``[height, width, channels]`` with 1 or 3 channels, all of one shape.
+      fps: frames per second, up to `MOST_FPS`.
 
     Raises:
       ConfigError: see `check`.
-      ValueError: the pictures have another dtype or shape, or there are none.
+      ValueError: the frames have another dtype or shape, or there are none.
       WorkdirError: the file cannot be written.
     """
     check(path, fps)

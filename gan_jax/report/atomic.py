@@ -1,4 +1,4 @@
-"""Files that are either as they were or complete: written under another name, then renamed."""
+"""Atomic file writes: to a temporary name first, then renamed."""
 
 import contextlib
 import errno
@@ -15,20 +15,20 @@ from gan_jax.errors import WorkdirError
 
 
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
-    """Replace a file's content, so that a crash or a full disk leaves the old content whole.
+    """Replace a file's content; a crash or a full disk leaves the old content intact.
 
-    Side effect: makes the folder of the file where it is missing.
+    Side effect: creates the file's folder if it is missing.
 
     Args:
       path: the file.
-      content: all that it is to hold.
+      content: its new content.
 
     Raises:
-      WorkdirError: it cannot be written.
+      WorkdirError: the file cannot be written.
     """
     path = Path(path)
-    # In containers, processes of several hosts often have the same number. A host's name may be
-    # long, and hold what a file's must not.
+    # In containers, processes on several hosts often have the same PID. A host name may be long, or
+    # contain characters that are invalid in a file name.
     host = hashlib.sha256(os.fsencode(socket.gethostname())).hexdigest()[:8]
     temporary = path.with_name(f".{path.name}.{host}.{os.getpid()}.tmp")
     try:
@@ -47,31 +47,31 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Return whether an error says that the disk, or this user's part of it, is full."""
+    """Return whether an error means that the disk, or the user's quota, is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def reason(error: OSError) -> str:
-    """Return what the system says of a failed write, with what to do where the disk is full."""
+    """Return the system's reason for a failed write, with advice if the disk is full."""
     text = error.strerror or str(error)
     if is_full(error):
-        return f"{text} (make room, then start the same command again)"
+        return f"{text} (free space, then run the same command again)"
     return text
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Do as ``write_bytes`` with text in UTF-8."""
+    """Replace a file's content by text in UTF-8; see ``write_bytes``."""
     write_bytes(path, content.encode())
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Do as ``write_bytes`` with arrays, as ``numpy.savez`` stores them."""
+    """Replace a file's content by arrays in the format of ``numpy.savez``; see ``write_bytes``."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_bytes(path, buffer.getbuffer())
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, if it is there; an error on the way to it is not worth hiding another one."""
+    """Remove a file if it exists; ignore errors, so as not to hide the original one."""
     with contextlib.suppress(OSError):
         path.unlink()

@@ -1,4 +1,4 @@
-"""A bar for work that is counted: on a terminal only."""
+"""A progress bar on terminals."""
 
 import contextlib
 import sys
@@ -8,21 +8,21 @@ from typing import TextIO
 import rich.console
 import rich.progress
 
-# Called with how much is done.
+# Called with the amount of work done.
 Tell = Callable[[int], None]
 
 
 @contextlib.contextmanager
 def bar(text: str, total: int, stream: TextIO | None = None) -> Iterator[Tell]:
-    """Show a bar that moves, and goes when the work is done; nothing where there is no terminal.
+    """Show a progress bar for the duration of the context; show nothing without a terminal.
 
     Args:
-      text: what is done, before the bar.
-      total: how much there is to do.
-      stream: where to show it; ``None`` for standard output.
+      text: label of the bar.
+      total: total amount of work.
+      stream: where to show the bar; ``None``: standard output.
 
     Yields:
-      A function to call with how much is done.
+      A function to call with the amount of work done.
     """
     console = rich.console.Console(file=stream or sys.stdout)
     with rich.progress.Progress(

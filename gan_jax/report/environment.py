@@ -1,4 +1,4 @@
-"""``environment.json``: on what, and with which versions, a run was started, each time it was."""
+"""``environment.json``: machine, devices and package versions at every start of a run."""
 
 import datetime
 import importlib.metadata
@@ -24,13 +24,13 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "num
 
 
 def describe(workdir: str | Path, argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return what may matter to whoever wants to repeat a run, JSON-able.
+    """Return the information needed to repeat a run, serializable as JSON.
 
-    Side effect: asks JAX for its devices, which starts its back end.
+    Side effect: initializes JAX's backend.
 
     Args:
       workdir: the run directory.
-      argv: the command line; None for this process's.
+      argv: the command line; None: that of this process.
     """
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -64,7 +64,7 @@ def record(workdir: str | Path, argv: Sequence[str] | None = None) -> dict[str, 
 
 
 def _entries(path: Path) -> list[Any]:
-    """Return what earlier starts have recorded; a file that a person has broken stops no run."""
+    """Return the entries of earlier starts; a damaged file is replaced with a warning."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def _entries(path: Path) -> list[Any]:
     except (OSError, ValueError):
         entries = None
     if not isinstance(entries, list):
-        logger.warning("%s is not a list of environments; it is begun anew.", path)
+        logger.warning("%s is not a list of environments and is replaced.", path)
         return []
     return entries
 
@@ -86,9 +86,9 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that this code runs from; "+" marks further changes."""
+    """Return the commit of the checkout that this code runs from; "+" marks local changes."""
     root = Path(gan_jax.__file__).parent.parent
-    # An installed copy may lie inside a checkout of something else.
+    # An installed copy may be inside the checkout of another project.
     if not (root / ".git").exists():
         return None
     try:

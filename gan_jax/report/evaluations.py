@@ -1,8 +1,8 @@
-"""``eval.jsonl``: every number that a run was measured by, each with its protocol.
+"""``eval.jsonl``: the evaluations of a run, each with its protocol.
 
-Rows are only ever added: by training, and by whoever evaluates the run while it trains or later. A
-row is ``{"step", "kimg", metrics ..., "protocol": {...}}``; a metric measured with several seeds is
-their mean, with ``<metric>_std`` beside it. Only numbers of equal protocols belong in one column.
+Rows are only appended, by training and by other processes that evaluate the run. A row is
+``{"step", "kimg", metrics ..., "protocol": {...}}``. A metric measured with several seeds is their
+mean, and ``<metric>_std`` their standard deviation. Only numbers of equal protocols are comparable.
 """
 
 import json
@@ -24,10 +24,10 @@ Row = dict[str, Any]
 
 
 def append(path: str | Path, row: Mapping[str, Any]) -> bool:
-    """Add a row, unless the very same one is there; return whether it was added.
+    """Append a row unless the file contains the same one; return whether it was appended.
 
-    A run that goes on after a crash evaluates again what it cannot know to be evaluated, with the
-    same result. Several processes may add rows at once.
+    A run that resumes after a crash may repeat an evaluation, with the same result. Several
+    processes may append rows concurrently.
 
     Raises:
       WorkdirError: the file cannot be written.
@@ -41,7 +41,7 @@ def append(path: str | Path, row: Mapping[str, Any]) -> bool:
             content = file.read()
             if line in content.splitlines(keepends=True):
                 return False
-            # A row that a crash has cut off must not take this one with it.
+            # Terminate a row that was truncated by a crash, so that this one starts a new line.
             cut = content and not content.endswith(b"\n")
             file.write(b"\n" + line if cut else line)
             file.flush()
@@ -52,10 +52,10 @@ def append(path: str | Path, row: Mapping[str, Any]) -> bool:
 
 
 def read(path: str | Path) -> list[Row]:
-    """Return the complete rows of a file in their order; none if it is missing.
+    """Return the complete rows of a file in order; an empty list if it does not exist.
 
     Raises:
-      WorkdirError: it cannot be read.
+      WorkdirError: the file cannot be read.
     """
     try:
         content = Path(path).read_bytes()
@@ -77,11 +77,11 @@ def read(path: str | Path) -> list[Row]:
 def table(
     columns: Sequence[tuple[str, Mapping[str, float], Mapping[str, float]]], *, note: str = ""
 ) -> None:
-    """Print metrics to standard output, a column for each set of images.
+    """Print metrics to standard output, one column per set of images.
 
     Args:
-      columns: heading, values by metric, standard deviations by metric (there may be none).
-      note: the protocol in words, below the table.
+      columns: heading, values by metric, standard deviations by metric (may be empty) of each.
+      note: the protocol in words, printed below the table.
     """
     names = list(dict.fromkeys(name for _, values, _ in columns for name in values))
     out = Table(box=None, padding=(0, 2, 0, 0))
@@ -90,7 +90,7 @@ def table(
     for name in names:
         cells = [format_value(values.get(name), spread.get(name)) for _, values, spread in columns]
         out.add_row(name, *cells)
-    # What a data set is called may look like one of Rich's marks, as ":train:" does.
+    # The name of a data set may look like Rich markup, for example ":train:".
     console = Console(emoji=False, markup=False, highlight=False)
     console.print(out)
     if note:
@@ -98,7 +98,7 @@ def table(
 
 
 def format_value(value: float | None, spread: float | None = None) -> str:
-    """Return a metric's value, with its standard deviation where there is one."""
+    """Return a metric's value as text, with its standard deviation if there is one."""
     if value is None:
         return ""
     text = f"{value:.4g}"

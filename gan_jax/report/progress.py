@@ -1,4 +1,4 @@
-"""How far training is: a bar on a terminal, one plain line per log step everywhere else."""
+"""Progress of training: a bar on terminals, one plain line per log step elsewhere."""
 
 import collections
 import contextlib
@@ -12,14 +12,14 @@ import rich.progress
 
 
 class Clock:
-    """Counts the seconds of training, without those of evaluation, and on after a restart."""
+    """Counts seconds of training across restarts, excluding evaluation."""
 
     def __init__(self, seconds: float = 0.0, now: Callable[[], float] = time.monotonic):
         """Start counting.
 
         Args:
-          seconds: what an earlier process has counted (``seconds``, stored with a checkpoint).
-          now: a clock that never goes back, in seconds.
+          seconds: the count of an earlier process (``seconds``, stored with a checkpoint).
+          now: a monotonic clock, in seconds.
         """
         self._now = now
         self._counted = seconds
@@ -33,7 +33,7 @@ class Clock:
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """Stop counting inside a ``with`` block; one inside another counts as one."""
+        """Stop counting for the duration of the context; contexts may be nested."""
         if not self._pauses:
             self._counted = self.seconds
         self._pauses += 1
@@ -46,10 +46,10 @@ class Clock:
 
 
 class Progress:
-    """Shows the progress of training, as a context manager.
+    """Context manager that shows the progress of training.
 
-    On a terminal a bar moves in place (``rich``). Elsewhere (a log file, a pipe) every ``update``
-    prints one line without control characters.
+    On a terminal it shows a bar (``rich``). Elsewhere (a log file, a pipe) every ``update`` prints
+    one line without control characters.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class Progress:
         interactive: bool | None = None,
         enabled: bool = True,
     ):
-        """Prepare; nothing is shown before ``update``, or entering on a terminal.
+        """Prepare; nothing is shown before ``update`` or, on a terminal, entering the context.
 
         Args:
           total_steps: the step at which training ends.
-          images_per_step: real images that a step shows, on all devices.
-          start_step: the step that a resumed run continues from.
-          clock: counts the time that the speed is of; None for a new one.
-          stream: where to print; None for standard output.
-          interactive: whether to move a bar; None for: if the stream is a terminal.
-          enabled: whether to show anything; False for every process but the first.
+          images_per_step: real images per step, on all devices.
+          start_step: the step from which a resumed run continues.
+          clock: measures the time for the speed; None: a new one.
+          stream: where to print; None: standard output.
+          interactive: whether to show a bar; None: if the stream is a terminal.
+          enabled: whether to show anything; False for all processes but the first.
         """
         self.clock = clock or Clock()
         self._total_steps = total_steps
         self._images_per_step = images_per_step
         self._stream = stream or sys.stdout
         self._enabled = enabled
-        # The speed is that of the last few updates: it follows a change, and does not flicker.
+        # The speed is averaged over the last few updates.
         self._marks = collections.deque([(start_step, self.clock.seconds)], maxlen=9)
         self._bar: rich.progress.Progress | None = None
         console = rich.console.Console(file=self._stream, force_terminal=interactive)
@@ -116,7 +116,7 @@ class Progress:
 
         Args:
           step: the last finished step.
-          losses: what to show behind the speed, by name.
+          losses: values to show after the speed, by name.
         """
         self._marks.append((step, self.clock.seconds))
         if not self._enabled:
@@ -130,7 +130,7 @@ class Progress:
             print(line, file=self._stream, flush=True)
 
     def tell(self, text: str) -> None:
-        """Print a line, above the bar where there is one."""
+        """Print a line, above the bar if there is one."""
         if not self._enabled:
             return
         if self._bar is not None:
@@ -146,14 +146,14 @@ def format_line(
     images_per_second: float,
     losses: Mapping[str, float],
 ) -> str:
-    """Return the line that tells a log step: step, kimg, img/s, time left, losses.
+    """Return the line of a log step: step, kimg, img/s, time left, losses.
 
     Args:
       step: the last finished step.
       total_steps: the step at which training ends.
-      images_per_step: real images that a step shows.
-      images_per_second: speed; 0 where it is not known yet.
-      losses: numbers by name.
+      images_per_step: real images per step.
+      images_per_second: speed; 0 if it is not known yet.
+      losses: values by name.
     """
     width = len(str(total_steps))
     if images_per_second > 0:
@@ -182,7 +182,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_number(value: float) -> str:
-    """Return a number with four significant digits, and no exponent where it can be helped."""
+    """Return a number with four significant digits, without an exponent where possible."""
     value = float(value)
     if 1000 <= abs(value) < 1e7:
         return f"{value:.0f}"

@@ -1,4 +1,4 @@
-"""``status.json``: what a run is doing, or why it stopped, for people, schedulers and sweeps."""
+"""``status.json``: the state of a run, and why it ended, for people, schedulers and sweeps."""
 
 import datetime
 import json
@@ -11,8 +11,8 @@ from typing import Any
 from gan_jax.errors import WorkdirError
 from gan_jax.report import atomic
 
-_BLOCK = 4096  # Bytes; the least that a file of one byte takes.
-_ENDS = ("diverged", "failed")  # What must be told where it can be.
+_BLOCK = 4096  # Bytes; the smallest size of a file on disk.
+_ENDS = ("diverged", "failed")  # Final states that must be written even on a full disk.
 STATES = ("running", "preempted", "diverged", "failed", "done")
 
 
@@ -32,19 +32,19 @@ class Status:
         total_steps: int | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        """Replace the status; a reader sees the old one or the new one, whole.
+        """Replace the status atomically.
 
-        On a full disk, "diverged" and "failed" are written over the old one, where it lies.
+        On a full disk, "diverged" and "failed" overwrite the content of the existing file.
 
         Args:
           state: "running", "preempted", "diverged", "failed" or "done".
           reason: why, in one line.
           step: the last finished step.
           total_steps: the step at which the run is done.
-          extra: anything else, JSON-able.
+          extra: additional entries, serializable as JSON.
 
         Raises:
-          ValueError: the state is another word.
+          ValueError: the state is not one of these.
           WorkdirError: the file cannot be written.
         """
         if state not in STATES:
@@ -64,17 +64,17 @@ class Status:
         try:
             atomic.write_text(self.path, text)
         except WorkdirError as error:
-            # That the disk is full is what a reader wants to know: the old file has room for it.
+            # On a full disk the final state still fits into the space of the old file.
             if state not in _ENDS or not atomic.is_full(error.__cause__):
                 raise
             if not _overwrite(self.path, text):
                 raise
 
     def read(self) -> dict[str, Any] | None:
-        """Return the status that was written last, by any process; None if there is none.
+        """Return the last status written by any process; None if the file does not exist.
 
         Raises:
-          WorkdirError: the file is there, and is no status.
+          WorkdirError: the file is not a status.
         """
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
@@ -88,18 +88,18 @@ class Status:
 
 
 def _overwrite(path: Path, text: str) -> bool:
-    """Write over a file where it lies, which takes no room on a full disk; return whether it did.
+    """Overwrite a file in place, which needs no space on a full disk; return whether it succeeded.
 
-    It is done in one call, so that no reader sees the text cut, but for one of a network drive.
+    The text is written by one system call, so that local readers do not see a truncated file.
     """
     content = text.encode()
     try:
         size = path.stat().st_size
-        # Longer than a block of the disk: a part might not find room.
+        # A text longer than a disk block might be written only in part.
         if len(content) > _BLOCK:
             return False
         with path.open("r+b", buffering=0) as file:
-            # Blanks behind JSON are nothing; the file is cut to size when that is safe.
+            # Spaces after JSON are ignored; the file is truncated once the text is written.
             file.write(content.ljust(size))
             file.truncate(len(content))
     except OSError:
@@ -108,5 +108,5 @@ def _overwrite(path: Path, text: str) -> bool:
 
 
 def _now() -> str:
-    """Return the time of day in UTC, to the second, as ISO 8601 writes it."""
+    """Return the current UTC time in ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

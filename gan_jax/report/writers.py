@@ -1,9 +1,9 @@
-"""Where the numbers, pictures and words of a run go: ``metrics.jsonl`` and TensorBoard.
+"""Writers of metrics, images and text: ``metrics.jsonl`` and TensorBoard.
 
-``metrics.jsonl`` is the primary record: one strict JSON object per log step, so that any tool reads
-it. JSON has no NaN or infinity; they are the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``
-(as in the JSON form of protocol buffers), which ``float`` understands, and ``read_rows`` turns
-back.
+``metrics.jsonl`` is the primary record: one strict JSON object per log step, readable by any tool.
+JSON has no NaN or infinity; they are written as the strings ``"NaN"``, ``"Infinity"`` and
+``"-Infinity"`` (as in the JSON form of protocol buffers), which ``float`` accepts and ``read_rows``
+converts back.
 """
 
 import contextlib
@@ -33,29 +33,29 @@ _FLUSH_SECONDS = 10.0
 
 
 class Writer(Protocol):
-    """What training reports to."""
+    """Interface through which training reports."""
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
-        """Record numbers of a step; ``kimg``: thousands of real images shown so far."""
+        """Record metrics of a step; ``kimg``: thousands of real images shown so far."""
 
     def curves(self, step: int, values: Mapping[str, float]) -> None:
         """Show numbers of a step whose record is kept elsewhere."""
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Record a picture of a step, uint8 [height, width, channels], of 1 or 3 channels."""
+        """Record an image of a step, uint8 [height, width, channels] with 1 or 3 channels."""
 
     def text(self, name: str, text: str) -> None:
         """Record words about the whole run."""
 
     def flush(self) -> None:
-        """Hand everything recorded so far to the operating system."""
+        """Pass everything recorded so far to the operating system."""
 
     def close(self) -> None:
-        """Flush, and let go of files and threads."""
+        """Flush, and release files and threads."""
 
 
 class NullWriter:
-    """Records nothing: for every process but the first."""
+    """Records nothing; used by all processes but the first."""
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
         """Do nothing."""
@@ -77,28 +77,28 @@ class NullWriter:
 
 
 class JsonlWriter(NullWriter):
-    """Appends a row per step to a file; pictures and words have no place in it."""
+    """Appends one row per step to a file; ignores images and text."""
 
     def __init__(self, path: str | Path):
-        """Open a file for appending; makes it and its folder where they are missing.
+        """Open a file for appending; create it and its folder if they are missing.
 
         Raises:
-          WorkdirError: it cannot be written.
+          WorkdirError: the file cannot be written.
         """
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # No buffer: it would keep a row that could not be written, and try again at the end.
+            # Unbuffered: a buffer would keep a row that could not be written, and retry at the end.
             self._file = self.path.open("ab", buffering=0)
         except OSError as error:
-            raise self._told(error) from error
+            raise self._as_workdir_error(error) from error
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
-        """Append one row, ``{"step": ..., "kimg": ..., ...values}``, whole or not at all.
+        """Append one row, ``{"step": ..., "kimg": ..., ...values}``, completely or not at all.
 
         Raises:
           ValueError: a value is named "step" or "kimg".
-          WorkdirError: it cannot be written.
+          WorkdirError: the row cannot be written.
         """
         for name in _RESERVED:
             if name in values:
@@ -110,24 +110,24 @@ class JsonlWriter(NullWriter):
         try:
             self._append((json.dumps(row, allow_nan=False) + "\n").encode())
         except OSError as error:
-            raise self._told(error) from error
+            raise self._as_workdir_error(error) from error
 
     def close(self) -> None:
-        """Close the file; every row is with the operating system already.
+        """Close the file; every row has been passed to the operating system.
 
         Raises:
-          WorkdirError: a file system that writes late, as NFS does, could not write it.
+          WorkdirError: a file system that defers writes, such as NFS, could not write it.
         """
         try:
             self._file.close()
         except OSError as error:
-            raise self._told(error) from error
+            raise self._as_workdir_error(error) from error
 
     def _append(self, line: bytes) -> None:
-        """Write a line; of one that there is no room for, leave nothing."""
+        """Write a line; remove a partial line if the disk is full."""
         size = os.fstat(self._file.fileno()).st_size
         try:
-            # A disk that is nearly full takes the beginning, and is full then.
+            # A nearly full disk accepts only the beginning of the line.
             while line:
                 line = line[self._file.write(line) :]
         except OSError:
@@ -135,35 +135,35 @@ class JsonlWriter(NullWriter):
                 self._file.truncate(size)
             raise
 
-    def _told(self, error: OSError) -> WorkdirError:
+    def _as_workdir_error(self, error: OSError) -> WorkdirError:
         return WorkdirError(f"Cannot write {self.path}: {atomic.reason(error)}")
 
 
 class TensorBoardWriter:
-    """Writes TensorBoard's event files, without TensorFlow.
+    """Writes TensorBoard's event files without TensorFlow.
 
-    Built from the parts of tensorboardX below its ``SummaryWriter``, whose ``flush`` does not wait
-    for its own queue, and its ``EventsWriter``, which leaves a file open that it cannot flush. Here
-    an event is in the file's buffer when the call returns.
+    It uses tensorboardX's record writer instead of ``SummaryWriter``, whose ``flush`` does not wait
+    for its queue, and ``EventsWriter``, which leaves a file open that it cannot flush. Here an
+    event is in the file's buffer when the call returns.
     """
 
     def __init__(self, directory: str | Path, resume_step: int | None = None):
-        """Start an event file; makes the folder where it is missing.
+        """Create an event file, and its folder if it is missing.
 
         Args:
-          directory: where TensorBoard's ``--logdir`` is to point.
-          resume_step: the step that the run continues from: TensorBoard then hides what an earlier
-            process has recorded of later steps. None for a new run.
+          directory: the folder for TensorBoard's ``--logdir``.
+          resume_step: the step from which the run continues: TensorBoard then hides records of
+            later steps by earlier processes. None for a new run.
 
         Raises:
           WorkdirError: the folder cannot be written.
         """
         self._directory = Path(directory)
         self._tensorboard = _tensorboard()
-        with self._told():
+        with self._as_workdir_error():
             self._directory.mkdir(parents=True, exist_ok=True)
-            # TensorBoard looks for "tfevents", and reads in the order of the names. The last number
-            # keeps files of one second apart.
+            # TensorBoard looks for "tfevents" and reads files by name. The last number
+            # distinguishes files of the same second.
             started = time.time_ns()
             name = f"events.out.tfevents.{started // 10**9}.{socket.gethostname()}.{started}"
             self._file = self._tensorboard.RecordWriter(str(self._directory / name))
@@ -179,7 +179,7 @@ class TensorBoardWriter:
             raise
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
-        """Record each number as a curve, and ``kimg`` as one more.
+        """Record each metric, and ``kimg``, as a curve.
 
         Raises:
           WorkdirError: the file cannot be written.
@@ -195,7 +195,7 @@ class TensorBoardWriter:
             self.flush()
 
     def curves(self, step: int, values: Mapping[str, float]) -> None:
-        """Record each number as a curve, at once: they are rare.
+        """Record each metric as a curve, and flush, since these are rare.
 
         Raises:
           WorkdirError: the file cannot be written.
@@ -204,7 +204,7 @@ class TensorBoardWriter:
         self.flush()
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Record a picture, uint8 [height, width, channels], of 1 or 3 channels.
+        """Record an image, uint8 [height, width, channels] with 1 or 3 channels.
 
         Raises:
           WorkdirError: the file cannot be written.
@@ -213,7 +213,7 @@ class TensorBoardWriter:
         self.flush()
 
     def text(self, name: str, text: str) -> None:
-        """Record words, shown as Markdown.
+        """Record text, shown as Markdown.
 
         Raises:
           WorkdirError: the file cannot be written.
@@ -221,32 +221,32 @@ class TensorBoardWriter:
         self._write(0, summary=self._tensorboard.text(name, text))
 
     def flush(self) -> None:
-        """Write to disk what is still in the buffer, as also happens every ten seconds.
+        """Write the buffer to disk, as also happens every ten seconds.
 
         Raises:
           WorkdirError: the file cannot be written.
         """
-        with self._told():
+        with self._as_workdir_error():
             self._file.flush()
         self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Flush and close the file; where it cannot be flushed, close it nevertheless.
+        """Flush and close the file; close it also if it cannot be flushed.
 
         Raises:
           WorkdirError: the file cannot be written.
         """
-        with self._told(), contextlib.closing(self._file):
+        with self._as_workdir_error(), contextlib.closing(self._file):
             self._file.flush()
 
     def _write(self, step: int, **content: Any) -> None:
         event = self._tensorboard.Event(step=step, wall_time=time.time(), **content)
-        with self._told():
+        with self._as_workdir_error():
             self._file.write(event.SerializeToString())
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Tell an error of the file system as the user is to read it."""
+    def _as_workdir_error(self) -> Iterator[None]:
+        """Convert a file system error to a `WorkdirError`."""
         try:
             yield
         except OSError as error:
@@ -254,13 +254,13 @@ class TensorBoardWriter:
 
 
 class Writers:
-    """Passes everything on to several writers, in their order."""
+    """Passes everything to several writers in order."""
 
     def __init__(self, writers: Iterable[Writer]):
         self._writers = tuple(writers)
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
-        """Record numbers of a step."""
+        """Record metrics of a step."""
         for writer in self._writers:
             writer.scalars(step, values, kimg=kimg)
 
@@ -270,7 +270,7 @@ class Writers:
             writer.curves(step, values)
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Record a picture of a step, uint8 [height, width, channels]."""
+        """Record an image of a step, uint8 [height, width, channels]."""
         for writer in self._writers:
             writer.image(step, name, image)
 
@@ -285,7 +285,7 @@ class Writers:
             writer.flush()
 
     def close(self) -> None:
-        """Close every writer, also where another one cannot be closed."""
+        """Close every writer, even if another one cannot be closed."""
         with contextlib.ExitStack() as stack:
             for writer in reversed(self._writers):
                 stack.callback(writer.close)
@@ -294,12 +294,12 @@ class Writers:
 def make_writers(workdir: str | Path, resume_step: int | None = None) -> Writers:
     """Return the writers of a run directory: ``metrics.jsonl`` and ``tensorboard/``.
 
-    Side effect: what a process that was killed has recorded of steps after ``resume_step`` is
-    dropped, because these steps will be trained, and recorded, again.
+    Side effect: removes records of steps after ``resume_step``, since these steps are trained and
+    recorded again.
 
     Args:
       workdir: the run directory.
-      resume_step: the step that training continues from; None for the beginning.
+      resume_step: the step from which training continues; None: the beginning.
 
     Raises:
       WorkdirError: the directory cannot be written.
@@ -316,9 +316,9 @@ def make_writers(workdir: str | Path, resume_step: int | None = None) -> Writers
 
 @functools.cache
 def _tensorboard() -> types.SimpleNamespace:
-    """Import what is needed of tensorboardX, and hide PyTorch from it meanwhile.
+    """Import parts of tensorboardX while PyTorch is hidden from it.
 
-    It imports PyTorch wherever that is installed, for a type annotation: seconds of start-up time.
+    It imports an installed PyTorch for a type annotation, which takes seconds.
     """
     hidden = "torch" not in sys.modules
     if hidden:
@@ -342,17 +342,17 @@ def _tensorboard() -> types.SimpleNamespace:
 
 
 def truncate_after(path: str | Path, step: int | None) -> None:
-    """Drop the rows of steps later than ``step``, and a row that a crash has left unfinished.
+    """Remove the rows of steps later than ``step``, and a row that was truncated by a crash.
 
-    The rows that stay keep every byte. A file that needs no change is not touched, and a missing
-    one not made; a crash leaves the old rows or the new ones, never less.
+    The remaining rows keep every byte. A file that needs no change is not written, and a missing
+    one is not created. The file is replaced atomically.
 
     Args:
       path: a ``metrics.jsonl``.
-      step: the last step to stay; None drops every row.
+      step: the last step to keep; None removes every row.
 
     Raises:
-      WorkdirError: it cannot be read or written.
+      WorkdirError: the file cannot be read or written.
     """
     path = Path(path)
     try:
@@ -371,9 +371,9 @@ def truncate_after(path: str | Path, step: int | None) -> None:
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """Return the rows of a ``metrics.jsonl``, NaN and infinities as floats again.
+    """Return the rows of a ``metrics.jsonl``, with NaN and infinities as floats.
 
-    Rows that are not complete (one is being written, or a crash has cut it) are left out.
+    Incomplete rows (being written, or truncated by a crash) are left out.
     """
     rows = []
     for line in Path(path).read_bytes().splitlines(keepends=True):
@@ -389,7 +389,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _row_step(line: bytes) -> float:
-    """Return the step of a row; infinity where the line is not a complete row."""
+    """Return the step of a row, or infinity if the line is not a complete row."""
     if not line.endswith(b"\n"):
         return math.inf
     try:
@@ -399,7 +399,7 @@ def _row_step(line: bytes) -> float:
 
 
 def _strict(value: float) -> float | int | str:
-    """Return a number as JSON can hold it."""
+    """Return a number as a value that strict JSON can represent."""
     number = value.item() if hasattr(value, "item") else value
     if isinstance(number, int):
         return number

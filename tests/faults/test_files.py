@@ -46,7 +46,7 @@ rm {disk}/room
     message = complaint(ended)
     assert NO_SPACE in message
     assert f"{disk / 'run'}/" in message
-    assert "make room, then start the same command again" in message
+    assert "free space, then run the same command again" in message
     assert program.status(rescued)["reason"] == message
     assert program.checkpoints(rescued) == [20, 40]
 

@@ -246,7 +246,7 @@ def test_a_damaged_file_is_named(small, tmp_path, damage):
     path = tmp_path / "classifier.npz"
     save(path, small[2])
     DAMAGE[damage](path)
-    with pytest.raises(MetricError, match=r"classifier\.npz is not a classifier that can be used"):
+    with pytest.raises(MetricError, match=r"classifier\.npz is not a usable classifier"):
         load(path)
 
 

@@ -243,7 +243,7 @@ def test_weights_may_end_at_any_layer(tmp_path, random_weights, end):
 def test_layers_beyond_the_weights_are_refused(tmp_path, shallow):
     extractor = extractor_of(shallow, tmp_path)
     images = random_images(1, 32)
-    with pytest.raises(MetricError, match="'768' needs weights that the file does not hold"):
+    with pytest.raises(MetricError, match="'768' needs weights that are not in the file"):
         extractor.apply(extractor.variables, images, ("64", "768"))
     with pytest.raises(MetricError, match=r"'193' is unknown; accepted: 64, 192.*Did you mean"):
         extractor.apply(extractor.variables, images, ("193",))
@@ -349,7 +349,9 @@ def alien(kind, path, weights):
 def test_alien_and_damaged_files_are_refused(tmp_path, shallow, kind):
     path = tmp_path / "weights.npz"
     alien(kind, path, shallow)
-    with pytest.raises(MetricError, match=r"weights.npz holds no weights of .*convert_inception"):
+    with pytest.raises(
+        MetricError, match=r"weights.npz does not contain weights of .*convert_inception"
+    ):
         inception.load_weights(path)
 
 

@@ -66,7 +66,7 @@ def test_only_what_is_asked_for_is_kept():
 
 
 def test_too_few_images_are_an_error():
-    with pytest.raises(errors.MetricError, match="there are 53 images; 60 were asked for"):
+    with pytest.raises(errors.MetricError, match="there are 53 images; 60 were requested"):
         collect(extraction(), batches(8), 60, BOTH)
 
 

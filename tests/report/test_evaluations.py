@@ -71,7 +71,7 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(evaluations.os, "fsync", fail)
-    with pytest.raises(errors.WorkdirError, match=r"eval\.jsonl: No space left .*make room"):
+    with pytest.raises(errors.WorkdirError, match=r"eval\.jsonl: No space left .*free space"):
         evaluations.append(tmp_path / "eval.jsonl", ROW)
 
 

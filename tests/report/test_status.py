@@ -82,7 +82,7 @@ def test_a_broken_environment_file_stops_no_run(tmp_path, caplog, content):
     (tmp_path / "environment.json").write_text(content)
     environment.record(tmp_path)
     assert len(json.loads((tmp_path / "environment.json").read_text())) == 1
-    assert "begun anew" in caplog.text
+    assert "and is replaced" in caplog.text
 
 
 def test_the_commit_is_that_of_the_code_and_marks_changes(tmp_path, monkeypatch):

@@ -163,7 +163,7 @@ def test_unwritable_is_one_line(tmp_path):
 @program.has_full
 def test_a_full_disk_is_told_once_with_what_to_do():
     writer = JsonlWriter(program.FULL)
-    with pytest.raises(WorkdirError, match=r"Cannot write /dev/full: No space left .*make room"):
+    with pytest.raises(WorkdirError, match=r"Cannot write /dev/full: No space left .*free space"):
         writer.scalars(1, {"loss": 1.0})
     writer.close()
 
