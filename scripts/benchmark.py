@@ -31,6 +31,8 @@ from rich.console import Console
 from rich.table import Table
 
 from configs import wgan_gp
+from gan_jax.data import spec as specs
+from gan_jax.data.sources.draws import random_arrays
 from gan_jax.metrics import frechet, inception, statistics
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.runs import build, compilation_cache
@@ -132,15 +134,10 @@ def our_step(arguments: argparse.Namespace, precision: str) -> tuple[Callable[[]
         config.train[name] = arguments.steps_per_call
     config.precision = precision
     config.num_devices = 1
-    shape = (arguments.resolution, arguments.resolution, arguments.channels)
-    training = build.make_training(config, shape)
+    spec = specs.images((arguments.resolution, arguments.resolution, arguments.channels))
+    training = build.make_training(config, spec)
     rng = np.random.default_rng(0)
-    data = training.parallel.put_replicated(
-        {
-            "image": rng.integers(0, 256, (4096, *shape), np.uint8),
-            "label": np.zeros(4096, np.int32),
-        }
-    )
+    data = training.parallel.put_replicated(random_arrays(spec, 4096))
     steps = config.train.steps_per_call
     leading = (steps, build.data_batches(training), arguments.batch_size)
     batch = training.parallel.put_batch({"index": rng.integers(0, 4096, leading, np.int32)})
@@ -444,7 +441,7 @@ def _sampler(features: int, batch_size: int) -> tuple[Sampler, Any]:
     for network in (config.generator, config.discriminator):
         network.resnet.features = features
     config.num_devices = 1
-    training = build.make_training(config, (32, 32, 3))
+    training = build.make_training(config, specs.images((32, 32, 3)))
     sampler = Sampler(training.game, seed=0, batch_size=batch_size)
     chosen = chosen_variables(training.init_state(), make_sampling(config))
     return sampler, sampler.place(chosen)

@@ -18,6 +18,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import dcgan, gan
+from gan_jax.data import spec as specs
+from gan_jax.data.sources.draws import random_arrays
 from gan_jax.runs import build, compilation_cache
 from scripts import benchmark
 
@@ -32,10 +34,10 @@ def points() -> ConfigDict:
     return config
 
 
-CONFIGS: dict[str, tuple[Callable[[], ConfigDict], tuple[int, ...]]] = {
-    "points": (points, (2,)),
-    "digits": (gan.get_config, (16, 16, 1)),
-    "dcgan": (dcgan.get_config, (16, 16, 1)),
+CONFIGS: dict[str, tuple[Callable[[], ConfigDict], specs.Spec]] = {
+    "points": (points, specs.points()),
+    "digits": (gan.get_config, specs.images((16, 16, 1))),
+    "dcgan": (dcgan.get_config, specs.images((16, 16, 1))),
 }
 
 
@@ -86,7 +88,7 @@ def measure(arguments: argparse.Namespace) -> list[benchmark.Row]:
 
 def one_call(arguments: argparse.Namespace, replicas: int) -> Callable[[], Any]:
     """Return a function that makes one call of the step of so many replicas, on random data."""
-    make, shape = CONFIGS[arguments.config]
+    make, spec = CONFIGS[arguments.config]
     config = make()
     config.num_devices = 1
     steps = arguments.steps_per_call
@@ -94,12 +96,9 @@ def one_call(arguments: argparse.Namespace, replicas: int) -> Callable[[], Any]:
     for name in ("steps", "log_every", "sample_every", "checkpoint_every"):
         config.train[name] = steps
     config.eval.every = 0
-    training = build.make_training(config, shape)
+    training = build.make_training(config, spec)
     rng = np.random.default_rng(0)
-    image = rng.normal(size=(4096, *shape)).astype(np.float32)
-    if len(shape) == 3:
-        image = rng.integers(0, 256, (4096, *shape), np.uint8)
-    data = training.parallel.put_replicated({"image": image, "label": np.zeros(4096, np.int32)})
+    data = training.parallel.put_replicated(random_arrays(spec, 4096))
     leading: tuple[int, ...] = (steps, build.data_batches(training), arguments.batch_size)
     if replicas > 1:
         leading = (steps, replicas, *leading[1:])

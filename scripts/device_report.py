@@ -46,6 +46,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import dcgan, wgan_gp
+from gan_jax.data import spec as specs
+from gan_jax.data.sources.draws import random_arrays
 from gan_jax.runs import build, compilation_cache
 from scripts import benchmark, benchmark_replicas
 
@@ -388,19 +390,17 @@ def make_step(setting: Setting, tiny: bool) -> Step:
     for name in ("steps", "log_every", "sample_every", "checkpoint_every"):
         config.train[name] = 1000 * STEPS_PER_TURN
     with build.matmul_precision(config):
-        return _compile_step(setting, tiny, config, shape, started)
+        return _compile_step(setting, tiny, config, specs.images(shape), started)
 
 
 def _compile_step(
-    setting: Setting, tiny: bool, config: ConfigDict, shape: tuple[int, ...], started: float
+    setting: Setting, tiny: bool, config: ConfigDict, spec: specs.Spec, started: float
 ) -> Step:
-    training = build.make_training(config, shape)
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (4096, *shape), np.uint8)
-    host = {"image": images, "label": np.zeros(4096, np.int32)}
+    training = build.make_training(config, spec)
+    host = random_arrays(spec, 4096)
     data = training.parallel.put_replicated(host)
     leading = (setting.steps_per_call, build.data_batches(training), setting.batch)
-    index = rng.integers(0, 4096, leading, np.int32)
+    index = np.random.default_rng(0).integers(0, 4096, leading, np.int32)
 
     def abstract(tree: Any) -> Any:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)

@@ -136,7 +136,7 @@ def measure(config: ConfigDict, seeds: Sequence[int]) -> list[Scores]:
       ConfigError: a field has a value that cannot work.
     """
     source = sources.make_source(config.data)
-    training = build.make_training(config, source.shape, source.num_classes)
+    training = build.make_training(config, source.spec)
     settings = make_settings(config)
     how = sampling.make_sampling(config)
     evaluator = generative.GenerativeEvaluator(

@@ -1,7 +1,8 @@
-"""From what a call hands over to images of a step: gathering, scaling, crops, flips. Pure JAX.
+"""Operations on batches inside a train step: gathering, and scaling, crops and flips of images.
 
 Images stay uint8 until they are on the device, are float32 in [-1, 1] inside a step, and become
-uint8 again before any metric or picture. Toy points (float32 [2]) pass through unchanged.
+uint8 again before any metric or picture. Which operations apply to a field is in
+`gan_jax.data.kinds`.
 """
 
 from collections.abc import Mapping
@@ -11,29 +12,23 @@ import jax.numpy as jnp
 
 
 def fetch(data: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Return the examples of one batch, whichever way the data came.
+    """Return the examples of one batch, as they are stored.
 
     Args:
-      data: the resident data set, ``{"image": [n, ...], "label": int32 [n]}``, of two domains with
-        the second's images as ``other``; empty when streamed.
-      batch: ``{"index": int32 [batch]}`` into the resident set, or, when streamed, the examples;
-        of two domains the indices have the shape ``[batch, 2]``.
+      data: the resident data set, arrays ``[n, ...]`` by field; empty when streamed.
+      batch: when resident, int32 ``[batch]`` indices into ``data``: one array ``index`` for all
+        fields, or one for each field under its name. When streamed, the examples by field.
 
     Returns:
-      ``{"image": [batch, ...], "label": int32 [batch]}``, the images as they are stored.
+      Arrays ``[batch, ...]`` by field.
     """
-    if "index" not in batch:
-        return {"image": batch["image"], "label": batch["label"]}
-
+    if not data:
+        return dict(batch)
     # The order makes no index out of range: "clip" spares the check that the default mode compiles.
-    def take(name: str, index: jax.Array) -> jax.Array:
-        return jnp.take(data[name], index, axis=0, mode="clip")
-
-    index = batch["index"]
-    if "other" not in data:
-        return {name: take(name, index) for name in ("image", "label")}
-    both = [take("image", index[:, 0]), take("other", index[:, 1])]
-    return {"image": jnp.concatenate(both, axis=-1), "label": take("label", index[:, 0])}
+    return {
+        name: jnp.take(array, batch[name if name in batch else "index"], axis=0, mode="clip")
+        for name, array in data.items()
+    }
 
 
 def to_float(images: jax.Array) -> jax.Array:

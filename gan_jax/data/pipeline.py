@@ -1,21 +1,22 @@
 """From a source to the batches of a run, on one of two paths that give the same batches.
 
-Resident: the whole set lies in device memory as uint8, a call gets indices and gathers inside the
-step. Streamed: threads or Grain's worker processes read and decode ahead, a call gets the examples.
+Resident: the whole set lies in device memory as it is stored, a call gets indices and gathers
+inside the step. Streamed: threads or Grain's worker processes read and decode ahead, a call gets
+the examples.
 
 Example ``i`` of batch ``k`` of step ``s`` stands at position
 ``(s * batches_per_step + k) * global_batch + i`` of the order (:mod:`gan_jax.data.order`); process
 ``p`` of ``P`` reads the ``p``-th contiguous part of every batch. So what a step sees depends on the
 seed and its number alone.
 
-Of two domains (`gan_jax.data.sources.pairs.DomainSource`) each has an order of its own; an index
-stands for the A and the B that meet at a position, and the resident set holds both sets.
+Each of two domains (`gan_jax.data.sources.pairs.DomainSource`) has an order of its own.
 """
 
 import concurrent.futures
 import dataclasses
 import functools
 import logging
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -28,8 +29,9 @@ from typing import Any
 import numpy as np
 
 from gan_jax.data import order
+from gan_jax.data import spec as specs
 from gan_jax.data.sources.base import Source
-from gan_jax.data.sources.pairs import DomainSource
+from gan_jax.data.sources.pairs import domains
 from gan_jax.errors import ConfigError, DataError
 
 Batch = dict[str, np.ndarray]
@@ -40,6 +42,8 @@ _ENDLESS = 2**53
 # A worker that is told to end waits so long for its parent to fetch the batches of its last steps.
 _GRACE_SECONDS = 60.0
 _READ_AT_ONCE = 256
+# Not the name of a field: bool [domains, batch] of the examples that could not be decoded.
+_FAILED = "/failed"
 # The second domain's order has a seed that no run can have.
 _SECOND = 2**32
 
@@ -69,7 +73,7 @@ class Layout:
         """Examples of one batch that this process reads."""
         return self.global_batch // self.process_count
 
-    def indices(self, batch: int, count: int = 1) -> np.ndarray:
+    def indices(self, batch: int, count: int = 1) -> list[np.ndarray]:
         """Return this process's part of some batches, counted from the start of training.
 
         Args:
@@ -77,15 +81,16 @@ class Layout:
           count: number of batches.
 
         Returns:
-          int32 (int64 from 2^31 examples on, and for domains) [count, local_batch].
+          int32 (int64 from 2^31 examples on) [count, local_batch], of each of ``sizes``.
         """
         start, total = batch * self.global_batch, count * self.global_batch
-        rows = order.indices(self.seed, start, total, self.sizes[0])
-        if len(self.sizes) == 2:
-            second = order.indices(self.seed + _SECOND, start, total, self.sizes[1])
-            rows = rows.astype(np.int64) * self.sizes[1] + second
         first = self.process_index * self.local_batch
-        return rows.reshape(count, self.global_batch)[:, first : first + self.local_batch]
+        rows = []
+        for number, size in enumerate(self.sizes):
+            drawn = order.indices(self.seed + number * _SECOND, start, total, size)
+            own = drawn.reshape(count, self.global_batch)[:, first : first + self.local_batch]
+            rows.append(own)
+        return rows
 
 
 class Pipeline:
@@ -118,40 +123,36 @@ class Pipeline:
     def data(self) -> Batch:
         """The resident data set, read and decoded when first asked for; {} when streamed.
 
-        ``{"image": uint8 [n, h, w, c] or float32 [n, 2], "label": int32 [n]}``; of two domains
-        ``image`` and ``label`` are the first's, and ``other`` has the images of the second.
+        Arrays ``[n, ...]`` by field; the ``n`` of two domains differ.
         """
         if not self.resident:
             return {}
-        if isinstance(self.source, DomainSource):
-            first, second = (load(s, self._progress) for s in (self.source.a, self.source.b))
-            return {**first, "other": second["image"]}
-        return load(self.source, self._progress)
+        loaded: Batch = {}
+        for name, side in domains(self.source).items():
+            arrays = load(side, self._progress)
+            loaded.update({name: specs.data(arrays, side.spec)} if name else arrays)
+        return loaded
 
     def abstract_data(self) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Return shape and dtype of everything in :attr:`data`, without reading it."""
         if not self.resident:
             return {}
-        first = self.source.a if isinstance(self.source, DomainSource) else self.source
-        dtype = np.float32 if len(first.shape) == 1 else np.uint8
-        found: dict[str, tuple[tuple[int, ...], Any]] = {
-            "image": ((len(first), *first.shape), dtype),
-            "label": ((len(first),), np.int32),
+        sides = domains(self.source)
+        return {
+            name: ((len(sides.get(name, self.source)), *field.shape), np.dtype(field.dtype))
+            for name, field in self.source.spec.items()
         }
-        if isinstance(self.source, DomainSource):
-            second = self.source.b
-            found["other"] = ((len(second), *second.shape), np.uint8)
-        return found
 
     def abstract_batch(self) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Return shape and dtype of one call's batches over all processes."""
         layout = self._layout
         leading = (self._steps_per_call, layout.batches_per_step, layout.global_batch)
         if self.resident:
-            pair = (2,) if len(layout.sizes) == 2 else ()
-            return {"index": ((*leading, *pair), np.int32)}
-        dtype = np.float32 if len(self.source.shape) == 1 else np.uint8
-        return {"image": ((*leading, *self.source.shape), dtype), "label": (leading, np.int32)}
+            return {name or "index": (leading, np.int32) for name in domains(self.source)}
+        return {
+            name: ((*leading, *field.shape), np.dtype(field.dtype))
+            for name, field in self.source.spec.items()
+        }
 
     def batches(self, start_step: int) -> "Batches":
         """Return an iterator over the calls from a step on; close it, or use ``with``.
@@ -161,14 +162,15 @@ class Pipeline:
 
         Returns:
           An endless iterator over dicts with leading dimensions
-          ``[steps_per_call, batches_per_step, local_batch]``: ``{"index": int32}`` when resident
-          (of two domains with a last dimension of 2), ``{"image", "label"}`` when streamed.
+          ``[steps_per_call, batches_per_step, local_batch]``: when resident, ``{"index": int32}``,
+          or of two domains ``{"a": int32, "b": int32}``; when streamed, the examples by field.
         """
         per_call = self._steps_per_call * self._layout.batches_per_step
         shape = (self._steps_per_call, self._layout.batches_per_step, self._layout.local_batch)
         first = start_step * self._layout.batches_per_step
         if self.resident:
-            return Batches(_index_calls(self._layout, first, per_call, shape))
+            names = [name or "index" for name in domains(self.source)]
+            return Batches(_index_calls(self._layout, names, first, per_call, shape))
         ahead = self._prefetch * per_call
         rows = functools.partial(_stream, self.source, self._layout, first, ahead, self._workers)
         return Batches(_example_calls(self.source, self._layout, rows, first, shape))
@@ -261,19 +263,18 @@ def make_pipeline(
         )
     if resident is None:
         resident = resident_bytes(source) <= device_cache_gib * 2**30
-    sizes: tuple[int, ...] = (len(source),)
-    if isinstance(source, DomainSource):
-        sizes = (len(source.a), len(source.b))
+    sizes = tuple(len(side) for side in domains(source).values())
     layout = Layout(seed, sizes, global_batch, batches_per_step, process_index, process_count)
     return Pipeline(source, layout, steps_per_call, resident, workers, prefetch, progress)
 
 
 def resident_bytes(source: Source) -> int:
     """Return the bytes that the set takes as the arrays of :attr:`Pipeline.data`."""
-    if isinstance(source, DomainSource):
-        return resident_bytes(source.a) + resident_bytes(source.b)
-    item = 4 if len(source.shape) == 1 else 1  # toy points are float32
-    return len(source) * (item * int(np.prod(source.shape)) + 4)
+    sides = domains(source)
+    return sum(
+        len(sides.get(name, source)) * math.prod(field.shape) * np.dtype(field.dtype).itemsize
+        for name, field in source.spec.items()
+    )
 
 
 def load(
@@ -287,21 +288,20 @@ def load(
       indices: the examples to read; ``None``: all.
 
     Returns:
-      ``{"image": uint8 [n, h, w, c] or float32 [n, 2], "label": int32 [n]}``.
+      Arrays ``[n, ...]`` by field.
 
     Raises:
       DataError: an example cannot be read or decoded.
     """
     size = len(source) if indices is None else len(indices)
     wanted = range(size) if indices is None else indices
-    dtype = np.float32 if len(source.shape) == 1 else np.uint8
-    data = {"image": np.empty((size, *source.shape), dtype), "label": np.empty(size, np.int32)}
+    data = {name: np.empty((size, *f.shape), f.dtype) for name, f in source.spec.items()}
 
     def read(start: int) -> int:
-        chunk = source.read(wanted[start : start + _READ_AT_ONCE])
-        stop = start + len(chunk["label"])
-        data["image"][start:stop], data["label"][start:stop] = chunk["image"], chunk["label"]
-        return stop - start
+        chosen = wanted[start : start + _READ_AT_ONCE]
+        for name, values in source.read(chosen).items():
+            data[name][start : start + len(chosen)] = values
+        return len(chosen)
 
     with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         futures = [pool.submit(read, start) for start in range(0, size, _READ_AT_ONCE)]
@@ -319,13 +319,13 @@ def load(
 
 
 def _index_calls(
-    layout: Layout, first: int, per_call: int, shape: tuple[int, ...]
+    layout: Layout, names: list[str], first: int, per_call: int, shape: tuple[int, ...]
 ) -> Generator[Batch, None, None]:
     while True:
-        index = layout.indices(first, per_call).reshape(shape)
-        if len(layout.sizes) == 2:
-            index = np.stack(np.divmod(index, layout.sizes[1]), axis=-1)
-        yield {"index": index.astype(np.int32)}
+        rows = layout.indices(first, per_call)
+        yield {
+            name: own.reshape(shape).astype(np.int32) for name, own in zip(names, rows, strict=True)
+        }
         first += per_call
 
 
@@ -339,22 +339,25 @@ def _example_calls(
     """Put the batches of Grain's iterator together to calls, and note what had to be skipped."""
     steps, per_step, _ = shape
     rows = start()
-    reported = len(source.failures)
+    sides = list(domains(source).values())
+    reported = [len(side.failures) for side in sides]
     try:
         while True:
             call: Batch = {}
             for k in range(steps * per_step):
                 row = _next(source, rows)
-                for name in ("image", "label"):
+                for name in source.spec:
                     values = row[name]
                     if name not in call:
                         call[name] = np.empty((steps * per_step, *values.shape), values.dtype)
                     call[name][k] = values
                 # What a worker process skipped, this process learns from its batches.
-                for i in layout.indices(first + k)[0][row["failed"]].tolist():
-                    source.failures.setdefault(i, f"{source.item_name(i)} cannot be decoded")
-                del row, values  # views of shared memory, which is freed with them
-            reported = _warn_of_failures(source, reported)
+                chosen = layout.indices(first + k)
+                for side, own, failed in zip(sides, chosen, row[_FAILED], strict=True):
+                    for i in own[0][failed].tolist():
+                        side.failures.setdefault(i, f"{side.item_name(i)} cannot be decoded")
+                del row, values, failed  # views of shared memory, which is freed with them
+            reported = [_warn_of_failures(*pair) for pair in zip(sides, reported, strict=True)]
             yield {
                 name: values.reshape(steps, per_step, *values.shape[1:])
                 for name, values in call.items()
@@ -396,10 +399,14 @@ class _ReadBatch:
         self._layout = layout
 
     def __call__(self, batch: int) -> Batch:
-        chosen = self._layout.indices(batch)[0]
-        row = self._source.read(chosen)
-        failed = [int(i) in self._source.failures for i in chosen]
-        return {**row, "failed": np.array(failed, bool)}
+        row: Batch = {}
+        failed = []
+        chosen = self._layout.indices(batch)
+        for (name, side), (own,) in zip(domains(self._source).items(), chosen, strict=True):
+            arrays = side.read(own.tolist())
+            row.update({name: specs.data(arrays, side.spec)} if name else arrays)
+            failed.append([i in side.failures for i in own.tolist()])
+        return {**row, _FAILED: np.array(failed, bool)}
 
 
 def _stream(source: Source, layout: Layout, first: int, ahead: int, workers: int) -> Any:

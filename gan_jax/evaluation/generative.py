@@ -45,15 +45,14 @@ def choose_metrics(
     for name in settings.metrics:
         wanted += _automatic(source, num_classes) if name == AUTO else [name]
     metrics = [names.parse(name, extractors.EXTRACTORS) for name in dict.fromkeys(wanted)]
-    points = len(source.shape) != 3
-    kind, known = ("points", names.POINT_STATISTICS) if points else ("images", names.STATISTICS)
+    kind, known = _suitable(source)
     for metric in metrics:
         if metric.of != kind:
             raise errors.ConfigError(
                 f"eval.metrics has {metric.name!r}, but samples of {source.name} are unpaired "
-                f"{kind}; accepted: {', '.join(known)}"
+                f"{kind}; accepted: {', '.join(known) or 'none'}"
             )
-        if points and getattr(source, "modes", None) is None:
+        if kind == "points" and getattr(source, "modes", None) is None:
             raise errors.ConfigError(
                 f"eval.metrics has {metric.name!r}, but {source.name} has no modes; "
                 "accepted: ring or grid as data.name"
@@ -84,10 +83,21 @@ def choose_metrics(
     return metrics
 
 
+def _suitable(source: Source) -> tuple[str, Sequence[str]]:
+    """Return the kind of data that metrics must be of, and the names of these metrics."""
+    match source.field.kind:
+        case "points":
+            return "points", list(names.POINT_STATISTICS)
+        case "image":
+            return "images", list(names.STATISTICS)
+        case kind:
+            return kind, []
+
+
 def _automatic(source: Source, num_classes: int | None) -> list[str]:
-    if len(source.shape) != 3:
+    if source.field.kind == "points":
         return ["modes", "high_quality"] if getattr(source, "modes", None) is not None else []
-    if (source.num_classes or 0) > 1:
+    if source.field.kind == "image" and (source.num_classes or 0) > 1:
         conditional = ["classifier_accuracy"] if num_classes is not None else []
         return ["classifier_fid", "classifier_precision", "classifier_recall", *conditional]
     return []
@@ -239,7 +249,7 @@ class GenerativeEvaluator:
                 fake_values |= compare.compare(own, self._layers, against, fakes)
                 real_values |= compare.compare(own, self._layers, against, half)
             if not self._extractions:
-                points = self._source.read(chosen[:count].tolist())["image"]
+                points = self._source.read(chosen[:count].tolist())["points"]
                 real_values = self._modes(points)
                 seed = self._settings.seed + split
                 fake_values = self._modes(self._points(variables, seed, count))

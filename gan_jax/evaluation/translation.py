@@ -20,7 +20,8 @@ import jax
 import numpy as np
 
 from gan_jax import errors
-from gan_jax.data import sources
+from gan_jax.data import kinds, sources
+from gan_jax.data import spec as specs
 from gan_jax.data.sources import DomainSource, Source
 from gan_jax.evaluation.real_images import real_source
 from gan_jax.evaluation.result import Result, mean_and_spread
@@ -63,7 +64,7 @@ def choose_metrics(
     for metric in metrics:
         if metric.statistic not in accepted or metric.labelled:
             why = {
-                "pairs": "but nobody knows what the images of two domains should become",
+                "pairs": "but images of two domains have no targets",
                 "scores": "but no classes are left out of training (data.without)",
                 "images": "but nothing here is asked for by class",
             }.get(metric.of, "but these are images")
@@ -102,8 +103,7 @@ def shown_source(config: Any, settings: Settings, game: TranslationGame, source:
 
 def _count(settings: Settings, source: Source) -> int:
     """Return how many images are measured; of two domains, in the smaller one."""
-    domains = (source.a, source.b) if isinstance(source, DomainSource) else (source,)
-    size = min(len(domain) for domain in domains)
+    size = min(len(side) for side in sources.domains(source).values())
     return min(settings.num_real or size, size)
 
 
@@ -119,8 +119,9 @@ def _check_pair(metric: Metric, game: TranslationGame, source: Source, border: i
     """Fail now if the images are too small for a metric, or have the wrong channels."""
     direction = next(iter(game.directions.values()))
     # Whole images are measured, however small the squares are that the game is trained on.
-    whole = np.empty((1, *source.shape[:2], direction.outputs), np.uint8)
-    shape = jax.ShapeDtypeStruct(translating.fitting(whole, game).shape, np.uint8)
+    height, width, _ = kinds.check_images(source.spec, "metrics of pairs")
+    whole = {"image": np.empty((1, height, width, direction.outputs), np.uint8)}
+    shape = jax.ShapeDtypeStruct(translating.fitting(whole, game)["image"].shape, np.uint8)
     try:
         compare_two = functools.partial(compare.pair_values, metric.statistic, border=border)
         jax.eval_shape(compare_two, shape, shape)
@@ -160,9 +161,10 @@ class TranslationEvaluator:
         self._source = shown_source(config, settings, game, source)
         found = translating.data_points(self._source, settings.num_real)
         self._sizes = found.sizes
-        self._points = translating.fitting(found.images, game)
-        if 0 in self._points.shape:
-            height, width = found.images.shape[1:3]
+        self._points = translating.fitting(found.batch, game)
+        self._size = next(iter(self._points.values())).shape[1:3]
+        if 0 in self._size:
+            height, width, _ = kinds.check_images(self._source.spec, "evaluation")
             raise errors.ConfigError(
                 f"data.resolution: images of {height}x{width} are too small for "
                 "the networks to be evaluated"
@@ -185,10 +187,13 @@ class TranslationEvaluator:
                     f"eval.num_real = {found.sizes[0]}, of which {anomalous.sum()} are of the "
                     "classes in data.without; accepted: enough to have some of these, and others"
                 )
-            scores = game.anomaly_scores
-            self._scores = translating.Mapped(
-                lambda variables, images, _: [scores(variables, images)], **how
-            )
+            scores, spec = game.anomaly_scores, game.spec
+
+            def score(variables: Any, batch: Any, _: jax.Array) -> list[jax.Array]:
+                images = specs.data(kinds.to_network(spec, batch), spec)
+                return [scores(variables, images)]
+
+            self._scores = translating.Mapped(score, **how)
         self._extractions: dict[str, Extraction] = {}
         self._layers: dict[str, str] = {}
         setting = extractors.Setting(None, settings.inception)
@@ -222,7 +227,7 @@ class TranslationEvaluator:
             "batch_norm": batch_norm if normalised else "none",
             "seed": self._settings.seed,
             "seeds": self._settings.seeds,
-            "size": list(self._points.shape[1:3]),
+            "size": list(self._size),
         }
         if (degradation := self._game.degradation) is not None:
             record["degradation"] = {"name": degradation.name, **dataclasses.asdict(degradation)}
@@ -252,7 +257,7 @@ class TranslationEvaluator:
         """Return the metrics of what comes out, and those of what goes in as far as it can be."""
         values: dict[str, float] = {}
         before: dict[str, float] = {}
-        kinds = {metric.of for metric in self.metrics}
+        wanted = {metric.of for metric in self.metrics}
         if self._scores is not None:
             assert self._labels is not None
             found = self._scores(variables, self._points)[0]
@@ -260,11 +265,13 @@ class TranslationEvaluator:
             for metric in self.metrics:
                 if metric.of == "scores":
                     values[metric.name] = getattr(detection, metric.statistic)(found, positive)
-        if kinds & {"pairs", "images"}:
+        if wanted & {"pairs", "images"}:
             for number, (way, translator) in enumerate(self._translators.items()):
                 suffix = f"_{way}" if number else ""
                 size = self._sizes[number]
-                images = translator(variables, self._points[:size], seed=seed)
+                images = translator(
+                    variables, {name: x[:size] for name, x in self._points.items()}, seed=seed
+                )
                 direction = self._game.directions[way]
                 # What goes in is compared as far as it can be: enlarged, and grey as it is.
                 same = images.inputs.shape[-1] in (1, direction.outputs)
@@ -282,10 +289,9 @@ class TranslationEvaluator:
 
     def _others(self, way: str) -> np.ndarray:
         """Return real images of the domain that a direction leads to, uint8."""
-        half = self._points.shape[-1] // 2
         if way == next(iter(self._translators)):
-            return self._points[: self._sizes[1], ..., half:]
-        return self._points[: self._sizes[0], ..., :half]
+            return self._points["b"][: self._sizes[1]]
+        return self._points["a"][: self._sizes[0]]
 
     def _compare(
         self, images: np.ndarray, target: np.ndarray, way: str, paired: bool

@@ -17,6 +17,8 @@ from jax import lax
 
 from gan_jax import errors
 from gan_jax.augment import diffaug, flip_shift, instance_noise
+from gan_jax.data import spec as specs
+from gan_jax.data.spec import LABEL, Spec
 from gan_jax.games import building, draws, history
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
@@ -79,7 +81,7 @@ class AdversarialGame:
     Attributes:
       generator: module of ``(z, condition)`` to data, with a field ``latent_dim``.
       discriminator: module of ``(data, condition)`` to scores, with a method ``judge``.
-      shape: of one data point.
+      spec: of the data, which have one field beside the label.
       loss: the pair of losses.
       penalty: on the discriminator's gradient, or ``None``.
       penalty_weight: multiplies the penalty.
@@ -108,7 +110,7 @@ class AdversarialGame:
 
     generator: nn.Module
     discriminator: nn.Module
-    shape: tuple[int, ...]
+    spec: Spec
     loss: adversarial.AdversarialLoss
     penalty: penalties.Penalty | None = None
     penalty_weight: float = 0.0
@@ -139,6 +141,11 @@ class AdversarialGame:
         )
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one data point."""
+        return specs.data_field(self.spec).shape
+
+    @property
     def latent_dim(self) -> int:
         """Size of one latent vector."""
         return self.generator.latent_dim
@@ -162,7 +169,7 @@ class AdversarialGame:
             memory["lecam"] = lecam.init()
         if self.regularize.history:
             size = self.regularize.history
-            memory["history"] = history.init(size, self.shape, labelled=True)
+            memory["history"] = history.init(size, self.shape, labelled=LABEL in self.spec)
         return memory
 
     @property
@@ -244,7 +251,8 @@ class AdversarialGame:
                 pool, (fake, fake_condition), key, turn.axis_name
             )
             fake, fake_condition = pairs
-        real = self._shown(turn.batch["image"], turn, "real", self.discriminator_steps)
+        real = specs.data(turn.batch, self.spec)
+        real = self._shown(real, turn, "real", self.discriminator_steps)
         fake = self._shown(fake, turn, "fake", self.discriminator_steps)
         variables = turn.with_params(params, "discriminator")
         if self.joint_batch:
@@ -297,7 +305,7 @@ class AdversarialGame:
         verdict, _ = self._judge(variables, shown, turn.condition, turn.keys("judge/fake"))
         real_verdict = None
         if self.loss.generator_needs_real or self.regularize.feature_matching:
-            real = self._shown(turn.batch["image"], turn, "real", 1)
+            real = self._shown(specs.data(turn.batch, self.spec), turn, "real", 1)
             keys = turn.keys("judge/real")
             real_verdict, _ = self._judge(variables, real, turn.condition, keys)
         real_scores = None if real_verdict is None else real_verdict.scores
@@ -434,7 +442,7 @@ def adversarial_fields(config: Any, given: building.Given) -> dict[str, Any]:
             "accepted with minibatch = 'discrimination': False"
         )
     return {
-        "shape": given.shape,
+        "spec": given.spec,
         "loss": building.make_loss(config, given),
         **building.penalty_fields(config, given),
         "clip": clip,
@@ -449,10 +457,10 @@ def _augment(config: Any, given: building.Given) -> Augment:
     augment = Augment(**{**config.augment, "policy": tuple(config.augment.policy)})
     diffaug.check_policy("augment.policy", augment.policy)
     instance_noise.check_schedule(augment.noise, augment.noise_steps)
-    if augment.policy and len(given.shape) != 3:
+    if augment.policy and (field := specs.data_field(given.spec)).kind != "image":
         raise errors.ConfigError(
-            f"augment.policy = {augment.policy} is for images, but one data point has shape "
-            f"{given.shape}; accepted: ()"
+            f"augment.policy = {augment.policy} is for images, but the data are of kind "
+            f"{field.kind!r}; accepted: ()"
         )
     return augment
 
@@ -468,10 +476,11 @@ def _regularize(config: Any, given: building.Given) -> Regularize:
             raise errors.ConfigError(
                 f"regularize.{name} = {getattr(how, name)}; accepted: 0 or more"
             )
-    if (how.consistency_real or how.consistency_fake) and len(given.shape) != 3:
+    field = specs.data_field(given.spec)
+    if (how.consistency_real or how.consistency_fake) and field.kind != "image":
         raise errors.ConfigError(
             "regularize.consistency_real and regularize.consistency_fake are for images, but one "
-            f"data point has shape {given.shape}; accepted: 0"
+            f"data point has kind {field.kind!r}; accepted: 0"
         )
     if how.history and config.game.name != "adversarial":
         raise errors.ConfigError(

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gan_jax.data import spec as specs
+from gan_jax.data.spec import Spec
 from gan_jax.games import building
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Game, Network, Outcome, Params, Player, Turn, Variables
@@ -54,7 +56,7 @@ class AnomalyGame:
       encoder: module of images to latents; both encoders, with their own weights.
       generator: module of latents to images.
       discriminator: module of images, with a method ``judge``.
-      shape: of one image.
+      spec: of the data, which are images.
       loss: the discriminator's side is used.
       pixel_weight: weight of the reconstruction error of pixels in the generator's loss.
       latent_weight: weight of the error of the second latent there.
@@ -67,7 +69,7 @@ class AnomalyGame:
     encoder: nn.Module
     generator: nn.Module
     discriminator: nn.Module
-    shape: tuple[int, ...]
+    spec: Spec
     loss: AdversarialLoss
     pixel_weight: float = 50.0
     latent_weight: float = 1.0
@@ -78,17 +80,23 @@ class AnomalyGame:
     def from_config(cls, config: Any, given: building.Given) -> "AnomalyGame":
         """Return the game that a configuration describes; raises `ConfigError`."""
         building.refuse_conditioning(config, "generator", "discriminator")
+        _ = given.image_shape  # Raises for other data.
         return cls(
             encoder=building.make_network(
                 "encoder", config, given, outputs=config.generator.latent_dim
             ),
             generator=building.make_network("generator", config, given),
             discriminator=building.make_network("discriminator", config, given),
-            shape=given.image_shape,
+            spec=given.spec,
             loss=building.make_loss(config, given),
             discriminator_steps=building.discriminator_steps(config),
             **building.check_weights(config.game.anomaly, "game.anomaly"),
         )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one data point."""
+        return specs.data_field(self.spec).shape
 
     @property
     def networks(self) -> Mapping[str, Network]:
@@ -131,9 +139,12 @@ class AnomalyGame:
         """There is none."""
         return None
 
-    def examples(self, images: jax.Array, keys: jax.Array, direction: str = RECONSTRUCT) -> Example:
+    def examples(
+        self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str = RECONSTRUCT
+    ) -> Example:
         """Return the images, which are their own targets; see `TranslationGame.examples`."""
         del keys, direction
+        images = specs.data(batch, self.spec)
         return Example(images, None, images)
 
     def translate(
@@ -174,7 +185,7 @@ class AnomalyGame:
         z, mutable["encoder"] = apply(
             self.encoder,
             turn.with_params(params, "encoder"),
-            turn.batch["image"],
+            specs.data(turn.batch, self.spec),
             iterate="encoder" in params,
         )
         made, mutable["generator"] = apply(
@@ -189,7 +200,7 @@ class AnomalyGame:
         """Return the discriminator's loss on one batch."""
         _, made, _ = self._reconstruct({}, turn)
         variables = turn.with_params(params, "discriminator")
-        real, mutable = self._judge(variables, turn.batch["image"], iterate=True)
+        real, mutable = self._judge(variables, specs.data(turn.batch, self.spec), iterate=True)
         fake, again = self._judge(variables | mutable, lax.stop_gradient(made))
         mutable = mutable | again
         loss = jnp.mean(self.loss.discriminator(real.scores, fake.scores))
@@ -206,11 +217,13 @@ class AnomalyGame:
             self.encoder, turn.with_params(params, "second_encoder"), made, iterate=True
         )
         judge = turn.variables["discriminator"]
-        real, fake = (self._judge(judge, images)[0] for images in (turn.batch["image"], made))
+        real, fake = (
+            self._judge(judge, images)[0] for images in (specs.data(turn.batch, self.spec), made)
+        )
         features = lax.stop_gradient(real.features[-1]), fake.features[-1]
         metrics = {
             "adversarial": jnp.mean(jnp.square(features[0] - features[1])),
-            "pixel": jnp.mean(reconstruction.l1(made, turn.batch["image"])),
+            "pixel": jnp.mean(reconstruction.l1(made, specs.data(turn.batch, self.spec))),
             "latent": jnp.mean(jnp.square(z - again)),
         }
         loss = (

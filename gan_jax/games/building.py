@@ -7,6 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from gan_jax import errors
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
+from gan_jax.data.spec import Spec
 from gan_jax.losses import adversarial, penalties
 from gan_jax.networks import registry as networks
 from gan_jax.settings import options
@@ -19,34 +22,31 @@ class Given:
     """What a game is built for, beside its configuration.
 
     Attributes:
-      shape: of one data point.
+      spec: of the data, as they are after cropping.
       axis_name: the mapped axis of the train step, for synchronised batch statistics.
-      num_classes: of the data; ``None``: they have no labels.
     """
 
-    shape: tuple[int, ...]
+    spec: Spec
     axis_name: str | None = None
-    num_classes: int | None = None
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes of the data; ``None``: they have no labels."""
+        return specs.num_classes(self.spec)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """``(height, width, channels)`` of one data point.
+        """``(height, width, channels)`` of every image of an example.
 
         Raises:
-          ConfigError: the data are not images.
+          ConfigError: the data are not images of one shape.
         """
-        if len(self.shape) != 3:
-            raise errors.ConfigError(
-                f"data.name: one data point has shape {self.shape}; accepted for this game: images "
-                "(height, width, channels)"
-            )
-        return (self.shape[0], self.shape[1], self.shape[2])
+        return kinds.check_images(self.spec, "this game")
 
 
 def network_fields(config: Any, given: Given) -> dict[str, Any]:
-    """Return what every network of a run is given beside its settings."""
+    """Return what every network of a run is given beside its settings and its shape."""
     return {
-        "shape": given.shape,
         "num_classes": given.num_classes,
         "axis_name": given.axis_name,
         "dtype": errors.lookup(PRECISIONS, config.precision, "precision"),
@@ -61,8 +61,8 @@ def make_network(role: str, config: Any, given: Given, **more: Any) -> nn.Module
       role: a key of `gan_jax.networks.registry.ROLES`.
       config: the whole configuration.
       given: what the game is built for.
-      **more: fields that the game sets: ``outputs``, ``heads``, another ``shape``, or settings that
-        replace those of the configuration.
+      **more: fields that the game sets: ``outputs``, ``heads``, a ``shape`` other than that of the
+        data point, or settings that replace those of the configuration.
 
     Raises:
       ConfigError: a name or a setting cannot work.
@@ -70,6 +70,8 @@ def make_network(role: str, config: Any, given: Given, **more: Any) -> nn.Module
     group, registry = networks.ROLES[role]
     chosen = config[group]
     entry = errors.lookup(registry, chosen.name, f"{group}.name")
+    if "shape" not in more:
+        more["shape"] = specs.data_field(given.spec).shape
     fields = {**network_fields(config, given), **options(chosen, entry), **more}
     return networks.make(role, chosen.name, **fields)
 

@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gan_jax.data import kinds
+from gan_jax.data.spec import Spec
 from gan_jax.errors import ConfigError
 from gan_jax.games import building, draws, history
 from gan_jax.games.apply import apply
@@ -44,7 +46,7 @@ class CycleGame:
     Attributes:
       generator: module of images to images, of which each direction has its own weights.
       discriminator: module of images, with a method ``judge``, likewise.
-      shape: of one data point: an image of A, and behind it in the channels one of B.
+      spec: of the data: images ``a`` and ``b`` of one shape.
       loss: the pair of adversarial losses; every score of a map counts as one.
       cycle_weight: weight of the cycle-consistency error in the generators' loss.
       identity_weight: weight of the error on images that are in the target domain already; 0: it is
@@ -58,7 +60,7 @@ class CycleGame:
 
     generator: nn.Module
     discriminator: nn.Module
-    shape: tuple[int, ...]
+    spec: Spec
     loss: AdversarialLoss
     cycle_weight: float = 10.0
     identity_weight: float = 5.0
@@ -73,13 +75,13 @@ class CycleGame:
                 f"data.pairing = {config.data.pairing!r}; accepted for game.name = 'cycle': "
                 "'domains'"
             )
-        height, width, channels = given.image_shape
-        shape = (height, width, channels // 2)
-        unlabelled = dataclasses.replace(given, shape=shape, num_classes=None)
+        shape = given.image_shape
         return cls(
-            generator=building.make_network("translator", config, unlabelled, outputs=shape[2]),
-            discriminator=building.make_network("patch_discriminator", config, unlabelled),
-            shape=given.shape,
+            generator=building.make_network(
+                "translator", config, given, shape=shape, outputs=shape[2]
+            ),
+            discriminator=building.make_network("patch_discriminator", config, given, shape=shape),
+            spec=given.spec,
             loss=building.make_loss(config, given),
             **building.check_weights(config.game.cycle, "game.cycle"),
         )
@@ -87,8 +89,7 @@ class CycleGame:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of an image of either domain."""
-        height, width, channels = self.shape
-        return height, width, channels // 2
+        return kinds.check_images(self.spec, "CycleGAN")
 
     @property
     def directions(self) -> Mapping[str, Direction]:
@@ -137,13 +138,13 @@ class CycleGame:
             ),
         )
 
-    def examples(self, images: jax.Array, keys: jax.Array, direction: str) -> Example:
-        """Return the images of the domain that a direction starts in; nobody knows their targets.
+    def examples(self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str) -> Example:
+        """Return the images of the domain that a direction starts in; they have no targets.
 
         See `TranslationGame.examples`.
         """
         del keys
-        return Example(self._domains(images)[direction][0], None, None)
+        return Example(_domains(batch)[direction][0], None, None)
 
     def translate(
         self,
@@ -164,7 +165,7 @@ class CycleGame:
 
     def generators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return both generators' loss on one batch."""
-        domains = self._domains(turn.batch["image"])
+        domains = _domains(turn.batch)
         mutable: dict[str, Variables] = {}
         loss = jnp.float32(0.0)
         metrics = {}
@@ -205,7 +206,7 @@ class CycleGame:
         memory: dict[str, Any] = {}
         loss = jnp.float32(0.0)
         metrics = {}
-        for way, (source, target) in self._domains(turn.batch["image"]).items():
+        for way, (source, target) in _domains(turn.batch).items():
             name = DISCRIMINATORS[way]
             keys = turn.keys(f"dropout/fake/{way}")
             fake, _ = apply(self.generator, turn.variables[GENERATORS[way]], source, keys=keys)
@@ -226,11 +227,6 @@ class CycleGame:
             loss = loss + self.discriminator_weight * own
         return loss, Outcome(metrics, mutable, memory)
 
-    def _domains(self, images: jax.Array) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Return, by direction, the images where it starts and those where it leads."""
-        a, b = jnp.split(images, 2, axis=-1)
-        return {A_TO_B: (a, b), B_TO_A: (b, a)}
-
     def _scores(
         self, variables: Variables, images: jax.Array, *, iterate: bool = False
     ) -> tuple[jax.Array, Variables]:
@@ -239,6 +235,12 @@ class CycleGame:
             self.discriminator, variables, images, iterate=iterate, method="judge"
         )
         return verdict.scores.reshape(-1), mutable
+
+
+def _domains(batch: Mapping[str, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Return, by direction, the images of its source domain and those of its target domain."""
+    a, b = batch["a"], batch["b"]
+    return {A_TO_B: (a, b), B_TO_A: (b, a)}
 
 
 def _pool(discriminator: str) -> str:

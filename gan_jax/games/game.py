@@ -19,6 +19,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from gan_jax.data.spec import Spec
 from gan_jax.errors import ConfigError
 from gan_jax.games import draws
 from gan_jax.networks.condition import Condition
@@ -168,8 +169,8 @@ class Game(Protocol):
         ...
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one data point."""
+    def spec(self) -> Spec:
+        """Specification of the data, as networks see them."""
         ...
 
     @property
@@ -184,6 +185,11 @@ class Game(Protocol):
 @runtime_checkable
 class GenerativeGame(Game, Protocol):
     """A game that makes data from latents."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one data point."""
+        ...
 
     @property
     def latent_dim(self) -> int:

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 
 from gan_jax import errors
 from gan_jax.augment import diffaug
+from gan_jax.data import spec as specs
+from gan_jax.data.spec import Spec
 from gan_jax.games import building, draws
 from gan_jax.games.adversarial import AdversarialGame
 from gan_jax.games.apply import apply
@@ -59,7 +61,7 @@ class ConditionalLevel(AdversarialGame):
     def _generate(self, params: Params, z: jax.Array, turn: Turn) -> tuple[jax.Array, Variables]:
         """Return pairs of generated residuals and real blurred images; see `AdversarialGame`."""
         variables = turn.with_params(params, "generator")
-        _, coarse = jnp.split(turn.batch["image"], 2, axis=-1)
+        _, coarse = jnp.split(specs.data(turn.batch, self.spec), 2, axis=-1)
         residual, mutable = apply(
             self.generator,
             variables,
@@ -137,15 +139,15 @@ class LaplacianGame:
     def from_config(cls, config: Any, given: building.Given) -> "LaplacianGame":
         """Return the game that a configuration describes; raises `ConfigError`."""
         own = config.game.laplacian
-        first, *rest = _resolutions(own.coarsest, given.shape)
+        height, width, channels = given.image_shape
+        first, *rest = _resolutions(own.coarsest, height, width)
         for role in ("generator", "discriminator"):
             if (conditioning := config[role].conditioning) not in CONDITIONING:
                 raise errors.ConfigError(
                     f"{role}.conditioning = {conditioning!r}; accepted for game.name = "
                     f"'laplacian': {', '.join(CONDITIONING)}"
                 )
-        channels = given.shape[-1]
-        small = dataclasses.replace(given, shape=(first, first, channels))
+        small = dataclasses.replace(given, spec=_spec(given.spec, first, channels))
         try:
             coarsest = AdversarialGame.from_config(config, small)
         except errors.ConfigError as error:
@@ -166,7 +168,7 @@ class LaplacianGame:
                     **own.discriminator,
                     **fields,
                 ),
-                "shape": (size, size, 2 * channels),
+                "spec": _spec(given.spec, size, 2 * channels),
             }
             finer.append(ConditionalLevel(**{**common, **level}))
         return cls(coarsest, tuple(finer))
@@ -202,10 +204,15 @@ class LaplacianGame:
         return (dataclasses.replace(players[0], fresh_data=True), *players[1:])
 
     @property
+    def spec(self) -> Spec:
+        """Specification of the data."""
+        size, _, channels = self.finer[-1].shape
+        return _spec(self.finer[-1].spec, size, channels // 2)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one image."""
-        height, width, channels = self.finer[-1].shape
-        return (height, width, channels // 2)
+        return specs.data_field(self.spec).shape
 
     @property
     def latent_dim(self) -> int:
@@ -309,18 +316,24 @@ def at(name: str, level: AdversarialGame) -> str:
     return f"{name}_{level.shape[0]}"
 
 
-def _resolutions(coarsest: int, shape: tuple[int, ...]) -> list[int]:
+def _spec(spec: Spec, size: int, channels: int) -> Spec:
+    """Return the specification of square images of another size."""
+    name = specs.data_name(spec)
+    return {**spec, name: specs.image((size, size, channels))}
+
+
+def _resolutions(coarsest: int, height: int, width: int) -> list[int]:
     """Return the resolutions of a pyramid's levels, from coarse to fine.
 
     Raises:
       ConfigError: the data are not square images, or doubling never reaches their resolution.
     """
-    if len(shape) != 3 or shape[0] != shape[1]:
+    if height != width:
         raise errors.ConfigError(
-            f"data.name: a pyramid is made of square images, but one data point has shape {shape}; "
-            "accepted for game.name = 'laplacian': (height, width, channels)"
+            f"data.name: the images are {height}x{width}; accepted for game.name = 'laplacian': "
+            "square images"
         )
-    size = shape[0]
+    size = height
     accepted = []
     while size % 2 == 0 and size > 0:
         size //= 2
@@ -332,10 +345,10 @@ def _resolutions(coarsest: int, shape: tuple[int, ...]) -> list[int]:
         )
     if coarsest not in accepted:
         raise errors.ConfigError(
-            f"game.laplacian.coarsest = {coarsest} does not reach data.resolution = {shape[0]} by "
+            f"game.laplacian.coarsest = {coarsest} does not reach data.resolution = {height} by "
             f"doubling; accepted: {', '.join(map(str, sorted(accepted)))}"
         )
-    return [*sorted(s for s in accepted if s >= coarsest), shape[0]]
+    return [*sorted(s for s in accepted if s >= coarsest), height]
 
 
 def _loss(player: Player, level: AdversarialGame, halvings: int, *, conditional: bool) -> Loss:
@@ -349,14 +362,15 @@ def _loss(player: Player, level: AdversarialGame, halvings: int, *, conditional:
     """
 
     def loss(params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
-        images = turn.batch["image"]
+        name = specs.data_name(level.spec)
+        images = turn.batch[name]
         for _ in range(halvings):
             images = pyramid.downsample(images)
         if conditional:
             images = jnp.concatenate(pyramid.split(images), axis=-1)
         own = dataclasses.replace(
             turn,
-            batch={**turn.batch, "image": images},
+            batch={**turn.batch, name: images},
             variables={name: turn.variables[at(name, level)] for name in level.networks},
             memory={slot: turn.memory[at(slot, level)] for slot in level.memory},
         )

@@ -27,8 +27,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from gan_jax import errors
-from gan_jax.data import degrade
+from gan_jax.data import degrade, kinds
+from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation
+from gan_jax.data.spec import Spec
 from gan_jax.games import building
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
@@ -70,7 +72,8 @@ class PairedGame:
       generator: module of inputs to images; see `gan_jax.networks.registry`.
       discriminator: module of images, with a method ``judge``, whose scores may
         be a map; ``None``: there is none, and no adversarial term.
-      shape: of one data point: a target, or, without a degradation, an input and its target.
+      spec: of the data: a target image, or, without a degradation, an input ``a`` and its target
+        ``b``.
       loss: the pair of adversarial losses; every score of a map counts as one.
       pixel: how pixels are compared: "l1", "l2" or "charbonnier".
       degradation: makes inputs of targets; ``None``: the data has both.
@@ -97,7 +100,7 @@ class PairedGame:
 
     generator: nn.Module
     discriminator: nn.Module | None
-    shape: tuple[int, ...]
+    spec: Spec
     loss: AdversarialLoss
     pixel: str = "l1"
     degradation: Degradation | None = None
@@ -127,7 +130,6 @@ class PairedGame:
                     f"data.pairing = {pairing!r} with degrade.name = 'none': there is no target "
                     "image; accepted: data.pairing = 'side_by_side' or 'twins', or a degradation"
                 )
-            channels //= 2
             inputs, scale, masked = channels, 1, False
         else:
             if pairing != "none":
@@ -155,8 +157,9 @@ class PairedGame:
             discriminator = building.make_network(
                 "patch_discriminator",
                 config,
-                dataclasses.replace(given, num_classes=None),
+                given,
                 shape=(height, width, seen),
+                num_classes=None,
             )
         elif config.penalty.name != "none":
             raise errors.ConfigError(
@@ -173,7 +176,7 @@ class PairedGame:
                 **_factor(config.generator.name, scale),
             ),
             discriminator=discriminator,
-            shape=given.shape,
+            spec=given.spec,
             loss=building.make_loss(config, given),
             degradation=degradation,
             discriminator_steps=building.discriminator_steps(config),
@@ -186,8 +189,7 @@ class PairedGame:
     @property
     def target_shape(self) -> tuple[int, int, int]:
         """Shape of a target: ``(height, width, channels)``."""
-        height, width, channels = self.shape
-        return height, width, channels if self.degradation is not None else channels // 2
+        return kinds.check_images(self.spec, "translation")
 
     @property
     def directions(self) -> Mapping[str, Direction]:
@@ -234,12 +236,14 @@ class PairedGame:
         second = Player("generator", ("generator",), self.generator_loss, fresh_data=False)
         return first, second
 
-    def examples(self, images: jax.Array, keys: jax.Array, direction: str = A_TO_B) -> Example:
+    def examples(
+        self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str = A_TO_B
+    ) -> Example:
         """Return pairs; see `TranslationGame.examples`."""
         del direction
         if self.degradation is None:
-            first, second = jnp.split(images, 2, axis=-1)
-            return Example(first, None, second)
+            return Example(batch["a"], None, batch["b"])
+        images = specs.data(batch, self.spec)
         degraded = self.degradation(keys, images)
         return Example(degraded.input, degraded.known, images)
 
@@ -263,7 +267,7 @@ class PairedGame:
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss on one batch."""
         variables = turn.with_params(params, "discriminator")
-        example = self.examples(turn.batch["image"], turn.keys("degrade"))
+        example = self.examples(turn.batch, turn.keys("degrade"))
         fake = lax.stop_gradient(self._generate({}, example, turn)[0])
         real_seen, fake_seen = self._seen(example, example.target), self._seen(example, fake)
         real_scores, mutable = self._judge(variables, real_seen, iterate=True)
@@ -285,7 +289,7 @@ class PairedGame:
 
     def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the generator's loss on one batch."""
-        example = self.examples(turn.batch["image"], turn.keys("degrade"))
+        example = self.examples(turn.batch, turn.keys("degrade"))
         made, mutable = self._generate(params, example, turn)
         assert example.target is not None
         weights = None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gan_jax import errors
+from gan_jax.data.spec import Spec
 from gan_jax.games.adversarial import AdversarialGame, Augment, Regularize
 from gan_jax.games.anomaly import AnomalyGame
 from gan_jax.games.auxiliary import AuxiliaryGame
@@ -33,17 +34,15 @@ _OF_IMAGES = ("paired", "cycle")
 
 def make_game(
     config: Any,
-    shape: tuple[int, ...],
+    spec: Spec,
     axis_name: str | None,
-    num_classes: int | None = None,
 ) -> Game:
     """Return the game that ``config.game.name`` names.
 
     Args:
       config: a configuration.
-      shape: of one data point.
+      spec: of the data, as they are after cropping.
       axis_name: the mapped axis of the train step, for synchronised batch statistics.
-      num_classes: of the data; ``None``: they have no labels.
 
     Raises:
       ConfigError: an unknown name or option, or a value that cannot work.
@@ -61,7 +60,7 @@ def make_game(
             "against whole images: unset"
         )
     _refuse_unused(config, game)
-    made: Game = game.from_config(config, Given(shape, axis_name, num_classes))
+    made: Game = game.from_config(config, Given(spec, axis_name))
     return made
 
 

@@ -45,7 +45,7 @@ class Example(NamedTuple):
       inputs: float32 ``[batch, height, width, channels]`` in [-1, 1].
       known: float32 ``[batch, height, width, 1]``, 1 where the input is the target's own and 0 in
         holes; ``None``: it has none.
-      target: float32, as what `TranslationGame.translate` returns; ``None``: nobody knows.
+      target: float32, as what `TranslationGame.translate` returns; ``None``: unknown.
     """
 
     inputs: jax.Array
@@ -67,11 +67,11 @@ class TranslationGame(Game, Protocol):
         """What makes an input from its target; ``None``: the data has both."""
         ...
 
-    def examples(self, images: jax.Array, keys: jax.Array, direction: str) -> Example:
-        """Return what of some data points is translated in a direction, and into what.
+    def examples(self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str) -> Example:
+        """Return the inputs, and where they are known the targets, of a direction.
 
         Args:
-          images: data points, float32 ``[batch, *shape]`` in [-1, 1].
+          batch: data by field, float32 ``[batch, height, width, channels]`` in [-1, 1].
           keys: ``[batch]``, for what a degradation draws.
           direction: a key of ``directions``.
         """

@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gan_jax.data import spec as specs
 from gan_jax.errors import ConfigError
 from gan_jax.games import building, draws
 from gan_jax.games.adversarial import AdversarialGame, adversarial_fields
@@ -85,7 +86,7 @@ class VAEGame(AdversarialGame):
         weights = dict(config.game.vae)
         layer = weights.pop("layer")
         discriminator = building.make_network("discriminator", config, given)
-        check_layer(discriminator, given.shape, layer)
+        check_layer(discriminator, specs.data_field(given.spec).shape, layer)
         return cls(
             generator=building.make_network("generator", config, given),
             discriminator=discriminator,
@@ -196,7 +197,7 @@ class VAEGame(AdversarialGame):
         """Return latents of the images, their divergences, and the encoder's new collections."""
         variables = turn.with_params(params, "encoder")
         told, mutable = apply(
-            self.encoder, variables, turn.batch["image"], keys=turn.keys("encoder")
+            self.encoder, variables, specs.data(turn.batch, self.spec), keys=turn.keys("encoder")
         )
         mean, log_variance = jnp.split(told, 2, axis=-1)
         noise = draws.latents(turn.keys("posterior"), self.latent_dim)
@@ -219,7 +220,10 @@ class VAEGame(AdversarialGame):
     ) -> list[jax.Array]:
         """Return real data, reconstructions and samples as the discriminator is to see them."""
         # The same draws for both: a reconstruction that is shifted otherwise would be a bad one.
-        pair = [self._shown(x, turn, "real", steps) for x in (turn.batch["image"], reconstruction)]
+        pair = [
+            self._shown(x, turn, "real", steps)
+            for x in (specs.data(turn.batch, self.spec), reconstruction)
+        ]
         return pair + [self._shown(x, turn, "fake", steps) for x in fakes]
 
     def _judge_sets(

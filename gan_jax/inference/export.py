@@ -1,4 +1,4 @@
-"""Samples by the thousand: a folder of PNG files, or one ``.npz``; memory holds a few batches.
+"""Samples by the thousand: a folder of files, or one ``.npz``; memory holds a few batches.
 
 A folder has a record of what its samples are, and takes no other samples: so nothing in it is ever
 replaced, and an export that was stopped is continued by the same call.
@@ -7,7 +7,6 @@ replaced, and an export that was stopped is continued by the same call.
 import concurrent.futures
 import contextlib
 import hashlib
-import io
 import json
 import os
 import zipfile
@@ -17,9 +16,10 @@ from typing import IO, Any
 
 import jax
 import numpy as np
-from PIL import Image
 
 from gan_jax import errors
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
 from gan_jax.report import atomic
 from gan_jax.report.bar import Tell
 from gan_jax.training.sampling import Sampler
@@ -27,8 +27,6 @@ from gan_jax.training.sampling import Sampler
 #: The record of what a folder's samples are.
 RECORD = "samples.json"
 _WRITERS = 8
-# How every whole PNG ends: the length, name and checksum of its last, empty chunk.
-_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
 def weights_hash(variables: Mapping[str, Any]) -> str:
@@ -97,7 +95,9 @@ def to_folder(
     place: Callable[[int], str] = lambda number: "",
     tell: Tell = lambda done: None,
 ) -> int:
-    """Write samples as ``00000000.png``, ``00000001.png``, ...; those that are there are kept.
+    """Write samples as ``00000000.png``, ``00000001.png``, ...; complete files are kept.
+
+    The suffix is that of the data's kind.
 
     Side effect: makes the folder where it is missing, and its record before the first file.
 
@@ -119,22 +119,24 @@ def to_folder(
     folder = Path(folder)
     check_folder(folder, about)
     atomic.write_text(folder / RECORD, json.dumps(dict(about), indent=2, sort_keys=True) + "\n")
-    names = [folder / place(i) / f"{i:08d}.png" for i in range(num)]
+    field = specs.data_field(sampler.spec)
+    kind = kinds.of(field)
+    names = [folder / place(i) / f"{i:08d}{kind.suffix}" for i in range(num)]
     written = 0
 
     def missing(first: int) -> list[int]:
         numbers = range(first, min(first + sampler.batch_size, num))
-        return [i for i in numbers if not _is_whole(names[i])]
+        return [i for i in numbers if not _is_complete(names[i], kind)]
 
     with _told(folder), concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
         for parent in {name.parent for name in names}:
             parent.mkdir(parents=True, exist_ok=True)
         for first, wanted, data in _batches(sampler, variables, num, missing):
             if wanted:
+                chosen = data[np.array(wanted) - first]
+                contents = pool.map(lambda example: kind.file(example, field), chosen)
                 # Listed, so that an error in a thread is raised here.
-                list(
-                    pool.map(_write_png, (names[i] for i in wanted), data[np.array(wanted) - first])
-                )
+                list(pool.map(_write, (names[i] for i in wanted), contents))
             written += len(wanted)
             tell(min(first + sampler.batch_size, num))
     return written
@@ -149,12 +151,13 @@ def to_npz(
     *,
     tell: Tell = lambda done: None,
 ) -> None:
-    """Write samples as the array ``image`` of an ``.npz`` file, complete as soon as it is there.
+    """Write samples as an array of an ``.npz`` file, complete as soon as it exists.
+
+    The array is named after the field, such as ``image``.
 
     Args:
       path: the file; an existing one is replaced, and a missing folder made.
-      sampler: makes them: ``image`` is uint8 ``[num, height, width, channels]``; float32
-        ``[num, 2]`` for points.
+      sampler: makes them.
       variables: as the sampler gives them.
       num: how many.
       arrays: what else the file is to hold.
@@ -165,10 +168,11 @@ def to_npz(
     """
     path = Path(path)
     with _replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
+        field = specs.data_field(sampler.spec)
+        for name, array in {**arrays, **kinds.of(field).facts(field)}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-        with archive.open("image.npy", "w", force_zip64=True) as member:
+        with archive.open(f"{specs.data_name(sampler.spec)}.npy", "w", force_zip64=True) as member:
             for first, _, data in _batches(sampler, variables, num, lambda first: [first]):
                 if first == 0:
                     header = {
@@ -199,23 +203,19 @@ def _batches(
         yield pending[0], pending[1], np.asarray(jax.device_get(pending[2]))
 
 
-def _is_whole(path: Path) -> bool:
-    """Return whether a PNG is there up to its end: after a power cut it may be, and be empty."""
+def _is_complete(path: Path, kind: kinds.Kind) -> bool:
+    """Return whether a file is complete: after a power cut it may be truncated, or empty."""
     try:
-        with path.open("rb") as file:
-            file.seek(-len(_PNG_END), os.SEEK_END)
-            return file.read() == _PNG_END
+        return kind.is_complete(path.read_bytes())
     except OSError:
         return False
 
 
-def _write_png(path: Path, image: np.ndarray) -> None:
-    # Not synchronised with the disk, which would take longer than all the rest: see `_is_whole`.
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, format="PNG")
+def _write(path: Path, content: bytes) -> None:
+    # Not synchronised with the disk, which would take longer than all else: see `_is_complete`.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(buffer.getvalue())
+        temporary.write_bytes(content)
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -10,8 +10,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.data import device, sources
+from gan_jax.data import device, kinds, sources
 from gan_jax.data import pipeline as pipelines
+from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.games.game import Game
 from gan_jax.metrics import similarity
@@ -73,7 +74,7 @@ class Reconstruction:
 
 def check_game(game: Game) -> None:
     """Raise a `ConfigError` unless ``game`` reconstructs images."""
-    if not isinstance(game, Autoencoder) or len(game.shape) != 3:
+    if not isinstance(game, Autoencoder) or specs.data_field(game.spec).kind != "image":
         raise errors.ConfigError(
             "only a run of images with an encoder reconstructs; accepted: game.name = 'vae'"
         )
@@ -151,8 +152,7 @@ def held_out_images(
     fields = ConfigDict(config.data.to_dict())
     fields.update({name: value for name, value in changes.items() if value is not None})
     source, split = _held_out(fields)
-    if len(source.shape) != 3:
-        raise errors.ConfigError(f"{source.name} has points; accepted: a data set of images")
+    kinds.check_images(source.spec, "reconstruction")
     count = len(source) if num is None else min(num, len(source))
     return pipelines.load(source, indices=range(count))["image"], split
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.data import device
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
 from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
@@ -82,11 +83,13 @@ class Renderer:
     ) -> None:
         self._truncation = truncation
 
+        field = specs.data_field(game.spec)
+
         def share(shared: tuple[Any, Any], z: jax.Array, labels: Any) -> jax.Array:
             variables, truncation = shared
             condition = None if labels is None else {"label": labels}
             data = game.sample(variables, z, condition, truncation=truncation, train=train)
-            return device.to_uint8(data) if len(game.shape) == 3 else data
+            return kinds.of(field).to_stored(data, field)
 
         self._render = DeviceMap(share, batch_size=batch_size, devices=devices)
         self._variables = self._render.place(variables)
@@ -105,7 +108,7 @@ class Renderer:
           truncation: in place of the renderer's.
 
         Returns:
-          uint8 ``[n, height, width, channels]``, or float32 ``[n, 2]`` of points.
+          ``[n, *shape]``, as the source stores such data: images are uint8.
         """
         truncation = self._truncation if truncation is None else truncation
         limit = None if truncation is None else np.float32(truncation)

@@ -15,6 +15,8 @@ import jax
 import numpy as np
 
 from gan_jax import errors
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
 from gan_jax.games import info
 from gan_jax.games.game import as_generative
 from gan_jax.inference import export as exports
@@ -80,7 +82,8 @@ class _Opened:
         self.ask = ask
         self.run = open_run(ask.path)
         self.game = as_generative(self.run.game, "experiments.sample")
-        self.points = len(self.game.shape) != 3
+        self.field = specs.data_field(self.game.spec)
+        self.kind = kinds.of(self.field)
         sampling = self.run.sampling(
             average=not ask.raw,
             batch_norm=ask.batch_norm,
@@ -88,10 +91,10 @@ class _Opened:
         )
         self.sampling: Sampling = sampling
         self.run.check_label(ask.label)
-        if images and self.points:
+        if images and self.field.kind != "image":
             raise errors.ConfigError(
-                f"{images}, but samples of {self.run.data['name']} are points; "
-                "accepted: a scatter plot as .png, or an .npz"
+                f"{images}, but samples of {self.run.data['name']} are of kind "
+                f"{self.field.kind!r}; accepted: a picture as .png, or an .npz"
             )
         if independent and sampling.batch_norm == "batch":
             raise errors.ConfigError(
@@ -134,7 +137,7 @@ class _Opened:
 
     def class_names(self, classes: Sequence[int | None]) -> list[str]:
         """Return what the rows of a picture are called; empty where there are no classes."""
-        names = self.run.data["class_names"]
+        names = specs.class_names(self.game.spec)
         return ["" if k is None else names[k] if names else str(k) for k in classes]
 
     def out(self, kind: str) -> Path:
@@ -182,18 +185,19 @@ def _in_run_precision(make: Callable[Concatenate[Request, P], str]) -> Callable[
 
 @_in_run_precision
 def grid(ask: Request) -> str:
-    """Write a picture of samples: a grid, a row per class, or of points a scatter plot.
+    """Write a picture of samples; of images with classes, a row per class.
 
     Returns:
       What was written, in a line.
     """
     opened = _Opened(ask)
-    if opened.game.num_classes is not None and ask.label is None and not opened.points:
+    by_class = opened.game.num_classes is not None and ask.label is None
+    if by_class and opened.field.kind == "image":
         return _rows_of_classes(opened)
     opened.restore()
     data = opened.sampler.samples(opened.variables, ask.num or 64)
     out = opened.out("sample")
-    grids.save_png(out, grids.scatter(data) if opened.points else grids.grid(data))
+    grids.save_png(out, opened.kind.picture(data, opened.field))
     return f"{len(data)} samples of step {opened.step}: {out}"
 
 
@@ -232,13 +236,18 @@ def truncations(ask: Request) -> str:
 
 @_in_run_precision
 def export(ask: Request, *, archive: bool) -> str:
-    """Write samples to a folder of PNG files, or to an ``.npz``; ``ask.out`` names it.
+    """Write samples to a folder of files, or to an ``.npz``; ``ask.out`` names it.
 
     Returns:
       What was written, in a line.
     """
     assert ask.out is not None
-    opened = _Opened(ask, images="" if archive else "--out is a folder of images")
+    opened = _Opened(ask)
+    if not archive and not opened.kind.suffix:
+        raise errors.ConfigError(
+            f"--out={ask.out} is a folder of files, but samples of {opened.run.data['name']} are "
+            f"of kind {opened.field.kind!r}; accepted: a picture as .png, or an .npz"
+        )
     if archive:
         _check_free(ask.out, ask.overwrite)
     else:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import errors
+from gan_jax.data.spec import Spec
 from gan_jax.games import registry
 from gan_jax.games.game import Game, batches_per_step, owner_starts, owner_steps
 from gan_jax.training import parallel, step
@@ -99,31 +100,28 @@ def matmul_precision(config: Any) -> AbstractContextManager[Any]:
 
 def make_game(
     config: Any,
-    shape: tuple[int, ...],
-    num_classes: int | None = None,
+    spec: Spec,
     axis_name: Any = step.AXIS,
 ) -> Game:
     """Return the game that ``config`` describes.
 
     Args:
       config: a configuration with every field of ``configs/base.py``.
-      shape: of one data point as it is stored.
-      num_classes: of the data; ``None``: they have no labels.
+      spec: of the data as they are stored.
       axis_name: the mapped axis, over which batch statistics are synchronised.
 
     Raises:
       ConfigError: a field has a value that cannot work.
     """
-    return registry.make_game(config, make_prepare(config).shape(shape), axis_name, num_classes)
+    return registry.make_game(config, make_prepare(config, spec).spec, axis_name)
 
 
-def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None = None) -> Training:
+def make_training(config: Any, spec: Spec) -> Training:
     """Return what ``config`` describes.
 
     Args:
       config: a configuration with every field of ``configs/base.py``.
-      shape: of one data point as it is stored.
-      num_classes: of the data; ``None``: they have no labels.
+      spec: of the data as they are stored.
 
     Raises:
       ConfigError: a field has a value that cannot work.
@@ -137,7 +135,7 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
     parallel.check_batch(config.train.batch_size, replication.sharing)
     parts = config.train.accumulate
     _check_parts(config.train.batch_size, parts, replication.sharing)
-    game = make_game(config, shape, num_classes, fsdp.batch_axes)
+    game = make_game(config, spec, fsdp.batch_axes)
     optimizers = make_optimizers(config, game)
     ema = EMA(config.ema.half_life, config.ema.ramp_up, config.ema.start)
     if fsdp.enabled:
@@ -149,7 +147,7 @@ def make_training(config: Any, shape: tuple[int, ...], num_classes: int | None =
         optimizers,
         ema,
         batch_size=config.train.batch_size,
-        prepare=make_prepare(config),
+        prepare=make_prepare(config, spec),
         accumulate=parts,
     )
     layout = parallel.data_parallel(devices)
@@ -217,9 +215,9 @@ def make_replica_settings(config: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def make_prepare(config: Any) -> Prepare:
-    """Return the preparation of real images for training."""
-    return Prepare(config.data.flip, config.data.crop, config.data.pairing == "domains")
+def make_prepare(config: Any, spec: Spec) -> Prepare:
+    """Return the preparation of real data for training, given their specification as stored."""
+    return Prepare(spec, config.data.flip, config.data.crop, config.data.pairing == "domains")
 
 
 def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:

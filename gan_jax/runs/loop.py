@@ -75,7 +75,7 @@ def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
     """Do what `train` does, in JAX's current precision of matrix products."""
     # --- Every mistake in the configuration is found here. --------------------------------------
     source = sources.make_source(config.data)
-    training = build.make_training(config, source.shape, source.num_classes)
+    training = build.make_training(config, source.spec)
     pipeline = replicas.make_pipeline(config, training, source)
     if isinstance(training.game, TranslationGame):
         translating.check_sampling(sampling.make_sampling(config))

@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.evaluation.translation import shown_source
@@ -31,9 +33,9 @@ def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
     """Return what draws samples from latents that stay the same."""
     game = as_generative(training.game, "a picture of samples")
     how = sampling.make_sampling(config)
-    points = len(pipeline.source.shape) != 3
-    # Points need a crowd to show a density.
-    count = config.sample.num * (16 if points else 1)
+    source = pipeline.source
+    kind = kinds.of(source.field)
+    count = config.sample.num * kind.crowd
     # A column per class, where they fit on a page.
     classes = game.num_classes
     columns = classes if classes is not None and 2 <= classes <= 20 else None
@@ -45,14 +47,15 @@ def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
         devices=training.devices,
         cycle=True,
     )
-    real = pipeline.source.read(range(min(len(pipeline.source), 2048)))["image"] if points else None
+    real = None
+    if kind.backdrop:
+        shown = source.read(range(min(len(source), kind.backdrop)))
+        real = specs.data(shown, source.spec)
 
     def draw(state: TrainState, seed: int) -> np.ndarray:
         variables = sampler.place(sampling.chosen_variables(state, how))
         samples = sampler.samples(variables, count, seed)
-        if points:
-            return grids.scatter(samples, real=real)
-        return grids.grid(samples, columns)
+        return kind.picture(samples, source.field, columns, real)
 
     return draw
 
@@ -65,10 +68,10 @@ def _translations(
     settings = make_settings(config)
     source = shown_source(config, settings, game, pipeline.source)
     found = translating.data_points(source, config.sample.num)
-    points = translating.fitting(found.images, game)
+    points = translating.fitting(found.batch, game)
     translators = {
         way: translating.Translator(
-            game, way, seed=config.train.seed, batch_size=len(points), devices=devices
+            game, way, seed=config.train.seed, batch_size=translating.size(points), devices=devices
         )
         for way in game.directions
     }

@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from gan_jax.data import sources
+from gan_jax.data import spec as specs
 from gan_jax.data.pipeline import Pipeline
-from gan_jax.data.sources import DomainSource
 from gan_jax.evaluation import evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import Game, images_per_step
@@ -30,10 +31,8 @@ def rows(
       compiled: the compiled train step.
     """
     length, source = config.train, pipeline.source
-    shape = "x".join(map(str, source.shape))
-    size = f"{len(source):,}"
-    if isinstance(source, DomainSource):
-        size = f"{len(source.a):,} with {len(source.b):,}"
+    shape = specs.words(source.spec)
+    size = " with ".join(f"{len(side):,}" for side in sources.domains(source).values())
     path = "on the device" if pipeline.resident else f"streamed by {config.data.workers} workers"
     devices = training.devices
     images = images_per_step(training.game, length.batch_size)

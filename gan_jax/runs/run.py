@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.data import sources
+from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.evaluation import best
 from gan_jax.evaluation.result import Result
@@ -76,7 +77,7 @@ class Run:
     @cached_property
     def game(self) -> Game:
         """The game that was trained."""
-        return build.make_game(self.config, tuple(self.data["shape"]), self.data["num_classes"])
+        return build.make_game(self.config, specs.from_json(self.data["spec"]))
 
     @property
     def steps(self) -> list[int]:
@@ -149,8 +150,7 @@ class Run:
         config = ConfigDict(self.config.to_dict())
         # One device is enough, and the batch size need not divide by the number of devices here.
         config.num_devices = config.fsdp.devices = 1
-        shape, classes = tuple(self.data["shape"]), self.data["num_classes"]
-        return build.make_training(config, shape, classes).abstract_state
+        return build.make_training(config, specs.from_json(self.data["spec"])).abstract_state
 
     def source(self, **changes: Any) -> Source:
         """Return the data set that the run was trained with.

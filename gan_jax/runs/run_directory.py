@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 import gan_jax
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.report import atomic, lock
 from gan_jax.runs.config import chosen
@@ -139,10 +140,8 @@ class RunDirectory:
             "data.json",
             {
                 "name": source.name,
-                "shape": source.shape,
+                "spec": specs.to_json(source.spec),
                 "size": len(source),
-                "num_classes": source.num_classes,
-                "class_names": source.class_names,
                 "fingerprint": source.fingerprint(),
             },
         )

@@ -1,72 +1,82 @@
-"""From the stored images of a batch to what a turn trains on: scaled, cropped, mirrored."""
+"""From the stored batch of a step to the batch of a turn: scaled, cropped and mirrored."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 
-from gan_jax.data import device
+from gan_jax.data import device, kinds
+from gan_jax.data.spec import LABEL, Field, Spec
 from gan_jax.errors import ConfigError
 from gan_jax.games import draws
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepare:
-    """What is done to real images, anew each time that they are seen.
+    """The preparation of real data, drawn anew each time that an example is used.
 
     Attributes:
-      flip: they are mirrored left to right with probability 1/2.
-      crop: a square of this size is cut out at a random place; ``None``: they stay whole.
-      apart: the channels are those of two images that have nothing to do with each other, half of
-        them each, which are cropped and mirrored independently.
+      stored: the specification of the source.
+      flip: images are mirrored left to right with probability 1/2.
+      crop: a square of this size is cut out of every image at a random place; ``None``: they stay
+        whole.
+      apart: ``a`` and ``b`` are unrelated images, which are cropped and mirrored independently;
+        otherwise all images of an example are moved alike.
+
+    Raises:
+      ConfigError: the data cannot be cropped or mirrored.
     """
 
+    stored: Spec
     flip: bool = False
     crop: int | None = None
     apart: bool = False
 
-    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of what comes out for stored data points of a shape.
+    def __post_init__(self):
+        """Check the fields."""
+        for name, field in self.stored.items():
+            if self.flip and field.kind != LABEL and not kinds.of(field).movable:
+                raise ConfigError(
+                    f"data.flip = True; accepted for {name!r} of kind {field.kind!r}: False"
+                )
+        _ = self.spec
 
-        Raises:
-          ConfigError: they cannot be cropped.
-        """
-        if self.crop is None:
-            return shape
-        if len(shape) != 3 or not 1 <= self.crop <= min(shape[:2]):
-            accepted = "unset" if len(shape) != 3 else f"1 to {min(shape[:2])}, or unset"
-            raise ConfigError(
-                f"data.crop = {self.crop}; accepted for data points of shape {shape}: {accepted}"
-            )
-        return (self.crop, self.crop, shape[2])
+    @property
+    def spec(self) -> Spec:
+        """The specification of the prepared data."""
+        return {name: self._cropped(field) for name, field in self.stored.items()}
 
-    def __call__(self, stored: jax.Array, key: jax.Array, axis_name: str | None) -> jax.Array:
-        """Return float32 ``[batch, *shape]`` in [-1, 1].
+    def _cropped(self, field: Field) -> Field:
+        if self.crop is None or field.kind == LABEL:
+            return field
+        return kinds.cropped(field, self.crop)
+
+    def __call__(
+        self, batch: Mapping[str, jax.Array], key: jax.Array, axis_name: str | None
+    ) -> dict[str, jax.Array]:
+        """Return the batch as networks see it: images are float32 in [-1, 1].
 
         Args:
-          stored: this device's share of a batch, uint8 ``[batch, h, w, c]``, or points.
+          batch: this device's share of a batch as it is stored, ``[batch, ...]`` by field.
           key: the turn's, the same on every device.
           axis_name: the mapped axis, or ``None``.
         """
-        images = device.to_float(stored)
-        if not (self.apart and (self.flip or self.crop is not None)):
-            return self._moved(images, key, "", axis_name)
-        first, second = jnp.split(images, 2, axis=-1)
-        both = [
-            self._moved(first, key, "", axis_name),
-            self._moved(second, key, "/second", axis_name),
-        ]
-        return jnp.concatenate(both, axis=-1)
+        return {
+            name: self._moved(name, x, key, axis_name)
+            for name, x in kinds.to_network(self.stored, batch).items()
+        }
 
-    def _moved(
-        self, images: jax.Array, key: jax.Array, which: str, axis_name: str | None
-    ) -> jax.Array:
+    def _moved(self, name: str, x: jax.Array, key: jax.Array, axis_name: str | None) -> jax.Array:
+        if not kinds.of(self.stored[name]).movable:
+            return x
+        which = "/second" if self.apart and name == "b" else ""
+
         def keys(use: str) -> jax.Array:
             named = draws.named(key, f"{use}{which}")
-            return draws.example_keys(named, images.shape[0], axis_name)
+            return draws.example_keys(named, len(x), axis_name)
 
         if self.crop is not None:
-            images = device.crop(images, self.crop, keys("crop"))
+            x = device.crop(x, self.crop, keys("crop"))
         if self.flip:
-            images = device.flip(images, jax.vmap(jax.random.bernoulli)(keys("flip")))
-        return images
+            x = device.flip(x, jax.vmap(jax.random.bernoulli)(keys("flip")))
+        return x

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import errors
-from gan_jax.data import device
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
 from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
@@ -129,7 +130,7 @@ class Sampler:
           seed: of the latents, in place of the sampler's.
 
         Returns:
-          uint8 ``[batch_size, height, width, channels]``, or float32 ``[batch_size, 2]`` of points.
+          ``[batch_size, *shape]``, as the source stores such data: images are uint8.
         """
         return self._sample(variables, self._numbers(self._seed if seed is None else seed, first))
 
@@ -146,6 +147,11 @@ class Sampler:
         """
         z, condition = self._latents((), self._numbers(self._seed if seed is None else seed, first))
         return z, None if condition is None else condition["label"]
+
+    @property
+    def spec(self) -> specs.Spec:
+        """The specification of the game's data, which samples are like."""
+        return self._game.spec
 
     def samples(
         self, variables: dict[str, Variables], num: int, seed: int | None = None
@@ -208,9 +214,8 @@ class Sampler:
         inputs, how = self._arguments(numbers, "sample")
         train = self._sampling.batch_norm == "batch"
         data = self._game.sample(variables, *inputs, **how, train=train)
-        if len(self._game.shape) == 3:
-            data = device.to_uint8(data)
-        return data
+        field = specs.data_field(self.spec)
+        return kinds.of(field).to_stored(data, field)
 
     def _share_moments(self, variables: dict[str, Variables], numbers: jax.Array) -> Any:
         # Other latents than those of the samples.

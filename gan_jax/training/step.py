@@ -85,8 +85,8 @@ def make_train_step(
       optimizers: one per network.
       ema: the moving average.
       batch_size: the global batch size, for lengths that are counted in images.
-      prepare: maps the stored images of a batch, this turn's key and the mapped axis to training
-        images; ``None``: they are scaled to [-1, 1].
+      prepare: maps a stored batch, this turn's key and the mapped axis to the batch of the turn;
+        ``None``: the data are converted as `gan_jax.data.kinds` says.
       accumulate: the number of parts into which a device's share of a batch is split; a gradient is
         the mean over the parts, and the activations of one part at a time are in memory.
 
@@ -97,7 +97,7 @@ def make_train_step(
     of the player's `Outcome`.
     """
     images = images_per_step(game, batch_size)
-    prepared = prepare or Prepare()
+    prepared = prepare or Prepare(game.spec)
 
     def train_step(
         state: TrainState, data: Batch, batch: Batch, *, axis_name: Any = None
@@ -117,13 +117,9 @@ def make_train_step(
                 networks, memory = carry
                 index, examples = scanned
                 key = jax.random.fold_in(draws.named(step_key, player.name), index)
-                examples = device.fetch(data, examples)
                 turn = Turn(
                     variables={name: n.variables for name, n in networks.items()},
-                    batch={
-                        **examples,
-                        "image": prepared(examples["image"], key, axis_name),
-                    },
+                    batch=prepared(device.fetch(data, examples), key, axis_name),
                     key=key,
                     count=state.step * player.steps + index,
                     axis_name=axis_name,

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from gan_jax import errors
-from gan_jax.data import device, order
-from gan_jax.data.sources import DomainSource, Source
+from gan_jax.data import device, kinds, order
+from gan_jax.data import spec as specs
+from gan_jax.data.sources import Source, domains
 from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
 from gan_jax.games.translation import Direction, TranslationGame
@@ -23,17 +24,18 @@ from gan_jax.training.sampling import Sampling
 from gan_jax.training.tiling import Apply, Tiling
 
 Variables = dict[str, Any]
-# (variables, images [batch, ...] in [-1, 1], keys [batch]) -> arrays [batch, ...].
-PerExample = Callable[[Variables, jax.Array, jax.Array], list[jax.Array]]
+Batch = dict[str, np.ndarray]
+# (variables, stored batch by field, keys [batch]) -> arrays [batch, ...].
+PerExample = Callable[[Variables, dict[str, jax.Array], jax.Array], list[jax.Array]]
 
 
 class Mapped:
-    """A function of single images, mapped over the devices of a run.
+    """A function of single examples, mapped over the devices of a run.
 
     Args:
-      function: what to compute; a row of what it returns depends on that row of the images alone.
+      function: what to compute; a row of what it returns depends on that example alone.
       seed: of the keys.
-      batch_size: images at a time.
+      batch_size: examples at a time.
       devices: over which a batch is sharded; all processes call alike.
 
     Attributes:
@@ -50,27 +52,28 @@ class Mapped:
     ) -> None:
         self._seed = seed
 
-        def share(variables: Variables, images: jax.Array, numbers: jax.Array) -> Any:
+        def share(variables: Variables, batch: dict[str, jax.Array], numbers: jax.Array) -> Any:
             key = draws.named(jax.random.key(numbers[0, 0]), "translate")
             keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers[:, 1])
-            return function(variables, device.to_float(images), keys)
+            return function(variables, batch, keys)
 
         self._mapped = DeviceMap(share, batch_size=batch_size, devices=devices)
         self.place = self._mapped.place
 
     def __call__(
-        self, variables: Variables, images: np.ndarray, *, seed: int | None = None
+        self, variables: Variables, batch: Batch, *, seed: int | None = None
     ) -> list[np.ndarray]:
-        """Return what the function makes of images, on the host.
+        """Return what the function makes of examples, on the host.
 
         Args:
           variables: as `place` returns them.
-          images: uint8 ``[n, height, width, channels]``, the same in every process.
+          batch: stored arrays ``[n, ...]`` by field, the same in every process.
           seed: of the keys, in place of the one given before.
         """
-        numbers = np.full((len(images), 2), self._seed if seed is None else seed, np.uint32)
-        numbers[:, 1] = np.arange(len(images))
-        return self._mapped.on_host(variables, images, numbers)
+        count = size(batch)
+        numbers = np.full((count, 2), self._seed if seed is None else seed, np.uint32)
+        numbers[:, 1] = np.arange(count)
+        return self._mapped.on_host(variables, batch, numbers)
 
 
 def tiling_of(way: Direction, tile: int, overlap: int) -> Tiling:
@@ -116,6 +119,11 @@ def network(
     return lambda pixels, known, numbers: compute(placed, pixels, known, numbers)
 
 
+def size(batch: Batch) -> int:
+    """Return the number of examples of a batch."""
+    return len(next(iter(batch.values())))
+
+
 @dataclasses.dataclass(frozen=True)
 class Translated:
     """Images before and after.
@@ -123,7 +131,7 @@ class Translated:
     Attributes:
       inputs: uint8 ``[n, height, width, channels]``.
       outputs: uint8, likewise.
-      targets: uint8, likewise; ``None``: nobody knows.
+      targets: uint8, likewise; ``None``: there are none.
     """
 
     inputs: np.ndarray
@@ -151,8 +159,8 @@ class Translator:
         batch_size: int,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
-        def function(variables: Variables, images: jax.Array, keys: jax.Array) -> Any:
-            example = game.examples(images, keys, direction)
+        def function(variables: Variables, batch: dict[str, jax.Array], keys: jax.Array) -> Any:
+            example = game.examples(kinds.to_network(game.spec, batch), keys, direction)
             made = game.translate(variables, example.inputs, direction, known=example.known)
             shown = [example.inputs, made, *([] if example.target is None else [example.target])]
             return [device.to_uint8(image) for image in shown]
@@ -160,10 +168,10 @@ class Translator:
         self.mapped = Mapped(function, seed=seed, batch_size=batch_size, devices=devices)
 
     def __call__(
-        self, variables: Variables, images: np.ndarray, *, seed: int | None = None
+        self, variables: Variables, batch: Batch, *, seed: int | None = None
     ) -> Translated:
-        """Return data points translated; the arguments are those of `Mapped`."""
-        inputs, outputs, *targets = self.mapped(variables, images, seed=seed)
+        """Return examples translated; the arguments are those of `Mapped`."""
+        inputs, outputs, *targets = self.mapped(variables, batch, seed=seed)
         return Translated(inputs, outputs, targets[0] if targets else None)
 
 
@@ -181,14 +189,14 @@ class Points:
     """Some data points of a source.
 
     Attributes:
-      images: uint8 ``[n, *shape]``.
-      labels: int32 ``[n]``.
-      sizes: how many of them are different: all, but of two domains those of A and those of B,
-        of which the fewer begin anew after so many.
+      batch: stored images, uint8 ``[n, height, width, channels]``, by field.
+      labels: int32 ``[n]``; ``None``: they have none.
+      sizes: number of different images: all of them, or of two domains those of A and those of B,
+        the fewer of which are repeated in order.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    batch: Batch
+    labels: np.ndarray | None
     sizes: tuple[int, int]
 
 
@@ -199,23 +207,26 @@ def data_points(source: Source, count: int | None = None) -> Points:
       source: where they are from.
       count: how many, at most; of two domains, in each; ``None``: all.
     """
-    if isinstance(source, DomainSource):
-        chosen = [
-            order.subset(len(side), min(count or len(side), len(side)))
-            for side in (source.a, source.b)
-        ]
-        sizes = len(chosen[0]), len(chosen[1])
-        first, second = (np.resize(rows, max(sizes)) for rows in chosen)
-        numbers = first * len(source.b) + second
-    else:
-        numbers = order.subset(len(source), min(count or len(source), len(source)))
-        sizes = len(numbers), len(numbers)
-    read = source.read(numbers.tolist())
-    return Points(read["image"], read["label"], sizes)
+    sides = domains(source)
+    chosen = {
+        name: order.subset(len(side), min(count or len(side), len(side)))
+        for name, side in sides.items()
+    }
+    sizes = [len(rows) for rows in chosen.values()]
+    read: Batch = {}
+    for name, side in sides.items():
+        arrays = side.read(np.resize(chosen[name], max(sizes)).tolist())
+        read.update({name: specs.data(arrays, side.spec)} if name else arrays)
+    labels = read.pop(specs.LABEL, None)
+    return Points(read, labels, (sizes[0], sizes[-1]))
 
 
-def fitting(images: np.ndarray, game: TranslationGame) -> np.ndarray:
-    """Return the middle of data points, as large as a game can take; maybe nothing."""
+def fitting(batch: Batch, game: TranslationGame) -> Batch:
+    """Return the middle of every image of a batch, as large as a game can take; maybe nothing."""
+    return {name: _middle(images, game) for name, images in batch.items()}
+
+
+def _middle(images: np.ndarray, game: TranslationGame) -> np.ndarray:
     ways = game.directions.values()
     multiple = max(way.multiple * way.scale for way in ways)
     height, width = (side - side % multiple for side in images.shape[1:3])

@@ -11,6 +11,7 @@ import gan_jax
 from configs import base
 from experiments import command_line  # noqa: F401  The parser of optional fields.
 from gan_jax import errors, settings
+from gan_jax.data import spec as specs
 from gan_jax.losses import adversarial, penalties
 from gan_jax.networks import registry
 from gan_jax.runs import build, config
@@ -129,7 +130,7 @@ def test_every_choice_builds_by_its_name_alone(group, registered):
         for part in group.split("."):
             chosen = chosen[part]
         chosen.name = name
-        build.make_training(c, (16, 16, 1))
+        build.make_training(c, specs.images((16, 16, 1)))
 
 
 @pytest.mark.parametrize("name", ["wgan_gp", "vae_gan", "cyclegan", "srgan"])
@@ -157,4 +158,4 @@ def test_a_setting_that_a_game_does_not_have_is_refused():
         group, name = field.split(".")
         c[group][name] = value
         with pytest.raises(errors.ConfigError, match=rf"{field} = .*accepted for game.name"):
-            build.make_training(c, (16, 16, 1))
+            build.make_training(c, specs.images((16, 16, 1)))

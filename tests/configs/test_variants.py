@@ -8,6 +8,7 @@ import pytest
 
 from configs import base, dcgan, dragan, gan, lsgan, r1_gan, sngan, vae_gan, wgan, wgan_gp
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.games.game import batches_per_step
 from gan_jax.games.translation import TranslationGame
 from gan_jax.runs import build, loop
@@ -28,12 +29,14 @@ SHAPES = {
 CLASSES = 10
 
 
-def shape(config, data):
-    """Return the shape of a stored data point of a configuration."""
+def spec(config, data):
+    """Return the specification of the stored data of a configuration."""
     height, width, channels = SHAPES[data]
     if config.data.crop is not None:  # Larger than it is trained on.
         height = width = config.data.resolution
-    return (height, width, channels * (1 if config.data.pairing == "none" else 2))
+    if config.data.pairing != "none":
+        return specs.pairs((height, width, channels))
+    return specs.images((height, width, channels), CLASSES)
 
 
 def chosen(name):
@@ -47,7 +50,7 @@ def built(name, data):
     """Return the training of a configuration on one device; tests do not change it."""
     config = variants.load(name, data)
     config.num_devices = 1
-    return build.make_training(config, shape(config, data), CLASSES)
+    return build.make_training(config, spec(config, data))
 
 
 # One configuration per game.
@@ -102,7 +105,7 @@ def test_smoke_shrinks_every_data_set(name):
         assert config.data.name == SOURCES.get(data, data)
         assert config.train.steps <= 10
         config.num_devices = 1
-        build.make_training(config, shape(config, data), CLASSES)
+        build.make_training(config, spec(config, data))
 
 
 # What a choice's data set is called where that is something else.
@@ -115,9 +118,9 @@ SOURCES = {"tiles": "folder"}
 def test_every_size_of_data_builds(name, data):
     config = variants.load(name, data)
     assert (config.variant, config.data.name) == (name, SOURCES.get(data, data))
-    stored = shape(config, data)
-    parts = 1 if config.data.pairing == "none" else 2
-    assert (config.data.resolution, parts * config.data.channels) == (stored[0], stored[2])
+    for field in spec(config, data).values():
+        assert field.kind == "label" or field.shape[0] == config.data.resolution
+        assert field.kind == "label" or field.shape[2] == config.data.channels
     training = built(name, data)
     state = training.abstract_state
     assert state.step.shape == ()

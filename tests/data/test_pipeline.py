@@ -14,7 +14,8 @@ from PIL import Image
 
 from gan_jax.data import device, order
 from gan_jax.data.pipeline import load, make_pipeline, resident_bytes
-from gan_jax.data.sources import ArraySource, FolderSource, Transform
+from gan_jax.data.sources import FolderSource, Transform, image_source
+from gan_jax.data.sources.toy import toy
 from gan_jax.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,7 +28,7 @@ def source():
     images = (
         np.zeros((SIZE, 2, 2, 1), np.uint8) + np.arange(SIZE, dtype=np.uint8)[:, None, None, None]
     )
-    return ArraySource("numbers", "train", images, np.arange(SIZE) % 3)
+    return image_source("numbers", "train", images, np.arange(SIZE) % 3)
 
 
 def pipeline(source, **changes):
@@ -62,8 +63,8 @@ def test_positions_are_those_of_the_order(source):
 
 def test_resident_data_is_the_set(source):
     pipe = pipeline(source)
-    np.testing.assert_array_equal(pipe.data["image"], source.images)
-    np.testing.assert_array_equal(pipe.data["label"], source.labels)
+    np.testing.assert_array_equal(pipe.data["image"], source.arrays["image"])
+    np.testing.assert_array_equal(pipe.data["label"], source.arrays["label"])
     assert pipe.data is pipe.data
     assert resident_bytes(source) == sum(a.nbytes for a in pipe.data.values())
 
@@ -119,21 +120,21 @@ def test_far_starts_cost_nothing(source):
 
 def test_the_path_follows_from_the_size(source):
     images = np.zeros((1024, 32, 32, 1), np.uint8)
-    big = ArraySource("big", "train", images, None)
+    big = image_source("big", "train", images, None)
     gib = resident_bytes(big) / 2**30
     assert pipeline(big, device_cache_gib=gib).resident
     assert not pipeline(big, device_cache_gib=gib * 0.999).resident
     assert not pipeline(big, device_cache_gib=0).resident
     assert pipeline(big, device_cache_gib=0, resident=True).resident
-    points = ArraySource("points", "all", np.zeros((10, 2), np.float32), None)
+    points = toy("ring", 10, None)
     assert resident_bytes(points) == 10 * (8 + 4)
-    assert load(points)["image"].dtype == np.float32
+    assert load(points)["points"].dtype == np.float32
 
 
 def test_progress_counts_to_the_end():
     seen = []
     images = np.zeros((1000, 1, 1, 1), np.uint8)
-    load(ArraySource("a", "train", images, None), lambda done, total: seen.append((done, total)))
+    load(image_source("a", "train", images, None), lambda done, total: seen.append((done, total)))
     assert seen[-1] == (1000, 1000)
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 

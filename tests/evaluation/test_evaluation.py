@@ -223,10 +223,10 @@ def evaluator(quarters_config=None, devices=1, batch_size=16, **changes):
     config.num_devices = 1
     config.eval.update(metrics=("quarters_fid", "quarters_precision", "quarters_kid"), num_fake=40)
     config.eval.update(batch_size=batch_size, **changes)
-    training = build.make_training(config, tiny.shape(config))
+    training = build.make_training(config, tiny.spec(config))
     # Brighter than the grey of an untrained generator.
-    images = np.random.default_rng(3).integers(100, 256, (60, *tiny.shape(config))).astype(np.uint8)
-    source = sources.ArraySource("noise", "train", images, None)
+    images = np.random.default_rng(3).integers(100, 256, (60, *tiny.spec(config))).astype(np.uint8)
+    source = sources.image_source("noise", "train", images, None)
     made = generative.make_evaluator(
         config,
         make_settings(config),
@@ -298,7 +298,7 @@ def test_real_images_are_looked_at_once(quarters, monkeypatch):
 def test_part_of_a_sorted_set_is_a_mixture_of_it(quarters):
     images = np.repeat(np.arange(100, dtype=np.uint8), 10).reshape(-1, 1, 1, 1)
     images = np.broadcast_to(images, (1000, 4, 4, 1)).copy()
-    source = sources.ArraySource("sorted", "train", images, None)
+    source = sources.image_source("sorted", "train", images, None)
     run = Extraction(stub.extractor(), ("features",), jax.devices()[:1], 64)
     needs = {"features": frozenset({"features"})}
     found = real_images.real_statistics(source, 200, run, needs).features["features"][:, 0] * 255
@@ -344,7 +344,7 @@ def test_an_interval_must_fit_the_calls(tmp_path):
 )
 def test_a_metric_must_suit_the_data(metrics, message):
     images = np.zeros((16, 8, 8, 1), np.uint8)
-    source = sources.ArraySource("noise", "train", images, None)
+    source = sources.image_source("noise", "train", images, None)
     with pytest.raises(errors.ConfigError, match=message):
         generative.choose_metrics(Settings(metrics=metrics), source)
 
@@ -355,10 +355,10 @@ def test_automatic_metrics_suit_the_data():
         return [metric.name for metric in metrics]
 
     images = np.zeros((16, 8, 8, 1), np.uint8)
-    labelled = sources.ArraySource("a", "train", images, np.arange(16) % 2)
+    labelled = sources.image_source("a", "train", images, np.arange(16) % 2)
     assert chosen(labelled) == ["classifier_fid", "classifier_precision", "classifier_recall"]
     assert chosen(labelled, 2)[3:] == ["classifier_accuracy"]
-    assert chosen(sources.ArraySource("a", "train", images, None)) == []
+    assert chosen(sources.image_source("a", "train", images, None)) == []
     config = tiny.point_config()
     assert chosen(sources.make_source(config.data)) == ["modes", "high_quality"]
     config.data.name = "swiss_roll"
@@ -437,7 +437,7 @@ def test_a_layer_that_the_weights_do_not_reach_is_told_before_anything_is_writte
 )
 def test_an_accuracy_that_cannot_be_had_is_refused(metric, classes, message):
     images = np.zeros((16, 8, 8, 1), np.uint8)
-    source = sources.ArraySource("a", "train", images, np.arange(16) % 2)
+    source = sources.image_source("a", "train", images, np.arange(16) % 2)
     settings = Settings(metrics=(metric,))
     with pytest.raises(errors.ConfigError, match=message):
         generative.choose_metrics(settings, source, classes)
@@ -473,7 +473,7 @@ def test_class_consistency_is_judged_by_the_classifier(monkeypatch):
     labels = np.repeat(np.arange(4), 100)
     images = corners()[labels]
     noise = np.random.default_rng(0).integers(0, 30, images.shape).astype(np.uint8)
-    source = sources.ArraySource("corners", "train", np.maximum(images, noise), labels)
+    source = sources.image_source("corners", "train", np.maximum(images, noise), labels)
     settings = Settings(metrics=("classifier_accuracy",), num_fake=210, batch_size=16)
     evaluator = generative.make_evaluator(
         tiny.batch_norm_config(),

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax.data.spec import data_name
 from gan_jax.games.game import Turn
 from gan_jax.runs import build
+from tests.training.tiny import spec_of
 
 
 @pytest.fixture
@@ -15,13 +17,14 @@ def play():
 
     def make(config, shape=(2,), num_classes=8, batch=16, count=0):
         config.num_devices = 1
-        training = build.make_training(config, shape, num_classes)
+        spec = spec_of(shape, num_classes)
+        training = build.make_training(config, spec)
         state = training.init_state()
         rng = np.random.default_rng(0)
         turn = Turn(
             variables={name: network.variables for name, network in state.networks.items()},
             batch={
-                "image": jnp.asarray(rng.normal(size=(batch, *shape)), jnp.float32),
+                data_name(spec): jnp.asarray(rng.normal(size=(batch, *shape)), jnp.float32),
                 "label": jnp.asarray(rng.integers(0, num_classes, batch), jnp.int32),
             },
             key=jax.random.key(3),

@@ -62,15 +62,19 @@ def images(shape, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
 
 
-def turn(game, batch, count=0, memory=None):
-    """Return a turn of a game, its networks freshly made."""
+def fields(game, images):
+    """Return images by field: ``a`` and ``b`` are the halves of the channels."""
+    if "a" not in game.spec:
+        return {"image": jnp.asarray(images)}
+    return dict(zip("ab", jnp.split(jnp.asarray(images), 2, axis=-1), strict=True))
+
+
+def turn(game, images, count=0, memory=None):
+    """Return a turn of a game on images (see `fields`), its networks freshly made."""
     variables = {name: network.init(jax.random.key(0)) for name, network in game.networks.items()}
     return Turn(
         variables=variables,
-        batch={
-            "image": jnp.asarray(batch),
-            "label": jnp.zeros(len(batch), jnp.int32),
-        },
+        batch=fields(game, images),
         key=jax.random.key(3),
         count=jnp.asarray(count, jnp.int32),
         axis_name=None,

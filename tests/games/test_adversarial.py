@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax.data import spec as specs
 from gan_jax.games import draws
 from gan_jax.runs import build
 from tests.training import tiny
@@ -49,7 +50,7 @@ def take_step(torch, layers, loss, rate):
 def test_a_whole_train_step_is_that_of_pytorch():
     torch = pytest.importorskip("torch")
     config = config_with_perceptrons()
-    training = build.make_training(config, (2,))
+    training = build.make_training(config, specs.points())
     start = training.init_state()
     generator, critic = (
         torch_layers(torch, start.networks[name].params) for name in ("generator", "discriminator")

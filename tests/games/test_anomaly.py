@@ -7,6 +7,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.data import sources
+from gan_jax.data import spec as specs
 from gan_jax.games.anomaly import RECONSTRUCT, DetectionGame
 from gan_jax.games.game import GenerativeGame, as_generative, owner_steps
 from gan_jax.games.registry import make_game
@@ -44,7 +45,7 @@ def forward(game, variables, images):
 
 def test_both_losses_and_the_score_are_those_of_the_paper():
     config = perceptrons(pixel_weight=7.0, latent_weight=3.0, adversarial_weight=0.5)
-    game = make_game(config, SHAPE, None)
+    game = make_game(config, specs.images(SHAPE), None)
     batch = stub.images((5, *SHAPE))
     moment = stub.turn(game, batch)
     z, made, again, real, fake = forward(game, moment.variables, moment.batch["image"])
@@ -85,7 +86,7 @@ def test_every_term_teaches_whom_it_should():
         ("adversarial_weight", {"encoder", "generator"}),
         ("latent_weight", {"encoder", "generator", "second_encoder"}),
     ):
-        game = make_game(perceptrons(**{**zero, term: 1.0}), SHAPE, None)
+        game = make_game(perceptrons(**{**zero, term: 1.0}), specs.images(SHAPE), None)
         gradient = stub.play(game, "generator", stub.turn(game, batch))[1]
         moved = {
             name
@@ -96,7 +97,7 @@ def test_every_term_teaches_whom_it_should():
 
 
 def test_the_second_encoder_has_weights_of_its_own():
-    game = make_game(perceptrons(), SHAPE, None)
+    game = make_game(perceptrons(), specs.images(SHAPE), None)
     batch = stub.images((5, *SHAPE))
     moment = stub.turn(game, batch)
     before = np.asarray(game.anomaly_scores(moment.variables, moment.batch["image"]))
@@ -109,7 +110,7 @@ def test_the_second_encoder_has_weights_of_its_own():
     np.testing.assert_array_equal(*shown)
     config = perceptrons()
     config.optimizer.encoder.learning_rate = 0.125
-    training = build.make_training(config, SHAPE)
+    training = build.make_training(config, specs.images(SHAPE))
     networks = training.init_state().networks
     first, second = (jax.tree.leaves(networks[n].params) for n in ("encoder", "second_encoder"))
     assert any((a != b).any() for a, b in zip(first, second, strict=True))
@@ -123,7 +124,7 @@ def test_the_second_encoder_has_weights_of_its_own():
 def test_batch_statistics_are_those_of_its_players_turn():
     config = tiny.anomaly_config()
     config.num_devices = 1
-    game = make_game(config, (8, 8, 1), None)
+    game = make_game(config, specs.images((8, 8, 1)), None)
     moment = stub.turn(game, stub.images((16, 8, 8, 1)))
     moved = stub.play(game, "generator", moment)[2].mutable
     assert set(moved) == {"encoder", "generator", "second_encoder"}
@@ -135,7 +136,7 @@ def test_batch_statistics_are_those_of_its_players_turn():
 
 
 def test_it_reconstructs_images_of_its_own_size():
-    game = make_game(perceptrons(), SHAPE, None)
+    game = make_game(perceptrons(), specs.images(SHAPE), None)
     assert isinstance(game, TranslationGame)
     assert isinstance(game, DetectionGame)
     assert not isinstance(game, GenerativeGame)
@@ -145,7 +146,7 @@ def test_it_reconstructs_images_of_its_own_size():
     assert (direction.inputs, direction.outputs, direction.multiple) == (1, 1, 4)
     assert direction.exact
     batch = jnp.asarray(stub.images((5, *SHAPE)))
-    example = game.examples(batch, None)
+    example = game.examples(stub.fields(game, batch), None)
     np.testing.assert_array_equal(example.inputs, example.target)
     assert (example.known, game.degradation, game.memory) == (None, None, {})
 
@@ -153,7 +154,7 @@ def test_it_reconstructs_images_of_its_own_size():
 def test_reconstructions_stay_in_range():
     config = perceptrons()
     config.generator.mlp.output = "linear"
-    game = make_game(config, SHAPE, None)
+    game = make_game(config, specs.images(SHAPE), None)
     moment = stub.turn(game, stub.images((5, *SHAPE)))
     large = {
         **moment.variables,
@@ -164,7 +165,7 @@ def test_reconstructions_stay_in_range():
 
 def test_scores_depend_on_their_own_image_alone():
     config = tiny.anomaly_config()
-    game = make_game(config, (8, 8, 1), None)
+    game = make_game(config, specs.images((8, 8, 1)), None)
     moment = stub.turn(game, stub.images((8, 8, 8, 1)))
     compute = jax.jit(game.anomaly_scores)
     together = compute(moment.variables, moment.batch["image"])
@@ -225,9 +226,9 @@ def test_what_cannot_work_is_refused(changes, message):
     config = perceptrons()
     config.update_from_flattened_dict(changes)
     with pytest.raises(errors.ConfigError, match=message):
-        make_game(config, SHAPE, 10)
+        make_game(config, specs.images(SHAPE, 10), None)
 
 
 def test_points_are_refused():
-    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*images"):
-        make_game(perceptrons(), (2,), None)
+    with pytest.raises(errors.ConfigError, match=r"points .*; accepted for .* images"):
+        make_game(perceptrons(), specs.points(), None)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.losses import classification
 from gan_jax.runs import build
 from tests.training import tiny
@@ -31,7 +32,7 @@ def test_both_losses_are_the_plain_ones_and_the_likelihood_of_the_class(play):
     z = game.latents(turn.keys("latent"))
     fake = game.sample(turn.variables, z, turn.condition, train=True)
     real_term = classification.cross_entropy(
-        class_logits(game, turn, turn.batch["image"]), turn.batch["label"]
+        class_logits(game, turn, specs.data(turn.batch, game.spec)), turn.batch["label"]
     )
     fake_term = classification.cross_entropy(class_logits(game, turn, fake), turn.batch["label"])
 
@@ -42,7 +43,7 @@ def test_both_losses_are_the_plain_ones_and_the_likelihood_of_the_class(play):
     np.testing.assert_allclose(
         loss, outcome.metrics["adversarial"] + 5.0 * fake_term.mean(), rtol=1e-5
     )
-    right = np.argmax(class_logits(game, turn, turn.batch["image"]), 1) == np.asarray(
+    right = np.argmax(class_logits(game, turn, specs.data(turn.batch, game.spec)), 1) == np.asarray(
         turn.batch["label"]
     )
     _, outcome = game.discriminator_loss({"discriminator": params["discriminator"]}, turn)
@@ -75,11 +76,11 @@ def test_what_cannot_work_is_refused(field, value, message):
     config.num_devices = 1
     config.update_from_flattened_dict({field: value})
     with pytest.raises(errors.ConfigError, match=message):
-        build.make_training(config, (2,), 8)
+        build.make_training(config, specs.points(8))
 
 
 def test_data_without_labels_are_refused():
     config = configuration()
     config.num_devices = 1
     with pytest.raises(errors.ConfigError, match=r"generator\.conditioning = 'concat' needs"):
-        build.make_training(config, (2,), None)
+        build.make_training(config, specs.points())

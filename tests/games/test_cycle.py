@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.games import history
 from gan_jax.games.cycle import CycleGame
 from gan_jax.games.game import owner_steps
@@ -29,7 +30,7 @@ def cycle(**fields):
     options = {
         "generator": stub.Affine(),
         "discriminator": stub.Patches(WEIGHTS, 0.25),
-        "shape": SHAPE,
+        "spec": specs.pairs((4, 6, 2)),
         "loss": adversarial.make("least_squares"),
         "history": 0,
     }
@@ -219,7 +220,7 @@ def test_a_train_step_moves_all_four_networks_and_remembers():
     train_step = jax.jit(step.make_train_step(game, optimizers, EMA(), batch_size=8))
     before = step.init_state(game, optimizers, EMA(), 0)
     assert [int(pool.count) for pool in before.game.values()] == [0, 0]
-    batch = {"image": stub.images((1, 8, *SHAPE)), "label": np.zeros((1, 8), np.int32)}
+    batch = stub.fields(game, stub.images((1, 8, *SHAPE)))
     after, _ = train_step(before, {}, batch)
     for name, network in after.networks.items():
         pairs = zip(
@@ -231,7 +232,7 @@ def test_a_train_step_moves_all_four_networks_and_remembers():
     # The discriminators' turn comes second: what they see is what the generators have become.
     slope, offset = (after.networks["a_to_b"].params[name] for name in ("slope", "offset"))
     fakes = after.game["history/discriminator_b"]
-    made = slope * batch["image"][0, ..., :2] + offset
+    made = slope * batch["a"][0] + offset
     np.testing.assert_allclose(fakes.images[:8], made, rtol=1e-5, atol=1e-6)
     assert [int(pool.count) for pool in after.game.values()] == [8, 8]
     again, _ = train_step(after, {}, batch)
@@ -263,7 +264,7 @@ def test_both_of_a_kind_share_an_optimizer_group_and_no_weights():
     config.num_devices = 1
     config.optimizer.generator.learning_rate = 0.5
     config.optimizer.discriminator.learning_rate = 0.25
-    training = build.make_training(config, tiny.shape(config))
+    training = build.make_training(config, tiny.spec(config))
     rates = {name: float(o.learning_rate(0)) for name, o in training.optimizers.items()}
     assert rates == {
         "a_to_b": 0.5,
@@ -286,7 +287,7 @@ def test_a_direction_takes_its_own_generator_and_its_own_domain():
     batch = stub.images((5, *SHAPE))
     variables = prepared(game, batch).variables
     for way, half, slope, offset in ((A_TO_B, 0, 0.5, 0.1), (B_TO_A, 2, 2.0, -0.2)):
-        example = game.examples(jnp.asarray(batch), None, way)
+        example = game.examples(stub.fields(game, batch), None, way)
         source = batch[..., half : half + 2]
         np.testing.assert_array_equal(example.inputs, source)
         assert (example.target, example.known) == (None, None)
@@ -314,9 +315,9 @@ def test_what_cannot_work_is_refused(changes, message):
     config = tiny.cycle_config()
     config.update_from_flattened_dict(changes)
     with pytest.raises(errors.ConfigError, match=message):
-        make_game(config, (8, 8, 2), None)
+        make_game(config, specs.pairs((8, 8, 1)), None)
 
 
 def test_points_are_refused():
-    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*images"):
-        make_game(tiny.cycle_config(), (2,), None)
+    with pytest.raises(errors.ConfigError, match=r"points .*; accepted for .* images"):
+        make_game(tiny.cycle_config(), specs.points(), None)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.games.info import Codes
 from gan_jax.losses import classification, information
 from gan_jax.runs import build
@@ -126,7 +127,7 @@ def test_what_cannot_work_is_refused(field, value, message):
     config.num_devices = 1
     config.update_from_flattened_dict({field: value})
     with pytest.raises(errors.ConfigError, match=message):
-        build.make_training(config, (2,), 8)
+        build.make_training(config, specs.points(8))
 
 
 def test_a_game_without_any_code_is_refused():
@@ -134,4 +135,4 @@ def test_a_game_without_any_code_is_refused():
     config.num_devices = 1
     config.game.info.update(categorical=(), continuous=0)
     with pytest.raises(errors.ConfigError, match="accepted: some code"):
-        build.make_training(config, (2,), 8)
+        build.make_training(config, specs.points(8))

@@ -12,6 +12,7 @@ import pytest
 from configs import lapgan
 from gan_jax import errors
 from gan_jax.augment import diffaug
+from gan_jax.data import spec as specs
 from gan_jax.games import draws, registry
 from gan_jax.games.game import Turn, batches_per_step, images_per_step
 from gan_jax.layers import pyramid
@@ -42,7 +43,7 @@ def configuration(coarsest=2):
 
 def bare(config, num_classes=None):
     """Return a game for one device, without weights."""
-    return registry.make_game(config, SHAPE, None, num_classes)
+    return registry.make_game(config, specs.images(SHAPE, num_classes), None)
 
 
 @functools.cache
@@ -337,7 +338,7 @@ def test_eight_devices_train_as_one_does():
 
     one, eight = final(make(1)), final(make(8))
     chex.assert_trees_all_close(eight, one, rtol=2e-4, atol=2e-5)
-    start = build.make_training(make(1), SHAPE).init_state()
+    start = build.make_training(make(1), specs.images(SHAPE)).init_state()
     for name, network in start.networks.items():
         before, after = (jax.tree.leaves(s.params) for s in (network, one.networks[name]))
         changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
@@ -357,7 +358,7 @@ def test_eight_devices_train_as_one_does():
 def refused(config, shape=SHAPE, num_classes=None):
     config.num_devices = 1
     with pytest.raises(errors.ConfigError) as caught:
-        build.make_training(config, shape, num_classes)
+        build.make_training(config, tiny.spec_of(shape, num_classes))
     return str(caught.value)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation, Degraded, make
 from gan_jax.games.game import owner_steps
 from gan_jax.games.paired import PairedGame, paste
@@ -33,7 +34,7 @@ def pairs(conditional=True, **fields):
     options = {
         "generator": stub.Affine(0.5, 0.1),
         "discriminator": stub.Patches(BESIDE if conditional else ALONE, 0.25),
-        "shape": (4, 6, 4),
+        "spec": specs.pairs((4, 6, 2)),
         "loss": adversarial.make("non_saturating"),
         "conditional": conditional,
     }
@@ -58,7 +59,7 @@ def holes(**fields):
     options = {
         "generator": stub.Affine(0.5, 0.1, outputs=2),
         "discriminator": stub.Patches(ALONE),
-        "shape": (4, 6, 2),
+        "spec": specs.images((4, 6, 2)),
         "loss": adversarial.make("non_saturating"),
         "degradation": Hole(),
         "conditional": False,
@@ -141,13 +142,10 @@ def test_dropout_is_drawn_in_both_turns_and_in_no_translation():
     fake = stub.play(game, "discriminator", moment)[2].metrics["fake_score"]
     expected = stub.scores(np.asarray(0.5 * noise), ALONE).mean()
     np.testing.assert_allclose(fake, expected, rtol=1e-4)
-    still = game.translate(moment.variables, moment.batch["image"][..., :2])
+    still = game.translate(moment.variables, moment.batch["a"])
     np.testing.assert_array_equal(still, batch[..., :2])
     keys = jax.random.split(jax.random.key(0), 3)
-    assert (
-        np.abs(game.translate(moment.variables, moment.batch["image"][..., :2], keys=keys)).max()
-        > 0.1
-    )
+    assert np.abs(game.translate(moment.variables, moment.batch["a"], keys=keys)).max() > 0.1
 
 
 def test_translations_stay_in_range():
@@ -161,7 +159,9 @@ def test_translations_stay_in_range():
 def test_pairs_in_the_data_are_halves_of_the_channels():
     game = pairs()
     batch = jnp.asarray(stub.images((3, 4, 6, 4)))
-    example = game.examples(batch, jax.random.split(jax.random.key(0), 3), A_TO_B)
+    example = game.examples(
+        stub.fields(game, batch), jax.random.split(jax.random.key(0), 3), A_TO_B
+    )
     np.testing.assert_array_equal(example.inputs, batch[..., :2])
     np.testing.assert_array_equal(example.target, batch[..., 2:])
     assert example.known is None
@@ -182,7 +182,7 @@ def test_pairs_in_the_data_are_halves_of_the_channels():
 def test_what_is_known_comes_out_bit_for_bit():
     game = holes()
     batch = jnp.asarray(stub.images((3, 4, 6, 2)))
-    example = game.examples(batch, jax.random.split(jax.random.key(0), 3))
+    example = game.examples(stub.fields(game, batch), jax.random.split(jax.random.key(0), 3))
     variables = stub.turn(game, batch).variables
     made = game.translate(variables, example.inputs, known=example.known)
     np.testing.assert_array_equal(made[:, :, 3:], batch[:, :, 3:])
@@ -248,7 +248,7 @@ def test_smaller_inputs_are_of_the_same_image():
     game = PairedGame(
         generator=stub.Affine(factor=2),
         discriminator=stub.Patches((1.0,)),
-        shape=(8, 8, 1),
+        spec=specs.images((8, 8, 1)),
         loss=adversarial.make("hinge"),
         degradation=make("downsample", factor=2),
         conditional=False,
@@ -269,7 +269,7 @@ def test_inputs_are_degraded_and_targets_are_not():
     game = PairedGame(
         generator=stub.Affine(),
         discriminator=None,
-        shape=(4, 4, 1),
+        spec=specs.images((4, 4, 1)),
         loss=adversarial.make("hinge"),
         degradation=make("gaussian", sigma=(25.0, 25.0), clip=False),
         pixel="l2",
@@ -306,7 +306,7 @@ def test_features_of_an_extractor_may_be_compared(doubled, layers, factor):
     config.degrade.name = "none"
     config.data.pairing = "twins"
     config.game.paired.perceptual.update(extractor="doubled", layers=layers, weight=10.0)
-    game = make_game(config, (8, 8, 2), None)
+    game = make_game(config, specs.pairs((8, 8, 1)), None)
     game = dataclasses.replace(
         game, generator=stub.Affine(0.5, 0.1), discriminator=None, pixel_weight=0.0
     )
@@ -356,8 +356,7 @@ def test_content_comes_first():
     train_step = jax.jit(step.make_train_step(game, optimizers, EMA(), batch_size=8))
     states, metrics = [step.init_state(game, optimizers, EMA(), 0)], []
     for number in range(3):
-        batch = stub.images((1, 8, *game.shape), number)
-        rows = {"image": batch, "label": np.zeros((1, 8), np.int32)}
+        rows = stub.fields(game, stub.images((1, 8, *game.target_shape), number))
         state, means = train_step(states[-1], {}, rows)
         states.append(state)
         metrics.append({name: float(value) for name, value in means.items()})
@@ -395,7 +394,7 @@ def test_a_schedule_begins_when_its_player_does():
     for name in ("generator", "discriminator"):
         config.optimizer[name].update(name="sgd", learning_rate=1.0)
         config.optimizer[name].schedule.name = "linear"
-    game = make_game(config, (8, 8, 1), None)
+    game = make_game(config, specs.images((8, 8, 1)), None)
     assert [player.start for player in game.players] == [6, 0]
     optimizers = build.make_optimizers(config, game)
     for name, steps in (("generator", 10), ("discriminator", 4)):
@@ -403,14 +402,14 @@ def test_a_schedule_begins_when_its_player_does():
         np.testing.assert_allclose(rates, 1.0 - np.arange(steps + 1) / steps, atol=1e-6)
     # What never begins has a schedule, too.
     config.game.paired.content_steps = 10
-    game = make_game(config, (8, 8, 1), None)
+    game = make_game(config, specs.images((8, 8, 1)), None)
     assert float(build.make_optimizers(config, game)["discriminator"].learning_rate(0)) == 1.0
 
 
 def test_without_an_adversarial_term_there_is_no_discriminator():
     config = tiny.paired_config()
     config.game.paired.adversarial_weight = 0.0
-    game = make_game(config, (8, 8, 1), None)
+    game = make_game(config, specs.images((8, 8, 1)), None)
     assert game.discriminator is None
     assert owner_steps(game) == {"generator": 1}
     (player,) = game.players
@@ -486,7 +485,7 @@ def test_what_cannot_work_is_refused(changes, message):
     config = tiny.paired_config()
     config.update_from_flattened_dict(changes)
     with pytest.raises(errors.ConfigError, match=message):
-        make_game(config, (8, 8, 1), None)
+        make_game(config, specs.images((8, 8, 1)), None)
 
 
 @pytest.mark.parametrize("degradation", ["gaussian", "none"])
@@ -495,15 +494,15 @@ def test_points_are_refused(degradation):
     config.degrade.name = degradation
     if degradation == "none":
         config.data.pairing = "twins"
-    with pytest.raises(errors.ConfigError, match=r"data point has shape \(2,\); .*images"):
-        make_game(config, (2,), None)
+    with pytest.raises(errors.ConfigError, match=r"points .*; accepted for .* images"):
+        make_game(config, specs.points(), None)
 
 
 def test_a_negative_weight_of_features_is_refused(doubled):
     config = tiny.paired_config()
     config.game.paired.perceptual.update(extractor="doubled", weight=-1.0)
     with pytest.raises(errors.ConfigError, match=r"game\.paired\.perceptual\.weight = -1\.0"):
-        make_game(config, (8, 8, 1), None)
+        make_game(config, specs.images((8, 8, 1)), None)
 
 
 def test_an_enlarging_network_takes_its_factor_from_the_degradation():
@@ -512,7 +511,7 @@ def test_an_enlarging_network_takes_its_factor_from_the_degradation():
     config.game.paired.conditional = False
     config.generator.name = "srresnet"
     config.generator.srresnet.update(features=4, blocks=1, normalization="none")
-    game = make_game(config, (8, 8, 1), None)
+    game = make_game(config, specs.images((8, 8, 1)), None)
     assert (game.generator.factor, game.generator.shape) == (2, (4, 4, 1))
     assert game.discriminator.shape == (8, 8, 1)
 
@@ -522,7 +521,7 @@ def test_a_penalty_without_a_discriminator_is_refused():
     config.game.paired.adversarial_weight = 0.0
     config.penalty.name = "r1"
     with pytest.raises(errors.ConfigError, match=r"penalty\.name = 'r1' with .*accepted: 'none'"):
-        build.make_training(config, tiny.shape(config))
+        build.make_training(config, tiny.spec(config))
 
 
 @pytest.mark.parametrize("make", [tiny.image_config, tiny.anomaly_config])
@@ -530,4 +529,4 @@ def test_games_of_whole_images_refuse_crops(make):
     config = make()
     config.data.crop = 4
     with pytest.raises(errors.ConfigError, match=r"data\.crop = 4; accepted .* unset"):
-        build.make_training(config, tiny.shape(config))
+        build.make_training(config, tiny.spec(config))

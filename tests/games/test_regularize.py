@@ -8,6 +8,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.augment import diffaug, flip_shift, instance_noise
+from gan_jax.data import spec as specs
 from gan_jax.games.draws import named
 from gan_jax.losses import lecam
 from gan_jax.runs import build
@@ -52,16 +53,14 @@ def fakes(game, turn):
 def play(play, monkeypatch):
     """Let the generator of a game that is played by hand normalise by itself."""
     make = build.make_game
-    monkeypatch.setattr(
-        build, "make_game", lambda config, shape, axis, classes: make(config, shape, None, classes)
-    )
+    monkeypatch.setattr(build, "make_game", lambda config, spec, axis: make(config, spec, None))
     return play
 
 
 def test_the_discriminator_is_shown_augmented_images_of_both_kinds(play):
     policy = ("color", "translation", "cutout")
     _, outcome, game, turn = discriminator_metrics(play, **{"augment.policy": policy})
-    for kind, images in (("real", turn.batch["image"]), ("fake", fakes(game, turn))):
+    for kind, images in (("real", specs.data(turn.batch, game.spec)), ("fake", fakes(game, turn))):
         shown = diffaug.diff_augment(turn.keys(f"augment/{kind}"), images, policy)
         expected = scores(game, turn, shown).mean()
         np.testing.assert_allclose(outcome.metrics[f"{kind}_score"], expected, rtol=1e-4)
@@ -88,7 +87,9 @@ def test_instance_noise_fades(play, count, level):
     config = configuration(**{"augment.noise": 0.4, "augment.noise_steps": 10})
     game, params, turn = play(config, SHAPE, batch=8, count=count)
     _, outcome = game.discriminator_loss({"discriminator": params["discriminator"]}, turn)
-    shown = instance_noise.add_noise(turn.keys("noise/real"), turn.batch["image"], level)
+    shown = instance_noise.add_noise(
+        turn.keys("noise/real"), specs.data(turn.batch, game.spec), level
+    )
     expected = scores(game, turn, shown).mean()
     np.testing.assert_allclose(outcome.metrics["real_score"], expected, rtol=1e-4)
 
@@ -99,7 +100,7 @@ def test_consistency_compares_an_image_with_its_moved_self(play, kind):
     loss, outcome, game, turn = discriminator_metrics(
         play, **{f"regularize.consistency_{kind}": 10.0}
     )
-    images = turn.batch["image"] if kind == "real" else fakes(game, turn)
+    images = specs.data(turn.batch, game.spec) if kind == "real" else fakes(game, turn)
     moved = flip_shift.flip_shift(turn.keys(f"consistency/{kind}"), images)
     expected = jnp.mean(jnp.square(scores(game, turn, images) - scores(game, turn, moved)))
     assert expected > 0
@@ -114,7 +115,7 @@ def test_lecam_moves_its_averages_and_begins_when_it_is_to(play):
     for count, begun in ((0, False), (2, True)):
         game, params, turn = play(config, SHAPE, batch=8, count=count)
         loss, outcome = game.discriminator_loss({"discriminator": params["discriminator"]}, turn)
-        real = scores(game, turn, turn.batch["image"])
+        real = scores(game, turn, specs.data(turn.batch, game.spec))
         fake = scores(game, turn, fakes(game, turn))
         term = jnp.mean(lecam.lecam(real, fake, 0.0, 0.0))
         np.testing.assert_allclose(outcome.metrics["lecam"], term, rtol=1e-3)
@@ -135,7 +136,9 @@ def test_feature_matching_draws_the_means_of_the_last_features_together(play):
         )
         return verdict.features[-1].mean(0)
 
-    expected = jnp.mean(jnp.square(features(turn.batch["image"]) - features(fakes(game, turn))))
+    expected = jnp.mean(
+        jnp.square(features(specs.data(turn.batch, game.spec)) - features(fakes(game, turn)))
+    )
     np.testing.assert_allclose(outcome.metrics["feature_matching"], expected, rtol=1e-3)
     np.testing.assert_allclose(loss, outcome.metrics["adversarial"] + 2.0 * expected, rtol=1e-5)
 
@@ -211,7 +214,7 @@ def test_what_cannot_work_is_refused(fields, message):
     config = configuration(**fields)
     config.num_devices = 1
     with pytest.raises(errors.ConfigError, match=message):
-        build.make_training(config, SHAPE)
+        build.make_training(config, specs.images(SHAPE))
 
 
 @pytest.mark.parametrize("field", ["augment.policy", "regularize.consistency_real"])
@@ -220,7 +223,7 @@ def test_what_is_for_images_is_refused_for_points(field):
     config.num_devices = 1
     config.update_from_flattened_dict({field: ("color",) if field == "augment.policy" else 1.0})
     with pytest.raises(errors.ConfigError, match=rf"{field}.* for images"):
-        build.make_training(config, (2,))
+        build.make_training(config, specs.points())
 
 
 def test_minibatch_discrimination_does_not_compare_real_with_fake():
@@ -228,4 +231,4 @@ def test_minibatch_discrimination_does_not_compare_real_with_fake():
     config.num_devices = 1
     config.game.joint_batch = True
     with pytest.raises(errors.ConfigError, match=r"game\.joint_batch = True.*accepted .*: False"):
-        build.make_training(config, (2,))
+        build.make_training(config, specs.points())

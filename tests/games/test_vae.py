@@ -11,6 +11,7 @@ import pytest
 
 from configs import vae_gan
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.games import draws
 from gan_jax.games.game import Turn, owner_steps
 from gan_jax.games.registry import make_game
@@ -61,21 +62,29 @@ def sgd(config, learning_rate=0.01):
 
 def play(config, shape=(2,), batch=16):
     """Return the game without a mapped axis, its parameters, and a turn on random data."""
-    game = make_game(config, shape, None)
+    spec = tiny.spec_of(shape)
+    game = make_game(config, spec, None)
     optimizers = build.make_optimizers(config, game)
     networks = jax.jit(lambda: step.init_state(game, optimizers, EMA(), 0))().networks
     rng = np.random.default_rng(0)
     turn = Turn(
         variables={name: network.variables for name, network in networks.items()},
         batch={
-            "image": jnp.asarray(rng.uniform(-1, 1, size=(batch, *shape)), jnp.float32),
-            "label": jnp.zeros(batch, jnp.int32),
+            specs.data_name(spec): jnp.asarray(
+                rng.uniform(-1, 1, size=(batch, *shape)), jnp.float32
+            ),
         },
         key=jax.random.key(3),
         count=jnp.zeros((), jnp.int32),
         axis_name=None,
     )
     return game, {name: network.params for name, network in networks.items()}, turn
+
+
+def real(turn):
+    """Return the real data of a turn."""
+    (data,) = turn.batch.values()
+    return data
 
 
 def compiled(function, turn):
@@ -102,7 +111,7 @@ def test_the_players_losses_are_the_papers():
 
     @jax.jit
     def networks():
-        told = game.encoder.apply(turn.variables["encoder"], turn.batch["image"], None)
+        told = game.encoder.apply(turn.variables["encoder"], real(turn), None)
         mean, log_variance = jnp.split(told, 2, axis=1)
         z = mean + jnp.exp(log_variance / 2) * draws.latents(turn.keys("posterior"), 3)
         made = game.sample(turn.variables, z)
@@ -110,7 +119,7 @@ def test_the_players_losses_are_the_papers():
         judge = lambda x: game.discriminator.apply(  # noqa: E731
             turn.variables["discriminator"], x, None, method="judge"
         )
-        return mean, log_variance, [judge(x) for x in (turn.batch["image"], made, fake)]
+        return mean, log_variance, [judge(x) for x in (real(turn), made, fake)]
 
     mean, log_variance, verdicts = jax.device_get(networks())
     kl = 0.5 * (mean**2 + np.exp(log_variance) - log_variance - 1).sum(1).mean()
@@ -148,7 +157,7 @@ def test_batch_norm_apart_hides_how_a_reconstruction_differs():
         config = pictures()
         config.game.joint_batch = joint
         game, _, turn = play(config, (16, 16, 1))
-        sets = [turn.batch["image"], 2.0 * turn.batch["image"]]
+        sets = [real(turn), 2.0 * real(turn)]
 
         @jax.jit
         def compute():
@@ -183,7 +192,7 @@ def test_a_turn_moves_its_own_network_and_no_other(name):
 def test_a_train_step_changes_all_three_networks():
     config = points()
     config.num_devices = 1
-    training = build.make_training(sgd(config), (2,))
+    training = build.make_training(sgd(config), specs.points())
     start = jax.device_get({n: s.params for n, s in training.init_state().networks.items()})
     state, _ = tiny.run(config, 1, training)
     assert set(start) == set(NETWORKS)
@@ -265,30 +274,30 @@ def test_a_penalty_and_augmentation_join_in():
     assert penalty > 1e-3
     np.testing.assert_allclose(value, outcome.metrics["adversarial"] + 2.0 * penalty, rtol=1e-5)
     # A reconstruction is disturbed exactly as its original is.
-    original, made = game._views(turn, turn.batch["image"], steps=1)
+    original, made = game._views(turn, real(turn), steps=1)
     np.testing.assert_array_equal(original, made)
-    assert np.abs(original - turn.batch["image"]).max() > 0.01
+    assert np.abs(original - real(turn)).max() > 0.01
 
 
 def test_reconstructions_are_of_the_posteriors_mean_and_of_one_image_alone():
     game, _, turn = play(pictures(), (8, 8, 1))
     reconstruct = jax.jit(lambda x: game.reconstruct(turn.variables, x))
-    made = reconstruct(turn.batch["image"])
-    assert (made.shape, made.dtype) == (turn.batch["image"].shape, jnp.float32)
-    np.testing.assert_allclose(reconstruct(turn.batch["image"][3:5]), made[3:5], atol=1e-6)
-    mean, log_variance = jax.jit(game.encode)(turn.variables, turn.batch["image"])
+    made = reconstruct(real(turn))
+    assert (made.shape, made.dtype) == (real(turn).shape, jnp.float32)
+    np.testing.assert_allclose(reconstruct(real(turn)[3:5]), made[3:5], atol=1e-6)
+    mean, log_variance = jax.jit(game.encode)(turn.variables, real(turn))
     assert mean.shape == log_variance.shape == (16, 4)
     assert np.std(mean, axis=0).min() > 0
     decoded = jax.jit(game.sample)(turn.variables, mean)
     np.testing.assert_allclose(decoded, made, atol=1e-6)
-    np.testing.assert_array_equal(reconstruct(turn.batch["image"]), made)  # Nothing is drawn.
+    np.testing.assert_array_equal(reconstruct(real(turn)), made)  # Nothing is drawn.
 
 
 def test_both_networks_of_the_autoencoder_are_averaged_and_have_one_owner():
     config = points()
     config.ema.half_life = 100.0
     config.num_devices = 1
-    training = build.make_training(config, (2,))
+    training = build.make_training(config, specs.points())
     assert owner_steps(training.game) == dict.fromkeys(NETWORKS, 1)
     state = training.abstract_state
     averaged = {name for name, network in state.networks.items() if network.ema is not None}
@@ -412,4 +421,4 @@ def test_what_cannot_work_is_refused(field, value, message):
     config.num_devices = 1
     config.update_from_flattened_dict({field: value})
     with pytest.raises(errors.ConfigError, match=message):
-        build.make_training(config, (2,), 8)
+        build.make_training(config, specs.points(8))

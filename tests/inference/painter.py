@@ -5,16 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax.games import draws
+from tests.training.tiny import spec_of
 
 
 class Painter:
     """Makes 8x8 pictures of two layers of random weights; a class shifts the hidden layer."""
 
-    shape = (8, 8, 1)
     latent_dim = 4
 
     def __init__(self, num_classes=None, shape=(8, 8, 1)):
         self.num_classes, self.shape = num_classes, shape
+        self.spec = spec_of(shape, num_classes)
         rng = np.random.default_rng(0)
         size = int(np.prod(shape))
         self.variables = {

@@ -141,7 +141,7 @@ def test_the_archive_is_a_labelled_source(tmp_path):
     export.to_npz(path, cycled, game.variables, NUM, {"label": labels, "about": about})
     source = NpzSource(path, "all", Transform())
     assert (len(source), source.shape, source.num_classes) == (NUM, (8, 8, 1), 3)
-    np.testing.assert_array_equal(source.images, cycled.samples(game.variables, NUM))
+    np.testing.assert_array_equal(source.arrays["image"], cycled.samples(game.variables, NUM))
     with np.load(path) as file:
         assert sorted(file.files) == ["about", "image", "label"]
         assert json.loads(str(file["about"])) == {"seed": 0}

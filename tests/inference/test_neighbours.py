@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
-from gan_jax.data.sources import ArraySource
+from gan_jax.data.sources import image_source
 from gan_jax.inference import neighbours
 from gan_jax.inference.neighbours import check_memory, nearest, nearest_images, pixels
 from gan_jax.metrics import extractors
@@ -79,7 +79,7 @@ def test_too_few_rows_are_refused():
 
 
 def source(n=80, labels=None):
-    return ArraySource("set", "train", images(n), labels)
+    return image_source("set", "train", images(n), labels)
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7 * 4 * 192, 2**30])
@@ -87,7 +87,7 @@ def test_a_source_is_read_in_parts(chunk_bytes, monkeypatch):
     monkeypatch.setattr(neighbours, "_CHUNK_BYTES", chunk_bytes)
     samples, told = images(6, 1), []
     found = nearest_images(samples, source(), 3, pixels, tell=told.append)
-    distance, index = brute(pixels(samples), pixels(source().images), 3)
+    distance, index = brute(pixels(samples), pixels(source().arrays["image"]), 3)
     np.testing.assert_array_equal(found.index, index)
     np.testing.assert_array_equal(found.distance, distance)
     assert told[-1] == 80
@@ -96,7 +96,7 @@ def test_a_source_is_read_in_parts(chunk_bytes, monkeypatch):
 
 def test_mirrored_images_count_where_the_training_has_them():
     data = source()
-    samples = data.images[[5, 70]].copy()
+    samples = data.arrays["image"][[5, 70]].copy()
     samples[0] = samples[0, :, ::-1]
     assert (nearest_images(samples, data, 3, pixels).distance[:, 0] == 0).tolist() == [False, True]
     found = nearest_images(samples, data, 3, pixels, mirror=True)
@@ -104,7 +104,7 @@ def test_mirrored_images_count_where_the_training_has_them():
     assert found.mirrored[:, 0].tolist() == [True, False]
     assert (found.distance[:, 0] == 0).all()
     # Every image once, in its nearer form.
-    both = np.concatenate([data.images, data.images[:, :, ::-1]])
+    both = np.concatenate([data.arrays["image"], data.arrays["image"][:, :, ::-1]])
     difference = pixels(samples)[:, None].astype(float) - pixels(both)
     each = np.square(difference).mean(-1).reshape(2, 2, 80).min(1)
     for i in range(2):
@@ -119,7 +119,7 @@ def test_mirrored_images_count_where_the_training_has_them():
 
 def test_memory_is_told_from_novelty():
     data = source(80)
-    copies = data.images[:20]
+    copies = data.arrays["image"][:20]
     remembered = check_memory(copies, data, 2, pixels)
     assert remembered.samples == 0
     assert remembered.real > 10
@@ -128,7 +128,9 @@ def test_memory_is_told_from_novelty():
     assert new.real == remembered.real
     assert 0.8 < new.samples / new.real < 1.2
     # Leave-one-out of all, as there are no more than are compared.
-    expected = brute(pixels(data.images), pixels(data.images), 1, np.arange(80))[0].mean()
+    expected = brute(pixels(data.arrays["image"]), pixels(data.arrays["image"]), 1, np.arange(80))[
+        0
+    ].mean()
     assert new.real == pytest.approx(expected, rel=1e-12)
     assert (new.count, new.real_count) == (20, 80)
     assert check_memory(copies, data, 2, pixels, compared=10).real_count == 10
@@ -149,11 +151,11 @@ def test_features_are_those_of_the_extractor_in_batches_of_any_size(monkeypatch)
     data = source(50, np.arange(50) % 2)
     for batch_size in (8, 64):
         describe = neighbours.classifier_features(data, batch_size)
-        found = describe(data.images)
+        found = describe(data.arrays["image"])
         assert found.shape == (50, 3)
-        np.testing.assert_allclose(found, data.images.mean((1, 2)) / 255, atol=1e-6)
+        np.testing.assert_allclose(found, data.arrays["image"].mean((1, 2)) / 255, atol=1e-6)
     near = nearest_images(images(4, 1), data, 2, describe)
-    expected = brute(images(4, 1).mean((1, 2)) / 255, data.images.mean((1, 2)) / 255, 2)
+    expected = brute(images(4, 1).mean((1, 2)) / 255, data.arrays["image"].mean((1, 2)) / 255, 2)
     np.testing.assert_array_equal(near.index, expected[1])
     np.testing.assert_allclose(near.distance, expected[0], atol=1e-5)
 
@@ -164,11 +166,11 @@ def test_the_classifiers_features_find_a_class(monkeypatch, tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3
     x = rng.integers(0, 60, (120, 8, 8, 1)) + 80 * labels[:, None, None, None]
-    data = ArraySource("set", "train", x[:100].astype(np.uint8), labels[:100])
+    data = image_source("set", "train", x[:100].astype(np.uint8), labels[:100])
     describe = neighbours.classifier_features(data, batch_size=32)
-    assert describe(data.images[:70]).shape == (70, 64)
+    assert describe(data.arrays["image"][:70]).shape == (70, 64)
     found = nearest_images(x[100:].astype(np.uint8), data, 5, describe)
-    assert (data.labels[found.index] == labels[100:, None]).mean() > 0.9
+    assert (data.arrays["label"][found.index] == labels[100:, None]).mean() > 0.9
 
 
 def test_features_that_cannot_be_had_are_refused():

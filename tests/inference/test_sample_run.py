@@ -32,7 +32,7 @@ def make_run(path, config):
     """
     config.num_devices = 1
     source = sources.make_source(config.data)
-    training = build.make_training(config, source.shape, source.num_classes)
+    training = build.make_training(config, source.spec)
     state = training.init_state()
     generator = state.networks["generator"]
     params = jax.tree.map(lambda x: 4.0 * x, generator.params)
@@ -260,7 +260,7 @@ def test_points_are_drawn_and_refused_what_is_of_images(points, tmp_path):
     assert told == f"50 samples of step 4: {out}"
     assert pixels(out).shape == (512, 512, 3)
     arrays = archive(points, tmp_path / "a.npz", 50)
-    assert (arrays["image"].shape, arrays["image"].dtype) == ((50, 2), np.float32)
+    assert (arrays["points"].shape, arrays["points"].dtype) == ((50, 2), np.float32)
     ask = Request(str(points), out=tmp_path / "a.gif")
     for call in (
         lambda: sample_run.strips(ask, "lerp", 3),
@@ -270,7 +270,9 @@ def test_points_are_drawn_and_refused_what_is_of_images(points, tmp_path):
         lambda: sample_run.projections(ask, "photo.png", QUICK),
         lambda: sample_run.export(dataclasses.replace(ask, out=tmp_path / "b"), archive=False),
     ):
-        with pytest.raises(errors.ConfigError, match="samples of ring are points; accepted: "):
+        with pytest.raises(
+            errors.ConfigError, match="samples of ring are of kind 'points'; accepted: "
+        ):
             call()
 
 

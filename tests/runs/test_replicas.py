@@ -11,6 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.evaluation import best
 from gan_jax.report import evaluations
 from gan_jax.runs import build, loop, plan, recording, replicas
@@ -51,7 +52,7 @@ def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
     config.num_devices = devices
     if config.penalty.name != "none":
         config.train.replica_penalty_weights = tuple(1.0 + i for i in range(count))
-    training = build.make_training(config, tiny.shape(config), tiny.CLASSES)
+    training = build.make_training(config, tiny.spec(config))
     mapped, state = training.parallel, training.init_state()
     chex.assert_trees_all_equal_shapes_and_dtypes(state, training.abstract_state)
     data = tiny.data(config)
@@ -64,7 +65,7 @@ def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
         batch = {"index": np.stack([index(step, i) for i in range(count)], axis=1)}
         state, _ = mapped(state, resident, mapped.put_batch(batch))
     for i in (0, count - 1):
-        own = build.make_training(replicas.configs(config)[i], tiny.shape(config), tiny.CLASSES)
+        own = build.make_training(replicas.configs(config)[i], tiny.spec(config))
         alone = own.init_state()
         for step in range(3):
             batch = own.parallel.put_batch({"index": index(step, i)})
@@ -91,8 +92,8 @@ def test_a_factor_on_the_rate_leaves_the_optimizer_of_that_rate(name):
     for network in ("generator", "discriminator"):
         schedule = config.optimizer[network].schedule
         config.optimizer[network] = ConfigDict({**group, "schedule": schedule.to_dict()})
-    training = build.make_training(config, (2,))
-    own = build.make_training(replicas.configs(config)[1], (2,))
+    training = build.make_training(config, specs.points())
+    own = build.make_training(replicas.configs(config)[1], specs.points())
     data = training.parallel.put_replicated(tiny.data(config))
     state, alone = training.init_state(), own.init_state()
     for step in range(4):
@@ -107,7 +108,7 @@ def test_a_factor_on_the_rate_leaves_the_optimizer_of_that_rate(name):
 
 def test_replicas_differ():
     config = make(tiny.point_config, 2)
-    state = build.make_training(config, (2,)).init_state()
+    state = build.make_training(config, specs.points()).init_state()
     for leaf in jax.tree.leaves(state.networks["generator"].params):
         assert leaf.ndim == 1 + 1 or not np.array_equal(leaf[0], leaf[1])
 
@@ -137,7 +138,7 @@ def test_replicas_differ():
 )
 def test_what_cannot_be_replicated_is_refused(fields, message):
     with pytest.raises(errors.ConfigError) as error:
-        build.make_training(make(tiny.point_config, 2, **fields), (2,))
+        build.make_training(make(tiny.point_config, 2, **fields), specs.points())
     assert str(error.value) == message
 
 
@@ -145,7 +146,7 @@ def test_pmap_is_refused():
     config = make(tiny.point_config, 2)
     config.parallel = "pmap"
     with pytest.raises(errors.ConfigError, match=r"'pmap' with train\.replicas = 2"):
-        build.make_training(config, (2,))
+        build.make_training(config, specs.points())
 
 
 def run_config(count, **fields):
@@ -279,15 +280,15 @@ def test_the_last_replica_has_a_seed_too():
     with pytest.raises(
         errors.ConfigError, match=r"train\.seed = 2147483647; accepted: 0 to 2147483646"
     ):
-        build.make_training(make(tiny.point_config, 2, seed=2**31 - 1), (2,))
-    build.make_training(make(tiny.point_config, 2, seed=2**31 - 2), (2,))
+        build.make_training(make(tiny.point_config, 2, seed=2**31 - 1), specs.points())
+    build.make_training(make(tiny.point_config, 2, seed=2**31 - 2), specs.points())
 
 
 @pytest.mark.parametrize(("count", "sharing"), [(1, 4), (2, 2), (3, 4), (4, 1), (8, 1)])
 def test_a_replica_s_batch_is_told_by_the_devices_that_share_it(count, sharing):
     config = make(tiny.point_config, count)
     config.num_devices = 4
-    training = build.make_training(config, (2,))
+    training = build.make_training(config, specs.points())
     assert training.replication.sharing == sharing
     # What one device is given is what the message about its memory says.
     spec = training.parallel._batch_sharding
@@ -298,13 +299,13 @@ def test_a_replica_s_batch_is_told_by_the_devices_that_share_it(count, sharing):
 
 def test_a_checkpoint_at_multiples_of_nothing_is_refused():
     with pytest.raises(errors.ConfigError, match=r"train\.keep_every = 0; accepted: 1 or more"):
-        build.make_training(make(tiny.point_config, 1, keep_every=0), (2,))
+        build.make_training(make(tiny.point_config, 1, keep_every=0), specs.points())
 
 
 def test_a_plan_counts_the_parameters_of_one(capsys):
     counts = []
     for count in (1, 3):
-        plan.show_parameters(build.make_training(make(tiny.point_config, count), (2,)))
+        plan.show_parameters(build.make_training(make(tiny.point_config, count), specs.points()))
         counts.append(capsys.readouterr().out)
     assert counts[0] == counts[1]
 

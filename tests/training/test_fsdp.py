@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.runs import build
 from gan_jax.training import fsdp
 from tests.training import tiny
@@ -88,8 +89,8 @@ def test_the_moving_average_and_adams_moments_are_cut_and_follow():
 
 
 def test_a_device_holds_a_part_of_the_state_only():
-    whole = build.make_training(tiny.image_config(), (8, 8, 1))
-    parts = build.make_training(cut(tiny.image_config(), 8), (8, 8, 1))
+    whole = build.make_training(tiny.image_config(), specs.images((8, 8, 1)))
+    parts = build.make_training(cut(tiny.image_config(), 8), specs.images((8, 8, 1)))
 
     def on_one_device(training):
         state = training.init_state()
@@ -126,5 +127,5 @@ def test_what_cannot_be_cut_is_refused(changes, message):
     config = tiny.point_config()
     config.update(changes)
     with pytest.raises(errors.ConfigError) as error:
-        build.make_training(config, (2,))
+        build.make_training(config, specs.points())
     assert str(error.value) == message

@@ -67,7 +67,7 @@ def test_relativistic_average_takes_its_means_over_all_devices():
 
 def test_steps_changed_the_parameters():
     config = tiny.sgd(tiny.image_config())
-    training = build.make_training(config, tiny.shape(config))
+    training = build.make_training(config, tiny.spec(config))
     before = jax.device_get(training.init_state().networks["discriminator"].params)
     after = jax.device_get(tiny.run(config, 1)[0].networks["discriminator"].params)
     for (path, a), b in zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True):
@@ -80,7 +80,7 @@ def test_state_stays_replicated_and_unstacked_in_both_modes():
     for mode in parallel.MODES:
         config = tiny.point_config()
         config.parallel = mode
-        training = build.make_training(config, tiny.shape(config))
+        training = build.make_training(config, tiny.spec(config))
         expected = training.abstract_state
         state, _ = tiny.run(config, 1)
         chex.assert_trees_all_equal_shapes_and_dtypes(state, expected)
@@ -93,7 +93,7 @@ def test_state_stays_replicated_and_unstacked_in_both_modes():
 def test_traced_once_and_no_implicit_transfer(mode):
     chex.clear_trace_counter()
     config = tiny.point_config()
-    training = build.make_training(config, tiny.shape(config))
+    training = build.make_training(config, tiny.spec(config))
     train_step = step.make_train_step(training.game, training.optimizers, EMA(), batch_size=16)
     once = chex.assert_max_traces(train_step, n=1)
     mapped = parallel.Parallel(once, mode, parallel.data_parallel(jax.devices()))
@@ -128,7 +128,7 @@ def test_batch_that_does_not_divide_is_refused_with_sizes_that_do():
     with pytest.raises(
         errors.ConfigError, match=r"train\.batch_size = 12 .* 8 devices.*such as 8 or 16"
     ):
-        build.make_training(config, tiny.shape(config))
+        build.make_training(config, tiny.spec(config))
 
 
 @pytest.mark.parametrize("count", [0, 9])
@@ -136,11 +136,11 @@ def test_devices_that_are_not_there_are_refused(count):
     config = tiny.point_config()
     config.num_devices = count
     with pytest.raises(errors.ConfigError, match=rf"num_devices = {count}; accepted: 1 to 8"):
-        build.make_training(config, tiny.shape(config))
+        build.make_training(config, tiny.spec(config))
 
 
 def test_unknown_map_is_refused():
     config = tiny.point_config()
     config.parallel = "shardmap"
     with pytest.raises(errors.ConfigError, match='Did you mean "shard_map"'):
-        build.make_training(config, tiny.shape(config))
+        build.make_training(config, tiny.spec(config))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.data.device import to_uint8
 from gan_jax.games import draws
 from gan_jax.training.sampling import Sampler, Sampling, chosen_variables, make_sampling
@@ -142,7 +143,7 @@ def test_standing_statistics_of_many_batches_have_their_pooled_variance(trained)
 def test_without_batch_statistics_all_ways_are_one():
     config = tiny.point_config()
     config.num_devices = 1
-    training = tiny.build.make_training(config, (2,))
+    training = tiny.build.make_training(config, specs.points())
     trained = training.game, training.init_state()
     one = make(trained)
     for name in ("running", "standing", "batch"):
@@ -153,7 +154,7 @@ def test_classes_come_in_the_shares_that_are_asked_for(trained):
     class Conditional:
         """A game whose sample is its label."""
 
-        shape = (2,)
+        spec = specs.points(3)
         latent_dim = 1
         num_classes = 3
 

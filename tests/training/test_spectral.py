@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from gan_jax.data import spec as specs
 from gan_jax.games import draws
 from gan_jax.games.game import Turn
 from gan_jax.layers.spectral import power_iteration
@@ -49,7 +50,7 @@ def vectors(state):
 
 def played(config, steps=1):
     """Return the state before and after so many train steps, begun with random vectors."""
-    training = build.make_training(config, tiny.shape(config))
+    training = build.make_training(config, tiny.spec(config))
     before = with_random_vectors(training.init_state())
     copy = jax.device_get(before.replace(key=jax.random.key_data(before.key)))
     mapped = training.parallel
@@ -102,7 +103,7 @@ def test_each_turn_scores_with_the_vectors_it_should(joint):
     config = spectral_config()
     config.game.joint_batch = joint
     config.penalty.update(name="r1", weight=3.0)
-    training = build.make_training(config, tiny.shape(config))
+    training = build.make_training(config, tiny.spec(config))
     game = training.game
     state = with_random_vectors(training.init_state())
     images = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1)).astype(np.float32)
@@ -196,6 +197,6 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
     whole, parts = (jax.device_get(s.replace(key=jax.random.key_data(s.key))) for s in states)
     assert "spectral" in whole.networks["discriminator"].mutable
     chex.assert_trees_all_equal(whole, parts)
-    first = build.make_training(config, (8, 8, 1)).init_state()
+    first = build.make_training(config, specs.images((8, 8, 1))).init_state()
     moved = np.abs(vectors(states[0])[0]["SpectralConv_0"] - vectors(first)[0]["SpectralConv_0"])
     assert moved.max() > 0.0

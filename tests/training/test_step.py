@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.games.game import Network, Outcome, Player, batches_per_step, owner_steps
 from gan_jax.runs import build
 from gan_jax.training import step
@@ -33,14 +34,14 @@ class Scalar(nn.Module):
 class Counting:
     """A game to be added up by hand: ``first`` follows the data, ``second`` follows ``first``."""
 
-    shape: tuple[int, ...] = (2,)
+    spec: specs.Spec = dataclasses.field(default_factory=specs.points)
     latent_dim: int = 1
     num_classes: int | None = None
     memory: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
+        x = jax.ShapeDtypeStruct((1, *specs.data_field(self.spec).shape), jnp.float32)
         return {"first": Network(Scalar(), (x,)), "second": Network(Scalar(), (x,), averaged=True)}
 
     @property
@@ -51,12 +52,12 @@ class Counting:
         )
 
     def first_loss(self, params, turn):
-        mean = jnp.mean(turn.batch["image"])
+        mean = jnp.mean(specs.data(turn.batch, self.spec))
         return -params["first"]["value"] * mean, Outcome({"mean": mean, "count": turn.count * 1.0})
 
     def second_loss(self, params, turn):
         other = turn.variables["first"]["params"]["value"]
-        mean = jnp.mean(turn.batch["image"])
+        mean = jnp.mean(specs.data(turn.batch, self.spec))
         return -params["second"]["value"] * other, Outcome({"other": other, "mean": mean})
 
     def sample(self, variables, z, labels):
@@ -77,7 +78,7 @@ def play(steps, ema=None):
     data = np.random.default_rng(0).normal(size=(steps, 3, 4, 2)).astype(np.float32)
     states, metrics = [state], []
     for i in range(steps):
-        batch = {"image": data[i], "label": np.zeros((3, 4), np.int32)}
+        batch = {"points": data[i]}
         state, means = train_step(state, {}, batch)
         states.append(state)
         metrics.append(means)
@@ -148,7 +149,7 @@ def test_no_network_has_two_owners_or_none():
 
 def turn_by_turn(config):
     """Return the states before, after the discriminator's turn alone, and after the whole step."""
-    training = build.make_training(config, tiny.shape(config))
+    training = build.make_training(config, tiny.spec(config))
     game = training.game
 
     class DiscriminatorOnly:
@@ -242,12 +243,11 @@ def test_flip_mirrors_about_half_of_the_real_images():
 
     bright_left = np.zeros((3, 256, 8, 8, 1), np.uint8)
     bright_left[:, :, :, :4] = 255
-    batch = {"image": bright_left, "label": np.zeros((3, 256), np.int32)}
-    game = Watch(shape=(8, 8, 1))
+    game = Watch(specs.images((8, 8, 1)))
     shares = {}
     for flip in (False, True):
-        state, train_step = prepare(game, EMA(), batch_size=256, prepare=Prepare(flip=flip))
-        shares[flip] = float(train_step(state, {}, batch)[1]["first/left"])
+        state, train_step = prepare(game, EMA(), batch_size=256, prepare=Prepare(game.spec, flip))
+        shares[flip] = float(train_step(state, {}, {"image": bright_left})[1]["first/left"])
     assert shares[False] == 1.0
     assert 0.4 < shares[True] < 0.6
 
@@ -297,7 +297,7 @@ def test_parts_that_do_not_divide_the_batch_are_refused(parts):
     config.num_devices = 2
     config.train.accumulate = parts
     with pytest.raises(errors.ConfigError, match=rf"train\.accumulate = {parts}; .*16 / 2 = 8"):
-        build.make_training(config, (2,))
+        build.make_training(config, specs.points())
 
 
 def test_the_memory_of_a_game_passes_from_part_to_part():

@@ -13,6 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from gan_jax import errors
 from gan_jax.data import device, sources
+from gan_jax.data import spec as specs
 from gan_jax.data.degrade import make as degradation
 from gan_jax.evaluation import best, evaluators
 from gan_jax.evaluation.settings import make_settings
@@ -69,7 +70,7 @@ def restoration(**fields):
     options = {
         "generator": stub.Affine(0.5, 0.1, noise=0.2, outputs=1),
         "discriminator": stub.Patches((1.0, 2.0)),
-        "shape": (8, 8, 1),
+        "spec": specs.images((8, 8, 1)),
         "loss": adversarial.make("non_saturating"),
         "degradation": degradation("mask", kind="boxes"),
     }
@@ -81,7 +82,7 @@ def unpaired(**fields):
     options = {
         "generator": stub.Affine(0.5, 0.1, noise=0.2),
         "discriminator": stub.Patches((2.0,), 0.25),
-        "shape": (8, 8, 2),
+        "spec": specs.pairs((8, 8, 1)),
         "loss": adversarial.make("least_squares"),
         "history": 20,
     }
@@ -96,15 +97,22 @@ def final(game, config, devices, mode="shard_map", steps=4):
         optimizers,
         EMA(half_life=100.0),
         batch_size=16,
-        prepare=build.make_prepare(config),
+        prepare=Prepare(
+            tiny.spec(config, None),
+            config.data.flip,
+            config.data.crop,
+            config.data.pairing == "domains",
+        ),
     )
     mapped = parallel.Parallel(train_step, mode, parallel.data_parallel(jax.devices()[:devices]))
     state = mapped.init(lambda: step.init_state(game, optimizers, EMA(half_life=100.0), 0))
-    data = mapped.put_replicated(tiny.data(config))
+    rows = tiny.data(config)
+    rows.pop("label", None)
+    data = mapped.put_replicated(rows)
     rng = np.random.default_rng(7)
-    dims = (1, 1, 16, 2) if config.data.pairing == "domains" else (1, 1, 16)
+    names = ["a", "b"] if config.data.pairing == "domains" else ["index"]
     for _ in range(steps):
-        batch = mapped.put_batch({"index": rng.integers(0, 64, dims, "int32")})
+        batch = mapped.put_batch({n: rng.integers(0, 64, (1, 1, 16), "int32") for n in names})
         state, _ = mapped(state, data, batch)
     return host(state)
 
@@ -211,11 +219,12 @@ def corners(images):
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_halves_of_a_pair_move_together_and_domains_apart(apart):
-    prepare = Prepare(flip=True, crop=4, apart=apart)
-    assert prepare.shape((9, 9, 2)) == (4, 4, 2)
-    made = prepare(jnp.asarray(numbered(256, 9, 2)), jax.random.key(0), None)
-    assert made.shape == (256, 4, 4, 2)
-    first, second = (corners(made[..., half]) for half in (0, 1))
+    prepare = Prepare(specs.pairs((9, 9, 1)), flip=True, crop=4, apart=apart)
+    assert prepare.spec == specs.pairs((4, 4, 1))
+    images = jnp.asarray(numbered(256, 9, 1))
+    made = prepare({"a": images, "b": images}, jax.random.key(0), None)
+    assert made["a"].shape == made["b"].shape == (256, 4, 4, 1)
+    first, second = (corners(made[name][..., 0]) for name in "ab")
     for one, other in zip(first, second, strict=True):
         if apart:
             assert np.mean(one == other) < 0.7
@@ -227,15 +236,16 @@ def test_halves_of_a_pair_move_together_and_domains_apart(apart):
         assert 0.4 < mirrored.mean() < 0.6
         assert abs(np.corrcoef(tops, lefts)[0, 1]) < 0.2
     # Rows and columns stand as they stood: one step to the right, one row below.
-    values = np.asarray(device.to_uint8(made[..., 0])).astype(int)
+    values = np.asarray(device.to_uint8(made["a"][..., 0])).astype(int)
     np.testing.assert_array_equal(values[:, 1:] - values[:, :-1], 10)
     np.testing.assert_array_equal(np.abs(np.diff(values, axis=2)), 1)
 
 
 def test_a_crop_of_the_whole_is_the_whole():
     images = jnp.asarray(numbered(3, 9, 1))
-    made = Prepare(crop=9)(images, jax.random.key(0), None)
-    np.testing.assert_array_equal(device.to_uint8(made), images)
+    prepare = Prepare(specs.images((9, 9, 1)), crop=9)
+    made = prepare({"image": images}, jax.random.key(0), None)
+    np.testing.assert_array_equal(device.to_uint8(made["image"]), images)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +258,7 @@ def test_a_crop_of_the_whole_is_the_whole():
 )
 def test_a_crop_that_is_none_is_refused(crop, shape, message):
     with pytest.raises(errors.ConfigError, match=message):
-        Prepare(crop=crop).shape(shape)
+        Prepare(tiny.spec_of(shape), crop=crop)
     with pytest.raises(ValueError, match=r"cannot cut 5x5 out of images of shape \(2, 4, 8, 1\)"):
         device.crop(jnp.zeros((2, 4, 8, 1)), 5, jax.random.split(jax.random.key(0), 2))
 
@@ -266,7 +276,7 @@ def photographs(count=24, size=16, channels=3, seed=0):
 
 
 def source_of(images, labels=None, names=None):
-    return sources.ArraySource("random", "train", images, labels, names)
+    return sources.image_source("random", "train", images, labels, names)
 
 
 def restorer(how="gaussian", scale=1, channels=3, crop=16, **options):
@@ -274,7 +284,7 @@ def restorer(how="gaussian", scale=1, channels=3, crop=16, **options):
     return PairedGame(
         generator=stub.Affine(factor=scale, outputs=channels),
         discriminator=None,
-        shape=(crop, crop, channels),
+        spec=specs.images((crop, crop, channels)),
         loss=adversarial.make("hinge"),
         degradation=degradation(how, **options),
         conditional=False,
@@ -483,14 +493,14 @@ def test_data_points_of_domains_begin_anew_where_they_are_fewer():
     source = two_domains()
     found = translating.data_points(source)
     assert found.sizes == (5, 7)
-    np.testing.assert_array_equal(found.images[..., 1:], source.b.images)
-    np.testing.assert_array_equal(found.images[:5, ..., :1], source.a.images)
-    np.testing.assert_array_equal(found.images[5:, ..., :1], source.a.images[:2])
+    np.testing.assert_array_equal(found.batch["b"], source.b.arrays["image"])
+    np.testing.assert_array_equal(found.batch["a"][:5], source.a.arrays["image"])
+    np.testing.assert_array_equal(found.batch["a"][5:], source.a.arrays["image"][:2])
     some = translating.data_points(source, 6)
     assert some.sizes == (5, 6)
-    assert some.images.shape == (6, 8, 8, 2)
+    assert some.batch["a"].shape == (6, 8, 8, 1)
     again = translating.data_points(source, 6)
-    np.testing.assert_array_equal(some.images, again.images)
+    np.testing.assert_array_equal(some.batch["a"], again.batch["a"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -505,7 +515,7 @@ def brightness():
     """Return such a game, and a configuration whose training does without the class "odd"."""
     config = perceptrons()
     config.data.without = ("odd",)
-    base = build.make_game(config, (8, 8, 1), None)
+    base = build.make_game(config, specs.images((8, 8, 1)), None)
     game = Brightness(**{f.name: getattr(base, f.name) for f in dataclasses.fields(base)})
     return game, config
 
@@ -560,7 +570,7 @@ def test_metrics_are_chosen_by_what_is_known(kind, without, names):
     config.data.without = without
     config.data.resolution = 16
     source = sources.make_source(config.data)
-    game = build.make_game(config, source.shape, None)
+    game = build.make_game(config, source.spec, None)
     settings = make_settings(config)
     found = evaluators.choose_metrics(config, settings, game, source)
     assert [metric.name for metric in found] == names
@@ -609,7 +619,7 @@ def test_metrics_that_do_not_suit_are_refused(kind, changes, message, quarters):
     config.data.without = ()
     config.data.resolution = 16
     source = sources.make_source(config.data)
-    game = build.make_game(config, source.shape, None)
+    game = build.make_game(config, source.spec, None)
     config.eval.update(changes)
     with pytest.raises(errors.ConfigError, match=message):
         evaluators.choose_metrics(config, make_settings(config), game, source)
@@ -745,7 +755,7 @@ def columns_of(picture, size, columns, padding=2):
 def draw(game, config, source):
     """Return the picture of a game's first state."""
     config.num_devices = 1
-    training = build.make_training(config, source.shape)
+    training = build.make_training(config, source.spec)
     training = dataclasses.replace(training, game=game)
     pipeline = replicas.make_pipeline(config, training, source)
     draw = pictures.make_picture(config, training, pipeline)

@@ -6,6 +6,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import cyclegan, dcgan, gan, ganomaly, inpaint, wgan_gp
+from gan_jax.data import spec as specs
+from gan_jax.data.sources.draws import random_arrays
+from gan_jax.data.spec import Spec
 from gan_jax.runs import build, preemption
 
 CLASSES = 3
@@ -149,25 +152,23 @@ def anomaly_config() -> ConfigDict:
     return config
 
 
-def shape(config: ConfigDict) -> tuple[int, ...]:
-    """Return the shape of a data point, as it is stored, of one of the configurations above."""
+def spec(config: ConfigDict, classes: int | None = CLASSES) -> Spec:
+    """Return the specification of the stored data of one of the configurations above."""
     if config.data.name == "ring":
-        return (2,)
-    size, parts = config.data.resolution, 1 if config.data.pairing == "none" else 2
-    return (size, size, parts * (config.data.channels or 1))
+        return specs.points(classes)
+    size = config.data.resolution
+    shape = (size, size, config.data.channels or 1)
+    return specs.images(shape, classes) if config.data.pairing == "none" else specs.pairs(shape)
+
+
+def spec_of(shape: tuple[int, ...], classes: int | None = None) -> Spec:
+    """Return the specification of points ``(2,)``, or of images of a shape."""
+    return specs.points(classes) if shape == (2,) else specs.images(shape, classes)
 
 
 def data(config: ConfigDict, size: int = 64, seed: int = 0) -> dict[str, np.ndarray]:
     """Return a random resident data set."""
-    rng = np.random.default_rng(seed)
-    if config.data.name == "ring":
-        image = rng.normal(size=(size, 2)).astype(np.float32)
-    else:
-        image = rng.integers(0, 256, (size, *shape(config))).astype(np.uint8)
-    rows = {"image": image, "label": rng.integers(0, CLASSES, size).astype(np.int32)}
-    if config.data.pairing == "domains":
-        rows["image"], rows["other"] = np.split(image, 2, axis=-1)
-    return rows
+    return random_arrays(spec(config), size, seed)
 
 
 def index_batch(
@@ -175,10 +176,9 @@ def index_batch(
 ) -> dict[str, np.ndarray]:
     """Return the random indices of one call."""
     rng = np.random.default_rng([7, step])
-    dims: tuple[int, ...] = (calls, build.data_batches(training), config.train.batch_size)
-    if config.data.pairing == "domains":
-        dims = (*dims, 2)
-    return {"index": rng.integers(0, size, dims).astype(np.int32)}
+    dims = (calls, build.data_batches(training), config.train.batch_size)
+    names = ["a", "b"] if config.data.pairing == "domains" else ["index"]
+    return {name: rng.integers(0, size, dims).astype(np.int32) for name in names}
 
 
 def run(config: ConfigDict, steps: int, training: build.Training | None = None):
@@ -189,7 +189,7 @@ def run(config: ConfigDict, steps: int, training: build.Training | None = None):
 
 def run_with_metrics(config: ConfigDict, steps: int, training: build.Training | None = None):
     """Return the state after ``steps`` train steps, the metrics of each, and the training."""
-    training = training or build.make_training(config, shape(config), CLASSES)
+    training = training or build.make_training(config, spec(config))
     mapped = training.parallel
     state = training.init_state()
     resident = mapped.put_replicated(data(config))

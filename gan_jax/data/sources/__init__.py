@@ -1,23 +1,24 @@
 """Sources of data with random access, by the name that ``config.data.name`` gives.
 
 ``digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images), ``npz`` (arrays),
-``ring``, ``grid`` and ``swiss_roll`` (toy points); any other name is one of the TFDS catalog. Two
-images per example, for translation, are what ``config.data.pairing`` makes of these.
+``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound); any other name is
+one of the TFDS catalog. ``config.data.pairing`` makes examples of two images of these.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from gan_jax.data.sources.base import ArraySource, Source
+from gan_jax.data.sources.base import ArraySource, Source, image_source
 from gan_jax.data.sources.digits import digits
 from gan_jax.data.sources.folder import FolderSource, folder
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.npz import NpzSource, npz
-from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, TwinSource, paired
+from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, TwinSource, domains, paired
 from gan_jax.data.sources.photos import photos
 from gan_jax.data.sources.subset import Subset, class_number, labels_of, only_classes
 from gan_jax.data.sources.tfds import TfdsSource
 from gan_jax.data.sources.tiles import TiledSource, tiles
+from gan_jax.data.sources.tones import tones
 from gan_jax.data.sources.toy import NAMES as TOYS
 from gan_jax.data.sources.toy import ToySource, toy
 from gan_jax.errors import ConfigError, lookup
@@ -34,6 +35,8 @@ __all__ = [
     "ToySource",
     "Transform",
     "TwinSource",
+    "domains",
+    "image_source",
     "labels_of",
     "left_out",
     "make_source",
@@ -48,7 +51,7 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     "photos": lambda config, transform: photos(config.split, transform),
 }
 #: The names that need no TFDS.
-BUILT_IN = (*_IMAGES, *TOYS)
+BUILT_IN = (*_IMAGES, *TOYS, "tones")
 
 
 def make_source(config: Any) -> Source:
@@ -96,9 +99,11 @@ def left_out(config: Any, source: Source) -> list[int]:
 
 
 def _one(config: Any, transform: Transform) -> Source:
-    """Return a source of one image (or point) per example."""
+    """Return a source of one data point per example."""
     if config.name in TOYS:
         return toy(config.name, config.toy_size, config.toy_noise)
+    if config.name == "tones":
+        return tones(config.split, config.toy_size)
     if transform.resize == "tile" and config.name == "folder":
         return tiles(config.path, config.split, transform, config.on_error)
     if transform.resize == "tile" and config.name != "photos":

@@ -1,115 +1,149 @@
 """What a source of data is: random access to examples, and what a run needs to know about them."""
 
+import abc
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
+
+from gan_jax.data import spec as specs
+from gan_jax.data.spec import Field, Spec
 
 Example = dict[str, np.ndarray]
 
 
-@runtime_checkable
-class Source(Protocol):
+class Source(abc.ABC):
     """A data set with random access; can be read from many threads, and pickled for workers.
 
     Attributes:
       name: short name, for records.
-      shape: shape of one data point: (height, width, channels), or (2,) for toy points.
-      num_classes: number of classes, None when unlabelled.
-      class_names: their names in the order of the labels, None when unlabelled.
+      split: name of the part of the data set, for records.
+      spec: the fields of an example.
       failures: index -> reason, of the examples that could not be decoded and that, as the
         configuration allows (``data.on_error = "skip"``), the next readable example stands in for.
         Each process counts what it met itself.
     """
 
     name: str
-    shape: tuple[int, ...]
-    num_classes: int | None
-    class_names: tuple[str, ...] | None
+    split: str
+    spec: Spec
     failures: dict[int, str]
 
+    @abc.abstractmethod
     def __len__(self) -> int:
         """Return the number of examples."""
-        ...
+
+    @abc.abstractmethod
+    def read(self, indices: Sequence[int]) -> Example:
+        """Return several examples, stacked by field: ``[n, *field.shape]``.
+
+        The caller owns the arrays.
+        """
 
     def __getitem__(self, index: int) -> Example:
-        """Return ``{"image": uint8 [h, w, c] or float32 [2], "label": int32 []}``.
+        """Return one example: an array of ``field.shape`` for each field.
 
-        The label of an unlabelled example is 0. Nobody else holds or changes the arrays.
+        Raises:
+          IndexError: the index is out of range.
         """
-        ...
-
-    def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked: ``{"image": [n, ...], "label": int32 [n]}``."""
-        ...
+        rows = self.read([range(len(self))[index]])
+        return {name: np.asarray(rows[name][0]) for name in rows}
 
     def item_name(self, index: int) -> str:
         """Return what a message calls this example, such as its file."""
-        ...
+        return f"{self.name}[{index}]"
 
+    @abc.abstractmethod
     def fingerprint(self) -> str:
         """Return the identity of the content, for records: name, split, size, shape and a hash."""
-        ...
+
+    @property
+    def field(self) -> Field:
+        """The field of the data point; see `gan_jax.data.spec.data_name`."""
+        return specs.data_field(self.spec)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one data point."""
+        return self.field.shape
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes, ``None`` where examples have no label."""
+        return specs.class_names(self.spec)
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes, ``None`` where examples have no label."""
+        return specs.num_classes(self.spec)
 
 
-class ArraySource:
+class ArraySource(Source):
     """A source that holds its examples in memory.
 
     Args:
       name: short name, for records.
       split: name of the part of the data set, for records.
-      images: uint8 [n, h, w, c] or float32 [n, 2].
-      labels: integers [n], or None when unlabelled.
-      class_names: names of the classes, or None for "0", "1", ... when labelled.
+      arrays: the examples by field, ``[n, *field.shape]``.
+      spec: the fields.
     """
 
-    def __init__(
-        self,
-        name: str,
-        split: str,
-        images: np.ndarray,
-        labels: np.ndarray | None,
-        class_names: tuple[str, ...] | None = None,
-    ):
-        self.name = name
-        self.split = split
-        self.images = images
-        self.labels = np.zeros(len(images), np.int32) if labels is None else labels.astype(np.int32)
-        self.shape = tuple(images.shape[1:])
-        if labels is not None and class_names is None:
-            class_names = tuple(str(k) for k in range(int(self.labels.max()) + 1))
-        self.class_names = class_names
-        self.num_classes = None if class_names is None else len(class_names)
-        self.failures: dict[int, str] = {}
+    def __init__(self, name: str, split: str, arrays: Mapping[str, np.ndarray], spec: Spec):
+        self.name, self.split, self.spec = name, split, spec
+        self.arrays = dict(arrays)
+        self.failures = {}
 
     def __len__(self) -> int:
         """Return the number of examples."""
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Example:
-        """Return one example; see :class:`Source`."""
-        return {"image": self.images[index], "label": np.asarray(self.labels[index])}
+        return len(next(iter(self.arrays.values())))
 
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked; see :class:`Source`."""
+        """Return several examples, stacked; see `Source.read`."""
         chosen = np.asarray(indices)
-        return {"image": self.images[chosen], "label": self.labels[chosen]}
-
-    def item_name(self, index: int) -> str:
-        """Return what a message calls this example."""
-        return f"{self.name}[{index}]"
+        return {name: array[chosen] for name, array in self.arrays.items()}
 
     def fingerprint(self) -> str:
-        """Return the identity of the content; see :class:`Source`."""
-        content = content_hash([self.images.tobytes(), self.labels.tobytes()])
+        """Return the identity of the content; see `Source.fingerprint`."""
+        content = content_hash(array.tobytes() for array in self.arrays.values())
         return identity(self, self.split, content)
 
 
+def image_source(
+    name: str,
+    split: str,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+) -> ArraySource:
+    """Return a source of images in memory.
+
+    Args:
+      name: short name, for records.
+      split: name of the part of the data set, for records.
+      images: uint8 ``[n, height, width, channels]``.
+      labels: integers ``[n]``, or ``None``.
+      class_names: of the labels; ``None``: "0", "1", ....
+    """
+    spec = specs.images(images.shape[1:], classes_of(labels, class_names))
+    arrays = {"image": images}
+    if labels is not None:
+        arrays["label"] = labels.astype(np.int32)
+    return ArraySource(name, split, arrays, spec)
+
+
+def classes_of(
+    labels: np.ndarray | None, class_names: Sequence[str] | None = None
+) -> int | Sequence[str] | None:
+    """Return the classes of labels, as `gan_jax.data.spec.labelled` takes them."""
+    if labels is None:
+        return None
+    return class_names or int(labels.max()) + 1
+
+
 def stack(examples: Iterable[Mapping[str, np.ndarray]]) -> Example:
-    """Stack examples to ``{"image": [n, ...], "label": int32 [n]}``; at least one is needed."""
+    """Stack examples by field, ``[n, ...]``; at least one is needed."""
     rows = list(examples)
-    return {name: np.stack([row[name] for row in rows]) for name in ("image", "label")}
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def content_hash(parts: Iterable[bytes | str]) -> str:
@@ -125,5 +159,4 @@ def content_hash(parts: Iterable[bytes | str]) -> str:
 
 def identity(source: Source, split: str, content: str) -> str:
     """Return a fingerprint ``name:split:size:shape:hash``."""
-    shape = "x".join(map(str, source.shape))
-    return f"{source.name}:{split}:{len(source)}:{shape}:{content}"
+    return f"{source.name}:{split}:{len(source)}:{specs.words(source.spec)}:{content}"

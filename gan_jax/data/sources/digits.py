@@ -6,7 +6,7 @@ learning repository): 8x8 pixels, 17 levels, 43 writers.
 
 import numpy as np
 
-from gan_jax.data.sources.base import ArraySource
+from gan_jax.data.sources.base import ArraySource, image_source
 from gan_jax.data.sources.images import Transform
 from gan_jax.errors import lookup
 
@@ -30,4 +30,4 @@ def digits(split: str, transform: Transform) -> ArraySource:
     levels, labels = load_digits(return_X_y=True)
     pixels = np.round(levels[part].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     images = np.stack([transform.array(image) for image in pixels])
-    return ArraySource("digits", split, images, labels[part], tuple("0123456789"))
+    return image_source("digits", split, images, labels[part], tuple("0123456789"))

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gan_jax.data.sources.base import Example, content_hash, identity, stack
+from gan_jax.data import spec as specs
+from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.images import Transform, decode, reason
 from gan_jax.errors import ConfigError, DataError
 
@@ -217,7 +218,7 @@ class Zip:
         self._open()
 
 
-class FolderSource:
+class FolderSource(Source):
     """A source that decodes image files at every access; see the module for the layout.
 
     Args:
@@ -239,27 +240,28 @@ class FolderSource:
         if on_error not in ON_ERROR:
             raise ConfigError(f"data.on_error = {on_error!r}; accepted: {', '.join(ON_ERROR)}")
         self.path, self.split, self.on_error = path, split, on_error
-        self.failures: dict[int, str] = {}
+        self.failures = {}
         self.files, inside = open_files(Path(path))
         self.name = f"{self.files.name}/{inside}".rstrip("/")
         files = images_in(self.files, inside)
         root, names = _choose_split(self.files, inside, sorted(files), split)
         self.names = names
         self._content = content_hash(f"{name} {files[name]}" for name in names)
-        self.labels, self.class_names = _classes(root, names)
-        self.num_classes = None if self.class_names is None else len(self.class_names)
-        self.shape: tuple[int, ...]
-        self._transform, self.shape = self._probe(transform)
+        self.labels, class_names = _classes(root, names)
+        self._transform, shapes = self._probe(transform)
+        self.spec = {name: specs.image(shape) for name, shape in shapes.items()}
+        if class_names is not None:
+            self.spec[specs.LABEL] = specs.label(class_names)
 
-    def _probe(self, transform: Transform) -> tuple[Transform, tuple[int, int, int]]:
-        """Return the transform with its channels settled, and the shape that comes out."""
+    def _probe(self, transform: Transform) -> tuple[Transform, dict[str, tuple[int, int, int]]]:
+        """Return the transform with its channels settled, and the shapes of its images."""
         chosen = np.unique(np.linspace(0, len(self) - 1, PROBES).astype(int)).tolist()
         settled = transform.resolution is not None and transform.channels is not None
         decoded = [self._decode_or_next(i)[1] for i in (chosen[:1] if settled else chosen)]
         channels = transform.channels or max(len(image.getbands()) for image in decoded)
         transform = dataclasses.replace(transform, channels=channels)
         width, height = decoded[0].size
-        return transform, transform.shape(height, width, channels)
+        return transform, transform.fields(height, width, channels)
 
     def _decode(self, index: int) -> Image.Image:
         """Return the decoded image.
@@ -293,7 +295,12 @@ class FolderSource:
     def whole(self, index: int) -> Example:
         """Return one example as it is, whatever its size; else like ``source[index]``."""
         found, image = self._decode_or_next(range(len(self))[index])
-        return {"image": self._transform(image), "label": np.asarray(self.labels[found])}
+        return self._labelled(self._transform.cut(image), found)
+
+    def _labelled(self, images: dict[str, np.ndarray], index: int) -> Example:
+        if specs.LABEL not in self.spec:
+            return images
+        return {**images, specs.LABEL: np.asarray(self.labels[index])}
 
     def _decode_or_next(self, index: int) -> tuple[int, Image.Image]:
         """Return the image and its index, or those of the image that stands in for it."""
@@ -315,28 +322,29 @@ class FolderSource:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Example:
-        """Return one example; see :class:`gan_jax.data.sources.base.Source`.
+        """Return one example; see `Source`.
 
         Raises:
           DataError: a file cannot be read or decoded, or has not the size of the others.
         """
         found, image = self._decode_or_next(range(len(self))[index])
-        return {"image": self._fit(image, found), "label": np.asarray(self.labels[found])}
+        return self._labelled(self._fit(image, found), found)
 
-    def _fit(self, image: Image.Image, index: int) -> np.ndarray:
+    def _fit(self, image: Image.Image, index: int) -> dict[str, np.ndarray]:
         try:
-            pixels = self._transform(image)
+            images = self._transform.cut(image)
         except ConfigError as error:
             raise DataError(f"{self.item_name(index)}: {error}") from error
-        if pixels.shape != self.shape:
-            raise DataError(
-                f"{self.item_name(index)} has shape {pixels.shape}, the first image {self.shape}; "
-                "set data.resolution to bring all to one size"
-            )
-        return pixels
+        for name, pixels in images.items():
+            if pixels.shape != self.spec[name].shape:
+                raise DataError(
+                    f"{self.item_name(index)} has shape {pixels.shape}, the first image "
+                    f"{self.spec[name].shape}; set data.resolution to bring all to one size"
+                )
+        return images
 
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked; see :class:`gan_jax.data.sources.base.Source`."""
+        """Return several examples, stacked; see `Source.read`."""
         return stack(self[int(i)] for i in indices)
 
     def item_name(self, index: int) -> str:

@@ -73,6 +73,14 @@ class Transform:
         pixels = np.asarray(image)
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
+    def fields(self, height: int, width: int, channels: int) -> dict[str, tuple[int, int, int]]:
+        """Return the shapes, by field, of what `cut` makes of an image of this size."""
+        return {"image": self.shape(height, width, channels)}
+
+    def cut(self, image: Image.Image) -> dict[str, np.ndarray]:
+        """Return the images of an example, uint8 [h, w, c] by field, that an image file holds."""
+        return {"image": self(image)}
+
     def array(self, pixels: np.ndarray) -> np.ndarray:
         """Do the same for uint8 [h, w, c] with 1, 3 or 4 (with alpha) channels.
 

@@ -1,4 +1,4 @@
-"""Images from the arrays of an ``.npz`` file."""
+"""Images or sound from the arrays of an ``.npz`` file."""
 
 import zipfile
 from collections.abc import Sequence
@@ -7,39 +7,55 @@ from pathlib import Path
 import numpy as np
 
 from gan_jax import arrays
-from gan_jax.data.sources.base import ArraySource, content_hash, identity
+from gan_jax.data.sources.base import ArraySource, classes_of, content_hash, identity
 from gan_jax.data.sources.images import Transform
+from gan_jax.data.spec import LABEL, Field, image, labelled
 from gan_jax.errors import ConfigError, DataError
 
-# The last of each: what `numpy.savez` calls unnamed arrays.
-IMAGE_KEYS = ("image", "images", "x", "arr_0")
-LABEL_KEYS = ("label", "labels", "y", "arr_1")
-# Every class gets a name and its row in tables: one label of a billion would fill the memory.
+# Names of the arrays, by field. The last of each is what `numpy.savez` calls an unnamed array.
+NAMES = {
+    "image": ("image", "images", "x", "arr_0"),
+    "audio": ("audio",),
+    LABEL: ("label", "labels", "y", "arr_1"),
+    "sample_rate": ("sample_rate",),
+}
+# Name and content of every array, by field.
+Found = dict[str, tuple[str, np.ndarray]]
+# Every class gets a name and a row in tables: one label of a billion would fill the memory.
 _MAX_CLASSES = 10**6
 
 
 class NpzSource(ArraySource):
-    """The images of an ``.npz`` file, in memory.
+    """The images or the sound of an ``.npz`` file, in memory.
 
-    The file holds uint8 [n, h, w] or [n, h, w, c] under "image", "images", "x" or "arr_0", and
-    may hold integers [n] from 0 on under "label", "labels", "y" or "arr_1". Nothing in it is
-    unpickled. The file has no splits: ``data.split`` is only noted down.
+    The file holds one of
+
+    - images: uint8 [n, h, w] or [n, h, w, c] under "image", "images", "x" or "arr_0";
+    - sound: int16 or float32 [n, samples] or [n, samples, channels] under "audio", with an integer
+      "sample_rate" in Hz;
+
+    and may hold integers [n] from 0 on under "label", "labels", "y" or "arr_1". Other arrays are
+    ignored. Nothing is unpickled. The file has no splits: ``data.split`` is only recorded.
 
     Args:
       path: the file.
-      split: noted in the fingerprint.
-      transform: the wanted size and channels.
+      split: recorded in the fingerprint.
+      transform: the wanted size and channels of images.
 
     Raises:
-      DataError: the file is missing or damaged, or its arrays are not as said above.
+      DataError: the file is missing or damaged, or its arrays are not as described above.
     """
 
     def __init__(self, path: str | Path, split: str, transform: Transform):
         self.path, self.transform = Path(path), transform
-        images, labels, self._content = _load(self.path)
-        if transform.shape(*images.shape[1:]) != images.shape[1:] or images.shape[3] == 4:
-            images = np.stack([transform.array(image) for image in images])
-        super().__init__(self.path.stem, split, images, labels)
+        found, self._content = _load(self.path)
+        name, make = ("audio", _audio) if "audio" in found else ("image", _images)
+        data, field = make(self.path, found, transform)
+        held = {name: data}
+        if LABEL in found:
+            held[LABEL] = _labels(self.path, *found[LABEL], len(data))
+        spec = labelled(name, field, classes_of(held.get(LABEL)))
+        super().__init__(self.path.stem, split, held, spec)
 
     def item_name(self, index: int) -> str:
         """Return the file and the place in its arrays."""
@@ -66,21 +82,25 @@ def npz(path: str | None, split: str, transform: Transform) -> NpzSource:
     return NpzSource(path, split, transform)
 
 
-def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """Return images, labels, and what stands for the content of the file."""
+def _load(path: Path) -> tuple[Found, str]:
+    """Return the arrays of a file by field, and a hash that identifies its content."""
+    names: dict[str, str] = {}
 
     def choose(found: Sequence[str]) -> list[str]:
-        image_key = _only(path, found, IMAGE_KEYS, "images")
-        label_key = _only(path, found, LABEL_KEYS, "labels")
-        if image_key is None:
+        for field, accepted in NAMES.items():
+            if (name := _only(path, found, accepted, field)) is not None:
+                names[field] = name
+        data = [field for field in ("image", "audio") if field in names]
+        if len(data) != 1:
+            known = ", ".join((*NAMES["image"], *NAMES["audio"]))
             raise DataError(
-                f"{path} has no images; accepted names: {', '.join(IMAGE_KEYS)}; found: "
-                f"{', '.join(found) or 'none'}"
+                f"{path} has {' and '.join(data) or 'no data'}; accepted: one of {known}; "
+                f"found: {', '.join(found) or 'none'}"
             )
-        return [image_key] if label_key is None else [image_key, label_key]
+        return list(names.values())
 
     try:
-        # Opened once: what is told of the content is told of these arrays, whatever comes later.
+        # Opened once: the checksums are those of these arrays, even if the file is replaced.
         with path.open("rb") as file:
             found = arrays.read_open_npz(file, choose)
             with zipfile.ZipFile(file) as archive:
@@ -91,25 +111,45 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None, str]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except (arrays.UnreadableError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as arrays: {error}") from error
-    image_key, label_key = [*found, None][:2]
-    assert image_key is not None  # `choose` has seen to it.
-    images = found[image_key]
-    labels = None if label_key is None else found[label_key]
+    return {field: (name, found[name]) for field, name in names.items()}, content_hash(parts)
+
+
+def _images(path: Path, found: Found, transform: Transform) -> tuple[np.ndarray, Field]:
+    name, images = found["image"]
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
-        raise DataError(
-            f"{path}: {image_key} is {images.dtype} {list(images.shape)}; "
-            "accepted: uint8 [n, h, w] or [n, h, w, c], not empty"
-        )
+        raise _refused(path, name, images, "uint8 [n, h, w] or [n, h, w, c], not empty")
     images = images if images.ndim == 4 else images[..., None]
-    if labels is not None:
-        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-        fits = labels.shape == images.shape[:1] and np.issubdtype(labels.dtype, np.integer)
-        if not fits or labels.min() < 0 or labels.max() >= _MAX_CLASSES:
-            raise DataError(
-                f"{path}: {label_key} is {labels.dtype} {list(labels.shape)}; "
-                f"accepted: integers from 0 to {_MAX_CLASSES - 1:,}, [{len(images)}]"
-            )
-    return images, labels, content_hash(parts)
+    if transform.shape(*images.shape[1:]) != images.shape[1:] or images.shape[3] == 4:
+        images = np.stack([transform.array(one) for one in images])
+    return images, image(images.shape[1:])
+
+
+def _audio(path: Path, found: Found, transform: Transform) -> tuple[np.ndarray, Field]:
+    del transform
+    _, sound = found["audio"]
+    if sound.dtype not in (np.int16, np.float32) or sound.ndim not in (2, 3) or 0 in sound.shape:
+        accepted = "int16 or float32 [n, samples] or [n, samples, channels], not empty"
+        raise _refused(path, "audio", sound, accepted)
+    _, rate = found.get("sample_rate", ("", None))
+    if rate is None:
+        raise DataError(f"{path} has audio without sample_rate; accepted: an integer, in Hz")
+    if rate.shape != () or not np.issubdtype(rate.dtype, np.integer) or rate < 1:
+        raise _refused(path, "sample_rate", rate, "a positive integer, in Hz")
+    sound = sound if sound.ndim == 3 else sound[..., None]
+    return sound, Field("audio", sound.shape[1:], sound.dtype.name, sample_rate=int(rate))
+
+
+def _labels(path: Path, name: str, labels: np.ndarray, count: int) -> np.ndarray:
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    fits = labels.shape == (count,) and np.issubdtype(labels.dtype, np.integer)
+    if not fits or labels.min() < 0 or labels.max() >= _MAX_CLASSES:
+        accepted = f"integers from 0 to {_MAX_CLASSES - 1:,}, [{count}]"
+        raise _refused(path, name, labels, accepted)
+    return labels.astype(np.int32)
+
+
+def _refused(path: Path, name: str, array: np.ndarray, accepted: str) -> DataError:
+    return DataError(f"{path}: {name} is {array.dtype} {list(array.shape)}; accepted: {accepted}")
 
 
 def _only(path: Path, found: Sequence[str], accepted: tuple[str, ...], what: str) -> str | None:

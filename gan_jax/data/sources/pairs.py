@@ -1,7 +1,6 @@
 """Sources of two images per example, A and B, for translation: aligned pairs, or two domains.
 
-The two images of an example lie behind each other in the channels of one: ``[h, w, 2 c]``, A first.
-So whatever is done to an example alike (cropped, mirrored, moved) is done alike to both.
+The two images of an example are its fields ``a`` and ``b``.
 
 ``data.pairing`` says where A and B come from:
 
@@ -35,15 +34,14 @@ PAIRINGS = ("none", "side_by_side", "twins", "domains")
 
 @dataclasses.dataclass(frozen=True)
 class SideBySide(Transform):
-    """Cuts an image into its left and right half, and brings both to one shape alike."""
+    """Cuts an image into its left and right half, ``a`` and ``b``, both brought to one shape."""
 
-    def shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
-        """Return the shape (h, w, 2 c) that an image of this size gets."""
-        height, width, channels = super().shape(height, width // 2, channels)
-        return height, width, 2 * channels
+    def fields(self, height: int, width: int, channels: int) -> dict[str, tuple[int, int, int]]:
+        """Return the shapes of both halves; see `Transform.fields`."""
+        return dict.fromkeys("ab", self.shape(height, width // 2, channels))
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
-        """Return both halves of the image, uint8 [h, w, 2 c].
+    def cut(self, image: Image.Image) -> dict[str, np.ndarray]:
+        """Return both halves of the image; see `Transform.cut`.
 
         Raises:
           ConfigError: the width is odd, or ``resize`` is "pad" and the halves are too large.
@@ -55,12 +53,12 @@ class SideBySide(Transform):
                 "data.pairing = 'side_by_side': an even width"
             )
         half = width // 2
-        boxes = ((0, 0, half, height), (half, 0, width, height))
-        return np.concatenate([super(SideBySide, self).__call__(image.crop(b)) for b in boxes], -1)
+        boxes = {"a": (0, 0, half, height), "b": (half, 0, width, height)}
+        return {name: self(image.crop(box)) for name, box in boxes.items()}
 
 
-class _Two:
-    """What twins and domains have in common: two sources of images of one shape.
+class _Two(Source):
+    """Two sources of images of one shape, ``a`` and ``b``; their labels are dropped.
 
     Args:
       a: of the first image.
@@ -79,53 +77,20 @@ class _Two:
             )
         self.a, self.b, self.split = a, b, split
         self.name = f"{a.name}+{b.name}"
-        height, width, channels = a.shape
-        self.shape: tuple[int, ...] = (height, width, 2 * channels)
-        self.num_classes: int | None = None
-        self.class_names: tuple[str, ...] | None = None
-        self.failures: dict[int, str] = {}
+        self.spec = {"a": a.field, "b": b.field}
+        self.failures = {}
 
     def fingerprint(self) -> str:
         """Return the identity of the content, from those of both."""
         content = content_hash([self.a.fingerprint(), self.b.fingerprint()])
         return identity(self, self.split, content)
 
-    def _numbers(self, index: int) -> tuple[int, int]:
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def __getitem__(self, index: int) -> Example:
-        """Return one example; see :class:`gan_jax.data.sources.base.Source`."""
-        rows = self.read([range(len(self))[index]])
-        return {"image": rows["image"][0], "label": rows["label"][0]}
-
-    def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked; see :class:`gan_jax.data.sources.base.Source`."""
-        numbers = [self._numbers(int(i)) for i in indices]
-        images = [
-            self.a.read([first for first, _ in numbers])["image"],
-            self.b.read([second for _, second in numbers])["image"],
-        ]
-        image = np.concatenate(images, axis=-1)
-        for index, (first, second) in zip(indices, numbers, strict=True):
-            reason = self.a.failures.get(first) or self.b.failures.get(second)
-            if reason is not None:
-                self.failures.setdefault(int(index), reason)
-        return {"image": image, "label": np.zeros(len(numbers), np.int32)}
-
-    def item_name(self, index: int) -> str:
-        """Return the names of both images."""
-        first, second = self._numbers(index)
-        return f"{self.a.item_name(first)} and {self.b.item_name(second)}"
-
 
 class TwinSource(_Two):
     """Aligned pairs: example ``i`` is image ``i`` of either source.
 
     Raises:
-      DataError: they have not as many images, of the same names.
+      DataError: they do not have equally many images of the same names.
     """
 
     def __init__(self, a: FolderSource, b: FolderSource, split: str):
@@ -144,23 +109,47 @@ class TwinSource(_Two):
         """Return the number of pairs."""
         return len(self.a)
 
-    def _numbers(self, index: int) -> tuple[int, int]:
-        return index, index
+    def read(self, indices: Sequence[int]) -> Example:
+        """Return several pairs, stacked; see `Source.read`."""
+        rows = {"a": self.a.read(indices)["image"], "b": self.b.read(indices)["image"]}
+        for index in map(int, indices):
+            if reason := self.a.failures.get(index) or self.b.failures.get(index):
+                self.failures.setdefault(index, reason)
+        return rows
+
+    def item_name(self, index: int) -> str:
+        """Return the names of both images."""
+        return f"{self.a.item_name(index)} and {self.b.item_name(index)}"
 
 
 class DomainSource(_Two):
-    """Two sets, each with an order of its own: example ``i * len(b) + j`` is A ``i`` with B ``j``.
+    """Two sets that have nothing to do with each other; each has an order of its own.
 
-    Nothing else in a run has to know that there are two: the order of the examples draws the pairs
-    (`gan_jax.data.pipeline.Layout`).
+    Example ``i`` is image ``i`` of either set, the smaller of which begins anew. Training draws an
+    index for each domain (`gan_jax.data.pipeline`).
     """
 
     def __len__(self) -> int:
-        """Return the number of combinations."""
-        return len(self.a) * len(self.b)
+        """Return the number of images of the larger set."""
+        return max(len(self.a), len(self.b))
 
-    def _numbers(self, index: int) -> tuple[int, int]:
-        return divmod(index, len(self.b))
+    def read(self, indices: Sequence[int]) -> Example:
+        """Return several examples, stacked; see `Source.read`."""
+        chosen = np.asarray(indices)
+        return {
+            name: side.read((chosen % len(side)).tolist())["image"]
+            for name, side in domains(self).items()
+        }
+
+    def item_name(self, index: int) -> str:
+        """Return the names of both images."""
+        first, second = (s.item_name(index % len(s)) for s in domains(self).values())
+        return f"{first} and {second}"
+
+
+def domains(source: Source) -> dict[str, Source]:
+    """Return the sources that have an order of their own: ``a`` and ``b``, or one named ``""``."""
+    return {"a": source.a, "b": source.b} if isinstance(source, DomainSource) else {"": source}
 
 
 def paired(config: Any, transform: Transform, one: Callable[[Any, Transform], Source]) -> Source:
@@ -200,11 +189,11 @@ def paired(config: Any, transform: Transform, one: Callable[[Any, Transform], So
         )
         return DomainSource(first, second, config.split)
     whole = one(config, transform)
-    domains = [
+    first, second = (
         only_classes(whole, [class_number(whole, name, f"data.{side}")], f"{config.split}-{name}")
         for side, name in names.items()
-    ]
-    return DomainSource(domains[0], domains[1], config.split)
+    )
+    return DomainSource(first, second, config.split)
 
 
 def _same_channels(

@@ -6,7 +6,7 @@ right quarter of either is held out.
 
 import numpy as np
 
-from gan_jax.data.sources.base import ArraySource
+from gan_jax.data.sources.base import ArraySource, image_source
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.tiles import places
 from gan_jax.errors import ConfigError, lookup
@@ -48,7 +48,7 @@ def photos(split: str, transform: Transform) -> ArraySource:
         raise ConfigError(
             f"data.resolution = {size}; accepted for split {split!r} of 'photos': {least} or less"
         )
-    return ArraySource("photos", split, np.stack(images), np.asarray(labels), NAMES)
+    return image_source("photos", split, np.stack(images), np.asarray(labels), NAMES)
 
 
 def _dense(height: int, width: int, size: int) -> list[tuple[int, int]]:

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gan_jax.data.sources.base import Example, Source, content_hash, identity
+from gan_jax.data.sources.base import ArraySource, Example, Source, content_hash, identity
+from gan_jax.data.sources.folder import FolderSource
+from gan_jax.data.spec import LABEL
 from gan_jax.errors import ConfigError, lookup
 
 _READ_AT_ONCE = 1024
 
 
-class Subset:
+class Subset(Source):
     """Some examples of a source, in its order; classes and their numbers stay.
 
     Args:
@@ -24,23 +26,15 @@ class Subset:
         self.indices = np.asarray(indices, np.int64)
         self.split = split
         self.name = source.name
-        self.shape = source.shape
-        self.num_classes = source.num_classes
-        self.class_names = source.class_names
-        self.failures: dict[int, str] = {}
+        self.spec = source.spec
+        self.failures = {}
 
     def __len__(self) -> int:
         """Return the number of examples."""
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> Example:
-        """Return one example; see :class:`gan_jax.data.sources.base.Source`."""
-        example = self.source[int(self.indices[index])]
-        self._note([index])
-        return example
-
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked; see :class:`gan_jax.data.sources.base.Source`."""
+        """Return several examples, stacked; see `Source.read`."""
         rows = self.source.read(self.indices[np.asarray(indices)].tolist())
         self._note(indices)
         return rows
@@ -80,13 +74,14 @@ def class_number(source: Source, name: str, field: str) -> int:
 
 def labels_of(source: Source) -> np.ndarray:
     """Return the labels of all examples, int32 ``[len(source)]``; a stored set is read for them."""
-    known = getattr(source, "labels", None)
-    if known is not None:
-        return np.asarray(known)
+    if isinstance(source, ArraySource):
+        return source.arrays[LABEL]
+    if isinstance(source, FolderSource):
+        return source.labels
     starts = range(0, len(source), _READ_AT_ONCE)
     return np.concatenate(
         [
-            source.read(range(first, min(first + _READ_AT_ONCE, len(source))))["label"]
+            source.read(range(first, min(first + _READ_AT_ONCE, len(source))))[LABEL]
             for first in starts
         ]
     )

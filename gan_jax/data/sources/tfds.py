@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gan_jax.data.sources.base import Example, content_hash, identity
+from gan_jax.data.sources.base import Example, Source, content_hash, identity
 from gan_jax.data.sources.images import Transform, decode
+from gan_jax.data.spec import LABEL, images
 from gan_jax.errors import ConfigError, DataError, suggestion
 
 
@@ -51,7 +52,7 @@ def prepare_command(name: str, data_dir: str | None) -> str:
     return f"python scripts/prepare_data.py {name}{place}"
 
 
-class TfdsSource:
+class TfdsSource(Source):
     """The images of one split of a TFDS data set, decoded at every access.
 
     Used are the feature "image" (or the only image feature there is), and "label" if it is a class;
@@ -85,11 +86,9 @@ class TfdsSource:
                 f"Prepare it once with: {prepare_command(name, data_dir)}"
             )
         self.name, self.split, self._data_dir = name, split, data_dir
-        self.failures: dict[int, str] = {}
+        self.failures = {}
         self._features = info.features
         self._image = _image_feature(name, info.features)
-        self.class_names = _class_names(info.features)
-        self.num_classes = None if self.class_names is None else len(self.class_names)
         try:
             part = info.splits[split]
         except (KeyError, ValueError) as error:
@@ -103,7 +102,7 @@ class TfdsSource:
         self._content = content_hash([info.full_name, str(part.num_examples), str(part.num_bytes)])
         if len(self._records) == 0:
             raise DataError(f"data.split = {split!r} of {name} is empty")
-        self.shape: tuple[int, ...] = self._settle()
+        self.spec = images(self._settle(), _class_names(info.features))
         self.read([0])  # fail now rather than at the first step
 
     def _settle(self) -> tuple[int, int, int]:
@@ -123,13 +122,8 @@ class TfdsSource:
         """Return the number of examples."""
         return len(self._records)
 
-    def __getitem__(self, index: int) -> Example:
-        """Return one example; see :class:`gan_jax.data.sources.base.Source`."""
-        example = self.read([range(len(self))[index]])
-        return {"image": example["image"][0], "label": np.asarray(example["label"][0])}
-
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked; see :class:`gan_jax.data.sources.base.Source`.
+        """Return several examples, stacked; see `Source.read`.
 
         Raises:
           DataError: a record cannot be read or decoded; the message names it.
@@ -141,12 +135,13 @@ class TfdsSource:
                 records = self._records.__getitems__(chosen)
         except Exception as error:
             raise DataError(f"{self.name} ({self.split}) cannot be read: {error}") from error
-        images = [
+        pixels = [
             self._pixels(i, record[self._image]) for i, record in zip(chosen, records, strict=True)
         ]
-        labelled = self.class_names is not None
-        labels = [record["label"] if labelled else 0 for record in records]
-        return {"image": np.stack(images), "label": np.array(labels, np.int32)}
+        rows = {"image": np.stack(pixels)}
+        if LABEL in self.spec:
+            rows[LABEL] = np.array([record["label"] for record in records], np.int32)
+        return rows
 
     def _pixels(self, index: int, raw: bytes) -> np.ndarray:
         try:

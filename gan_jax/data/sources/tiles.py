@@ -13,9 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gan_jax.data.sources.base import Example, content_hash, identity, stack
+from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.images import Transform, opened, reason
+from gan_jax.data.spec import images
 from gan_jax.errors import ConfigError, DataError
 
 _EXIF_ORIENTATION = 0x0112
@@ -34,7 +35,7 @@ def places(height: int, width: int, size: int) -> list[tuple[int, int]]:
     return list(itertools.product(along(height), along(width)))
 
 
-class TiledSource:
+class TiledSource(Source):
     """The tiles of the photographs of a folder or zip.
 
     Args:
@@ -48,9 +49,8 @@ class TiledSource:
     def __init__(self, photos: FolderSource, size: int):
         self.photos, self._size = photos, size
         self.name, self.split = photos.name, photos.split
-        self.num_classes, self.class_names = photos.num_classes, photos.class_names
-        self.shape: tuple[int, ...] = (size, size, photos.shape[2])
-        self.failures: dict[int, str] = {}
+        self.spec = images((size, size, photos.shape[2]), photos.class_names)
+        self.failures = {}
         numbers: list[tuple[int, int]] = []
         workers = min(16, os.cpu_count() or 1)
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
@@ -89,11 +89,6 @@ class TiledSource:
         """Return the number of tiles."""
         return len(self._numbers)
 
-    def __getitem__(self, index: int) -> Example:
-        """Return one tile; see :class:`gan_jax.data.sources.base.Source`."""
-        tile = self.read([range(len(self))[index]])
-        return {"image": tile["image"][0], "label": np.asarray(tile["label"][0])}
-
     def read(self, indices: Sequence[int]) -> Example:
         """Return several tiles, stacked; neighbours of one photograph decode it once.
 
@@ -104,7 +99,7 @@ class TiledSource:
         numbers = map(int, indices)
         for photo, group in itertools.groupby(numbers, key=lambda i: self._numbers[i][0]):
             example = self.photos.whole(photo)
-            pixels, label = example["image"], example["label"]
+            pixels = example["image"]
             # Where another photograph stands in for one that is damaged, its own tiles do.
             found = places(pixels.shape[0], pixels.shape[1], self._size)
             if not found:
@@ -114,7 +109,7 @@ class TiledSource:
                     self.failures.setdefault(index, reason)
                 top, left = found[self._numbers[index][1] % len(found)]
                 tile = pixels[top : top + self._size, left : left + self._size]
-                rows.append({"image": tile, "label": label})
+                rows.append({**example, "image": tile})
         return stack(rows)
 
     def item_name(self, index: int) -> str:

@@ -8,7 +8,9 @@ of Wasserstein GANs" (Gulrajani et al., 2017, https://arxiv.org/abs/1704.00028).
 
 import numpy as np
 
+from gan_jax.data import spec as specs
 from gan_jax.data.sources.base import ArraySource
+from gan_jax.data.sources.draws import uniform
 from gan_jax.errors import ConfigError, lookup
 
 
@@ -31,8 +33,11 @@ class ToySource(ArraySource):
         modes: np.ndarray | None,
         std: float,
     ):
-        names = None if modes is None else tuple(str(k) for k in range(len(modes)))
-        super().__init__(name, "all", points, labels, names)
+        arrays = {"points": points}
+        if labels is not None:
+            arrays["label"] = labels.astype(np.int32)
+        spec = specs.points(None if modes is None else len(modes))
+        super().__init__(name, "all", arrays, spec)
         self.modes = modes
         self.std = std
 
@@ -71,14 +76,14 @@ def toy(name: str, size: int, noise: float | None, seed: int = 0) -> ToySource:
         raise ConfigError(f"data.toy_size = {size}; accepted: 1 or more")
     if noise is not None and not 0 <= noise < np.inf:
         raise ConfigError(f"data.toy_noise = {noise}; accepted: 0 or more, or None")
-    uniform = _uniform(seed, (3, size))
-    # Box and Muller; 1 - u keeps the logarithm finite, for u in [0, 1).
-    radius = np.sqrt(-2.0 * np.log(1.0 - uniform[0]))
-    angle = 2.0 * np.pi * uniform[1]
+    drawn = uniform(seed, (3, size))
+    # The Box-Muller transform; 1 - u keeps the logarithm finite for u in [0, 1).
+    radius = np.sqrt(-2.0 * np.log(1.0 - drawn[0]))
+    angle = 2.0 * np.pi * drawn[1]
     normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
     if name == "swiss_roll":
         std = SWISS_ROLL_STD if noise is None else noise
-        turn = 1.5 * np.pi * (1.0 + 2.0 * uniform[2])
+        turn = 1.5 * np.pi * (1.0 + 2.0 * drawn[2])
         roll = turn[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1) / 7.5
         return ToySource(name, (roll + std * normal).astype(np.float32), None, None, std)
     make_modes, default = MIXTURES[name]
@@ -87,9 +92,3 @@ def toy(name: str, size: int, noise: float | None, seed: int = 0) -> ToySource:
     labels = np.arange(size) % len(modes)
     points = (modes[labels] + std * normal).astype(np.float32)
     return ToySource(name, points, labels, modes.astype(np.float32), std)
-
-
-def _uniform(seed: int, shape: tuple[int, int]) -> np.ndarray:
-    """Return float64 in [0, 1) from the high 53 bits of a raw Philox stream."""
-    raw = np.random.Philox(key=seed % 2**64).random_raw(shape[0] * shape[1])
-    return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)

@@ -1,0 +1,263 @@
+"""Kinds of data: everything that depends on whether a field holds images, points, audio or labels.
+
+A kind converts stored arrays to what networks see and back, says which augmentations apply, writes
+an example to a file and draws a batch as one picture. A new kind is a class here, an entry of
+`KINDS` and a source that uses it.
+"""
+
+import dataclasses
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image as PillowImage
+
+from gan_jax.data import device
+from gan_jax.data.spec import Field, Spec
+from gan_jax.errors import ConfigError, lookup
+from gan_jax.report import grids, spectrograms
+
+# The last chunk of every PNG: length, name and checksum.
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+
+
+class Kind:
+    """The operations on the arrays of one kind; the defaults are those of plain floats.
+
+    Attributes:
+      suffix: of a file that holds one example; the empty string: there is no such file.
+      crowd: examples that a picture shows for each that is asked for.
+      backdrop: real examples that a picture shows behind generated ones.
+      movable: whether examples can be mirrored and cropped.
+    """
+
+    suffix = ""
+    crowd = 1
+    backdrop = 0
+    movable = False
+
+    def to_network(self, stored: jax.Array, field: Field) -> jax.Array:
+        """Return stored arrays ``[...]`` as networks see them: float32, same shape."""
+        del field
+        return stored.astype(jnp.float32)
+
+    def to_stored(self, data: jax.Array, field: Field) -> jax.Array:
+        """Return what networks see or make as the field stores it; inverse of `to_network`."""
+        return data.astype(field.dtype)
+
+    def file(self, example: np.ndarray, field: Field) -> bytes:
+        """Return the content of a file of one stored example.
+
+        Raises:
+          ConfigError: the kind has no such file.
+        """
+        del example
+        raise ConfigError(
+            f"an example of kind {field.kind!r} has no file of its own; accepted: an .npz"
+        )
+
+    def is_complete(self, content: bytes) -> bool:
+        """Return whether the content of such a file is not truncated."""
+        return bool(content)
+
+    def facts(self, field: Field) -> dict[str, np.ndarray]:
+        """Return what an ``.npz`` of such data holds beside the examples."""
+        del field
+        return {}
+
+    def picture(
+        self,
+        examples: np.ndarray,
+        field: Field,
+        columns: int | None = None,
+        real: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return a picture of stored examples.
+
+        Args:
+          examples: ``[n, *field.shape]``.
+          field: of the examples.
+          columns: tiles per row; ``None``: as square as ``n`` allows.
+          real: ``backdrop`` real examples, where the kind shows some.
+
+        Returns:
+          uint8 ``[height, width, 1 or 3]``.
+        """
+        raise NotImplementedError
+
+
+class Image(Kind):
+    """Images ``(height, width, channels)``: uint8 stored, [-1, 1] for networks; PNG files."""
+
+    suffix = ".png"
+    movable = True
+
+    def to_network(self, stored: jax.Array, field: Field) -> jax.Array:
+        """Scale bytes to [-1, 1]; see `device.to_float`."""
+        del field
+        return device.to_float(stored)
+
+    def to_stored(self, data: jax.Array, field: Field) -> jax.Array:
+        """Quantise [-1, 1] to bytes; see `device.to_uint8`."""
+        del field
+        return device.to_uint8(data)
+
+    def file(self, example: np.ndarray, field: Field) -> bytes:
+        """Return a PNG."""
+        del field
+        buffer = io.BytesIO()
+        pixels = example[..., 0] if example.shape[-1] == 1 else example
+        PillowImage.fromarray(pixels).save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    def is_complete(self, content: bytes) -> bool:
+        """Return whether a PNG ends with its last chunk."""
+        return content.endswith(_PNG_END)
+
+    def picture(
+        self,
+        examples: np.ndarray,
+        field: Field,
+        columns: int | None = None,
+        real: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return a grid."""
+        del field, real
+        return grids.grid(examples, columns)
+
+
+class Points(Kind):
+    """2-D points ``(2,)``, float32; drawn as a scatter plot, which needs many to show a density."""
+
+    crowd = 16
+    backdrop = 2048
+
+    def picture(
+        self,
+        examples: np.ndarray,
+        field: Field,
+        columns: int | None = None,
+        real: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return a scatter plot."""
+        del field, columns
+        return grids.scatter(examples, real=real)
+
+
+class Audio(Kind):
+    """Sound ``(samples, channels)`` in [-1, 1] for networks; int16 or float32 stored; WAV files.
+
+    int16 is divided by 2^15, which is exact, so that every stored value comes back as it was.
+    """
+
+    suffix = ".wav"
+
+    def to_network(self, stored: jax.Array, field: Field) -> jax.Array:
+        """Return float32; int16 is scaled to [-1, 1)."""
+        data = stored.astype(jnp.float32)
+        return data / 32768.0 if field.dtype == "int16" else data
+
+    def to_stored(self, data: jax.Array, field: Field) -> jax.Array:
+        """Return float32 clipped to [-1, 1], or int16 rounded to the nearest level."""
+        if field.dtype == "int16":
+            levels = jnp.round(data.astype(jnp.float32) * 32768.0)
+            return jnp.clip(levels, -32768.0, 32767.0).astype(jnp.int16)
+        return jnp.clip(data.astype(jnp.float32), -1.0, 1.0)
+
+    def file(self, example: np.ndarray, field: Field) -> bytes:
+        """Return a WAV file: 16-bit PCM, or 32-bit float samples as they are stored."""
+        from scipy.io import wavfile  # slow to import, and needed for sound only
+
+        buffer = io.BytesIO()
+        wavfile.write(buffer, field.sample_rate, example)
+        return buffer.getvalue()
+
+    def is_complete(self, content: bytes) -> bool:
+        """Return whether a WAV is as long as its header says."""
+        return len(content) >= 8 and len(content) == 8 + int.from_bytes(content[4:8], "little")
+
+    def facts(self, field: Field) -> dict[str, np.ndarray]:
+        """Return the sample rate, as `gan_jax.data.sources.npz` reads it."""
+        return {"sample_rate": np.asarray(field.sample_rate, np.int32)}
+
+    def picture(
+        self,
+        examples: np.ndarray,
+        field: Field,
+        columns: int | None = None,
+        real: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return a grid of log-magnitude spectrograms, of the mean over channels."""
+        del real
+        sound = np.asarray(self.to_network(jnp.asarray(examples), field)).mean(axis=-1)
+        return grids.grid(spectrograms.spectrograms(sound), columns)
+
+
+class Label(Kind):
+    """Class labels, int32; networks see the numbers."""
+
+    def to_network(self, stored: jax.Array, field: Field) -> jax.Array:
+        """Return the labels as they are."""
+        del field
+        return stored
+
+
+KINDS: dict[str, Kind] = {
+    "image": Image(),
+    "points": Points(),
+    "audio": Audio(),
+    "label": Label(),
+}
+
+
+def of(field: Field) -> Kind:
+    """Return the kind of a field.
+
+    Raises:
+      ConfigError: it is unknown.
+    """
+    return lookup(KINDS, field.kind, "the kind of a field")
+
+
+def to_network(spec: Spec, stored: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Return a stored batch as networks see it, field by field."""
+    return {name: of(spec[name]).to_network(x, spec[name]) for name, x in stored.items()}
+
+
+def cropped(field: Field, size: int) -> Field:
+    """Return the field of squares cut out of a field's images.
+
+    Raises:
+      ConfigError: its examples cannot be cropped, or are smaller.
+    """
+    accepted = "unset"
+    if of(field).movable:
+        smallest = min(field.shape[:2])
+        if 1 <= size <= smallest:
+            return dataclasses.replace(field, shape=(size, size, *field.shape[2:]))
+        accepted = f"1 to {smallest}, or unset"
+    raise ConfigError(
+        f"data.crop = {size}; accepted for data points of shape {field.shape}: {accepted}"
+    )
+
+
+def check_images(spec: Spec, what: str) -> tuple[int, int, int]:
+    """Return the shape of the images that all data fields hold.
+
+    Args:
+      spec: of the data.
+      what: what needs images, for the message.
+
+    Raises:
+      ConfigError: they hold something else, or images of several shapes.
+    """
+    shapes = {field.shape for field in spec.values() if field.kind == "image"}
+    others = {field.kind for field in spec.values()} - {"image", "label"}
+    if others or len(shapes) != 1:
+        found = ", ".join(f"{name}: {field.kind} {field.shape}" for name, field in spec.items())
+        raise ConfigError(f"data.name: the data have {found}; accepted for {what}: images")
+    height, width, channels = shapes.pop()
+    return height, width, channels

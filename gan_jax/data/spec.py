@@ -1,0 +1,137 @@
+"""The specification of a data set: its examples are named fields, each of one kind.
+
+A source has a specification ``{name: Field}``, its batches are dictionaries of arrays by the same
+names, and so is ``Turn.batch`` of a player. The names in use are ``image``, ``points``, ``audio``
+and ``label``; ``a`` and ``b`` are the two images of an example for translation. What is done with
+the arrays of a kind is in `gan_jax.data.kinds`.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gan_jax.errors import ConfigError
+
+LABEL = "label"
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One array of an example.
+
+    Attributes:
+      kind: a key of `gan_jax.data.kinds.KINDS`.
+      shape: of one example's array; ``()`` for a label.
+      dtype: name of the NumPy dtype in which the source stores it.
+      class_names: of a label, in the order of its values.
+      sample_rate: of audio, in Hz.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    class_names: tuple[str, ...] | None = None
+    sample_rate: int | None = None
+
+
+Spec = Mapping[str, Field]
+
+
+def image(shape: Sequence[int]) -> Field:
+    """Return the field of a uint8 image ``(height, width, channels)``."""
+    return Field("image", tuple(shape), "uint8")
+
+
+def label(class_names: Sequence[str]) -> Field:
+    """Return the field of a label, int32, whose values have these names."""
+    return Field("label", (), "int32", class_names=tuple(class_names))
+
+
+def labelled(name: str, field: Field, classes: int | Sequence[str] | None = None) -> Spec:
+    """Return the specification of one field and, unless ``classes`` is ``None``, a label.
+
+    Args:
+      name: of the field.
+      field: the data point.
+      classes: names of the classes; a number ``k`` stands for "0" to "k - 1".
+    """
+    if isinstance(classes, int):
+        classes = [str(k) for k in range(classes)]
+    return {name: field} if classes is None else {name: field, LABEL: label(classes)}
+
+
+def images(shape: Sequence[int], classes: int | Sequence[str] | None = None) -> Spec:
+    """Return the specification ``{"image", "label"}``; see `labelled`."""
+    return labelled("image", image(shape), classes)
+
+
+def points(classes: int | Sequence[str] | None = None) -> Spec:
+    """Return the specification of 2-D points ``{"points", "label"}``; see `labelled`."""
+    return labelled("points", Field("points", (2,), "float32"), classes)
+
+
+def pairs(shape: Sequence[int]) -> Spec:
+    """Return the specification ``{"a", "b"}`` of two images of one shape."""
+    return {"a": image(shape), "b": image(shape)}
+
+
+def data_names(spec: Spec) -> list[str]:
+    """Return the names of all fields that are not labels."""
+    return [name for name, field in spec.items() if field.kind != LABEL]
+
+
+def data_name(spec: Spec) -> str:
+    """Return the name of the one field that is not a label: the data point.
+
+    Raises:
+      ConfigError: there is not exactly one.
+    """
+    names = data_names(spec)
+    if len(names) != 1:
+        raise ConfigError(
+            f"the examples have the fields {', '.join(names)}; accepted here: one field beside the "
+            "label (data.pairing = 'none')"
+        )
+    return names[0]
+
+
+def data_field(spec: Spec) -> Field:
+    """Return the field of the data point; see `data_name`."""
+    return spec[data_name(spec)]
+
+
+def data(batch: Mapping[str, Any], spec: Spec) -> Any:
+    """Return the array of the data points of a batch; see `data_name`."""
+    return batch[data_name(spec)]
+
+
+def class_names(spec: Spec) -> tuple[str, ...] | None:
+    """Return the names of the classes, or ``None`` where examples have no label."""
+    return spec[LABEL].class_names if LABEL in spec else None
+
+
+def num_classes(spec: Spec) -> int | None:
+    """Return the number of classes, or ``None`` where examples have no label."""
+    names = class_names(spec)
+    return None if names is None else len(names)
+
+
+def words(spec: Spec) -> str:
+    """Return the shapes of the data, such as ``32x32x3``, for records and messages."""
+    return "+".join("x".join(map(str, spec[name].shape)) for name in data_names(spec))
+
+
+def to_json(spec: Spec) -> dict[str, dict[str, Any]]:
+    """Return a specification as JSON-able dictionaries."""
+    return {name: dataclasses.asdict(field) for name, field in spec.items()}
+
+
+def from_json(record: Mapping[str, Mapping[str, Any]]) -> Spec:
+    """Return the specification that `to_json` made a record of."""
+    spec = {}
+    for name, fields in record.items():
+        given: dict[str, Any] = {
+            k: tuple(x) if isinstance(x, list) else x for k, x in fields.items()
+        }
+        spec[name] = Field(**given)
+    return spec
