@@ -149,8 +149,8 @@ def test_every_size_of_data_builds(name, data):
                 assert made.shape == (2, *expected, direction.outputs)
         return
     z = jax.ShapeDtypeStruct((2, game.latent_dim), "float32")
-    label = None if game.num_classes is None else jax.ShapeDtypeStruct((2,), "int32")
-    made = jax.eval_shape(game.sample, variables, z, label)
+    label = {"label": jax.ShapeDtypeStruct((2,), "int32")}
+    made = jax.eval_shape(game.sample, variables, z, None if game.num_classes is None else label)
     assert made.shape == (2, *SHAPES[data])
     assert config.train.steps % config.train.steps_per_call == 0
 
