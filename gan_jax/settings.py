@@ -40,7 +40,8 @@ class Group:
         whose default is a `Group` or a dataclass is a sub-group.
       choices: a registry, with a sub-group for the settings of each entry.
       name: the entry that is chosen by default, which is the group's field ``name``; "none" may
-        stand for no entry. ``None``: the group has no such field, and all entries count.
+        stand for no entry. ``None``: the group has no such field and all entries apply; of one
+        whose setting ``weight`` is 0, that setting alone does.
       shared: settings that several entries have, which are fields of the group itself. Their
         defaults are those of the entry ``name``.
       hidden: parameters of entries that are not settings here.
@@ -244,9 +245,11 @@ def walk(group: Group, config: Any, path: str = "", *, every: bool = False) -> I
             yield from _fields(holder, name, parameter, config, path, every)
     for choice, other in group.choices.items():
         if every or group.name is None or choice == config.name:
+            below = f"{path}{choice}."
+            off = not every and group.name is None and config[choice].get("weight") == 0
             for name, parameter in group.own(other).items():
-                below = f"{path}{choice}."
-                yield from _fields(other, name, parameter, config[choice], below, every)
+                if not off or name == "weight":
+                    yield from _fields(other, name, parameter, config[choice], below, every)
 
 
 def _fields(
