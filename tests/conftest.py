@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
-# Most of the time goes into compiling. Without LLVM's optimizations it takes half as long; the
-# caller's own flags come last and take precedence.
-os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8 "
-    + os.environ.get("XLA_FLAGS", "")
+# Most of the time goes into compiling: without LLVM's optimizations and with XLA's older emitters it
+# takes a third as long. Where the caller has set XLA_FLAGS, to nothing too, programs are compiled as
+# those of a user.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 )
+os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax

@@ -130,9 +130,7 @@ def environment(devices: int = 1, **variables: str | None) -> dict[str, str]:
     changed = {
         "PYTHONPATH": str(REPO),
         "JAX_PLATFORMS": "cpu",
-        # As in `tests/conftest.py`: compiling is what takes time.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 "
-        f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": re.sub(r"(device_count=)\d+", rf"\g<1>{devices}", os.environ["XLA_FLAGS"]),
         **variables,
     }
     merged = {**os.environ, **changed}
