@@ -192,7 +192,7 @@ class Audio(Kind):
     ) -> np.ndarray:
         """Return a grid of log-magnitude spectrograms, of the mean over channels."""
         del real
-        sound = np.asarray(self.to_network(jnp.asarray(examples), field)).mean(axis=-1)
+        sound = np.asarray(self.to_network(np.asarray(examples), field)).mean(axis=-1)
         return grids.grid(spectrograms.spectrograms(sound), columns)
 
 
