@@ -70,24 +70,26 @@ def test_every_registered_translator_is_under_test():
     assert {name for name, _ in CASES.values()} == set(TRANSLATORS)
 
 
+SIZES = [
+    ("unet", {}, [(16, 16), (64, 96), (112, 48)]),
+    ("unet", {"levels": 8, "dropout_levels": 3}, [(256, 256), (512, 256)]),
+    ("unet", {"levels": 1}, [(2, 2), (6, 14)]),
+    ("unet", {"upsample": "nearest"}, [(32, 16)]),
+    ("translator", {}, [(64, 64), (20, 36), (4, 8)]),
+    ("translator", {"blocks": 9}, [(256, 256)]),
+    ("translator", {"downsamplings": 0}, [(37, 51), (3, 2)]),
+    ("translator", {"downsamplings": 3, "blocks": 1}, [(40, 24)]),
+    ("srresnet", {}, [(24, 24), (17, 31)]),
+    *(("srresnet", {"factor": n, "blocks": 1}, [(24, 24), (5, 9)]) for n in (1, 2, 3, 8)),
+]
+KINDS = [(3, 3, "tanh"), (1, 3, "residual"), (4, 3, "residual"), (3, 1, "linear")]
+
+
 @pytest.mark.parametrize(
-    ("name", "fields", "sizes"),
-    [
-        ("unet", {}, [(16, 16), (64, 96), (112, 48)]),
-        ("unet", {"levels": 8, "dropout_levels": 3}, [(256, 256), (512, 256)]),
-        ("unet", {"levels": 1}, [(2, 2), (6, 14)]),
-        ("unet", {"upsample": "nearest"}, [(32, 16)]),
-        ("translator", {}, [(64, 64), (20, 36), (4, 8)]),
-        ("translator", {"blocks": 9}, [(256, 256)]),
-        ("translator", {"downsamplings": 0}, [(37, 51), (3, 2)]),
-        ("translator", {"downsamplings": 3, "blocks": 1}, [(40, 24)]),
-        ("srresnet", {}, [(24, 24), (17, 31)]),
-        *(("srresnet", {"factor": n, "blocks": 1}, [(24, 24), (5, 9)]) for n in (1, 2, 3, 8)),
-    ],
-)
-@pytest.mark.parametrize(
-    ("channels", "outputs", "output"),
-    [(3, 3, "tanh"), (1, 3, "residual"), (4, 3, "residual"), (3, 1, "linear")],
+    ("name", "fields", "sizes", "channels", "outputs", "output"),
+    # Every network in every size, and one of each in every kind.
+    [(*network, *KINDS[0]) for network in SIZES]
+    + [(name, {}, [(32, 32)], *kind) for name in TRANSLATORS for kind in KINDS[1:]],
 )
 def test_output_shapes_and_dtypes(name, fields, sizes, channels, outputs, output):
     """At full size: traced, not computed. What a network was made for does not bind it."""
