@@ -13,11 +13,11 @@ from gan_jax import errors
 _RUN = flags.DEFINE_string("run", None, "The run directory to measure.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
 _FOLLOW = flags.DEFINE_bool(
-    "follow", False, "Measure every checkpoint of the run, those to come too, until it has ended."
+    "follow", False, "Measure every checkpoint of the run, and new ones, until it has ended."
 )
-_POLL = flags.DEFINE_float("poll", 10.0, "--follow: seconds between two looks.", lower_bound=0.1)
+_POLL = flags.DEFINE_float("poll", 10.0, "--follow: seconds between two checks.", lower_bound=0.1)
 _PATIENCE = flags.DEFINE_float(
-    "patience", None, "--follow: give up after so many seconds without a new checkpoint."
+    "patience", None, "--follow: seconds without a new checkpoint after which to give up."
 )
 _IMAGES = flags.DEFINE_string("images", None, "A folder, .zip or .npz of images to measure ...")
 _AGAINST = flags.DEFINE_string("against", None, "... against another one: the real images.")
@@ -40,7 +40,7 @@ _BATCH_NORM = flags.DEFINE_enum(
 )
 _RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
 _REFERENCE = flags.DEFINE_bool(
-    "reference", False, "Set the samples beside real images, at equal counts."
+    "reference", False, "Also print the metrics of real images against others, at equal counts."
 )
 _BORDER = flags.DEFINE_integer(
     "border", None, "Pixels at each edge that pairs are not compared at.", lower_bound=0
@@ -53,7 +53,9 @@ def _main(argv: list[str]) -> None:
         raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
     run, images, against = _RUN.value, _IMAGES.value, _AGAINST.value
     if (run is None) == (images is None and against is None):
-        raise errors.ConfigError("what to measure? accepted: --run, or --images and --against")
+        raise errors.ConfigError(
+            "nothing to measure is given; accepted: --run, or --images and --against"
+        )
     _check_fit("--images" if run is None else "--run", run=run is not None)
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.runs import compilation_cache

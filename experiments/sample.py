@@ -1,4 +1,4 @@
-"""Use what a run has learned: samples, their neighbours, ways between them, images they can match.
+"""Sample a trained run: grids, exports, interpolations, nearest neighbours, projections.
 
 python -m experiments.sample --run=DIR                       # a grid; of classes: a row each
 python -m experiments.sample --run=DIR --num=50000 --out=samples/      # or --out=samples.npz
@@ -50,7 +50,7 @@ _OUT = flags.DEFINE_string(
     "What to write: a .png; a folder of a PNG per sample (continued if it was stopped); an .npz of "
     "all samples; with --interpolate a .gif or .webp. Default: a .png in the run directory.",
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an .npz that is there.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing .npz.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Samples made at a time.", lower_bound=1)
 _INTERPOLATE = flags.DEFINE_enum(
     "interpolate", None, ["lerp", "slerp"], "Go from latent to latent straight, or on an arc."
@@ -75,7 +75,7 @@ _PRIOR = flags.DEFINE_float(
     "prior", 0.01, "--project: weight of (mean(z^2) - 1)^2, which keeps z where latents are drawn."
 )
 _NEIGHBOURS = flags.DEFINE_integer(
-    "neighbours", None, "Show so many nearest training images of each sample.", lower_bound=1
+    "neighbours", None, "Number of nearest training images to show of each sample.", lower_bound=1
 )
 _FEATURES = flags.DEFINE_enum(
     "features", "pixels", ["pixels", "classifier"], "--neighbours: what distances are taken in."
@@ -84,7 +84,7 @@ _TRAVERSE = flags.DEFINE_string(
     "traverse", None, "Go through the values of one of InfoGAN's codes: category_0, continuous_1."
 )
 _RECONSTRUCT = flags.DEFINE_integer(
-    "reconstruct", None, "Show so many images beside their reconstructions.", lower_bound=1
+    "reconstruct", None, "Number of images to show beside their reconstructions.", lower_bound=1
 )
 _DATA_PATH = flags.DEFINE_string(
     "data_path",
@@ -143,24 +143,24 @@ def _main(argv: list[str]) -> None:
         settings = projection.Settings(
             _STEPS.value, _RESTARTS.value, _LEARNING_RATE.value, _PRIOR.value
         )
-        told = sample_run.projections(ask, image, settings)
+        line = sample_run.projections(ask, image, settings)
     elif (count := _NEIGHBOURS.value) is not None:
-        told = sample_run.neighbours(ask, count, _FEATURES.value, data)
+        line = sample_run.neighbours(ask, count, _FEATURES.value, data)
     elif (code := _TRAVERSE.value) is not None:
-        told = sample_run.traversals(ask, code)
+        line = sample_run.traversals(ask, code)
     elif (images := _RECONSTRUCT.value) is not None:
-        told = sample_run.reconstructions(ask, images, data)
+        line = sample_run.reconstructions(ask, images, data)
     elif (path := _INTERPOLATE.value) is not None and mode == "an animation":
-        told = sample_run.animation(ask, path, _FRAMES.value or 20, _FPS.value)
+        line = sample_run.animation(ask, path, _FRAMES.value or 20, _FPS.value)
     elif path is not None:
-        told = sample_run.strips(ask, path, _FRAMES.value or 8)
+        line = sample_run.strips(ask, path, _FRAMES.value or 8)
     elif mode in ("a folder", "an .npz"):
-        told = sample_run.export(ask, archive=mode == "an .npz")
+        line = sample_run.export(ask, archive=mode == "an .npz")
     elif mode == "several values of --truncation":
-        told = sample_run.truncations(ask)
+        line = sample_run.truncations(ask)
     else:
-        told = sample_run.grid(ask)
-    print(told)
+        line = sample_run.grid(ask)
+    print(line)
 
 
 def _truncations() -> tuple[float, ...]:

@@ -1,16 +1,16 @@
-"""Translate image files, or restore them, by what a run has learned.
+"""Translate or restore image files with a trained run.
 
 python -m experiments.translate --run=DIR --input=photo.jpg --out=made/
 python -m experiments.translate --run=DIR --input=photos/ --direction=BtoA --out=made/
 python -m experiments.translate --run=DIR --input=torn/ --mask=holes/ --out=whole/
 python -m experiments.translate --run=DIR --input=set5.zip --degrade --grid=set5.png --out=set5/
 
-Images have any size: large ones are cut into tiles that overlap, and come out as if they were whole
-where the network looks no farther than 3/8 of the overlap. With instance normalisation it looks at
-all of a tile: then the larger --tile, the better. Each size is compiled once; a small --tile makes
-one size of many. Names and sub-folders are kept; transparency is carried over, but for runs that
-fill holes, to which it says where these are. A file that cannot be used is reported, the others are
-translated, and the exit code is 1.
+Images may have any size. Large ones are split into overlapping tiles; the result equals that of the
+whole image if the network's receptive field reaches no farther than 3/8 of the overlap. Instance
+normalisation takes the statistics of a whole tile: then a larger --tile is better. Each size is
+compiled once; a small --tile reduces many sizes to one. Names and sub-folders are kept, and so is
+transparency, except by runs that fill holes, for which it marks the holes. A file that cannot be
+used is reported, the others are translated, and the exit code is 1.
 
 With --degrade the inputs are clean images: they are degraded as they were in training, restored,
 and measured against what they were (PSNR and SSIM, also on luminance), beside the degraded ones.
@@ -37,7 +37,9 @@ _MASK = flags.DEFINE_string(
 )
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
 _RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
-_DROPOUT = flags.DEFINE_bool("dropout", False, "Keep the dropout of networks whose noise it is.")
+_DROPOUT = flags.DEFINE_bool(
+    "dropout", False, "Keep the dropout that is the noise of some networks."
+)
 _SEED = flags.DEFINE_integer(
     "seed", 0, "--degrade, --dropout: seed of it.", lower_bound=0, upper_bound=2**32 - 1
 )
@@ -52,14 +54,14 @@ _BORDER = flags.DEFINE_integer(
     lower_bound=0,
 )
 _TILE = flags.DEFINE_integer(
-    "tile", 512, "Images with more pixels on a side are cut into tiles of so many.", lower_bound=1
+    "tile", 512, "Height and width of the tiles that larger images are split into.", lower_bound=1
 )
 _OVERLAP = flags.DEFINE_integer(
     "overlap", 64, "Pixels of the input that tiles have in common, at least.", lower_bound=0
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Images or tiles at a time.", lower_bound=1)
 _FORMAT = flags.DEFINE_enum("format", "png", ["png", "jpg", "webp"], "Of the files written.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that are there.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
 _GRID = flags.DEFINE_string(
     "grid", None, "A .png to write as well: the first 8 inputs, outputs and known targets."
 )
@@ -107,7 +109,7 @@ def _main(argv: list[str]) -> None:
     )
     if summary.scores:
         print(summary.table())
-    print(summary.told)
+    print(summary.text)
     if summary.failures:
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""The best evaluation of a run so far: which checkpoint to keep, and when to raise the alarm."""
+"""The best evaluation of a run so far: the checkpoint to keep, and the alarm."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ class Best:
 
 
 def read(path: str | os.PathLike[str]) -> Best | None:
-    """Return what a run's ``best.json`` says; ``None`` if it has none.
+    """Return the content of a run's ``best.json``; ``None`` if it has none.
 
     Raises:
       WorkdirError: the file is damaged.
@@ -80,7 +80,7 @@ class Judge:
     Args:
       path: the run directory.
       metric: the metric that chooses.
-      factor: so many times worse than the best is alarming.
+      factor: a value this factor worse than the best raises an alarm.
       primary: whether this process writes.
     """
 
@@ -118,7 +118,7 @@ class Judge:
         """Record an evaluation.
 
         Returns:
-          Whether it is the best so far, and, where it is far worse than that, what to tell.
+          Whether it is the best so far, and the text of the alarm if it is far worse than that.
         """
         value = result.values[self._metric.name]
         lower = self._metric.lower_is_better

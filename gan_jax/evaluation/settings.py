@@ -25,7 +25,7 @@ class Settings:
       seeds: evaluations with consecutive seeds, reported by mean and standard deviation.
       batch_size: images per batch, over all devices.
       best: the metric by which the best checkpoint is kept; unset: the first one.
-      alarm: the best metric so many times worse than its best value so far raises an alarm.
+      alarm: an alarm is raised if the best metric is this factor worse than its best value so far.
       on_alarm: "warn" logs an alarm; "stop" also ends the run as diverged.
       inception: file of Inception's converted weights; unset: the one in the cache directory.
       border: pixels left out at each edge of image pairs; unset: the scale of super-resolution,

@@ -1,13 +1,13 @@
-"""Evaluation of games that make images of images: likeness to targets, domains, anomalies.
+"""Evaluation of games that translate images: against targets, domains and anomaly labels.
 
 Three kinds of metrics, each as far as the game and its data allow:
 
-- of pairs (``psnr``, ``ssim``, ...): what comes out against what should; means over images;
-- of sets (``fid``, ``kid768``, ...): what comes out against real images of where it leads;
+- of pairs (``psnr``, ``ssim``, ...): each output against its target; means over images;
+- of sets (``fid``, ``kid768``, ...): outputs against real images of the target domain;
 - of scores (``auroc``, ``average_precision``): whether images of classes that were left out of
   training (``data.without``) have higher anomaly scores than the others.
 
-A direction other than the game's first has its name behind that of the metric: ``kid768_BtoA``.
+Metrics of directions other than the first carry the name of the direction: ``kid768_BtoA``.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from gan_jax.metrics.statistics import Extraction
 from gan_jax.training import translating
 from gan_jax.training.sampling import Sampling
 
-# What the PSNR of identical images, which is infinite, counts as in a mean.
+# The PSNR of identical images, which is infinite, in a mean.
 IDENTICAL_DB = 100.0
 
 
@@ -66,7 +66,7 @@ def choose_metrics(
             why = {
                 "pairs": "but images of two domains have no targets",
                 "scores": "but no classes are left out of training (data.without)",
-                "images": "but nothing here is asked for by class",
+                "images": "but the game is not class-conditional",
             }.get(metric.of, "but these are images")
             raise errors.ConfigError(
                 f"eval.metrics has {metric.name!r}, {why}; accepted: {', '.join(accepted)}"
@@ -89,7 +89,7 @@ def choose_metrics(
 
 
 def shown_source(config: Any, settings: Settings, game: TranslationGame, source: Source) -> Source:
-    """Return what a run is measured on, and draws: with the anomalies, if it is to find them.
+    """Return the source of a run's evaluations and pictures, with anomalies if it detects them.
 
     Args:
       config: the run's configuration.
@@ -245,7 +245,7 @@ class TranslationEvaluator:
         return json.loads(json.dumps(record))
 
     def reference(self, variables: Mapping[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
-        """Return columns that set what comes out beside what goes in, and a note on how."""
+        """Return columns of the metrics of outputs and of inputs, and a note on the data."""
         variables = self._place(dict(variables))
         values, before = self._measure(variables, self._settings.seed)
         note = f"{max(self._sizes):,} of {self._source.name}"
@@ -254,7 +254,7 @@ class TranslationEvaluator:
         return [("output", values, {}), ("input", before, {})], note
 
     def _measure(self, variables: Any, seed: int) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the metrics of what comes out, and those of what goes in as far as it can be."""
+        """Return the metrics of outputs, and of inputs as far as they can be compared."""
         values: dict[str, float] = {}
         before: dict[str, float] = {}
         wanted = {metric.of for metric in self.metrics}
@@ -273,7 +273,7 @@ class TranslationEvaluator:
                     variables, {name: x[:size] for name, x in self._points.items()}, seed=seed
                 )
                 direction = self._game.directions[way]
-                # What goes in is compared as far as it can be: enlarged, and grey as it is.
+                # Inputs are compared enlarged, and grey ones as grey colours.
                 same = images.inputs.shape[-1] in (1, direction.outputs)
                 inputs = None
                 if same:
@@ -288,7 +288,7 @@ class TranslationEvaluator:
         return values, before
 
     def _others(self, way: str) -> np.ndarray:
-        """Return real images of the domain that a direction leads to, uint8."""
+        """Return real images of a direction's target domain, uint8."""
         if way == next(iter(self._translators)):
             return self._points["b"][: self._sizes[1]]
         return self._points["a"][: self._sizes[0]]

@@ -1,4 +1,4 @@
-"""Samples by the thousand: a folder of files, or one ``.npz``; memory holds a few batches.
+"""Export of many samples to a folder of files or to an ``.npz``, a few batches at a time.
 
 A folder has a record of what its samples are, and takes no other samples: so nothing in it is ever
 replaced, and an export that was stopped is continued by the same call.
@@ -21,10 +21,10 @@ from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.report import atomic
-from gan_jax.report.bar import Tell
+from gan_jax.report.bar import Advance
 from gan_jax.training.sampling import Sampler
 
-#: The record of what a folder's samples are.
+#: The file that describes a folder's samples.
 RECORD = "samples.json"
 _WRITERS = 8
 
@@ -51,11 +51,11 @@ def class_folders(class_names: Sequence[str]) -> list[str]:
 
 
 def check_folder(folder: str | Path, about: Mapping[str, Any]) -> None:
-    """Check that samples may be put into a folder; what it is of and they are not is named.
+    """Check that samples may be written into a folder; an error names the differences.
 
     Args:
-      folder: may be missing.
-      about: what the samples are, JSON-able, or a part of it.
+      folder: it need not exist.
+      about: the description of the samples, JSON-able, or a part of it.
 
     Raises:
       WorkdirError: it holds something else.
@@ -93,7 +93,7 @@ def to_folder(
     about: Mapping[str, Any],
     *,
     place: Callable[[int], str] = lambda number: "",
-    tell: Tell = lambda done: None,
+    advance: Advance = lambda done: None,
 ) -> int:
     """Write samples as ``00000000.png``, ``00000001.png``, ...; complete files are kept.
 
@@ -102,13 +102,13 @@ def to_folder(
     Side effect: makes the folder where it is missing, and its record before the first file.
 
     Args:
-      folder: new, empty, or one that this function has begun.
+      folder: new, empty, or one that this function has partly filled.
       sampler: makes them.
-      variables: as the sampler gives them.
+      variables: as the sampler's `place` returns them.
       num: how many.
-      about: what they are, JSON-able: with another, the folder is refused.
+      about: the description of the samples, JSON-able; a folder with another one is refused.
       place: sub-folder of a sample's number; the empty string: none.
-      tell: called with how many are done.
+      advance: called with the number of samples done.
 
     Returns:
       How many were written; the others were there.
@@ -138,7 +138,7 @@ def to_folder(
                 # Listed, so that an error in a thread is raised here.
                 list(pool.map(_write, (names[i] for i in wanted), contents))
             written += len(wanted)
-            tell(min(first + sampler.batch_size, num))
+            advance(min(first + sampler.batch_size, num))
     return written
 
 
@@ -149,7 +149,7 @@ def to_npz(
     num: int,
     arrays: Mapping[str, np.ndarray],
     *,
-    tell: Tell = lambda done: None,
+    advance: Advance = lambda done: None,
 ) -> None:
     """Write samples as an array of an ``.npz`` file, complete as soon as it exists.
 
@@ -158,10 +158,10 @@ def to_npz(
     Args:
       path: the file; an existing one is replaced, and a missing folder made.
       sampler: makes them.
-      variables: as the sampler gives them.
+      variables: as the sampler's `place` returns them.
       num: how many.
-      arrays: what else the file is to hold.
-      tell: called with how many are done.
+      arrays: other arrays for the file.
+      advance: called with the number of samples done.
 
     Raises:
       WorkdirError: it cannot be written.
@@ -182,7 +182,7 @@ def to_npz(
                     }
                     np.lib.format.write_array_header_1_0(member, header)
                 member.write(np.ascontiguousarray(data[: num - first]).tobytes())
-                tell(min(first + sampler.batch_size, num))
+                advance(min(first + sampler.batch_size, num))
 
 
 def _batches(
@@ -243,7 +243,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Tell an error of the file system as the user is to read it."""
+    """Raise an error of the file system as one for the user."""
     try:
         yield
     except OSError as error:

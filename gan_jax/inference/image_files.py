@@ -1,4 +1,4 @@
-"""Image files to translate, and what becomes of them: found, named, read with alpha, written.
+"""The image files of a translation: finding, naming, reading with alpha, and writing them.
 
 Pixels are decoded as those of data sets are (`gan_jax.data.sources.images`), but for transparency,
 which is kept beside them.
@@ -36,9 +36,9 @@ class ImageFile:
     """A file that should hold an image.
 
     Attributes:
-      name: its path below what was asked for, with slashes.
-      files: what it is in.
-      inside: its path in there.
+      name: its path below the requested path, with slashes.
+      files: the folder or archive that holds it.
+      inside: its path in the folder or archive.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ImageFile:
 
     @property
     def full_name(self) -> str:
-        """What a message calls it."""
+        """Its name in messages."""
         return self.files.full_name(self.inside)
 
     def read(self) -> bytes:
@@ -65,10 +65,10 @@ class ImageFile:
 
 
 class Picture(NamedTuple):
-    """What an image file shows, upright.
+    """The content of an image file, upright.
 
     Attributes:
-      pixels: uint8 ``[height, width, 1 or 3]``; white where nothing is to be seen of them.
+      pixels: uint8 ``[height, width, 1 or 3]``; white where they are transparent.
       alpha: uint8 ``[height, width]``, 255 for opaque; ``None``: it has none.
     """
 
@@ -81,7 +81,7 @@ def find(path: str | Path, field: str, without: Path | None = None) -> list[Imag
 
     Args:
       path: a file, a folder with sub-folders, a zip, or a file or folder in a zip.
-      field: that gave it, for messages.
+      field: the flag or field of the path, for messages.
       without: a folder whose files are left out, if it is below ``path``.
 
     Raises:
@@ -99,12 +99,12 @@ def find(path: str | Path, field: str, without: Path | None = None) -> list[Imag
         if not names:
             raise DataError(f"{path} ({field}) has no images but those in {without}")
     prefix = f"{inside}/" if inside else ""
-    # What is in a zip may begin with a slash, and is not to be written there.
+    # Names in a zip may begin with a slash, but are relative to the output folder.
     return [ImageFile(name.removeprefix(prefix).strip("/"), files, name) for name in names]
 
 
 def _below(path: Path, folder: Path) -> str:
-    """Return how names of what is in ``folder`` begin, below ``path``: nothing does by "/"."""
+    """Return the prefix of files' names in ``folder`` below ``path``; "/" if there are none."""
     if path.resolve() not in folder.resolve().parents:
         return "/"
     return f"{folder.resolve().relative_to(path.resolve()).as_posix()}/"
@@ -113,7 +113,7 @@ def _below(path: Path, folder: Path) -> str:
 def outputs(
     files: Sequence[ImageFile], out: Path, suffix: str, *, overwrite: bool = False
 ) -> list[Path]:
-    """Return where what is made of each file is to be written.
+    """Return the output path of each file.
 
     Args:
       files: as `find` gives them.
@@ -199,17 +199,17 @@ def _stem(file: ImageFile) -> str:
 
 
 def has_alpha(file: ImageFile) -> bool:
-    """Return whether a file says that it has transparency; ``False`` also for what is no image."""
+    """Return whether an image file has transparency; ``False`` if it is not an image."""
     try:
         with opened(file.read()) as image:
             return _is_see_through(image)
-    # Whatever is wrong with it is told when it is its turn to be read.
+    # An unreadable file is reported when it is read.
     except Exception:
         return False
 
 
 def read(file: ImageFile, channels: int) -> Picture:
-    """Return what a file shows.
+    """Return the content of a file.
 
     Args:
       file: the file.
@@ -225,7 +225,7 @@ def read(file: ImageFile, channels: int) -> Picture:
             stored.load()
             image, alpha = _split(stored)
             image = image.convert("L" if channels == 1 else "RGB")
-    # Pillow's decoders raise whatever the parser of their format stumbles over.
+    # Pillow's decoders raise many kinds of errors about damaged files.
     except Exception as error:
         raise DataError(reason(error)) from error
     pixels = np.array(image)
@@ -244,7 +244,7 @@ def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
     image = image.convert("RGBA")
     alpha = image.getchannel("A")
     # Pixels that are translucent keep their own colour, since the output is translucent there too;
-    # those that are not seen may hide anything, which the network must not carry over to others.
+    # those of fully transparent pixels are arbitrary and must not influence their neighbours.
     unseen = alpha.point([255] + [0] * 255)
     colours = image.convert("RGB")
     colours.paste((255, 255, 255), mask=unseen)

@@ -1,4 +1,4 @@
-"""Measures of any two sets of images, folders, zips or arrays; no model is needed."""
+"""Metrics of any two sets of images: folders, zips or arrays. No model is needed."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,11 +19,11 @@ from gan_jax.report import evaluations
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What was measured.
+    """The result of a comparison.
 
     Attributes:
       values: by metric; for pairs the mean over them.
-      protocol: how, JSON-able.
+      protocol: how they were measured, JSON-able.
     """
 
     values: dict[str, float]
@@ -49,7 +49,7 @@ def measure(
       metrics: names; ``psnr``, ``ssim``, ``ms_ssim`` and, of luminance, ``psnr_y`` and ``ssim_y``
         are of pairs, in the order of the files' names.
       resolution: crop every image to a centred square and make it this size.
-      num_real: use so many of ``against``, a fixed random choice; ``None``: all.
+      num_real: number of images of ``against``, a fixed random choice; ``None``: all.
       batch_size: images at a time.
       inception: converted weights of Inception; ``None``: in the cache directory.
       border: pixels at each edge of pairs that are left out.

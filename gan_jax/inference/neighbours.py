@@ -20,7 +20,7 @@ from gan_jax.data.sources import Source
 from gan_jax.evaluation.real_images import images_and_labels
 from gan_jax.metrics import extractors
 from gan_jax.metrics.statistics import Extraction
-from gan_jax.report.bar import Tell
+from gan_jax.report.bar import Advance
 
 #: What distances are measured in.
 FEATURES = ("pixels", "classifier")
@@ -123,7 +123,7 @@ def nearest_images(
     *,
     own: np.ndarray | None = None,
     mirror: bool = False,
-    tell: Tell = lambda done: None,
+    advance: Advance = lambda done: None,
 ) -> Nearest:
     """Return the nearest images of a source; it is read in parts, whatever its size.
 
@@ -134,14 +134,14 @@ def nearest_images(
       describe: `pixels`, or what `classifier_features` returns.
       own: as for `nearest`.
       mirror: compare with mirrored images, too.
-      tell: called with how many images of the source have been looked at.
+      advance: called with the number of images of the source that were compared.
 
     Raises:
       ValueError: the source has too few images.
     """
     both = [images, images[:, :, ::-1]] if mirror else [images]
     queries = np.concatenate([describe(x) for x in both])
-    chunks = _chunks(source, describe, queries.shape[1], tell)
+    chunks = _chunks(source, describe, queries.shape[1], advance)
     own = None if own is None else np.tile(own, len(both))
     found = nearest(queries, chunks, k, own=own)
     return _merged(found, len(images)) if mirror else found
@@ -167,13 +167,15 @@ def _merged(found: Nearest, count: int) -> Nearest:
     )
 
 
-def _chunks(source: Source, describe: Describe, width: int, tell: Tell) -> Iterator[np.ndarray]:
+def _chunks(
+    source: Source, describe: Describe, width: int, advance: Advance
+) -> Iterator[np.ndarray]:
     pixels_of_one = int(np.prod(source.shape))
     size = max(1, _CHUNK_BYTES // (4 * max(width, pixels_of_one)))
     for first in range(0, len(source), size):
         part = range(first, min(first + size, len(source)))
         yield describe(pipelines.load(source, indices=part)["image"])
-        tell(part.stop)
+        advance(part.stop)
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
@@ -223,7 +225,7 @@ def check_features(features: str, source: Source) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """What a memorisation check has found.
+    """The result of a memorisation check.
 
     Attributes:
       near: the nearest training images of the samples.
@@ -258,7 +260,7 @@ def check_memory(
     *,
     mirror: bool = False,
     compared: int = COMPARED,
-    tell: Tell = lambda done: None,
+    advance: Advance = lambda done: None,
 ) -> Memory:
     """Return the nearest training images of samples, and how near real ones lie to each other.
 
@@ -269,12 +271,12 @@ def check_memory(
       describe: `pixels`, or what `classifier_features` returns.
       mirror: mirrored training images count, too.
       compared: training images at most whose distances are taken, a fixed random choice.
-      tell: called with how many training images have been looked at; twice the set in all.
+      advance: called with the number of training images that were compared, up to twice the set.
 
     Raises:
       ValueError: there are too few training images.
     """
-    near = nearest_images(samples, source, k, describe, mirror=mirror, tell=tell)
+    near = nearest_images(samples, source, k, describe, mirror=mirror, advance=advance)
     chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:compared])
     images = pipelines.load(source, indices=chosen.tolist())["image"]
     real = nearest_images(
@@ -284,7 +286,7 @@ def check_memory(
         describe,
         own=chosen,
         mirror=mirror,
-        tell=lambda done: tell(len(source) + done),
+        advance=lambda done: advance(len(source) + done),
     )
     means = [float(found.distance[:, 0].mean()) for found in (near, real)]
     return Memory(near, means[0], means[1], len(samples), len(images))

@@ -25,7 +25,7 @@ from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
 from gan_jax.inference.rendering import Renderer
 from gan_jax.metrics import similarity
-from gan_jax.report.bar import Tell
+from gan_jax.report.bar import Advance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ def project(
     label: int | None = None,
     features: Callable[[jax.Array], jax.Array] | None = None,
     batch_size: int = 64,
-    tell: Tell = lambda done: None,
+    advance: Advance = lambda done: None,
 ) -> Projection:
     """Return the latents whose samples come closest to images.
 
@@ -94,7 +94,7 @@ def project(
 
     Args:
       game: what was trained; it samples with running or standing statistics.
-      variables: as `gan_jax.training.sampling.Sampler.variables` gives them.
+      variables: as `gan_jax.training.sampling.Sampler.place` returns them.
       images: uint8 ``[n, *game.shape]``.
       settings: how.
       seed: of the candidates.
@@ -102,7 +102,7 @@ def project(
         candidates go through all of them.
       features: from float32 ``[m, *game.shape]`` in [-1, 1] to ``[m, width]``; differentiable.
       batch_size: latents at a time, rounded up to a multiple of the restarts.
-      tell: called with how many images are done.
+      advance: called with the number of images done.
 
     Returns:
       The best latent of each image.
@@ -130,7 +130,7 @@ def project(
         best = np.argmin(found.reshape(-1, settings.restarts), axis=1)
         rows = (np.arange(len(part)) * settings.restarts + best)[:count]
         done.append((z[rows], None if labels is None else labels[rows]))
-        tell(first + count)
+        advance(first + count)
     z = np.concatenate([one[0] for one in done])
     labels = None
     if game.num_classes is not None:

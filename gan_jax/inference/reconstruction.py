@@ -17,7 +17,7 @@ from gan_jax.data.sources import Source
 from gan_jax.games.game import Game
 from gan_jax.metrics import similarity
 from gan_jax.report import grids
-from gan_jax.report.bar import Tell
+from gan_jax.report.bar import Advance
 
 # Rows of the picture, at most, while there are few images; more stand beside each other.
 _ROWS = 8
@@ -51,7 +51,7 @@ class Reconstruction:
 
     @property
     def words(self) -> str:
-        """The mean likeness in one line."""
+        """The mean PSNR and SSIM in one line."""
         ssim = "" if self.ssim is None else f", SSIM {self.ssim.mean():.3f}"
         return f"{len(self.image):,} reconstructions: mean PSNR {self.psnr.mean():.2f} dB{ssim}"
 
@@ -86,18 +86,17 @@ def reconstruct(
     images: np.ndarray,
     *,
     batch_size: int = 64,
-    tell: Tell = lambda done: None,
+    advance: Advance = lambda done: None,
 ) -> Reconstruction:
     """Return reconstructions of images, none of which depends on the others.
 
     Args:
       game: what was trained; see `check_game`.
-      variables: as `gan_jax.training.sampling.Sampler.variables` gives them, or the ``averaged``
-        ones of every network of the state.
+      variables: by network, such as `gan_jax.runs.run.Run.variables` returns them.
       images: uint8 ``[n, *game.shape]``, such as `held_out_images` or
         `gan_jax.inference.projection.read_images` gives.
       batch_size: images at a time.
-      tell: called with how many images are done.
+      advance: called with the number of images done.
 
     Raises:
       ConfigError: the game does not reconstruct, or the images have not the shape of its samples.
@@ -122,7 +121,7 @@ def reconstruct(
         count = min(size, len(images) - first)
         batch = jnp.asarray(images[first + np.arange(size) % count])
         done.append(np.asarray(compute(variables, batch))[:count])
-        tell(first + count)
+        advance(first + count)
     made = np.concatenate(done)
     ssim = None
     if min(images.shape[1:3]) >= len(similarity.WINDOWS["gaussian"].taps):
@@ -137,7 +136,7 @@ def held_out_images(
 
     Args:
       config: of the run.
-      num: how many; ``None``: all. Fewer, where there are not so many.
+      num: how many at most; ``None``: all.
       **changes: of ``config.data``, where the images are now: ``path``, ``data_dir``.
 
     Returns:
@@ -166,5 +165,5 @@ def _held_out(fields: ConfigDict) -> tuple[Source, str]:
         try:
             return sources.make_source(test), _HELD_OUT
         except (errors.ConfigError, errors.DataError):
-            pass  # There is none; whatever else is wrong is told by the training's.
+            pass  # There is no test split; other errors are raised for the training split below.
     return sources.make_source(fields), fields.split

@@ -1,7 +1,6 @@
-"""Pictures of latents that were chosen: of several classes, on a path, at several truncations.
+"""Samples of given latents: in several classes, on a path, at several truncations.
 
-`gan_jax.training.sampling` makes samples by their number; here the latents are given. Those of
-sample numbers are the same ones.
+`gan_jax.training.sampling` makes samples by number. `latents` returns the latents of these numbers.
 """
 
 from collections.abc import Sequence

@@ -260,20 +260,20 @@ def export(ask: Request, *, archive: bool) -> str:
         "weights": exports.weights_hash(opened.weights),
     }
     sampler, variables = opened.sampler, opened.variables
-    told = f"{num:,} samples of step {opened.step}: {ask.out}"
+    line = f"{num:,} samples of step {opened.step}: {ask.out}"
     if archive:
         arrays: dict[str, np.ndarray] = {"about": np.asarray(json.dumps(about, sort_keys=True))}
         if classes is not None:
             cycle = np.arange(num) % classes
             labels = cycle if ask.label is None else np.full(num, ask.label)
             arrays["label"] = labels.astype(np.int32)
-        with bar("sampling", num) as tell:
-            exports.to_npz(ask.out, sampler, variables, num, arrays, tell=tell)
-        return told
+        with bar("sampling", num) as advance:
+            exports.to_npz(ask.out, sampler, variables, num, arrays, advance=advance)
+        return line
     folders = [""]
     if classes is not None and ask.label is None:
         folders = exports.class_folders(opened.class_names(range(classes)))
-    with bar("sampling", num) as tell:
+    with bar("sampling", num) as advance:
         written = exports.to_folder(
             ask.out,
             sampler,
@@ -281,9 +281,9 @@ def export(ask: Request, *, archive: bool) -> str:
             num,
             about,
             place=lambda number: folders[number % len(folders)],
-            tell=tell,
+            advance=advance,
         )
-    return told if written == num else f"{told} ({num - written:,} were there)"
+    return line if written == num else f"{line} ({num - written:,} existed already)"
 
 
 @_in_run_precision
@@ -378,9 +378,9 @@ def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | Non
     if features == "classifier":
         describe = neighbour_search.classifier_features(source)
     mirror = bool(opened.run.config.data.flip)
-    with bar("comparing", 2 * len(source)) as tell:
+    with bar("comparing", 2 * len(source)) as advance:
         found = neighbour_search.check_memory(
-            samples, source, k, describe, mirror=mirror, tell=tell
+            samples, source, k, describe, mirror=mirror, advance=advance
         )
     print(found.words)
     out = opened.out(f"neighbours-{features}")
@@ -412,7 +412,7 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
     out = opened.out(f"projection-{Path(path).stem}")
     archive = out.with_suffix(".npz")
     _check_free(archive, ask.overwrite)
-    with bar("projecting", len(images)) as tell:
+    with bar("projecting", len(images)) as advance:
         found = projection.project(
             opened.game,
             opened.variables,
@@ -421,7 +421,7 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
             seed=ask.seed,
             label=ask.label,
             batch_size=ask.batch_size,
-            tell=tell,
+            advance=advance,
         )
     for name, value in zip(names, found.psnr, strict=True):
         print(f"{name}  PSNR {value:.2f} dB")
@@ -481,9 +481,9 @@ def reconstructions(ask: Request, num: int, data: Mapping[str, str | None]) -> s
     reconstruction.check_game(opened.game)
     images, split = reconstruction.held_out_images(opened.run.config, num, **data)
     opened.restore()
-    with bar("reconstructing", len(images)) as tell:
+    with bar("reconstructing", len(images)) as advance:
         found = reconstruction.reconstruct(
-            opened.game, opened.variables, images, batch_size=ask.batch_size, tell=tell
+            opened.game, opened.variables, images, batch_size=ask.batch_size, advance=advance
         )
     print(f"{split}: {found.words}")
     out = opened.out("reconstruction")

@@ -1,6 +1,6 @@
-"""Image files translated, or restored, by a run from its directory alone.
+"""Translation and restoration of image files by a trained run.
 
-All that can be wrong beforehand is told before weights are restored; a file that cannot be used is
+Mistakes in the arguments are raised before a checkpoint is read. A file that cannot be used is
 named in the summary, and the others are translated.
 """
 
@@ -31,10 +31,10 @@ from gan_jax.runs.run import Weights, choose_step, open_run
 from gan_jax.training import tiling, translating
 from gan_jax.training.sampling import make_sampling
 
-#: What was measured, in the folder of the restored images.
+#: The file of the scores, in the folder of the restored images.
 SCORES = "scores.json"
 _THREADS = 4
-# Files that are read, or written, while others are translated.
+# Files that are read or written while others are translated.
 _AHEAD = 8
 # Of the grid: images, and the largest tile.
 _SHOWN = 8
@@ -46,28 +46,28 @@ Scores = dict[str, float | None]
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is to be translated.
+    """The arguments of `translate`.
 
     Attributes:
       run: the run directory.
       input: an image, a folder with sub-folders, a ``.zip`` or a place in one.
-      out: the folder for what is made, with the names and sub-folders of the input.
+      out: the folder of the outputs, which keep the names and sub-folders of the input.
       direction: such as "AtoB"; ``None``: the run's first.
       mask: for a run that fills holes: an image that is white in them, for all inputs, or a folder
         with one of the same name for each; ``None``: holes are where an input is not opaque.
       checkpoint: "latest", "best" or a train step.
       raw: use the raw weights, not their moving average.
       dropout: keep the dropout of networks whose noise it is.
-      seed: of that, and of what degrades images.
-      degrade: the inputs are clean: degrade them as in training, restore and measure them.
+      seed: of the dropout, and of the degradation.
+      degrade: the inputs are clean images: degrade them as in training, restore and measure them.
       border: rows and columns at each edge that are not measured; ``None``: the factor of a run
         that enlarges, else 0.
-      tile: images larger than this are cut into tiles.
+      tile: height and width of the tiles that larger images are split into.
       overlap: of neighbouring tiles, in pixels of the input.
       batch_size: images or tiles at a time.
-      suffix: of what is written, one of `image_files.FORMATS`.
-      overwrite: replace files that are there.
-      grid: a ``.png`` to write, of inputs beside outputs; ``None``: none.
+      suffix: of the outputs, one of `image_files.FORMATS`.
+      overwrite: replace existing files.
+      grid: a ``.png`` of inputs beside outputs to write as well; ``None``: none.
     """
 
     run: str | Path
@@ -91,19 +91,19 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What has become of the files.
+    """The result of `translate`.
 
     Attributes:
-      told: it, in a line.
-      outputs: what was written, by the name of the input.
-      failures: why not, likewise.
+      text: a summary in one line.
+      outputs: the files written, by the name of the input.
+      failures: the reasons of failures, by the name of the input.
       scores: of every restored image, by its name, where images were degraded: "psnr" and "ssim",
         in colour also "psnr_y" and "ssim_y", on luminance, and each with "input_" before it for
         the degraded image; ``None`` for an image that is too small. Else empty.
       mean: of these over the images.
     """
 
-    told: str
+    text: str
     outputs: Mapping[str, Path]
     failures: Mapping[str, str]
     scores: Mapping[str, Scores] = dataclasses.field(default_factory=dict)
@@ -146,10 +146,10 @@ def translate(ask: Request) -> Summary:
     Side effects: writes the files, and reports those that fail on standard error as they do.
 
     Returns:
-      What has become of them; that some failed is no error.
+      The summary; failures of single files are not raised.
 
     Raises:
-      ConfigError: what is asked for makes no sense, or not of this run.
+      ConfigError: an argument has a wrong value, or does not suit the run.
       DataError: there are no images.
       WorkdirError: this is no run directory, or an output exists already or cannot be written.
       CheckpointError: there is no such checkpoint.
@@ -168,7 +168,7 @@ def _translate(job: "_Job", ask: Request) -> Summary:
     with (
         concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
         # On standard error, so that it and the reports of failures do not run into each other.
-        bar("translating", len(job.files), sys.stderr) as tell,
+        bar("translating", len(job.files), sys.stderr) as advance,
     ):
         waiting: dict[int, _Example] = {}
         writing: collections.deque[_Writing] = collections.deque()
@@ -178,7 +178,7 @@ def _translate(job: "_Job", ask: Request) -> Summary:
                 try:
                     waiting[number] = ready = job.degraded(number, example())
                 except errors.GanJaxError as error:
-                    job.fail(number, error, tell)
+                    job.fail(number, error, advance)
                     continue
                 yield tiling.Input(number, ready.pixels, ready.known)
 
@@ -188,9 +188,9 @@ def _translate(job: "_Job", ask: Request) -> Summary:
                 try:
                     future.result()
                 except errors.DataError as error:
-                    job.fail(number, error, tell)
+                    job.fail(number, error, advance)
                 else:
-                    job.done(number, tell)
+                    job.done(number, advance)
 
         for number, made in tiling.run(inputs(), apply, job.tiling, batch_size=ask.batch_size):
             example = waiting.pop(number)
@@ -206,14 +206,14 @@ def _translate(job: "_Job", ask: Request) -> Summary:
 
 
 class _Example(NamedTuple):
-    """An input as it was read.
+    """An input image.
 
     Attributes:
       pixels: for the network, uint8 or float32 ``[height, width, channels]``.
       known: float32 ``[height, width, 1]``, or ``None``.
       alpha: uint8, of the size of the output, or ``None``.
       shown: uint8, the pixels for pictures and scores.
-      target: uint8, what should come out, or ``None``.
+      target: uint8, the clean image, or ``None``.
     """
 
     pixels: np.ndarray
@@ -227,9 +227,9 @@ _Writing = tuple[int, concurrent.futures.Future[None]]
 
 
 class _Job:
-    """A request that was found to make sense, and how far it has come.
+    """A checked request, and its results so far.
 
-    Making it opens the run; nothing is restored yet.
+    The constructor opens the run and checks the request; no checkpoint is read.
     """
 
     def __init__(self, ask: Request) -> None:
@@ -307,7 +307,7 @@ class _Job:
         return None
 
     def read(self, number: int) -> _Example:
-        """Return what is in a file.
+        """Return the image in a file.
 
         Raises:
           DataError: it cannot be used; the message has the reason alone.
@@ -324,7 +324,7 @@ class _Job:
         return _Example(pixels, known, None, shown)
 
     def _clean(self, pixels: np.ndarray, alpha: np.ndarray | None) -> _Example:
-        """Return what is to be degraded, cut to a multiple of the factor."""
+        """Return a clean image, cropped to a multiple of the factor."""
         scale = self.direction.scale
         height, width = (side // scale * scale for side in pixels.shape[:2])
         if not height or not width:
@@ -348,7 +348,7 @@ class _Job:
         return known[:, :, None].astype(np.float32)
 
     def degraded(self, number: int, example: _Example) -> _Example:
-        """Return an example as the network is to see it.
+        """Return an example, degraded if the request says so.
 
         Raises:
           ConfigError: images of its size cannot be degraded.
@@ -376,17 +376,17 @@ class _Job:
         content = image_files.encode(made, alpha, self.ask.suffix)
         atomic.write_bytes(self.places[number], content)
 
-    def done(self, number: int, tell: Callable[[int], None]) -> None:
-        """Note that an output is there."""
+    def done(self, number: int, advance: Callable[[int], None]) -> None:
+        """Note that an output was written."""
         self.written[self.files[number].name] = self.places[number]
-        tell(len(self.written) + len(self.failures))
+        advance(len(self.written) + len(self.failures))
 
-    def fail(self, number: int, error: Exception, tell: Callable[[int], None]) -> None:
-        """Note and report that there will be none."""
+    def fail(self, number: int, error: Exception, advance: Callable[[int], None]) -> None:
+        """Note and report that a file failed."""
         file = self.files[number]
         self.failures[file.name] = str(error)
         print(f"failed: {file.full_name}: {error}", file=sys.stderr, flush=True)
-        tell(len(self.written) + len(self.failures))
+        advance(len(self.written) + len(self.failures))
 
 
 def _size(array: np.ndarray) -> str:
@@ -406,7 +406,7 @@ def _bicubic(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 def _ahead(
     pool: concurrent.futures.Executor, read: Callable[[int], _Example], count: int
 ) -> Iterator[tuple[int, Callable[[], _Example]]]:
-    """Yield every number and a function that returns what was read, while others are being read."""
+    """Yield every number and a function that returns its example; examples are read ahead."""
     reading: collections.deque[concurrent.futures.Future[_Example]] = collections.deque()
     for number in range(count):
         while len(reading) < _AHEAD and number + len(reading) < count:
@@ -415,7 +415,7 @@ def _ahead(
 
 
 def _measure(made: np.ndarray, degraded: np.ndarray, target: np.ndarray, border: int) -> Scores:
-    """Return how near an image and its degraded input come to the target, all uint8."""
+    """Return PSNR and SSIM of an image and of its degraded input against the target, all uint8."""
     start = degraded[:, :, 0] if degraded.shape[2] == 1 else degraded
     if start.shape[:2] != target.shape[:2]:
         start = _bicubic(start, *target.shape[:2])
@@ -445,13 +445,13 @@ def _compare(prefix: str, image: np.ndarray, target: np.ndarray, border: int) ->
 
 
 class _Gallery:
-    """The first few images, as they are to be shown."""
+    """The picture of the first few images."""
 
     def __init__(self) -> None:
         self._tiles: dict[int, list[Image.Image]] = {}
 
     def add(self, number: int, example: _Example, made: np.ndarray) -> None:
-        """Show an image, if it is one of the first."""
+        """Add an image, if it is one of the first."""
         if len(self) == _SHOWN and number > max(self._tiles):
             return
         shown = [example.shown, made, *([] if example.target is None else [example.target])]
@@ -461,7 +461,7 @@ class _Gallery:
             del self._tiles[max(self._tiles)]
 
     def __len__(self) -> int:
-        """Return how many images are shown."""
+        """Return the number of images."""
         return len(self._tiles)
 
     def save(self, path: str | Path) -> int:
@@ -486,25 +486,25 @@ def _summary(
 ) -> Summary:
     ask = job.ask
     done, total = len(job.written), len(job.files)
-    told = (
+    text = (
         f"translated {done:,} of {total:,} image{'s' if total > 1 else ''} ({job.name}) at step "
         f"{weights.step}: {job.out}"
     )
     order = [file.name for file in job.files]
-    # An image that could not be written counts neither.
+    # An image that could not be written does not count.
     ordered = {name: scores[name] for name in order if name in scores and name in job.written}
     mean = _mean(list(ordered.values()))
     if ask.degrade:
         _write_scores(job, weights, ordered, mean)
-        told += f"; scores in {SCORES}"
+        text += f"; scores in {SCORES}"
     if ask.grid is not None and len(gallery):
         size = gallery.save(ask.grid)
-        told += (
+        text += (
             f"; {len(gallery)} of them, the middle square of each scaled to {size}x{size}: "
             f"{ask.grid}"
         )
     outputs = {name: job.written[name] for name in order if name in job.written}
-    return Summary(told, outputs, job.failures, ordered, mean)
+    return Summary(text, outputs, job.failures, ordered, mean)
 
 
 def _mean(scores: Sequence[Scores]) -> Scores:

@@ -9,11 +9,11 @@ import rich.console
 import rich.progress
 
 # Called with the amount of work done.
-Tell = Callable[[int], None]
+Advance = Callable[[int], None]
 
 
 @contextlib.contextmanager
-def bar(text: str, total: int, stream: TextIO | None = None) -> Iterator[Tell]:
+def bar(text: str, total: int, stream: TextIO | None = None) -> Iterator[Advance]:
     """Show a progress bar for the duration of the context; show nothing without a terminal.
 
     Args:
@@ -36,7 +36,7 @@ def bar(text: str, total: int, stream: TextIO | None = None) -> Iterator[Tell]:
     ) as shown:
         task = shown.add_task(text, total=total)
 
-        def tell(done: int) -> None:
+        def advance(done: int) -> None:
             shown.update(task, completed=done)
 
-        yield tell
+        yield advance

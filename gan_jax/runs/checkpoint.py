@@ -85,7 +85,7 @@ class Checkpoints:
 
         Args:
           directory: where the checkpoints are, or will be.
-          keep_latest: so many of the newest are kept.
+          keep_latest: number of the newest checkpoints that are kept.
           keep_every: every step that this divides is kept too; None for no such steps.
           read_only: nothing on disk is ever changed, and ``save`` is refused.
 
@@ -412,7 +412,7 @@ class Checkpoints:
         """Return a failed save's error; drop the manager, whose list of steps is no longer true."""
         manager, self._manager, self._saving = self._manager, None, None
         if manager is not None:
-            # It may tell the same failure once more.
+            # It may raise the same failure again.
             with contextlib.suppress(Exception):
                 manager.close()
         kept = ", ".join(map(str, self.steps())) or "none"

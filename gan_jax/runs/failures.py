@@ -1,4 +1,4 @@
-"""What JAX's own errors mean to the user of a run: memory, lost processes."""
+"""The explanation of JAX's own errors for the user of a run: memory, lost processes."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _PEER = re.compile(
 
 
 def explain(error: BaseException, config: Any, devices: int) -> errors.GanJaxError | None:
-    """Return what to tell instead of ``error``; ``None``: it speaks for itself.
+    """Return an error that explains ``error`` in one line; ``None``: it needs no explanation.
 
     Args:
       error: what ended the run.

@@ -17,7 +17,7 @@ from gan_jax.report import atomic
 
 # Names Orbax, TensorStore or their files in a log record of a task or a future.
 _OF_A_CHECKPOINT = re.compile(r"[/\\]orbax[/\\]|\.orbax-checkpoint-tmp|tensorstore|OCDBT")
-# A read that fails with one of these says nothing of what is on disk: it may succeed later.
+# A read that fails with one of these says nothing about the files: it may succeed later.
 _PASSING = frozenset(
     (
         errno.EACCES,
@@ -34,17 +34,16 @@ _PASSING = frozenset(
 
 @functools.cache
 def orbax() -> Any:
-    """Import Orbax, which takes a third of a second, and quieten it.
+    """Import Orbax, which takes a third of a second, and quiet its log.
 
     Its failures reach the user as ``CheckpointError``, in one line and once. Side effects, for the
     whole process:
 
     - Orbax's records are dropped from absl's log unless absl's verbosity is DEBUG
       (``--verbosity=1``).
-    - ``sys.unraisablehook`` passes over one report: where several reads or writes fail at once,
-      Orbax tells of the first and closes its event loop, and each of the others then finds it
-      closed. ``asyncio``'s log passes over the same of its tasks, and of TensorStore's futures,
-      which it calls "never retrieved".
+    - ``sys.unraisablehook`` ignores one error: if several reads or writes fail at once, Orbax
+      raises the first and closes its event loop, at which the others fail. ``asyncio``'s log
+      ignores the same errors of its tasks and of TensorStore's futures ("never retrieved").
     """
     import orbax.checkpoint as ocp
 
@@ -72,9 +71,9 @@ def orbax() -> Any:
 def remove_interrupted(directory: Path) -> None:
     """Remove the temporary directories of interrupted or failed saves.
 
-    After a failed save some of TensorStore's writers may still be at work, which nobody can wait
-    for: what they make is removed until they are done, because the next save of that step uses the
-    same temporary name.
+    After a failed save some of TensorStore's writers may still be running, and there is no way to
+    wait for them. Their files are removed until they are done, because the next save of that step
+    uses the same temporary name.
     """
     pattern = "*.orbax-checkpoint-tmp*"
     deadline = time.monotonic() + 5
@@ -85,7 +84,7 @@ def remove_interrupted(directory: Path) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what an error says in one line, and no more of TensorStore's than the user needs."""
+    """Return an error in one line, without the internals of TensorStore's messages."""
     if isinstance(error, OSError) and error.strerror:
         return atomic.reason(error)
     text = " ".join(str(error).split())
@@ -94,18 +93,18 @@ def reason_of(error: BaseException) -> str:
     if (code := system_code(text)) is not None:
         return atomic.reason(OSError(code, os.strerror(code)))
     text = re.sub(r"\s*\[(source locations|tensorstore_spec)=.*", "", text)
-    # The cause is told last.
+    # The cause comes last.
     return text if len(text) <= 300 else f"{text[:100]} ... {text[-195:]}"
 
 
 def system_code(text: str) -> int | None:
-    """Return the ``errno`` of which TensorStore tells in the text of an error."""
+    """Return the ``errno`` in the text of a TensorStore error."""
     code = re.search(r"os_error_code='(\d+)'", text)
     return int(code[1]) if code else None
 
 
 def is_passing(error: BaseException) -> bool:
-    """Return whether a failed read says nothing of what is on disk."""
+    """Return whether a failed read says nothing about the files."""
     if isinstance(error, MemoryError):
         return True
     code = error.errno if isinstance(error, OSError) else system_code(str(error))

@@ -1,7 +1,7 @@
-"""Images of any size through a network: padded, cut into tiles, batched, and joined again.
+"""Application of a network to images of any size: padding, tiling, batching and joining.
 
 An image is padded at its bottom and right, by its own reflection, to multiples of what the network
-accepts; what comes of the padding is cut off. An image larger than a tile is cut into tiles that
+accepts; the output of the padding is cropped. An image larger than a tile is split into tiles that
 overlap, all of one size and at multiples too, so that strided layers meet the same pixels as in the
 whole image. Of the overlap of two tiles, the quarter in the middle goes over from one to the other
 linearly, and beyond it the tile counts that has its edge farther away. So a network whose outputs
@@ -26,7 +26,7 @@ _PATIENCE = 4
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """How one side of an image is padded and cut.
+    """The padding and tiling of one side of an image.
 
     Attributes:
       size: in pixels of the input.
@@ -47,7 +47,7 @@ class Axis:
         return np.minimum(place, period - place) if self.size > 1 else np.zeros_like(place)
 
     def weights(self, scale: int) -> list[np.ndarray]:
-        """Return how much each row or column of each tile counts: together 1 everywhere.
+        """Return the weight of each row or column of each tile; the weights sum to 1 everywhere.
 
         Args:
           scale: size of the output over that of the input.
@@ -74,12 +74,12 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """How images are cut for a network.
+    """The tiling of images for a network.
 
     Attributes:
-      multiple: height and width of what the network is given are multiples of this.
+      multiple: height and width of the network's inputs are multiples of this.
       scale: size of the network's output over that of its input.
-      tile: largest height and width that the network is given, in pixels of the input; rounded down
+      tile: largest height and width of the network's inputs, in pixels of the input; rounded down
         to a multiple, but for the first.
       overlap: of neighbouring tiles, at least, in pixels of the input; rounded up to a multiple.
     """
@@ -114,7 +114,7 @@ class Tiling:
         return max(self.tile // m, 1) * m, -(-self.overlap // m) * m
 
     def axis(self, size: int) -> Axis:
-        """Return how a side of so many pixels is cut."""
+        """Return the tiling of a side of ``size`` pixels."""
         m = self.multiple
         most, overlap = self._rounded()
         padded = -(-size // m) * m
@@ -130,9 +130,9 @@ class Input:
     """An image for a network.
 
     Attributes:
-      number: tells it from the others.
+      number: its index, unique among the images.
       pixels: ``[height, width, channels]``, of any dtype.
-      known: ``[height, width, 1]``, where a network is told what it knows of the pixels.
+      known: ``[height, width, 1]``, 1 where pixels are known; ``None``: the network takes no mask.
     """
 
     number: int
@@ -156,11 +156,11 @@ class Tile:
 
 
 class Canvas:
-    """An image on its way through a network: its tiles, and what has come of them.
+    """An image that is being processed: its tiles and their outputs so far.
 
     Args:
       image: the whole image.
-      tiling: how it is cut.
+      tiling: its tiling.
     """
 
     def __init__(self, image: Input, tiling: Tiling) -> None:
@@ -187,7 +187,7 @@ class Canvas:
                 yield Tile((i, j), self._pixels[part], known)
 
     def add(self, place: tuple[int, int], output: np.ndarray) -> bool:
-        """Put what the network has made of a tile into its place.
+        """Add the network's output of a tile.
 
         Args:
           place: as the tile has it.
@@ -227,14 +227,14 @@ class Canvas:
 
 # From a batch of pixels [batch, h, w, c], what is known of them [batch, h, w, 1] or None, and
 # numbers uint32 [batch, 3] (of the image, and row and column of the tile) to a batch of outputs,
-# which may still be under way on a device.
+# which may still be computed on a device.
 Apply = Callable[[np.ndarray, np.ndarray | None, np.ndarray], Any]
 
 
 def run(
     images: Iterable[Input], apply: Apply, tiling: Tiling, *, batch_size: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Send images through a network, and yield what comes out as soon as it is whole.
+    """Apply a network to images, and yield each output when it is complete.
 
     Images are read as they are needed. Tiles of one size, whichever images they are from, share a
     batch; a batch that cannot be filled is made a power of two with copies of its own tiles, so
@@ -243,7 +243,7 @@ def run(
     Args:
       images: of any sizes.
       apply: the network; an output depends on its own input alone.
-      tiling: how images are cut.
+      tiling: the tiling of the images.
       batch_size: tiles at a time, at most.
 
     Yields:

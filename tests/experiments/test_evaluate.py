@@ -150,9 +150,9 @@ def test_an_archive_of_arrays_serves_as_a_folder_does(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "what to measure? accepted: --run, or --images and --against"),
+        ([], "nothing to measure is given; accepted: --run, or --images and --against"),
         (["--images=a"], "--images and --against go together"),
-        (["--run=a", "--images=a", "--against=a"], "what to measure?"),
+        (["--run=a", "--images=a", "--against=a"], "nothing to measure is given"),
         (["--run=a", "--poll=3"], "--poll goes with --follow"),
         (["--run=a", "--follow", "--checkpoint=best"], "--checkpoint has no effect with --follow"),
         (["--run=a", "--resolution=8"], "--resolution has no effect with --run"),

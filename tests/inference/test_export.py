@@ -73,7 +73,7 @@ def test_an_export_that_was_stopped_is_continued(tmp_path):
             raise Stopped
 
     with pytest.raises(Stopped):
-        to_folder(tmp_path, tell=stop)
+        to_folder(tmp_path, advance=stop)
     assert len(list(tmp_path.glob("*.png"))) == 8
     times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.png")}
     # What a power cut leaves: a name without its content.
@@ -100,7 +100,7 @@ def test_nothing_is_sampled_that_is_there(tmp_path):
             raise AssertionError
 
     told = []
-    export.to_folder(tmp_path, Refuses(), {}, NUM, ABOUT, tell=told.append)
+    export.to_folder(tmp_path, Refuses(), {}, NUM, ABOUT, advance=told.append)
     assert told == [8, 16, 23]
 
 
@@ -156,7 +156,7 @@ def test_an_archive_that_fails_leaves_the_old_one(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export.to_npz(path, sampler(), GAME.variables, NUM, {}, tell=fail)
+        export.to_npz(path, sampler(), GAME.variables, NUM, {}, advance=fail)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.npz"]
 

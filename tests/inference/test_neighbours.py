@@ -60,7 +60,7 @@ def test_the_own_row_does_not_count():
 
 
 def test_a_copy_is_at_no_distance_and_one_level_is_told_from_it():
-    # Large bright images: products of float32 alone would not tell them apart.
+    # Large bright images: products of float32 alone would not distinguish them.
     rows = np.full((5, 64 * 64 * 3), 250, np.uint8)
     rows[:, :5] = np.arange(5)[:, None]
     query = rows[3:4].copy()
@@ -86,7 +86,7 @@ def source(n=80, labels=None):
 def test_a_source_is_read_in_parts(chunk_bytes, monkeypatch):
     monkeypatch.setattr(neighbours, "_CHUNK_BYTES", chunk_bytes)
     samples, told = images(6, 1), []
-    found = nearest_images(samples, source(), 3, pixels, tell=told.append)
+    found = nearest_images(samples, source(), 3, pixels, advance=told.append)
     distance, index = brute(pixels(samples), pixels(source().arrays["image"]), 3)
     np.testing.assert_array_equal(found.index, index)
     np.testing.assert_array_equal(found.distance, distance)
@@ -138,7 +138,7 @@ def test_memory_is_told_from_novelty():
 
 def test_the_progress_is_that_of_both_searches():
     told = []
-    check_memory(images(3, 1), source(80), 1, pixels, tell=told.append)
+    check_memory(images(3, 1), source(80), 1, pixels, advance=told.append)
     assert told == [80, 160]
 
 

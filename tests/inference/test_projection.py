@@ -44,7 +44,7 @@ def test_a_projection_does_not_depend_on_the_other_images():
     np.testing.assert_allclose(parts.z, whole.z, atol=1e-3)
     np.testing.assert_allclose(alone.z[0], whole.z[3], atol=1e-3)
     told = []
-    project(game, game.variables, images, QUICK, batch_size=6, tell=told.append)
+    project(game, game.variables, images, QUICK, batch_size=6, advance=told.append)
     assert told == [2, 4, 5]
 
 

@@ -39,7 +39,7 @@ def images(count=5, size=16):
 def test_every_image_is_reconstructed_and_compared_as_scikit_image_does(batch_size):
     told = []
     found = reconstruction.reconstruct(
-        Halver(), VARIABLES, images(), batch_size=batch_size, tell=told.append
+        Halver(), VARIABLES, images(), batch_size=batch_size, advance=told.append
     )
     exact = (images().astype(float) - 127.5) / 2 + 127.5
     np.testing.assert_allclose(found.image, exact, atol=0.5)

@@ -144,7 +144,7 @@ def test_a_folder_is_continued_and_kept_for_its_samples(plain, tmp_path):
     ask = Request(str(plain), num=5, out=tmp_path / "a", truncation=(0.7,), seed=3)
     sample_run.export(ask, archive=False)
     more = dataclasses.replace(ask, num=7)
-    assert sample_run.export(more, archive=False).endswith("(5 were there)")
+    assert sample_run.export(more, archive=False).endswith("(5 existed already)")
     record = json.loads((tmp_path / "a" / "samples.json").read_text())
     assert (record["step"], record["seed"], record["truncation"]) == (4, 3, 0.7)
     for changed in ({"raw": True}, {"seed": 4}, {"truncation": ()}, {"batch_norm": "running"}):

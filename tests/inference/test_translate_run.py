@@ -123,7 +123,7 @@ def test_an_image_of_any_size_comes_out_in_its_size(size, direction, open_run, t
     array = colour(*size)
     path = save(tmp_path / "a.png", array)
     summary = translate(Request("run", path, tmp_path / "out"))
-    assert summary.told == f"translated 1 of 1 image (AtoB) at step 4: {tmp_path / 'out'}"
+    assert summary.text == f"translated 1 of 1 image (AtoB) at step 4: {tmp_path / 'out'}"
     assert summary.outputs == {"a.png": tmp_path / "out" / "a.png"}
     assert not summary.failures
     assert not summary.scores
@@ -216,7 +216,7 @@ def test_bad_files_are_reported_and_the_others_translated(open_run, tmp_path, ca
     (tmp_path / "in" / "cut.png").write_bytes(whole[: len(whole) // 2])
     out = tmp_path / "out"
     summary = translate(Request("run", tmp_path / "in", out))
-    assert summary.told == f"translated 3 of 5 images (AtoB) at step 4: {out}"
+    assert summary.text == f"translated 3 of 5 images (AtoB) at step 4: {out}"
     assert list(summary.outputs) == ["a.png", "sub/c.png", "z.png"]
     assert list(summary.failures) == ["b.png", "cut.png"]
     lines = capsys.readouterr().err.splitlines()
@@ -276,7 +276,7 @@ def test_the_direction_asked_for_is_taken(open_run, tmp_path):
     open_run(BtoA=DOUBLE)
     path = save(tmp_path / "a.png", array := colour(9, 9))
     summary = translate(Request("run", path, tmp_path / "out", direction="BtoA"))
-    assert "(BtoA)" in summary.told
+    assert "(BtoA)" in summary.text
     agree(pixels(tmp_path / "out" / "a.png"), expected(array, DOUBLE))
 
 
@@ -373,7 +373,7 @@ def test_degraded_images_are_restored_and_scored(factor, open_run, tmp_path):
     out = tmp_path / "out"
     border = 2 if factor == 2 else 0
     summary = translate(Request("run", tmp_path / "in", out, degrade=True, seed=5))
-    assert "; scores in scores.json" in summary.told
+    assert "; scores in scores.json" in summary.text
     record = json.loads((out / "scores.json").read_text())
     for number, (name, array) in enumerate(arrays.items()):
         height, width = (side // factor * factor for side in array.shape[:2])
@@ -482,7 +482,7 @@ def test_a_grid_shows_inputs_outputs_and_targets(open_run, tmp_path):
     for i, array in enumerate(arrays):
         save(folder / f"{i}.png", array)
     summary = translate(Request("run", folder, tmp_path / "out", grid=grid))
-    assert summary.told.endswith(f"; 2 of them, the middle square of each scaled to 40x40: {grid}")
+    assert summary.text.endswith(f"; 2 of them, the middle square of each scaled to 40x40: {grid}")
     # Two rows of two tiles and lines of two pixels, to the right of the rows' names.
     shown = pixels(grid)[:, -(2 * 42 + 2) :]
     assert shown.shape == (2 * 42 + 2, 2 * 42 + 2, 3)
