@@ -101,17 +101,21 @@ class DeviceMap:
         with jax.transfer_guard("allow"):
             return self._mapped(shared, jax.tree.map(placed, rows))
 
-    def on_host(self, shared: Any, *rows: Any) -> Any:
+    def on_host(
+        self, shared: Any, *rows: Any, advance: Callable[[int], None] = lambda done: None
+    ) -> Any:
         """Return the result for any number of rows as NumPy arrays, a batch at a time.
 
         Args:
           shared: as `place` returns it.
           *rows: pytrees of NumPy arrays ``[n, ...]``, ``n`` above 0, the same in every process.
+          advance: called with the number of rows done.
         """
 
         def batch(first: int) -> Any:
             chosen = jax.tree.map(lambda x: x[first : first + self.batch_size], rows)
             found = jax.device_get(self(shared, *chosen))
+            advance(min(first + self.batch_size, count))
             return jax.tree.map(lambda x: x[: count - first], found)
 
         count = len(jax.tree.leaves(rows)[0])

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -14,6 +13,7 @@ from gan_jax.data import device, kinds, sources
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
+from gan_jax.device_map import DeviceMap
 from gan_jax.games.game import Game
 from gan_jax.metrics import similarity
 from gan_jax.report import grids
@@ -110,19 +110,11 @@ def reconstruct(
             f"[n, {', '.join(map(str, game.shape))}], one or more"
         )
 
-    @jax.jit
     def compute(variables: Any, batch: jax.Array) -> jax.Array:
         return device.to_uint8(game.reconstruct(variables, device.to_float(batch)))
 
-    done = []
-    size = min(batch_size, len(images))
-    for first in range(0, len(images), size):
-        # The last batch is filled up with its own images, so that one shape is compiled.
-        count = min(size, len(images) - first)
-        batch = jnp.asarray(images[first + np.arange(size) % count])
-        done.append(np.asarray(compute(variables, batch))[:count])
-        advance(first + count)
-    made = np.concatenate(done)
+    mapped = DeviceMap(compute, batch_size=min(batch_size, len(images)))
+    made = mapped.on_host(mapped.place(dict(variables)), images, advance=advance)
     ssim = None
     if min(images.shape[1:3]) >= len(similarity.WINDOWS["gaussian"].taps):
         ssim = np.asarray(similarity.ssim(made, images))
