@@ -181,6 +181,7 @@ class TranslationEvaluator:
         self._place = next(iter(self._translators.values())).mapped.place
         self._scores = None
         if isinstance(game, DetectionGame) and any(m.of == "scores" for m in metrics):
+            assert found.labels is not None
             anomalous = np.isin(found.labels, self._left_out)
             if anomalous.all() or not anomalous.any():
                 raise errors.ConfigError(

@@ -103,11 +103,11 @@ def reconstruct(
     """
     check_game(game)
     assert isinstance(game, Autoencoder)
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.shape[1:] != game.shape or not len(images):
+    images, shape = np.asarray(images), specs.data_field(game.spec).shape
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
         raise errors.ConfigError(
             f"images to reconstruct are {images.dtype}{list(images.shape)}; accepted: uint8 "
-            f"[n, {', '.join(map(str, game.shape))}], one or more"
+            f"[n, {', '.join(map(str, shape))}], one or more"
         )
 
     def compute(variables: Any, batch: jax.Array) -> jax.Array:
