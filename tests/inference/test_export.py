@@ -95,6 +95,7 @@ def test_nothing_is_sampled_that_is_there(tmp_path):
 
     class Refuses:
         batch_size = 8
+        spec = sampler().spec
 
         def batch(self, variables, first):
             raise AssertionError
