@@ -5,8 +5,8 @@
     python -m experiments.sample --run=RUN --label=7
 
 The discriminator is not told the class; a second head of it guesses. Both players raise the
-likelihood of the right class. ``--config.game.auxiliary.fake_weight=0`` teaches the head from real
-images alone.
+likelihood of the right class. ``--config.terms.classification.fake_weight=0`` teaches the head from
+real images alone.
 
 The default trains on scikit-learn's digits at 16x16 in about a minute on two CPU cores, and ends at
 classifier-FID 1.9 ± 0.2, precision 0.65 ± 0.00, recall 0.57 ± 0.03 (mean and standard deviation of
@@ -28,7 +28,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """Return the configuration; ``arg`` joins a data set and ``smoke``."""
     c = base.get_config(arg)
     c.variant = "acgan"
-    c.game.name = "auxiliary"
+    c.terms.classification.weight = 1.0
     c.loss.name = "non_saturating"
     c.generator.name = c.discriminator.name = "dcgan"
     c.generator.conditioning = "concat"

@@ -27,7 +27,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """Return the configuration; ``arg`` joins a data set and ``smoke``."""
     c = base.get_config(arg)
     c.variant = "infogan"
-    c.game.name = "info"
+    c.terms.information.weight = 1.0
     c.loss.name = "non_saturating"
     c.generator.name = c.discriminator.name = "dcgan"
     c.generator.latent_dim = 62
@@ -42,7 +42,7 @@ def digits(c: ConfigDict) -> None:
     # With 62 numbers of noise, and at the paper's weight of 1, the code took a smaller part: the
     # commonest digit had 0.35 to 0.45 of a code's samples, at the same FID and higher recall.
     c.generator.latent_dim = 16
-    c.game.info.categorical_weight = 2.0
+    c.terms.information.categorical_weight = 2.0
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     base.learning_rate(c, 1e-3)
     base.average(c)

@@ -9,15 +9,52 @@ Whole-pixel ranges are those of the authors' program: a fraction of a side is ro
 pixel, halves up.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gan_jax.augment.augmentation import Memoryless
 from gan_jax.errors import ConfigError, suggestion
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffAugment(Memoryless):
+    """DiffAugment (Zhao et al. 2020, https://arxiv.org/abs/2006.10738).
+
+    Attributes:
+      policy: any of "color", "translation" and "cutout", applied in this order; (): none.
+    """
+
+    policy: tuple[str, ...] = ()
+
+    draws: ClassVar[str] = "augment"
+    shared: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises `ConfigError`."""
+        check_policy("augment.diffaug.policy", self.policy)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is an operation."""
+        return bool(self.policy)
+
+    def check_data(self, kind: str) -> None:
+        """Raise a `ConfigError` unless the data are images."""
+        if kind != "image":
+            raise ConfigError(
+                f"augment.diffaug.policy = {self.policy} is for images, but the data are "
+                f"of kind {kind!r}; accepted: ()"
+            )
+
+    def __call__(self, keys: jax.Array, x: jax.Array, memory: Any, step: jax.Array) -> jax.Array:
+        """Return augmented images; see `diff_augment`."""
+        return diff_augment(keys, x, self.policy)
 
 
 def check_policy(field: str, policy: Any) -> tuple[str, ...]:

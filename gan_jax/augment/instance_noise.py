@@ -6,29 +6,63 @@ https://arxiv.org/abs/1610.04490, section 4.1; Arjovsky and Bottou 2017,
 https://arxiv.org/abs/1701.04862, section 3.
 """
 
+import dataclasses
 import math
 import numbers
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gan_jax.augment.augmentation import Memoryless
 from gan_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class InstanceNoise(Memoryless):
+    """Gaussian noise that fades (Sønderby et al. 2016, https://arxiv.org/abs/1610.04490).
+
+    Attributes:
+      deviation: standard deviation of the noise at the start; data span [-1, 1].
+      steps: the deviation falls linearly to 0 over so many train steps; 0: it is constant.
+    """
+
+    deviation: float = 0.0
+    steps: int = 0
+
+    draws: ClassVar[str] = "noise"
+    shared: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises `ConfigError`."""
+        check_schedule(self.deviation, self.steps)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is noise at the start."""
+        return self.deviation > 0
+
+    def check_data(self, kind: str) -> None:
+        """Accept data of any kind."""
+
+    def __call__(self, keys: jax.Array, x: jax.Array, memory: Any, step: jax.Array) -> jax.Array:
+        """Return data with noise; see `add_noise`."""
+        return add_noise(keys, x, noise_level(step, self.deviation, self.steps))
 
 
 def check_schedule(start: Any, decay_steps: Any) -> None:
     """Check the settings of `noise_level`.
 
     Raises:
-      ConfigError: ``augment.noise`` or ``augment.noise_steps`` is no number that can work.
+      ConfigError: a field of ``augment.noise`` cannot work.
     """
     is_number = isinstance(start, numbers.Real) and not isinstance(start, bool)
     if not (is_number and math.isfinite(start) and start >= 0):
-        raise ConfigError(f"augment.noise = {start!r}; accepted: a finite number >= 0.")
+        raise ConfigError(f"augment.noise.deviation = {start!r}; accepted: a finite number >= 0.")
     is_integer = isinstance(decay_steps, numbers.Integral) and not isinstance(decay_steps, bool)
     if not (is_integer and decay_steps >= 0):
-        raise ConfigError(f"augment.noise_steps = {decay_steps!r}; accepted: an integer >= 0.")
+        raise ConfigError(f"augment.noise.steps = {decay_steps!r}; accepted: an integer >= 0.")
 
 
 def noise_level(step: jax.Array | int, start: float, decay_steps: int) -> jax.Array:

@@ -31,14 +31,14 @@ class History:
     count: jax.Array
 
 
-def init(size: int, shape: tuple[int, ...], *, labelled: bool = False) -> History:
+def init(size: int, shape: tuple[int, ...], *, labelled: bool | None = None) -> History:
     """Return an empty buffer.
 
     Args:
       size: how many fakes it will hold.
       shape: of one fake.
-      labelled: whether a fake is stored with its label; fakes are then pairs of float32
-        ``[batch, *shape]`` and a condition, a dict of ``label``, int32 ``[batch]``.
+      labelled: ``None``: fakes are float32 ``[batch, *shape]``; otherwise pairs of that and a
+        condition, a dict that has, if true, a ``label``, int32 ``[batch]``.
 
     Raises:
       ConfigError: the size is no positive integer.
@@ -47,7 +47,8 @@ def init(size: int, shape: tuple[int, ...], *, labelled: bool = False) -> Histor
     if not (is_integer and size >= 1):
         raise ConfigError(f"history size = {size!r}; accepted: an integer >= 1.")
     images = jnp.zeros((size, *shape), jnp.float32)
-    both = (images, {"label": jnp.zeros((size,), jnp.int32)}) if labelled else images
+    condition = {"label": jnp.zeros((size,), jnp.int32)} if labelled else {}
+    both = images if labelled is None else (images, condition)
     return History(both, jnp.zeros((), jnp.int32))
 
 

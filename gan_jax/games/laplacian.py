@@ -15,10 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax import errors
-from gan_jax.augment import diffaug
 from gan_jax.data import spec as specs
 from gan_jax.data.spec import Spec
-from gan_jax.games import building, draws
+from gan_jax.games import building, draws, judging
 from gan_jax.games.adversarial import AdversarialGame
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Loss, Network, Outcome, Params, Player, Turn, Variables
@@ -90,10 +89,9 @@ class ConditionalLevel(AdversarialGame):
         """Return pairs as the discriminator is to see them; see `AdversarialGame`."""
         residual, coarse = jnp.split(x, 2, axis=-1)
         image = super()._shown(coarse + residual, turn, use, steps)
-        if self.augment.policy:
-            # The same keys: the blurred image is moved and recoloured as the sharp one is.
-            keys = turn.keys(f"augment/{use}")
-            coarse = diffaug.diff_augment(keys, coarse, self.augment.policy)
+        # The same draws: the blurred image is moved and recoloured as the sharp one is.
+        shared = {name: made for name, made in self.augment.items() if made.shared}
+        coarse = judging.augmented(shared, coarse, turn, use, steps)
         return jnp.concatenate([image - coarse, coarse], axis=-1)
 
 
@@ -138,6 +136,16 @@ class LaplacianGame:
     @classmethod
     def from_config(cls, config: Any, given: building.Given) -> "LaplacianGame":
         """Return the game that a configuration describes; raises `ConfigError`."""
+        for name in ("classification", "information"):
+            if weight := config.terms[name].weight:
+                raise errors.ConfigError(
+                    f"terms.{name}.weight = {weight}; accepted for game.name = 'laplacian': 0"
+                )
+        if history := config.fakes.history:
+            raise errors.ConfigError(
+                f"fakes.history = {history}: past fakes are stored without their blurred images; "
+                "accepted for game.name = 'laplacian': 0"
+            )
         own = config.game.laplacian
         height, width, channels = given.image_shape
         first, *rest = _resolutions(own.coarsest, height, width)

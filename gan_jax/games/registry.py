@@ -3,30 +3,35 @@
 from typing import Any
 
 from gan_jax import errors
+from gan_jax.augment import AUGMENTATIONS
 from gan_jax.data.spec import Spec
-from gan_jax.games.adversarial import AdversarialGame, Augment, Regularize
+from gan_jax.games.adversarial import AdversarialGame, Fakes
 from gan_jax.games.anomaly import AnomalyGame
-from gan_jax.games.auxiliary import AuxiliaryGame
 from gan_jax.games.building import Given
 from gan_jax.games.cycle import CycleGame
 from gan_jax.games.game import Game
-from gan_jax.games.info import InfoGame
 from gan_jax.games.laplacian import LaplacianGame
 from gan_jax.games.paired import PairedGame
+from gan_jax.games.terms import TERMS
 from gan_jax.games.vae import VAEGame
-from gan_jax.settings import parameters
+from gan_jax.settings import Group, parameters, walk
 
 GAMES: dict[str, Any] = {
     "adversarial": AdversarialGame,
     "anomaly": AnomalyGame,
-    "auxiliary": AuxiliaryGame,
     "cycle": CycleGame,
-    "info": InfoGame,
     "laplacian": LaplacianGame,
     "paired": PairedGame,
     "vae": VAEGame,
 }
 """Classes with a class method ``from_config(config, given) -> Game``."""
+
+GROUPS = {
+    "augment": Group(choices=AUGMENTATIONS),
+    "terms": Group(choices=TERMS),
+    "fakes": Group(Fakes),
+}
+"""Groups of a configuration that are for some games alone, beside penalties and degradations."""
 
 # Games whose networks take images of any size, or two images per example.
 _OF_IMAGES = ("paired", "cycle")
@@ -76,14 +81,12 @@ def _refuse_unused(config: Any, game: Any) -> None:
             raise errors.ConfigError(
                 f"{group}.name = {config[group].name!r}; accepted for game.name = {name!r}: 'none'"
             )
-    for group, entry in (("augment", Augment), ("regularize", Regularize)):
-        for field, parameter in parameters(entry).items():
-            value, default = config[group][field], parameter.default
-            value = tuple(value) if isinstance(value, list) else value
-            if group not in game.uses and value != default:
+    for group in set(GROUPS) - set(game.uses):
+        for field in walk(GROUPS[group], config[group], f"{group}."):
+            value = tuple(field.value) if isinstance(field.value, list) else field.value
+            if value != field.default:
                 raise errors.ConfigError(
-                    f"{group}.{field} = {value}; accepted for game.name = {name!r}, which has no "
-                    f"such term: {default}"
+                    f"{field.path} = {value}; accepted for game.name = {name!r}: {field.default}"
                 )
     clip = config.game.clip
     if clip is not None and "clip" not in parameters(game):

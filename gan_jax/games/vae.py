@@ -38,6 +38,8 @@ from gan_jax.games import building, draws
 from gan_jax.games.adversarial import AdversarialGame, adversarial_fields
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
+from gan_jax.games.judging import Judged, judge_all
+from gan_jax.games.terms import add_terms
 from gan_jax.losses import variational
 from gan_jax.networks.verdict import Verdict
 
@@ -146,13 +148,14 @@ class VAEGame(AdversarialGame):
         return self.sample(variables, mean)
 
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
-        """Return the discriminator's loss, with its penalty, on one batch of real data."""
-        z, _, _ = self._posterior({}, turn)
-        both, _ = self._decode({}, [z, self.latents(turn.keys("latent"))], turn)
-        sets = self._views(turn, *lax.stop_gradient(both), steps=self.discriminator_steps)
+        """Return the discriminator's loss on one batch of real data."""
+        posterior, _, _ = self._posterior({}, turn)
+        z = self.latents(turn.keys("latent"))
+        both, _ = self._decode({}, [posterior, z], turn)
+        steps = self.discriminator_steps
         variables = turn.with_params(params, "discriminator")
-        verdicts, mutable = self._judge_sets(variables, sets, iterate=True)
-        real, reconstruction, fake = (verdict.scores for verdict in verdicts)
+        judged, mutable = self._judge_views(variables, lax.stop_gradient(both), turn, steps)
+        real, reconstruction, fake = (one.verdict.scores for one in judged)
         losses = self.loss.discriminator(real, reconstruction)
         losses = 0.5 * (losses + self.loss.discriminator(real, fake))
         loss = jnp.mean(losses)
@@ -162,20 +165,18 @@ class VAEGame(AdversarialGame):
             "reconstruction_score": jnp.mean(reconstruction),
             "fake_score": jnp.mean(fake),
         }
-        if self.penalty is not None:
-            penalty = self._penalty(variables | mutable, sets[0], sets[2], turn)
-            metrics["penalty"] = penalty
-            loss = loss + turn.settings.get("penalty_weight", self.penalty_weight) * penalty
-        return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {})
+        own = {"discriminator": variables | mutable}
+        context = self._context("discriminator", turn, own, z, judged[2], judged[0], steps)
+        loss, metrics, memory = add_terms(self.terms, context, loss, metrics)
+        memory |= self._adapted(turn, real, fake)
+        return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {}, memory)
 
     def encoder_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the divergence from the prior plus the reconstruction, in nats."""
         z, kl, mutable = self._posterior(params, turn)
-        (made,), _ = self._decode({}, [z], turn)
-        verdicts, _ = self._judge_sets(
-            turn.variables["discriminator"], self._views(turn, made, steps=1)
-        )
-        kl, reconstruction = jnp.mean(kl), self._reconstruction(*verdicts)
+        made, _ = self._decode({}, [z], turn)
+        judged, _ = self._judge_views(turn.variables["discriminator"], made, turn)
+        kl, reconstruction = jnp.mean(kl), self._reconstruction(*judged)
         loss = self.kl_weight * kl + reconstruction
         metrics = {"kl": kl, "reconstruction": reconstruction}
         return loss, Outcome(metrics, {"encoder": mutable} if mutable else {})
@@ -184,11 +185,10 @@ class VAEGame(AdversarialGame):
         """Return the generator's adversarial loss on both kinds of fakes, and reconstruction."""
         z, _, _ = self._posterior({}, turn)
         both, mutable = self._decode(params, [z, self.latents(turn.keys("latent"))], turn)
-        sets = self._views(turn, *both, steps=1)
-        verdicts, _ = self._judge_sets(turn.variables["discriminator"], sets)
-        real, *fakes = (verdict.scores for verdict in verdicts)
+        judged, _ = self._judge_views(turn.variables["discriminator"], both, turn)
+        real, *fakes = (one.verdict.scores for one in judged)
         loss = jnp.mean(0.5 * sum(self.loss.generator(fake, real) for fake in fakes))
-        reconstruction = self._reconstruction(*verdicts[:2])
+        reconstruction = self._reconstruction(*judged[:2])
         metrics = {"adversarial": loss, "reconstruction": reconstruction}
         loss = loss + self.gamma * reconstruction
         return loss, Outcome(metrics, {"generator": mutable} if mutable else {})
@@ -215,48 +215,30 @@ class VAEGame(AdversarialGame):
         made, mutable = apply(self.generator, variables, z, keys=keys, iterate=iterate)
         return jnp.split(made, len(latents)), mutable
 
-    def _views(
-        self, turn: Turn, reconstruction: jax.Array, *fakes: jax.Array, steps: int
-    ) -> list[jax.Array]:
-        """Return real data, reconstructions and samples as the discriminator is to see them."""
-        # The same draws for both: a reconstruction that is shifted otherwise would be a bad one.
-        pair = [
-            self._shown(x, turn, "real", steps)
-            for x in (specs.data(turn.batch, self.spec), reconstruction)
+    def _judge_views(
+        self, variables: Variables, made: Sequence[jax.Array], turn: Turn, steps: int | None = None
+    ) -> tuple[list[Judged], Variables]:
+        """Return what the discriminator says of real data, reconstructions and samples.
+
+        Args:
+          variables: of the discriminator.
+          made: reconstructions, then samples, if there are any.
+          turn: the player's view.
+          steps: the discriminator's in one train step, in its own turn; ``None``: another's turn.
+        """
+        # The same draws for the first two: a reconstruction is augmented as its original is.
+        views = [
+            self._view(x, turn.condition, use, turn, steps or 1)
+            for use, x in zip(
+                ("real", "real", "fake"), (specs.data(turn.batch, self.spec), *made), strict=False
+            )
         ]
-        return pair + [self._shown(x, turn, "fake", steps) for x in fakes]
+        joint, iterate = self.joint_batch, steps is not None
+        return judge_all(self._judge, variables, views, joint=joint, iterate=iterate)
 
-    def _judge_sets(
-        self, variables: Variables, sets: Sequence[jax.Array], *, iterate: bool = False
-    ) -> tuple[list[Verdict], Variables]:
-        """Return the verdicts on several batches, and the discriminator's new collections."""
-        if self.joint_batch:
-            joint, mutable = apply(
-                self.discriminator,
-                variables,
-                jnp.concatenate(sets),
-                iterate=iterate,
-                method="judge",
-            )
-            return _parts(joint, len(sets)), mutable
-        verdicts: list[Verdict] = []
-        mutable = {}
-        for x in sets:
-            # All are scored with the same spectral norms.
-            verdict, again = apply(
-                self.discriminator,
-                variables | mutable,
-                x,
-                iterate=iterate and not verdicts,
-                method="judge",
-            )
-            verdicts.append(verdict)
-            mutable = mutable | again
-        return verdicts, mutable
-
-    def _reconstruction(self, real: Verdict, made: Verdict) -> jax.Array:
+    def _reconstruction(self, real: Judged, made: Judged) -> jax.Array:
         """Return the mean negative log-likelihood of the originals' features, in nats."""
-        features = (made.features[self.layer], real.features[self.layer])
+        features = (made.verdict.features[self.layer], real.verdict.features[self.layer])
         return jnp.mean(variational.gaussian_reconstruction(*features))
 
 
@@ -283,11 +265,3 @@ def check_layer(discriminator: nn.Module, shape: tuple[int, ...], layer: int) ->
             f"game.vae.layer = {layer}; accepted for this discriminator of {count} hidden layers: "
             f"{-count} to {count - 1}"
         )
-
-
-def _parts(verdict: Verdict, count: int) -> list[Verdict]:
-    """Return the verdicts on so many equal parts of a batch."""
-    size = verdict.scores.shape[0] // count
-    return [
-        jax.tree.map(lambda x, i=i: x[i * size : (i + 1) * size], verdict) for i in range(count)
-    ]

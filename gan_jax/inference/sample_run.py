@@ -17,7 +17,7 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
-from gan_jax.games import info
+from gan_jax.games.codes import Codes
 from gan_jax.games.game import as_generative
 from gan_jax.inference import export as exports
 from gan_jax.inference import interpolation, projection, reconstruction, rendering
@@ -442,17 +442,17 @@ def traversals(ask: Request, code: str) -> str:
 
     Args:
       ask: the shared arguments; ``num`` rows.
-      code: a name of `gan_jax.games.info.Codes.names`.
+      code: a name of `gan_jax.games.codes.Codes.names`.
 
     Returns:
       What was written, in a line.
     """
     opened = _Opened(ask, images="--traverse", independent="--traverse")
     codes = getattr(opened.game, "codes", None)
-    if not isinstance(codes, info.Codes):
+    if not isinstance(codes, Codes):
         raise errors.ConfigError(
             f"--traverse={code}, but the latent vector of {opened.run.config.variant!r} has no "
-            "codes; accepted: a run with game.name = 'info'"
+            "codes; accepted: a run with terms.information, such as infogan"
         )
     if code not in codes.names:
         raise errors.ConfigError(f"--traverse={code}; accepted: {', '.join(codes.names)}")

@@ -106,9 +106,9 @@ def check_decay(decay: float) -> None:
     """Check the setting of `update_anchors`.
 
     Raises:
-      ConfigError: ``regularize.lecam_decay`` is no number in [0, 1).
+      ConfigError: ``terms.lecam.decay`` is no number in [0, 1).
     """
-    check_number("regularize.lecam_decay", decay, 0.0, 1.0)
+    check_number("terms.lecam.decay", decay, 0.0, 1.0)
 
 
 def _anchor(name: str, value: ArrayLike) -> jax.Array:

@@ -87,13 +87,12 @@ def check_schedule(decay: Any, decay_steps: Any, share: Any) -> None:
     """Check the settings of `kept`.
 
     Raises:
-      ConfigError: ``regularize.top_k``, ``regularize.top_k_decay`` or ``regularize.top_k_steps``
-        is out of its range.
+      ConfigError: a field of ``fakes`` is out of its range.
     """
     for name, value in (("top_k", share), ("top_k_decay", decay)):
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         if not (is_number and math.isfinite(value) and 0 < value <= 1):
-            raise ConfigError(f"regularize.{name} = {value!r}; accepted: a number in (0, 1].")
+            raise ConfigError(f"fakes.{name} = {value!r}; accepted: a number in (0, 1].")
     is_integer = isinstance(decay_steps, numbers.Integral) and not isinstance(decay_steps, bool)
     if not (is_integer and decay_steps >= 1):
-        raise ConfigError(f"regularize.top_k_steps = {decay_steps!r}; accepted: an integer >= 1.")
+        raise ConfigError(f"fakes.top_k_steps = {decay_steps!r}; accepted: an integer >= 1.")

@@ -16,9 +16,8 @@ from ml_collections import ConfigDict
 from gan_jax import errors, settings
 from gan_jax.data.degrade.registry import DEGRADATIONS
 from gan_jax.evaluation.settings import Settings as Eval
-from gan_jax.games.adversarial import Augment, Regularize
 from gan_jax.games.building import Penalized
-from gan_jax.games.registry import GAMES
+from gan_jax.games.registry import GAMES, GROUPS
 from gan_jax.losses.adversarial import LOSSES
 from gan_jax.losses.penalties import PENALTIES
 from gan_jax.networks.registry import (
@@ -182,7 +181,7 @@ class Config:
         choices=GAMES,
         name="adversarial",
         shared=("discriminator_steps", "joint_batch", "clip"),
-        hidden=("penalty_weight", "penalty_every", "augment", "regularize"),
+        hidden=("penalty_weight", "penalty_every", "fakes"),
     )
     generator: Group = Group(
         choices=_GENERATORS,
@@ -198,8 +197,9 @@ class Config:
     encoder: Group = Group(choices=ENCODERS, name="mlp")
     loss: Group = Group(choices=LOSSES, name="non_saturating")
     penalty: Group = Group(Penalized, PENALTIES, "none")
-    augment: Group = Group(Augment)
-    regularize: Group = Group(Regularize)
+    augment: Group = GROUPS["augment"]
+    terms: Group = GROUPS["terms"]
+    fakes: Group = GROUPS["fakes"]
     degrade: Group = Group(choices=DEGRADATIONS, name="none")
     optimizer: Group = Group(Optimizers)
     ema: Group = Group(EMA)

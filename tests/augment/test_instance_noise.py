@@ -77,13 +77,13 @@ def test_dtype_is_kept_and_the_sum_is_float32():
 
 @pytest.mark.parametrize("start", [-0.1, float("nan"), float("inf"), "0.1", None, True])
 def test_bad_level_names_the_field(start):
-    with pytest.raises(ConfigError, match=r"augment\.noise = .*accepted: a finite number >= 0"):
+    with pytest.raises(ConfigError, match=r"augment\.noise\.deviation = .*accepted: a finite n"):
         instance_noise.noise_level(0, start, 10)
 
 
 @pytest.mark.parametrize("steps", [-1, 1.5, None, False])
 def test_bad_steps_name_the_field(steps):
-    with pytest.raises(ConfigError, match=r"augment\.noise_steps = .*accepted: an integer >= 0"):
+    with pytest.raises(ConfigError, match=r"augment\.noise\.steps = .*accepted: an integer >= 0"):
         instance_noise.noise_level(0, 0.1, steps)
 
 

@@ -147,7 +147,7 @@ def test_a_player_trains_its_own_network_and_knows_its_own_level(name):
 @pytest.mark.parametrize("policy", [(), ("color", "translation")])
 def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(policy):
     config = configuration()
-    config.augment.policy = policy
+    config.augment.diffaug.policy = policy
     game, params, turn = started(config)
     _, middle, _ = game.levels
     half = pyramid.downsample(turn.batch["image"])
@@ -211,7 +211,7 @@ def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image():
 
 def test_each_level_remembers_for_itself():
     config = configuration()
-    config.regularize.lecam = 0.1
+    config.terms.lecam.weight = 0.1
     game, params, turn = started(config)
     assert set(game.memory) == {"lecam_2", "lecam_4", "lecam_8"}
     for player in game.players[::2]:
@@ -396,5 +396,5 @@ def test_conditioning_that_finer_levels_do_not_have_is_refused(role):
 
 def test_a_history_of_fakes_is_refused():
     config = configuration()
-    config.regularize.history = 8
-    assert "regularize.history = 8" in refused(config)
+    config.fakes.history = 8
+    assert "fakes.history = 8" in refused(config)

@@ -453,10 +453,13 @@ ENLARGE = {"degrade.name": "downsample", "degrade.downsample.factor": 2}
             {**ENLARGE, "game.paired.conditional": False},
             r"generator\.name = 'unet' does not enlarge images.* 2 times smaller.*'srresnet'",
         ),
-        ({"augment.policy": ("color",)}, r"augment\.policy = .*color.*game\.name = 'paired'"),
-        ({"augment.noise": 0.1}, r"augment\.noise = 0\.1; .*: 0\.0"),
-        ({"regularize.lecam": 0.3}, r"regularize\.lecam = 0\.3; .*'paired'.*: 0\.0"),
-        ({"regularize.history": 50}, r"regularize\.history = 50; .*: 0"),
+        (
+            {"augment.diffaug.policy": ("color",)},
+            r"augment\.diffaug = .*color.*'paired'",
+        ),
+        ({"augment.noise.deviation": 0.1}, r"augment\.noise = .*0\.1"),
+        ({"terms.lecam.weight": 0.3}, r"terms\.lecam\.weight = 0\.3; .*'paired': 0"),
+        ({"fakes.history": 50}, r"fakes\.history = 50; .*: 0"),
         ({"game.clip": 0.01}, r"game\.clip = 0\.01; accepted for game\.name = 'paired'"),
         ({"game.discriminator_steps": 0}, r"game\.discriminator_steps = 0; accepted: 1 or more"),
         (

@@ -266,7 +266,7 @@ def test_any_adversarial_loss_may_be_chosen(name, loss):
 def test_a_penalty_and_augmentation_join_in():
     config = points()
     config.penalty.update(name="wgan_gp", weight=2.0)
-    config.augment.noise = 0.1
+    config.augment.noise.deviation = 0.1
     game, params, turn = play(config)
     loss = losses_of(game, turn)["discriminator"]
     value, _, outcome = loss({"discriminator": params["discriminator"]})
@@ -321,7 +321,7 @@ def test_eight_devices_are_one(joint, mode):
         config.data.resolution = 16  # Where the discriminator has batch-norm, too.
         config.game.joint_batch = joint
         config.num_devices, config.parallel = devices, mode
-        config.augment.policy = ("translation",)
+        config.augment.diffaug.policy = ("translation",)
         return config
 
     # As in tests/training/test_parallel.py: rounding, grown over three steps.
@@ -411,8 +411,8 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_reconstructs(tmp_path, monkeypatc
         ("game.vae.layer", -3, r"game\.vae\.layer = -3; accepted"),
         ("generator.conditioning", "concat", r"generator\.conditioning = 'concat'.*'none'"),
         ("discriminator.conditioning", "concat", r"discriminator\.conditioning = 'concat'"),
-        ("regularize.lecam", 0.3, r"regularize\.lecam = 0\.3; .*'vae'.*: 0\.0"),
-        ("regularize.top_k", 0.5, r"regularize\.top_k = 0\.5; .*: 1\.0"),
+        ("terms.lecam.weight", 0.3, r"terms\.lecam\.weight = 0\.3; .*'vae': 0"),
+        ("fakes.top_k", 0.5, r"fakes\.top_k = 0\.5; .*: 1\.0"),
         ("encoder.name", "resnet", r"encoder\.name = 'resnet' is unknown; accepted: dcgan, mlp"),
     ],
 )

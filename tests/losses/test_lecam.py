@@ -109,7 +109,7 @@ def test_eight_devices_are_one():
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan"), None])
 def test_bad_decay_names_the_field(decay):
-    with pytest.raises(ConfigError, match=r"regularize\.lecam_decay = .*accepted: .*\[0, 1\)"):
+    with pytest.raises(ConfigError, match=r"terms\.lecam\.decay = .*accepted: .*\[0, 1\)"):
         lecam.update_anchors(lecam.init(), REAL, FAKE, decay)
 
 

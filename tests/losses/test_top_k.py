@@ -136,7 +136,7 @@ def test_all_are_kept_when_it_is_off_and_one_always():
     ],
 )
 def test_bad_settings_name_the_field(field, settings):
-    with pytest.raises(ConfigError, match=rf"regularize\.{field} = .*; accepted: "):
+    with pytest.raises(ConfigError, match=rf"fakes\.{field} = .*; accepted: "):
         top_k.kept(0, 8, *settings)
 
 

@@ -304,7 +304,7 @@ def test_the_memory_of_a_game_passes_from_part_to_part():
     def anchors(parts):
         config = tiny.sgd(tiny.point_config())
         config.num_devices = 1
-        config.regularize.lecam = 0.1
+        config.terms.lecam.weight = 0.1
         config.train.accumulate = parts
         return jax.device_get(tiny.run(config, 1)[0].game["lecam"])
 

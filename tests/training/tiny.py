@@ -95,7 +95,7 @@ def minibatch_config() -> ConfigDict:
 def auxiliary_config() -> ConfigDict:
     """AC-GAN of perceptrons."""
     config = point_config()
-    config.game.name = "auxiliary"
+    config.terms.classification.weight = 1.0
     config.generator.conditioning = "concat"
     return config
 
@@ -103,8 +103,8 @@ def auxiliary_config() -> ConfigDict:
 def info_config() -> ConfigDict:
     """InfoGAN of perceptrons."""
     config = point_config()
-    config.game.name = "info"
-    config.game.info.update(categorical=(3, 2), continuous=1, hidden=8)
+    config.terms.information.weight = 1.0
+    config.terms.information.update(categorical=(3, 2), continuous=1, hidden=8)
     return config
 
 

@@ -1,4 +1,7 @@
-"""Augmentation and regularisers of the adversarial game: each does its own work, and no other."""
+"""Terms of the players' losses: each by hand, lazily, with memory on 1 and 8 devices, resumed."""
+
+import dataclasses
+from typing import ClassVar
 
 import chex
 import jax
@@ -7,9 +10,11 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
-from gan_jax.augment import diffaug, flip_shift, instance_noise
+from gan_jax.augment import flip_shift
 from gan_jax.data import spec as specs
+from gan_jax.games import terms
 from gan_jax.games.draws import named
+from gan_jax.games.game import Turn
 from gan_jax.losses import lecam
 from gan_jax.runs import build
 from tests.training import tiny
@@ -57,48 +62,17 @@ def play(play, monkeypatch):
     return play
 
 
-def test_the_discriminator_is_shown_augmented_images_of_both_kinds(play):
-    policy = ("color", "translation", "cutout")
-    _, outcome, game, turn = discriminator_metrics(play, **{"augment.policy": policy})
-    for kind, images in (("real", specs.data(turn.batch, game.spec)), ("fake", fakes(game, turn))):
-        shown = diffaug.diff_augment(turn.keys(f"augment/{kind}"), images, policy)
-        expected = scores(game, turn, shown).mean()
-        np.testing.assert_allclose(outcome.metrics[f"{kind}_score"], expected, rtol=1e-4)
-        assert abs(expected - scores(game, turn, images).mean()) > 1e-5
-
-
-def test_the_generators_gradient_passes_through_the_augmentation(play):
-    def gradient(policy):
-        config = configuration(**{"augment.policy": policy})
-        game, params, turn = play(config, SHAPE, batch=8)
-        loss = lambda p: game.generator_loss({"generator": p}, turn)[0]  # noqa: E731
-        return jax.grad(loss)(params["generator"])
-
-    plain, augmented = gradient(()), gradient(("color", "translation", "cutout"))
-    sizes = [float(np.abs(leaf).max()) for leaf in jax.tree.leaves(augmented)]
-    assert min(sizes) > 0
-    assert np.isfinite(sizes).all()
-    pairs = zip(jax.tree.leaves(plain), jax.tree.leaves(augmented), strict=True)
-    assert all(bool((a != b).any()) for a, b in pairs)
-
-
-@pytest.mark.parametrize(("count", "level"), [(0, 0.4), (5, 0.2), (10, 0.0), (20, 0.0)])
-def test_instance_noise_fades(play, count, level):
-    config = configuration(**{"augment.noise": 0.4, "augment.noise_steps": 10})
-    game, params, turn = play(config, SHAPE, batch=8, count=count)
-    _, outcome = game.discriminator_loss({"discriminator": params["discriminator"]}, turn)
-    shown = instance_noise.add_noise(
-        turn.keys("noise/real"), specs.data(turn.batch, game.spec), level
-    )
-    expected = scores(game, turn, shown).mean()
-    np.testing.assert_allclose(outcome.metrics["real_score"], expected, rtol=1e-4)
-
-
 @pytest.mark.parametrize("kind", ["real", "fake"])
 def test_consistency_compares_an_image_with_its_moved_self(play, kind):
+    other = "fake" if kind == "real" else "real"
     plain, *_ = discriminator_metrics(play)
     loss, outcome, game, turn = discriminator_metrics(
-        play, **{f"regularize.consistency_{kind}": 10.0}
+        play,
+        **{
+            "terms.consistency.weight": 5.0,
+            f"terms.consistency.{kind}_weight": 2.0,
+            f"terms.consistency.{other}_weight": 0.0,
+        },
     )
     images = specs.data(turn.batch, game.spec) if kind == "real" else fakes(game, turn)
     moved = flip_shift.flip_shift(turn.keys(f"consistency/{kind}"), images)
@@ -109,7 +83,7 @@ def test_consistency_compares_an_image_with_its_moved_self(play, kind):
 
 
 def test_lecam_moves_its_averages_and_begins_when_it_is_to(play):
-    fields = {"regularize.lecam": 0.3, "regularize.lecam_start": 2}
+    fields = {"terms.lecam.weight": 0.3, "terms.lecam.start": 2}
     config = configuration(**fields)
     plain, *_ = discriminator_metrics(play)
     for count, begun in ((0, False), (2, True)):
@@ -126,7 +100,7 @@ def test_lecam_moves_its_averages_and_begins_when_it_is_to(play):
 
 
 def test_feature_matching_draws_the_means_of_the_last_features_together(play):
-    config = configuration(**{"regularize.feature_matching": 2.0})
+    config = configuration(**{"terms.feature_matching.weight": 2.0})
     game, params, turn = play(config, SHAPE, batch=8)
     loss, outcome = game.generator_loss({"generator": params["generator"]}, turn)
 
@@ -144,7 +118,7 @@ def test_feature_matching_draws_the_means_of_the_last_features_together(play):
 
 
 def test_the_generator_learns_from_its_best_images_alone(play):
-    fields = {"regularize.top_k": 0.25, "regularize.top_k_decay": 0.5, "regularize.top_k_steps": 1}
+    fields = {"fakes.top_k": 0.25, "fakes.top_k_decay": 0.5, "fakes.top_k_steps": 1}
     config = configuration(**fields)
     for count, kept in ((0, 8), (1, 4), (2, 2), (9, 2)):
         game, params, turn = play(config, SHAPE, batch=8, count=count)
@@ -154,7 +128,7 @@ def test_the_generator_learns_from_its_best_images_alone(play):
 
 
 def test_past_fakes_are_shown_with_the_labels_that_they_were_made_for(play):
-    config = configuration(**{"regularize.history": 8})
+    config = configuration(**{"fakes.history": 8})
     game, params, turn = play(config, SHAPE, batch=8)
     own = {"discriminator": params["discriminator"]}
     _, first = game.discriminator_loss(own, turn)
@@ -164,25 +138,110 @@ def test_past_fakes_are_shown_with_the_labels_that_they_were_made_for(play):
     labels = condition["label"]
     np.testing.assert_allclose(images, fakes(game, turn), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(labels, turn.batch["label"])
-    later = build.dataclasses.replace(turn, memory=first.memory, key=named(turn.key, "later"))
+    later = dataclasses.replace(turn, memory=first.memory, key=named(turn.key, "later"))
     _, second = game.discriminator_loss(own, later)
     fresh = scores(game, later, fakes(game, later)).mean()
     assert abs(second.metrics["fake_score"] - fresh) > 1e-6
 
 
+@dataclasses.dataclass(frozen=True)
+class Drift(terms.Term):
+    """Pull the mean score of fakes towards its moving average: a term with a memory."""
+
+    name: ClassVar[str] = "drift"
+    players: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
+
+    def init(self):
+        return jnp.zeros((), jnp.float32)
+
+    def __call__(self, context):
+        mean = jnp.mean(context.fake.verdict.scores)
+        value = jnp.square(mean - context.memory)
+        if (axis := context.turn.axis_name) is not None:
+            mean = jax.lax.pmean(mean, axis)
+        memory = 0.5 * context.memory + 0.5 * jax.lax.stop_gradient(mean)
+        return terms.Added(value, {"drift_mean": mean}, memory)
+
+
+def drifting(count=0, remembered=0.5, **fields):
+    """Return a game of points with that term, its parameters and a turn."""
+    config = tiny.point_config()
+    config.num_devices = 1
+    game = build.make_training(config, specs.points(8)).game
+    game = dataclasses.replace(game, terms={"drift": Drift(weight=3.0, **fields)})
+    variables = {
+        name: network.init(jax.random.key(i))
+        for i, (name, network) in enumerate(game.networks.items())
+    }
+    data = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
+    turn = Turn(
+        variables=variables,
+        batch={"points": jnp.asarray(data), "label": jnp.zeros(8, jnp.int32)},
+        key=jax.random.key(3),
+        count=jnp.asarray(count, jnp.int32),
+        axis_name=None,
+        memory={"drift": jnp.float32(remembered)},
+    )
+    return game, {name: own["params"] for name, own in variables.items()}, turn
+
+
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+def test_a_term_reaches_its_players_with_its_gradient_and_memory(player):
+    game, params, turn = drifting()
+    loss_of = lambda game: getattr(game, f"{player}_loss")  # noqa: E731
+    own = {player: params[player]}
+    (loss, outcome), gradient = jax.value_and_grad(loss_of(game), has_aux=True)(own, turn)
+    bare = dataclasses.replace(game, terms={})
+    (plain, _), without = jax.value_and_grad(loss_of(bare), has_aux=True)(own, turn)
+    mean = outcome.metrics["drift_mean"]
+    np.testing.assert_allclose(outcome.metrics["drift"], (mean - 0.5) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(loss, plain + 3.0 * (mean - 0.5) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(outcome.memory["drift"], 0.25 + 0.5 * mean, rtol=1e-5)
+    gaps = jax.tree.map(lambda a, b: np.abs(a - b).max(), gradient, without)
+    assert max(jax.tree.leaves(gaps)) > 1e-4
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_a_lazy_term_is_scaled_and_rests_with_its_memory(count):
+    eager, params, turn = drifting(count)
+    lazy, *_ = drifting(count, every=2)
+    own = {"discriminator": params["discriminator"]}
+
+    def play(game):
+        compute = jax.value_and_grad(lambda own: game.discriminator_loss(own, turn), has_aux=True)
+        (loss, outcome), gradient = jax.jit(compute)(own)
+        return loss, outcome, gradient
+
+    none = play(dataclasses.replace(eager, terms={}))
+    now, one = play(lazy), play(eager)
+    scale = 2.0 if count % 2 == 0 else 0.0
+    for found, full, base in ((now[0], one[0], none[0]), (now[2], one[2], none[2])):
+        expected = jax.tree.map(lambda f, b: b + scale * (f - b), full, base)
+        chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-6)
+    remembered = one[1].memory["drift"] if scale else 0.5
+    np.testing.assert_allclose(now[1].memory["drift"], remembered, rtol=1e-6)
+
+
+def test_a_term_that_has_not_started_is_logged_and_remembers():
+    game, params, turn = drifting(count=2, start=3)
+    own = {"discriminator": params["discriminator"]}
+    loss, outcome = game.discriminator_loss(own, turn)
+    assert loss == outcome.metrics["adversarial"]
+    assert outcome.metrics["drift"] > 0
+    assert outcome.memory["drift"] != 0.5
+
+
 EXTRAS = {
-    "augment": {"augment.policy": ("color", "translation", "cutout"), "augment.noise": 0.1},
     "terms": {
-        "regularize.consistency_real": 1.0,
-        "regularize.consistency_fake": 1.0,
-        "regularize.lecam": 0.1,
-        "regularize.feature_matching": 1.0,
+        "terms.consistency.weight": 1.0,
+        "terms.lecam.weight": 0.1,
+        "terms.feature_matching.weight": 1.0,
     },
     "choices": {
-        "regularize.top_k": 0.5,
-        "regularize.top_k_decay": 0.5,
-        "regularize.top_k_steps": 1,
-        "regularize.history": 20,
+        "fakes.top_k": 0.5,
+        "fakes.top_k_decay": 0.5,
+        "fakes.top_k_steps": 1,
+        "fakes.history": 20,
     },
 }
 
@@ -199,15 +258,31 @@ def test_eight_devices_train_like_one(extra):
     chex.assert_trees_all_close(final(8), final(1), **TOLERANCE)
 
 
+def test_a_registered_term_is_configured_and_its_memory_is_the_same_on_all_devices(monkeypatch):
+    monkeypatch.setitem(terms.TERMS, "drift", Drift)
+
+    def final(devices, steps=3):
+        config = tiny.sgd(tiny.point_config())
+        config.terms.drift.weight = 2.0
+        config.num_devices = devices
+        state, metrics, _ = tiny.run_with_metrics(config, steps)
+        return jax.device_get((state.networks, state.game, metrics))
+
+    one = final(1)
+    assert one[1]["drift"] != 0
+    assert one[2][-1]["discriminator/drift"] > 0
+    chex.assert_trees_all_close(final(8), one, **TOLERANCE)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"augment.policy": ("colour",)}, r"augment\.policy.*colour"),
-        ({"augment.noise": -1.0}, r"augment\.noise = -1\.0"),
-        ({"regularize.lecam": -1.0}, r"regularize\.lecam = -1\.0; accepted: 0 or more"),
-        ({"regularize.lecam_decay": 1.5}, r"regularize\.lecam_decay = 1\.5"),
-        ({"regularize.top_k": 0.0}, r"regularize\.top_k = 0\.0"),
-        ({"regularize.history": -1}, r"regularize\.history = -1; accepted: 0 or more"),
+        ({"terms.lecam.weight": -1.0}, r"terms\.lecam\.weight = -1\.0; accepted: 0 or more"),
+        ({"terms.lecam.every": 0}, r"terms\.lecam\.every = 0; accepted: 1 or more"),
+        ({"terms.lecam.start": -1}, r"terms\.lecam\.start = -1; accepted: 0 or more"),
+        ({"terms.lecam.decay": 1.5}, r"terms\.lecam\.decay = 1\.5; accepted: .*\[0, 1\)"),
+        ({"fakes.top_k": 0.0}, r"fakes\.top_k = 0\.0"),
+        ({"fakes.history": -1}, r"fakes\.history = -1; accepted: 0 or more"),
     ],
 )
 def test_what_cannot_work_is_refused(fields, message):
@@ -217,12 +292,11 @@ def test_what_cannot_work_is_refused(fields, message):
         build.make_training(config, specs.images(SHAPE))
 
 
-@pytest.mark.parametrize("field", ["augment.policy", "regularize.consistency_real"])
-def test_what_is_for_images_is_refused_for_points(field):
+def test_consistency_is_refused_for_points():
     config = tiny.point_config()
     config.num_devices = 1
-    config.update_from_flattened_dict({field: ("color",) if field == "augment.policy" else 1.0})
-    with pytest.raises(errors.ConfigError, match=rf"{field}.* for images"):
+    config.terms.consistency.weight = 1.0
+    with pytest.raises(errors.ConfigError, match=r"terms\.consistency\.weight.* for images"):
         build.make_training(config, specs.points())
 
 

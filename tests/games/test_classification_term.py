@@ -1,4 +1,4 @@
-"""The game with an auxiliary classifier: its terms by hand, its weights, its refusals."""
+"""AC-GAN: the classification term by hand, its weights, and what it refuses."""
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ from tests.training import tiny
 
 def configuration():
     config = tiny.point_config()
-    config.game.name = "auxiliary"
+    config.terms.classification.weight = 2.0
     config.generator.conditioning = "concat"
     return config
 
@@ -27,7 +27,7 @@ def class_logits(game, turn, images):
 
 def test_both_losses_are_the_plain_ones_and_the_likelihood_of_the_class(play):
     config = configuration()
-    config.game.auxiliary.update(real_weight=2.0, fake_weight=3.0, generator_weight=5.0)
+    config.terms.classification.update(real_weight=1.0, fake_weight=1.5, generator_weight=2.5)
     game, params, turn = play(config)
     z = game.latents(turn.keys("latent"))
     fake = game.sample(turn.variables, z, turn.condition, train=True)
@@ -53,7 +53,7 @@ def test_both_losses_are_the_plain_ones_and_the_likelihood_of_the_class(play):
 def test_without_the_weight_of_fakes_the_head_learns_from_real_data_alone(play):
     def head_gradient(fake_weight):
         config = configuration()
-        config.game.auxiliary.update(real_weight=0.0, fake_weight=fake_weight)
+        config.terms.classification.update(real_weight=0.0, fake_weight=fake_weight)
         game, params, turn = play(config)
         loss = lambda p: game.discriminator_loss({"discriminator": p}, turn)[0]  # noqa: E731
         return jax.grad(loss)(params["discriminator"])["class_head"]["kernel"]
@@ -66,9 +66,12 @@ def test_without_the_weight_of_fakes_the_head_learns_from_real_data_alone(play):
     ("field", "value", "message"),
     [
         ("generator.conditioning", "none", r"generator\.conditioning = 'none'.*accepted: 'concat'"),
-        ("discriminator.conditioning", "concat", "would tell the auxiliary classifier the answer"),
-        ("game.auxiliary.fake_weight", -1.0, r"game\.auxiliary\.fake_weight = -1\.0; accepted: 0"),
-        ("regularize.history", 50, r"regularize\.history = 50.*'auxiliary': 0"),
+        (
+            "discriminator.conditioning",
+            "concat",
+            "would give the classifier of",
+        ),
+        ("terms.classification.fake_weight", -1.0, r"fake_weight = -1\.0; accepted: 0 or more"),
     ],
 )
 def test_what_cannot_work_is_refused(field, value, message):

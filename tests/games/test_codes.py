@@ -7,7 +7,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.data import spec as specs
-from gan_jax.games.info import Codes
+from gan_jax.games.codes import Codes
 from gan_jax.losses import classification, information
 from gan_jax.runs import build
 from tests.training import tiny
@@ -17,10 +17,16 @@ CODES = Codes(noise=3, categorical=(4, 2), continuous=2)
 
 def configuration():
     config = tiny.point_config()
-    config.game.name = "info"
+    config.terms.information.weight = 1.0
     config.generator.latent_dim = 3
-    config.game.info.update(categorical=(4, 2), continuous=2, hidden=8)
+    config.terms.information.update(categorical=(4, 2), continuous=2, hidden=8)
     return config
+
+
+def recovered(game, variables, data):
+    """Return what the discriminator's heads say of the codes."""
+    own = variables["discriminator"]
+    return game.discriminator.apply(own, data, train=False, method="judge").heads
 
 
 def drawn(count=4000):
@@ -75,11 +81,11 @@ def test_traversals_change_one_code_and_nothing_else():
 
 def test_both_losses_are_the_plain_ones_and_the_likelihood_of_the_codes(play):
     config = configuration()
-    config.game.info.update(categorical_weight=2.0, continuous_weight=0.5)
+    config.terms.information.update(categorical_weight=2.0, continuous_weight=0.5)
     game, params, turn = play(config)
     z = game.latents(turn.keys("latent"))
     fake = game.sample(turn.variables, z, train=True)
-    heads = game.recover(turn.variables, fake)
+    heads = recovered(game, turn.variables, fake)
     terms = 0.0
     for name, place in (("category_0", slice(3, 7)), ("category_1", slice(7, 9))):
         value = jnp.argmax(z[:, place], 1)
@@ -95,7 +101,7 @@ def test_codes_are_recovered_after_some_training():
     config = configuration()
     config.num_devices = 1
     config.generator.mlp.features = config.discriminator.mlp.features = (32, 32)
-    config.game.info.update(categorical=(4,), continuous=0)
+    config.terms.information.update(categorical=(4,), continuous=0)
     config.train.batch_size = 64
     for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
         optimizer.learning_rate = 3e-3
@@ -104,7 +110,7 @@ def test_codes_are_recovered_after_some_training():
     z = game.latents(jax.random.split(jax.random.key(5), 400))
     variables = {name: network.variables for name, network in state.networks.items()}
     images = game.sample(variables, z)
-    found = np.argmax(game.recover(variables, images)["category_0"], 1)
+    found = np.argmax(recovered(game, variables, images)["category_0"], 1)
     assert (found == np.argmax(z[:, 3:7], 1)).mean() > 0.8  # By chance: 0.25.
 
 
@@ -112,13 +118,22 @@ def test_codes_are_recovered_after_some_training():
     ("field", "value", "message"),
     [
         (
-            "game.info.categorical",
+            "terms.information.categorical",
             (1,),
-            r"game\.info\.categorical = \(1,\);.* from 2 on",
+            r"terms\.information\.categorical = \(1,\);.* from 2 on",
         ),
-        ("game.info.continuous", -1, r"game\.info\.continuous = -1; accepted: 0 or more"),
-        ("game.info.hidden", -1, r"game\.info\.hidden = -1; accepted: 0 or more"),
-        ("game.info.continuous_weight", -0.1, r"game\.info\.continuous_weight = -0\.1"),
+        (
+            "terms.information.continuous",
+            -1,
+            r"continuous = -1; accepted: 0 or more",
+        ),
+        ("terms.information.hidden", -1, r"terms\.information\.hidden = -1; accepted: 0 or more"),
+        (
+            "terms.information.continuous_weight",
+            -0.1,
+            r"continuous_weight = -0\.1; accepted: 0",
+        ),
+        ("fakes.history", 8, r"fakes\.history = 8: .*accepted with terms\.information: 0"),
         ("generator.conditioning", "concat", r"generator\.conditioning = 'concat'.*'none'"),
     ],
 )
@@ -133,6 +148,6 @@ def test_what_cannot_work_is_refused(field, value, message):
 def test_a_game_without_any_code_is_refused():
     config = configuration()
     config.num_devices = 1
-    config.game.info.update(categorical=(), continuous=0)
+    config.terms.information.update(categorical=(), continuous=0)
     with pytest.raises(errors.ConfigError, match="accepted: some code"):
         build.make_training(config, specs.points(8))

@@ -1,0 +1,65 @@
+"""What an augmentation is: a change to real and generated data alike, before they are judged."""
+
+from typing import Any, ClassVar, Protocol
+
+import jax
+
+
+class Augmentation(Protocol):
+    """A frozen dataclass whose fields are its settings, ``config.augment.<name>``.
+
+    It may have a memory, a pytree of arrays that is part of the train state, such as a strength
+    that adapts to the discriminator's scores.
+    """
+
+    draws: ClassVar[str]
+    """Names the draws: keys are those of ``<draws>/real`` and ``<draws>/fake``."""
+    shared: ClassVar[bool]
+    """Whether an image that belongs to another (LAPGAN's blurred one) is changed by the same draws;
+    otherwise it is not changed."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the settings switch it on."""
+        ...
+
+    def check_data(self, kind: str) -> None:
+        """Raise a `ConfigError` if data of this kind cannot be augmented."""
+        ...
+
+    def init(self) -> Any:
+        """Return its memory before training; ``None``: it has none."""
+        ...
+
+    def __call__(self, keys: jax.Array, x: jax.Array, memory: Any, step: jax.Array) -> jax.Array:
+        """Return augmented data; differentiable in ``x``.
+
+        Args:
+          keys: one per example, ``[batch]``.
+          x: floats ``[batch, ...]``.
+          memory: its own.
+          step: train steps done, int32.
+        """
+        ...
+
+    def update(self, memory: Any, real: jax.Array, fake: jax.Array, axis_name: str | None) -> Any:
+        """Return its memory after a step of the discriminator, the same on every device.
+
+        Args:
+          memory: as it was, never ``None``.
+          real: scores of augmented real data, ``[batch]`` or ``[batch, ...]``.
+          fake: of augmented generated data.
+          axis_name: the mapped axis over devices, or ``None``.
+        """
+        ...
+
+
+class Memoryless:
+    """What augmentations without memory share."""
+
+    def init(self) -> None:
+        """Return nothing."""
+
+    def update(self, memory: Any, real: jax.Array, fake: jax.Array, axis_name: str | None) -> Any:
+        """Return the memory unchanged."""
+        return memory
