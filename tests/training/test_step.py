@@ -153,7 +153,7 @@ def turn_by_turn(config):
     game = training.game
 
     class DiscriminatorOnly:
-        networks, shape, latent_dim = game.networks, game.shape, game.latent_dim
+        networks, spec, latent_dim = game.networks, game.spec, game.latent_dim
         players = game.players[:1]
 
     resident = tiny.data(config)
