@@ -136,7 +136,6 @@ def _run(
         evaluator = _evaluator(config, evaluating, training, pipeline)
 
         # --- Logs, and the actions with their intervals in train steps. --------------------------
-        recorder.open_logs(first)
         images = images_per_step(training.game, settings.batch_size) * training.replicas
         bar = stack.enter_context(
             progress.Progress(
@@ -149,14 +148,17 @@ def _run(
         )
         profiler = stack.enter_context(_profiler(config, recorder.run.path, enabled=primary))
         picture = pictures.make_picture(config, training, pipeline)
-        actions = _Actions(config, training, recorder, sums, bar, picture, source, evaluator)
+        recorder.begin(first, evaluator, bar.tell)
+        actions = _Actions(config, training, recorder, sums, bar, picture, source)
         hooks = (
             (settings.log_every, actions.log),
             (settings.sample_every, actions.draw),
             (evaluating.every, actions.evaluate),
             (settings.checkpoint_every, actions.save),
         )
-        actions.resume_evaluations(first, state)
+        due = first > 0 and _is_due(first, evaluating.every, settings.steps)
+        with bar.clock.pause(), jax.transfer_guard("allow"):
+            recorder.resume_evaluations(first, state, due)
 
         # --- The loop. ---------------------------------------------------------------------------
         step, reason = first, None
@@ -175,7 +177,7 @@ def _run(
                 actions.save(step, state)
             recorder.wait()
         if evaluator is not None and not reason and step > first:
-            columns, note = recorder.reference(state, evaluator)
+            columns, note = recorder.reference(state)
             if primary:
                 evaluations.table(columns, note=note)
         outcome = "preempted" if reason else "done"
@@ -194,7 +196,6 @@ class _Actions:
     bar: progress.Progress
     picture: pictures.Draw
     source: sources.Source
-    evaluator: evaluators.Evaluator | None
 
     def __post_init__(self) -> None:
         self._fingerprint = self.source.fingerprint()
@@ -227,21 +228,11 @@ class _Actions:
 
     def evaluate(self, step: int, state: TrainState) -> None:
         """Record an evaluation, and keep a checkpoint of the best one."""
-        assert self.evaluator is not None
         with self.bar.clock.pause(), jax.transfer_guard("allow"):
-            better = self.recorder.evaluate(step, state, self.evaluator, self.bar.tell)
+            better = self.recorder.evaluate(step, state)
         if better:
             self.save(step, state)
             self.recorder.keep_best()
-
-    def resume_evaluations(self, step: int, state: TrainState) -> None:
-        """Read the earlier evaluations; evaluate ``step`` if it was due and has none."""
-        if self.evaluator is None:
-            return
-        every = make_settings(self.config).every
-        due = step > 0 and _is_due(step, every, self.config.train.steps)
-        with self.bar.clock.pause(), jax.transfer_guard("allow"):
-            self.recorder.resume_evaluations(step, state, self.evaluator, due, self.bar.tell)
 
     def save(self, step: int, state: TrainState) -> None:
         """Save a checkpoint."""

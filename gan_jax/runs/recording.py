@@ -167,8 +167,11 @@ class Recorder(Record):
             return None
         return self.checkpoints.restore(self._training.abstract_member)
 
-    def open_logs(self, first: int) -> None:
-        """Open the logs, from train step ``first`` on."""
+    def begin(
+        self, first: int, evaluator: evaluators.Evaluator | None, show: Callable[[str], None]
+    ) -> None:
+        """Open the logs from train step ``first`` on; lines on evaluations go to ``show``."""
+        self._evaluator, self._show = evaluator, show
         if self._primary:
             self._writer = writers.make_writers(self.run.path, first or None)
             self._stack.callback(self._writer.close)
@@ -225,46 +228,36 @@ class Recorder(Record):
     def _kimg(self, step: int) -> float:
         return step * self._images / 1000
 
-    def resume_evaluations(
-        self,
-        step: int,
-        state: TrainState,
-        evaluator: evaluators.Evaluator,
-        due: bool,
-        show: Callable[[str], None],
-    ) -> None:
+    def resume_evaluations(self, step: int, state: TrainState, due: bool) -> None:
         """Read the evaluations up to train step ``step``; if that is due and has none, evaluate."""
+        if self._evaluator is None:
+            return
         settings = make_settings(self._config)
-        by_name = {metric.name: metric for metric in evaluator.metrics}
-        chosen = by_name[settings.best] if settings.best else evaluator.metrics[0]
+        by_name = {metric.name: metric for metric in self._evaluator.metrics}
+        chosen = by_name[settings.best] if settings.best else self._evaluator.metrics[0]
         self._judge = best.Judge(self.run.path, chosen, settings.alarm, primary=self._primary)
-        protocol = evaluator.protocol(self._variables(state))
+        protocol = self._evaluator.protocol(self._variables(state))
         measured = self._judge.resume(protocol, step, self.checkpoints.steps())
         if due and not measured:
-            self.evaluate(step, state, evaluator, show)
+            self.evaluate(step, state)
         self.keep_best()
 
-    def evaluate(
-        self,
-        step: int,
-        state: TrainState,
-        evaluator: evaluators.Evaluator,
-        show: Callable[[str], None],
-    ) -> bool:
-        """Evaluate a state, record and ``show`` the numbers; return whether it is the best so far.
+    def evaluate(self, step: int, state: TrainState) -> bool:
+        """Evaluate a state, record the numbers, and return whether it is the best so far.
 
         Raises:
           DivergenceError: the state is not finite, or far worse than the best one, where
             ``eval.on_alarm`` is ``"stop"``.
         """
+        assert self._evaluator is not None
         assert self._judge is not None
         self._check_finite(step, state)
-        result = evaluator(self._variables(state))
+        result = self._evaluator(self._variables(state))
         better, alarm = self._judge.add(result, step, self._kimg(step))
         self._writer.curves(step, {f"eval/{name}": x for name, x in result.values.items()})
         numbers = [f"{name} {evaluations.format_value(x)}" for name, x in result.values.items()]
         whose = f" of {self.name}" if self.name else ""
-        show("  ".join([f"evaluation of step {step}{whose}:", *numbers]))
+        self._show("  ".join([f"evaluation of step {step}{whose}:", *numbers]))
         if alarm is None:
             return better
         if make_settings(self._config).on_alarm == "stop":
@@ -282,11 +275,10 @@ class Recorder(Record):
             self._judge.write()
             self.checkpoints.keep(self._judge.best.step)
 
-    def reference(
-        self, state: TrainState, evaluator: evaluators.Evaluator
-    ) -> tuple[list[tuple[str, Any, Any]], str]:
+    def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
         """Return the columns of the final table of metrics, and a note on it."""
-        return evaluator.reference(self._variables(state))
+        assert self._evaluator is not None
+        return self._evaluator.reference(self._variables(state))
 
     def _variables(self, state: TrainState) -> dict[str, Any]:
         """Return the variables that are evaluated."""

@@ -217,9 +217,11 @@ class ReplicaRecorder(Record):
         state = replication.stack([states[i] for i in order], self._training.settings)
         return Restored(first.step, state, meta, [])
 
-    def open_logs(self, first: int) -> None:
+    def begin(
+        self, first: int, evaluator: evaluators.Evaluator | None, show: Callable[[str], None]
+    ) -> None:
         """Open every replica's logs."""
-        self._each(lambda i, member: member.open_logs(first))
+        self._each(lambda i, member: member.begin(first, evaluator, show))
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
         """Record every replica's metrics, ``[replicas]`` or one for all; return their means."""
@@ -250,33 +252,16 @@ class ReplicaRecorder(Record):
 
         self._each(save)
 
-    def resume_evaluations(
-        self,
-        step: int,
-        state: TrainState,
-        evaluator: evaluators.Evaluator,
-        due: bool,
-        show: Callable[[str], None],
-    ) -> None:
+    def resume_evaluations(self, step: int, state: TrainState, due: bool) -> None:
         """Read every replica's evaluations; make up for those that are missing."""
-        self._each(
-            lambda i, member: member.resume_evaluations(
-                step, self._member(state, i), evaluator, due, show
-            )
-        )
+        self._each(lambda i, member: member.resume_evaluations(step, self._member(state, i), due))
 
-    def evaluate(
-        self,
-        step: int,
-        state: TrainState,
-        evaluator: evaluators.Evaluator,
-        show: Callable[[str], None],
-    ) -> bool:
+    def evaluate(self, step: int, state: TrainState) -> bool:
         """Evaluate every replica; return whether any is at its best so far."""
         self._better = []
 
         def evaluate(i: int, member: Recorder) -> None:
-            if member.evaluate(step, self._member(state, i), evaluator, show):
+            if member.evaluate(step, self._member(state, i)):
                 self._better.append(member)
 
         self._each(evaluate)
@@ -286,11 +271,9 @@ class ReplicaRecorder(Record):
         """Keep the checkpoints of those that the last evaluation found at their best."""
         self._each(lambda i, member: member.keep_best() if member in self._better else None)
 
-    def reference(
-        self, state: TrainState, evaluator: evaluators.Evaluator
-    ) -> tuple[list[tuple[str, Any, Any]], str]:
+    def reference(self, state: TrainState) -> tuple[list[tuple[str, Any, Any]], str]:
         """Return the columns of all replicas' tables as one: means and deviations."""
-        tables = self._each(lambda i, member: member.reference(self._member(state, i), evaluator))
+        tables = self._each(lambda i, member: member.reference(self._member(state, i)))
         columns = []
         for same in zip(*(columns for columns, _ in tables), strict=True):
             heading, values, spread = same[0]
