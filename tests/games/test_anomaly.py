@@ -211,7 +211,7 @@ def test_a_run_never_sees_the_classes_that_are_left_out(tmp_path, monkeypatch):
         ),
         ({"discriminator.conditioning": "projection"}, r"discriminator\.conditioning = 'proj"),
         ({"penalty.name": "r1"}, r"penalty\.name = 'r1'; accepted for game\.name = 'anomaly'"),
-        ({"augment.diffaug.policy": ("color",)}, r"augment\.diffaug = .*color.*'anomaly'"),
+        ({"augment.diffaug.policy": ("color",)}, r"augment\.diffaug\.policy = .*color.*'anomaly'"),
         ({"fakes.top_k": 0.5}, r"fakes\.top_k = 0\.5; .*'anomaly'.*: 1\.0"),
         ({"game.clip": 0.01}, r"game\.clip = 0\.01; accepted for game\.name = 'anomaly'"),
         ({"game.discriminator_steps": 0}, r"game\.discriminator_steps = 0; accepted: 1 or more"),

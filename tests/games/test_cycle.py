@@ -301,7 +301,7 @@ def test_a_direction_takes_its_own_generator_and_its_own_domain():
         ({"data.pairing": "none"}, r"data\.pairing = 'none'; accepted for .*'cycle': 'domains'"),
         ({"data.pairing": "twins"}, r"data\.pairing = 'twins'; accepted"),
         ({"penalty.name": "r1"}, r"penalty\.name = 'r1'; accepted for game\.name = 'cycle'"),
-        ({"augment.diffaug.policy": ("color",)}, r"augment\.diffaug = .*color.*'cycle'"),
+        ({"augment.diffaug.policy": ("color",)}, r"augment\.diffaug\.policy = .*color.*'cycle'"),
         ({"fakes.history": 50}, r"fakes\.history = 50; .*'cycle'.*: 0"),
         ({"game.clip": 0.01}, r"game\.clip = 0\.01; accepted for game\.name = 'cycle'"),
         ({"discriminator.name": "dcgan2"}, r"discriminator\.name = 'dcgan2' is unknown"),

@@ -455,9 +455,9 @@ ENLARGE = {"degrade.name": "downsample", "degrade.downsample.factor": 2}
         ),
         (
             {"augment.diffaug.policy": ("color",)},
-            r"augment\.diffaug = .*color.*'paired'",
+            r"augment\.diffaug\.policy = .*color.*'paired'",
         ),
-        ({"augment.noise.deviation": 0.1}, r"augment\.noise = .*0\.1"),
+        ({"augment.noise.deviation": 0.1}, r"augment\.noise\.deviation = 0\.1; .*: 0\.0"),
         ({"terms.lecam.weight": 0.3}, r"terms\.lecam\.weight = 0\.3; .*'paired': 0"),
         ({"fakes.history": 50}, r"fakes\.history = 50; .*: 0"),
         ({"game.clip": 0.01}, r"game\.clip = 0\.01; accepted for game\.name = 'paired'"),
