@@ -20,7 +20,9 @@ from gan_jax.layers.convolution import (
 )
 from gan_jax.layers.resample import mean_pool
 
-FUNCTIONS = (convolve, convolve_transpose)
+# Compiled whole: one by one, their operations take longer to compile.
+compiled = partial(jax.jit, static_argnames=("strides", "padding", "implementation"))
+FUNCTIONS = (compiled(convolve), compiled(convolve_transpose))
 # (kernel, stride, height, in, out): every size of kernel, stride, parity and special channel count.
 CASES = [
     (1, 1, 4, 8, 3),
