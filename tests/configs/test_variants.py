@@ -367,7 +367,9 @@ def test_acgan_has_the_settings_of_1610_09585():
     assert adam(config) == (2e-4, 0.5, 0.999, "constant")
     assert config.train.batch_size == 100
     game = built("acgan", "cifar10").game
-    assert (game.real_weight, game.fake_weight, game.generator_weight) == (1.0, 1.0, 1.0)
+    term = game.terms["classification"]
+    weights = (term.weight, term.real_weight, term.fake_weight, term.generator_weight)
+    assert weights == (1.0, 1.0, 1.0, 1.0)
     assert [(head.name, head.size) for head in game.discriminator.heads] == [("class", CLASSES)]
     # The discriminator is not told what it is to guess.
     assert game.discriminator.conditioning == "none"
@@ -379,7 +381,8 @@ def test_infogan_has_the_settings_of_1606_03657():
     assert rates == [1e-3, 2e-4]
     game = built("infogan", "cifar10").game
     assert (game.codes.noise, game.codes.categorical, game.codes.continuous) == (62, (10,), 2)
-    assert (game.categorical_weight, game.continuous_weight) == (1.0, 0.1)
+    term = game.terms["information"]
+    assert (term.weight, term.categorical_weight, term.continuous_weight) == (1.0, 1.0, 0.1)
     assert game.latent_dim == game.generator.latent_dim == 74
     assert game.num_classes is None
 
