@@ -225,7 +225,11 @@ def evaluator(quarters_config=None, devices=1, batch_size=16, **changes):
     config.eval.update(batch_size=batch_size, **changes)
     training = build.make_training(config, tiny.spec(config))
     # Brighter than the grey of an untrained generator.
-    images = np.random.default_rng(3).integers(100, 256, (60, *tiny.spec(config))).astype(np.uint8)
+    images = (
+        np.random.default_rng(3)
+        .integers(100, 256, (60, *tiny.spec(config)["image"].shape))
+        .astype(np.uint8)
+    )
     source = sources.image_source("noise", "train", images, None)
     made = generative.make_evaluator(
         config,
@@ -451,6 +455,7 @@ class Echo:
     num_classes = 4
     networks: ClassVar[dict] = {}
     memory: ClassVar[dict] = {}
+    spec = tiny.spec_of((8, 8, 1), 4)
 
     def latents(self, keys):
         return jax.numpy.zeros((len(keys), 1))

@@ -316,7 +316,7 @@ def evaluator(game, source, config=None, devices=1, how=None, **changes):
 def spoiled(game, images, seed=0):
     """Return what the evaluation degrades images to, by the game and the keys of their numbers."""
     translator = translating.Translator(game, A_TO_B, seed=seed, batch_size=8)
-    return translator(translator.mapped.place(state_of(game)), images)
+    return translator(translator.mapped.place(state_of(game)), {"image": images})
 
 
 def mean_psnr(images, reference, **options):
