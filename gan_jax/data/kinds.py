@@ -157,8 +157,7 @@ class Audio(Kind):
 
     def to_network(self, stored: jax.Array, field: Field) -> jax.Array:
         """Return float32; int16 is scaled to [-1, 1)."""
-        data = stored.astype(jnp.float32)
-        return data / 32768.0 if field.dtype == "int16" else data
+        return stored.astype(jnp.float32) / _full_scale(field)
 
     def to_stored(self, data: jax.Array, field: Field) -> jax.Array:
         """Return float32 clipped to [-1, 1], or int16 rounded to the nearest level."""
@@ -192,8 +191,13 @@ class Audio(Kind):
     ) -> np.ndarray:
         """Return a grid of log-magnitude spectrograms, of the mean over channels."""
         del real
-        sound = np.asarray(self.to_network(np.asarray(examples), field)).mean(axis=-1)
+        sound = examples.astype(np.float32).mean(axis=-1) / _full_scale(field)
         return grids.grid(spectrograms.spectrograms(sound), columns)
+
+
+def _full_scale(field: Field) -> float:
+    """Return the stored value that stands for an amplitude of 1."""
+    return 32768.0 if field.dtype == "int16" else 1.0
 
 
 class Label(Kind):

@@ -76,7 +76,7 @@ class Data:
         reports how many there are.
       flip: whether real images are mirrored left to right with probability 1/2.
       crop: size of random square crops that are trained on; unset: whole images.
-      toy_size: points in a toy mixture.
+      toy_size: examples of a toy mixture, or of ``tones``.
       toy_noise: standard deviation of a toy mixture's modes.
       device_cache_gib: data sets up to this size, in GiB, are kept on the device.
       workers: processes that decode images when data are streamed; 0: threads of the main process.
