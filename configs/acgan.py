@@ -1,4 +1,4 @@
-"""AC-GAN: the discriminator tells the class, too (Odena 2016, 1610.09585).
+"""AC-GAN: the discriminator also classifies the images (Odena 2016, 1610.09585).
 
     python -m experiments.main --config=configs/acgan.py
     python -m experiments.main --config=configs/acgan.py:cifar10

@@ -1,4 +1,4 @@
-"""Conditional GAN: both players see the class (Mirza 2014, 1411.1784).
+"""Conditional GAN: both networks receive the class (Mirza 2014, 1411.1784).
 
     python -m experiments.main --config=configs/cgan.py
     python -m experiments.main --config=configs/cgan.py:mnist

@@ -1,4 +1,4 @@
-"""Colourisation of photographs: colours of an image of which the luminance is known.
+"""Colourization: colours for grey photographs, added to their luminance.
 
     python -m experiments.main --config=configs/colorize.py
     python -m experiments.main --config=configs/colorize.py:tiles --config.data.path=photographs/

@@ -1,4 +1,4 @@
-"""Deblurring of photographs: Gaussian and motion blur, behind which there is some noise.
+"""Deblurring: restoration of photographs with Gaussian or motion blur and noise.
 
     python -m experiments.main --config=configs/deblur.py
     python -m experiments.main --config=configs/deblur.py:tiles --config.data.path=photographs/

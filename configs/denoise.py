@@ -1,4 +1,4 @@
-"""Denoising of photographs: Gaussian, Poisson or JPEG noise.
+"""Denoising: restoration of photographs with Gaussian, Poisson or JPEG noise.
 
     python -m experiments.main --config=configs/denoise.py
     python -m experiments.main --config=configs/denoise.py --config.degrade.name=jpeg

@@ -1,4 +1,4 @@
-"""DRAGAN: a discriminator whose gradient norm is 1 around the data (Kodali 2017, 1705.07215).
+"""DRAGAN: a gradient penalty around the real images (Kodali 2017, 1705.07215).
 
     python -m experiments.main --config=configs/dragan.py
     python -m experiments.main --config=configs/dragan.py:cifar10

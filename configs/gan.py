@@ -1,4 +1,4 @@
-"""GAN: the original game between two perceptrons (Goodfellow 2014, 1406.2661).
+"""GAN: the original game between two MLPs (Goodfellow 2014, 1406.2661).
 
     python -m experiments.main --config=configs/gan.py
     python -m experiments.main --config=configs/gan.py:mnist

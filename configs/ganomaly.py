@@ -1,4 +1,4 @@
-"""GANomaly: images unlike those of training have latents that do not come back (Akçay 2018).
+"""GANomaly: anomalies have a large latent reconstruction error (Akçay 2018, 1805.06725).
 
     python -m experiments.main --config=configs/ganomaly.py
     python -m experiments.main --config=configs/ganomaly.py --config.data.without="('3',)"

@@ -1,4 +1,4 @@
-"""InfoGAN: codes that can be read off the images, found without labels (Chen 2016, 1606.03657).
+"""InfoGAN: latent codes that can be recovered from images, without labels (Chen 2016, 1606.03657).
 
     python -m experiments.main --config=configs/infogan.py
     python -m experiments.main --config=configs/infogan.py:mnist

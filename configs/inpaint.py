@@ -1,4 +1,4 @@
-"""Inpainting of photographs: free-form strokes, boxes, or a hole in the centre (Pathak 2016).
+"""Inpainting: filling of strokes, boxes or a central hole (Pathak 2016, 1604.07379).
 
     python -m experiments.main --config=configs/inpaint.py
     python -m experiments.main --config=configs/inpaint.py --config.degrade.mask.kind=center

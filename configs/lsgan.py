@@ -1,4 +1,4 @@
-"""LSGAN: a discriminator that regresses its scores to labels (Mao 2016, 1611.04076).
+"""LSGAN: least squares between scores and labels (Mao 2016, 1611.04076).
 
     python -m experiments.main --config=configs/lsgan.py
     python -m experiments.main --config=configs/lsgan.py:cifar10

@@ -1,4 +1,4 @@
-"""pix2pix: translation of paired images, L1 and a conditional game (Isola 2016, 1611.07004).
+"""pix2pix: translation of paired images, by L1 and a conditional game (Isola 2016, 1611.07004).
 
     python -m experiments.main --config=configs/pix2pix.py
     python -m experiments.main --config=configs/pix2pix.py:folder --config.data.path=facades.zip

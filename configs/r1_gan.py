@@ -1,4 +1,4 @@
-"""R1: a penalty on the discriminator's gradient at real images (Mescheder 2018, 1801.04406).
+"""R1: a gradient penalty on the discriminator at real images (Mescheder 2018, 1801.04406).
 
     python -m experiments.main --config=configs/r1_gan.py
     python -m experiments.main --config=configs/r1_gan.py:cifar10

@@ -1,4 +1,4 @@
-"""SRGAN: photographs enlarged, by content first and then in a game (Ledig 2016, 1609.04802).
+"""SRGAN: super-resolution, by content first, then in a game (Ledig 2016, 1609.04802).
 
     python -m experiments.main --config=configs/srgan.py
     python -m experiments.main --config=configs/srgan.py:tiles --config.data.path=photographs/

@@ -1,4 +1,4 @@
-"""VAE/GAN: an autoencoder whose likeness a discriminator learns (Larsen 2015, 1512.09300).
+"""VAE/GAN: an autoencoder whose similarity is learned by a discriminator (Larsen 2015, 1512.09300).
 
     python -m experiments.main --config=configs/vae_gan.py
     python -m experiments.main --config=configs/vae_gan.py:cifar10

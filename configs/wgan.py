@@ -1,4 +1,4 @@
-"""WGAN: a Wasserstein critic whose weights are clipped (Arjovsky 2017, 1701.07875).
+"""WGAN: a Wasserstein critic with clipped weights (Arjovsky 2017, 1701.07875).
 
     python -m experiments.main --config=configs/wgan.py
     python -m experiments.main --config=configs/wgan.py:cifar10

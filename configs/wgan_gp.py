@@ -1,4 +1,4 @@
-"""WGAN-GP: a Wasserstein critic whose gradient norm is held at 1 (Gulrajani 2017, 1704.00028).
+"""WGAN-GP: a Wasserstein critic with a penalty on its gradient norm (Gulrajani 2017, 1704.00028).
 
     python -m experiments.main --config=configs/wgan_gp.py
     python -m experiments.main --config=configs/wgan_gp.py:cifar10

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gan_jax.runs import config
 from scripts import tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,3 +39,22 @@ def test_a_docstring_with_another_first_line_is_named(tmp_path):
 
 def test_the_readme_fits_on_three_screens():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_fields_and_paths_exist(page):
+    text = page.read_text("utf-8")
+    for field in re.findall(r"--config\.([a-z_0-9.]+)=", text):
+        if "my_gan" not in text:
+            assert _has(config.create(), field), field
+    folders = "configs|docs|experiments|gan_jax|scripts|tests"
+    for path in re.findall(rf"`((?:{folders})/[\w./]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def _has(group, field):
+    for name in field.split("."):
+        if name not in group:
+            return False
+        group = group[name]
+    return True
