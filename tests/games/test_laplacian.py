@@ -224,7 +224,6 @@ def test_each_level_remembers_for_itself():
         assert np.sign(anchors.real) == sign
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def climb(game, variables, z, labels=None):
     """Return a sample's images at all levels, by hand."""
     condition = {} if labels is None else {"label": labels}
