@@ -129,10 +129,11 @@ def test_every_size_of_data_builds(name, data):
     game = training.game
     variables = {n: s.averaged for n, s in state.networks.items()}
     if isinstance(game, TranslationGame):
+        height, width, _ = next(iter(game.spec.values())).shape
         for way, direction in game.directions.items():
             # The training's own size, and another one that is not square.
             for more in (0, direction.multiple):
-                size = (game.shape[0] // direction.scale, game.shape[1] // direction.scale + more)
+                size = (height // direction.scale, width // direction.scale + more)
                 if more and name == "ganomaly":
                     continue
                 known = None
