@@ -28,7 +28,7 @@ from gan_jax.networks.condition import (
     with_class,
 )
 from gan_jax.networks.normalized import check_class_norm, check_normalization, wants_bias
-from gan_jax.networks.verdict import MINIBATCH, Head, Verdict, scored_vector, verdict
+from gan_jax.networks.verdict import MINIBATCH, Discriminator, Head, Verdict, scored_vector, verdict
 
 RESOLUTIONS = (8, 16, 32, 64, 128)
 """The resolutions that the architecture admits; 28x28 data is padded or resized to 32 first."""
@@ -172,7 +172,7 @@ class DCGANGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
-class DCGANDiscriminator(nn.Module):
+class DCGANDiscriminator(Discriminator):
     """Image to score: strided convolutions down to 4x4, then one dense layer.
 
     LeakyReLU after every convolution; normalization before it, save in the first layer.
@@ -235,17 +235,6 @@ class DCGANDiscriminator(nn.Module):
             self.num_classes,
         )
         super().__post_init__()
-
-    def __call__(
-        self,
-        x: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
-    ) -> jax.Array:
-        """Maps images `x` [batch, *shape] to float32 scores [batch]; see `judge`."""
-        return self.judge(x, condition, keys=keys, train=train).scores
 
     @nn.compact
     def judge(

@@ -18,11 +18,13 @@ from gan_jax.layers.normalization import BatchNorm
 from gan_jax.layers.spectral import SpectralConv
 from gan_jax.networks.checks import check_choice, check_size, check_sizes
 from gan_jax.networks.condition import Condition, check_conditioning, required, with_class
-from gan_jax.networks.verdict import Verdict, verdict
+from gan_jax.networks.verdict import Discriminator, Verdict, verdict
 
 CONDITIONING = ("none", "concat")
-COARSE = "coarse"  # The field of the condition that holds the blurred images.
 """How a level may learn of the class: not, or by constant planes beside the blurred image."""
+
+COARSE = "coarse"
+"""The field of the condition that holds the blurred images."""
 
 _SLOPE = 0.2
 # He initialization (1502.01852): without batch-norm the signal has to keep its size by itself.
@@ -121,7 +123,7 @@ class LaplacianGenerator(nn.Module):
         return x.astype(jnp.float32)
 
 
-class LaplacianDiscriminator(nn.Module):
+class LaplacianDiscriminator(Discriminator):
     """Residual and blurred image to score: two strided convolutions, then one dense layer.
 
     The two are added up before the first convolution, as in the paper: it sees the sharp image,
@@ -166,17 +168,6 @@ class LaplacianDiscriminator(nn.Module):
             "discriminator.conditioning", self.conditioning, CONDITIONING, self.num_classes
         )
         super().__post_init__()
-
-    def __call__(
-        self,
-        residual: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
-    ) -> jax.Array:
-        """Maps residuals and blurred images to float32 scores [batch]; see `judge`."""
-        return self.judge(residual, condition, keys=keys, train=train).scores
 
     @nn.compact
     def judge(

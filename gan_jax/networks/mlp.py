@@ -17,7 +17,7 @@ from gan_jax.networks.condition import (
     check_conditioning,
     with_class,
 )
-from gan_jax.networks.verdict import MINIBATCH, Head, Verdict, scored_vector, verdict
+from gan_jax.networks.verdict import MINIBATCH, Discriminator, Head, Verdict, scored_vector, verdict
 
 _SLOPE = 0.2
 # He initialization for LeakyReLU (1502.01852, equation 15): the signal keeps its size through the
@@ -102,7 +102,7 @@ class MLPGenerator(nn.Module):
         return jnp.tanh(x) if self.output == "tanh" else x
 
 
-class MLPDiscriminator(nn.Module):
+class MLPDiscriminator(Discriminator):
     """Data point to score, through dense layers with LeakyReLU.
 
     Attributes:
@@ -142,17 +142,6 @@ class MLPDiscriminator(nn.Module):
             self.num_classes,
         )
         super().__post_init__()
-
-    def __call__(
-        self,
-        x: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
-    ) -> jax.Array:
-        """Maps data points `x` [batch, *shape] to float32 scores [batch]; see `judge`."""
-        return self.judge(x, condition, keys=keys, train=train).scores
 
     @nn.compact
     def judge(

@@ -22,7 +22,7 @@ from gan_jax.networks.checks import check_size, check_sizes
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.normalized import check_normalization, wants_bias
 from gan_jax.networks.translation import check_count
-from gan_jax.networks.verdict import Verdict
+from gan_jax.networks.verdict import Discriminator, Verdict
 
 _SLOPE = 0.2
 _INIT = nn.initializers.normal(0.02)
@@ -58,7 +58,7 @@ def _smallest(sizes: Sequence[tuple[int, int]]) -> int:
     return side
 
 
-class PatchGAN(nn.Module):
+class PatchGAN(Discriminator):
     """Image to a map of scores, one per overlapping patch.
 
     `layers` 4x4 convolutions of stride 2, one of stride 1, and a last one of stride 1 that scores;
@@ -139,17 +139,6 @@ class PatchGAN(nn.Module):
         """Return the channels after each convolution but the last."""
         hidden = range(len(self.sizes) - 1)
         return tuple(min(self.features << index, self.max_features) for index in hidden)
-
-    def __call__(
-        self,
-        x: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
-    ) -> jax.Array:
-        """Maps images `x` [batch, *shape] to float32 scores [batch, h', w']; see `judge`."""
-        return self.judge(x, condition, keys=keys, train=train).scores
 
     @nn.compact
     def judge(

@@ -41,7 +41,7 @@ from gan_jax.networks.condition import (
     with_class,
 )
 from gan_jax.networks.normalized import check_class_norm, check_normalization
-from gan_jax.networks.verdict import MINIBATCH, Head, Verdict, scored_vector, verdict
+from gan_jax.networks.verdict import MINIBATCH, Discriminator, Head, Verdict, scored_vector, verdict
 
 RESOLUTIONS = (16, 32, 64, 128, 256)
 """The first resolutions that the architecture admits; the powers of two above are admitted too."""
@@ -257,7 +257,7 @@ class ResNetGenerator(nn.Module):
         return jnp.tanh(x.astype(jnp.float32))
 
 
-class ResNetDiscriminator(nn.Module):
+class ResNetDiscriminator(Discriminator):
     """Image to score: down-sampling blocks to 8x8, two more blocks, ReLU, pooling, one dense layer.
 
     Attributes:
@@ -320,17 +320,6 @@ class ResNetDiscriminator(nn.Module):
             self.num_classes,
         )
         super().__post_init__()
-
-    def __call__(
-        self,
-        x: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
-    ) -> jax.Array:
-        """Maps images `x` [batch, *shape] to float32 scores [batch]; see `judge`."""
-        return self.judge(x, condition, keys=keys, train=train).scores
 
     @nn.compact
     def judge(

@@ -54,6 +54,39 @@ class Verdict:
     heads: dict[str, jax.Array]
 
 
+class Discriminator(nn.Module):
+    """A network with a method ``judge`` that returns a `Verdict`; called, it returns the scores."""
+
+    def __call__(
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
+    ) -> jax.Array:
+        """Return float32 scores of ``x``; see `judge`."""
+        return self.judge(x, condition, keys=keys, train=train).scores
+
+    def judge(
+        self,
+        x: jax.Array,
+        condition: Condition = None,
+        *,
+        keys: jax.Array | None = None,
+        train: bool = True,
+    ) -> Verdict:
+        """Return the whole verdict.
+
+        Args:
+          x: data, or fakes, ``[batch, ...]``.
+          condition: what they were made for, by field.
+          keys: ``[batch]``, for what is random in the network; ``None``: nothing is.
+          train: whether the network is in train mode.
+        """
+        raise NotImplementedError
+
+
 @dataclasses.dataclass(frozen=True)
 class Head:
     """A further output of a discriminator.
