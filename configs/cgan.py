@@ -12,7 +12,7 @@ classifier-FID 1.02 ± 0.03, precision 0.74 ± 0.01, recall 0.75 ± 0.00 (mean a
 of seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87); 98.4 ± 0.2 % of its samples are
 taken for the class asked for.
 
-The other data sets have DCGAN's settings; the paper's own network, a perceptron with maxout layers
+The other data sets have DCGAN's settings; the paper's own network, an MLP with maxout layers
 and dropout, is not among ours.
 """
 

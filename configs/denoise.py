@@ -4,8 +4,8 @@
     python -m experiments.main --config=configs/denoise.py --config.degrade.name=jpeg
     python -m experiments.main --config=configs/denoise.py:tiles --config.data.path=photographs/
 
-A U-Net of 32 features, with a convolution at full resolution beside it and no normalization, tells
-what is to be added to the noisy image. It learns from the Charbonnier distance of pixels and, at a
+A U-Net of 32 features, with a convolution at full resolution beside it and no normalization,
+predicts what is to be added to the noisy image. It learns from the Charbonnier distance of pixels and, at a
 small weight, from a discriminator of patches; ``--config.game.paired.adversarial_weight=0`` leaves
 a regression without one.
 

@@ -3,8 +3,8 @@
     python -m experiments.main --config=configs/vae_gan.py
     python -m experiments.main --config=configs/vae_gan.py:cifar10
 
-An encoder and a generator reconstruct images so that a layer of the discriminator cannot tell them
-from their originals; see `gan_jax/games/vae.py` for the three losses.
+An encoder and a generator reconstruct images so that a layer of the discriminator cannot
+distinguish them from their originals; see `gan_jax/games/vae.py` for the three losses.
 
 The default trains on scikit-learn's digits at 16x16 in a minute on two CPU cores, and ends at
 classifier-FID 3.2 ± 0.1, precision 0.24 ± 0.01, recall 0.97 ± 0.01 (mean and standard deviation of

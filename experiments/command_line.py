@@ -1,4 +1,4 @@
-"""Running a program so that a mistake of the user's is told in one line, without a traceback."""
+"""Running a program so that a user error is reported in one line, without a traceback."""
 
 import difflib
 import logging
@@ -59,7 +59,7 @@ def run(main: Callable[[list[str]], None]) -> None:
 def tell(error: BaseException) -> int:
     """Say on standard error what ended the program; return the exit code that belongs to it.
 
-    Side effect: nothing more is written to standard output where nobody reads it.
+    Side effect: nothing more is written to standard output once its reader has gone.
     """
     if isinstance(error, errors.GanJaxError):
         print(f"error: {error}", file=sys.stderr)

@@ -66,7 +66,7 @@ def _main(argv: list[str]) -> None:
     if several:
         if not _WORKDIR.value:
             raise errors.ConfigError(
-                "--workdir is missing; several processes must be told the same one"
+                "--workdir is missing; all processes of a run need the same one"
             )
         # From here on in a child process, made before JAX has threads.
         supervisor.supervise(_WORKDIR.value)

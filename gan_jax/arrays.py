@@ -93,7 +93,7 @@ def _sizes(archive: np.lib.npyio.NpzFile) -> dict[str, int]:
 
 
 def _check_memory(total: int) -> None:
-    """Check that so many bytes fit into the memory of this machine."""
+    """Check that a number of bytes fits into the memory of this machine."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if total > memory:
         raise UnreadableError(f"it unfolds to {total:,} bytes, and this machine has {memory:,}")

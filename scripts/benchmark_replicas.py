@@ -2,7 +2,7 @@
 
 Times one call of the train step for several numbers of replicas on one device, turn by turn, and
 sets the images per second of all replicas together against those of one run alone: as if the runs
-had been trained one after the other. ``points`` is a GAN of small perceptrons on points of the
+had been trained one after the other. ``points`` is a GAN of small MLPs on points of the
 plane, ``digits`` the one of ``configs/gan.py``, ``dcgan`` the convolutions of ``configs/dcgan.py``.
 """
 
@@ -87,7 +87,7 @@ def measure(arguments: argparse.Namespace) -> list[benchmark.Row]:
 
 
 def one_call(arguments: argparse.Namespace, replicas: int) -> Callable[[], Any]:
-    """Return a function that makes one call of the step of so many replicas, on random data."""
+    """Return a function that makes one call of the step of the replicas on random data."""
     make, spec = CONFIGS[arguments.config]
     config = make()
     config.num_devices = 1

@@ -2,7 +2,7 @@
 
     python -m scripts.convert_inception FILE [--out=PATH]
 
-``FILE`` is one of these; which, its content tells:
+``FILE`` is one of these, recognised by its content:
 
 - ``pt_inception-2015-12-05-6726825d.pth`` (GitHub, mseitzer/pytorch-fid, release fid_weights) or
   ``weights-inception-2015-12-05-6726825d.pth`` (GitHub, toshas/torch-fidelity, release v0.2.0): a

@@ -193,7 +193,7 @@ def run(context: Context, stages: Mapping[str, tuple[float, Stage]], seconds: fl
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raise `OutOfTimeError` in the block after so many seconds, once Python runs again."""
+    """Raise `OutOfTimeError` in the block after ``seconds``, once Python runs again."""
 
     def expire(*_: Any) -> None:
         raise OutOfTimeError
@@ -777,7 +777,7 @@ def replicas(context: Context) -> Iterator[Row]:
 
 
 def memory(context: Context) -> Iterator[Row]:
-    """Yield what a user is told whose batch does not fit."""
+    """Yield the message for a batch that does not fit into memory."""
     if context.tiny or jax.default_backend() == "cpu":
         raise SkipError("a CPU has no device memory to run out of; accepted: an accelerator")
     batch = 65_536

@@ -61,6 +61,6 @@ def _shift(key: jax.Array, side: int, fraction: float) -> jax.Array:
 
 
 def _reflected(side: int, shift: jax.Array) -> jax.Array:
-    """Return for each place the index of what comes to lie there, int32 ``[side]``."""
+    """Return the source index of each position, int32 ``[side]``."""
     source = jnp.abs(jnp.arange(side, dtype=jnp.int32) - shift)
     return side - 1 - jnp.abs(side - 1 - source)

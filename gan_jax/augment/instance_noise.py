@@ -1,7 +1,7 @@
 """Instance noise: Gaussian noise on real and fake images that fades as training goes on.
 
 With noise, the distributions of real and generated images overlap from the start, and the
-discriminator cannot tell them apart perfectly: Sønderby et al. 2016,
+discriminator cannot separate them perfectly: Sønderby et al. 2016,
 https://arxiv.org/abs/1610.04490, section 4.1; Arjovsky and Bottou 2017,
 https://arxiv.org/abs/1701.04862, section 3.
 """
@@ -25,7 +25,7 @@ class InstanceNoise(Memoryless):
 
     Attributes:
       deviation: standard deviation of the noise at the start; data span [-1, 1].
-      steps: the deviation falls linearly to 0 over so many train steps; 0: it is constant.
+      steps: train steps over which the deviation falls linearly to 0; 0: it is constant.
     """
 
     deviation: float = 0.0

@@ -440,7 +440,7 @@ def _stream(source: Source, layout: Layout, first: int, ahead: int, workers: int
 
 
 def _mark_flags_as_parsed() -> None:
-    """Let Grain read its own flags where nobody parsed a command line, as in a notebook.
+    """Let Grain read its own flags where no command line was parsed, as in a notebook.
 
     Side effect: marks absl's global flags as parsed. Grain 0.2.17 and 0.2.18 read a flag when
     worker processes start, and fail without (google/grain#1355).

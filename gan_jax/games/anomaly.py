@@ -36,7 +36,7 @@ _OWN = ("encoder", "generator", "second_encoder")
 
 @runtime_checkable
 class DetectionGame(Game, Protocol):
-    """A game that tells how unlike its training data an image is."""
+    """A game that scores how unlike its training data an image is."""
 
     def anomaly_scores(self, variables: Mapping[str, Variables], images: jax.Array) -> jax.Array:
         """Return how anomalous images are, float32 ``[batch]``; larger is more so.

@@ -90,7 +90,8 @@ class Penalized:
 
     Attributes:
       weight: multiplies the penalty. For r1 and r2 it is gamma: they include the factor 1/2.
-      every: the penalty is computed every so many discriminator steps, and scaled up by as much.
+      every: discriminator steps between two computations of the penalty, and the factor that it
+        is multiplied by then.
     """
 
     weight: float = 10.0

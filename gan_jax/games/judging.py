@@ -89,7 +89,7 @@ def judge_all(
 
 
 def _part(verdict: Verdict, index: int, count: int) -> Verdict:
-    """Return the verdict on one of so many equal parts of a batch."""
+    """Return the verdict on one of ``count`` equal parts of a batch."""
     size = verdict.scores.shape[0] // count
     part: Verdict = jax.tree.map(lambda x: x[index * size : (index + 1) * size], verdict)
     return part

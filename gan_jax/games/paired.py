@@ -92,7 +92,7 @@ class PairedGame:
         discriminator.
       penalty: on the gradient of the discriminator's mean score; ``None``: there is none.
       penalty_weight: multiplies the penalty.
-      penalty_every: the penalty is computed every so many discriminator steps, and scaled up.
+      penalty_every: discriminator steps between two computations of the penalty.
     """
 
     uses: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "loss", "penalty", "degrade")

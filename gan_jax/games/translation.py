@@ -23,7 +23,7 @@ class Direction:
 
     Attributes:
       inputs: channels of an input image; a mask is not counted.
-      outputs: channels of what comes out.
+      outputs: channels of an output image.
       multiple: height and width of an input must be multiples of this.
       exact: they must be just this.
       scale: size of the output over that of the input.

@@ -1,9 +1,9 @@
-"""VAE/GAN (Larsen et al. 2015, 1512.09300): an autoencoder whose likeness a discriminator learns.
+"""VAE/GAN (Larsen et al. 2015, 1512.09300): an autoencoder with a learned similarity.
 
-"Autoencoding beyond pixels using a learned similarity metric". An encoder tells a Gaussian over
+"Autoencoding beyond pixels using a learned similarity metric". An encoder predicts a Gaussian over
 latents for each image, and the generator decodes them. A reconstruction is compared with its
 original not by pixels but by the activations of a layer of the discriminator, which is at the same
-time trained to tell real images from reconstructions and from samples of the prior.
+time trained to distinguish real images from reconstructions and from samples of the prior.
 
 Each network has a loss of its own (the paper's algorithm 1). With ``R`` the reconstruction's
 negative log-likelihood in the discriminator's layer and ``D``, ``G`` the two sides of the chosen
@@ -120,7 +120,7 @@ class VAEGame(AdversarialGame):
     def encode(
         self, variables: Mapping[str, Variables], images: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Return the Gaussian over latents that the encoder tells for each image.
+        """Return the Gaussian over latents that the encoder predicts for each image.
 
         Args:
           variables: by network.

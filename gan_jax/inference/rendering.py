@@ -47,7 +47,7 @@ def shown_classes(game: GenerativeGame, label: int | None = None) -> list[int | 
 
     Returns:
       ``[None]`` for a game without classes; else ``label``, or all classes; of more than
-      `MOST_CLASSES` so many, evenly spread, with the first and the last.
+      `MOST_CLASSES` that number, evenly spread, with the first and the last.
     """
     if label is not None or game.num_classes is None:
         return [label]

@@ -15,7 +15,7 @@ from gan_jax import errors
 _LEFT = "gan_jax/left/"
 # The processes that are about to end, whatever for, and have told it: the same, without a reason.
 _TOLD = "gan_jax/told/"
-# How long process 0, with which the store goes, waits for the others to tell why they end.
+# How long process 0, which holds the key-value store, waits for the others to report why they end.
 _TELL_SECONDS = 10.0
 
 
@@ -30,8 +30,8 @@ class Launch:
       coordinator: ``host:port`` of process 0.
       num_processes: processes in all.
       process_id: this one, from 0.
-      peer_timeout: a process that has been silent for so many seconds is gone.
-      start_timeout: so many seconds all processes have to come together.
+      peer_timeout: seconds of silence after which a process counts as lost.
+      start_timeout: seconds within which all processes must connect.
     """
 
     mode: str = "off"
@@ -82,8 +82,8 @@ def start(launch: Launch) -> None:
     """Join the other processes, if there are any. Call before anything else touches JAX's devices.
 
     Side effects: opens JAX's distributed service, which also takes over SIGTERM as the notice of
-    preemption, and ends this process by ``abort`` if another one is gone (`supervisor` is there to
-    tell of it).
+    preemption, and ends this process by ``abort`` if another one is gone (`supervisor` reports
+    it).
 
     Raises:
       ConfigError: ``auto`` finds no environment that it knows, or the others cannot be reached.
@@ -161,7 +161,7 @@ def who_left() -> dict[int, str]:
 def _client() -> Any:
     """Return JAX's client of the service that all processes share; ``None``: there is none."""
     try:
-        # JAX shows it to nobody; without it, the others learn less.
+        # JAX does not show it; without it, the other processes report less.
         from jax._src import distributed
 
         return distributed.global_state.client

@@ -1,4 +1,4 @@
-"""A process that watches the one which trains, and tells how it ended.
+"""A process that supervises the training process and reports how it ended.
 
 JAX ends a process of a run of several by ``abort`` when another one is gone, from a thread of its
 own and with pages of log: there is nothing that Python could catch, and a collective operation on
@@ -25,7 +25,7 @@ from gan_jax.report.status import Status
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
-# A process that JAX has begun to abort is given so many seconds to be gone.
+# Seconds that a process has to exit once JAX has begun to abort it.
 _ABORT_SECONDS = 30.0
 
 # JAX's C++ log: severity, date and time, thread, file and line.
@@ -79,7 +79,7 @@ def supervise(workdir: str | os.PathLike[str]) -> None:
 def _open_standard_streams() -> None:
     """Open the standard streams that are closed: the pipe to come must have none of their numbers.
 
-    Side effect: `sys.stderr`, where it is missing, is there for the child to tell its errors.
+    Side effect: `sys.stderr` is opened where it is missing, for the child's errors.
     """
     while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -117,7 +117,7 @@ def _watch(child: int, source: int, workdir: Path) -> int:
         # Its worker processes may hold the pipe open: what is in it now is all that is awaited.
         _pass_on(source, messages)
     for number in _FORWARDED:
-        # There is nobody left to hand them on to, and the end to come is that of the child.
+        # The child that they would be forwarded to has exited; its exit code is returned next.
         signal.signal(number, signal.SIG_IGN)
     return _conclude(child, os.waitstatus_to_exitcode(code), messages, workdir)
 
@@ -149,7 +149,7 @@ def _show(text: str) -> None:
 
 
 def _conclude(child: int, code: int, messages: "Messages", workdir: Path) -> int:
-    """Tell what the child could not tell itself; return the exit code.
+    """Report what the child could not report itself; return the exit code.
 
     Args:
       child: its process id.
@@ -200,7 +200,7 @@ def _mend_status(workdir: Path, child: int, reason: str) -> None:
     own = {"state": "running", "pid": child, "host": socket.gethostname()}
     for folder in _folders(workdir):
         record = Status(folder)
-        # One that cannot be mended is none the worse for it, and hinders no other.
+        # A status that cannot be rewritten stays as it is; the others are still rewritten.
         with contextlib.suppress(errors.WorkdirError):
             last = record.read()
             if last is not None and own.items() <= last.items():

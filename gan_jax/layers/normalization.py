@@ -123,7 +123,7 @@ def _batch_moments(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.
 
 
 def with_moments(batch_stats: Mapping[str, Any], moments: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns running statistics that are replaced by those that `moments` tell.
+    """Returns running statistics replaced by those in `moments`.
 
     Args:
       batch_stats: a network's collection of running statistics.
@@ -237,7 +237,7 @@ class GroupNorm(nn.Module):
         """Normalizes `inputs` [batch, ..., channels] to the same shape, of dtype `dtype`.
 
         Raises:
-          ConfigError: the channels cannot be divided into so many groups of equal size.
+          ConfigError: the channels cannot be divided into that number of groups of equal size.
           ValueError: a group has one number only, which would become 0.
         """
         channels = inputs.shape[-1]

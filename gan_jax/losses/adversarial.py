@@ -52,7 +52,7 @@ class AdversarialLoss:
 
 
 def minimax_discriminator(real: ArrayLike, fake: ArrayLike, *, smoothing: float = 0.0) -> jax.Array:
-    """Cross-entropy of telling real from fake: ``-log D(x) - log(1 - D(G(z)))``.
+    """Cross-entropy of classifying real and fake: ``-log D(x) - log(1 - D(G(z)))``.
 
     "Generative Adversarial Nets", Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661.
     Smoothing follows "Improved Techniques for Training GANs", Salimans et al. 2016,

@@ -20,7 +20,7 @@ from gan_jax.networks.dcgan import RESOLUTIONS
 _COARSEST = 4
 _SLOPE = 0.2
 _INIT = nn.initializers.normal(0.02)
-# He initialization for LeakyReLU (1502.01852, equation 15), as in the other perceptrons.
+# He initialization for LeakyReLU (1502.01852, equation 15), as in the other MLPs.
 _HIDDEN_INIT = nn.initializers.variance_scaling(2.0 / (1.0 + _SLOPE**2), "fan_in", "normal")
 
 

@@ -1,4 +1,4 @@
-"""Which normalizations of activations a network's setting may choose, and what comes with each."""
+"""The normalizations of activations that a network's setting may choose, and their layers."""
 
 import math
 

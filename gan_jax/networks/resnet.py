@@ -74,7 +74,8 @@ class UpBlock(nn.Module):
       features: channels of the output.
       normalization: one of `gan_jax.layers.normalization.NORMALIZATIONS`.
       groups: of group normalization.
-      num_classes: batch-norm has scales and shifts of each of so many classes; None: of its own.
+      num_classes: number of classes with batch-norm scales and shifts of their own; None: one pair
+        for all.
       axis_name: mapped axis over which batch statistics are shared.
       dtype: of the computation and the output.
       param_dtype: of the parameters.

@@ -8,7 +8,7 @@ A discriminator's trunk ends in a vector phi(x) per example. From it come
   (Odena 2016, 1610.09585), or what recovers the codes of InfoGAN (Chen 2016, 1606.03657).
 
 The score may also look at the other examples of the batch (`scored_vector`), against collapse of
-the generator; projection and heads, which tell of an example itself, do not.
+the generator; projection and heads depend on the example alone.
 """
 
 import dataclasses

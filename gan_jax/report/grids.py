@@ -30,8 +30,8 @@ def grid(
       images: uint8 [n, height, width, channels], of 1 or 3 channels.
       columns: images per row; None for as square a grid as n allows.
       padding: width of the lines, in pixels of the result.
-      scale: each pixel becomes a square of so many; None for the smallest whole number that makes a
-        tile at least 32 pixels high and wide, so that a person can see a 16 x 16 digit.
+      scale: side of the square that each pixel becomes; None for the smallest whole number that
+        makes a tile at least 32 pixels high and wide, so that a person can see a 16 x 16 digit.
 
     Returns:
       uint8 [H, W, channels]; tiles that the last row lacks are grey.

@@ -18,7 +18,7 @@ def spectrograms(sound: np.ndarray, window: int = 128, hop: int = 32) -> np.ndar
 
     Returns:
       uint8 ``[n, window // 2 + 1, frames, 1]``; white is a sinusoid of amplitude 1, black 80 dB
-      below it. One scale for all, so that loud and quiet sounds can be told apart.
+      below it. One scale for all, so that loud and quiet sounds differ.
 
     Raises:
       ValueError: the array has another rank, or no samples.

@@ -125,7 +125,7 @@ class RunEvaluator:
         Args:
           poll: seconds between two looks.
           patience: seconds without a new checkpoint after which to give up; ``None``: never.
-          sleep: waits for so many seconds.
+          sleep: waits for a number of seconds.
 
         Returns:
           How many were measured.

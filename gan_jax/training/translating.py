@@ -237,7 +237,7 @@ def _middle(images: np.ndarray, game: TranslationGame) -> np.ndarray:
 
 
 def as_colour(images: np.ndarray, channels: int) -> np.ndarray:
-    """Return images with so many channels, grey ones repeated."""
+    """Return images with ``channels`` channels, grey ones repeated."""
     return images if images.shape[-1] == channels else np.repeat(images, channels, axis=-1)
 
 

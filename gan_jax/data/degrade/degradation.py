@@ -50,10 +50,10 @@ class Degradation(abc.ABC):
         return 1
 
     def inputs(self, channels: int) -> int:
-        """Return the channels of an input, a mask not counted, of so many of a clean image.
+        """Return the channels of an input, without a mask, given those of a clean image.
 
         Raises:
-          ConfigError: images of so many channels cannot be degraded so.
+          ConfigError: images with this number of channels cannot be degraded.
         """
         return channels
 

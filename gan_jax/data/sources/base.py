@@ -20,8 +20,8 @@ class Source(abc.ABC):
       split: name of the part of the data set, for records.
       spec: the fields of an example.
       failures: index -> reason, of the examples that could not be decoded and that, as the
-        configuration allows (``data.on_error = "skip"``), the next readable example stands in for.
-        Each process counts what it met itself.
+        configuration allows (``data.on_error = "skip"``), are replaced by the next readable
+        example. Each process counts what it met itself.
     """
 
     name: str

@@ -47,7 +47,7 @@ MAX_SKIPS = 64
 PROBES = 16
 # No image file is larger; an archive may say that a file is, to fill the memory.
 MAX_FILE_BYTES = 2**30
-# A folder may be linked to from several splits or classes, but not from so many.
+# A folder may be linked to from several splits or classes, but not more often than this.
 MAX_LINKED = 100
 
 
@@ -159,7 +159,7 @@ class Zip:
         try:
             with zipfile.ZipFile(path) as archive:
                 self._members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
-        # Names that are no text, fields that are cut short, versions that nobody knows.
+        # Names that are not text, truncated fields, unknown versions.
         except (ValueError, NotImplementedError, OverflowError, struct.error) as error:
             raise zipfile.BadZipFile(" ".join(str(error).split())) from error
         self._open()
@@ -303,7 +303,7 @@ class FolderSource(Source):
         return {**images, specs.LABEL: np.asarray(self.labels[index])}
 
     def _decode_or_next(self, index: int) -> tuple[int, Image.Image]:
-        """Return the image and its index, or those of the image that stands in for it."""
+        """Return the image and its index, or those of the image that replaces it."""
         for step in range(min(MAX_SKIPS, len(self))):
             candidate = (index + step) % len(self)
             if candidate in self.failures:

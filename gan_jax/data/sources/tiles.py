@@ -100,7 +100,7 @@ class TiledSource(Source):
         for photo, group in itertools.groupby(numbers, key=lambda i: self._numbers[i][0]):
             example = self.photos.whole(photo)
             pixels = example["image"]
-            # Where another photograph stands in for one that is damaged, its own tiles do.
+            # Where another photograph replaces a damaged one, its own tiles are used.
             found = places(pixels.shape[0], pixels.shape[1], self._size)
             if not found:
                 raise DataError(f"{self.photos.item_name(photo)} is smaller than its tiles")

@@ -62,7 +62,7 @@ class Information(Term):
             )
 
     def codes(self, noise: int) -> Codes:
-        """Return the codes in a latent vector that begins with so many numbers of noise."""
+        """Return the codes of a latent vector whose first ``noise`` numbers are noise."""
         return Codes(noise, self.categorical, self.continuous)
 
     def heads(self, num_classes: int | None) -> tuple[Head, ...]:

@@ -80,8 +80,8 @@ class Term:
 
     Attributes:
       weight: multiplies the term; 0: it is not computed.
-      every: the term is computed at every so many of the player's gradient steps, and multiplied by
-        as much (lazy regularisation, Karras et al. 2019, https://arxiv.org/abs/1912.04958).
+      every: gradient steps of the player between two computations of the term, which is multiplied
+        by this number (lazy regularisation, Karras et al. 2019, https://arxiv.org/abs/1912.04958).
       start: train steps before its weight counts; its memory is updated from the first on.
     """
 
