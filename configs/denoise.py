@@ -5,9 +5,9 @@
     python -m experiments.main --config=configs/denoise.py:tiles --config.data.path=photographs/
 
 A U-Net of 32 features, with a convolution at full resolution beside it and no normalization,
-predicts what is to be added to the noisy image. It learns from the Charbonnier distance of pixels and, at a
-small weight, from a discriminator of patches; ``--config.game.paired.adversarial_weight=0`` leaves
-a regression without one.
+predicts what is to be added to the noisy image. It learns from the Charbonnier distance of pixels
+and, at a small weight, from a discriminator of patches;
+``--config.game.paired.adversarial_weight=0`` leaves a regression without one.
 
 1,500 steps on 200 photographs (BSDS500, ``--config.data.name=folder``), in 11 minutes on two CPU
 cores that had other work, too: Gaussian noise of 25 on tiles of 100 other photographs, 29.2 dB

@@ -83,7 +83,7 @@ def test_a_flag(flags, message):
         (("--process_id=1",), r"--process_id is given; accepted only with --distributed=explicit"),
         (
             ("--distributed=auto", "--workdir="),
-            r"--workdir is missing; several processes must be told the same one",
+            r"--workdir is missing; all processes of a run need the same one",
         ),
     ],
 )
