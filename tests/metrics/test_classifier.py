@@ -19,7 +19,7 @@ from gan_jax.metrics.classifier import train_classifier as train
 @pytest.fixture(scope="module")
 def data():
     source = digits("train", Transform(16, 1, "resize"))
-    return source.images, source.labels
+    return source.arrays["image"], source.arrays["label"]
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def test_digits_are_learned(trained, data):
     assert trained.accuracy >= 0.95
     # Images that training never saw in another way: the set's own test split, other writers.
     test = digits("test", Transform(16, 1, "resize"))
-    predicted = features_of(trained, test.images, "logits").argmax(1)
-    assert (predicted == test.labels).mean() >= 0.9
+    predicted = features_of(trained, test.arrays["image"], "logits").argmax(1)
+    assert (predicted == test.arrays["label"]).mean() >= 0.9
     assert trained.shape == (16, 16, 1)
     assert trained.num_classes == 10
 
