@@ -50,7 +50,7 @@ def take_step(torch, layers, loss, rate):
 def test_a_whole_train_step_is_that_of_pytorch():
     torch = pytest.importorskip("torch")
     config = config_with_perceptrons()
-    training = build.make_training(config, specs.points())
+    training = build.make_training(config, tiny.spec(config))
     start = training.init_state()
     generator, critic = (
         torch_layers(torch, start.networks[name].params) for name in ("generator", "discriminator")

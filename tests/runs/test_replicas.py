@@ -92,8 +92,8 @@ def test_a_factor_on_the_rate_leaves_the_optimizer_of_that_rate(name):
     for network in ("generator", "discriminator"):
         schedule = config.optimizer[network].schedule
         config.optimizer[network] = ConfigDict({**group, "schedule": schedule.to_dict()})
-    training = build.make_training(config, specs.points())
-    own = build.make_training(replicas.configs(config)[1], specs.points())
+    training = build.make_training(config, tiny.spec(config))
+    own = build.make_training(replicas.configs(config)[1], tiny.spec(config))
     data = training.parallel.put_replicated(tiny.data(config))
     state, alone = training.init_state(), own.init_state()
     for step in range(4):
