@@ -21,7 +21,13 @@ compilation_cache.enable()
 FOLDER = Path(__file__).parent
 
 # What another version of JAX has to pass, beside the tests that have the mark themselves.
-CORE = ("losses/", "layers/", "networks/", "training/test_step.py", "runs/test_loop.py")
+CORE = (
+    "losses/",
+    "layers/",
+    "networks/test_contract.py",
+    "training/test_step.py",
+    "runs/test_loop.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # Before pytest deselects by marks.
