@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.data import spec as specs
 from gan_jax.games import draws
 from gan_jax.runs import build
 from tests.training import tiny

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax.data import spec as specs
 from gan_jax.games.translation import A_TO_B, Direction
 from gan_jax.runs.run import Weights
 
@@ -52,7 +53,7 @@ class Convolver:
         default_factory=lambda: {A_TO_B: Direction(3, 3, 4)}
     )
     degradation: Any = None
-    shape = (8, 8, 3)
+    spec: Any = dataclasses.field(default_factory=lambda: specs.images((8, 8, 3)))
     networks: Any = dataclasses.field(default_factory=dict)
     players: Any = ()
     memory: Any = dataclasses.field(default_factory=dict)
