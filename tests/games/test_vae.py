@@ -125,12 +125,12 @@ def test_the_players_losses_are_the_papers():
     kl = 0.5 * (mean**2 + np.exp(log_variance) - log_variance - 1).sum(1).mean()
     difference = verdicts[0].features[0] - verdicts[1].features[0]
     likelihood = 0.5 * np.square(difference).sum(1).mean()
-    real, recon, prior = (verdict.scores for verdict in verdicts)
+    original, recon, prior = (verdict.scores for verdict in verdicts)
     softplus = lambda x: np.log1p(np.exp(x))  # noqa: E731
     expected = {
         "encoder": 3.0 * kl + likelihood,
         "generator": 0.25 * likelihood + 0.5 * (softplus(-recon) + softplus(-prior)).mean(),
-        "discriminator": (softplus(-real) + 0.5 * (softplus(recon) + softplus(prior))).mean(),
+        "discriminator": (softplus(-original) + 0.5 * (softplus(recon) + softplus(prior))).mean(),
     }
     for name, loss in losses_of(game, turn).items():
         value, _, outcome = loss({name: params[name]})
@@ -157,12 +157,12 @@ def test_batch_norm_apart_hides_how_a_reconstruction_differs():
         config = pictures()
         config.game.joint_batch = joint
         game, _, turn = play(config, (16, 16, 1))
-        sets = [real(turn), 2.0 * real(turn)]
 
         @jax.jit
         def compute():
-            verdicts, _ = game._judge_sets(turn.variables["discriminator"], sets)
-            return game._reconstruction(*verdicts)
+            made = [2.0 * real(turn)]
+            judged, _ = game._judge_views(turn.variables["discriminator"], made, turn)
+            return game._reconstruction(*judged)
 
         return float(compute())
 
@@ -192,7 +192,7 @@ def test_a_turn_moves_its_own_network_and_no_other(name):
 def test_a_train_step_changes_all_three_networks():
     config = points()
     config.num_devices = 1
-    training = build.make_training(sgd(config), specs.points())
+    training = build.make_training(sgd(config), tiny.spec(config))
     start = jax.device_get({n: s.params for n, s in training.init_state().networks.items()})
     state, _ = tiny.run(config, 1, training)
     assert set(start) == set(NETWORKS)
@@ -274,9 +274,12 @@ def test_a_penalty_and_augmentation_join_in():
     assert penalty > 1e-3
     np.testing.assert_allclose(value, outcome.metrics["adversarial"] + 2.0 * penalty, rtol=1e-5)
     # A reconstruction is disturbed exactly as its original is.
-    original, made = game._views(turn, real(turn), steps=1)
+    sets = [real(turn), real(turn)]
+    judged, _ = game._judge_views(turn.variables["discriminator"], sets, turn, steps=1)
+    original, made, sample = (one.shown for one in judged)
     np.testing.assert_array_equal(original, made)
     assert np.abs(original - real(turn)).max() > 0.01
+    assert np.abs(original - sample).max() > 0.01
 
 
 def test_reconstructions_are_of_the_posteriors_mean_and_of_one_image_alone():
