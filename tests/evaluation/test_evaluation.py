@@ -51,7 +51,11 @@ def rows(path):
 
 def test_the_defaults_are_those_of_the_configuration():
     assert make_settings(base.get_config()) == Settings()
-    assert sampling.make_sampling(base.get_config()) == sampling.Sampling()
+    config = base.get_config()
+    # It keeps no moving average, so that the raw weights are all there is.
+    assert sampling.make_sampling(config) == sampling.Sampling(raw=True)
+    config.ema.half_life = 1.0
+    assert sampling.make_sampling(config) == sampling.Sampling()
 
 
 def test_a_run_is_evaluated_while_it_trains(tmp_path, capsys):
