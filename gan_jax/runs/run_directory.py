@@ -173,13 +173,27 @@ class RunDirectory:
         changed = [
             f"{name}: {old.get(name)!r} there, {new.get(name)!r} now"
             for name in sorted(old.keys() | new.keys())
-            if old.get(name) != new.get(name) and not name.startswith(allowed)
+            if old.get(name) != new.get(name)
+            and not name.startswith(allowed)
+            and not _goes_with_choice(name, old, new)
         ]
         if changed:
             raise errors.WorkdirError(
                 f"--workdir={self.path} holds a run of another configuration: "
                 f"{'; '.join(changed)}. Choose another --workdir, or the same values."
             )
+
+
+def _goes_with_choice(name: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Return whether one configuration lacks a field because it has chosen something else.
+
+    Then the field ``name`` of a group around it differs, and says so.
+    """
+    if name in old and name in new:
+        return False
+    parts = name.split(".")
+    groups = [".".join(parts[:i]) for i in range(1, len(parts))]
+    return any(old.get(f"{group}.name") != new.get(f"{group}.name") for group in groups)
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from gan_jax import errors
+from gan_jax.data import spec as specs
 from gan_jax.report import writers
 from gan_jax.runs import loop, run_directory
+from gan_jax.runs.config import chosen
 from gan_jax.runs.run import open_run
 from tests.training import tiny
 
@@ -102,11 +104,17 @@ def test_the_run_directory_tells_everything(tmp_path):
     config = tiny.image_config(critic_steps=1)
     config.train.update(steps=4, log_every=2, sample_every=2, checkpoint_every=2)
     loop.train(config, tmp_path)
-    assert run_directory.RunDirectory(tmp_path).read_config().to_dict() == json.loads(
-        json.dumps(config.to_dict())
-    )
+    written = run_directory.RunDirectory(tmp_path).read_config().to_dict()
+    assert written == json.loads(json.dumps(chosen(config).to_dict()))
+    # All groups, but of their alternatives only the one chosen.
+    assert written.keys() == set(config.keys())
+    assert written["loss"] == {"name": "wasserstein"}
+    assert written["penalty"].keys() == {"name", "weight", "every", "wgan_gp"}
+    assert written["generator"]["dcgan"] == json.loads(json.dumps(config.generator.dcgan.to_dict()))
+    assert not {"mlp", "resnet"} & written["generator"].keys()
     data = json.loads((tmp_path / "data.json").read_text())
-    assert (data["name"], data["shape"], data["size"]) == ("digits", [8, 8, 1], 1500)
+    assert (data["name"], data["size"]) == ("digits", 1500)
+    assert specs.from_json(data["spec"]) == specs.images((8, 8, 1), 10)
     logged = rows(tmp_path)
     assert [row["step"] for row in logged] == [2, 4]
     assert logged[1]["kimg"] == pytest.approx(4 * 16 / 1000)
