@@ -375,7 +375,7 @@ def test_reconstructions_stand_beside_held_out_images(encoded, capsys):
 
 
 def test_what_a_game_cannot_do_is_refused_before_weights_are_read(classes, coded):
-    with pytest.raises(errors.ConfigError, match=r"'cgan' has no codes; accepted: .*'info'"):
+    with pytest.raises(errors.ConfigError, match=r"'cgan' has no codes; accepted: .*infogan"):
         sample_run.traversals(Request(str(classes)), "category_0")
     with pytest.raises(errors.ConfigError, match=r"--traverse=x; accepted: category_0, continuous"):
         sample_run.traversals(Request(str(coded)), "x")

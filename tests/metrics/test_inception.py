@@ -274,7 +274,7 @@ def change(weights, name, value):
         ("Conv2d_4a_3x3/bias", None, "'Conv2d_4a_3x3/bias' is missing, which the layer '192'"),
         ("Conv2d_1a_3x3/kernel", None, "'Conv2d_1a_3x3/kernel' is missing, which the layer '64'"),
         ("fc/bias", np.zeros(1008, np.float32), "is missing, which the layer '768' needs"),
-        ("fc/bais", np.zeros(1008, np.float32), "'fc/bais' is none.*Did you mean \"fc/bias\""),
+        ("fc/bais", np.zeros(1008, np.float32), "'fc/bais' does not.*Did you mean \"fc/bias\""),
         ("Conv2d_1a_3x3/bias", np.zeros(31, np.float32), r"has shape \(31,\); accepted: \(32,\)"),
         ("Conv2d_1a_3x3/bias", np.zeros(32), "has dtype float64; accepted: float32"),
         ("Conv2d_1a_3x3/bias", np.full(32, np.nan, np.float32), "'Conv2d_1a_3x3/bias'.*not finite"),

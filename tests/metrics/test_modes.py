@@ -14,7 +14,7 @@ SQUARE = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
 
 def points_of(source):
-    return np.stack([source[i]["image"] for i in range(len(source))])
+    return np.stack([source[i]["points"] for i in range(len(source))])
 
 
 def test_by_hand():

@@ -127,7 +127,7 @@ def test_dropout_is_of_the_innermost_levels_and_follows_normalization(levels):
     module = UNet((8, 8, 3), 3, levels=3, features=6, dropout_levels=levels, dropout=0.999999)
     variables = drawn(module, x)
     apply = jax.jit(module.apply)
-    dropped = apply(variables, x, jax.random.split(jax.random.key(1), 2))
+    dropped = apply(variables, x, keys=jax.random.split(jax.random.key(1), 2))
     params = dict(variables["params"])
     for index in range(levels):
         # The encoder has one normalization, number 0.

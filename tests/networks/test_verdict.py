@@ -35,7 +35,7 @@ def _discriminator(name, **fields):
     module = make(
         "discriminator", name, shape=SHAPE, num_classes=CLASSES, **{**FIELDS[name], **fields}
     )
-    return module, jax.jit(module.init)(jax.random.key(0), _images(), LABELS)
+    return module, jax.jit(module.init)(jax.random.key(0), _images(), {"label": LABELS})
 
 
 @functools.partial(jax.jit, static_argnames=("module", "train"))
@@ -75,7 +75,9 @@ def test_the_projection_of_a_spectral_discriminator_has_norm_one():
     module, variables = _discriminator(
         "resnet", conditioning="projection", normalization="spectral"
     )
-    settle = jax.jit(lambda v: module.apply(v, _images(), LABELS, mutable=["spectral"])[1])
+    settle = jax.jit(
+        lambda v: module.apply(v, _images(), {"label": LABELS}, mutable=["spectral"])[1]
+    )
     for _ in range(30):
         variables = {**variables, **settle(variables)}
     params = variables["params"]
@@ -202,7 +204,7 @@ def test_conditioning_needs_classes(name):
         with pytest.raises(ConfigError, match=rf"^{role}\.conditioning = 'concat' needs classes"):
             make(role, name, shape=SHAPE, conditioning="concat")
         with pytest.raises(ConfigError, match=rf"^{role}\.conditioning = 'concta' is unknown"):
-            make(name, shape=SHAPE, conditioning="concta", num_classes=CLASSES)
+            make(role, name, shape=SHAPE, conditioning="concta", num_classes=CLASSES)
 
 
 @pytest.mark.parametrize(

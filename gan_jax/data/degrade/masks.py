@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gan_jax.data.degrade.degradation import Degradation, Degraded, Range, draw
 from gan_jax.errors import ConfigError, lookup
@@ -208,7 +209,11 @@ def _nearest(distances: jax.Array, share: jax.Array) -> jax.Array:
 
     Of equal distances all count, unless those were all pixels that are left: the farthest never do.
     """
-    ordered = jnp.sort(distances.ravel())
-    count = ordered.shape[0]
+    count = distances.size
+    # Compared are the sorted numbers, not ``distances``: XLA may compute those once for the sort
+    # and once for the comparison, with different rounding.
+    ordered, pixels = lax.sort((distances.ravel(), jnp.arange(count, dtype=jnp.int32)), num_keys=1)
     wanted = jnp.clip(jnp.round(share * count), 1.0, count - 1.0).astype(jnp.int32)
-    return (distances <= ordered[wanted - 1]) & (distances < ordered[-1])
+    inside = (ordered <= ordered[wanted - 1]) & (ordered < ordered[-1])
+    found = jnp.zeros(count, bool).at[pixels].set(inside, unique_indices=True)
+    return found.reshape(distances.shape)
