@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,7 +21,7 @@ from unittest import mock
 import jax
 import numpy as np
 import pytest
-from absl import app
+from absl import app, flags
 from absl.testing import flagsaver
 
 from gan_jax.report import writers
@@ -146,17 +147,35 @@ def run(folder: Path, *args: str | Path, **options: Any) -> Ended:
         program.kill()
 
 
+@contextlib.contextmanager
+def _flags_restored(module: str) -> Iterator[None]:
+    """Restore absl's flags at the end, but keep those of other modules imported meanwhile."""
+    saved, imported = flagsaver.save_flag_values(), {module, *sys.modules}
+    try:
+        yield
+    finally:
+        ended = flagsaver.save_flag_values()
+        definers = {name: flags.FLAGS.find_module_defining_flag(name) for name in flags.FLAGS}
+        kept = {
+            name: ended[name]
+            for name, definer in definers.items()
+            if name not in saved and definer in sys.modules and definer not in imported
+        }
+        flagsaver.restore_flag_values({**saved, **kept})
+
+
 def call(*args: str | Path, module: str = MAIN, cwd: Path = REPO) -> Ended:
     """Run a program in this process, seconds faster than in its own.
 
     For what a program does before it trains: the process's devices, logging handlers and signal
-    handlers are those of the tests. Flags that the program defines are removed again.
+    handlers are those of the tests. Flags that the program itself defines are removed again, but
+    not those of modules that it is the first to import, such as Grain: they stay imported.
     """
     app.define_help_flags()  # Once per process, so before the flags are saved.
     out, err, level = io.StringIO(), io.StringIO(), logging.getLogger("gan_jax").level
     sys.modules.pop(module, None)  # `runpy` warns of a module that is imported already.
     with (
-        flagsaver.flagsaver(),
+        _flags_restored(module),
         mock.patch.object(sys, "argv", [module, *map(str, args)]),
         contextlib.chdir(cwd),
         contextlib.redirect_stdout(out),
