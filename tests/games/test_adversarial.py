@@ -65,7 +65,7 @@ def test_a_whole_train_step_is_that_of_pytorch():
         return torch.tensor(np.asarray(draws.latents(drawn(player, index, "latent"), 3)))
 
     for i in range(2):
-        real = torch.tensor(data["image"][batch["index"][0, i]])
+        real = torch.tensor(data["points"][batch["index"][0, i]])
         fake = perceptron(torch, generator, latents("discriminator", i)).detach()
         epsilon = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(
             drawn("discriminator", i, "penalty")
