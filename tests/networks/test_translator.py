@@ -149,7 +149,8 @@ def test_every_block_drops_numbers_of_its_own():
         params[block]["conv_1"]["bias"][:] = 1.0
         params[block]["conv_2"]["kernel"][1, 1] = np.eye(3)
     params["Conv_1"]["kernel"][3, 3] = np.eye(3)
-    image = module.apply({"params": params}, x, jax.random.split(jax.random.key(0), 2))
+    keys = jax.random.split(jax.random.key(0), 2)
+    image = module.apply({"params": params}, x, keys=keys)
     values, counts = np.unique(np.round(image, 4), return_counts=True)
     np.testing.assert_array_equal(values, [0.0, 2.0, 4.0])
     np.testing.assert_allclose(counts / image.size, [0.25, 0.5, 0.25], atol=0.1)
