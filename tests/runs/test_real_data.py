@@ -26,8 +26,10 @@ def test_fashion_mnist_by_tfds(tmp_path, device_cache_gib):
     )
     assert loop.train(config, tmp_path).state == "done"
     data = run_directory.RunDirectory(tmp_path).read_data()
-    assert (data["size"], data["shape"], data["num_classes"]) == (10_000, [32, 32, 1], 10)
-    assert "Ankle boot" in data["class_names"]
+    assert (data["size"], data["spec"]["image"]["shape"]) == (10_000, [32, 32, 1])
+    classes = data["spec"]["label"]["class_names"]
+    assert len(classes) == 10
+    assert "Ankle boot" in classes
 
 
 def test_photographs_in_a_zip(tmp_path):
@@ -37,7 +39,7 @@ def test_photographs_in_a_zip(tmp_path):
     )
     assert loop.train(config, tmp_path).state == "done"
     data = run_directory.RunDirectory(tmp_path).read_data()
-    assert (data["size"], data["shape"]) == (9_780, [32, 32, 3])
+    assert (data["size"], data["spec"]["image"]["shape"]) == (9_780, [32, 32, 3])
     with Image.open(tmp_path / "samples/00000002.png") as picture:
         assert picture.mode == "RGB"
         assert np.asarray(picture).std() > 0
