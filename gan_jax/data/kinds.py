@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image as PillowImage
+from typing_extensions import override
 
 from gan_jax.data import device
 from gan_jax.data.spec import Field, Spec
@@ -24,69 +25,67 @@ from gan_jax.report import grids, spectrograms
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
+@dataclasses.dataclass(frozen=True)
 class Kind:
-    """The operations on the arrays of one kind; the defaults are those of plain floats.
+    """The operations on the arrays of a field; the defaults are those of plain floats.
 
     Attributes:
+      field: the field.
       suffix: of a file that holds one example; the empty string: there is no such file.
       crowd: examples that a picture shows for each that is asked for.
       backdrop: real examples that a picture shows behind generated ones.
       movable: whether examples can be mirrored and cropped.
     """
 
+    field: Field
     suffix = ""
     crowd = 1
     backdrop = 0
     movable = False
 
-    def to_network(self, stored: jax.Array, field: Field) -> jax.Array:
+    def to_network(self, stored: jax.Array) -> jax.Array:
         """Return stored arrays ``[...]`` as networks see them: float32, same shape."""
-        del field
         return stored.astype(jnp.float32)
 
-    def to_stored(self, data: jax.Array, field: Field) -> jax.Array:
+    def to_stored(self, data: jax.Array) -> jax.Array:
         """Return what networks see or make as the field stores it; inverse of `to_network`."""
-        return data.astype(field.dtype)
+        return data.astype(self.field.dtype)
 
-    def file(self, example: np.ndarray, field: Field) -> bytes:
+    def file(self, example: np.ndarray) -> bytes:
         """Return the content of a file of one stored example.
 
         Raises:
           ConfigError: the kind has no such file.
         """
-        del example
         raise ConfigError(
-            f"an example of kind {field.kind!r} has no file of its own; accepted: an .npz"
+            f"an example of kind {self.field.kind!r} has no file of its own; accepted: an .npz"
         )
 
     def is_complete(self, content: bytes) -> bool:
         """Return whether the content of such a file is not truncated."""
         return bool(content)
 
-    def facts(self, field: Field) -> dict[str, np.ndarray]:
+    def facts(self) -> dict[str, np.ndarray]:
         """Return what an ``.npz`` of such data holds beside the examples."""
-        del field
         return {}
 
     def picture(
-        self,
-        examples: np.ndarray,
-        field: Field,
-        columns: int | None = None,
-        real: np.ndarray | None = None,
+        self, examples: np.ndarray, columns: int | None = None, real: np.ndarray | None = None
     ) -> np.ndarray:
         """Return a picture of stored examples.
 
         Args:
           examples: ``[n, *field.shape]``.
-          field: of the examples.
           columns: tiles per row; ``None``: as square as ``n`` allows.
           real: ``backdrop`` real examples, where the kind shows some.
 
         Returns:
           uint8 ``[height, width, 1 or 3]``.
+
+        Raises:
+          ConfigError: the kind cannot be shown.
         """
-        raise NotImplementedError
+        raise ConfigError(f"examples of kind {self.field.kind!r} cannot be shown as a picture")
 
 
 class Image(Kind):
@@ -95,37 +94,29 @@ class Image(Kind):
     suffix = ".png"
     movable = True
 
-    def to_network(self, stored: jax.Array, field: Field) -> jax.Array:
-        """Scale bytes to [-1, 1]; see `device.to_float`."""
-        del field
+    @override
+    def to_network(self, stored: jax.Array) -> jax.Array:
         return device.to_float(stored)
 
-    def to_stored(self, data: jax.Array, field: Field) -> jax.Array:
-        """Quantise [-1, 1] to bytes; see `device.to_uint8`."""
-        del field
+    @override
+    def to_stored(self, data: jax.Array) -> jax.Array:
         return device.to_uint8(data)
 
-    def file(self, example: np.ndarray, field: Field) -> bytes:
-        """Return a PNG."""
-        del field
+    @override
+    def file(self, example: np.ndarray) -> bytes:
         buffer = io.BytesIO()
         pixels = example[..., 0] if example.shape[-1] == 1 else example
         PillowImage.fromarray(pixels).save(buffer, format="PNG")
         return buffer.getvalue()
 
+    @override
     def is_complete(self, content: bytes) -> bool:
-        """Return whether a PNG ends with its last chunk."""
         return content.endswith(_PNG_END)
 
+    @override
     def picture(
-        self,
-        examples: np.ndarray,
-        field: Field,
-        columns: int | None = None,
-        real: np.ndarray | None = None,
+        self, examples: np.ndarray, columns: int | None = None, real: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return a grid."""
-        del field, real
         return grids.grid(examples, columns)
 
 
@@ -135,15 +126,10 @@ class Points(Kind):
     crowd = 16
     backdrop = 2048
 
+    @override
     def picture(
-        self,
-        examples: np.ndarray,
-        field: Field,
-        columns: int | None = None,
-        real: np.ndarray | None = None,
+        self, examples: np.ndarray, columns: int | None = None, real: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return a scatter plot."""
-        del field, columns
         return grids.scatter(examples, real=real)
 
 
@@ -151,84 +137,76 @@ class Audio(Kind):
     """Sound ``(samples, channels)`` in [-1, 1] for networks; int16 or float32 stored; WAV files.
 
     int16 is divided by 2^15, which is exact, so that every stored value comes back as it was.
+    float32 is clipped to [-1, 1] when stored. A picture is a grid of log-magnitude spectrograms of
+    the mean over channels.
     """
 
     suffix = ".wav"
 
-    def to_network(self, stored: jax.Array, field: Field) -> jax.Array:
-        """Return float32; int16 is scaled to [-1, 1)."""
-        return stored.astype(jnp.float32) / _full_scale(field)
+    @property
+    def _full_scale(self) -> float:
+        """The stored value that stands for an amplitude of 1."""
+        return 32768.0 if self.field.dtype == "int16" else 1.0
 
-    def to_stored(self, data: jax.Array, field: Field) -> jax.Array:
-        """Return float32 clipped to [-1, 1], or int16 rounded to the nearest level."""
-        if field.dtype == "int16":
+    @override
+    def to_network(self, stored: jax.Array) -> jax.Array:
+        return stored.astype(jnp.float32) / self._full_scale
+
+    @override
+    def to_stored(self, data: jax.Array) -> jax.Array:
+        if self.field.dtype == "int16":
             levels = jnp.round(data.astype(jnp.float32) * 32768.0)
             return jnp.clip(levels, -32768.0, 32767.0).astype(jnp.int16)
         return jnp.clip(data.astype(jnp.float32), -1.0, 1.0)
 
-    def file(self, example: np.ndarray, field: Field) -> bytes:
-        """Return a WAV file: 16-bit PCM, or 32-bit float samples as they are stored."""
+    @override
+    def file(self, example: np.ndarray) -> bytes:
         from scipy.io import wavfile  # slow to import, and needed for sound only
 
         buffer = io.BytesIO()
-        wavfile.write(buffer, field.sample_rate, example)
+        wavfile.write(buffer, self.field.sample_rate, example)
         return buffer.getvalue()
 
+    @override
     def is_complete(self, content: bytes) -> bool:
         """Return whether a WAV is as long as its header says."""
         return len(content) >= 8 and len(content) == 8 + int.from_bytes(content[4:8], "little")
 
-    def facts(self, field: Field) -> dict[str, np.ndarray]:
-        """Return the sample rate, as `gan_jax.data.sources.npz` reads it."""
-        return {"sample_rate": np.asarray(field.sample_rate, np.int32)}
+    @override
+    def facts(self) -> dict[str, np.ndarray]:
+        return {"sample_rate": np.asarray(self.field.sample_rate, np.int32)}
 
+    @override
     def picture(
-        self,
-        examples: np.ndarray,
-        field: Field,
-        columns: int | None = None,
-        real: np.ndarray | None = None,
+        self, examples: np.ndarray, columns: int | None = None, real: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return a grid of log-magnitude spectrograms, of the mean over channels."""
-        del real
-        sound = examples.astype(np.float32).mean(axis=-1) / _full_scale(field)
+        sound = examples.astype(np.float32).mean(axis=-1) / self._full_scale
         return grids.grid(spectrograms.spectrograms(sound), columns)
-
-
-def _full_scale(field: Field) -> float:
-    """Return the stored value that stands for an amplitude of 1."""
-    return 32768.0 if field.dtype == "int16" else 1.0
 
 
 class Label(Kind):
     """Class labels, int32; networks see the numbers."""
 
-    def to_network(self, stored: jax.Array, field: Field) -> jax.Array:
-        """Return the labels as they are."""
-        del field
+    @override
+    def to_network(self, stored: jax.Array) -> jax.Array:
         return stored
 
 
-KINDS: dict[str, Kind] = {
-    "image": Image(),
-    "points": Points(),
-    "audio": Audio(),
-    "label": Label(),
-}
+KINDS: dict[str, type[Kind]] = {"image": Image, "points": Points, "audio": Audio, "label": Label}
 
 
 def of(field: Field) -> Kind:
-    """Return the kind of a field.
+    """Return the operations on the arrays of a field.
 
     Raises:
-      ConfigError: it is unknown.
+      ConfigError: its kind is unknown.
     """
-    return lookup(KINDS, field.kind, "the kind of a field")
+    return lookup(KINDS, field.kind, "the kind of a field")(field)
 
 
 def to_network(spec: Spec, stored: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Return a stored batch as networks see it, field by field."""
-    return {name: of(spec[name]).to_network(x, spec[name]) for name, x in stored.items()}
+    return {name: of(spec[name]).to_network(x) for name, x in stored.items()}
 
 
 def cropped(field: Field, size: int) -> Field:

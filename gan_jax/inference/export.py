@@ -119,8 +119,7 @@ def to_folder(
     folder = Path(folder)
     check_folder(folder, about)
     atomic.write_text(folder / RECORD, json.dumps(dict(about), indent=2, sort_keys=True) + "\n")
-    field = specs.data_field(sampler.spec)
-    kind = kinds.of(field)
+    kind = kinds.of(specs.data_field(sampler.spec))
     names = [folder / place(i) / f"{i:08d}{kind.suffix}" for i in range(num)]
     written = 0
 
@@ -134,7 +133,7 @@ def to_folder(
         for first, wanted, data in _batches(sampler, variables, num, missing):
             if wanted:
                 chosen = data[np.array(wanted) - first]
-                contents = pool.map(lambda example: kind.file(example, field), chosen)
+                contents = pool.map(lambda example: kind.file(example), chosen)
                 # Listed, so that an error in a thread is raised here.
                 list(pool.map(_write, (names[i] for i in wanted), contents))
             written += len(wanted)
@@ -168,8 +167,8 @@ def to_npz(
     """
     path = Path(path)
     with _replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        field = specs.data_field(sampler.spec)
-        for name, array in {**arrays, **kinds.of(field).facts(field)}.items():
+        kind = kinds.of(specs.data_field(sampler.spec))
+        for name, array in {**arrays, **kind.facts()}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
         with archive.open(f"{specs.data_name(sampler.spec)}.npy", "w", force_zip64=True) as member:

@@ -81,14 +81,13 @@ class Renderer:
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
         self._truncation = truncation
-
-        field = specs.data_field(game.spec)
+        kind = kinds.of(specs.data_field(game.spec))
 
         def share(shared: tuple[Any, Any], z: jax.Array, labels: Any) -> jax.Array:
             variables, truncation = shared
             condition = None if labels is None else {"label": labels}
             data = game.sample(variables, z, condition, truncation=truncation, train=train)
-            return kinds.of(field).to_stored(data, field)
+            return kind.to_stored(data)
 
         self._render = DeviceMap(share, batch_size=batch_size, devices=devices)
         self._variables = self._render.place(variables)

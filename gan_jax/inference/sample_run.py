@@ -197,7 +197,7 @@ def grid(ask: Request) -> str:
     opened.restore()
     data = opened.sampler.samples(opened.variables, ask.num or 64)
     out = opened.out("sample")
-    grids.save_png(out, opened.kind.picture(data, opened.field))
+    grids.save_png(out, opened.kind.picture(data))
     return f"{len(data)} samples of step {opened.step}: {out}"
 
 

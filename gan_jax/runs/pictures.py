@@ -55,7 +55,7 @@ def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
     def draw(state: TrainState, seed: int) -> np.ndarray:
         variables = sampler.place(sampling.chosen_variables(state, how))
         samples = sampler.samples(variables, count, seed)
-        return kind.picture(samples, source.field, columns, real)
+        return kind.picture(samples, columns, real)
 
     return draw
 

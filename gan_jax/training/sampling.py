@@ -214,8 +214,7 @@ class Sampler:
         inputs, how = self._arguments(numbers, "sample")
         train = self._sampling.batch_norm == "batch"
         data = self._game.sample(variables, *inputs, **how, train=train)
-        field = specs.data_field(self.spec)
-        return kinds.of(field).to_stored(data, field)
+        return kinds.of(specs.data_field(self.spec)).to_stored(data)
 
     def _share_moments(self, variables: dict[str, Variables], numbers: jax.Array) -> Any:
         # Other latents than those of the samples.

@@ -56,11 +56,12 @@ def test_splits_of_tones_differ_and_mistakes_are_named(data_config):
 def test_every_int16_comes_back_from_a_network_exactly():
     field = specs.Field("audio", (2**16, 1), "int16", sample_rate=8000)
     every = np.arange(-(2**15), 2**15, dtype=np.int16)[None, :, None]
-    seen = kinds.of(field).to_network(every, field)
+    kind = kinds.of(field)
+    seen = kind.to_network(every)
     assert float(seen.min()) == -1.0
     assert float(seen.max()) < 1.0
-    np.testing.assert_array_equal(kinds.of(field).to_stored(seen, field), every)
-    loud = kinds.of(field).to_stored(np.array([[[-3.0], [3.0]]], np.float32), field)
+    np.testing.assert_array_equal(kind.to_stored(seen), every)
+    loud = kind.to_stored(np.array([[[-3.0], [3.0]]], np.float32))
     assert loud.ravel().tolist() == [-(2**15), 2**15 - 1]
 
 
@@ -85,7 +86,7 @@ def test_a_wav_file_holds_what_was_stored(dtype):
     source = tones("train", 1, dtype)
     stored = source[0]["audio"]
     kind = kinds.of(source.field)
-    content = kind.file(stored, source.field)
+    content = kind.file(stored)
     rate, read = wavfile.read(io.BytesIO(content))
     assert (rate, read.dtype) == (SAMPLE_RATE, dtype)
     np.testing.assert_array_equal(read.reshape(stored.shape), stored)
@@ -96,7 +97,7 @@ def test_a_wav_file_holds_what_was_stored(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_npz_of_sound_is_read_back(tmp_path, data_config, dtype):
     source = tones("train", 12, dtype)
-    facts = kinds.of(source.field).facts(source.field)
+    facts = kinds.of(source.field).facts()
     path = tmp_path / "tones.npz"
     np.savez(path, **source.arrays, **facts)
     again = make_source(data_config(name="npz", path=str(path)))
@@ -131,7 +132,7 @@ def test_unfit_sound_is_refused_by_name(tmp_path, data_config, arrays, message):
 def test_a_picture_of_tones_shows_their_pitches():
     source = tones("train", 10)
     rows = source.read(range(10))
-    picture = kinds.of(source.field).picture(rows["audio"], source.field, columns=5)
+    picture = kinds.of(source.field).picture(rows["audio"], columns=5)
     height, width = 2 * 65, 2 * 29  # Bands and frames, every pixel doubled.
     assert picture.shape == (2 * (height + 2) + 2, 5 * (width + 2) + 2, 1)
     # The brightest band of each tile, counted from the bottom in steps of 62.5 Hz.
