@@ -41,31 +41,38 @@ for _kind, _parser in (
     config_flags.register_flag_parser_for_type(_kind, _OrNone(_parser))
 
 
-def run(main: Callable[[list[str]], None]) -> None:
-    """Run ``main`` under absl's flags.
+def run(main: Callable[[], None]) -> None:
+    """Run ``main`` under absl's flags; arguments that are no flags are an error.
 
     Side effects: ends the process: with 0; with 1 and one line on standard error after a bad flag
-    or an error that `gan_jax.errors` describes; with 1 and no word where its output is read no
-    further; with 130 after Ctrl-C, where the program has not turned that into a clean stop. Other
-    packages' log records are shown from WARNING on, this project's from INFO on; ``--verbosity``
-    changes the former.
+    or an error that `gan_jax.errors` describes; silently with 1 after a broken pipe; with 130 after
+    Ctrl-C, where the program does not stop gracefully. Other packages' log records are shown from
+    WARNING on, this project's from INFO on; ``--verbosity`` changes the former.
     """
+
+    def checked(argv: list[str]) -> None:
+        if unknown := argv[1:]:
+            raise errors.ConfigError(
+                f"unknown argument {unknown[0]!r}; accepted: flags, see --help"
+            )
+        main()
+
     try:
-        app.run(main, flags_parser=_parse)
+        app.run(checked, flags_parser=_parse)
     except (errors.GanJaxError, BrokenPipeError, KeyboardInterrupt) as error:
-        sys.exit(tell(error))
+        sys.exit(report(error))
 
 
-def tell(error: BaseException) -> int:
-    """Say on standard error what ended the program; return the exit code that belongs to it.
+def report(error: BaseException) -> int:
+    """Report on standard error why the program ends; return its exit code.
 
-    Side effect: nothing more is written to standard output once its reader has gone.
+    Side effect: discards further standard output after a broken pipe.
     """
     if isinstance(error, errors.GanJaxError):
         print(f"error: {error}", file=sys.stderr)
         return 1
     if isinstance(error, BrokenPipeError):
-        # Whoever reads the output has seen enough, as `head` has. Rich's tables end so, too.
+        # The reader of the output, such as `head`, has ended. Rich raises this error as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if isinstance(error, KeyboardInterrupt):

@@ -48,9 +48,7 @@ _BORDER = flags.DEFINE_integer(
 _INCEPTION = flags.DEFINE_string("inception", None, "Converted weights of the Inception network.")
 
 
-def _main(argv: list[str]) -> None:
-    if unknown := argv[1:]:
-        raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
+def _main() -> None:
     run, images, against = _RUN.value, _IMAGES.value, _AGAINST.value
     if (run is None) == (images is None and against is None):
         raise errors.ConfigError(

@@ -52,9 +52,7 @@ def _default_workdir() -> Path:
     return Path("runs") / f"{config.variant}-{data}-{now}"
 
 
-def _main(argv: list[str]) -> None:
-    if unknown := argv[1:]:
-        raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
+def _main() -> None:
     if _CONFIG.value is None:
         raise errors.ConfigError("--config is missing; for example --config=configs/wgan_gp.py")
     if _DESCRIBE.value:
@@ -90,7 +88,7 @@ def _main(argv: list[str]) -> None:
     except BaseException as error:
         if not several:
             raise
-        distributed.leave(error, command_line.tell(error))
+        distributed.leave(error, command_line.report(error))
     if result.primary:
         place = f": {result.workdir}" if result.workdir else ""
         print(f"{result.state} at step {result.step}{place}")

@@ -113,9 +113,7 @@ _FIT = {
 }
 
 
-def _main(argv: list[str]) -> None:
-    if unknown := argv[1:]:
-        raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
+def _main() -> None:
     if _RUN.value is None:
         raise errors.ConfigError("--run is missing; give a run directory")
     truncations = _truncations()

@@ -77,9 +77,7 @@ _MEASURING = ("eval.", "sample.")
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-def _main(argv: list[str]) -> None:
-    if unknown := argv[1:]:
-        raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
+def _main() -> None:
     if not _WORKDIR.value:
         raise errors.ConfigError("--workdir is missing; for example --workdir=sweeps/first")
     _check_flags()

@@ -67,9 +67,7 @@ _GRID = flags.DEFINE_string(
 )
 
 
-def _main(argv: list[str]) -> None:
-    if unknown := argv[1:]:
-        raise errors.ConfigError(f"unknown argument {unknown[0]!r}; accepted: flags, see --help")
+def _main() -> None:
     run, source, out = _RUN.value, _INPUT.value, _OUT.value
     if run is None:
         raise errors.ConfigError("--run is missing; give a run directory")

@@ -1,18 +1,16 @@
 """Export of many samples to a folder of files or to an ``.npz``, a few batches at a time.
 
-A folder has a record of what its samples are, and takes no other samples: so nothing in it is ever
-replaced, and an export that was stopped is continued by the same call.
+A folder has a record that describes its samples, and accepts no others: nothing in it is ever
+replaced, and the same call continues an export that was stopped.
 """
 
 import concurrent.futures
-import contextlib
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -51,28 +49,26 @@ def class_folders(class_names: Sequence[str]) -> list[str]:
 
 
 def check_folder(folder: str | Path, about: Mapping[str, Any]) -> None:
-    """Check that samples may be written into a folder; an error names the differences.
+    """Check that samples may be written into a folder, which need not exist.
 
     Args:
-      folder: it need not exist.
+      folder: the folder.
       about: the description of the samples, JSON-able, or a part of it.
 
     Raises:
-      WorkdirError: it holds something else.
+      WorkdirError: it holds something else, such as samples of another description.
     """
     folder = Path(folder)
-    accepted = "accepted: a new or empty folder, or that of the same samples, which is continued"
+    accepted = "accepted: a new or empty folder, or one of the same samples, which is continued"
     try:
-        there = [p.name for p in folder.iterdir()] if folder.exists() else []
-        if not there:
+        names = [p.name for p in folder.iterdir()] if folder.exists() else []
+        if not names:
             return
-        if RECORD not in there:
-            raise errors.WorkdirError(
-                f"{folder} is not empty, but no folder of samples; {accepted}"
-            )
+        if RECORD not in names:
+            raise errors.WorkdirError(f"{folder} is not empty and has no {RECORD}; {accepted}")
         record = json.loads((folder / RECORD).read_text())
         if not isinstance(record, dict):
-            raise ValueError("it is no record")
+            raise ValueError("it is no JSON object")
     except OSError as error:
         raise errors.WorkdirError(f"Cannot read {folder}: {error.strerror or error}") from error
     except ValueError as error:
@@ -97,21 +93,19 @@ def to_folder(
 ) -> int:
     """Write samples as ``00000000.png``, ``00000001.png``, ...; complete files are kept.
 
-    The suffix is that of the data's kind.
-
-    Side effect: makes the folder where it is missing, and its record before the first file.
+    The suffix is that of the data's kind. Side effect: creates the folder, with its record.
 
     Args:
       folder: new, empty, or one that this function has partly filled.
       sampler: makes them.
       variables: as the sampler's `place` returns them.
       num: how many.
-      about: the description of the samples, JSON-able; a folder with another one is refused.
+      about: the description of the samples, JSON-able.
       place: sub-folder of a sample's number; the empty string: none.
       advance: called with the number of samples done.
 
     Returns:
-      How many were written; the others were there.
+      How many were written; the others existed already.
 
     Raises:
       WorkdirError: the folder holds something else, or cannot be written.
@@ -127,15 +121,17 @@ def to_folder(
         numbers = range(first, min(first + sampler.batch_size, num))
         return [i for i in numbers if not _is_complete(names[i], kind)]
 
-    with _told(folder), concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
-        for parent in {name.parent for name in names}:
-            parent.mkdir(parents=True, exist_ok=True)
+    def write(path: Path, example: np.ndarray) -> None:
+        # Waiting for the disk would take longer than all else; `_is_complete` finds what was lost.
+        with atomic.replacing(path, sync=False) as file:
+            file.write(kind.file(example))
+
+    with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
         for first, wanted, data in _batches(sampler, variables, num, missing):
             if wanted:
                 chosen = data[np.array(wanted) - first]
-                contents = pool.map(lambda example: kind.file(example), chosen)
                 # Listed, so that an error in a thread is raised here.
-                list(pool.map(_write, (names[i] for i in wanted), contents))
+                list(pool.map(write, (names[i] for i in wanted), chosen))
             written += len(wanted)
             advance(min(first + sampler.batch_size, num))
     return written
@@ -150,12 +146,10 @@ def to_npz(
     *,
     advance: Advance = lambda done: None,
 ) -> None:
-    """Write samples as an array of an ``.npz`` file, complete as soon as it exists.
-
-    The array is named after the field, such as ``image``.
+    """Write samples atomically to an ``.npz`` file, as an array named after their field.
 
     Args:
-      path: the file; an existing one is replaced, and a missing folder made.
+      path: the file; an existing one is replaced, and a missing folder created.
       sampler: makes them.
       variables: as the sampler's `place` returns them.
       num: how many.
@@ -165,8 +159,7 @@ def to_npz(
     Raises:
       WorkdirError: it cannot be written.
     """
-    path = Path(path)
-    with _replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with atomic.replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         kind = kinds.of(specs.data_field(sampler.spec))
         for name, array in {**arrays, **kind.facts()}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -208,42 +201,3 @@ def _is_complete(path: Path, kind: kinds.Kind) -> bool:
         return kind.is_complete(path.read_bytes())
     except OSError:
         return False
-
-
-def _write(path: Path, content: bytes) -> None:
-    # Not synchronised with the disk, which would take longer than all else: see `_is_complete`.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of ``path`` when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _told(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Raise an error of the file system as one for the user."""
-    try:
-        yield
-    except OSError as error:
-        raise errors.WorkdirError(f"Cannot write {path}: {error.strerror or error}") from error

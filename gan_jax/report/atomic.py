@@ -6,22 +6,26 @@ import hashlib
 import io
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from gan_jax.errors import WorkdirError
 
 
-def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
-    """Replace a file's content; a crash or a full disk leaves the old content intact.
+@contextlib.contextmanager
+def replacing(path: str | Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of ``path`` when the context ends without an error.
 
-    Side effect: creates the file's folder if it is missing.
+    A crash or a full disk leaves the old content intact. Side effect: creates the file's folder if
+    it is missing.
 
     Args:
       path: the file.
-      content: its new content.
+      sync: wait until the content is on the disk: without that, the file may be empty or truncated
+        after a power failure.
 
     Raises:
       WorkdirError: the file cannot be written.
@@ -34,16 +38,28 @@ def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        _remove(temporary)
         raise WorkdirError(f"Cannot write {path}: {reason(error)}") from error
-    except BaseException:
-        _remove(temporary)
-        raise
+    finally:
+        with contextlib.suppress(OSError):  # It exists after an error only.
+            temporary.unlink()
+
+
+def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
+    """Replace a file's content; see `replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def check_free(path: str | Path, overwrite: bool) -> None:
+    """Raise a `WorkdirError` if a file exists already, unless it may be replaced."""
+    if Path(path).exists() and not overwrite:
+        raise WorkdirError(f"{path} already exists; pass --overwrite to replace it")
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -60,18 +76,12 @@ def reason(error: OSError) -> str:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Replace a file's content by text in UTF-8; see ``write_bytes``."""
+    """Replace a file's content by text in UTF-8; see `replacing`."""
     write_bytes(path, content.encode())
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Replace a file's content by arrays in the format of ``numpy.savez``; see ``write_bytes``."""
+    """Replace a file's content by arrays in the format of ``numpy.savez``; see `replacing`."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_bytes(path, buffer.getbuffer())
-
-
-def _remove(path: Path) -> None:
-    """Remove a file if it exists; ignore errors, so as not to hide the original one."""
-    with contextlib.suppress(OSError):
-        path.unlink()

@@ -129,7 +129,7 @@ class Progress:
         else:
             print(line, file=self._stream, flush=True)
 
-    def tell(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line, above the bar if there is one."""
         if not self._enabled:
             return

@@ -1,4 +1,4 @@
-"""Writers of metrics, images and text: ``metrics.jsonl`` and TensorBoard.
+"""Writers of metrics and images: ``metrics.jsonl`` and TensorBoard.
 
 ``metrics.jsonl`` is the primary record: one strict JSON object per log step, readable by any tool.
 JSON has no NaN or infinity; they are written as the strings ``"NaN"``, ``"Infinity"`` and
@@ -17,9 +17,10 @@ import time
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from gan_jax.errors import WorkdirError
 from gan_jax.report import atomic
@@ -32,8 +33,11 @@ _RESERVED = ("step", "kimg")
 _FLUSH_SECONDS = 10.0
 
 
-class Writer(Protocol):
-    """Interface through which training reports."""
+class Writer:
+    """Interface through which training reports; this base class, on its own, records nothing.
+
+    All methods of a writer raise a `WorkdirError` where a file cannot be written.
+    """
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
         """Record metrics of a step; ``kimg``: thousands of real images shown so far."""
@@ -44,40 +48,12 @@ class Writer(Protocol):
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Record an image of a step, uint8 [height, width, channels] with 1 or 3 channels."""
 
-    def text(self, name: str, text: str) -> None:
-        """Record words about the whole run."""
-
-    def flush(self) -> None:
-        """Pass everything recorded so far to the operating system."""
-
     def close(self) -> None:
-        """Flush, and release files and threads."""
+        """Write what is buffered, and release the files, even where that fails."""
 
 
-class NullWriter:
-    """Records nothing; used by all processes but the first."""
-
-    def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
-        """Do nothing."""
-
-    def curves(self, step: int, values: Mapping[str, float]) -> None:
-        """Do nothing."""
-
-    def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Do nothing."""
-
-    def text(self, name: str, text: str) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class JsonlWriter(NullWriter):
-    """Appends one row per step to a file; ignores images and text."""
+class JsonlWriter(Writer):
+    """Appends one row per step to a file; ignores curves and images."""
 
     def __init__(self, path: str | Path):
         """Open a file for appending; create it and its folder if they are missing.
@@ -93,12 +69,12 @@ class JsonlWriter(NullWriter):
         except OSError as error:
             raise self._as_workdir_error(error) from error
 
+    @override
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
         """Append one row, ``{"step": ..., "kimg": ..., ...values}``, completely or not at all.
 
         Raises:
           ValueError: a value is named "step" or "kimg".
-          WorkdirError: the row cannot be written.
         """
         for name in _RESERVED:
             if name in values:
@@ -112,14 +88,10 @@ class JsonlWriter(NullWriter):
         except OSError as error:
             raise self._as_workdir_error(error) from error
 
+    @override
     def close(self) -> None:
-        """Close the file; every row has been passed to the operating system.
-
-        Raises:
-          WorkdirError: a file system that defers writes, such as NFS, could not write it.
-        """
         try:
-            self._file.close()
+            self._file.close()  # A file system that defers writes, such as NFS, may fail here.
         except OSError as error:
             raise self._as_workdir_error(error) from error
 
@@ -139,12 +111,13 @@ class JsonlWriter(NullWriter):
         return WorkdirError(f"Cannot write {self.path}: {atomic.reason(error)}")
 
 
-class TensorBoardWriter:
+class TensorBoardWriter(Writer):
     """Writes TensorBoard's event files without TensorFlow.
 
-    It uses tensorboardX's record writer instead of ``SummaryWriter``, whose ``flush`` does not wait
-    for its queue, and ``EventsWriter``, which leaves a file open that it cannot flush. Here an
-    event is in the file's buffer when the call returns.
+    It uses tensorboardX's record writer. ``SummaryWriter`` writes in a thread: an error there ends
+    the thread without a report, and the run waits forever once the queue is full. ``EventsWriter``
+    leaves a file open that it cannot flush, and two processes that start within a second write to
+    the same file.
     """
 
     def __init__(self, directory: str | Path, resume_step: int | None = None):
@@ -172,18 +145,14 @@ class TensorBoardWriter:
             if resume_step is not None:
                 session = self._tensorboard.SessionLog(status=self._tensorboard.SessionLog.START)
                 self._write(resume_step + 1, session_log=session)
-            self.flush()
+            self._flush()
         except WorkdirError:
             with contextlib.suppress(OSError):
                 self._file.close()
             raise
 
+    @override
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
-        """Record each metric, and ``kimg``, as a curve.
-
-        Raises:
-          WorkdirError: the file cannot be written.
-        """
         if kimg is not None:
             values = {**values, "kimg": kimg}
         summary = self._tensorboard.Summary
@@ -192,52 +161,27 @@ class TensorBoardWriter:
         ]
         self._write(step, summary=summary(value=curves))
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
-            self.flush()
+            self._flush()
 
+    @override
     def curves(self, step: int, values: Mapping[str, float]) -> None:
-        """Record each metric as a curve, and flush, since these are rare.
-
-        Raises:
-          WorkdirError: the file cannot be written.
-        """
         self.scalars(step, values)
-        self.flush()
+        self._flush()
 
+    @override
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Record an image, uint8 [height, width, channels] with 1 or 3 channels.
-
-        Raises:
-          WorkdirError: the file cannot be written.
-        """
         self._write(step, summary=self._tensorboard.image(name, image, dataformats="HWC"))
-        self.flush()
+        self._flush()
 
-    def text(self, name: str, text: str) -> None:
-        """Record text, shown as Markdown.
+    @override
+    def close(self) -> None:
+        with self._as_workdir_error(), contextlib.closing(self._file):
+            self._file.flush()
 
-        Raises:
-          WorkdirError: the file cannot be written.
-        """
-        self._write(0, summary=self._tensorboard.text(name, text))
-
-    def flush(self) -> None:
-        """Write the buffer to disk, as also happens every ten seconds.
-
-        Raises:
-          WorkdirError: the file cannot be written.
-        """
+    def _flush(self) -> None:
         with self._as_workdir_error():
             self._file.flush()
         self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        """Flush and close the file; close it also if it cannot be flushed.
-
-        Raises:
-          WorkdirError: the file cannot be written.
-        """
-        with self._as_workdir_error(), contextlib.closing(self._file):
-            self._file.flush()
 
     def _write(self, step: int, **content: Any) -> None:
         event = self._tensorboard.Event(step=step, wall_time=time.time(), **content)
@@ -246,46 +190,35 @@ class TensorBoardWriter:
 
     @contextlib.contextmanager
     def _as_workdir_error(self) -> Iterator[None]:
-        """Convert a file system error to a `WorkdirError`."""
         try:
             yield
         except OSError as error:
             raise WorkdirError(f"Cannot write {self._directory}: {atomic.reason(error)}") from error
 
 
-class Writers:
+class Writers(Writer):
     """Passes everything to several writers in order."""
 
     def __init__(self, writers: Iterable[Writer]):
         self._writers = tuple(writers)
 
+    @override
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
-        """Record metrics of a step."""
         for writer in self._writers:
             writer.scalars(step, values, kimg=kimg)
 
+    @override
     def curves(self, step: int, values: Mapping[str, float]) -> None:
-        """Show numbers of a step whose record is kept elsewhere."""
         for writer in self._writers:
             writer.curves(step, values)
 
+    @override
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Record an image of a step, uint8 [height, width, channels]."""
         for writer in self._writers:
             writer.image(step, name, image)
 
-    def text(self, name: str, text: str) -> None:
-        """Record words about the whole run."""
-        for writer in self._writers:
-            writer.text(name, text)
-
-    def flush(self) -> None:
-        """Flush every writer."""
-        for writer in self._writers:
-            writer.flush()
-
+    @override
     def close(self) -> None:
-        """Close every writer, even if another one cannot be closed."""
         with contextlib.ExitStack() as stack:
             for writer in reversed(self._writers):
                 stack.callback(writer.close)
@@ -327,7 +260,7 @@ def _tensorboard() -> types.SimpleNamespace:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.record_writer import RecordWriter
-        from tensorboardX.summary import image, text
+        from tensorboardX.summary import image
     finally:
         if hidden:
             del sys.modules["torch"]
@@ -337,7 +270,6 @@ def _tensorboard() -> types.SimpleNamespace:
         SessionLog=SessionLog,
         Summary=Summary,
         image=image,
-        text=text,
     )
 
 

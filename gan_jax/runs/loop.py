@@ -148,7 +148,7 @@ def _run(
         )
         profiler = stack.enter_context(_profiler(config, recorder.run.path, enabled=primary))
         picture = pictures.make_picture(config, training, pipeline)
-        recorder.begin(first, evaluator, bar.tell)
+        recorder.begin(first, evaluator, bar.log)
         actions = _Actions(config, training, recorder, sums, bar, picture, source)
         hooks = (
             (settings.log_every, actions.log),

@@ -147,7 +147,7 @@ class Recorder(Record):
         self._images = images_per_step(training.game, config.train.batch_size)
         self._is_finite = jax.jit(_all_finite)
         self._judge: best.Judge | None = None
-        self._writer: writers.Writer = writers.NullWriter()
+        self._writer = writers.Writer()
         self._keep_latest = keep_latest or config.train.keep_latest
 
     def start(self, source: Source) -> None:

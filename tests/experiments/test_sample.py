@@ -105,4 +105,4 @@ def test_what_a_run_cannot_do_is_told_in_one_line(trained, tmp_path):
     assert message.startswith("only a run of images with an encoder reconstructs")
     (tmp_path / "notes.txt").touch()
     message = complaint(call(f"--run={trained}", f"--out={tmp_path}/", module=SAMPLE))
-    assert "is not empty, but no folder of samples" in message
+    assert "is not empty and has no samples.json" in message

@@ -172,7 +172,7 @@ distributed.start(distributed.Launch("explicit", address, 2, int(number), peer_t
 assert jax.device_count() == 2
 time.sleep(2 * int(number))
 error = errors.ConfigError("one = 2; accepted: 1")
-distributed.leave(error, command_line.tell(error))
+distributed.leave(error, command_line.report(error))
 """
 
 

@@ -117,7 +117,7 @@ def test_a_folder_takes_no_other_samples(tmp_path):
     (tmp_path / "b").mkdir()
     export.check_folder(tmp_path / "b", ABOUT)
     (tmp_path / "b" / "thesis.txt").touch()
-    with pytest.raises(WorkdirError, match="b is not empty, but no folder of samples"):
+    with pytest.raises(WorkdirError, match=r"b is not empty and has no samples\.json"):
         to_folder(tmp_path / "b")
     assert os.listdir(tmp_path / "b") == ["thesis.txt"]
     (tmp_path / "a" / "samples.json").write_text("{")

