@@ -1,48 +1,31 @@
-"""The evaluator of a game: of samples, or of translated images."""
+"""The metrics and the evaluator of a game: of samples, or of translated images."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 
 from gan_jax.data.sources import Source
 from gan_jax.evaluation import generative, translation
-from gan_jax.evaluation.result import Result
+from gan_jax.evaluation.evaluator import Evaluator
+from gan_jax.evaluation.real_images import real_source
 from gan_jax.evaluation.settings import Settings
 from gan_jax.games.game import Game, as_generative
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics.names import Metric
 from gan_jax.training.sampling import Sampling
 
-
-class Evaluator(Protocol):
-    """Measures the variables of a run.
-
-    Attributes:
-      metrics: the metrics it measures; the first one chooses the best checkpoint.
-    """
-
-    metrics: list[Metric]
-
-    def __call__(self, variables: Mapping[str, Any]) -> Result:
-        """Return the metrics of some variables, as `sampling.chosen_variables` returns them."""
-        ...
-
-    def protocol(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the protocol by which variables, or their shapes, are measured, JSON-able."""
-        ...
-
-    def reference(self, variables: Mapping[str, Any]) -> tuple[list[tuple[str, Any, Any]], str]:
-        """Return columns of a table that puts the metrics into perspective, and a note on it."""
-        ...
+logger = logging.getLogger(__name__)
 
 
 def choose_metrics(config: Any, settings: Settings, game: Game, source: Source) -> list[Metric]:
     """Return the metrics to compute, ``auto`` replaced by what suits game and data; maybe none.
 
     Raises:
-      ConfigError: a name means nothing, does not suit, or ``eval.best`` is not among them.
+      ConfigError: a name is unknown, does not suit, or ``eval.best`` is not among them.
+      MetricError: the images are too small for a metric.
     """
     if isinstance(game, TranslationGame):
         return translation.choose_metrics(config, settings, game, source)
@@ -76,8 +59,21 @@ def make_evaluator(
       DataError: the other split cannot be read.
       MetricError: an extractor's weights are missing.
     """
-    how: dict[str, Any] = {"source": source, "devices": devices, "sampling": sampling}
+    metrics = choose_metrics(config, settings, game, source)
+    if not metrics:
+        logger.info("no evaluation: no metric in eval.metrics = 'auto' suits %s", source.name)
+        return None
+    how: dict[str, Any] = {"devices": devices, "sampling": sampling}
     if isinstance(game, TranslationGame):
-        return translation.make_evaluator(config, settings, game=game, **how)
-    game = as_generative(game, "evaluation by samples")
-    return generative.make_evaluator(config, settings, game=game, data=data, **how)
+        return translation.TranslationEvaluator(
+            config, settings, metrics, game=game, source=source, **how
+        )
+    return generative.GenerativeEvaluator(
+        settings,
+        metrics,
+        game=as_generative(game, "evaluation by samples"),
+        source=real_source(config, settings, source),
+        labelled=source,
+        data=data,
+        **how,
+    )

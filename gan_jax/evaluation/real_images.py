@@ -1,6 +1,6 @@
 """The real images of an evaluation: which ones, and their statistics, cached."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from gan_jax.data import pipeline as pipelines
 from gan_jax.data.sources import Source
 from gan_jax.evaluation.settings import Settings
 from gan_jax.metrics import statistics
+from gan_jax.metrics.extractors import Labelled
 from gan_jax.metrics.statistics import Extraction, Statistics
 
 #: Images at most that a classifier is trained on.
@@ -23,7 +24,7 @@ def real_statistics(
     count: int,
     extraction: Extraction,
     needs: statistics.Needs,
-    read: Callable[[list[int]], Mapping[str, np.ndarray]] | None = None,
+    images: np.ndarray | None = None,
 ) -> Statistics:
     """Return statistics of a source's images, from the cache directory if they are there.
 
@@ -32,16 +33,17 @@ def real_statistics(
       count: how many of them; fewer than all are a fixed random choice.
       extraction: the network.
       needs: what to keep, by layer.
-      read: in place of the source's own, where its images are in memory anyway.
+      images: all images of the source, where they are in memory anyway.
     """
-    read = read or source.read
     chosen = order.subset(len(source), count)
     identity = {"data": source.fingerprint()}
     if isinstance(source, sources.FolderSource):
         identity["content"] = source.content(chosen.tolist())
     size = extraction.batch_size
-    starts = range(0, count, size)
-    batches = (read(chosen[first : first + size].tolist())["image"] for first in starts)
+    parts = (chosen[first : first + size] for first in range(0, count, size))
+    batches = (
+        source.read(part.tolist())["image"] if images is None else images[part] for part in parts
+    )
     folder = cache.root() / "statistics"
     return statistics.cached(folder, identity, extraction, batches, count, needs)
 
@@ -64,12 +66,19 @@ def real_source(config: Any, settings: Settings, source: Source, **changes: Any)
     return sources.make_source(fields)
 
 
-def images_and_labels(
-    source: Source, data: Mapping[str, np.ndarray] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a classifier can learn from; a large set is not read as a whole."""
-    chosen = order.subset(len(source), min(len(source), LABELLED))
-    if data:
-        return data["image"][chosen], data["label"][chosen]
-    data = pipelines.load(source, indices=chosen.tolist())
-    return data["image"], data["label"]
+def labelled_images(source: Source, data: Mapping[str, np.ndarray] | None = None) -> Labelled:
+    """Return what a classifier can learn from; a large set is not read as a whole.
+
+    Args:
+      source: of the images.
+      data: its arrays, where they are in memory anyway.
+    """
+
+    def read() -> tuple[np.ndarray, np.ndarray]:
+        chosen = order.subset(len(source), min(len(source), LABELLED))
+        if data:
+            return data["image"][chosen], data["label"][chosen]
+        found = pipelines.load(source, indices=chosen.tolist())
+        return found["image"], found["label"]
+
+    return Labelled(source.name, source.num_classes, source.fingerprint(), read)

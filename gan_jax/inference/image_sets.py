@@ -10,7 +10,7 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.data.sources import FolderSource, NpzSource, Source, Transform
-from gan_jax.evaluation.real_images import images_and_labels, real_statistics
+from gan_jax.evaluation.real_images import labelled_images, real_statistics
 from gan_jax.metrics import compare, extractors, names
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
@@ -86,10 +86,7 @@ def measure(
         "constants": compare.constants(parsed, count, len(fake)),
         "extractors": {},
     }
-    labelled = extractors.Labelled(
-        real.name, real.num_classes, real.fingerprint(), lambda: images_and_labels(real)
-    )
-    setting = extractors.Setting(labelled, inception)
+    setting = extractors.Setting(labelled_images(real), inception)
     made = {
         name: extractors.make_extractor(name, setting)
         for name in dict.fromkeys(m.extractor for m in parsed if m.extractor is not None)

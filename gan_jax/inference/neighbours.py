@@ -17,7 +17,7 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data.sources import Source
-from gan_jax.evaluation.real_images import images_and_labels
+from gan_jax.evaluation.real_images import labelled_images
 from gan_jax.metrics import extractors
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.report.bar import Advance
@@ -193,10 +193,8 @@ def classifier_features(source: Source, batch_size: int = 256) -> Describe:
       MetricError: it has too few images.
     """
     check_features("classifier", source)
-    labelled = extractors.Labelled(
-        source.name, source.num_classes, source.fingerprint(), lambda: images_and_labels(source)
-    )
-    extractor = extractors.make_extractor("classifier", extractors.Setting(labelled))
+    setting = extractors.Setting(labelled_images(source))
+    extractor = extractors.make_extractor("classifier", setting)
     extraction = Extraction(extractor, (extractor.default,), jax.devices(), batch_size)
 
     def describe(images: np.ndarray) -> np.ndarray:

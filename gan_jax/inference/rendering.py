@@ -13,8 +13,8 @@ import numpy as np
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.device_map import DeviceMap
-from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
+from gan_jax.training import sampling
 
 #: Rows of classes in one picture, at most.
 MOST_CLASSES = 20
@@ -32,10 +32,8 @@ def latents(game: GenerativeGame, *, seed: int, num: int, first: int = 0) -> np.
     Returns:
       float32 ``[num, latent_dim]``.
     """
-    key = draws.named(jax.random.key(np.uint32(seed)), "sample")
-    numbers = jnp.arange(num, dtype=jnp.uint32) + jnp.uint32(first)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
-    return np.asarray(game.latents(keys))
+    numbers = jnp.asarray(sampling.seed_and_numbers(seed, first, num))
+    return np.asarray(game.latents(sampling.numbered_keys(numbers, "sample")))
 
 
 def shown_classes(game: GenerativeGame, label: int | None = None) -> list[int | None]:

@@ -69,22 +69,18 @@ def _translations(
     source = shown_source(config, settings, game, pipeline.source)
     found = translating.data_points(source, config.sample.num)
     points = translating.fitting(found.batch, game)
-    translators = {
-        way: translating.Translator(
-            game, way, seed=config.train.seed, batch_size=translating.size(points), devices=devices
-        )
+    count = len(next(iter(points.values())))
+    translators = [
+        translating.Translator(game, way, batch_size=count, devices=devices)
         for way in game.directions
-    }
-    place = next(iter(translators.values())).mapped.place
+    ]
 
     def draw(state: TrainState, seed: int) -> np.ndarray:
-        variables = place(sampling.chosen_variables(state, how))
-        columns: list[np.ndarray] = []
-        for translator in translators.values():
-            found = translator(variables, points, seed=seed)
-            shown = [found.inputs, found.outputs]
-            columns += shown if found.targets is None else [*shown, found.targets]
-        return side_by_side(columns)
+        variables = translators[0].place(sampling.chosen_variables(state, how))
+        translated = [translator(variables, points, seed=seed) for translator in translators]
+        return side_by_side(
+            [images for found in translated for images in found if images is not None]
+        )
 
     return draw
 

@@ -63,6 +63,19 @@ class Sampling:
             )
 
 
+def seed_and_numbers(seed: int, first: int, count: int) -> np.ndarray:
+    """Return the seed and the number of each of ``count`` examples, uint32 ``[count, 2]``."""
+    numbers = np.full((count, 2), seed, np.uint32)
+    numbers[:, 1] = (first + np.arange(count)) % 2**32
+    return numbers
+
+
+def numbered_keys(numbers: jax.Array, use: str) -> jax.Array:
+    """Return the key of each example for one use, given `seed_and_numbers`."""
+    key = draws.named(jax.random.key(numbers[0, 0]), use)
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers[:, 1])
+
+
 class Sampler:
     """Makes batches of samples, split over devices.
 
@@ -132,7 +145,7 @@ class Sampler:
         Returns:
           ``[batch_size, *shape]``, as the source stores such data: images are uint8.
         """
-        return self._sample(variables, self._numbers(self._seed if seed is None else seed, first))
+        return self._sample(variables, self._numbers(first, seed))
 
     def latents(self, first: int, seed: int | None = None) -> tuple[jax.Array, jax.Array | None]:
         """Return what `batch` makes its samples from.
@@ -145,7 +158,7 @@ class Sampler:
           Latents, float32 ``[batch_size, latent_dim]``, and labels, int32 ``[batch_size]``, or
           ``None`` where the game has no classes.
         """
-        z, condition = self._latents((), self._numbers(self._seed if seed is None else seed, first))
+        z, condition = self._latents((), self._numbers(first, seed))
         return z, None if condition is None else condition["label"]
 
     @property
@@ -164,18 +177,15 @@ class Sampler:
             batches.append(data[: num - first])
         return np.concatenate(batches)
 
-    def _numbers(self, seed: int, first: int) -> np.ndarray:
-        """Return seed and number of each sample of a batch, uint32 ``[batch_size, 2]``."""
-        numbers = np.full((self.batch_size, 2), seed, np.uint32)
-        numbers[:, 1] = (first + np.arange(self.batch_size)) % 2**32
-        return numbers
+    def _numbers(self, first: int, seed: int | None = None) -> np.ndarray:
+        return seed_and_numbers(self._seed if seed is None else seed, first, self.batch_size)
 
     def _standing(self, variables: dict[str, Variables]) -> dict[str, Variables]:
         """Return ``variables`` with the statistics of many batches."""
         count = -(-self._sampling.standing_images // self.batch_size)
         total: Any = None
         for i in range(count):
-            moments = self._moments(variables, self._numbers(self._seed, i * self.batch_size))
+            moments = self._moments(variables, self._numbers(i * self.batch_size))
             total = moments if total is None else jax.tree.map(jnp.add, total, moments)
         mean = jax.tree.map(lambda x: x / count, total)
         return {
@@ -186,20 +196,13 @@ class Sampler:
         }
 
     def _draw(self, numbers: jax.Array, use: str) -> tuple[jax.Array, jax.Array, Condition]:
-        """Return keys, latents and condition of samples.
-
-        Args:
-          numbers: as `_numbers` returns them.
-          use: of the draws.
-        """
-        index = numbers[:, 1]
-        key = draws.named(jax.random.key(numbers[0, 0]), use)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+        """Return keys, latents and condition of samples for one use."""
+        keys = numbered_keys(numbers, use)
         z = self._game.latents(keys)
         if (logits := self._logits) is None:
             return keys, z, None
         if self._cycle:
-            return keys, z, {"label": (index % jnp.uint32(len(logits))).astype(jnp.int32)}
+            return keys, z, {"label": (numbers[:, 1] % len(logits)).astype(jnp.int32)}
         label_keys = jax.vmap(lambda key: draws.named(key, "label"))(keys)
         labels = jax.vmap(lambda key: jax.random.categorical(key, logits))(label_keys)
         return keys, z, {"label": labels.astype(jnp.int32)}

@@ -1,12 +1,7 @@
-"""A trained state applied to images, sharded over devices: translation and anomaly scores.
+"""A trained state applied to images: of a data set, sharded over devices, or of any size."""
 
-What is drawn for an example (what a degradation spoils) depends on the seed and on the example's
-number alone, so that a state is always measured on the same images.
-"""
-
-import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,60 +15,11 @@ from gan_jax.data.sources import Source, domains
 from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
 from gan_jax.games.translation import Direction, TranslationGame
-from gan_jax.training.sampling import Sampling
+from gan_jax.training.sampling import Sampling, numbered_keys, seed_and_numbers
 from gan_jax.training.tiling import Apply, Tiling
 
 Variables = dict[str, Any]
 Batch = dict[str, np.ndarray]
-# (variables, stored batch by field, keys [batch]) -> arrays [batch, ...].
-PerExample = Callable[[Variables, dict[str, jax.Array], jax.Array], list[jax.Array]]
-
-
-class Mapped:
-    """A function of single examples, mapped over the devices of a run.
-
-    Args:
-      function: what to compute; a row of what it returns depends on that example alone.
-      seed: of the keys.
-      batch_size: examples at a time.
-      devices: over which a batch is sharded; all processes call alike.
-
-    Attributes:
-      place: puts variables on every device.
-    """
-
-    def __init__(
-        self,
-        function: PerExample,
-        *,
-        seed: int,
-        batch_size: int,
-        devices: Sequence[jax.Device] | None = None,
-    ) -> None:
-        self._seed = seed
-
-        def share(variables: Variables, batch: dict[str, jax.Array], numbers: jax.Array) -> Any:
-            key = draws.named(jax.random.key(numbers[0, 0]), "translate")
-            keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers[:, 1])
-            return function(variables, batch, keys)
-
-        self._mapped = DeviceMap(share, batch_size=batch_size, devices=devices)
-        self.place = self._mapped.place
-
-    def __call__(
-        self, variables: Variables, batch: Batch, *, seed: int | None = None
-    ) -> list[np.ndarray]:
-        """Return what the function makes of examples, on the host.
-
-        Args:
-          variables: as `place` returns them.
-          batch: stored arrays ``[n, ...]`` by field, the same in every process.
-          seed: of the keys, in place of the one given before.
-        """
-        count = size(batch)
-        numbers = np.full((count, 2), self._seed if seed is None else seed, np.uint32)
-        numbers[:, 1] = np.arange(count)
-        return self._mapped.on_host(variables, batch, numbers)
 
 
 def tiling_of(way: Direction, tile: int, overlap: int) -> Tiling:
@@ -85,9 +31,7 @@ def tiling_of(way: Direction, tile: int, overlap: int) -> Tiling:
 def network(
     game: TranslationGame, direction: str, variables: Variables, *, dropout: int | None = None
 ) -> Apply:
-    """Return the network of a direction as `gan_jax.training.tiling.run` applies it.
-
-    Its inputs are uint8, or float32 in [-1, 1]; its outputs uint8.
+    """Return the network of a direction as `tiling.run` applies it: from uint8 or float32 to uint8.
 
     Args:
       game: what was trained.
@@ -119,35 +63,28 @@ def network(
     return lambda pixels, known, numbers: compute(placed, pixels, known, numbers)
 
 
-def size(batch: Batch) -> int:
-    """Return the number of examples of a batch."""
-    return len(next(iter(batch.values())))
-
-
-@dataclasses.dataclass(frozen=True)
-class Translated:
-    """Images before and after.
-
-    Attributes:
-      inputs: uint8 ``[n, height, width, channels]``.
-      outputs: uint8, likewise.
-      targets: uint8, likewise; ``None``: there are none.
-    """
+class Translated(NamedTuple):
+    """Images before and after, uint8 ``[n, height, width, channels]``; maybe without targets."""
 
     inputs: np.ndarray
     outputs: np.ndarray
-    targets: np.ndarray | None
+    targets: np.ndarray | None = None
 
 
 class Translator:
     """Translates data points in one direction.
 
+    What is drawn for an example (what a degradation spoils) depends on the seed and on the
+    example's number alone, so that a state is always measured on the same images.
+
     Args:
       game: what was trained.
       direction: one of the game's.
-      seed: of what degradations draw.
       batch_size: data points at a time.
-      devices: over which a batch is split.
+      devices: over which a batch is sharded; all processes call alike.
+
+    Attributes:
+      place: puts variables on every device.
     """
 
     def __init__(
@@ -155,24 +92,29 @@ class Translator:
         game: TranslationGame,
         direction: str,
         *,
-        seed: int,
         batch_size: int,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
-        def function(variables: Variables, batch: dict[str, jax.Array], keys: jax.Array) -> Any:
+        def translate(variables: Variables, batch: dict[str, jax.Array], numbers: jax.Array) -> Any:
+            keys = numbered_keys(numbers, "translate")
             example = game.examples(kinds.to_network(game.spec, batch), keys, direction)
             made = game.translate(variables, example.inputs, direction, known=example.known)
             shown = [example.inputs, made, *([] if example.target is None else [example.target])]
             return [device.to_uint8(image) for image in shown]
 
-        self.mapped = Mapped(function, seed=seed, batch_size=batch_size, devices=devices)
+        self._mapped = DeviceMap(translate, batch_size=batch_size, devices=devices)
+        self.place = self._mapped.place
 
-    def __call__(
-        self, variables: Variables, batch: Batch, *, seed: int | None = None
-    ) -> Translated:
-        """Return examples translated; the arguments are those of `Mapped`."""
-        inputs, outputs, *targets = self.mapped(variables, batch, seed=seed)
-        return Translated(inputs, outputs, targets[0] if targets else None)
+    def __call__(self, variables: Variables, batch: Batch, *, seed: int) -> Translated:
+        """Return examples translated.
+
+        Args:
+          variables: as `place` returns them.
+          batch: stored arrays ``[n, ...]`` by field, the same in every process.
+          seed: of what degradations draw.
+        """
+        count = len(next(iter(batch.values())))
+        return Translated(*self._mapped.on_host(variables, batch, seed_and_numbers(seed, 0, count)))
 
 
 def check_sampling(how: Sampling) -> None:
@@ -184,8 +126,7 @@ def check_sampling(how: Sampling) -> None:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Points:
+class Points(NamedTuple):
     """Some data points of a source.
 
     Attributes:
@@ -223,17 +164,17 @@ def data_points(source: Source, count: int | None = None) -> Points:
 
 def fitting(batch: Batch, game: TranslationGame) -> Batch:
     """Return the middle of every image of a batch, as large as a game can take; maybe nothing."""
-    return {name: _middle(images, game) for name, images in batch.items()}
-
-
-def _middle(images: np.ndarray, game: TranslationGame) -> np.ndarray:
     ways = game.directions.values()
     multiple = max(way.multiple * way.scale for way in ways)
-    height, width = (side - side % multiple for side in images.shape[1:3])
-    if any(way.exact for way in ways):
-        height, width = min(height, multiple), min(width, multiple)
-    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
-    return images[:, top : top + height, left : left + width]
+
+    def middle(images: np.ndarray) -> np.ndarray:
+        height, width = (side - side % multiple for side in images.shape[1:3])
+        if any(way.exact for way in ways):
+            height, width = min(height, multiple), min(width, multiple)
+        top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+        return images[:, top : top + height, left : left + width]
+
+    return {name: middle(images) for name, images in batch.items()}
 
 
 def as_colour(images: np.ndarray, channels: int) -> np.ndarray:
