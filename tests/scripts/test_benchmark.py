@@ -1,6 +1,5 @@
-"""The benchmark measures what it says: its PyTorch contestants are the same networks and loss."""
+"""The benchmarks: PyTorch's networks and losses equal ours; rows have what their names say."""
 
-import argparse
 import json
 import sys
 
@@ -11,7 +10,7 @@ import pytest
 from gan_jax.losses import penalties
 from gan_jax.metrics import inception
 from gan_jax.networks import registry
-from scripts import benchmark
+from scripts import benchmark, benchmark_metrics
 
 SHAPE, LATENT = (16, 16, 3), 8
 
@@ -66,21 +65,31 @@ def test_critics_and_their_penalties_are_the_same(reference):
     np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_steps_are_timed_side_by_side(reference):
-    arguments = argparse.Namespace(
-        resolution=16,
-        channels=1,
-        features=4,
-        batch_size=2,
-        critic_steps=1,
-        repeats=1,
-        steps_per_call=1,
-    )
-    rows = benchmark.measure_step(arguments)
-    assert [row["step"] for row in rows][:2] == ["gan_jax float32", "PyTorch eager"]
-    for row in rows:
-        assert row["ms, median"] > 0
-    assert rows[0]["time / gan_jax's"] == 1.0
+def test_steps_are_timed_side_by_side(reference, monkeypatch, tmp_path, capsys):
+    path = tmp_path / "rows.json"
+    small = ["--features=4", "--batch_size=2", "--critic_steps=1", "--repeats=1"]
+    monkeypatch.setattr(sys, "argv", ["benchmark", f"--json={path}", "step", *small])
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # Set by the command, for itself.
+    benchmark.main()
+    content = json.loads(path.read_text())
+    assert content["machine"]["jax"] == jax.__version__
+    ours, *theirs = content["rows"]
+    assert [row["step"] for row in content["rows"]] == [
+        "gan_jax float32",
+        "PyTorch eager",
+        "PyTorch eager, channels last",
+    ]
+    assert ours["time / gan_jax's"] == 1.0
+    assert ours["TFLOP/s"] == pytest.approx(1e3 * ours["TFLOP"] / ours["ms, median"])
+    assert all(row["ms, median"] >= row["ms, fastest"] > 0 for row in (ours, *theirs))
+    assert "| gan_jax float32 |" in capsys.readouterr().out
+
+
+def test_replicas_gain_against_one_run():
+    sizes = {"batch_size": 2, "steps_per_call": 2, "repeats": 1}
+    one, two = benchmark.measure_replicas(config="points", replicas="2", **sizes)
+    assert (one["replicas"], one["gain"], two["replicas"]) == (1, 1.0, 2)
+    assert two["gain"] == pytest.approx(two["images/s in all"] / one["images/s in all"])
 
 
 def random_images(n, size):
@@ -105,72 +114,51 @@ def features(weights, images, layer, path):
     return np.asarray(ours[layer]), theirs.numpy()
 
 
-# 300 pixels are reduced, and not by a power of two.
-@pytest.mark.parametrize("size", [32, 300])
-def test_first_layers_of_pytorchs_inception_are_the_same(tmp_path, size):
-    weights = benchmark.random_inception("64")
-    made, expected = features(weights, random_images(2, size), "64", tmp_path / "weights.npz")
+# 300 pixels are reduced, and not by a power of two; the last layer depends on all others.
+@pytest.mark.parametrize(
+    ("layer", "size"), [("64", 300), pytest.param("2048", 32, marks=pytest.mark.slow)]
+)
+def test_pytorchs_inception_is_the_same(tmp_path, layer, size):
+    weights = benchmark_metrics.random_inception(layer)
+    made, expected = features(weights, random_images(2, size), layer, tmp_path / "weights.npz")
+    assert np.std(expected) > 0.1
     np.testing.assert_allclose(made, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("layer", ["192", "768", "2048"])
-def test_pytorchs_inception_is_the_same(tmp_path, layer):
-    weights = benchmark.random_inception(layer)
-    made, expected = features(weights, random_images(2, 32), layer, tmp_path / "weights.npz")
-    assert np.std(expected) > 0.1, "a reference that says nothing"
-    np.testing.assert_allclose(made, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
-
-
-def run_metrics(monkeypatch, tmp_path, *arguments):
-    path = tmp_path / "rows.json"
-    small = ["--layer=64", "--features=4", "--num_fake=3", "--batch_size=2", "--repeats=1"]
-    command = ["benchmark", f"--json={path}", "metrics", *small, *arguments]
-    monkeypatch.setattr(sys, "argv", command)
-    # Set by the command, for itself.
-    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    benchmark.main()
-    return {row["what"]: row for row in json.loads(path.read_text())["rows"]}
 
 
 def test_metrics_time_the_fid_its_parts_and_inception_beside_pytorchs(monkeypatch, tmp_path):
     pytest.importorskip("torch", reason="PyTorch is the other contestant (extra: parity)")
-    rows = run_metrics(monkeypatch, tmp_path)
+    weights, path = tmp_path / "weights.npz", tmp_path / "rows.json"
+    inception.save_weights(weights, benchmark_metrics.random_inception("64"))
+    small = ["--layer=64", "--features=4", "--num_fake=3", "--batch_size=2", "--repeats=1"]
+    chosen = [f"--inception={weights}", "--precision=default"]
+    monkeypatch.setattr(sys, "argv", ["benchmark_metrics", f"--json={path}", *small, *chosen])
+    # Set by the command, for itself.
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    benchmark_metrics.main()
+    rows = {row["what"]: row for row in json.loads(path.read_text())["rows"]}
     assert list(rows) == [
-        "FID end to end, highest",
+        "FID end to end, default",
         "- sampling",
         "- moments, on the host",
         "- distance, on the host",
-        "Inception: gan_jax highest",
+        "Inception: gan_jax default",
         "Inception: PyTorch eager float32",
         "Inception: PyTorch eager float32, channels last",
     ]
-    whole, distance = rows["FID end to end, highest"], rows["- distance, on the host"]
-    assert whole["images"] == 3
-    assert whole["seconds"] > distance["seconds"] > 0
+    whole, distance = rows["FID end to end, default"], rows["- distance, on the host"]
+    assert (whole["images"], whole["note"]) == (3, "extrapolated from 3 images")
     # What grows with the images is multiplied, the distance is not.
     rest = whole["seconds"] - distance["seconds"]
     np.testing.assert_allclose(whole["s per 50k"], rest * 50_000 / 3 + distance["seconds"])
-    assert distance["s per 50k"] == distance["seconds"]
-    assert whole["note"] == "random weights (as fast as any); extrapolated from 3 images"
+    assert distance["s per 50k"] == distance["seconds"] > 0
     assert whole["compile s"] > rows["- sampling"]["compile s"] > 0
-    ours = rows["Inception: gan_jax highest"]
+    ours = rows["Inception: gan_jax default"]
     for name, row in rows.items():
         if row is not distance:
             np.testing.assert_allclose(row["images/s"] * row["seconds"], row["images"])
-        if name.startswith("Inception"):
+        if name.startswith("Inception"):  # On CPU both precisions are float32.
             np.testing.assert_allclose(row["ours / this"], ours["images/s"] / row["images/s"])
-
-
-def test_metrics_take_converted_weights_and_any_precision(monkeypatch, tmp_path):
-    path = tmp_path / "weights.npz"
-    inception.save_weights(path, benchmark.random_inception("192"))
-    rows = run_metrics(monkeypatch, tmp_path, f"--inception={path}", "--precision=default")
-    whole = rows["FID end to end, default"]
-    assert whole["note"] == "extrapolated from 3 images"
-    # On CPU both precisions are float32.
-    assert all(row["ours / this"] for name, row in rows.items() if name.startswith("Inception"))
 
 
 def test_a_network_that_pytorch_cannot_compile_is_a_row():
@@ -178,20 +166,15 @@ def test_a_network_that_pytorch_cannot_compile_is_a_row():
         raise RuntimeError("no compiler\nwas found")
 
     contestants = {
-        "gan_jax highest": benchmark.Contestant(lambda: None, "highest"),
-        "PyTorch compiled": benchmark.Contestant(fail, "highest", compiled=True),
-        "PyTorch eager TF32": benchmark.Contestant(lambda: None, "default"),
+        "gan_jax highest": benchmark_metrics.Contestant(lambda: None, "highest"),
+        "PyTorch compiled": benchmark_metrics.Contestant(fail, "highest", compiled=True),
+        "PyTorch eager TF32": benchmark_metrics.Contestant(lambda: None, "default"),
     }
-    rows = benchmark.contest(contestants, batch_size=2, repeats=1)
+    rows = benchmark_metrics.contest(contestants, batch_size=2, repeats=1)
     assert rows["PyTorch compiled"]["note"] == "failed: RuntimeError: no compiler"
     assert rows["PyTorch compiled"]["images/s"] is None
     assert rows["gan_jax highest"]["ours / this"] == 1.0
     # Nothing of ours computes as coarsely.
     assert rows["PyTorch eager TF32"]["ours / this"] is None
     with pytest.raises(RuntimeError, match="no compiler"):
-        benchmark.contest({"eager": benchmark.Contestant(fail, "highest")}, 2, 1)
-
-
-def test_seconds_for_50000_images():
-    assert benchmark.standard_seconds(12.0, 500, fixed=2.0) == 1002.0
-    assert benchmark.standard_seconds(12.0, 50_000, fixed=2.0) == 12.0
+        benchmark_metrics.contest({"eager": benchmark_metrics.Contestant(fail, "highest")}, 2, 1)
