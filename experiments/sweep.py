@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict, config_flags
 from experiments import command_line
 from gan_jax import errors
 from gan_jax.report import atomic
-from gan_jax.sweeps import definition, execution, record, search, slurm, space, summary
+from gan_jax.sweeps import definition, execution, record, search, slurm, space, summary, tables
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -40,12 +41,17 @@ _METRIC = flags.DEFINE_string(
     "The metric that ranks the runs, as in eval.jsonl: classifier_fid, fid, ...",
 )
 _NUM_SAMPLES = flags.DEFINE_integer(
-    "num_samples", None, "Total number of trials of a search. Default: 20."
+    "num_samples", None, "Total number of trials of a search. Default: 20.", lower_bound=1
 )
-_SEARCH_SEED = flags.DEFINE_integer("search_seed", 0, "Seed of the search itself.")
-_SEEDS = flags.DEFINE_integer("seeds", None, "Repeat every run with train.seed 0 to SEEDS - 1.")
+_SEARCH_SEED = flags.DEFINE_integer("search_seed", 0, "Seed of the search itself.", lower_bound=0)
+_SEEDS = flags.DEFINE_integer(
+    "seeds", None, "Repeat every run with train.seed 0 to SEEDS - 1.", lower_bound=1
+)
 _NUM_PARALLEL = flags.DEFINE_integer(
-    "num_parallel", None, "Number of concurrent runs. Default: as many as the resources allow."
+    "num_parallel",
+    None,
+    "Number of concurrent runs. Default: as many as the resources allow.",
+    lower_bound=1,
 )
 _ADDRESS = flags.DEFINE_string(
     "address",
@@ -53,10 +59,15 @@ _ADDRESS = flags.DEFINE_string(
     'A running Ray cluster, host:port or "auto". Default: start one on this machine.',
 )
 _GPUS = flags.DEFINE_float(
-    "gpus_per_run", None, "GPUs per run; 0.5: two runs share one. Default: 1 if there are any."
+    "gpus_per_run",
+    None,
+    "GPUs per run; 0.5: two runs share one. Default: 1 if there are any.",
+    lower_bound=0.0,
 )
-_CPUS = flags.DEFINE_float("cpus_per_run", None, "CPU cores per run. Default: 1.")
-_RETRIES = flags.DEFINE_integer("retries", 2, "Number of further attempts for a run that fails.")
+_CPUS = flags.DEFINE_float("cpus_per_run", None, "CPU cores per run. Default: 1.", lower_bound=0.01)
+_RETRIES = flags.DEFINE_integer(
+    "retries", 2, "Number of further attempts for a run that fails.", lower_bound=0
+)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs, start nothing, write nothing.")
 _SLURM = flags.DEFINE_string(
     "slurm", None, "Write a script for sbatch that executes the runs without Ray; start none."
@@ -65,7 +76,10 @@ _SLURM_OPTIONS = flags.DEFINE_string(
     "slurm_options", "", 'For sbatch: "--partition=gpu --time=04:00:00".'
 )
 _ONLY = flags.DEFINE_integer(
-    "only", None, "Execute one run of the sweep in --workdir, by its number, as the script does."
+    "only",
+    None,
+    "Execute one run of the sweep in --workdir, by its number, as the script does.",
+    lower_bound=0,
 )
 _SUMMARIZE = flags.DEFINE_bool(
     "summarize", False, "Print and write the current table of the sweep in --workdir."
@@ -98,25 +112,7 @@ def _main() -> None:
 
 def _check_flags() -> None:
     """Check the flags that need neither a configuration nor a directory."""
-    methods = ("grid", *search.METHODS)
-    if _SEARCH.value not in methods:
-        raise errors.ConfigError(
-            f"--search={_SEARCH.value}; accepted: {', '.join(methods)}."
-            f"{errors.suggestion(_SEARCH.value, methods)}"
-        )
-    for name, value, least in [
-        ("num-samples", _NUM_SAMPLES.value, 1),
-        ("num-parallel", _NUM_PARALLEL.value, 1),
-        ("retries", _RETRIES.value, 0),
-        ("seeds", _SEEDS.value, 1),
-        ("search-seed", _SEARCH_SEED.value, 0),
-        ("gpus-per-run", _GPUS.value, 0),
-        ("only", _ONLY.value, 0),
-    ]:
-        if value is not None and value < least:
-            raise errors.ConfigError(f"--{name}={value}; accepted: {least} or more")
-    if _CPUS.value is not None and _CPUS.value <= 0:
-        raise errors.ConfigError(f"--cpus-per-run={_CPUS.value}; accepted: more than 0")
+    errors.lookup(dict.fromkeys(("grid", *search.METHODS)), _SEARCH.value, "--search")
     if _GPUS.value is not None and _GPUS.value > 1 and _GPUS.value % 1:
         raise errors.ConfigError(
             f"--gpus-per-run={_GPUS.value}; accepted: a fraction below 1, or an integer"
@@ -138,9 +134,8 @@ def _defined() -> record.Sweep:
     path, _, arg = name.partition(":")
     common = config_flags.get_override_values(flags.FLAGS["config"])
     module = definition.load(path)
-    metric, lower = _METRIC.value, True
-    if metric is not None:
-        lower = _parse(metric)
+    metric = _METRIC.value
+    lower = metric is None or _parse(metric)
     runs: list[definition.Run] = []
     parameters: list[space.Parameter] = []
     if method == "grid":
@@ -148,14 +143,14 @@ def _defined() -> record.Sweep:
             lambda add: definition.call(module, "sweep", add, arg), config, common, _SEEDS.value
         )
     else:
-        search.check_method(method)
+        search.load_optuna()
         definition.check_seeds(_SEEDS.value, common)
         parameters = space.collect(
             lambda names: definition.call(module, "search", names, arg), config, common
         )
         _check_search(method, metric, config)
         _check_parameters(method, parameters)
-    fields = dict(definition.leaves(config))
+    fields = definition.leaves(config)
     varied = [dict(run.overrides) for run in runs] or [{p.field: 0} for p in parameters]
     if any({**fields, **values}.get("train.replicas", 1) != 1 for values in varied):
         raise errors.ConfigError(
@@ -166,7 +161,7 @@ def _defined() -> record.Sweep:
         method=method,
         metric=metric,
         lower_is_better=lower,
-        parameters=tuple(parameters),
+        parameters=parameters,
         num_samples=0 if method == "grid" else (_NUM_SAMPLES.value or 20),
         seeds=_SEEDS.value,
         seed=_SEARCH_SEED.value,
@@ -300,6 +295,16 @@ def _environment() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
+def _limits() -> dict[str, Any]:
+    """Return the resources and attempts of runs."""
+    return {
+        "num_parallel": _NUM_PARALLEL.value,
+        "gpus": _GPUS.value,
+        "cpus": _CPUS.value,
+        "retries": _RETRIES.value,
+    }
+
+
 def _program(module: str) -> list[str]:
     return [sys.executable, "-m", module]
 
@@ -315,10 +320,7 @@ def _write_script(folder: record.Folder, path: Path) -> None:
             _program("experiments.sweep"),
             environment=_environment(),
             options=_SLURM_OPTIONS.value,
-            num_parallel=_NUM_PARALLEL.value,
-            gpus=_GPUS.value,
-            cpus=_CPUS.value,
-            retries=_RETRIES.value,
+            **_limits(),
         )
         folder.write(sweep)
         # SLURM opens its own log before the script can create the folder.
@@ -374,11 +376,8 @@ def _run_all(folder: record.Folder) -> None:
             folder,
             _program("experiments.main"),
             environment=_environment(),
-            num_parallel=_NUM_PARALLEL.value,
             address=_ADDRESS.value,
-            gpus=_GPUS.value,
-            cpus=_CPUS.value or 1.0,
-            retries=_RETRIES.value,
+            **_limits(),
         )
         states = _summarize(agenda.sweep, folder)
     # In a search a diverged run is a result; in a grid it is a missing one.
@@ -399,9 +398,9 @@ def _run_all(folder: record.Folder) -> None:
 def _summarize(sweep: record.Sweep, folder: record.Folder) -> list[summary.State]:
     """Print and write the table; return the states of the runs."""
     states = summary.look(sweep, folder)
-    notes = summary.summarise(states, _METRIC.value or sweep.search.metric, _lower_is_better)
-    summary.write(notes, folder.path)
-    summary.show(notes)
+    found = summary.summarise(states, _METRIC.value or sweep.search.metric, _lower_is_better)
+    tables.write(found, folder.path)
+    tables.show(found)
     print(f"{folder.path / 'summary.md'}, {folder.path / 'summary.csv'}")
     return states
 

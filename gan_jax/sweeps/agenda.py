@@ -17,27 +17,26 @@ class Agenda:
     """Schedules the runs of a sweep, each once, and records how they ended.
 
     Attributes:
-      sweep: the sweep with all suggestions so far.
+      sweep: the recorded sweep, with all suggestions so far.
       stopped: whether no further runs are scheduled.
 
     Args:
-      sweep: the recorded sweep.
-      folder: its directory, locked by the caller.
-      tell: receives one line per event of a run.
+      folder: the sweep's directory, locked by the caller.
+      report: receives one line per event of a run.
     """
 
     def __init__(
         self,
         sweep: record.Sweep,
         folder: record.Folder,
-        tell: Callable[[str], None] = lambda line: print(line, flush=True),
+        report: Callable[[str], None] = lambda line: print(line, flush=True),
     ) -> None:
         self.sweep = sweep
         self.stopped = False
         self._folder = folder
-        self._tell = tell
-        self._handed: set[str] = set()
-        self._given: dict[str, execution.Outcome] = {}
+        self._report = report
+        self._scheduled: set[str] = set()
+        self._outcomes: dict[str, execution.Outcome] = {}
 
     @property
     def total(self) -> int:
@@ -50,10 +49,7 @@ class Agenda:
     @property
     def left(self) -> int:
         """Number of runs that are not finished."""
-        ended = sum(
-            entry.defined and (entry.stopped or self._settled(entry.run.name))
-            for entry in self.sweep.entries
-        )
+        ended = sum(entry.defined and not self._remains(entry) for entry in self.sweep.entries)
         return self.total - ended
 
     def next(self) -> Run | None:
@@ -66,10 +62,9 @@ class Agenda:
         """
         while not self.stopped:
             for entry in self.sweep.entries:
-                name = entry.run.name
-                if entry.defined and name not in self._handed:
-                    self._handed.add(name)
-                    if not entry.stopped and not self._settled(name):
+                if entry.run.name not in self._scheduled:
+                    self._scheduled.add(entry.run.name)
+                    if self._remains(entry):
                         return entry.run
             plan = self.sweep.search
             groups = {run.group for run in self.sweep.runs}
@@ -81,18 +76,14 @@ class Agenda:
 
     def begin(self, run: Run) -> None:
         """Report that a run starts."""
-        self._tell(f"{self._count(run.name)} {run.name}: starts")
+        self._report(f"{self._count(run.name)} {run.name}: starts")
 
     def again(self, run: Run, reason: str) -> None:
         """Report that a run has failed and resumes from its checkpoint."""
-        self._tell(f"{self._count(run.name)} {run.name}: {reason}; retrying")
+        self._report(f"{self._count(run.name)} {run.name}: {reason}; retrying")
 
     def end(self, run: Run, outcome: execution.Outcome | None) -> None:
-        """Record and report how a run ended.
-
-        Args:
-          run: the run.
-          outcome: how it ended; ``None``: the search stopped it early.
+        """Record and report how a run ended; ``None``: the search stopped it early.
 
         Raises:
           SweepError: the run has no evaluation by the metric of the search.
@@ -101,38 +92,42 @@ class Agenda:
         if outcome is None:
             self.sweep = self.sweep.stopping(name)
             self._folder.write(self.sweep)
-            self._tell(f"{self._count(name)} {name}: stopped early{self._value(run)}")
+            self._report(f"{self._count(name)} {name}: stopped early{self._value(run)}")
             return
-        self._given[name] = outcome
+        self._outcomes[name] = outcome
         reason = f": {outcome.reason}" if outcome.reason else ""
-        self._tell(f"{self._count(name)} {name}: {outcome.state}{reason}{self._value(run)}")
+        self._report(f"{self._count(name)} {name}: {outcome.state}{reason}{self._value(run)}")
         if self.sweep.search.method != "grid" and outcome.state == "done":
             self._check_measured(run)
 
-    def _settled(self, name: str) -> bool:
-        state = execution.read_status(self._folder.run(name)).get("state")
-        return state in execution.SETTLED
+    def _state(self, run: Run) -> str:
+        return execution.read_status(self._folder.run(run.name)).get("state", "running")
+
+    def _remains(self, entry: record.Entry) -> bool:
+        ended = entry.stopped or self._state(entry.run) in execution.SETTLED
+        return entry.defined and not ended
 
     def _count(self, name: str) -> str:
         number = [run.name for run in self.sweep.runs].index(name) + 1
         return f"[{number}/{self.total}]"
 
-    def _value(self, run: Run) -> str:
+    def _series(self, run: Run) -> list[tuple[int, float]]:
         metric = self.sweep.search.metric
-        points = summary.series(self._folder.run(run.name), metric) if metric else []
+        return summary.series(self._folder.run(run.name), metric) if metric else []
+
+    def _value(self, run: Run) -> str:
+        points = self._series(run)
+        metric = self.sweep.search.metric
         return f", {metric} {evaluations.format_value(points[-1][1])}" if points else ""
 
     def _check_measured(self, run: Run) -> None:
-        metric = self.sweep.search.metric
-        assert metric is not None
-        if summary.series(self._folder.run(run.name), metric):
-            return
-        rows = evaluations.read(self._folder.run(run.name) / evaluations.EVALUATIONS)
-        names = summary.metrics_of(rows)
-        raise errors.SweepError(
-            f"--metric={metric}: {run.name} was not measured by it; accepted: "
-            f"{', '.join(names) or 'nothing: it was not evaluated'}; see config.eval.metrics"
-        )
+        if not self._series(run):
+            rows = evaluations.read(self._folder.run(run.name) / evaluations.EVALUATIONS)
+            names = ", ".join(summary.metrics_of(rows)) or "nothing: it was not evaluated"
+            raise errors.SweepError(
+                f"--metric={self.sweep.search.metric}: {run.name} was not measured by it; "
+                f"accepted: {names}; see config.eval.metrics"
+            )
 
     def _suggest(self, number: int) -> list[Run]:
         """Return the runs of the next suggestion, one per seed."""
@@ -160,20 +155,14 @@ class Agenda:
 
     def _trial(self, runs: list[Run]) -> search.Trial:
         values = runs[0].group_overrides
-        states = [
-            execution.read_status(self._folder.run(run.name)).get("state", "running")
-            for run in runs
-        ]
+        states = [self._state(run) for run in runs]
         if "diverged" in states:
             return search.Trial(values, "diverged")
         if all(state == "done" for state in states):
-            metric = self.sweep.search.metric
-            assert metric is not None
-            found = [summary.series(self._folder.run(run.name), metric) for run in runs]
-            if all(found):
-                return search.Trial(values, "done", statistics.fmean(s[-1][1] for s in found))
-            return search.Trial(values, "failed")
-        given = [self._given.get(run.name) for run in runs]
-        if any(one is not None and one.state in ("failed", "refused") for one in given):
-            return search.Trial(values, "failed")
-        return search.Trial(values, "running")
+            found = [self._series(run) for run in runs]
+            if not all(found):
+                return search.Trial(values, "failed")
+            return search.Trial(values, "done", statistics.fmean(s[-1][1] for s in found))
+        ended = [self._outcomes[run.name].state for run in runs if run.name in self._outcomes]
+        failed = not {"failed", "refused"}.isdisjoint(ended)
+        return search.Trial(values, "failed" if failed else "running")

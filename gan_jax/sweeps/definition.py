@@ -5,17 +5,20 @@ before any run starts.
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import inspect
 import json
 import math
+import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from gan_jax import errors
@@ -65,11 +68,7 @@ def load(path: str | Path) -> ModuleType:
 def call(module: ModuleType, name: str, subject: Any, arg: str) -> None:
     """Call a configuration file's ``sweep(add)`` or ``search(space)``.
 
-    Args:
-      module: the file.
-      name: ``"sweep"`` or ``"search"``.
-      subject: ``add`` or ``space``.
-      arg: the text after the colon of ``--config``; passed to functions of two parameters.
+    A function of two parameters receives ``arg``, the text after the colon of ``--config``, too.
 
     Raises:
       ConfigError: the file has no such function.
@@ -83,8 +82,7 @@ def call(module: ModuleType, name: str, subject: Any, arg: str) -> None:
         raise errors.ConfigError(
             f"--config={module.__file__} has no function {name!r}; for example: {example}"
         )
-    both = len(inspect.signature(function).parameters) > 1
-    function(subject, arg) if both else function(subject)
+    function(*(subject, arg)[: len(inspect.signature(function).parameters)])
 
 
 class Definition:
@@ -100,14 +98,14 @@ class Definition:
     """
 
     def __init__(
-        self, config: ConfigDict, common: Sequence[str] = (), seeds: int | None = None
+        self, config: ConfigDict, common: Collection[str] = (), seeds: int | None = None
     ) -> None:
         check_seeds(seeds, common)
         self.runs: list[Run] = []
         self._config = config
         self._common = frozenset(common)
         self._seeds = seeds
-        self._defaults = dict(leaves(config))
+        self._defaults = leaves(config)
         self._by_values: dict[str, str] = {}
         self._groups: dict[str, str] = {}
 
@@ -122,7 +120,10 @@ class Definition:
           ConfigError: a field is unknown, a value is invalid, the name is not a valid directory
             name, or the run is a duplicate.
         """
-        values = check_overrides(self._config, overrides, self._common)
+        values = {
+            field: checked(self._config, field, value, self._common)
+            for field, value in overrides.items()
+        }
         if name is not None and not (_NAME.fullmatch(name) and len(name) <= _LONGEST_NAME):
             raise errors.ConfigError(
                 f"sweep: name={name!r}; accepted: up to {_LONGEST_NAME} letters, digits and ._=+-, "
@@ -166,12 +167,8 @@ class Definition:
         self.runs.append(run)
 
 
-def check_seeds(seeds: int | None, common: Sequence[str]) -> None:
-    """Check that ``--seeds`` and ``--config.train.seed`` are not both given.
-
-    Raises:
-      ConfigError: both are given.
-    """
+def check_seeds(seeds: int | None, common: Collection[str]) -> None:
+    """Raise `ConfigError` if ``--seeds`` and ``--config.train.seed`` are both given."""
     if seeds is not None and SEED in common:
         raise errors.ConfigError(f"--seeds={seeds} and --config.{SEED}; use only one of them")
 
@@ -179,7 +176,7 @@ def check_seeds(seeds: int | None, common: Sequence[str]) -> None:
 def collect(
     define: Callable[[Definition], None],
     config: ConfigDict,
-    common: Sequence[str] = (),
+    common: Collection[str] = (),
     seeds: int | None = None,
 ) -> list[Run]:
     """Return the runs that ``define`` adds; see `Definition` for the arguments.
@@ -194,45 +191,27 @@ def collect(
     return definition.runs
 
 
-def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted name and value of every field of a configuration that is not a group."""
-    for name in config:
-        value = config[name]
-        if isinstance(value, ConfigDict):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def leaves(config: ConfigDict) -> dict[str, Any]:
+    """Return the value of every field of a configuration that is not a group, by dotted name."""
+    return flatten_dict(config.to_dict(), sep=".")
 
 
-def check_overrides(
-    config: ConfigDict,
-    overrides: Mapping[str, Any],
-    common: Sequence[str] | frozenset[str] = (),
-    where: str = "sweep",
-) -> dict[str, Any]:
-    """Return ``overrides`` with each value converted to the type of its field.
+def checked(
+    config: ConfigDict, field: str, value: Any, common: Collection[str] = (), where: str = "sweep"
+) -> Any:
+    """Return a value converted to the type of its field.
 
     Args:
       config: the configuration.
-      overrides: values by dotted field.
+      field: the dotted field.
+      value: its value; NumPy scalars are converted to numbers of Python.
       common: fields that are set for all runs.
-      where: the function that gave the overrides, for messages.
+      where: the function that gave the value, for messages.
 
     Raises:
-      ConfigError: a field is unknown, of another type, or among ``common``.
+      ConfigError: the field is unknown, of another type, or among ``common``.
     """
-    return {field: _checked(config, field, v, common, where) for field, v in overrides.items()}
-
-
-def _checked(
-    config: ConfigDict,
-    field: str,
-    value: Any,
-    common: Sequence[str] | frozenset[str],
-    where: str,
-) -> Any:
-    """Return a value converted to the type of its field."""
-    known = dict(leaves(config))
+    known = leaves(config)
     if field not in known:
         inside = [name for name in known if name.startswith(f"{field}.")]
         if inside:
@@ -247,28 +226,28 @@ def _checked(
             f"{where}: {field} is set for all runs by --config.{field}, and by the {where} itself; "
             "use only one of them"
         )
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()  # A NumPy scalar, for example from linspace.
-    elif isinstance(value, list | tuple):
-        value = [one.item() if hasattr(one, "item") else one for one in value]
+    if isinstance(value, list | tuple):
+        value = [_native(one) for one in value]
+    value = _native(value)
     *groups, leaf = field.split(".")
-    group = config
-    for name in groups:
-        group = group[name]
-    kind = group.get_type(leaf)
+    kind = functools.reduce(operator.getitem, groups, config).get_type(leaf)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = {
-        bool: lambda: isinstance(value, bool),
-        int: lambda: isinstance(value, int) and not isinstance(value, bool),
-        float: lambda: (
-            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        ),
-        str: lambda: isinstance(value, str),
-        tuple: lambda: isinstance(value, list | tuple),
+        bool: isinstance(value, bool),
+        int: is_number and isinstance(value, int),
+        float: is_number and math.isfinite(value),
+        str: isinstance(value, str),
+        tuple: isinstance(value, list),
     }
-    if kind not in fits or not fits[kind]():
+    if not fits.get(kind):
         accepted = kind.__name__ if kind in fits else "nothing but its default"
         raise errors.ConfigError(f"{where}: {field} = {value!r}; accepted: {accepted}")
-    return list(value) if kind is tuple else kind(value)
+    return value if kind is tuple else kind(value)
+
+
+def _native(value: Any) -> Any:
+    """Return the Python number of a scalar of NumPy or JAX, and anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def name_of(overrides: Mapping[str, Any]) -> str:

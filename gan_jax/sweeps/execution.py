@@ -50,7 +50,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """How to execute a run; serializable as JSON, to be sent to another machine.
+    """How to execute a run; its fields are serializable as JSON, for another machine.
 
     Attributes:
       name: name of the run.
@@ -62,19 +62,9 @@ class Task:
 
     name: str
     folder: str
-    command: tuple[str, ...]
+    command: Sequence[str]
     cwd: str
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """Return the task as JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Task":
-        """Return the task of the JSON that `to_json` returns."""
-        fields = json.loads(text)
-        return cls(**{**fields, "command": tuple(fields["command"])})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +95,7 @@ def make_task(
 ) -> Task:
     """Return how to execute a run.
 
-    Args:
-      sweep: the sweep.
-      folder: its directory.
-      run: the run.
-      program: a command that accepts ``--config``, ``--config.FIELD`` and ``--workdir``.
-      environment: environment variables for the run.
+    ``program`` is a command that accepts ``--config``, ``--config.FIELD`` and ``--workdir``.
     """
     overrides = {**sweep.common, **run.overrides}
     command = [
@@ -119,7 +104,7 @@ def make_task(
         *(definition.flag(field, value) for field, value in overrides.items()),
         f"--workdir={folder.run(run.name)}",
     ]
-    return Task(run.name, str(folder.path), tuple(command), sweep.cwd, dict(environment or {}))
+    return Task(run.name, str(folder.path), command, sweep.cwd, dict(environment or {}))
 
 
 class Execution:
@@ -139,7 +124,7 @@ class Execution:
     def poll(self) -> Outcome | None:
         """Return the outcome, or ``None`` while the run has not ended.
 
-        Side effects: starts the program; when it has ended, records the attempt.
+        Side effects: starts the program, and records the attempt once it has ended.
 
         Raises:
           WorkdirError: the log cannot be written.
@@ -227,42 +212,34 @@ class Execution:
         """Return the outcome of a program that has ended."""
         state = read_status(self._folder.run(self._task.name))
         own = state.get("pid") == pid and state.get("host") == socket.gethostname()
-        if own and (state["state"] == "diverged" or (state["state"] == "done" and code == 0)):
+        believed = ("diverged", "failed", *(("done", "preempted") if code == 0 else ()))
+        if own and state["state"] in believed:
             return Outcome(state["state"], state["reason"])
-        if own and state["state"] == "preempted" and code == 0:
-            return Outcome("preempted", state["reason"])
-        if own and state["state"] == "failed":
-            return Outcome("failed", state["reason"])
         last = _last_line(self._folder.log(self._task.name))
         if code == 1 and last.startswith("error: ") and not own:
             passing = any(words in last for words in _PASSING)
             return Outcome("failed" if passing else "refused", last.removeprefix("error: "))
         if code < 0:
-            return Outcome("failed", f"ended by {_signal_name(-code)}")
+            names = {number.value: number.name for number in signal.Signals}
+            return Outcome("failed", f"ended by {names.get(-code, f'signal {-code}')}")
         return Outcome("failed", f"ended with exit code {code}: {last}")
 
 
 def execute(task: Task, retries: int, asked_to_stop: Callable[[], bool]) -> Outcome:
-    """Execute a run, and retry it from its checkpoint where it fails.
+    """Execute a run, with ``retries`` further attempts from its checkpoint where it fails.
 
-    Args:
-      task: the run.
-      retries: number of attempts after the first.
-      asked_to_stop: returns whether the run must save and stop; polled.
+    Once ``asked_to_stop`` returns true, the run saves and stops.
     """
-    outcome = Outcome("failed")
-    for attempt in range(retries + 1):
+    while True:
         execution = Execution(task)
-        while (ended := execution.poll()) is None:
+        while (outcome := execution.poll()) is None:
             if asked_to_stop():
                 return execution.stop()
             time.sleep(_POLL_SECONDS)
-        outcome = ended
-        if outcome.final or asked_to_stop():
+        if outcome.final or retries == 0 or asked_to_stop():
             return outcome
-        if attempt < retries:
-            print(f"{task.name}: {outcome.reason}; resuming from its checkpoint", flush=True)
-    return outcome
+        retries -= 1
+        print(f"{task.name}: {outcome.reason}; resuming from its checkpoint", flush=True)
 
 
 def read_status(run: Path) -> dict[str, Any]:
@@ -308,13 +285,6 @@ def _last_line(path: Path) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     reported = [line for line in lines if line.startswith("error: ")]
     return (reported or lines or [""])[-1]
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _now() -> str:

@@ -6,12 +6,12 @@ Tuning", Li et al. 2018). Ray's own records are never read: a sweep resumes from
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
 import shutil
 import signal
 import socket
-import threading
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,12 +64,12 @@ class RunTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare the execution of a run without starting it."""
-        self._task = execution.Task.from_json(config["task"])
+        self._task = execution.Task(**config["task"])
         self._metric: str | None = config["metric"]
         self._total: int = config["total"]
         self._folder = record.Folder(self._task.folder)
         self._execution = execution.Execution(self._task)
-        self._told = 0
+        self._reported = 0
 
     def step(self) -> dict[str, Any]:
         """Wait for the next evaluation, or the end of the run, and return it.
@@ -80,13 +80,12 @@ class RunTrainable(tune.Trainable):
         while True:
             for step, value in self._news():
                 return {"step": step, "value": value, "state": "running", "reason": ""}
-            if self._folder.asked_to_stop():
-                return self._last(self._execution.stop())
-            outcome = self._execution.poll()
+            stopping = self._folder.asked_to_stop()
+            outcome = self._execution.stop() if stopping else self._execution.poll()
             if outcome is not None:
-                if not outcome.final:
+                if not stopping and not outcome.final:
                     raise Failed(outcome.reason)
-                return self._last(outcome)
+                return {**dataclasses.asdict(outcome), tune.result.DONE: True}
             time.sleep(_POLL_SECONDS)
 
     def cleanup(self) -> None:
@@ -107,13 +106,10 @@ class RunTrainable(tune.Trainable):
         if self._metric is None:
             return []
         points = summary.series(self._folder.run(self._task.name), self._metric)
-        news = [point for point in points if self._told < point[0] < self._total]
+        news = [point for point in points if self._reported < point[0] < self._total]
         if news:
-            self._told = news[0][0]
+            self._reported = news[0][0]
         return news
-
-    def _last(self, outcome: execution.Outcome) -> dict[str, Any]:
-        return {"state": outcome.state, "reason": outcome.reason, tune.result.DONE: True}
 
 
 class _Runs(Searcher):
@@ -155,7 +151,7 @@ class _Runs(Searcher):
                 self._trials[trial_id] = run
                 attempts = execution.read_attempts(self._folder, run.name)
                 self._attempts[run.name] = len(attempts)
-                return {"task": self._make_task(run).to_json(), **self._settings}
+                return {"task": dataclasses.asdict(self._make_task(run)), **self._settings}
         return cast(Any, Searcher.FINISHED)
 
     def on_trial_complete(
@@ -163,13 +159,13 @@ class _Runs(Searcher):
     ) -> None:
         """Report to the agenda how a run ended."""
         run = self._trials[trial_id]
+        outcome = None
+        if error:
+            outcome = execution.Outcome("failed", self.why(run))
+        elif result is not None and result["state"] != "running":
+            outcome = execution.Outcome(result["state"], result["reason"])
         with self._noting():
-            if error:
-                self._agenda.end(run, execution.Outcome("failed", self.why(run)))
-            elif result is not None and result["state"] != "running":
-                self._agenda.end(run, execution.Outcome(result["state"], result["reason"]))
-            else:
-                self._agenda.end(run, None)
+            self._agenda.end(run, outcome)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the sweep's directory is the record."""
@@ -196,7 +192,7 @@ class _Progress(tune.Callback):
         self._agenda = agenda
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell it."""
+        """Report the run to the agenda."""
         run = self._runs.run_of(trial.trial_id)
         if trial.num_failures:
             self._agenda.again(run, self._runs.why(run))
@@ -213,23 +209,23 @@ def run(
     num_parallel: int | None = None,
     address: str | None = None,
     gpus: float | None = None,
-    cpus: float = 1.0,
+    cpus: float | None = None,
     retries: int = 2,
 ) -> tuple[Agenda, str | None]:
-    """Execute the remaining runs of a sweep.
+    """Execute the remaining runs of a sweep, whose folder the caller has locked.
 
     Side effects: starts a Ray cluster or connects to one; writes run directories; on SIGTERM and
     Ctrl-C the runs save and stop.
 
     Args:
       sweep: the sweep.
-      folder: its directory, locked by the caller.
+      folder: its directory.
       program: a command that accepts ``--config``, ``--config.FIELD`` and ``--workdir``.
       environment: environment variables of the runs and of Ray's workers.
       num_parallel: number of concurrent runs; ``None``: as many as the resources allow.
       address: address of a Ray cluster; ``None``: start one on this machine.
       gpus: GPUs per run, fractions allowed; ``None``: 1 if the cluster has any.
-      cpus: CPU cores per run.
+      cpus: CPU cores per run; ``None``: 1.
       retries: number of attempts after a failed one.
 
     Returns:
@@ -244,6 +240,7 @@ def run(
     if not agenda.left:
         return agenda, None
     folder.ask(stop=False)
+    cpus = 1.0 if cpus is None else cpus
     with _cluster(address, environment):
         gpus = _check_resources(gpus, cpus, own=address is None)
         variables = {**environment, **_devices(gpus, cpus)}
@@ -299,10 +296,7 @@ def run(
 def _recall(
     scheduler: ASHAScheduler, sweep: record.Sweep, folder: record.Folder, total: int
 ) -> None:
-    """Report to successive halving the results of runs that ended in an earlier process.
-
-    Runs that are resumed report again from their first evaluation.
-    """
+    """Report to successive halving the results of runs that ended in an earlier process."""
     assert sweep.search.metric is not None
     for entry in sweep.entries:
         run = folder.run(entry.run.name)
@@ -311,8 +305,8 @@ def _recall(
             scheduler.on_trial_add(cast(Any, None), trial)
             for step, value in summary.series(run, sweep.search.metric):
                 if step < total:
-                    told = {"step": step, "value": value}
-                    scheduler.on_trial_result(cast(Any, None), trial, told)
+                    result = {"step": step, "value": value}
+                    scheduler.on_trial_result(cast(Any, None), trial, result)
 
 
 def _await_saves(agenda: Agenda, folder: record.Folder) -> None:
@@ -328,10 +322,7 @@ def _cluster(address: str | None, environment: Mapping[str, str]) -> Iterator[No
     """Connect to a Ray cluster for the duration of the context."""
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    options: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": logging.CRITICAL,
-    }
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is None:
         # The workers inherit the variables of this process.
         os.environ.update(environment)
@@ -356,11 +347,7 @@ def _cluster(address: str | None, environment: Mapping[str, str]) -> Iterator[No
 
 
 def _check_address(address: str) -> None:
-    """Check that a server listens at an address; Ray itself would retry for minutes.
-
-    Raises:
-      SweepError: none does, or the address is malformed.
-    """
+    """Raise `SweepError` unless a server listens at an address; Ray would retry for minutes."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -373,27 +360,24 @@ def _check_address(address: str) -> None:
 
 
 def _check_resources(gpus: float | None, cpus: float, *, own: bool) -> float:
-    """Return the GPUs per run, after checking that some machine of the cluster is large enough.
+    """Return the GPUs per run, if some machine is large enough or an existing cluster may grow.
 
     Raises:
-      SweepError: no machine is large enough, and the cluster does not scale automatically.
+      SweepError: the runs do not fit on this machine, whose cluster is ``own``.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
-    most_cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [(one.get("GPU", 0.0), one.get("CPU", 0.0)) for one in resources]
     if gpus is None:
-        gpus = 1.0 if most_gpus else 0.0
-    if own and (gpus > most_gpus or cpus > most_cpus):
+        gpus = 1.0 if any(most for most, _ in nodes) else 0.0
+    if any(most_gpus >= gpus and most_cpus >= cpus for most_gpus, most_cpus in nodes):
+        return gpus
+    asked = f"--gpus-per-run={gpus:g} --cpus-per-run={cpus:g}"
+    if own:
+        ((most_gpus, most_cpus),) = nodes
         raise errors.SweepError(
-            f"--gpus-per-run={gpus:g} --cpus-per-run={cpus:g}; this machine has {most_gpus:g} GPUs "
-            f"and {most_cpus:g} CPUs"
+            f"{asked}; this machine has {most_gpus:g} GPUs and {most_cpus:g} CPUs"
         )
-    if not any(n.get("GPU", 0.0) >= gpus and n.get("CPU", 0.0) >= cpus for n in nodes):
-        print(
-            f"--gpus-per-run={gpus:g} --cpus-per-run={cpus:g}; no machine of the cluster has that "
-            "now: the runs wait for one",
-            flush=True,
-        )
+    print(f"{asked}; no machine of the cluster has that now: the runs wait for one", flush=True)
     return gpus
 
 
@@ -412,9 +396,6 @@ def _devices(gpus: float, cpus: float) -> dict[str, str]:
 def _signals(agenda: Agenda, folder: record.Folder) -> Iterator[list[str]]:
     """Turn the first SIGTERM or Ctrl-C into a graceful stop; the second takes effect at once."""
     asked: list[str] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
     previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def handle(number: int, frame: Any) -> None:

@@ -61,7 +61,7 @@ class Search:
     method: str = "grid"
     metric: str | None = None
     lower_is_better: bool = True
-    parameters: tuple[space.Parameter, ...] = ()
+    parameters: list[space.Parameter] = dataclasses.field(default_factory=list)
     num_samples: int = 0
     seeds: int | None = None
     seed: int = 0
@@ -91,10 +91,6 @@ class Sweep:
     def runs(self) -> list[Run]:
         """The runs that are still defined."""
         return [entry.run for entry in self.entries if entry.defined]
-
-    def entry(self, name: str) -> Entry:
-        """Return the entry of a run."""
-        return next(entry for entry in self.entries if entry.run.name == name)
 
     def adding(self, runs: Sequence[Run]) -> "Sweep":
         """Return the sweep with runs appended."""
@@ -141,11 +137,9 @@ class Folder:
             content = json.loads(file.read_text(encoding="utf-8"))
             content.pop("version")
             search = content.pop("search")
-            parameters = tuple(space.from_json(search.pop("parameters")))
-            entries = tuple(
-                Entry(Run(**entry.pop("run")), **entry) for entry in content.pop("entries")
-            )
-            return Sweep(**content, search=Search(**search, parameters=parameters), entries=entries)
+            search["parameters"] = [space.Parameter(**one) for one in search["parameters"]]
+            entries = [Entry(**{**one, "run": Run(**one["run"])}) for one in content.pop("entries")]
+            return Sweep(**content, search=Search(**search), entries=tuple(entries))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -158,7 +152,6 @@ class Folder:
           WorkdirError: the file cannot be written.
         """
         content = {"version": _VERSION, **dataclasses.asdict(sweep)}
-        content["search"]["parameters"] = space.to_json(sweep.search.parameters)
         atomic.write_text(self.path / FILE, json.dumps(content, indent=1) + "\n")
 
     @contextlib.contextmanager
@@ -206,12 +199,9 @@ class Folder:
 def merge(
     old: Sweep | None, new: Sweep, free: Sequence[str] = ()
 ) -> tuple[Sweep, list[str], list[str]]:
-    """Return the sweep that continues a recorded one under a new definition.
+    """Return the sweep that continues a recorded one, ``old``, under a new definition.
 
-    Args:
-      old: the recorded sweep; ``None``: there is none.
-      new: the sweep that is defined now.
-      free: fields that do not affect training and may change; a group ends in a dot.
+    Fields that begin with one of ``free`` do not affect training and may differ.
 
     Returns:
       The sweep, the names of its new runs, and the names of runs that are no longer defined.
@@ -221,30 +211,26 @@ def merge(
     """
     if old is None:
         return new, [run.name for run in new.runs], []
-    changed = [
-        f"{what}: {before!r} there, {now!r} now"
-        for what, before, now in [
-            ("--config", Path(old.config).name, Path(new.config).name),
-            ("--search", old.search.method, new.search.method),
-            *(
-                (field, old.fields.get(field), new.fields.get(field))
-                for field in sorted(old.fields)
-                if not field.startswith(tuple(free))
-            ),
-        ]
-        if before != now
+    pairs: list[tuple[str, Any, Any]] = [
+        ("--config", Path(old.config).name, Path(new.config).name),
+        ("--search", old.search.method, new.search.method),
+    ]
+    pairs += [
+        (field, value, new.fields.get(field))
+        for field, value in sorted(old.fields.items())
+        if not field.startswith(tuple(free))
     ]
     if new.search.method != "grid" and old.search.method == new.search.method:
-        changed += [
-            f"{what}: {before!r} there, {now!r} now"
-            for what, before, now in [
-                ("--metric", old.search.metric, new.search.metric),
-                ("--seeds", old.search.seeds, new.search.seeds),
-                ("--search-seed", old.search.seed, new.search.seed),
-                *_differences(old.search.parameters, new.search.parameters),
-            ]
-            if before != now
+        pairs += [
+            ("--metric", old.search.metric, new.search.metric),
+            ("--seeds", old.search.seeds, new.search.seeds),
+            ("--search-seed", old.search.seed, new.search.seed),
         ]
+        first, other = ({p.field: p for p in s.search.parameters} for s in (old, new))
+        pairs += [(f"search of {f}", first.get(f), other.get(f)) for f in {**first, **other}]
+    changed = [
+        f"{what}: {one!r} there, {other!r} now" for what, one, other in pairs if one != other
+    ]
     if changed:
         more = f"; and {len(changed) - _LISTED} more" if len(changed) > _LISTED else ""
         raise errors.SweepError(
@@ -265,11 +251,3 @@ def merge(
         entries.append(dataclasses.replace(entry, run=run or entry.run, defined=run is not None))
     merged = dataclasses.replace(new, entries=(*entries, *map(Entry, wanted.values())))
     return merged, list(wanted), [e.run.name for e in entries if not e.defined]
-
-
-def _differences(
-    old: Sequence[space.Parameter], new: Sequence[space.Parameter]
-) -> list[tuple[str, Any, Any]]:
-    """Return field, old and new parameter for every field of two search spaces."""
-    before, now = ({p.field: p for p in parameters} for parameters in (old, new))
-    return [(f"search of {f}", before.get(f), now.get(f)) for f in {**before, **now}]

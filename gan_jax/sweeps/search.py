@@ -1,10 +1,9 @@
 """The next values of a search: random, or from a model of the results so far.
 
 A suggestion is a pure function of the space, a seed, the suggestion's number and the trials so far,
-so a search that was killed can be resumed with the same suggestions.
-
-The model is Optuna's tree-structured Parzen estimator ("Algorithms for Hyper-Parameter
-Optimization", Bergstra et al. 2011).
+so a search that was killed can be resumed with the same suggestions. Both samplers are Optuna's;
+the model is its tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization",
+Bergstra et al. 2011).
 """
 
 import dataclasses
@@ -57,33 +56,17 @@ def suggest(
     Raises:
       SweepError: Optuna is missing.
     """
-    if method != "tpe" or len(trials) < _STARTUP:
-        generator = np.random.default_rng([seed, len(trials)])
-        return {parameter.field: parameter.draw(generator) for parameter in parameters}
-    return _model(parameters, trials, lower_is_better, seed)
-
-
-def check_method(method: str) -> None:
-    """Check that the packages of a method are installed.
-
-    Raises:
-      SweepError: one is missing.
-    """
-    if method == "tpe":
-        _optuna()
-
-
-def _model(
-    parameters: Sequence[Parameter], trials: Sequence[Trial], lower_is_better: bool, seed: int
-) -> dict[str, Any]:
-    optuna = _optuna()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna = load_optuna()
     distributions = {p.field: _distribution(optuna, p) for p in parameters}
-    sampler = optuna.samplers.TPESampler(
-        seed=int(np.random.SeedSequence([seed, len(trials)]).generate_state(1)[0]),
-        n_startup_trials=_STARTUP,
-        constant_liar=True,  # Running trials count as bad results.
-    )
+    state = np.random.SeedSequence([seed, len(trials)]).generate_state(1)
+    if method == "tpe":
+        sampler = optuna.samplers.TPESampler(
+            seed=int(state[0]),
+            n_startup_trials=_STARTUP,
+            constant_liar=True,  # Running trials count as bad results.
+        )
+    else:
+        sampler = optuna.samplers.RandomSampler(seed=int(state[0]))
     direction = "minimize" if lower_is_better else "maximize"
     study = optuna.create_study(sampler=sampler, direction=direction)
     states = optuna.trial.TrialState
@@ -124,11 +107,17 @@ def _position(parameter: Parameter, value: Any) -> Any:
     return parameter.values.index(value) if parameter.kind == "choice" else value
 
 
-def _optuna() -> Any:
+def load_optuna() -> Any:
+    """Return the package `optuna`.
+
+    Raises:
+      SweepError: it is missing.
+    """
     try:
         import optuna
     except ImportError as error:
         raise errors.SweepError(
-            "--search=tpe needs Optuna; install it with: pip install -e '.[sweep]'"
+            "A search needs Optuna, which is missing; install it with: pip install -e '.[sweep]'"
         ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna

@@ -6,11 +6,9 @@ def search(space):
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import errors
@@ -33,20 +31,7 @@ class Parameter:
     kind: str
     low: float | None = None
     high: float | None = None
-    values: tuple[Any, ...] = ()
-
-    def draw(self, generator: np.random.Generator) -> Any:
-        """Return a random value."""
-        if self.kind == "choice":
-            return self.values[int(generator.integers(len(self.values)))]
-        assert self.low is not None
-        assert self.high is not None
-        if self.kind == "integers":
-            return int(generator.integers(int(self.low), int(self.high), endpoint=True))
-        if self.kind == "log_uniform":
-            value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
-            return float(min(max(value, self.low), self.high))
-        return float(generator.uniform(self.low, self.high))
+    values: list[Any] = dataclasses.field(default_factory=list)
 
 
 class Space:
@@ -63,7 +48,7 @@ class Space:
     def __init__(self, config: ConfigDict, common: Sequence[str] = ()) -> None:
         self.parameters: list[Parameter] = []
         self._config = config
-        self._common = frozenset(common)
+        self._common = common
 
     def uniform(self, field: str, low: float, high: float) -> None:
         """Vary a field uniformly between two numbers."""
@@ -79,7 +64,7 @@ class Space:
 
     def choice(self, field: str, values: Sequence[Any]) -> None:
         """Choose the value of a field from a list."""
-        checked = tuple(self._check(field, value) for value in values)
+        checked = [self._check(field, value) for value in values]
         if len(set(map(repr, checked))) < max(2, len(checked)):
             raise errors.ConfigError(
                 f"search: {field}, choice of {list(values)!r}; accepted: two or more that differ"
@@ -88,11 +73,8 @@ class Space:
 
     def _range(self, kind: str, field: str, low: float, high: float) -> None:
         low, high = self._check(field, low), self._check(field, high)
-        accepted: tuple[str, ...] = ("choice",)
-        if isinstance(low, float):
-            accepted = ("uniform", "log_uniform", "choice")
-        elif isinstance(low, int) and not isinstance(low, bool):
-            accepted = ("integers", "choice")
+        ranges = {float: ("uniform", "log_uniform"), int: ("integers",)}
+        accepted = (*ranges.get(type(low), ()), "choice")
         if kind not in accepted:
             raise errors.ConfigError(
                 f"search: {field}, {kind}; accepted for this field: {', '.join(accepted)}"
@@ -109,8 +91,7 @@ class Space:
             raise errors.ConfigError(
                 f"search: {field} cannot be searched; --seeds=N repeats every run"
             )
-        checked = definition.check_overrides(self._config, {field: value}, self._common, "search")
-        return checked[field]
+        return definition.checked(self._config, field, value, self._common, "search")
 
     def _add(self, parameter: Parameter) -> None:
         if parameter.field in (one.field for one in self.parameters):
@@ -133,13 +114,3 @@ def collect(
             "search(space) has added no field; call for example space.uniform(field, low, high)"
         )
     return space.parameters
-
-
-def to_json(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
-    """Return parameters as JSON-compatible dictionaries."""
-    return [{**dataclasses.asdict(p), "values": list(p.values)} for p in parameters]
-
-
-def from_json(rows: Sequence[Mapping[str, Any]]) -> list[Parameter]:
-    """Return the parameters of the dictionaries that `to_json` returns."""
-    return [Parameter(**{**row, "values": tuple(row["values"])}) for row in rows]

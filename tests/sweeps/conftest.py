@@ -22,12 +22,12 @@ def make_sweep(define=None, *, seeds=None, search=None, **fields):
     if search is None:
         entries = tuple(map(record.Entry, definition.collect(define, config, fields, seeds)))
     else:
-        parameters = tuple(space.collect(fake_config.search, config, fields))
+        parameters = space.collect(fake_config.search, config, fields)
         plan = record.Search(metric="fid", parameters=parameters, seeds=seeds, **search)
     return record.Sweep(
         config=str(CONFIG),
         common=json.loads(json.dumps(fields)),
-        fields=json.loads(json.dumps(dict(definition.leaves(config)))),
+        fields=json.loads(json.dumps(definition.leaves(config))),
         search=plan,
         entries=entries,
         cwd=str(REPO),

@@ -34,7 +34,7 @@ def test_a_grid_hands_out_what_is_not_settled_once(folder):
     finish(folder, first, 1.0)
     finish(folder, second, 1.0, state="diverged")
     finish(folder, third, 1.0, state="preempted")
-    agenda = Agenda(sweep, folder, tell=lambda line: None)
+    agenda = Agenda(sweep, folder, report=lambda line: None)
     assert (agenda.left, agenda.total) == (2, 4)
     assert take_all(agenda) == [third, fourth]
 
@@ -48,13 +48,13 @@ def test_nothing_is_handed_out_after_a_stop(folder):
 
 def test_a_suggestion_is_recorded_before_it_is_handed_out(folder):
     plan = {"method": "random", "num_samples": 3, "seed": 5}
-    agenda = Agenda(make_sweep(search=plan), folder, tell=lambda line: None)
+    agenda = Agenda(make_sweep(search=plan), folder, report=lambda line: None)
     first, second = agenda.next(), agenda.next()
     assert folder.read().runs == [first, second]
     assert [first.name, second.name] == ["trial-0000", "trial-0001"]
     # Killed here: the same runs come first, then the suggestion that would have come.
     finish(folder, second, 1.0)
-    again = take_all(Agenda(folder.read(), folder, tell=lambda line: None))
+    again = take_all(Agenda(folder.read(), folder, report=lambda line: None))
     uninterrupted = agenda.next()
     assert again == [first, uninterrupted]
     assert folder.read().runs == [first, second, uninterrupted]
@@ -69,7 +69,7 @@ def test_every_seed_of_a_suggestion_counts(folder, monkeypatch):
 
     monkeypatch.setattr(search, "suggest", suggest)
     plan = {"method": "tpe", "num_samples": 4}
-    agenda = Agenda(make_sweep(search=plan, seeds=2), folder, tell=lambda line: None)
+    agenda = Agenda(make_sweep(search=plan, seeds=2), folder, report=lambda line: None)
     a0, a1, b0, b1 = (agenda.next() for _ in range(4))
     assert (a0.name, a1.overrides["train.seed"], b1.group) == (
         "trial-0000_seed=0",
@@ -95,7 +95,7 @@ def test_every_seed_of_a_suggestion_counts(folder, monkeypatch):
 def test_an_early_stop_is_recorded(folder):
     plan = {"method": "asha", "num_samples": 1}
     told = []
-    agenda = Agenda(make_sweep(search=plan), folder, tell=told.append)
+    agenda = Agenda(make_sweep(search=plan), folder, report=told.append)
     run = agenda.next()
     finish(folder, run, 7.5, state="preempted")
     agenda.end(run, None)
@@ -106,7 +106,7 @@ def test_an_early_stop_is_recorded(folder):
 
 def test_a_metric_that_is_not_measured_ends_a_search(folder):
     plan = {"method": "random", "num_samples": 5}
-    agenda = Agenda(make_sweep(search=plan), folder, tell=lambda line: None)
+    agenda = Agenda(make_sweep(search=plan), folder, report=lambda line: None)
     run = agenda.next()
     finish(folder, run, 1.0, metric="kid")
     with pytest.raises(errors.SweepError, match="--metric=fid: trial-0000 was not measured"):

@@ -137,7 +137,7 @@ def test_every_value_comes_through_the_command_line_as_it_was(tmp_path):
         capture_output=True,
         check=True,
     )
-    got = dict(definition.leaves(fake_config.ConfigDict(json.loads(told.stdout))))
+    got = definition.leaves(fake_config.ConfigDict(json.loads(told.stdout)))
     assert {field: got[field] for field in values} == values
 
 

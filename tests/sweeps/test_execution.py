@@ -1,6 +1,8 @@
 """One run: how its end is judged, tried again, stopped, and never left behind."""
 
+import dataclasses
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -185,12 +187,14 @@ def test_a_status_of_another_process_is_not_believed(folder):
 def test_a_run_ends_with_the_process_that_started_it(folder):
     task = task_of(folder, pause=0.1, **{"train.steps": 100000})
     script = (
-        "import sys, time; from gan_jax.sweeps import execution; "
-        "one = execution.Execution(execution.Task.from_json(sys.argv[1])); one.poll(); "
+        "import json, sys, time; from gan_jax.sweeps import execution; "
+        "task = execution.Task(**json.loads(sys.argv[1])); execution.Execution(task).poll(); "
         "time.sleep(600)"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", script, task.to_json()], env=environment(), cwd=REPO
+        [sys.executable, "-c", script, json.dumps(dataclasses.asdict(task))],
+        env=environment(),
+        cwd=REPO,
     )
     try:
         wait_for(lambda: len(steps(folder)) >= 2)
@@ -205,12 +209,12 @@ def test_a_run_ends_with_the_process_that_started_it(folder):
 def test_overrides_come_after_those_of_all_runs(folder):
     sweep = make_sweep(lambda add: add("run", rate=0.5), policy=("a", "b"))
     task = execution.make_task(sweep, folder, sweep.runs[0], ("main",))
-    assert task.command == (
+    assert task.command == [
         "main",
         f"--config={sweep.config}",
         "--config.policy=('a', 'b')",
         "--config.rate=0.5",
         f"--workdir={folder.run('run')}",
-    )
-    assert execution.Task.from_json(task.to_json()) == task
+    ]
+    assert execution.Task(**json.loads(json.dumps(dataclasses.asdict(task)))) == task
     assert os.path.isabs(task.folder)

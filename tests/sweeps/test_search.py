@@ -1,7 +1,6 @@
 """Spaces, and what is suggested from them."""
 
 import importlib.util
-import json
 import math
 
 import pytest
@@ -24,12 +23,6 @@ def all_kinds(s):
     s.log_uniform("rate", 1e-4, 1.0)
     s.integers("train.steps", 1, 3)
     s.choice("policy", [("a",), ("b", "c")])
-
-
-def test_parameters_survive_the_record():
-    parameters = collect(all_kinds)
-    text = json.dumps(space.to_json(parameters))
-    assert space.from_json(json.loads(text)) == parameters
 
 
 @pytest.mark.parametrize(

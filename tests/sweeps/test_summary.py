@@ -8,7 +8,7 @@ import json
 import pytest
 
 from gan_jax.report import evaluations, lock, status
-from gan_jax.sweeps import summary
+from gan_jax.sweeps import summary, tables
 from gan_jax.sweeps.definition import Run
 from gan_jax.sweeps.summary import Spread, State
 from tests.sweeps.conftest import make_sweep
@@ -47,7 +47,7 @@ def test_a_group_is_mean_and_deviation_of_its_seeds():
 def test_one_seed_has_no_deviation():
     (table,) = summarise(state("a", 0, [5.0])).tables
     assert table.lines[0].last == {"fid": Spread(5.0, None)}
-    assert summary.as_markdown(summarise(state("a", 0, [5.0]))).count("±") == 1  # In the note.
+    assert tables.as_markdown(summarise(state("a", 0, [5.0]))).count("±") == 1  # In the note.
 
 
 @pytest.mark.parametrize(("metric", "order"), [("fid", ["b", "a", "c"]), ("is", ["a", "b", "c"])])
@@ -71,7 +71,7 @@ def test_a_group_with_a_hole_is_shown_and_not_ranked(how):
     told = summarise(*holed, state("whole", 0, [5.0]))
     (table,) = told.tables
     assert [(li.group, li.rank) for li in table.lines] == [("whole", 1), ("holed", None)]
-    assert f"1 done, 1 {how}" in summary.as_markdown(told)
+    assert f"1 done, 1 {how}" in tables.as_markdown(told)
 
 
 def test_a_seed_that_was_not_measured_is_a_hole():
@@ -91,7 +91,7 @@ def test_numbers_of_two_protocols_never_share_a_table():
     ]
     assert told.tables[0].lines[2].last["fid"].mean == 7.0
     assert told.tables[1].lines[1].last["fid"].mean == 8.0
-    text = summary.as_markdown(told)
+    text = tables.as_markdown(told)
     first, second = (table.identity for table in told.tables)
     assert first != second
     assert f"Protocol {first}: n_fake 8; x.weights aaaaaaaaaaaa..." in text
@@ -120,13 +120,13 @@ def test_the_metric_that_is_asked_for_ranks_and_comes_first():
     assert "other" not in table.lines[0].best  # Nobody knows which side is better.
     told = summarise(one, metric="kid")
     assert told.tables == []
-    assert "No run has been measured by kid; measured: fid, is, other." in summary.as_markdown(told)
+    assert "No run has been measured by kid; measured: fid, is, other." in tables.as_markdown(told)
 
 
 def test_without_measurements_nothing_is_ranked():
     told = summarise(state("a", 0, []), state("b", 0, [], how="failed"))
     assert told.tables == []
-    text = summary.as_markdown(told)
+    text = tables.as_markdown(told)
     assert "No run has been measured, so nothing is ranked" in text
     assert "b_seed=0: failed at step 0: why" in text
 
@@ -135,7 +135,7 @@ def test_csv_has_every_number_in_full():
     told = summarise(
         state("a", 0, [5.0, 1 / 3]), state("a", 1, [2 / 3]), state("b", 0, [], how="failed")
     )
-    rows = list(csv.DictReader(io.StringIO(summary.as_csv(told))))
+    rows = list(csv.DictReader(io.StringIO(tables.as_csv(told))))
     assert [row["group"] for row in rows] == ["a", "b"]
     assert float(rows[0]["fid_last"]) == 0.5
     assert float(rows[0]["fid_last_std"]) == pytest.approx(1 / 18**0.5)
@@ -145,7 +145,7 @@ def test_csv_has_every_number_in_full():
 
 
 def test_the_table_in_a_terminal_is_whole(capsys):
-    summary.show(summarise(state("a" * 90, 0, [1234.5]), state("b", 0, [], how="diverged")))
+    tables.show(summarise(state("a" * 90, 0, [1234.5]), state("b", 0, [], how="diverged")))
     out = capsys.readouterr().out
     assert "a" * 90 + "  " in out
     assert "1234" in out
@@ -154,9 +154,9 @@ def test_the_table_in_a_terminal_is_whole(capsys):
 
 def test_files_are_written(tmp_path):
     told = summarise(state("a", 0, [5.0]))
-    summary.write(told, tmp_path)
-    assert (tmp_path / "summary.csv").read_text() == summary.as_csv(told)
-    assert (tmp_path / "summary.md").read_text() == summary.as_markdown(told)
+    tables.write(told, tmp_path)
+    assert (tmp_path / "summary.csv").read_text() == tables.as_csv(told)
+    assert (tmp_path / "summary.md").read_text() == tables.as_markdown(told)
 
 
 def test_how_a_run_stands_is_read_from_what_it_has_left(folder):
@@ -221,10 +221,10 @@ def test_runs_that_are_no_longer_defined_are_in_no_group():
     (table,) = told.tables
     assert [(li.group, li.rank, li.seeds) for li in table.lines] == [("a", 1, 1), ("b", 2, 1)]
     assert table.lines[0].last["fid"] == Spread(5.0, None)
-    text = summary.as_markdown(told)
+    text = tables.as_markdown(told)
     assert "no longer defined, so left out: a_seed=0, a_seed=1." in text
     assert "have not been started" not in text
-    assert "a_seed=0" not in summary.as_csv(told)
+    assert "a_seed=0" not in tables.as_csv(told)
 
 
 def test_a_run_that_is_going_on_is_running(folder):
