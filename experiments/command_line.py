@@ -63,6 +63,13 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(report(error))
 
 
+def require(**given: str) -> None:
+    """Raise a `ConfigError` if one of these flags is missing; their values say what to give."""
+    for name, value in given.items():
+        if flags.FLAGS[name].value is None:
+            raise errors.ConfigError(f"--{name} is missing; give {value}")
+
+
 def report(error: BaseException) -> int:
     """Report on standard error why the program ends; return its exit code.
 

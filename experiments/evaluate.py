@@ -7,11 +7,9 @@ python -m experiments.evaluate --images=SAMPLES --against=PHOTOS --metrics=fid76
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, run_flags
 from gan_jax import errors
 
-_RUN = flags.DEFINE_string("run", None, "The run directory to measure.")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
 _FOLLOW = flags.DEFINE_bool(
     "follow", False, "Measure every checkpoint of the run, and new ones, until it has ended."
 )
@@ -34,11 +32,9 @@ _SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds: mean and standard 
 _SPLIT = flags.DEFINE_string("split", None, "Split of the real images. Default: the run's.")
 _DATA_PATH = flags.DEFINE_string("data_path", None, "Where the run's images are now (data.path).")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS sets are now (data.data_dir).")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Images at a time.", lower_bound=1)
 _BATCH_NORM = flags.DEFINE_enum(
     "batch_norm", None, ["ema", "running", "standing", "batch"], "Statistics of batch-norm."
 )
-_RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
 _REFERENCE = flags.DEFINE_bool(
     "reference", False, "Also print the metrics of real images against others, at equal counts."
 )
@@ -49,18 +45,15 @@ _INCEPTION = flags.DEFINE_string("inception", None, "Converted weights of the In
 
 
 def _main() -> None:
-    run, images, against = _RUN.value, _IMAGES.value, _AGAINST.value
-    if (run is None) == (images is None and against is None):
+    images, against = _IMAGES.value, _AGAINST.value
+    of_run = run_flags.RUN.value is not None
+    if of_run != (images is None and against is None):
         raise errors.ConfigError(
             "nothing to measure is given; accepted: --run, or --images and --against"
         )
-    _check_fit("--images" if run is None else "--run", run=run is not None)
-    # Imported late, so that a mistyped flag is reported at once.
-    from gan_jax.runs import compilation_cache
-
-    compilation_cache.enable()
-    if run is not None:
-        _measure_run(run)
+    _check_fit("--run" if of_run else "--images", run=of_run)
+    if of_run:
+        _measure_run()
     elif images is not None and against is not None:
         _measure_sets(images, against)
     else:
@@ -71,7 +64,7 @@ def _check_fit(mode: str, *, run: bool) -> None:
     """Refuse flags that would have no effect."""
     only_run = (
         "checkpoint follow poll patience num_fake seed seeds split data_path data_dir "
-        "batch_norm raw reference"
+        "batch_norm raw import reference"
     )
     for name in ["resolution"] if run else only_run.split():
         if not flags.FLAGS[name].using_default_value:
@@ -84,12 +77,12 @@ def _check_fit(mode: str, *, run: bool) -> None:
         raise errors.ConfigError("--checkpoint has no effect with --follow; accepted: none")
 
 
-def _measure_run(path: str) -> None:
-    from gan_jax.runs.run import open_run
+def _measure_run() -> None:
+    run = run_flags.open_run()
     from gan_jax.runs.run_evaluation import RunEvaluator
 
-    run = RunEvaluator(
-        open_run(path),
+    evaluator = RunEvaluator(
+        run,
         changes={
             "metrics": tuple(_METRICS.value) if _METRICS.value else None,
             "num_fake": _NUM_FAKE.value,
@@ -97,25 +90,28 @@ def _measure_run(path: str) -> None:
             "seed": _SEED.value,
             "seeds": _SEEDS.value,
             "split": _SPLIT.value,
-            "batch_size": _BATCH_SIZE.value,
+            "batch_size": run_flags.BATCH_SIZE.value,
             "inception": _INCEPTION.value,
             "border": _BORDER.value,
         },
         data={"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value},
-        average=not _RAW.value,
+        average=not run_flags.RAW.value,
         batch_norm=_BATCH_NORM.value,
     )
     if _FOLLOW.value:
-        count = run.follow(poll=_POLL.value, patience=_PATIENCE.value)
-        print(f"{count} checkpoints measured: {run.file}")
+        count = evaluator.follow(poll=_POLL.value, patience=_PATIENCE.value)
+        print(f"{count} checkpoints measured: {evaluator.file}")
         return
-    run.record(_CHECKPOINT.value, reference=_REFERENCE.value)
-    print(run.file)
+    evaluator.record(run_flags.CHECKPOINT.value, reference=_REFERENCE.value)
+    print(evaluator.file)
 
 
 def _measure_sets(images: str, against: str) -> None:
+    # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.inference import image_sets
+    from gan_jax.runs import compilation_cache
 
+    compilation_cache.enable()
     metrics = tuple(_METRICS.value or ["fid"])
     image_sets.measure(
         images,
@@ -123,7 +119,7 @@ def _measure_sets(images: str, against: str) -> None:
         metrics,
         resolution=_RESOLUTION.value,
         num_real=_NUM_REAL.value,
-        batch_size=_BATCH_SIZE.value or 64,
+        batch_size=run_flags.BATCH_SIZE.value or 64,
         inception=_INCEPTION.value,
         border=_BORDER.value or 0,
     )

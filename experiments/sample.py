@@ -18,13 +18,10 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, run_flags
 from gan_jax import errors
 from gan_jax.report import animation
 
-_RUN = flags.DEFINE_string("run", None, "The run directory.")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
-_RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
 _BATCH_NORM = flags.DEFINE_enum(
     "batch_norm", None, ["ema", "running", "standing", "batch"], "Statistics of batch-norm."
 )
@@ -51,7 +48,6 @@ _OUT = flags.DEFINE_string(
     "all samples; with --interpolate a .gif or .webp. Default: a .png in the run directory.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing .npz.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Samples made at a time.", lower_bound=1)
 _INTERPOLATE = flags.DEFINE_enum(
     "interpolate", None, ["lerp", "slerp"], "Go from latent to latent straight, or on an arc."
 )
@@ -114,50 +110,49 @@ _FIT = {
 
 
 def _main() -> None:
-    if _RUN.value is None:
-        raise errors.ConfigError("--run is missing; give a run directory")
     truncations = _truncations()
     mode = _mode(truncations)
-    # Imported late, so that a mistyped flag is reported at once.
+    run = run_flags.open_run()
     from gan_jax.inference import projection, sample_run
-    from gan_jax.runs import compilation_cache
 
-    compilation_cache.enable()
     ask = sample_run.Request(
-        path=_RUN.value,
-        checkpoint=_CHECKPOINT.value,
-        raw=_RAW.value,
+        run,
+        checkpoint=run_flags.CHECKPOINT.value,
+        raw=run_flags.RAW.value,
         batch_norm=_BATCH_NORM.value,
         seed=_SEED.value,
         label=_LABEL.value,
         truncation=truncations,
         num=_NUM.value,
-        batch_size=_BATCH_SIZE.value,
+        batch_size=run_flags.BATCH_SIZE.value or 64,
         out=Path(_OUT.value) if _OUT.value else None,
         overwrite=_OVERWRITE.value,
     )
     data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
-    if (image := _PROJECT.value) is not None:
-        settings = projection.Settings(
-            _STEPS.value, _RESTARTS.value, _LEARNING_RATE.value, _PRIOR.value
-        )
-        line = sample_run.projections(ask, image, settings)
-    elif (count := _NEIGHBOURS.value) is not None:
-        line = sample_run.neighbours(ask, count, _FEATURES.value, data)
-    elif (code := _TRAVERSE.value) is not None:
-        line = sample_run.traversals(ask, code)
-    elif (images := _RECONSTRUCT.value) is not None:
-        line = sample_run.reconstructions(ask, images, data)
-    elif (path := _INTERPOLATE.value) is not None and mode == "an animation":
-        line = sample_run.animation(ask, path, _FRAMES.value or 20, _FPS.value)
-    elif path is not None:
-        line = sample_run.strips(ask, path, _FRAMES.value or 8)
-    elif mode in ("a folder", "an .npz"):
-        line = sample_run.export(ask, archive=mode == "an .npz")
-    elif mode == "several values of --truncation":
-        line = sample_run.truncations(ask)
-    else:
-        line = sample_run.grid(ask)
+    with run.precision():
+        match mode:
+            case "--project":
+                settings = projection.Settings(
+                    _STEPS.value, _RESTARTS.value, _LEARNING_RATE.value, _PRIOR.value
+                )
+                line = sample_run.projections(ask, _PROJECT.value, settings)
+            case "--neighbours":
+                line = sample_run.neighbours(ask, _NEIGHBOURS.value, _FEATURES.value, data)
+            case "--traverse":
+                line = sample_run.traversals(ask, _TRAVERSE.value)
+            case "--reconstruct":
+                line = sample_run.reconstructions(ask, _RECONSTRUCT.value, data)
+            case "--interpolate":
+                line = sample_run.strips(ask, _INTERPOLATE.value, _FRAMES.value or 8)
+            case "an animation":
+                frames = _FRAMES.value or 20
+                line = sample_run.animation(ask, _INTERPOLATE.value, frames, _FPS.value)
+            case "several values of --truncation":
+                line = sample_run.truncations(ask)
+            case "a grid":
+                line = sample_run.grid(ask)
+            case _:
+                line = sample_run.export(ask, archive=mode == "an .npz")
     print(line)
 
 

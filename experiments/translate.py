@@ -20,10 +20,9 @@ import sys
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, run_flags
 from gan_jax import errors
 
-_RUN = flags.DEFINE_string("run", None, "The run directory.")
 _INPUT = flags.DEFINE_string("input", None, "An image, a folder, a .zip or a place inside one.")
 _OUT = flags.DEFINE_string("out", None, "The folder to write to.")
 _DIRECTION = flags.DEFINE_string(
@@ -35,8 +34,6 @@ _MASK = flags.DEFINE_string(
     "For runs that fill holes: an image, white in them, for all inputs, or a folder of images of "
     "the same names. Default: holes are where an input is not opaque.",
 )
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
-_RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
 _DROPOUT = flags.DEFINE_bool(
     "dropout", False, "Keep the dropout that is the noise of some networks."
 )
@@ -59,7 +56,6 @@ _TILE = flags.DEFINE_integer(
 _OVERLAP = flags.DEFINE_integer(
     "overlap", 64, "Pixels of the input that tiles have in common, at least.", lower_bound=0
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Images or tiles at a time.", lower_bound=1)
 _FORMAT = flags.DEFINE_enum("format", "png", ["png", "jpg", "webp"], "Of the files written.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
 _GRID = flags.DEFINE_string(
@@ -68,43 +64,39 @@ _GRID = flags.DEFINE_string(
 
 
 def _main() -> None:
-    run, source, out = _RUN.value, _INPUT.value, _OUT.value
-    if run is None:
-        raise errors.ConfigError("--run is missing; give a run directory")
-    if source is None:
-        raise errors.ConfigError("--input is missing; give an image, a folder or a .zip of images")
-    if out is None:
-        raise errors.ConfigError("--out is missing; give a folder to write to")
+    command_line.require(
+        run="a run directory",
+        input="an image, a folder or a .zip of images",
+        out="a folder to write to",
+    )
     if not (_DEGRADE.value or _DROPOUT.value or flags.FLAGS["seed"].using_default_value):
         raise errors.ConfigError(
             f"--seed={_SEED.value} goes with --degrade or --dropout; accepted: none"
         )
-    # Imported late, so that a mistyped flag is reported at once.
+    run = run_flags.open_run()
     from gan_jax.inference import translate_run
-    from gan_jax.runs import compilation_cache
 
-    compilation_cache.enable()
-    summary = translate_run.translate(
-        translate_run.Request(
-            run=run,
-            input=source,
-            out=out,
-            direction=_DIRECTION.value,
-            mask=_MASK.value,
-            checkpoint=_CHECKPOINT.value,
-            raw=_RAW.value,
-            dropout=_DROPOUT.value,
-            seed=_SEED.value,
-            degrade=_DEGRADE.value,
-            border=_BORDER.value,
-            tile=_TILE.value,
-            overlap=_OVERLAP.value,
-            batch_size=_BATCH_SIZE.value,
-            suffix=_FORMAT.value,
-            overwrite=_OVERWRITE.value,
-            grid=_GRID.value,
-        )
+    request = translate_run.Request(
+        run,
+        _INPUT.value,
+        _OUT.value,
+        direction=_DIRECTION.value,
+        mask=_MASK.value,
+        checkpoint=run_flags.CHECKPOINT.value,
+        raw=run_flags.RAW.value,
+        dropout=_DROPOUT.value,
+        seed=_SEED.value,
+        degrade=_DEGRADE.value,
+        border=_BORDER.value,
+        tile=_TILE.value,
+        overlap=_OVERLAP.value,
+        batch_size=run_flags.BATCH_SIZE.value or 8,
+        suffix=_FORMAT.value,
+        overwrite=_OVERWRITE.value,
+        grid=_GRID.value,
     )
+    with run.precision():
+        summary = translate_run.translate(request)
     if summary.scores:
         print(summary.table())
     print(summary.text)

@@ -15,6 +15,10 @@ class ConfigError(GanJaxError, ValueError):
     """A field of the configuration has a value that cannot work."""
 
 
+class UnknownNameError(ConfigError):
+    """A field of the configuration has a name that no entry of its registry has."""
+
+
 class DataError(GanJaxError):
     """A data set is missing, damaged or unfit for what was asked of it."""
 
@@ -62,11 +66,11 @@ def lookup(registry: Mapping[str, T], name: str, field: str) -> T:
       field: the configuration field it was given in, for the message.
 
     Raises:
-      ConfigError: the name is unknown; the message lists the known ones.
+      UnknownNameError: the name is unknown; the message lists the known ones.
     """
     if name in registry:
         return registry[name]
     known = sorted(registry)
-    raise ConfigError(
+    raise UnknownNameError(
         f"{field} = {name!r} is unknown; accepted: {', '.join(known)}.{suggestion(name, known)}"
     )

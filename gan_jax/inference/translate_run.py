@@ -1,18 +1,18 @@
 """Translation and restoration of image files by a trained run.
 
-Mistakes in the arguments are raised before a checkpoint is read. A file that cannot be used is
-named in the summary, and the others are translated.
+Errors in the arguments are raised before a checkpoint is read. A file that cannot be used is named
+in the summary, and the others are translated.
 """
 
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import json
-import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -21,35 +21,41 @@ from PIL import Image, ImageOps
 from gan_jax import errors
 from gan_jax.data import device
 from gan_jax.data.degrade import Degradation
-from gan_jax.games import draws, translation
-from gan_jax.inference import export, image_files
+from gan_jax.games import draws
+from gan_jax.games.translation import (
+    Direction,
+    TranslationGame,
+    as_translation,
+    choose_direction,
+)
+from gan_jax.inference import export, image_files, scores
 from gan_jax.inference.image_files import ImageFile
-from gan_jax.metrics import similarity
+from gan_jax.inference.scores import Scores
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
-from gan_jax.runs.run import Weights, choose_step, open_run
+from gan_jax.runs.run import Run, Weights, choose_step
 from gan_jax.training import tiling, translating
 from gan_jax.training.sampling import make_sampling
+
+T = TypeVar("T")
 
 #: The file of the scores, in the folder of the restored images.
 SCORES = "scores.json"
 _THREADS = 4
 # Files that are read or written while others are translated.
 _AHEAD = 8
-# Of the grid: images, and the largest tile.
+# Of the grid: images, and the side of the largest tile.
 _SHOWN = 8
 _TILE = 256
 _HOLE = 128
 
-Scores = dict[str, float | None]
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """The arguments of `translate`.
+    """The arguments of `translate`; they are checked at once, and no checkpoint is read.
 
     Attributes:
-      run: the run directory.
+      run: the trained run.
       input: an image, a folder with sub-folders, a ``.zip`` or a place in one.
       out: the folder of the outputs, which keep the names and sub-folders of the input.
       direction: such as "AtoB"; ``None``: the run's first.
@@ -57,7 +63,7 @@ class Request:
         with one of the same name for each; ``None``: holes are where an input is not opaque.
       checkpoint: "latest", "best" or a train step.
       raw: use the raw weights, not their moving average.
-      dropout: keep the dropout of networks whose noise it is.
+      dropout: keep the dropout that is a network's noise.
       seed: of the dropout, and of the degradation.
       degrade: the inputs are clean images: degrade them as in training, restore and measure them.
       border: rows and columns at each edge that are not measured; ``None``: the factor of a run
@@ -70,7 +76,7 @@ class Request:
       grid: a ``.png`` of inputs beside outputs to write as well; ``None``: none.
     """
 
-    run: str | Path
+    run: Run
     input: str | Path
     out: str | Path
     direction: str | None = None
@@ -88,6 +94,172 @@ class Request:
     overwrite: bool = False
     grid: str | Path | None = None
 
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise errors.ConfigError(f"--batch_size={self.batch_size}; accepted: 1 or more")
+        _ = self.places
+        self._check_pictures()
+        choose_step(self.run.path, self.checkpoint)
+        _ = self.tiling, self.degradation, self.measured_border, self.masks
+
+    def _check_pictures(self) -> None:
+        """Check that the grid and the scores can be written."""
+        if self.degrade:
+            atomic.check_free(Path(self.out) / SCORES, self.overwrite)
+        if self.grid is None:
+            return
+        if Path(self.grid).suffix.lower() != ".png":
+            raise errors.ConfigError(f"--grid={self.grid}; accepted: a .png")
+        if Path(self.grid).resolve() in {place.resolve() for place in self.places}:
+            raise errors.ConfigError(f"--grid={self.grid} is an output; accepted: another name")
+        atomic.check_free(self.grid, self.overwrite)
+
+    @functools.cached_property
+    def files(self) -> list[ImageFile]:
+        """The inputs."""
+        return image_files.find(self.input, "--input", without=Path(self.out))
+
+    @functools.cached_property
+    def places(self) -> list[Path]:
+        """The output of each input."""
+        out = Path(self.out)
+        return image_files.outputs(self.files, out, self.suffix, overwrite=self.overwrite)
+
+    @functools.cached_property
+    def game(self) -> TranslationGame:
+        """The game of the run."""
+        return as_translation(self.run.game, "experiments.translate")
+
+    @functools.cached_property
+    def way(self) -> Direction:
+        """What is known of the direction."""
+        return self.game.directions[self.name]
+
+    @functools.cached_property
+    def name(self) -> str:
+        """The name of the direction."""
+        return choose_direction(self.game, self.direction)
+
+    @functools.cached_property
+    def tiling(self) -> tiling.Tiling:
+        """How images are split into tiles."""
+        return translating.tiling_of(self.way, self.tile, self.overlap)
+
+    @functools.cached_property
+    def degradation(self) -> Degradation | None:
+        """The degradation of the inputs; ``None``: they are translated as they are."""
+        if self.degrade and self.game.degradation is None:
+            raise errors.ConfigError(
+                f"--degrade, but nothing degrades images in {self.run.config.variant!r}; accepted: "
+                "runs with a degradation, such as denoise"
+            )
+        return self.game.degradation if self.degrade else None
+
+    @functools.cached_property
+    def measured_border(self) -> int:
+        """The rows and columns at each edge that are not measured."""
+        if self.border is None:
+            return self.way.scale if self.way.scale > 1 else 0
+        if self.border < 0 or not self.degrade:
+            accepted = "0 or more" if self.degrade else "with --degrade only"
+            raise errors.ConfigError(f"--border={self.border}; accepted: {accepted}")
+        return self.border
+
+    @functools.cached_property
+    def masks(self) -> list[ImageFile] | None:
+        """A mask per input; ``None``: they are in the inputs, or not needed."""
+        needed = self.way.masked and not self.degrade
+        if self.mask is not None:
+            if not needed:
+                why = "--degrade makes holes" if self.degrade else f"{self.name} fills no holes"
+                raise errors.ConfigError(f"--mask={self.mask}, but {why}; accepted: no --mask")
+            return image_files.match(self.files, image_files.find(self.mask, "--mask"))
+        if needed and not any(image_files.has_alpha(file) for file in self.files):
+            raise errors.ConfigError(
+                f"{self.name} of {self.run.config.variant!r} fills holes, and no input has any; "
+                "accepted: --mask, an image or a folder of them, white in holes, or inputs with "
+                "transparency"
+            )
+        return None
+
+    def read(self, number: int) -> "_Example":
+        """Return the image in a file.
+
+        Raises:
+          DataError: it cannot be used; the message has the reason alone.
+        """
+        way, file = self.way, self.files[number]
+        channels = way.inputs if self.degradation is None else way.outputs
+        pixels, alpha = image_files.read(file, channels)
+        if self.degradation is not None:
+            return self._clean(pixels, alpha)
+        if way.masked:
+            known = self._known(number, pixels, alpha)
+            shown = np.where(known > 0.5, pixels, np.uint8(_HOLE))
+            return _Example(pixels, known, None, shown)
+        if alpha is not None:
+            height, width = (way.scale * side for side in alpha.shape)
+            alpha = translating.bicubic(alpha[None, :, :, None], height, width)[0, :, :, 0]
+        return _Example(pixels, None, alpha, pixels)
+
+    def _clean(self, pixels: np.ndarray, alpha: np.ndarray | None) -> "_Example":
+        """Return a clean image, cropped to a multiple of the factor."""
+        scale = self.way.scale
+        height, width = (side // scale * scale for side in pixels.shape[:2])
+        if not height or not width:
+            raise errors.DataError(f"has fewer pixels on a side than the factor, {scale}")
+        pixels = np.ascontiguousarray(pixels[:height, :width])
+        kept = None if alpha is None or self.way.masked else alpha[:height, :width]
+        return _Example(pixels, None, kept, pixels, pixels)
+
+    def _known(self, number: int, pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+        known = np.ones(pixels.shape[:2], bool) if alpha is None else alpha == 255
+        if self.masks is not None:
+            holes = image_files.read_holes(self.masks[number])
+            if holes.shape != known.shape:
+                sizes = [f"{x.shape[0]}x{x.shape[1]}" for x in (known, holes)]
+                mask = self.masks[number].full_name
+                raise errors.DataError(f"has {sizes[0]} pixels, its mask {mask} {sizes[1]}")
+            known &= ~holes
+        elif alpha is None:
+            raise errors.DataError("has no transparency that says where its holes are")
+        return known[:, :, None].astype(np.float32)
+
+    def degraded(self, number: int, example: "_Example") -> "_Example":
+        """Return an example, degraded if that is asked for.
+
+        Raises:
+          ConfigError: images of its size cannot be degraded.
+        """
+        if self.degradation is None:
+            return example
+        pixels, known = jax.device_get(self._degrade(np.uint32(number), example.pixels))
+        shown = np.asarray(device.to_uint8(pixels))
+        return example._replace(pixels=pixels, known=known, shown=shown)
+
+    @functools.cached_property
+    def _degrade(self) -> Callable[..., Any]:
+        degradation, seed = self.degradation, np.uint32(self.seed)
+        assert degradation is not None
+
+        @jax.jit
+        def degrade(number: jax.Array, clean: jax.Array) -> Any:
+            key = draws.named(jax.random.key(seed), "degrade")
+            keys = jax.random.fold_in(key, number)[None]
+            found = degradation(keys, device.to_float(clean)[None])
+            return found.input[0], None if found.known is None else found.known[0]
+
+        return degrade
+
+    def write(self, number: int, made: np.ndarray, alpha: np.ndarray | None) -> None:
+        """Write an output.
+
+        Raises:
+          DataError: the format cannot hold it.
+          WorkdirError: it cannot be written.
+        """
+        atomic.write_bytes(self.places[number], image_files.encode(made, alpha, self.suffix))
+
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
@@ -97,112 +269,20 @@ class Summary:
       text: a summary in one line.
       outputs: the files written, by the name of the input.
       failures: the reasons of failures, by the name of the input.
-      scores: of every restored image, by its name, where images were degraded: "psnr" and "ssim",
-        in colour also "psnr_y" and "ssim_y", on luminance, and each with "input_" before it for
-        the degraded image; ``None`` for an image that is too small. Else empty.
+      scores: of every restored image, by its name, where images were degraded; see
+        `gan_jax.inference.scores.measure`. Else empty.
       mean: of these over the images.
     """
 
     text: str
     outputs: Mapping[str, Path]
     failures: Mapping[str, str]
-    scores: Mapping[str, Scores] = dataclasses.field(default_factory=dict)
-    mean: Scores = dataclasses.field(default_factory=dict)
+    scores: Mapping[str, Scores]
+    mean: Scores
 
     def table(self) -> str:
         """Return the scores in lines: of every image, and their mean."""
-        names = [name for name in self.mean if not name.startswith("input_")]
-        heads = [f"{_HEADS[name]} (input)" for name in names]
-        first = [*self.scores, "mean"]
-        rows = [["", *heads]]
-        for name, scores in zip(first, [*self.scores.values(), self.mean], strict=True):
-            cells = [
-                f"{_number(name, scores[name])} ({_number(name, scores[f'input_{name}'])})"
-                for name in names
-            ]
-            rows.append([name, *cells])
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if i else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        )
-
-
-_HEADS = {"psnr": "PSNR dB", "ssim": "SSIM", "psnr_y": "PSNR-Y dB", "ssim_y": "SSIM-Y"}
-
-
-def _number(name: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if name.startswith("psnr") else f"{value:.4f}"
-
-
-def translate(ask: Request) -> Summary:
-    """Translate image files; see `Request`.
-
-    Side effects: writes the files, and reports those that fail on standard error as they do.
-
-    Returns:
-      The summary; failures of single files are not raised.
-
-    Raises:
-      ConfigError: an argument has a wrong value, or does not suit the run.
-      DataError: there are no images.
-      WorkdirError: this is no run directory, or an output exists already or cannot be written.
-      CheckpointError: there is no such checkpoint.
-    """
-    job = _Job(ask)
-    with job.run.precision():
-        return _translate(job, ask)
-
-
-def _translate(job: "_Job", ask: Request) -> Summary:
-    weights = job.run.load(job.step, make_sampling(job.run.config, raw=ask.raw))
-    dropout = ask.seed if ask.dropout else None
-    apply = translating.network(job.game, job.name, weights.variables, dropout=dropout)
-    scores: dict[str, Scores] = {}
-    gallery = _Gallery()
-    with (
-        concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
-        # On standard error, so that it and the reports of failures do not run into each other.
-        bar("translating", len(job.files), sys.stderr) as advance,
-    ):
-        waiting: dict[int, _Example] = {}
-        writing: collections.deque[_Writing] = collections.deque()
-
-        def inputs() -> Iterator[tiling.Input]:
-            for number, example in _ahead(pool, job.read, len(job.files)):
-                try:
-                    waiting[number] = ready = job.degraded(number, example())
-                except errors.GanJaxError as error:
-                    job.fail(number, error, advance)
-                    continue
-                yield tiling.Input(number, ready.pixels, ready.known)
-
-        def settle(at_most: int) -> None:
-            while len(writing) > at_most:
-                number, future = writing.popleft()
-                try:
-                    future.result()
-                except errors.DataError as error:
-                    job.fail(number, error, advance)
-                else:
-                    job.done(number, advance)
-
-        for number, made in tiling.run(inputs(), apply, job.tiling, batch_size=ask.batch_size):
-            example = waiting.pop(number)
-            writing.append((number, pool.submit(job.write, number, made, example.alpha)))
-            if example.target is not None:
-                name = job.files[number].name
-                scores[name] = _measure(made, example.shown, example.target, job.border)
-            if ask.grid is not None:
-                gallery.add(number, example, made)
-            settle(_AHEAD)
-        settle(0)
-    return _summary(job, weights, scores, gallery)
+        return scores.table({**self.scores, "mean": self.mean})
 
 
 class _Example(NamedTuple):
@@ -223,256 +303,120 @@ class _Example(NamedTuple):
     target: np.ndarray | None = None
 
 
-_Writing = tuple[int, concurrent.futures.Future[None]]
+def translate(ask: Request) -> Summary:
+    """Translate image files; see `Request`.
 
+    Side effects: writes the files, and reports those that fail on standard error as they do. It
+    computes with JAX's current matrix-product precision, as `gan_jax.inference.sample_run` does.
 
-class _Job:
-    """A checked request, and its results so far.
+    Returns:
+      The summary; failures of single files are not raised.
 
-    The constructor opens the run and checks the request; no checkpoint is read.
+    Raises:
+      WorkdirError: an output cannot be written.
+      CheckpointError: there is no such checkpoint.
     """
+    weights = ask.run.load(ask.checkpoint, make_sampling(ask.run.config, raw=ask.raw))
+    dropout = ask.seed if ask.dropout else None
+    apply = translating.network(ask.game, ask.name, weights.variables, dropout=dropout)
+    written: set[int] = set()
+    failures: dict[int, str] = {}
+    measured: dict[int, Scores] = {}
+    gallery: dict[int, list[Image.Image]] = {}
+    with (
+        concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
+        # On standard error, so that it and the reports of failures do not run into each other.
+        bar("translating", len(ask.files), sys.stderr) as advance,
+    ):
+        waiting: dict[int, _Example] = {}
 
-    def __init__(self, ask: Request) -> None:
-        self.ask, self.out = ask, Path(ask.out)
-        if ask.batch_size < 1:
-            raise errors.ConfigError(f"--batch_size={ask.batch_size}; accepted: 1 or more")
-        self.files = image_files.find(ask.input, "--input", without=self.out)
-        self.places = image_files.outputs(self.files, self.out, ask.suffix, overwrite=ask.overwrite)
-        self._check_pictures()
-        self.step = choose_step(ask.run, ask.checkpoint)
-        self.run = open_run(ask.run)
-        self.game = translation.as_translation(self.run.game, "experiments.translate")
-        self.name = translation.choose_direction(self.game, ask.direction)
-        self.direction = self.game.directions[self.name]
-        self.degradation = self._degradation()
-        self.border = self._border()
-        self.tiling = translating.tiling_of(self.direction, ask.tile, ask.overlap)
-        self.masks = self._masks()
-        self.failures: dict[str, str] = {}
-        self.written: dict[str, Path] = {}
-        if self.degradation is not None:
-            self._degrade = jax.jit(self._degraded_batch)
+        def fail(number: int, error: Exception) -> None:
+            failures[number] = str(error)
+            name = ask.files[number].full_name
+            print(f"failed: {name}: {error}", file=sys.stderr, flush=True)
+            advance(len(written) + len(failures))
 
-    def _check_pictures(self) -> None:
-        """Check that the grid and the scores can be written."""
-        ask = self.ask
-        others = [self.out / SCORES] if ask.degrade else []
-        if ask.grid is not None:
-            if Path(ask.grid).suffix.lower() != ".png":
-                raise errors.ConfigError(f"--grid={ask.grid}; accepted: a .png")
-            if Path(ask.grid).resolve() in {place.resolve() for place in self.places}:
-                raise errors.ConfigError(f"--grid={ask.grid} is an output; accepted: another name")
-            others.append(Path(ask.grid))
-        for path in others:
-            if path.exists() and not ask.overwrite:
-                raise errors.WorkdirError(f"{path} already exists; pass --overwrite to replace it")
+        def inputs() -> Iterator[tiling.Input]:
+            numbers = ((number,) for number in range(len(ask.files)))
+            for (number,), reading in _ahead(pool, ask.read, numbers):
+                try:
+                    waiting[number] = ready = ask.degraded(number, reading.result())
+                except errors.GanJaxError as error:
+                    fail(number, error)
+                    continue
+                yield tiling.Input(number, ready.pixels, ready.known)
 
-    def _degradation(self) -> Degradation | None:
-        if not self.ask.degrade:
-            return None
-        if (found := self.game.degradation) is None:
-            raise errors.ConfigError(
-                f"--degrade, but nothing degrades images in {self.run.config.variant!r}; accepted: "
-                "runs with a degradation, such as denoise"
-            )
-        return found
+        def outputs() -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+            for number, made in tiling.run(inputs(), apply, ask.tiling, batch_size=ask.batch_size):
+                example = waiting.pop(number)
+                if (target := example.target) is not None:
+                    border = ask.measured_border
+                    measured[number] = scores.measure(made, example.shown, target, border)
+                if ask.grid is not None and number < _SHOWN:
+                    gallery[number] = _tiles(example, made)
+                yield number, made, example.alpha
 
-    def _border(self) -> int:
-        scale, border = self.direction.scale, self.ask.border
-        if border is None:
-            return scale if scale > 1 else 0
-        if border < 0 or not self.ask.degrade:
-            accepted = "0 or more" if self.ask.degrade else "with --degrade only"
-            raise errors.ConfigError(f"--border={border}; accepted: {accepted}")
-        return border
-
-    def _masks(self) -> list[ImageFile] | None:
-        """Return a mask per file; ``None``: it is in the file, or not needed."""
-        mask = self.ask.mask
-        needed = self.direction.masked and not self.ask.degrade
-        if mask is not None:
-            if not needed:
-                why = "--degrade makes holes itself" if self.ask.degrade else "fills no holes"
-                raise errors.ConfigError(
-                    f"--mask={mask}, but {why if self.ask.degrade else self.name + ' ' + why}; "
-                    "accepted: no --mask"
-                )
-            return image_files.match(self.files, image_files.find(mask, "--mask"))
-        if needed and not any(image_files.has_alpha(file) for file in self.files):
-            raise errors.ConfigError(
-                f"{self.name} of {self.run.config.variant!r} fills holes, and no input has any; "
-                "accepted: --mask, an image or a folder of them, white in holes, or inputs with "
-                "transparency"
-            )
-        return None
-
-    def read(self, number: int) -> _Example:
-        """Return the image in a file.
-
-        Raises:
-          DataError: it cannot be used; the message has the reason alone.
-        """
-        way, file = self.direction, self.files[number]
-        channels = way.inputs if self.degradation is None else way.outputs
-        pixels, alpha = image_files.read(file, channels)
-        if self.degradation is not None:
-            return self._clean(pixels, alpha)
-        if not way.masked:
-            return _Example(pixels, None, _enlarged(alpha, way.scale), pixels)
-        known = self._known(number, pixels, alpha)
-        shown = np.where(known > 0.5, pixels, np.uint8(_HOLE))
-        return _Example(pixels, known, None, shown)
-
-    def _clean(self, pixels: np.ndarray, alpha: np.ndarray | None) -> _Example:
-        """Return a clean image, cropped to a multiple of the factor."""
-        scale = self.direction.scale
-        height, width = (side // scale * scale for side in pixels.shape[:2])
-        if not height or not width:
-            raise errors.DataError(f"has fewer pixels on a side than the factor, {scale}")
-        pixels = np.ascontiguousarray(pixels[:height, :width])
-        kept = None if alpha is None or self.direction.masked else alpha[:height, :width]
-        return _Example(pixels, None, kept, pixels, pixels)
-
-    def _known(self, number: int, pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-        known = np.ones(pixels.shape[:2], bool) if alpha is None else alpha == 255
-        if self.masks is not None:
-            holes = image_files.read_holes(self.masks[number])
-            if holes.shape != known.shape:
-                raise errors.DataError(
-                    f"has {_size(known)} pixels, its mask {self.masks[number].full_name} "
-                    f"{_size(holes)}"
-                )
-            known &= ~holes
-        elif alpha is None:
-            raise errors.DataError("has no transparency that says where its holes are")
-        return known[:, :, None].astype(np.float32)
-
-    def degraded(self, number: int, example: _Example) -> _Example:
-        """Return an example, degraded if the request says so.
-
-        Raises:
-          ConfigError: images of its size cannot be degraded.
-        """
-        if self.degradation is None:
-            return example
-        pixels, known = jax.device_get(self._degrade(np.uint32(number), example.pixels))
-        shown = np.asarray(device.to_uint8(pixels))
-        return example._replace(pixels=pixels, known=known, shown=shown)
-
-    def _degraded_batch(self, number: jax.Array, clean: jax.Array) -> Any:
-        assert self.degradation is not None
-        key = draws.named(jax.random.key(np.uint32(self.ask.seed)), "degrade")
-        keys = jax.random.fold_in(key, number)[None]
-        found = self.degradation(keys, device.to_float(clean)[None])
-        return found.input[0], None if found.known is None else found.known[0]
-
-    def write(self, number: int, made: np.ndarray, alpha: np.ndarray | None) -> None:
-        """Write an output.
-
-        Raises:
-          DataError: the format cannot hold it.
-          WorkdirError: it cannot be written.
-        """
-        content = image_files.encode(made, alpha, self.ask.suffix)
-        atomic.write_bytes(self.places[number], content)
-
-    def done(self, number: int, advance: Callable[[int], None]) -> None:
-        """Note that an output was written."""
-        self.written[self.files[number].name] = self.places[number]
-        advance(len(self.written) + len(self.failures))
-
-    def fail(self, number: int, error: Exception, advance: Callable[[int], None]) -> None:
-        """Note and report that a file failed."""
-        file = self.files[number]
-        self.failures[file.name] = str(error)
-        print(f"failed: {file.full_name}: {error}", file=sys.stderr, flush=True)
-        advance(len(self.written) + len(self.failures))
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[0]}x{array.shape[1]}"
-
-
-def _enlarged(alpha: np.ndarray | None, scale: int) -> np.ndarray | None:
-    if alpha is None or scale == 1:
-        return alpha
-    return _bicubic(alpha, scale * alpha.shape[0], scale * alpha.shape[1])
-
-
-def _bicubic(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+        for (number, *_), writing in _ahead(pool, ask.write, outputs()):
+            try:
+                writing.result()
+            except errors.DataError as error:
+                fail(number, error)
+            else:
+                written.add(number)
+                advance(len(written) + len(failures))
+    total = f"{len(ask.files):,} image{'s' if len(ask.files) > 1 else ''}"
+    text = f"translated {len(written):,} of {total} ({ask.name}) at step {weights.step}: {ask.out}"
+    names = [file.name for file in ask.files]
+    # An image that could not be written does not count.
+    found = {names[i]: measured[i] for i in sorted(written & measured.keys())}
+    failed = {names[i]: failures[i] for i in sorted(failures)}
+    summary = Summary(
+        text,
+        {names[i]: ask.places[i] for i in sorted(written)},
+        failed,
+        found,
+        scores.mean(list(found.values())),
+    )
+    if ask.degrade:
+        _write_scores(ask, weights, summary)
+        text += f"; scores in {SCORES}"
+    if ask.grid is not None and gallery:
+        size = _save_gallery(ask.grid, [gallery[number] for number in sorted(gallery)])
+        text += (
+            f"; {len(gallery)} of them, the middle square of each scaled to {size}x{size}: "
+            f"{ask.grid}"
+        )
+    return dataclasses.replace(summary, text=text)
 
 
 def _ahead(
-    pool: concurrent.futures.Executor, read: Callable[[int], _Example], count: int
-) -> Iterator[tuple[int, Callable[[], _Example]]]:
-    """Yield every number and a function that returns its example; examples are read ahead."""
-    reading: collections.deque[concurrent.futures.Future[_Example]] = collections.deque()
-    for number in range(count):
-        while len(reading) < _AHEAD and number + len(reading) < count:
-            reading.append(pool.submit(read, number + len(reading)))
-        yield number, reading.popleft().result
+    pool: concurrent.futures.Executor,
+    function: Callable[..., T],
+    items: Iterable[tuple[Any, ...]],
+) -> Iterator[tuple[Any, concurrent.futures.Future[T]]]:
+    """Yield each item and the future of ``function(*item)`` in order; a few are run ahead."""
+    pending: collections.deque[tuple[Any, concurrent.futures.Future[T]]] = collections.deque()
+    for item in items:
+        pending.append((item, pool.submit(function, *item)))
+        if len(pending) > _AHEAD:
+            yield pending.popleft()
+    yield from pending
 
 
-def _measure(made: np.ndarray, degraded: np.ndarray, target: np.ndarray, border: int) -> Scores:
-    """Return PSNR and SSIM of an image and of its degraded input against the target, all uint8."""
-    start = degraded[:, :, 0] if degraded.shape[2] == 1 else degraded
-    if start.shape[:2] != target.shape[:2]:
-        start = _bicubic(start, *target.shape[:2])
-    start = np.asarray(Image.fromarray(start).convert("L" if target.shape[2] == 1 else "RGB"))
-    scores: Scores = {}
-    for prefix, image in (("", made), ("input_", start.reshape(target.shape))):
-        scores |= _compare(prefix, image[None], target[None], border)
-    return scores
+def _tiles(example: _Example, made: np.ndarray) -> list[Image.Image]:
+    """Return the squares in the middle of an input, its output, and its target if there is one."""
+    shown = [example.shown, made, *([] if example.target is None else [example.target])]
+    pictures = [Image.fromarray(x[:, :, 0] if x.shape[2] == 1 else x) for x in shown]
+    return [_square(picture.convert("RGB"), min(*picture.size, _TILE)) for picture in pictures]
 
 
-def _compare(prefix: str, image: np.ndarray, target: np.ndarray, border: int) -> Scores:
-    planes: list[tuple[str, np.ndarray, np.ndarray]] = [("", image, target)]
-    if image.shape[3] == 3:
-        one, other = (np.asarray(similarity.to_luminance(x)) for x in (image, target))
-        planes.append(("_y", one, other))
-    inner = min(image.shape[1:3]) - 2 * border
-    scores: Scores = {}
-    for suffix, one, other in planes:
-        how: dict[str, Any] = {"data_range": 255.0, "border": border}
-        for name, function, least in (
-            ("psnr", similarity.psnr, 1),
-            ("ssim", similarity.ssim, len(similarity.WINDOWS["gaussian"].taps)),
-        ):
-            value = float(function(one, other, **how)[0]) if inner >= least else None
-            scores[f"{prefix}{name}{suffix}"] = value
-    return scores
-
-
-class _Gallery:
-    """The picture of the first few images."""
-
-    def __init__(self) -> None:
-        self._tiles: dict[int, list[Image.Image]] = {}
-
-    def add(self, number: int, example: _Example, made: np.ndarray) -> None:
-        """Add an image, if it is one of the first."""
-        if len(self) == _SHOWN and number > max(self._tiles):
-            return
-        shown = [example.shown, made, *([] if example.target is None else [example.target])]
-        pictures = [Image.fromarray(x[:, :, 0] if x.shape[2] == 1 else x) for x in shown]
-        self._tiles[number] = [_square(p.convert("RGB"), min(*p.size, _TILE)) for p in pictures]
-        if len(self._tiles) > _SHOWN:
-            del self._tiles[max(self._tiles)]
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self._tiles)
-
-    def save(self, path: str | Path) -> int:
-        """Write the picture, a column per image; return the size of its tiles."""
-        columns = [self._tiles[number] for number in sorted(self._tiles)]
-        size = max(tile.width for column in columns for tile in column)
-        rows = zip(*columns, strict=True)
-        tiles = np.stack([np.stack([np.array(_square(t, size)) for t in row]) for row in rows])
-        names = ["input", "output", "target"][: len(tiles)]
-        grids.save_png(path, grids.named_rows(tiles, names))
-        return size
+def _save_gallery(path: str | Path, columns: list[list[Image.Image]]) -> int:
+    """Write a picture of tiles, a column per image; return the size of its tiles."""
+    size = max(tile.width for column in columns for tile in column)
+    rows = zip(*columns, strict=True)
+    tiles = np.stack([np.stack([np.array(_square(t, size)) for t in row]) for row in rows])
+    grids.save_png(path, grids.named_rows(tiles, ["input", "output", "target"][: len(tiles)]))
+    return size
 
 
 def _square(picture: Image.Image, size: int) -> Image.Image:
@@ -481,79 +425,33 @@ def _square(picture: Image.Image, size: int) -> Image.Image:
     return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
 
 
-def _summary(
-    job: _Job, weights: Weights, scores: Mapping[str, Scores], gallery: _Gallery
-) -> Summary:
-    ask = job.ask
-    done, total = len(job.written), len(job.files)
-    text = (
-        f"translated {done:,} of {total:,} image{'s' if total > 1 else ''} ({job.name}) at step "
-        f"{weights.step}: {job.out}"
-    )
-    order = [file.name for file in job.files]
-    # An image that could not be written does not count.
-    ordered = {name: scores[name] for name in order if name in scores and name in job.written}
-    mean = _mean(list(ordered.values()))
-    if ask.degrade:
-        _write_scores(job, weights, ordered, mean)
-        text += f"; scores in {SCORES}"
-    if ask.grid is not None and len(gallery):
-        size = gallery.save(ask.grid)
-        text += (
-            f"; {len(gallery)} of them, the middle square of each scaled to {size}x{size}: "
-            f"{ask.grid}"
-        )
-    outputs = {name: job.written[name] for name in order if name in job.written}
-    return Summary(text, outputs, job.failures, ordered, mean)
-
-
-def _mean(scores: Sequence[Scores]) -> Scores:
-    """Return the mean of every score over the images that have it."""
-    means: Scores = {}
-    for name in scores[0] if scores else ():
-        values = [value for one in scores if (value := one[name]) is not None]
-        means[name] = math.fsum(values) / len(values) if values else None
-    return means
-
-
-def _write_scores(job: _Job, weights: Weights, scores: Mapping[str, Scores], mean: Scores) -> None:
-    assert job.degradation is not None
-    ask = job.ask
-    run = job.run
+def _write_scores(ask: Request, weights: Weights, summary: Summary) -> None:
+    assert ask.degradation is not None
+    enlarged = ", enlarged by Pillow's bicubic" if ask.way.scale > 1 else ""
+    protocol = {
+        "run": str(ask.run.path),
+        "variant": ask.run.config.variant,
+        "step": weights.step,
+        "weights": "raw" if make_sampling(ask.run.config, raw=ask.raw).raw else "ema",
+        "weights_hash": export.weights_hash(weights.variables),
+        "direction": ask.name,
+        "dropout": ask.dropout,
+        "degradation": {"name": ask.degradation.name, **dataclasses.asdict(ask.degradation)},
+        "seed": ask.seed,
+        "scale": ask.way.scale,
+        "input": f"degraded, in bytes{enlarged}",
+        "border": ask.measured_border,
+        "luminance": "BT.601, 16 to 235 of 255",
+        "tile": ask.tiling.tile,
+        "overlap": ask.tiling.overlap,
+        "files": str(ask.input),
+        "count": len(summary.scores),
+    }
     record = {
-        "protocol": {
-            "run": str(run.path),
-            "variant": run.config.variant,
-            "step": weights.step,
-            "weights": "raw" if make_sampling(run.config, raw=ask.raw).raw else "ema",
-            "weights_hash": export.weights_hash(weights.variables),
-            "direction": job.name,
-            "dropout": ask.dropout,
-            "degradation": {
-                "name": job.degradation.name,
-                **dataclasses.asdict(job.degradation),
-            },
-            "seed": ask.seed,
-            "scale": job.direction.scale,
-            "input": "degraded, in bytes"
-            + (", enlarged by Pillow's bicubic" if job.direction.scale > 1 else ""),
-            "border": job.border,
-            "luminance": "BT.601, 16 to 235 of 255",
-            "tile": job.tiling.tile,
-            "overlap": job.tiling.overlap,
-            "files": str(ask.input),
-            "count": len(scores),
-        },
-        "mean": _jsonable(mean),
-        "images": {name: _jsonable(one) for name, one in scores.items()},
-        "failures": job.failures,
+        "protocol": protocol,
+        "mean": scores.jsonable(summary.mean),
+        "images": {name: scores.jsonable(one) for name, one in summary.scores.items()},
+        "failures": summary.failures,
     }
-    atomic.write_text(job.out / SCORES, json.dumps(record, indent=2, allow_nan=False) + "\n")
-
-
-def _jsonable(scores: Scores) -> dict[str, float | str | None]:
-    """Return scores as JSON can hold them: identical images have an infinite PSNR."""
-    return {
-        name: "inf" if value is not None and math.isinf(value) else value
-        for name, value in scores.items()
-    }
+    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+    atomic.write_text(Path(ask.out) / SCORES, text)

@@ -76,8 +76,18 @@ class Run:
 
     @cached_property
     def game(self) -> Game:
-        """The game that was trained."""
-        return build.make_game(self.config, specs.from_json(self.data["spec"]))
+        """The game that was trained.
+
+        Raises:
+          ConfigError: the run uses an entry of a registry that is not registered in this process.
+        """
+        try:
+            return build.make_game(self.config, specs.from_json(self.data["spec"]))
+        except errors.UnknownNameError as error:
+            raise errors.ConfigError(
+                f"{self.path}: {error} If a file of your own registers it, import that file first: "
+                "--import=FILE on the command line"
+            ) from error
 
     @property
     def steps(self) -> list[int]:

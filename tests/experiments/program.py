@@ -159,7 +159,10 @@ def _flags_restored(module: str) -> Iterator[None]:
         kept = {
             name: ended[name]
             for name, definer in definers.items()
-            if name not in saved and definer in sys.modules and definer not in imported
+            if name not in saved
+            and definer in sys.modules
+            and definer not in imported
+            and not definer.startswith("experiments.")
         }
         flagsaver.restore_flag_values({**saved, **kept})
 
@@ -173,7 +176,8 @@ def call(*args: str | Path, module: str = MAIN, cwd: Path = REPO) -> Ended:
     """
     app.define_help_flags()  # Once per process, so before the flags are saved.
     out, err, level = io.StringIO(), io.StringIO(), logging.getLogger("gan_jax").level
-    sys.modules.pop(module, None)  # `runpy` warns of a module that is imported already.
+    for name in (module, "experiments.run_flags"):
+        sys.modules.pop(name, None)  # They define their flags anew; `runpy` warns of the program.
     with (
         _flags_restored(module),
         mock.patch.object(sys, "argv", [module, *map(str, args)]),

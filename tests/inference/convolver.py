@@ -1,6 +1,5 @@
 """A game that translates by one fixed convolution of known reach, and a run of it without files."""
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from ml_collections import ConfigDict
 
 from gan_jax.data import spec as specs
 from gan_jax.games.translation import A_TO_B, Direction
-from gan_jax.runs.run import Weights
+from gan_jax.runs.run import Weights, choose_step
 
 REACH = 3
 STEP = 4
@@ -94,12 +93,10 @@ class OpenConvolver:
     restored: list = dataclasses.field(default_factory=list)
     config: Any = dataclasses.field(default_factory=lambda: ConfigDict(CONFIG))
 
-    def precision(self):
-        """Return a context that changes nothing."""
-        return contextlib.nullcontext()
-
     def load(self, step, how):
         """Return the weights; the moving average is twice the raw ones."""
         self.restored.append(step)
         gain = np.float32(0.5 if how.raw else 1.0)
-        return Weights(step or STEP, {"generator": {"params": {"gain": gain}}})
+        return Weights(
+            choose_step(self.path, step) or STEP, {"generator": {"params": {"gain": gain}}}
+        )

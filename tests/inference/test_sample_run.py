@@ -44,7 +44,7 @@ def make_run(path, config):
     run.write_data(source)
     with Checkpoints(run.checkpoints) as checkpoints:
         checkpoints.save(STEP, state, {})
-    return run.path
+    return open_run(run.path)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def agree(a, b):
 
 
 def archive(run, path, num, **options):
-    sample_run.export(Request(str(run), num=num, out=path, **options), archive=True)
+    sample_run.export(Request(run, num=num, out=path, **options), archive=True)
     with np.load(path) as file:
         return dict(file)
 
@@ -105,14 +105,14 @@ def magnified(images):
 def test_a_grid_shows_the_samples_that_are_exported(plain, tmp_path):
     images = archive(plain, tmp_path / "a.npz", 4)["image"]
     out = tmp_path / "grid.png"
-    told = sample_run.grid(Request(str(plain), num=4, out=out))
+    told = sample_run.grid(Request(plain, num=4, out=out))
     assert told == f"4 samples of step 4: {out}"
     agree(tiles(pixels(out), 2, 2).reshape(4, 32, 32), magnified(images))
 
 
 def test_a_row_per_class_has_one_latent_per_column(classes, tmp_path):
-    told = sample_run.grid(Request(str(classes), num=3))
-    out = classes / "sample-step00000004-seed0.png"
+    told = sample_run.grid(Request(classes, num=3))
+    out = classes.path / "sample-step00000004-seed0.png"
     assert told == f"3 samples of each of 10 classes of step 4: {out}"
     rows = tiles(pixels(out), 10, 3)
     for label in (0, 7):
@@ -121,7 +121,7 @@ def test_a_row_per_class_has_one_latent_per_column(classes, tmp_path):
         agree(rows[label], magnified(images["image"]))
     assert np.abs(rows[0] - rows[7]).mean() > 1
     one = tmp_path / "one.png"
-    sample_run.grid(Request(str(classes), num=4, label=7, out=one))
+    sample_run.grid(Request(classes, num=4, label=7, out=one))
     agree(tiles(pixels(one), 2, 2).reshape(4, 32, 32)[:3], rows[7])
 
 
@@ -129,19 +129,19 @@ def test_exported_samples_go_through_the_classes(classes, tmp_path):
     arrays = archive(classes, tmp_path / "a.npz", 12)
     assert arrays["label"].tolist() == [*range(10), 0, 1]
     rows = tmp_path / "rows.png"
-    sample_run.grid(Request(str(classes), num=12, out=rows))
+    sample_run.grid(Request(classes, num=12, out=rows))
     shown = tiles(pixels(rows), 10, 12)
     for i in (0, 3, 11):
         agree(shown[i % 10, i], magnified(arrays["image"])[i])
     folder = tmp_path / "samples"
-    ask = Request(str(classes), num=12, out=folder)
+    ask = Request(classes, num=12, out=folder)
     assert sample_run.export(ask, archive=False) == f"12 samples of step 4: {folder}"
     for i in range(12):
         agree(pixels(folder / str(i % 10) / f"{i:08d}.png"), arrays["image"][i, ..., 0])
 
 
 def test_a_folder_is_continued_and_kept_for_its_samples(plain, tmp_path):
-    ask = Request(str(plain), num=5, out=tmp_path / "a", truncation=(0.7,), seed=3)
+    ask = Request(plain, num=5, out=tmp_path / "a", truncation=(0.7,), seed=3)
     sample_run.export(ask, archive=False)
     more = dataclasses.replace(ask, num=7)
     assert sample_run.export(more, archive=False).endswith("(5 existed already)")
@@ -154,36 +154,36 @@ def test_a_folder_is_continued_and_kept_for_its_samples(plain, tmp_path):
 
 def test_other_weights_of_the_same_configuration_are_other_samples(plain, tmp_path):
     config = gan.get_config("smoke")
-    sample_run.export(Request(str(plain), num=3, out=tmp_path / "a"), archive=False)
+    sample_run.export(Request(plain, num=3, out=tmp_path / "a"), archive=False)
     config.train.seed = 5
     other = make_run(tmp_path / "run", config)
     with pytest.raises(errors.WorkdirError, match="weights is"):
-        sample_run.export(Request(str(other), num=3, out=tmp_path / "a"), archive=False)
+        sample_run.export(Request(other, num=3, out=tmp_path / "a"), archive=False)
 
 
 def test_truncations_have_a_row_each_of_the_same_seed(plain, classes, tmp_path):
-    ask = Request(str(plain), num=3, truncation=(2.0, 0.5))
+    ask = Request(plain, num=3, truncation=(2.0, 0.5))
     sample_run.truncations(ask)
-    rows = tiles(pixels(plain / "sample-step00000004-seed0-truncation2_0.5.png"), 2, 3)
+    rows = tiles(pixels(plain.path / "sample-step00000004-seed0-truncation2_0.5.png"), 2, 3)
     for row, limit in zip(rows, (2.0, 0.5), strict=True):
         images = archive(plain, tmp_path / f"{limit}.npz", 3, truncation=(limit,))["image"]
         agree(row, magnified(images))
     out = tmp_path / "classes.png"
-    sample_run.truncations(Request(str(classes), num=3, truncation=(2.0, 0.5), out=out))
+    sample_run.truncations(Request(classes, num=3, truncation=(2.0, 0.5), out=out))
     images = archive(classes, tmp_path / "c.npz", 3, truncation=(0.5,))["image"]
     agree(tiles(pixels(out), 2, 3)[1], magnified(images))
 
 
 def test_rows_go_from_one_sample_to_the_next(plain, classes, tmp_path):
     images = archive(plain, tmp_path / "a.npz", 4)["image"]
-    told = sample_run.strips(Request(str(plain), num=2), "slerp", 5)
-    out = plain / "slerp-step00000004-seed0.png"
+    told = sample_run.strips(Request(plain, num=2), "slerp", 5)
+    out = plain.path / "slerp-step00000004-seed0.png"
     assert told == f"2 rows of 5 pictures by slerp of step 4: {out}"
     rows = tiles(pixels(out), 2, 5)
     agree(rows[:, [0, -1]].reshape(4, 32, 32), magnified(images))
     assert np.abs(rows[0, 2] - rows[0, 0]).mean() > 1
-    sample_run.strips(Request(str(classes), num=2), "lerp", 3)
-    ways = tiles(pixels(classes / "lerp-step00000004-seed0.png"), 20, 3)
+    sample_run.strips(Request(classes, num=2), "lerp", 3)
+    ways = tiles(pixels(classes.path / "lerp-step00000004-seed0.png"), 20, 3)
     for pair, label in ((0, 0), (1, 4)):
         ends = archive(classes, tmp_path / f"{label}.npz", 4, label=label)["image"]
         agree(ways[10 * pair + label][[0, -1]], magnified(ends)[2 * pair : 2 * pair + 2])
@@ -192,7 +192,7 @@ def test_rows_go_from_one_sample_to_the_next(plain, classes, tmp_path):
 def test_an_animation_goes_through_the_samples(plain, classes, tmp_path):
     images = archive(plain, tmp_path / "a.npz", 3)["image"]
     out = tmp_path / "a.webp"
-    told = sample_run.animation(Request(str(plain), num=3, out=out), "slerp", 4, 10)
+    told = sample_run.animation(Request(plain, num=3, out=out), "slerp", 4, 10)
     assert told == f"12 pictures, 1.2 s, by slerp of step 4: {out}"
     with Image.open(out) as image:
         assert (image.n_frames, image.size) == (12, (128, 128))
@@ -201,7 +201,7 @@ def test_an_animation_goes_through_the_samples(plain, classes, tmp_path):
             frame = np.asarray(image.convert("L"))
             agree(frame, images[i, ..., 0].repeat(8, 0).repeat(8, 1))
     every = tmp_path / "b.gif"
-    sample_run.animation(Request(str(classes), num=2, out=every), "slerp", 3, 10)
+    sample_run.animation(Request(classes, num=2, out=every), "slerp", 3, 10)
     with Image.open(every) as image:
         # The ten classes, in a grid of four columns.
         assert (image.n_frames, image.size) == (6, (4 * 34 + 2, 3 * 34 + 2))
@@ -215,8 +215,8 @@ def test_neighbours_stand_beside_their_sample(features, plain, tmp_path, capsys,
     stub = extractors.from_function("classifier", means, width=16, weights="v1")
     monkeypatch.setitem(extractors.EXTRACTORS, "classifier", lambda setting: stub)
     data = {"path": None, "data_dir": None}
-    told = sample_run.neighbours(Request(str(plain), num=2), 3, features, data)
-    out = plain / f"neighbours-{features}-step00000004-seed0.png"
+    told = sample_run.neighbours(Request(plain, num=2), 3, features, data)
+    out = plain.path / f"neighbours-{features}-step00000004-seed0.png"
     assert told == f"2 samples of step 4, each beside 3 training images: {out}"
     assert "500 samples" in capsys.readouterr().out
     rows = tiles(pixels(out), 2, 4)
@@ -234,7 +234,7 @@ def test_neighbours_stand_beside_their_sample(features, plain, tmp_path, capsys,
 def test_images_are_projected(classes, tmp_path, capsys):
     Image.fromarray(np.full((40, 30), 200, np.uint8)).save(tmp_path / "photo.png")
     out = tmp_path / "found.png"
-    ask = Request(str(classes), out=out)
+    ask = Request(classes, out=out)
     told = sample_run.projections(ask, str(tmp_path / "photo.png"), QUICK)
     assert told == f"1 images projected at step 4: {out} and found.npz"
     original, found = tiles(pixels(out), 1, 2)[0]
@@ -255,13 +255,13 @@ def test_images_are_projected(classes, tmp_path, capsys):
 
 
 def test_points_are_drawn_and_refused_what_is_of_images(points, tmp_path):
-    out = points / "sample-step00000004-seed0-truncation1.png"
-    told = sample_run.grid(Request(str(points), num=50, truncation=(1.0,)))
+    out = points.path / "sample-step00000004-seed0-truncation1.png"
+    told = sample_run.grid(Request(points, num=50, truncation=(1.0,)))
     assert told == f"50 samples of step 4: {out}"
     assert pixels(out).shape == (512, 512, 3)
     arrays = archive(points, tmp_path / "a.npz", 50)
     assert (arrays["points"].shape, arrays["points"].dtype) == ((50, 2), np.float32)
-    ask = Request(str(points), out=tmp_path / "a.gif")
+    ask = Request(points, out=tmp_path / "a.gif")
     for call in (
         lambda: sample_run.strips(ask, "lerp", 3),
         lambda: sample_run.animation(ask, "lerp", 3, 10),
@@ -278,19 +278,21 @@ def test_points_are_drawn_and_refused_what_is_of_images(points, tmp_path):
 
 def test_mistakes_are_told_before_weights_are_loaded(plain, classes, tmp_path):
     # There are no weights.
+    runs = []
     for run in (plain, classes):
-        shutil.copytree(run, tmp_path / run.parent.name)
-        shutil.rmtree(tmp_path / run.parent.name / "checkpoints")
+        copy = tmp_path / run.path.parent.name
+        shutil.copytree(run.path, copy)
+        shutil.rmtree(copy / "checkpoints")
+        runs.append(open_run(copy))
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").touch()
     (tmp_path / "a.npz").touch()
-    without = Request(str(tmp_path / plain.parent.name))
-    conditional = Request(str(tmp_path / classes.parent.name))
+    without, conditional = map(Request, runs)
 
     def refuses(message, call, **changes):
-        ask = dataclasses.replace(changes.pop("ask", without), **changes)
+        given = changes.pop("ask", without)
         with pytest.raises(errors.GanJaxError, match=message):
-            call(ask)
+            call(dataclasses.replace(given, **changes))
 
     refuses("label = 3, but 'gan' is not class-conditional", sample_run.grid, label=3)
     refuses("label = 10; accepted: 0 to 9", sample_run.grid, ask=conditional, label=10)
@@ -348,11 +350,11 @@ def encoded(tmp_path_factory):
 
 
 def test_a_traversal_has_a_row_per_sample_and_a_column_per_value(coded):
-    told = sample_run.traversals(Request(str(coded), num=3), "category_0")
-    out = coded / f"traversal-category_0-step{STEP:08d}-seed0.png"
+    told = sample_run.traversals(Request(coded, num=3), "category_0")
+    out = coded.path / f"traversal-category_0-step{STEP:08d}-seed0.png"
     assert told == f"3 samples along 10 values of category_0 of step {STEP}: {out}"
     shown = tiles(pixels(out), 3, 10)
-    run = open_run(coded)
+    run = coded
     z = rendering.latents(run.game, seed=0, num=3)
     variables = run.variables()
     moved = run.game.codes.traverse(z, "category_0")
@@ -362,12 +364,12 @@ def test_a_traversal_has_a_row_per_sample_and_a_column_per_value(coded):
 
 
 def test_reconstructions_stand_beside_held_out_images(encoded, capsys):
-    told = sample_run.reconstructions(Request(str(encoded)), 4, {})
-    out = encoded / f"reconstruction-step{STEP:08d}-seed0.png"
+    told = sample_run.reconstructions(Request(encoded), 4, {})
+    out = encoded.path / f"reconstruction-step{STEP:08d}-seed0.png"
     assert told == f"4 images and their reconstructions at step {STEP}: {out}"
     assert capsys.readouterr().out.startswith("test: 4 reconstructions: mean PSNR ")
     originals = tiles(pixels(out), 4, 2)[:, 0]
-    config = open_run(encoded).config
+    config = encoded.config
     config.data.split = "test"
     held_out = sources.make_source(config.data).read(range(4))["image"]
     doubled = held_out.repeat(2, 1).repeat(2, 2).reshape(originals.shape)
@@ -376,8 +378,8 @@ def test_reconstructions_stand_beside_held_out_images(encoded, capsys):
 
 def test_what_a_game_cannot_do_is_refused_before_weights_are_read(classes, coded):
     with pytest.raises(errors.ConfigError, match=r"'cgan' has no codes; accepted: .*infogan"):
-        sample_run.traversals(Request(str(classes)), "category_0")
+        sample_run.traversals(Request(classes), "category_0")
     with pytest.raises(errors.ConfigError, match=r"--traverse=x; accepted: category_0, continuous"):
-        sample_run.traversals(Request(str(coded)), "x")
+        sample_run.traversals(Request(coded), "x")
     with pytest.raises(errors.ConfigError, match="only a run of images with an encoder"):
-        sample_run.reconstructions(Request(str(classes)), 4, {})
+        sample_run.reconstructions(Request(classes), 4, {})

@@ -54,7 +54,7 @@ def translator(tmp_path_factory):
 
 def exported(path, out, **options):
     """Return the samples and labels that the command line writes."""
-    ask = sample_run.Request(str(path), out=out, batch_size=4, **options)
+    ask = sample_run.Request(gan_jax.open_run(path), out=out, batch_size=4, **options)
     sample_run.export(ask, archive=True)
     return dict(np.load(out))
 
@@ -149,7 +149,8 @@ def test_images_are_translated_as_by_the_command_line(translator, tmp_path):
     for i, image in enumerate(images):
         shown = image[..., 0] if way.inputs == 1 else image
         Image.fromarray(shown).save(tmp_path / "in" / f"{i}.png")
-    translate_run.translate(translate_run.Request(translator, tmp_path / "in", tmp_path / "out"))
+    ask = translate_run.Request(gan_jax.open_run(translator), tmp_path / "in", tmp_path / "out")
+    translate_run.translate(ask)
     written = [np.asarray(Image.open(tmp_path / "out" / f"{i}.png")) for i in range(3)]
     agree(made, np.stack(written).reshape(made.shape))
 

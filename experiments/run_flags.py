@@ -1,0 +1,52 @@
+"""Flags of the programs that use a trained run."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from experiments import command_line
+from gan_jax import errors
+
+if TYPE_CHECKING:
+    from gan_jax.runs.run import Run
+
+RUN = flags.DEFINE_string("run", None, "The run directory.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a train step.")
+RAW = flags.DEFINE_bool("raw", False, "Use the raw weights instead of their moving average.")
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size",
+    None,
+    "Images at a time. Default: 64 samples, 8 translations, or the run's number in evaluations.",
+    lower_bound=1,
+)
+IMPORT = flags.DEFINE_multi_string(
+    "import",
+    [],
+    "A Python file to import first, such as the configuration file that registers a network of the "
+    "run's own. No code of a run directory is imported without this flag.",
+)
+
+
+def open_run() -> "Run":
+    """Return the run that ``--run`` names.
+
+    Side effects: imports the files of ``--import``, and switches the compilation cache on.
+
+    Raises:
+      ConfigError: ``--run`` is not given, or a file of ``--import`` does not exist.
+      WorkdirError: there is no run.
+    """
+    command_line.require(run="a run directory")
+    # Imported late, so that a mistyped flag is reported at once.
+    from gan_jax.runs import compilation_cache, run
+
+    compilation_cache.enable()
+    for path in map(Path, IMPORT.value):
+        if not path.is_file():
+            raise errors.ConfigError(f"--import={path}; accepted: an existing Python file")
+        sys.path.insert(0, str(path.parent.resolve()))
+        importlib.import_module(path.stem)  # noqa: TID251  The user asked for this file.
+    return run.open_run(RUN.value)
