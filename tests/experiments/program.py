@@ -154,17 +154,16 @@ def _flags_restored(module: str) -> Iterator[None]:
     try:
         yield
     finally:
-        ended = flagsaver.save_flag_values()
         definers = {name: flags.FLAGS.find_module_defining_flag(name) for name in flags.FLAGS}
-        kept = {
-            name: ended[name]
+        kept = [
+            name
             for name, definer in definers.items()
-            if name not in saved
-            and definer in sys.modules
-            and definer not in imported
-            and not definer.startswith("experiments.")
-        }
-        flagsaver.restore_flag_values({**saved, **kept})
+            if name not in saved and definer in sys.modules and definer not in imported
+        ]
+        for name in kept:
+            flags.FLAGS[name].unparse()
+        ended = flagsaver.save_flag_values()
+        flagsaver.restore_flag_values({**saved, **{name: ended[name] for name in kept}})
 
 
 def call(*args: str | Path, module: str = MAIN, cwd: Path = REPO) -> Ended:
@@ -176,8 +175,7 @@ def call(*args: str | Path, module: str = MAIN, cwd: Path = REPO) -> Ended:
     """
     app.define_help_flags()  # Once per process, so before the flags are saved.
     out, err, level = io.StringIO(), io.StringIO(), logging.getLogger("gan_jax").level
-    for name in (module, "experiments.run_flags"):
-        sys.modules.pop(name, None)  # They define their flags anew; `runpy` warns of the program.
+    sys.modules.pop(module, None)  # `runpy` warns of a module that is imported already.
     with (
         _flags_restored(module),
         mock.patch.object(sys, "argv", [module, *map(str, args)]),

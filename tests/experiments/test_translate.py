@@ -106,14 +106,14 @@ def test_clean_images_are_degraded_restored_and_measured(run, trained, photos, t
         ([], "--run is missing; give a run directory"),
         (["--run=a"], "--input is missing; give an image, a folder or a .zip of images"),
         (["--run=a", "--input=b"], "--out is missing; give a folder to write to"),
-        (["--run=a", "--input=nowhere", "--out=c"], "nowhere (--input) does not exist"),
+        (["--run=nowhere", "--input=b", "--out=c"], "nowhere is no run directory"),
         (["--run=a", "--input=b", "--out=c", "--seed=3"], "--seed=3 goes with --degrade or --drop"),
         (["--format=gif"], "flag --format=gif: value should be one of <png|jpg|webp>"),
         (["--tile=0"], "flag --tile=0: 0 is not"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(flags, message):
-    assert complaint(call(*flags, module=TRANSLATE)).startswith(message)
+    assert message in complaint(call(*flags, module=TRANSLATE))
 
 
 def test_what_is_no_run_is_told_in_one_line(photos, tmp_path):
