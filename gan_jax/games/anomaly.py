@@ -11,33 +11,34 @@ only: the distance is the anomaly score.
 - discriminator: real images against reconstructions, by the chosen adversarial loss.
 """
 
+import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from typing_extensions import override
 
 from gan_jax.data import spec as specs
 from gan_jax.data.spec import Spec
-from gan_jax.games import building
-from gan_jax.games.apply import apply
+from gan_jax.games import building, judging
+from gan_jax.games.apply import apply, judge
 from gan_jax.games.game import Game, Network, Outcome, Params, Player, Turn, Variables
-from gan_jax.games.translation import Direction, Example
+from gan_jax.games.translation import Direction, Example, TranslationGame
 from gan_jax.losses import reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
-from gan_jax.networks.verdict import Verdict
 
 RECONSTRUCT = "reconstruct"
 _OWN = ("encoder", "generator", "second_encoder")
 
 
-@runtime_checkable
-class DetectionGame(Game, Protocol):
+class DetectionGame(Game):
     """A game that scores how unlike its training data an image is."""
 
+    @abc.abstractmethod
     def anomaly_scores(self, variables: Mapping[str, Variables], images: jax.Array) -> jax.Array:
         """Return how anomalous images are, float32 ``[batch]``; larger is more so.
 
@@ -45,11 +46,10 @@ class DetectionGame(Game, Protocol):
           variables: by network.
           images: float32 ``[batch, *shape]`` in [-1, 1].
         """
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
-class AnomalyGame:
+class AnomalyGame(TranslationGame, DetectionGame):
     """Two players: the discriminator, then encoder, generator and second encoder together.
 
     Attributes:
@@ -76,15 +76,14 @@ class AnomalyGame:
     adversarial_weight: float = 1.0
     discriminator_steps: int = 1
 
+    @override
     @classmethod
-    def from_config(cls, config: Any, given: building.Given) -> "AnomalyGame":
-        """Return the game that a configuration describes; raises `ConfigError`."""
+    def from_config(cls, config: Any, given: building.Given) -> Self:
         building.refuse_conditioning(config, "generator", "discriminator")
         _ = given.image_shape  # Raises for other data.
+        latent_dim = config.generator.latent_dim
         return cls(
-            encoder=building.make_network(
-                "encoder", config, given, outputs=config.generator.latent_dim
-            ),
+            encoder=building.make_network("encoder", config, given, outputs=latent_dim),
             generator=building.make_network("generator", config, given),
             discriminator=building.make_network("discriminator", config, given),
             spec=given.spec,
@@ -94,14 +93,9 @@ class AnomalyGame:
         )
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one data point."""
-        return specs.data_field(self.spec).shape
-
-    @property
+    @override
     def networks(self) -> Mapping[str, Network]:
-        """``encoder``, ``generator``, ``second_encoder`` (averaged), and ``discriminator``."""
-        x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
+        x = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.float32)
         z = jax.ShapeDtypeStruct((1, self.generator.latent_dim), jnp.float32)
         return {
             "encoder": Network(self.encoder, (x,), averaged=True),
@@ -111,57 +105,39 @@ class AnomalyGame:
         }
 
     @property
-    def memory(self) -> Mapping[str, Any]:
-        """Nothing."""
-        return {}
-
-    @property
+    @override
     def players(self) -> tuple[Player, ...]:
-        """The discriminator on fresh data each step; then the others on the last of these."""
+        names, steps = ("discriminator",), self.discriminator_steps
         return (
-            Player(
-                "discriminator",
-                ("discriminator",),
-                self.discriminator_loss,
-                self.discriminator_steps,
-            ),
+            Player("discriminator", names, self.discriminator_loss, steps),
             Player("generator", _OWN, self.generator_loss, fresh_data=False),
         )
 
     @property
+    @override
     def directions(self) -> Mapping[str, Direction]:
-        """Reconstruction, of images of the training data's size alone."""
-        channels = self.shape[2]
-        return {RECONSTRUCT: Direction(channels, channels, self.shape[0], exact=True)}
+        height, _, channels = self.image_shape
+        return {RECONSTRUCT: Direction(channels, channels, height, exact=True)}
 
-    @property
-    def degradation(self) -> None:
-        """There is none."""
-        return None
-
+    @override
     def examples(
         self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str = RECONSTRUCT
     ) -> Example:
-        """Return the images, which are their own targets; see `TranslationGame.examples`."""
-        del keys, direction
         images = specs.data(batch, self.spec)
         return Example(images, None, images)
 
-    def translate(
+    @override
+    def render(
         self,
         variables: Mapping[str, Variables],
-        inputs: jax.Array,
-        direction: str = RECONSTRUCT,
-        *,
-        known: jax.Array | None = None,
-        keys: jax.Array | None = None,
+        seen: jax.Array,
+        direction: str,
+        keys: jax.Array | None,
     ) -> jax.Array:
-        """Return reconstructions; see `TranslationGame.translate`."""
-        del direction, known, keys
-        return jnp.clip(self._through(variables, inputs)[1], -1.0, 1.0)
+        return self._through(variables, seen)[1]
 
+    @override
     def anomaly_scores(self, variables: Mapping[str, Variables], images: jax.Array) -> jax.Array:
-        """Return the mean absolute difference of both latents; see `DetectionGame`."""
         first, _, second = self._through(variables, images)
         return jnp.mean(jnp.abs(first - second), axis=-1)
 
@@ -181,49 +157,38 @@ class AnomalyGame:
         self, params: Params, turn: Turn
     ) -> tuple[jax.Array, jax.Array, dict[str, Variables]]:
         """Return latents, reconstructions, and the new mutable collections of both networks."""
-        mutable = {}
-        z, mutable["encoder"] = apply(
-            self.encoder,
-            turn.with_params(params, "encoder"),
-            specs.data(turn.batch, self.spec),
-            iterate="encoder" in params,
-        )
-        made, mutable["generator"] = apply(
-            self.generator,
-            turn.with_params(params, "generator"),
-            z,
-            iterate="generator" in params,
-        )
-        return z, made, mutable
+        mutable, x, outputs = {}, self.data(turn), []
+        for name, module in (("encoder", self.encoder), ("generator", self.generator)):
+            variables = turn.with_params(params, name)
+            x, mutable[name] = apply(module, variables, x, iterate=name in params)
+            outputs.append(x)
+        return *outputs, mutable
 
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss on one batch."""
-        _, made, _ = self._reconstruct({}, turn)
+        made = lax.stop_gradient(self._reconstruct({}, turn)[1])
         variables = turn.with_params(params, "discriminator")
-        real, mutable = self._judge(variables, specs.data(turn.batch, self.spec), iterate=True)
-        fake, again = self._judge(variables | mutable, lax.stop_gradient(made))
-        mutable = mutable | again
+        real, fake, mutable = judging.judge_pair(
+            self.discriminator, variables, self.data(turn), made
+        )
         loss = jnp.mean(self.loss.discriminator(real.scores, fake.scores))
-        metrics = {
-            "real_score": jnp.mean(real.scores),
-            "fake_score": jnp.mean(fake.scores),
-        }
-        return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {})
+        metrics = judging.mean_scores(real=real, fake=fake)
+        return loss, Outcome(metrics, {"discriminator": mutable})
 
     def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the loss of both encoders and the generator on one batch."""
+        images = self.data(turn)
         z, made, mutable = self._reconstruct(params, turn)
         again, mutable["second_encoder"] = apply(
             self.encoder, turn.with_params(params, "second_encoder"), made, iterate=True
         )
-        judge = turn.variables["discriminator"]
         real, fake = (
-            self._judge(judge, images)[0] for images in (specs.data(turn.batch, self.spec), made)
+            judge(self.discriminator, turn.variables["discriminator"], x)[0].features[-1]
+            for x in (images, made)
         )
-        features = lax.stop_gradient(real.features[-1]), fake.features[-1]
         metrics = {
-            "adversarial": jnp.mean(jnp.square(features[0] - features[1])),
-            "pixel": jnp.mean(reconstruction.l1(made, specs.data(turn.batch, self.spec))),
+            "adversarial": jnp.mean(jnp.square(lax.stop_gradient(real) - fake)),
+            "pixel": jnp.mean(reconstruction.l1(made, images)),
             "latent": jnp.mean(jnp.square(z - again)),
         }
         loss = (
@@ -231,11 +196,4 @@ class AnomalyGame:
             + self.pixel_weight * metrics["pixel"]
             + self.latent_weight * metrics["latent"]
         )
-        changed = {name: own for name, own in mutable.items() if own}
-        return loss, Outcome(metrics, changed)
-
-    def _judge(
-        self, variables: Variables, images: jax.Array, *, iterate: bool = False
-    ) -> tuple[Verdict, Variables]:
-        """Return the discriminator's verdict, and its new mutable collections."""
-        return apply(self.discriminator, variables, images, iterate=iterate, method="judge")
+        return loss, Outcome(metrics, mutable)

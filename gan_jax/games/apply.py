@@ -1,5 +1,6 @@
 """How players apply networks in train mode, and what changes in them when they do."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -38,3 +39,7 @@ def apply(
         variables, x, condition, keys=keys, train=True, mutable=collections, method=method
     )
     return output, dict(mutable)
+
+
+judge = functools.partial(apply, method="judge")
+"""`apply` for a discriminator, whose output is then a `gan_jax.networks.verdict.Verdict`."""

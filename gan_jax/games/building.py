@@ -10,7 +10,7 @@ from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.spec import Spec
-from gan_jax.losses import adversarial, penalties
+from gan_jax.losses import adversarial
 from gan_jax.networks import registry as networks
 from gan_jax.settings import options
 
@@ -84,44 +84,6 @@ def make_loss(config: Any, given: Given) -> adversarial.AdversarialLoss:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Penalized:
-    """Settings of any penalty on the discriminator.
-
-    Attributes:
-      weight: multiplies the penalty. For r1 and r2 it is gamma: they include the factor 1/2.
-      every: discriminator steps between two computations of the penalty, and the factor that it
-        is multiplied by then.
-    """
-
-    weight: float = 10.0
-    every: int = 1
-
-    def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
-        check_weights({"weight": self.weight}, "penalty")
-        if self.every < 1:
-            raise errors.ConfigError(f"penalty.every = {self.every}; accepted: 1 or more")
-
-
-def penalty_fields(config: Any, given: Given) -> dict[str, Any]:
-    """Return the penalty on the discriminator, its weight, and how often it is computed.
-
-    Raises:
-      ConfigError: a field has a value that cannot work.
-    """
-    group = config.penalty
-    if group.name == "none":
-        return {}
-    how = Penalized(group.weight, group.every)
-    entry = errors.lookup(penalties.PENALTIES, group.name, "penalty.name")
-    return {
-        "penalty": penalties.make(group.name, axis_name=given.axis_name, **options(group, entry)),
-        "penalty_weight": how.weight,
-        "penalty_every": how.every,
-    }
-
-
 def discriminator_steps(config: Any) -> int:
     """Return the discriminator's gradient steps for each of the generator's.
 
@@ -143,6 +105,26 @@ def check_weights(fields: Any, group: str) -> dict[str, Any]:
         if not weight >= 0:
             raise errors.ConfigError(f"{group}.{name} = {weight}; accepted: 0 or more")
     return dict(fields)
+
+
+def check_conditioning(config: Any, *, classified: bool) -> None:
+    """Check that both networks see classes, or neither does.
+
+    Args:
+      config: the whole configuration.
+      classified: the discriminator predicts classes instead of seeing them.
+
+    Raises:
+      ConfigError: only one does.
+    """
+    generator, discriminator = (
+        config[role].conditioning for role in ("generator", "discriminator")
+    )
+    if (generator == "none") != (discriminator == "none") and not classified:
+        raise errors.ConfigError(
+            f"generator.conditioning = {generator!r} and discriminator.conditioning = "
+            f"{discriminator!r}; accepted: 'none' for both, or for neither"
+        )
 
 
 def refuse_conditioning(config: Any, *roles: str) -> None:

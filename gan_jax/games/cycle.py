@@ -14,20 +14,20 @@ An example of the data is an image of A and one of B, which have nothing to do w
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from typing_extensions import override
 
-from gan_jax.data import kinds
 from gan_jax.data.spec import Spec
 from gan_jax.errors import ConfigError
-from gan_jax.games import building, draws, history
+from gan_jax.games import building, draws, history, judging
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
-from gan_jax.games.translation import A_TO_B, B_TO_A, Direction, Example
+from gan_jax.games.translation import A_TO_B, B_TO_A, Direction, Example, TranslationGame
 from gan_jax.losses import reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
 
@@ -37,7 +37,7 @@ DISCRIMINATORS = {A_TO_B: "discriminator_b", B_TO_A: "discriminator_a"}
 
 
 @dataclasses.dataclass(frozen=True)
-class CycleGame:
+class CycleGame(TranslationGame):
     """Two players: both generators, then both discriminators on the same batch.
 
     The generators come first, as in the paper's program; the discriminators are then shown what the
@@ -67,9 +67,9 @@ class CycleGame:
     discriminator_weight: float = 0.5
     history: int = 50
 
+    @override
     @classmethod
-    def from_config(cls, config: Any, given: building.Given) -> "CycleGame":
-        """Return the game that a configuration describes; raises `ConfigError`."""
+    def from_config(cls, config: Any, given: building.Given) -> Self:
         if config.data.pairing != "domains":
             raise ConfigError(
                 f"data.pairing = {config.data.pairing!r}; accepted for game.name = 'cycle': "
@@ -87,25 +87,15 @@ class CycleGame:
         )
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Shape of an image of either domain."""
-        return kinds.check_images(self.spec, "CycleGAN")
-
-    @property
+    @override
     def directions(self) -> Mapping[str, Direction]:
-        """``AtoB`` and ``BtoA``."""
         channels = self.image_shape[2]
         direction = Direction(channels, channels, self.generator.multiple)
         return {A_TO_B: direction, B_TO_A: direction}
 
     @property
-    def degradation(self) -> None:
-        """There is none."""
-        return None
-
-    @property
+    @override
     def networks(self) -> Mapping[str, Network]:
-        """Two generators (averaged) and two discriminators; each kind shares an optimizer group."""
         x = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.float32)
         generators = {
             name: Network(self.generator, (x,), averaged=True, optimizer="generator")
@@ -118,79 +108,65 @@ class CycleGame:
         return {**generators, **discriminators}
 
     @property
+    @override
     def memory(self) -> Mapping[str, Any]:
-        """A pool of past fakes for each discriminator."""
         if not self.history:
             return {}
         pool = history.init(self.history, self.image_shape)
         return {_pool(name): pool for name in DISCRIMINATORS.values()}
 
     @property
+    @override
     def players(self) -> tuple[Player, ...]:
-        """The generators on fresh data; then the discriminators on the same."""
+        judges = tuple(DISCRIMINATORS.values())
         return (
             Player("generators", tuple(GENERATORS.values()), self.generators_loss),
-            Player(
-                "discriminators",
-                tuple(DISCRIMINATORS.values()),
-                self.discriminators_loss,
-                fresh_data=False,
-            ),
+            Player("discriminators", judges, self.discriminators_loss, fresh_data=False),
         )
 
-    def examples(self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str) -> Example:
-        """Return the images of the domain that a direction starts in; they have no targets.
-
-        See `TranslationGame.examples`.
-        """
-        del keys
+    @override
+    def examples(
+        self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str = A_TO_B
+    ) -> Example:
         return Example(_domains(batch)[direction][0], None, None)
 
-    def translate(
+    @override
+    def render(
         self,
         variables: Mapping[str, Variables],
-        inputs: jax.Array,
-        direction: str = A_TO_B,
-        *,
-        known: jax.Array | None = None,
-        keys: jax.Array | None = None,
+        seen: jax.Array,
+        direction: str,
+        keys: jax.Array | None,
     ) -> jax.Array:
-        """Return the images in the other domain; see `TranslationGame.translate`."""
-        del known
-        made = self.generator.apply(
-            variables[GENERATORS[direction]], inputs, keys=keys, train=False
-        )
+        made = self.generator.apply(variables[GENERATORS[direction]], seen, keys=keys, train=False)
         assert isinstance(made, jax.Array)
-        return jnp.clip(made, -1.0, 1.0)
+        return made
 
     def generators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return both generators' loss on one batch."""
         domains = _domains(turn.batch)
-        mutable: dict[str, Variables] = {}
-        loss = jnp.float32(0.0)
-        metrics = {}
+        mutable: dict[str, Variables] = {name: {} for name in GENERATORS.values()}
+        loss, metrics = jnp.float32(0.0), {}
 
         def generate(direction: str, images: jax.Array, use: str) -> jax.Array:
             name = GENERATORS[direction]
-            variables = turn.with_params(params, name) | mutable.get(name, {})
+            variables = turn.with_params(params, name) | mutable[name]
             keys = turn.keys(f"dropout/{use}/{direction}")
             made, changed = apply(
                 self.generator, variables, images, keys=keys, iterate=use == "fake"
             )
-            if changed:
-                mutable[name] = {**mutable.get(name, {}), **changed}
+            mutable[name] |= changed
             return made
 
         fakes = {way: generate(way, domains[way][0], "fake") for way in GENERATORS}
         for way, back in ((A_TO_B, B_TO_A), (B_TO_A, A_TO_B)):
             source, target = domains[way]
-            judge = turn.variables[DISCRIMINATORS[way]]
-            scores = self._scores(judge, fakes[way])[0]
-            real_scores = None
-            if self.loss.generator_needs_real:
-                real_scores = self._scores(judge, target)[0]
-            metrics[f"{way}/adversarial"] = jnp.mean(self.loss.generator(scores, real_scores))
-            loss = loss + metrics[f"{way}/adversarial"]
+            variables = turn.variables[DISCRIMINATORS[way]]
+            fooled = judging.generator_loss(
+                self.loss, self.discriminator, variables, fakes[way], target
+            )
+            metrics[f"{way}/adversarial"] = fooled
+            loss = loss + fooled
             home = generate(back, fakes[way], "cycle")
             metrics[f"{way}/cycle"] = jnp.mean(reconstruction.l1(home, source))
             loss = loss + self.cycle_weight * metrics[f"{way}/cycle"]
@@ -204,8 +180,8 @@ class CycleGame:
         """Return both discriminators' loss on one batch."""
         mutable: dict[str, Variables] = {}
         memory: dict[str, Any] = {}
+        metrics: dict[str, jax.Array] = {}
         loss = jnp.float32(0.0)
-        metrics = {}
         for way, (source, target) in _domains(turn.batch).items():
             name = DISCRIMINATORS[way]
             keys = turn.keys(f"dropout/fake/{way}")
@@ -216,25 +192,14 @@ class CycleGame:
                 key = jax.random.fold_in(draws.named(turn.key, slot), turn.first)
                 fake, memory[slot] = history.exchange(turn.memory[slot], fake, key, turn.axis_name)
             variables = turn.with_params(params, name)
-            real_scores, changed = self._scores(variables, target, iterate=True)
-            fake_scores, again = self._scores(variables | changed, fake)
-            if changed := {**changed, **again}:
-                mutable[name] = changed
-            own = jnp.mean(self.loss.discriminator(real_scores, fake_scores))
-            metrics[f"{way}/adversarial"] = own
-            metrics[f"{way}/real_score"] = jnp.mean(real_scores)
-            metrics[f"{way}/fake_score"] = jnp.mean(fake_scores)
+            real, shown, mutable[name] = judging.judge_pair(
+                self.discriminator, variables, target, fake
+            )
+            own = jnp.mean(self.loss.discriminator(real.scores, shown.scores))
+            means = {"adversarial": own, **judging.mean_scores(real=real, fake=shown)}
+            metrics |= {f"{way}/{name}": mean for name, mean in means.items()}
             loss = loss + self.discriminator_weight * own
         return loss, Outcome(metrics, mutable, memory)
-
-    def _scores(
-        self, variables: Variables, images: jax.Array, *, iterate: bool = False
-    ) -> tuple[jax.Array, Variables]:
-        """Return all scores in a row, and the discriminator's new mutable collections."""
-        verdict, mutable = apply(
-            self.discriminator, variables, images, iterate=iterate, method="judge"
-        )
-        return verdict.scores.reshape(-1), mutable
 
 
 def _domains(batch: Mapping[str, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array]]:

@@ -1,8 +1,7 @@
 """What a game is: networks, and players who take turns at their own loss.
 
 A *variant* of GAN is a configuration of an existing game; a new game is written only where the
-players or their losses really differ. The train step (`gan_jax.training.step`) plays any game that
-keeps to this protocol:
+players or their losses really differ. The train step (`gan_jax.training.step`) plays any game:
 
     for player in game.players:
         for each of the player's steps:
@@ -10,18 +9,21 @@ keeps to this protocol:
             average over devices, update these networks
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
+from gan_jax.data import spec as specs
 from gan_jax.data.spec import Spec
 from gan_jax.errors import ConfigError
 from gan_jax.games import draws
+from gan_jax.games.building import Given
 from gan_jax.networks.condition import Condition
 
 Params = Mapping[str, Any]
@@ -62,6 +64,7 @@ class Turn:
         global batch.
       key: this turn's key, the same on every device.
       count: gradient steps that this player has made before, int32.
+      steps: its gradient steps in one train step.
       axis_name: the mapped axis, or ``None`` on one device.
       memory: what the game remembers from step to step (`Game.memory`), by slot.
       first: index of the first example of ``batch`` in this device's share, int32: 0 unless
@@ -79,6 +82,12 @@ class Turn:
     first: jax.Array | int = 0
     share: int | None = None
     settings: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
+    steps: int = 1
+
+    @property
+    def step(self) -> jax.Array:
+        """Train steps done, int32."""
+        return self.count // self.steps
 
     @property
     def condition(self) -> dict[str, jax.Array]:
@@ -155,23 +164,31 @@ class Player:
     project: Callable[[Params], Params] | None = None
 
 
-class Game(Protocol):
-    """A set of networks and players."""
+class Game(abc.ABC):
+    """A set of networks and players; a frozen dataclass.
+
+    Attributes:
+      uses: groups of a configuration that the game reads, beside its own.
+      spec: of the data, as networks see them.
+    """
+
+    uses: ClassVar[tuple[str, ...]] = ()
+    spec: Spec
+
+    @classmethod
+    @abc.abstractmethod
+    def from_config(cls, config: Any, given: Given) -> Self:
+        """Return the game that a configuration describes; raises `ConfigError`."""
 
     @property
+    @abc.abstractmethod
     def networks(self) -> Mapping[str, Network]:
         """The networks by name."""
-        ...
 
     @property
+    @abc.abstractmethod
     def players(self) -> tuple[Player, ...]:
         """The players in the order of their turns."""
-        ...
-
-    @property
-    def spec(self) -> Spec:
-        """Specification of the data, as networks see them."""
-        ...
 
     @property
     def memory(self) -> Mapping[str, Any]:
@@ -179,31 +196,47 @@ class Game(Protocol):
 
         A pytree of arrays per slot; it is part of the train state, and of every checkpoint.
         """
-        ...
-
-
-@runtime_checkable
-class GenerativeGame(Game, Protocol):
-    """A game that makes data from latents."""
+        return {}
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one data point."""
-        ...
+        return specs.data_field(self.spec).shape
+
+    def data(self, turn: Turn) -> jax.Array:
+        """Return the data points of a turn's batch, ``[batch, *shape]``."""
+        data: jax.Array = specs.data(turn.batch, self.spec)
+        return data
+
+
+# (network's name, input, condition) -> output.
+Generate = Callable[[str, jax.Array, Condition], jax.Array]
+
+
+class GenerativeGame(Game):
+    """A game that makes data from latents."""
 
     @property
+    @abc.abstractmethod
     def latent_dim(self) -> int:
         """Size of one latent vector."""
-        ...
 
     @property
     def num_classes(self) -> int | None:
         """Classes that can be asked for when sampling; ``None`` if the game is unconditional."""
-        ...
+        return None
 
     def latents(self, keys: jax.Array) -> jax.Array:
         """Return latents, float32 ``[len(keys), latent_dim]``, row ``i`` from ``keys[i]`` alone."""
-        ...
+        return draws.latents(keys, self.latent_dim)
+
+    def truncate(self, z: jax.Array, limit: float | jax.Array) -> jax.Array:
+        """Return latents that are within ``limit`` of their mean; see `sample`."""
+        return draws.truncate(z, limit)
+
+    @abc.abstractmethod
+    def compose(self, generate: Generate, z: jax.Array, condition: Condition) -> jax.Array:
+        """Return the data ``[batch, *shape]`` that generators, applied by ``generate``, make."""
 
     def sample(
         self,
@@ -226,7 +259,15 @@ class GenerativeGame(Game, Protocol):
             normal latents (`gan_jax.games.draws.truncate`); ``None``: latents are not changed.
           train: normalise with the statistics of this batch, not with the running ones.
         """
-        ...
+
+        def generate(name: str, z: jax.Array, condition: Condition) -> jax.Array:
+            module = self.networks[name].module
+            data = module.apply(variables[name], z, condition, keys=keys, train=train)
+            assert isinstance(data, jax.Array)
+            return data
+
+        z = z if truncation is None else self.truncate(z, truncation)
+        return self.compose(generate, z, condition)
 
     def sample_moments(
         self,
@@ -239,18 +280,25 @@ class GenerativeGame(Game, Protocol):
     ) -> Mapping[str, Variables]:
         """Return the moments that batch normalisation sees when this batch is sampled.
 
-        Args:
-          variables: by network.
-          z: as `sample`'s.
-          condition: as `sample`'s.
-          keys: as `sample`'s.
-          truncation: as `sample`'s.
+        The arguments are those of `sample`.
 
         Returns:
           The collection ``moments`` (`gan_jax.layers.normalization.BatchNorm`) of every network
           that samples, by name; an empty one where it has no batch statistics.
         """
-        ...
+        moments: dict[str, Variables] = {}
+
+        def generate(name: str, z: jax.Array, condition: Condition) -> jax.Array:
+            module = self.networks[name].module
+            data, found = module.apply(
+                variables[name], z, condition, keys=keys, train=True, mutable=["moments"]
+            )
+            moments[name] = dict(found).get("moments", {})
+            return data
+
+        z = z if truncation is None else self.truncate(z, truncation)
+        self.compose(generate, z, condition)
+        return moments
 
 
 def as_generative(game: Game, what: str) -> GenerativeGame:

@@ -8,19 +8,30 @@ real images per train step.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+import itertools
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
+from typing_extensions import override
 
 from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.data.spec import Spec
-from gan_jax.games import building, draws, judging
+from gan_jax.games import building, judging
 from gan_jax.games.adversarial import AdversarialGame
-from gan_jax.games.apply import apply
-from gan_jax.games.game import Loss, Network, Outcome, Params, Player, Turn, Variables
+from gan_jax.games.game import (
+    Generate,
+    GenerativeGame,
+    Loss,
+    Network,
+    Outcome,
+    Params,
+    Player,
+    Turn,
+    Variables,
+)
 from gan_jax.layers import pyramid
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.laplacian import (
@@ -46,57 +57,46 @@ class ConditionalLevel(AdversarialGame):
     """
 
     @property
+    @override
     def networks(self) -> Mapping[str, Network]:
-        """``generator`` (averaged) and ``discriminator``."""
-        z = jax.ShapeDtypeStruct((1, self.latent_dim), jnp.float32)
         height, width, channels = self.shape
         x = jax.ShapeDtypeStruct((1, height, width, channels // 2), jnp.float32)
-        condition = {"label": jax.ShapeDtypeStruct((1,), jnp.int32), COARSE: x}
-        return {
-            "generator": Network(self.generator, (z, condition), averaged=True),
-            "discriminator": Network(self.discriminator, (x, condition)),
-        }
+        networks = {}
+        for name, network in super().networks.items():
+            given, condition = network.inputs
+            inputs = (given if name == "generator" else x, {**condition, COARSE: x})
+            networks[name] = dataclasses.replace(network, inputs=inputs)
+        return networks
 
-    def _generate(self, params: Params, z: jax.Array, turn: Turn) -> tuple[jax.Array, Variables]:
-        """Return pairs of generated residuals and real blurred images; see `AdversarialGame`."""
-        variables = turn.with_params(params, "generator")
-        _, coarse = jnp.split(specs.data(turn.batch, self.spec), 2, axis=-1)
-        residual, mutable = apply(
-            self.generator,
-            variables,
-            z,
-            {**turn.condition, COARSE: coarse},
-            keys=turn.keys("generator"),
-            iterate="generator" in params,
-        )
+    @override
+    def _generate(
+        self, params: Params, z: jax.Array, condition: Condition, turn: Turn
+    ) -> tuple[jax.Array, Variables]:
+        _, coarse = jnp.split(self.data(turn), 2, axis=-1)
+        condition = {**(condition or {}), COARSE: coarse}
+        residual, mutable = super()._generate(params, z, condition, turn)
         return jnp.concatenate([residual, coarse], axis=-1), mutable
 
-    def _judge(
-        self,
-        variables: Variables,
-        x: jax.Array,
-        condition: Condition,
-        keys: jax.Array,
-        *,
-        iterate: bool = False,
+    @override
+    def judge(
+        self, variables: Variables, x: jax.Array, condition: Condition, **options: Any
     ) -> tuple[Verdict, Variables]:
-        """Return the discriminator's verdict on pairs; see `AdversarialGame`."""
         residual, coarse = jnp.split(x, 2, axis=-1)
         condition = {**(condition or {}), COARSE: coarse}
-        return super()._judge(variables, residual, condition, keys, iterate=iterate)
+        return super().judge(variables, residual, condition, **options)
 
-    def _shown(self, x: jax.Array, turn: Turn, use: str, steps: int) -> jax.Array:
-        """Return pairs as the discriminator is to see them; see `AdversarialGame`."""
+    @override
+    def _shown(self, x: jax.Array, turn: Turn, use: str) -> jax.Array:
         residual, coarse = jnp.split(x, 2, axis=-1)
-        image = super()._shown(coarse + residual, turn, use, steps)
+        image = super()._shown(coarse + residual, turn, use)
         # The same draws: the blurred image is moved and recoloured as the sharp one is.
         shared = {name: made for name, made in self.augment.items() if made.shared}
-        coarse = judging.augmented(shared, coarse, turn, use, steps)
+        coarse = judging.augmented(shared, coarse, turn, use)
         return jnp.concatenate([image - coarse, coarse], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
-class LaplacianGame:
+class LaplacianGame(GenerativeGame):
     """A discriminator and a generator per level, who take turns from the coarsest level on.
 
     Networks, players and the game's memory are named after their level's resolution:
@@ -104,6 +104,7 @@ class LaplacianGame:
     real images; the others are shown the batch that it had last.
 
     Attributes:
+      spec: of the data, which are square images.
       coarsest: the level of the lowest resolution.
       finer: those of twice, four times, ... that resolution; at least one.
     """
@@ -130,12 +131,13 @@ class LaplacianGame:
         generator: Group = Group(LaplacianGenerator, hidden=("conditioning",))
         discriminator: Group = Group(LaplacianDiscriminator, hidden=("conditioning",))
 
+    spec: Spec
     coarsest: AdversarialGame
     finer: tuple[ConditionalLevel, ...]
 
+    @override
     @classmethod
-    def from_config(cls, config: Any, given: building.Given) -> "LaplacianGame":
-        """Return the game that a configuration describes; raises `ConfigError`."""
+    def from_config(cls, config: Any, given: building.Given) -> Self:
         for name in ("classification", "information"):
             if weight := config.terms[name].weight:
                 raise errors.ConfigError(
@@ -160,26 +162,25 @@ class LaplacianGame:
             coarsest = AdversarialGame.from_config(config, small)
         except errors.ConfigError as error:
             raise errors.ConfigError(f"at game.laplacian.coarsest = {first}: {error}") from error
-        # A finer level's data points are pairs of images; all else is the coarsest level's.
-        common = {f.name: getattr(coarsest, f.name) for f in dataclasses.fields(AdversarialGame)}
         finer = []
         for size in rest:
-            fields = building.network_fields(config, given) | {"shape": (size, size, channels)}
-            level = {
-                "generator": LaplacianGenerator(
-                    conditioning=config.generator.conditioning,
-                    **own.generator,
-                    **fields,
-                ),
-                "discriminator": LaplacianDiscriminator(
-                    conditioning=config.discriminator.conditioning,
-                    **own.discriminator,
-                    **fields,
-                ),
+            shared = building.network_fields(config, given) | {"shape": (size, size, channels)}
+            generator, discriminator = (
+                module(conditioning=config[role].conditioning, **own[role], **shared)
+                for role, module in (
+                    ("generator", LaplacianGenerator),
+                    ("discriminator", LaplacianDiscriminator),
+                )
+            )
+            # Data points are pairs of images; all else is the coarsest level's.
+            fields = {
+                **vars(coarsest),
                 "spec": _spec(given.spec, size, 2 * channels),
+                "generator": generator,
+                "discriminator": discriminator,
             }
-            finer.append(ConditionalLevel(**{**common, **level}))
-        return cls(coarsest, tuple(finer))
+            finer.append(ConditionalLevel(**fields))
+        return cls(given.spec, coarsest, tuple(finer))
 
     @property
     def levels(self) -> tuple[AdversarialGame, ...]:
@@ -187,8 +188,8 @@ class LaplacianGame:
         return (self.coarsest, *self.finer)
 
     @property
+    @override
     def networks(self) -> Mapping[str, Network]:
-        """Every level's, with the optimizers that ``generator`` and ``discriminator`` have."""
         return {
             at(name, level): dataclasses.replace(network, optimizer=name)
             for level in self.levels
@@ -196,8 +197,8 @@ class LaplacianGame:
         }
 
     @property
+    @override
     def players(self) -> tuple[Player, ...]:
-        """Discriminator, then generator, of the coarsest level, and so on to the finest."""
         players = [
             dataclasses.replace(
                 player,
@@ -212,110 +213,32 @@ class LaplacianGame:
         return (dataclasses.replace(players[0], fresh_data=True), *players[1:])
 
     @property
-    def spec(self) -> Spec:
-        """Specification of the data."""
-        size, _, channels = self.finer[-1].shape
-        return _spec(self.finer[-1].spec, size, channels // 2)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one image."""
-        return specs.data_field(self.spec).shape
-
-    @property
+    @override
     def latent_dim(self) -> int:
-        """Size of one latent vector: those of all levels, from coarse to fine."""
         return sum(level.latent_dim for level in self.levels)
 
     @property
+    @override
     def num_classes(self) -> int | None:
-        """Classes that can be asked for; see `Game.num_classes`."""
         return self.coarsest.num_classes
 
     @property
+    @override
     def memory(self) -> Mapping[str, Any]:
-        """Every level's; see `Game.memory`."""
         return {
             at(slot, level): value for level in self.levels for slot, value in level.memory.items()
         }
 
-    def latents(self, keys: jax.Array) -> jax.Array:
-        """Return standard normal latents; see `Game.latents`."""
-        return draws.latents(keys, self.latent_dim)
-
-    def sample(
-        self,
-        variables: Mapping[str, Variables],
-        z: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        truncation: float | jax.Array | None = None,
-        train: bool = False,
-    ) -> jax.Array:
-        """Return images made from coarse to fine; see `Game.sample`."""
-
-        def generate(
-            name: str, level: AdversarialGame, z: jax.Array, condition: Condition
-        ) -> jax.Array:
-            data = level.generator.apply(variables[name], z, condition, keys=keys, train=train)
-            assert isinstance(data, jax.Array)
-            return data
-
-        return self._climb(z, condition, truncation, generate)
-
-    def sample_moments(
-        self,
-        variables: Mapping[str, Variables],
-        z: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        truncation: float | jax.Array | None = None,
-    ) -> dict[str, Variables]:
-        """Return every generator's moments on this batch; see `Game.sample_moments`."""
-        moments: dict[str, Variables] = {}
-
-        def generate(
-            name: str, level: AdversarialGame, z: jax.Array, condition: Condition
-        ) -> jax.Array:
-            data, found = level.generator.apply(
-                variables[name], z, condition, keys=keys, train=True, mutable=["moments"]
-            )
-            moments[name] = dict(found).get("moments", {})
-            return data
-
-        self._climb(z, condition, truncation, generate)
-        return moments
-
-    def _climb(
-        self,
-        z: jax.Array,
-        condition: Condition,
-        truncation: float | jax.Array | None,
-        generate: Callable[[str, AdversarialGame, jax.Array, Condition], jax.Array],
-    ) -> jax.Array:
-        """Return images made from coarse to fine.
-
-        Args:
-          z: latents of all levels.
-          condition: what is asked for.
-          truncation: see `Game.sample`.
-          generate: ``(network's name, level, latents of the level, condition)`` to images, or to
-            residuals.
-        """
-        if truncation is not None:
-            z = draws.truncate(z, truncation)
+    @override
+    def compose(self, generate: Generate, z: jax.Array, condition: Condition) -> jax.Array:
         # `jnp.split` takes the places where a new part begins.
-        ends = [
-            sum(level.latent_dim for level in self.levels[: i + 1]) for i in range(len(self.finer))
-        ]
-        first, *rest = jnp.split(z, ends, axis=-1)
-        images = generate(at("generator", self.coarsest), self.coarsest, first, condition)
+        ends = itertools.accumulate(level.latent_dim for level in (self.coarsest, *self.finer[:-1]))
+        first, *rest = jnp.split(z, list(ends), axis=-1)
+        images = generate(at("generator", self.coarsest), first, condition)
         for level, part in zip(self.finer, rest, strict=True):
             coarse = pyramid.upsample(images)
             given = {**(condition or {}), COARSE: coarse}
-            images = coarse + generate(at("generator", level), level, part, given)
+            images = coarse + generate(at("generator", level), part, given)
         return images
 
 
@@ -341,22 +264,18 @@ def _resolutions(coarsest: int, height: int, width: int) -> list[int]:
             f"data.name: the images are {height}x{width}; accepted for game.name = 'laplacian': "
             "square images"
         )
-    size = height
-    accepted = []
-    while size % 2 == 0 and size > 0:
-        size //= 2
-        accepted.append(size)
+    accepted = [height >> n for n in range(height.bit_length() - 1, 0, -1) if height % 2**n == 0]
     if not accepted:
         raise errors.ConfigError(
-            f"data.resolution = {size} cannot be halved; accepted for game.name = 'laplacian': an "
-            "even number"
+            f"data.resolution = {height} cannot be halved; accepted for game.name = 'laplacian': "
+            "an even number"
         )
     if coarsest not in accepted:
         raise errors.ConfigError(
             f"game.laplacian.coarsest = {coarsest} does not reach data.resolution = {height} by "
-            f"doubling; accepted: {', '.join(map(str, sorted(accepted)))}"
+            f"doubling; accepted: {', '.join(map(str, accepted))}"
         )
-    return [*sorted(s for s in accepted if s >= coarsest), height]
+    return [*(size for size in accepted if size >= coarsest), height]
 
 
 def _loss(player: Player, level: AdversarialGame, halvings: int, *, conditional: bool) -> Loss:

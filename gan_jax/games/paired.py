@@ -19,26 +19,37 @@ A pair is in the data (two images per example), or a degradation makes the input
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from typing_extensions import override
 
 from gan_jax import errors
-from gan_jax.data import degrade, kinds
+from gan_jax.data import degrade
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation
 from gan_jax.data.spec import Spec
-from gan_jax.games import building
-from gan_jax.games.apply import apply
+from gan_jax.games import building, judging
+from gan_jax.games.apply import apply, judge
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
-from gan_jax.games.translation import A_TO_B, Direction, Example
-from gan_jax.losses import penalties, perceptual, reconstruction
+from gan_jax.games.terms import Context, Term, add_terms, make_terms
+from gan_jax.games.translation import (
+    A_TO_B,
+    Direction,
+    Example,
+    TranslationGame,
+    paste,
+    with_mask,
+)
+from gan_jax.losses import perceptual, reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
 from gan_jax.metrics import extractors
 from gan_jax.networks import registry as networks
+from gan_jax.networks.condition import Condition
+from gan_jax.networks.verdict import Verdict
 from gan_jax.settings import arguments, options
 
 # (images, reference) -> one value per image, [batch].
@@ -62,7 +73,7 @@ class Perceptual:
 
 
 @dataclasses.dataclass(frozen=True)
-class PairedGame:
+class PairedGame(TranslationGame):
     """The discriminator, then the generator, on the same batch; or the generator alone.
 
     For the first ``content_steps`` train steps the generator learns without the adversarial term,
@@ -90,9 +101,8 @@ class PairedGame:
       discriminator_steps: gradient steps of the discriminator for each of the generator's.
       content_steps: train steps at the start without the adversarial term and without the
         discriminator.
-      penalty: on the gradient of the discriminator's mean score; ``None``: there is none.
-      penalty_weight: multiplies the penalty.
-      penalty_every: discriminator steps between two computations of the penalty.
+      terms: that are added to the discriminator's loss, by name: the penalty on the gradient of
+        its mean score.
     """
 
     uses: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "loss", "penalty", "degrade")
@@ -114,13 +124,11 @@ class PairedGame:
     discriminator_weight: float = 1.0
     discriminator_steps: int = 1
     content_steps: int = 0
-    penalty: penalties.Penalty | None = None
-    penalty_weight: float = 0.0
-    penalty_every: int = 1
+    terms: Mapping[str, Term] = dataclasses.field(default_factory=dict)
 
+    @override
     @classmethod
-    def from_config(cls, config: Any, given: building.Given) -> "PairedGame":
-        """Return the game that a configuration describes; raises `ConfigError`."""
+    def from_config(cls, config: Any, given: building.Given) -> Self:
         own, pairing = config.game.paired, config.data.pairing
         degradation = _degradation(config, given)
         height, width, channels = given.image_shape
@@ -183,18 +191,13 @@ class PairedGame:
             perceptual=Perceptual(**arguments(own.perceptual)),
             features=_features(own.perceptual, config.eval.inception),
             **{k: v for k, v in own.items() if k != "perceptual"},
-            **building.penalty_fields(config, given),
+            terms=make_terms(config, given),
         )
 
     @property
-    def target_shape(self) -> tuple[int, int, int]:
-        """Shape of a target: ``(height, width, channels)``."""
-        return kinds.check_images(self.spec, "translation")
-
-    @property
+    @override
     def directions(self) -> Mapping[str, Direction]:
-        """From input to target, the only way."""
-        channels = self.target_shape[2]
+        channels = self.image_shape[2]
         multiple = self.generator.multiple
         if (how := self.degradation) is None:
             return {A_TO_B: Direction(channels, channels, multiple)}
@@ -202,9 +205,9 @@ class PairedGame:
         return {A_TO_B: Direction(inputs, channels, multiple, scale=how.scale, masked=how.masked)}
 
     @property
+    @override
     def networks(self) -> Mapping[str, Network]:
-        """``generator`` (averaged) and, unless there is none, ``discriminator``."""
-        height, width, channels = self.target_shape
+        height, width, channels = self.image_shape
         way = self.directions[A_TO_B]
         inputs = way.inputs + (1 if way.masked else 0)
         size = (height // way.scale, width // way.scale)
@@ -217,13 +220,8 @@ class PairedGame:
         return networks
 
     @property
-    def memory(self) -> Mapping[str, Any]:
-        """Nothing."""
-        return {}
-
-    @property
+    @override
     def players(self) -> tuple[Player, ...]:
-        """The discriminator on fresh data each step; then the generator on the last of these."""
         if self.discriminator is None:
             return (Player("generator", ("generator",), self.generator_loss),)
         first = Player(
@@ -236,56 +234,49 @@ class PairedGame:
         second = Player("generator", ("generator",), self.generator_loss, fresh_data=False)
         return first, second
 
+    @override
     def examples(
         self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str = A_TO_B
     ) -> Example:
-        """Return pairs; see `TranslationGame.examples`."""
-        del direction
         if self.degradation is None:
             return Example(batch["a"], None, batch["b"])
         images = specs.data(batch, self.spec)
         degraded = self.degradation(keys, images)
         return Example(degraded.input, degraded.known, images)
 
-    def translate(
+    @override
+    def render(
         self,
         variables: Mapping[str, Variables],
-        inputs: jax.Array,
-        direction: str = A_TO_B,
-        *,
-        known: jax.Array | None = None,
-        keys: jax.Array | None = None,
+        seen: jax.Array,
+        direction: str,
+        keys: jax.Array | None,
     ) -> jax.Array:
-        """Return what the generator makes of the inputs; see `TranslationGame.translate`."""
-        del direction
-        made = self.generator.apply(
-            variables["generator"], _with_mask(inputs, known), keys=keys, train=False
-        )
+        made = self.generator.apply(variables["generator"], seen, keys=keys, train=False)
         assert isinstance(made, jax.Array)
-        return paste(jnp.clip(made, -1.0, 1.0), inputs, known)
+        return made
 
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss on one batch."""
+        assert self.discriminator is not None
         variables = turn.with_params(params, "discriminator")
         example = self.examples(turn.batch, turn.keys("degrade"))
         fake = lax.stop_gradient(self._generate({}, example, turn)[0])
         real_seen, fake_seen = self._seen(example, example.target), self._seen(example, fake)
-        real_scores, mutable = self._judge(variables, real_seen, iterate=True)
         # Both halves, and the penalty, are scored with the same spectral norms.
-        fake_scores, again = self._judge(variables | mutable, fake_seen)
-        mutable = mutable | again
-        loss = jnp.mean(self.loss.discriminator(real_scores, fake_scores))
-        metrics = {
-            "adversarial": loss,
-            "real_score": jnp.mean(real_scores),
-            "fake_score": jnp.mean(fake_scores),
-        }
-        loss = self.discriminator_weight * loss
-        if self.penalty is not None:
-            metrics["penalty"] = self._penalty(variables | mutable, real_seen, fake_seen, turn)
-            weight = turn.settings.get("penalty_weight", self.penalty_weight)
-            loss = loss + weight * metrics["penalty"]
-        return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {})
+        real, shown, mutable = judging.judge_pair(
+            self.discriminator, variables, real_seen, fake_seen
+        )
+        adversarial = jnp.mean(self.loss.discriminator(real.scores, shown.scores))
+        means = judging.mean_scores(real=real, fake=shown)
+        own = {"discriminator": variables | mutable}
+        context = Context("discriminator", turn, self, own, None, shown, real)
+        loss, metrics = (
+            self.discriminator_weight * adversarial,
+            {"adversarial": adversarial, **means},
+        )
+        loss, metrics, _ = add_terms(self.terms, context, loss, metrics)
+        return loss, Outcome(metrics, {"discriminator": mutable})
 
     def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the generator's loss on one batch."""
@@ -310,19 +301,17 @@ class PairedGame:
         if self.discriminator is not None:
             metrics["adversarial"] = self._adversarial(example, made, turn)
             loss = loss + self.adversarial_weight * metrics["adversarial"]
-        return loss, Outcome(metrics, {"generator": mutable} if mutable else {})
+        return loss, Outcome(metrics, {"generator": mutable})
 
     def _adversarial(self, example: Example, made: jax.Array, turn: Turn) -> jax.Array:
-        """Return the adversarial term, nothing while content is learnt."""
-        variables = turn.variables["discriminator"]
+        """Return the adversarial term; 0 in the first ``content_steps`` train steps."""
 
         def compute() -> jax.Array:
+            assert self.discriminator is not None
             shown = paste(made, example.inputs, example.known)
-            scores, _ = self._judge(variables, self._seen(example, shown))
-            real_scores = None
-            if self.loss.generator_needs_real:
-                real_scores, _ = self._judge(variables, self._seen(example, example.target))
-            return jnp.mean(self.loss.generator(scores, real_scores))
+            seen = self._seen(example, shown), self._seen(example, example.target)
+            variables = turn.variables["discriminator"]
+            return judging.generator_loss(self.loss, self.discriminator, variables, *seen)
 
         if not self.content_steps:
             return compute()
@@ -341,7 +330,7 @@ class PairedGame:
         made, mutable = apply(
             self.generator,
             variables,
-            _with_mask(example.inputs, example.known),
+            with_mask(example.inputs, example.known),
             keys=turn.keys("dropout"),
             iterate=own,
         )
@@ -352,32 +341,12 @@ class PairedGame:
         assert images is not None
         return jnp.concatenate([example.inputs, images], axis=-1) if self.conditional else images
 
-    def _judge(
-        self, variables: Variables, seen: jax.Array, *, iterate: bool = False
-    ) -> tuple[jax.Array, Variables]:
-        """Return all scores in a row, and the discriminator's new mutable collections."""
+    def judge(
+        self, variables: Variables, x: jax.Array, condition: Condition, **options: Any
+    ) -> tuple[Verdict, Variables]:
+        """Return a verdict and the discriminator's new mutable collections; see `apply`."""
         assert self.discriminator is not None
-        verdict, mutable = apply(
-            self.discriminator, variables, seen, iterate=iterate, method="judge"
-        )
-        return verdict.scores.reshape(-1), mutable
-
-    def _penalty(
-        self, variables: Variables, real: jax.Array, fake: jax.Array, turn: Turn
-    ) -> jax.Array:
-        """Return the penalty's mean over this device's images, before its weight."""
-        penalty = self.penalty
-        assert penalty is not None
-
-        def compute() -> jax.Array:
-            def critic(x: jax.Array) -> jax.Array:
-                return self._judge(variables, x)[0].reshape(x.shape[0], -1).mean(axis=1)
-
-            shape = real.shape[1:]
-            chance = jax.vmap(lambda key: penalty.draw(key, shape))(turn.keys("penalty"))
-            return jnp.mean(penalty(critic, real, fake, chance))
-
-        return penalties.lazy(compute, turn.count, self.penalty_every)
+        return judge(self.discriminator, variables, x, condition, **options)
 
 
 def _degradation(config: Any, given: building.Given) -> Degradation | None:
@@ -413,20 +382,3 @@ def _features(own: Any, inception: str | None) -> Compare | None:
         extractors.make_extractor(own.extractor, setting), tuple(own.layers) or None
     )
     return functools.partial(perceptual.perceptual, extract)
-
-
-def paste(images: jax.Array, inputs: jax.Array, known: jax.Array | None) -> jax.Array:
-    """Return images with what is known of them in its place, exactly.
-
-    Args:
-      images: float32 ``[batch, height, width, channels]``.
-      inputs: of the same shape.
-      known: float32 ``[batch, height, width, 1]``, 1 where ``inputs`` are to be taken; ``None``:
-        nowhere.
-    """
-    return images if known is None else jnp.where(known > 0.5, inputs, images)
-
-
-def _with_mask(inputs: jax.Array, known: jax.Array | None) -> jax.Array:
-    """Return what the generator is given: inputs, and beside them where they are known."""
-    return inputs if known is None else jnp.concatenate([inputs, known], axis=-1)

@@ -5,10 +5,11 @@ from typing import Any
 from gan_jax import errors
 from gan_jax.augment import AUGMENTATIONS
 from gan_jax.data.spec import Spec
-from gan_jax.games.adversarial import AdversarialGame, Fakes
+from gan_jax.games.adversarial import AdversarialGame
 from gan_jax.games.anomaly import AnomalyGame
 from gan_jax.games.building import Given
 from gan_jax.games.cycle import CycleGame
+from gan_jax.games.fakes import Fakes
 from gan_jax.games.game import Game
 from gan_jax.games.laplacian import LaplacianGame
 from gan_jax.games.paired import PairedGame
@@ -16,7 +17,7 @@ from gan_jax.games.terms import TERMS
 from gan_jax.games.vae import VAEGame
 from gan_jax.settings import Group, parameters, walk
 
-GAMES: dict[str, Any] = {
+GAMES: dict[str, type[Game]] = {
     "adversarial": AdversarialGame,
     "anomaly": AnomalyGame,
     "cycle": CycleGame,
@@ -24,7 +25,7 @@ GAMES: dict[str, Any] = {
     "paired": PairedGame,
     "vae": VAEGame,
 }
-"""Classes with a class method ``from_config(config, given) -> Game``."""
+"""Frozen dataclasses; their plain fields are settings."""
 
 GROUPS = {
     "augment": Group(choices=AUGMENTATIONS),
@@ -65,8 +66,7 @@ def make_game(
             "against whole images: unset"
         )
     _refuse_unused(config, game)
-    made: Game = game.from_config(config, Given(spec, axis_name))
-    return made
+    return game.from_config(config, Given(spec, axis_name))
 
 
 def _refuse_unused(config: Any, game: Any) -> None:

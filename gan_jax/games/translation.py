@@ -4,12 +4,15 @@ A game of this kind has no latents. It has *directions*, such as ``AtoB``, each 
 and, where its inputs are made from their targets, a degradation.
 """
 
+import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from gan_jax.data import kinds
 from gan_jax.data.degrade import Degradation
 from gan_jax.errors import ConfigError, lookup
 from gan_jax.games.game import Game, Variables
@@ -39,7 +42,7 @@ class Direction:
 
 
 class Example(NamedTuple):
-    """Images to translate, and what should come out where that is known.
+    """Images to translate, and their targets where these are known.
 
     Attributes:
       inputs: float32 ``[batch, height, width, channels]`` in [-1, 1].
@@ -53,21 +56,28 @@ class Example(NamedTuple):
     target: jax.Array | None
 
 
-@runtime_checkable
-class TranslationGame(Game, Protocol):
+class TranslationGame(Game):
     """A game whose networks translate images."""
 
     @property
+    @abc.abstractmethod
     def directions(self) -> Mapping[str, Direction]:
-        """The ways to translate, by name; the first is the one meant where none is named."""
-        ...
+        """The ways to translate, by name; the first is the default."""
 
     @property
     def degradation(self) -> Degradation | None:
-        """What makes an input from its target; ``None``: the data has both."""
-        ...
+        """What makes an input from its target; ``None``: the data have both."""
+        return None
 
-    def examples(self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str) -> Example:
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)`` of every image of the data."""
+        return kinds.check_images(self.spec, "translation")
+
+    @abc.abstractmethod
+    def examples(
+        self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str = A_TO_B
+    ) -> Example:
         """Return the inputs, and where they are known the targets, of a direction.
 
         Args:
@@ -75,13 +85,29 @@ class TranslationGame(Game, Protocol):
           keys: ``[batch]``, for what a degradation draws.
           direction: a key of ``directions``.
         """
-        ...
+
+    @abc.abstractmethod
+    def render(
+        self,
+        variables: Mapping[str, Variables],
+        seen: jax.Array,
+        direction: str,
+        keys: jax.Array | None,
+    ) -> jax.Array:
+        """Return the networks' output, not in train mode; see `translate`.
+
+        Args:
+          variables: by network.
+          seen: inputs, a mask beside them if the direction is masked.
+          direction: a key of ``directions``.
+          keys: ``[batch]``, for dropout.
+        """
 
     def translate(
         self,
         variables: Mapping[str, Variables],
         inputs: jax.Array,
-        direction: str,
+        direction: str = A_TO_B,
         *,
         known: jax.Array | None = None,
         keys: jax.Array | None = None,
@@ -93,14 +119,32 @@ class TranslationGame(Game, Protocol):
           inputs: float32 ``[batch, height, width, inputs]`` in [-1, 1], of any height and width
             that are multiples of the direction's ``multiple``.
           direction: a key of ``directions``.
-          known: as in `Example`; needed where the direction is masked. What is known comes out as
-            it went in, exactly.
+          known: as in `Example`; needed where the direction is masked. Known pixels are returned
+            unchanged.
           keys: ``[batch]``, for dropout, where that is the network's noise; ``None``: no dropout.
 
         Returns:
           float32 ``[batch, scale * height, scale * width, outputs]`` in [-1, 1].
         """
-        ...
+        made = self.render(variables, with_mask(inputs, known), direction, keys)
+        return paste(jnp.clip(made, -1.0, 1.0), inputs, known)
+
+
+def with_mask(inputs: jax.Array, known: jax.Array | None) -> jax.Array:
+    """Return what a generator is given: inputs, and beside them where they are known."""
+    return inputs if known is None else jnp.concatenate([inputs, known], axis=-1)
+
+
+def paste(images: jax.Array, inputs: jax.Array, known: jax.Array | None) -> jax.Array:
+    """Return images with the known pixels of their inputs, exactly.
+
+    Args:
+      images: float32 ``[batch, height, width, channels]``.
+      inputs: of the same shape.
+      known: float32 ``[batch, height, width, 1]``, 1 where ``inputs`` are to be taken; ``None``:
+        nowhere.
+    """
+    return images if known is None else jnp.where(known > 0.5, inputs, images)
 
 
 def as_translation(game: Any, what: str) -> TranslationGame:

@@ -25,21 +25,20 @@ differentiated; everything else is a constant.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from typing_extensions import override
 
-from gan_jax.data import spec as specs
 from gan_jax.errors import ConfigError
-from gan_jax.games import building, draws
-from gan_jax.games.adversarial import AdversarialGame, adversarial_fields
+from gan_jax.games import building, draws, judging
+from gan_jax.games.adversarial import AdversarialGame
 from gan_jax.games.apply import apply
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
-from gan_jax.games.judging import Judged, judge_all
-from gan_jax.games.terms import add_terms
+from gan_jax.games.terms import Context, add_terms
 from gan_jax.losses import variational
 from gan_jax.networks.verdict import Verdict
 
@@ -81,35 +80,28 @@ class VAEGame(AdversarialGame):
     kl_weight: float = 1.0
     layer: int = -2
 
+    @override
     @classmethod
-    def from_config(cls, config: Any, given: building.Given) -> "VAEGame":
-        """Return the game that a configuration describes; raises `ConfigError`."""
+    def from_config(cls, config: Any, given: building.Given, **more: Any) -> Self:
         building.refuse_conditioning(config, "generator", "discriminator")
-        weights = dict(config.game.vae)
-        layer = weights.pop("layer")
-        discriminator = building.make_network("discriminator", config, given)
-        check_layer(discriminator, specs.data_field(given.spec).shape, layer)
-        return cls(
-            generator=building.make_network("generator", config, given),
-            discriminator=discriminator,
-            encoder=building.make_network(
-                "encoder", config, given, outputs=2 * config.generator.latent_dim
-            ),
-            layer=layer,
-            **building.check_weights(weights, "game.vae"),
-            **adversarial_fields(config, given),
-        )
+        latents = config.generator.latent_dim
+        encoder = building.make_network("encoder", config, given, outputs=2 * latents)
+        weights = {name: config.game.vae[name] for name in ("gamma", "kl_weight")}
+        building.check_weights(weights, "game.vae")
+        game = super().from_config(config, given, encoder=encoder, **config.game.vae, **more)
+        check_layer(game.discriminator, game.shape, game.layer)
+        return game
 
     @property
+    @override
     def networks(self) -> Mapping[str, Network]:
-        """``encoder`` and ``generator`` (both averaged), and ``discriminator``."""
         networks = super().networks
         inputs = networks["discriminator"].inputs
         return {"encoder": Network(self.encoder, inputs, averaged=True), **networks}
 
     @property
+    @override
     def players(self) -> tuple[Player, ...]:
-        """The discriminator on fresh data; then encoder and generator, on the last of these."""
         discriminator, generator = super().players
         return (
             discriminator,
@@ -147,29 +139,24 @@ class VAEGame(AdversarialGame):
         mean, _ = self.encode(variables, images)
         return self.sample(variables, mean)
 
+    @override
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
-        """Return the discriminator's loss on one batch of real data."""
         posterior, _, _ = self._posterior({}, turn)
         z = self.latents(turn.keys("latent"))
         both, _ = self._decode({}, [posterior, z], turn)
-        steps = self.discriminator_steps
         variables = turn.with_params(params, "discriminator")
-        judged, mutable = self._judge_views(variables, lax.stop_gradient(both), turn, steps)
-        real, reconstruction, fake = (one.verdict.scores for one in judged)
-        losses = self.loss.discriminator(real, reconstruction)
-        losses = 0.5 * (losses + self.loss.discriminator(real, fake))
+        (real, made, fake), mutable = self._judge_views(
+            variables, lax.stop_gradient(both), turn, iterate=True
+        )
+        losses = self.loss.discriminator(real.scores, made.scores)
+        losses = 0.5 * (losses + self.loss.discriminator(real.scores, fake.scores))
         loss = jnp.mean(losses)
-        metrics = {
-            "adversarial": loss,
-            "real_score": jnp.mean(real),
-            "reconstruction_score": jnp.mean(reconstruction),
-            "fake_score": jnp.mean(fake),
-        }
+        means = judging.mean_scores(real=real, reconstruction=made, fake=fake)
         own = {"discriminator": variables | mutable}
-        context = self._context("discriminator", turn, own, z, judged[2], judged[0], steps)
-        loss, metrics, memory = add_terms(self.terms, context, loss, metrics)
-        memory |= self._adapted(turn, real, fake)
-        return loss, Outcome(metrics, {"discriminator": mutable} if mutable else {}, memory)
+        context = Context("discriminator", turn, self, own, z, fake, real)
+        loss, metrics, memory = add_terms(self.terms, context, loss, {"adversarial": loss, **means})
+        memory |= judging.adapted(self.augment, turn, real, fake)
+        return loss, Outcome(metrics, {"discriminator": mutable}, memory)
 
     def encoder_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the divergence from the prior plus the reconstruction, in nats."""
@@ -179,26 +166,25 @@ class VAEGame(AdversarialGame):
         kl, reconstruction = jnp.mean(kl), self._reconstruction(*judged)
         loss = self.kl_weight * kl + reconstruction
         metrics = {"kl": kl, "reconstruction": reconstruction}
-        return loss, Outcome(metrics, {"encoder": mutable} if mutable else {})
+        return loss, Outcome(metrics, {"encoder": mutable})
 
+    @override
     def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the generator's adversarial loss on both kinds of fakes, and reconstruction."""
         z, _, _ = self._posterior({}, turn)
         both, mutable = self._decode(params, [z, self.latents(turn.keys("latent"))], turn)
         judged, _ = self._judge_views(turn.variables["discriminator"], both, turn)
-        real, *fakes = (one.verdict.scores for one in judged)
+        real, *fakes = (one.scores for one in judged)
         loss = jnp.mean(0.5 * sum(self.loss.generator(fake, real) for fake in fakes))
         reconstruction = self._reconstruction(*judged[:2])
         metrics = {"adversarial": loss, "reconstruction": reconstruction}
         loss = loss + self.gamma * reconstruction
-        return loss, Outcome(metrics, {"generator": mutable} if mutable else {})
+        return loss, Outcome(metrics, {"generator": mutable})
 
     def _posterior(self, params: Params, turn: Turn) -> tuple[jax.Array, jax.Array, Variables]:
         """Return latents of the images, their divergences, and the encoder's new collections."""
         variables = turn.with_params(params, "encoder")
-        told, mutable = apply(
-            self.encoder, variables, specs.data(turn.batch, self.spec), keys=turn.keys("encoder")
-        )
+        told, mutable = apply(self.encoder, variables, self.data(turn), keys=turn.keys("encoder"))
         mean, log_variance = jnp.split(told, 2, axis=-1)
         noise = draws.latents(turn.keys("posterior"), self.latent_dim)
         z = variational.reparameterize(mean, log_variance, noise)
@@ -216,27 +202,22 @@ class VAEGame(AdversarialGame):
         return jnp.split(made, len(latents)), mutable
 
     def _judge_views(
-        self, variables: Variables, made: Sequence[jax.Array], turn: Turn, steps: int | None = None
-    ) -> tuple[list[Judged], Variables]:
-        """Return what the discriminator says of real data, reconstructions and samples.
+        self, variables: Variables, made: Sequence[jax.Array], turn: Turn, *, iterate: bool = False
+    ) -> tuple[list[judging.Judged], Variables]:
+        """Return verdicts on real data, reconstructions and samples, see `judging.judge_all`.
 
-        Args:
-          variables: of the discriminator.
-          made: reconstructions, then samples, if there are any.
-          turn: the player's view.
-          steps: the discriminator's in one train step, in its own turn; ``None``: another's turn.
+        ``made`` are reconstructions, then samples, if there are any.
         """
         # The same draws for the first two: a reconstruction is augmented as its original is.
+        uses, data = ("real", "real", "fake"), (self.data(turn), *made)
         views = [
-            self._view(x, turn.condition, use, turn, steps or 1)
-            for use, x in zip(
-                ("real", "real", "fake"), (specs.data(turn.batch, self.spec), *made), strict=False
-            )
+            self._view(x, turn.condition, use, turn) for use, x in zip(uses, data, strict=False)
         ]
-        joint, iterate = self.joint_batch, steps is not None
-        return judge_all(self._judge, variables, views, joint=joint, iterate=iterate)
+        return judging.judge_all(
+            self.judge, variables, views, joint=self.joint_batch, iterate=iterate
+        )
 
-    def _reconstruction(self, real: Judged, made: Judged) -> jax.Array:
+    def _reconstruction(self, real: judging.Judged, made: judging.Judged) -> jax.Array:
         """Return the mean negative log-likelihood of the originals' features, in nats."""
         features = (made.verdict.features[self.layer], real.verdict.features[self.layer])
         return jnp.mean(variational.gaussian_reconstruction(*features))

@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 from gan_jax import errors, settings
 from gan_jax.data.degrade.registry import DEGRADATIONS
 from gan_jax.evaluation.settings import Settings as Eval
-from gan_jax.games.building import Penalized
 from gan_jax.games.registry import GAMES, GROUPS
+from gan_jax.games.terms import GradientPenalty
 from gan_jax.losses.adversarial import LOSSES
 from gan_jax.losses.penalties import PENALTIES
 from gan_jax.networks.registry import (
@@ -181,7 +181,6 @@ class Config:
         choices=GAMES,
         name="adversarial",
         shared=("discriminator_steps", "joint_batch", "clip"),
-        hidden=("penalty_weight", "penalty_every", "fakes"),
     )
     generator: Group = Group(
         choices=_GENERATORS,
@@ -196,7 +195,7 @@ class Config:
     )
     encoder: Group = Group(choices=ENCODERS, name="mlp")
     loss: Group = Group(choices=LOSSES, name="non_saturating")
-    penalty: Group = Group(Penalized, PENALTIES, "none")
+    penalty: Group = Group(GradientPenalty, PENALTIES, "none", hidden=("start",))
     augment: Group = GROUPS["augment"]
     terms: Group = GROUPS["terms"]
     fakes: Group = GROUPS["fakes"]

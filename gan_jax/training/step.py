@@ -122,6 +122,7 @@ def make_train_step(
                     batch=prepared(device.fetch(data, examples), key, axis_name),
                     key=key,
                     count=state.step * player.steps + index,
+                    steps=player.steps,
                     axis_name=axis_name,
                     memory=memory,
                     settings=state.settings,

@@ -13,9 +13,16 @@ from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation, Degraded, make
 from gan_jax.games.game import owner_steps
-from gan_jax.games.paired import PairedGame, paste
+from gan_jax.games.paired import PairedGame
 from gan_jax.games.registry import make_game
-from gan_jax.games.translation import A_TO_B, TranslationGame, as_translation, choose_direction
+from gan_jax.games.terms import GradientPenalty
+from gan_jax.games.translation import (
+    A_TO_B,
+    TranslationGame,
+    as_translation,
+    choose_direction,
+    paste,
+)
 from gan_jax.losses import adversarial, penalties
 from gan_jax.metrics import extractors
 from gan_jax.metrics.extractor import Extractor
@@ -165,7 +172,7 @@ def test_pairs_in_the_data_are_halves_of_the_channels():
     np.testing.assert_array_equal(example.inputs, batch[..., :2])
     np.testing.assert_array_equal(example.target, batch[..., 2:])
     assert example.known is None
-    assert game.target_shape == (4, 6, 2)
+    assert game.image_shape == (4, 6, 2)
     (direction,) = game.directions.values()
     assert (direction.inputs, direction.outputs, direction.scale) == (2, 2, 1)
     assert isinstance(game, TranslationGame)
@@ -326,9 +333,7 @@ def test_the_penalty_is_on_the_mean_score(conditional):
     game = pairs(
         conditional,
         discriminator_weight=0.5,
-        penalty=penalties.make("r1"),
-        penalty_weight=8.0,
-        penalty_every=2,
+        terms={"penalty": GradientPenalty(8.0, 2, penalty=penalties.make("r1"))},
     )
     batch = stub.images((3, 4, 6, 4))
     weights = np.asarray(BESIDE if conditional else ALONE)
@@ -356,7 +361,7 @@ def test_content_comes_first():
     train_step = jax.jit(step.make_train_step(game, optimizers, EMA(), batch_size=8))
     states, metrics = [step.init_state(game, optimizers, EMA(), 0)], []
     for number in range(3):
-        rows = stub.fields(game, stub.images((1, 8, *game.target_shape), number))
+        rows = stub.fields(game, stub.images((1, 8, *game.image_shape), number))
         state, means = train_step(states[-1], {}, rows)
         states.append(state)
         metrics.append({name: float(value) for name, value in means.items()})

@@ -275,7 +275,7 @@ def test_a_penalty_and_augmentation_join_in():
     np.testing.assert_allclose(value, outcome.metrics["adversarial"] + 2.0 * penalty, rtol=1e-5)
     # A reconstruction is disturbed exactly as its original is.
     sets = [real(turn), real(turn)]
-    judged, _ = game._judge_views(turn.variables["discriminator"], sets, turn, steps=1)
+    judged, _ = game._judge_views(turn.variables["discriminator"], sets, turn)
     original, made, sample = (one.shown for one in judged)
     np.testing.assert_array_equal(original, made)
     assert np.abs(original - real(turn)).max() > 0.01

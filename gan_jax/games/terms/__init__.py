@@ -7,9 +7,11 @@ from gan_jax.games.building import Given
 from gan_jax.games.terms.classification import Classification
 from gan_jax.games.terms.consistency import Consistency
 from gan_jax.games.terms.feature_matching import FeatureMatching
+from gan_jax.games.terms.gradient_penalty import GradientPenalty, make_penalty
 from gan_jax.games.terms.information import Information
 from gan_jax.games.terms.lecam import LeCam
 from gan_jax.games.terms.term import Added, Context, Term, add_terms
+from gan_jax.networks.verdict import Head
 from gan_jax.settings import arguments
 
 TERMS: dict[str, type[Term]] = {
@@ -21,19 +23,34 @@ TERMS: dict[str, type[Term]] = {
 }
 """Frozen dataclasses, whose fields are their settings."""
 
-__all__ = ["TERMS", "Added", "Context", "Term", "add_terms", "make_terms"]
+__all__ = [
+    "TERMS",
+    "Added",
+    "Context",
+    "GradientPenalty",
+    "Term",
+    "add_terms",
+    "make_heads",
+    "make_terms",
+]
 
 
-def make_terms(config: Any, given: Given) -> Mapping[str, Term]:
-    """Return the terms that a configuration switches on, by name.
+def make_terms(config: Any, given: Given) -> dict[str, Any]:
+    """Return the penalty and the terms that a configuration switches on, by name.
 
     Raises:
       ConfigError: a setting cannot work.
     """
-    chosen = {}
+    penalty = make_penalty(config, given)
+    chosen: dict[str, Term] = {} if penalty is None else {"penalty": penalty}
     for name, entry in TERMS.items():
         term = entry(**arguments(config.terms[name]))
         if term.weight:
             term.check_game(config, given)
             chosen[name] = term
     return chosen
+
+
+def make_heads(terms: Mapping[str, Term], given: Given) -> tuple[Head, ...]:
+    """Return the outputs that terms need of the discriminator."""
+    return tuple(head for term in terms.values() for head in term.heads(given.num_classes))

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from typing_extensions import override
 
 from gan_jax.errors import ConfigError
 from gan_jax.games.building import Given
@@ -39,14 +40,14 @@ class Classification(Term):
     name: ClassVar[str] = "classification"
     players: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
 
+    @override
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         super().__post_init__()
         for field in ("real_weight", "fake_weight", "generator_weight"):
             self.check(getattr(self, field) >= 0, field, "0 or more")
 
+    @override
     def check_game(self, config: Any, given: Given) -> None:
-        """Raise a `ConfigError` unless the generator alone is conditional."""
         if config.generator.conditioning == "none":
             raise ConfigError(
                 "generator.conditioning = 'none', but terms.classification asks the generator for "
@@ -58,12 +59,12 @@ class Classification(Term):
                 "the classifier of terms.classification the answer; accepted: 'none'"
             )
 
+    @override
     def heads(self, num_classes: int | None) -> tuple[Head, ...]:
-        """Return the head of class logits."""
         return () if num_classes is None else (Head(HEAD, num_classes),)
 
+    @override
     def __call__(self, context: Context) -> Added:
-        """Return the weighted cross-entropy of the player's data."""
         fake, right = _classified(context.fake)
         if context.player == "generator":
             return Added(self.generator_weight * fake, {"class_fake": fake})

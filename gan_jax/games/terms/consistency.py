@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+from typing_extensions import override
 
 from gan_jax.augment import flip_shift
 from gan_jax.data import spec as specs
@@ -32,22 +33,22 @@ class Consistency(Term):
 
     name: ClassVar[str] = "consistency"
 
+    @override
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         super().__post_init__()
         self.check(self.real_weight >= 0, "real_weight", "0 or more")
         self.check(self.fake_weight >= 0, "fake_weight", "0 or more")
 
+    @override
     def check_game(self, config: Any, given: Given) -> None:
-        """Raise a `ConfigError` unless the data are images."""
         if (kind := specs.data_field(given.spec).kind) != "image":
             raise ConfigError(
                 f"terms.consistency.weight = {self.weight} is for images, but the data are of "
                 f"kind {kind!r}; accepted: 0"
             )
 
+    @override
     def __call__(self, context: Context) -> Added:
-        """Return the weighted sum of both kinds' squared differences."""
         value, metrics = jnp.float32(0.0), {}
         weights = {"real": self.real_weight, "fake": self.fake_weight}
         for kind, judged in (("real", context.real), ("fake", context.fake)):

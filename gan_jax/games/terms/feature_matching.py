@@ -3,6 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
+from typing_extensions import override
+
 from gan_jax.games.terms.term import Added, Context, Term
 from gan_jax.losses import feature_matching
 
@@ -19,8 +21,8 @@ class FeatureMatching(Term):
     players: ClassVar[tuple[str, ...]] = ("generator",)
     needs_real: ClassVar[bool] = True
 
+    @override
     def __call__(self, context: Context) -> Added:
-        """Return the squared distance of the means."""
         assert context.real is not None
         features = context.real.verdict.features[-1], context.fake.verdict.features[-1]
         axis_name = context.turn.axis_name

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+from typing_extensions import override
 
 from gan_jax.errors import ConfigError
 from gan_jax.games.building import Given
@@ -40,15 +41,15 @@ class Information(Term):
     name: ClassVar[str] = "information"
     players: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
 
+    @override
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         super().__post_init__()
         for field in ("hidden", "categorical_weight", "continuous_weight"):
             self.check(getattr(self, field) >= 0, field, "0 or more")
         self.codes(1)
 
+    @override
     def check_game(self, config: Any, given: Given) -> None:
-        """Raise a `ConfigError` if the networks are given classes, or fakes without their codes."""
         for role in ("generator", "discriminator"):
             if (conditioning := config[role].conditioning) != "none":
                 raise ConfigError(
@@ -65,15 +66,16 @@ class Information(Term):
         """Return the codes of a latent vector whose first ``noise`` numbers are noise."""
         return Codes(noise, self.categorical, self.continuous)
 
+    @override
     def heads(self, num_classes: int | None) -> tuple[Head, ...]:
-        """Return a head for each categorical code, and one for all continuous ones."""
         return tuple(
             Head(name, place.stop - place.start, self.hidden)
             for name, place in self.codes(0).slices.items()
         )
 
+    @override
     def __call__(self, context: Context) -> Added:
-        """Return the weighted negative log-likelihood of the codes."""
+        assert context.z is not None
         value, metrics = jnp.float32(0.0), {}
         noise = context.z.shape[-1] - self.codes(0).latent_dim
         for name, place in self.codes(noise).slices.items():

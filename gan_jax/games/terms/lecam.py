@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 import jax.numpy as jnp
+from typing_extensions import override
 
 from gan_jax.games.terms.term import Added, Context, Term
 from gan_jax.losses import lecam
@@ -25,17 +26,17 @@ class LeCam(Term):
 
     name: ClassVar[str] = "lecam"
 
+    @override
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         super().__post_init__()
         self.check(0 <= self.decay < 1, "decay", "a number in [0, 1)")
 
+    @override
     def init(self) -> lecam.Anchors:
-        """Return both averages before training."""
         return lecam.init()
 
+    @override
     def __call__(self, context: Context) -> Added:
-        """Return the term, and the averages updated by this batch."""
         assert context.real is not None
         scores = context.real.verdict.scores, context.fake.verdict.scores
         value = jnp.mean(lecam.lecam(*scores, context.memory.real, context.memory.fake))

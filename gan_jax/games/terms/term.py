@@ -4,21 +4,36 @@ A term is a frozen dataclass in a file of its own, registered in `gan_jax.games.
 fields are its settings, ``config.terms.<name>``; it is switched on by its weight.
 """
 
+import abc
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gan_jax.errors import ConfigError
+from gan_jax.games.apply import apply
 from gan_jax.games.building import Given
-from gan_jax.games.game import Turn, Variables
-from gan_jax.games.judging import Judged
+from gan_jax.games.game import Network, Turn, Variables
+from gan_jax.games.judging import Judge, Judged
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.verdict import Head, Verdict
+
+
+class Judging(Protocol):
+    """What terms need of a game."""
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """The networks by name."""
+        ...
+
+    @property
+    def judge(self) -> Judge:
+        """Applies the discriminator, as the game does."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,35 +43,38 @@ class Context:
     Attributes:
       player: whose loss the term is added to, "discriminator" or "generator".
       turn: the player's turn: the batch, draws, counts, the mapped axis.
-      steps: the player's gradient steps in one train step.
-      networks: modules by name.
-      variables: every network's variables, by name; gradients flow into those of the player.
-      z: latents of this turn, ``[batch, latent_dim]``.
+      game: has the networks' modules.
+      own: the variables of the player's networks, by name: gradients flow into them.
+      z: latents of this turn, ``[batch, latent_dim]``; ``None``: the game has none.
       fake: generated data; in the discriminator's turn without gradient into the generator, and,
         with a history, in part older than ``z``.
       real: real data; ``None`` in a generator's turn in which neither the loss nor a term needs it.
-      generate: ``(z, condition, keys)`` to data, in train mode.
-      judge: ``(x, condition, keys)`` to a verdict, in train mode, with the spectral norms that
-        ``real`` and ``fake`` were judged with.
       memory: the term's own, as `Term.init` or the last call returned it.
     """
 
     player: str
     turn: Turn
-    steps: int
-    networks: Mapping[str, nn.Module]
-    variables: Mapping[str, Variables]
-    z: jax.Array
+    game: Judging
+    own: Mapping[str, Variables]
+    z: jax.Array | None
     fake: Judged
     real: Judged | None
-    generate: Callable[[jax.Array, Condition, jax.Array], jax.Array]
-    judge: Callable[[jax.Array, Condition, jax.Array], Verdict]
     memory: Any = None
 
     @property
-    def step(self) -> jax.Array:
-        """Train steps done, int32."""
-        return self.turn.count // self.steps
+    def variables(self) -> Mapping[str, Variables]:
+        """Every network's variables, by name."""
+        return {**self.turn.variables, **self.own}
+
+    def generate(self, z: jax.Array, condition: Condition, keys: jax.Array | None) -> jax.Array:
+        """Return generated data, in train mode."""
+        generator, variables = self.game.networks["generator"], self.variables["generator"]
+        data: jax.Array = apply(generator.module, variables, z, condition, keys=keys)[0]
+        return data
+
+    def judge(self, x: jax.Array, condition: Condition, keys: jax.Array | None) -> Verdict:
+        """Return a verdict, in train mode, by the spectral norms of ``real`` and ``fake``."""
+        return self.game.judge(self.variables["discriminator"], x, condition, keys=keys)[0]
 
 
 class Added(NamedTuple):
@@ -75,7 +93,7 @@ class Added(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Term:
+class Term(abc.ABC):
     """A term that is added to the loss of one or both players.
 
     Attributes:
@@ -91,6 +109,8 @@ class Term:
 
     name: ClassVar[str]
     """Under which it is registered, configured and logged."""
+    prefix: ClassVar[str] = "terms."
+    """Begins the name of its configuration group."""
     players: ClassVar[tuple[str, ...]] = ("discriminator",)
     """Whose loss it is added to."""
     needs_real: ClassVar[bool] = False
@@ -106,10 +126,10 @@ class Term:
         """Raise a `ConfigError` that names a field and says what is accepted, unless right."""
         if not right:
             raise ConfigError(
-                f"terms.{self.name}.{field} = {getattr(self, field)}; accepted: {accepted}"
+                f"{self.prefix}{self.name}.{field} = {getattr(self, field)}; accepted: {accepted}"
             )
 
-    def check_game(self, config: Any, given: Given) -> None:
+    def check_game(self, config: Any, given: Given) -> None:  # noqa: B027
         """Raise a `ConfigError` if the term cannot work in the configured game."""
 
     def heads(self, num_classes: int | None) -> tuple[Head, ...]:
@@ -120,9 +140,9 @@ class Term:
         """Return its memory before training, a pytree of arrays; ``None``: it has none."""
         return None
 
+    @abc.abstractmethod
     def __call__(self, context: Context) -> Added:
         """Return its value, before the weight."""
-        raise NotImplementedError
 
 
 def add_terms(
@@ -147,7 +167,7 @@ def add_terms(
         added = _lazily(term, own)
         weight = context.turn.settings.get(f"{name}_weight", term.weight)
         if term.start:
-            weight = jnp.where(context.step >= term.start, weight, 0.0)
+            weight = jnp.where(context.turn.step >= term.start, weight, 0.0)
         loss = loss + weight * added.value
         metrics = {**metrics, name: added.value, **added.metrics}
         if added.memory is not None:
