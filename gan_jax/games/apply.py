@@ -24,7 +24,7 @@ def apply(
     """Return a network's output in train mode, and its new mutable collections.
 
     Args:
-      module: the network; called as `gan_jax.networks.condition` says.
+      module: the network; called as `gan_jax.networks.network` says.
       variables: all of its collections.
       x: its input.
       condition: by field.

@@ -35,7 +35,7 @@ class Network:
     """One network of a game.
 
     Attributes:
-      module: the Flax module; called as `gan_jax.networks.condition` says.
+      module: the Flax module; called as `gan_jax.networks.network` says.
       inputs: shapes and dtypes of its input and condition for a batch of any size, to initialise it
         with.
       averaged: whether a moving average of it is kept (the networks that are sampled from).

@@ -47,6 +47,18 @@ def check_sizes(field: str, values: object, length: int | None = None, meaning: 
         )
 
 
+def check_count(field: str, value: object, most: int | None = None) -> None:
+    """Raise a `ConfigError` unless `value` is a whole number from 0 up to `most`."""
+    if (
+        not isinstance(value, int)
+        or isinstance(value, bool)
+        or value < 0
+        or (most is not None and value > most)
+    ):
+        accepted = "a whole number, 0 or more" if most is None else f"a whole number, 0 to {most}"
+        raise ConfigError(f"{field} = {value!r} cannot work; accepted: {accepted}.")
+
+
 def check_image_shape(
     architecture: str, shape: tuple[int, ...], accepted: Iterable[int], more: bool = False
 ) -> int:

@@ -1,67 +1,87 @@
-"""Deep convolutional generator and discriminator (DCGAN, Radford et al. 2015, 1511.06434).
+"""Deep convolutional networks (DCGAN, Radford et al. 2015, 1511.06434).
 
-The generator doubles the resolution from 4x4 with transposed convolutions, the discriminator halves
-it back to 4x4 with strided ones. The width at half the image's resolution is `features`, and it
-doubles with every halving, up to `max_features`. Weights start from N(0, 0.02), batch-norm's scales
-from N(1, 0.02), as in the paper.
+The generator doubles the resolution from 4x4 with transposed convolutions; the discriminator and
+the encoder, which is also that of VAE/GAN (Larsen et al. 2015, 1512.09300), halve it back to 4x4
+with strided ones. The width at half the image's resolution is `features`, and it doubles with every
+halving, up to `max_features`. Weights start from N(0, 0.02), batch-norm's scales from N(1, 0.02),
+as in the paper.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.layers.conditional import ConditionalBatchNorm
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.normalization import make_norm
-from gan_jax.layers.spectral import SpectralConv
-from gan_jax.networks.checks import check_choice, check_image_shape, check_size
-from gan_jax.networks.condition import (
-    DISCRIMINATOR_CONDITIONING,
-    GENERATOR_CONDITIONING,
-    LABEL,
-    Condition,
-    check_conditioning,
-    required,
-    with_class,
+from gan_jax.networks.checks import check_image_shape, check_size
+from gan_jax.networks.condition import Condition
+from gan_jax.networks.network import (
+    ClassNormalized,
+    Layer,
+    Network,
+    Normalized,
+    normal_scale,
+    wants_bias,
 )
-from gan_jax.networks.normalized import check_class_norm, check_normalization, wants_bias
-from gan_jax.networks.verdict import MINIBATCH, Discriminator, Head, Verdict, scored_vector, verdict
+from gan_jax.networks.verdict import SLOPE, VectorDiscriminator, Verdict
 
 RESOLUTIONS = (8, 16, 32, 64, 128)
 """The resolutions that the architecture admits; 28x28 data is padded or resized to 32 first."""
 
 _COARSEST = 4
-_SLOPE = 0.2
 _INIT = nn.initializers.normal(0.02)
 
 
-def _scale_init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Draw batch-norm's scales from N(1, 0.02)."""
-    return 1.0 + _INIT(key, shape, dtype)
-
-
 def _widths(resolution: int, features: int, max_features: int) -> list[int]:
-    """Return the widths at 4x4, 8x8, ... half the resolution."""
+    """Return the widths at half the resolution, a quarter, ... 4x4."""
     halvings = (resolution // _COARSEST).bit_length() - 1
-    return [min(features << level, max_features) for level in reversed(range(halvings))]
+    return [min(features << level, max_features) for level in range(halvings)]
 
 
-def _flattened(x: jax.Array) -> jax.Array:
-    """Return maps [batch, height, width, channels] as vectors."""
+def flattened(x: jax.Array) -> jax.Array:
+    """Return maps `[batch, height, width, channels]` as vectors."""
     return x.reshape(x.shape[0], -1)
 
 
-class DCGANGenerator(nn.Module):
+def strided(
+    x: jax.Array,
+    widths: Sequence[int],
+    conv: Callable[..., nn.Module],
+    norm: Callable[..., Layer],
+    normalizations: Sequence[str],
+    train: bool,
+) -> list[jax.Array]:
+    """Return the activations of convolutions of stride 2, each normalized, with LeakyReLU.
+
+    The layers belong to the module whose compact method calls this.
+
+    Args:
+      x: `[batch, height, width, channels]`.
+      widths: of the layers.
+      conv: makes a convolution of a width; takes `use_bias`.
+      norm: makes a normalization of a name.
+      normalizations: the names, one per layer.
+      train: whether the network is in train mode.
+    """
+    activations = []
+    for width, normalization in zip(widths, normalizations, strict=True):
+        x = conv(width, use_bias=wants_bias(normalization))(x)
+        x = nn.leaky_relu(norm(normalization)(x, train), SLOPE)
+        activations.append(x)
+    return activations
+
+
+class DCGANGenerator(ClassNormalized):
     """Latent vector to image: dense to 4x4, then transposed convolutions of stride 2.
 
-    Normalization and ReLU after every layer but the last, tanh after that.
+    Normalization and ReLU after every layer but the last, tanh after that. Images are square, of a
+    resolution in `RESOLUTIONS`.
 
     Attributes:
-      shape: of one image: `(height, width, channels)`, square, see `RESOLUTIONS`.
-      latent_dim: length of the latent vector.
       features: width at half the image's resolution, which doubles with every halving up to
         `max_features`; 128 is the paper's.
       max_features: the largest width; 1024 is the paper's.
@@ -69,116 +89,53 @@ class DCGANGenerator(nn.Module):
         the stride, covers every pixel equally often, which avoids checkerboard patterns.
       normalization: `none`, `batch`, `instance`, `layer`, `group`, `pixel` or `local_response`; the
         paper's is `batch`.
-      groups: number of groups of group normalization, a divisor of every layer's width.
-      conditioning: `none`, `concat` (the class beside the latent vector), or `batch_norm`
-        (scales and shifts of each class; with normalization `batch` alone).
-      num_classes: of the data; None: they have no labels.
-      axis_name: mapped axis over which batch statistics are shared.
-      dtype: of the computation; the output is float32.
-      param_dtype: of the parameters.
     """
 
+    GROUP: ClassVar[str] = "generator.dcgan"
     TINY: ClassVar[dict[str, int]] = {"features": 8}
 
-    shape: tuple[int, ...]
     latent_dim: int = 100
     features: int = 64
     max_features: int = 512
     kernel_size: int = 4
-    normalization: str = "batch"
-    groups: int = 8
-    conditioning: str = "none"
-    num_classes: int | None = None
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         check_image_shape("dcgan", self.shape, RESOLUTIONS)
         check_size("generator.latent_dim", self.latent_dim)
-        for field in ("features", "max_features", "kernel_size"):
-            check_size(f"generator.dcgan.{field}", getattr(self, field))
-        check_conditioning(
-            "generator.conditioning", self.conditioning, GENERATOR_CONDITIONING, self.num_classes
-        )
-        widths = tuple(_widths(self.shape[0], self.features, self.max_features))
-        check_normalization("generator.dcgan", self.normalization, self.groups, widths)
-        check_class_norm("generator.dcgan", self.conditioning, self.normalization)
+        self._check_sizes("features", "max_features", "kernel_size")
+        widths = _widths(self.shape[0], self.features, self.max_features)
+        self._check_normalization(widths[::-1])
         super().__post_init__()
 
-    @nn.compact
-    def __call__(
-        self,
-        z: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
+    def _forward(
+        self, z: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> jax.Array:
-        """Maps latents `z` [batch, latent_dim] to float32 images [batch, *shape] in [-1, 1].
-
-        Args:
-          z: latents.
-          condition: needs `label` where the network is conditional.
-          keys: ignored.
-          train: True normalizes by the batch's statistics, False by the running ones.
-        """
-        types = {
-            "axis_name": self.axis_name,
-            "dtype": self.dtype,
-            "param_dtype": self.param_dtype,
-        }
-
-        def norm_relu(x: jax.Array) -> jax.Array:
-            if self.conditioning == "batch_norm":
-                assert self.num_classes is not None  # Checked by `check_conditioning`.
-                conditional = ConditionalBatchNorm(self.num_classes, **types)
-                return nn.relu(conditional(x, required(condition, LABEL), train))
-            norm = make_norm(
-                self.normalization, groups=self.groups, scale_init=_scale_init, **types
-            )
-            return nn.relu(norm(x, train))
-
-        def transposed(width: int, use_bias: bool) -> ConvTranspose:
-            return ConvTranspose(
-                width,
-                (self.kernel_size, self.kernel_size),
-                (2, 2),
-                "SAME",
-                use_bias=use_bias,
-                kernel_init=_INIT,
-                dtype=self.dtype,
-                param_dtype=self.param_dtype,
-            )
-
-        first, *widths = _widths(self.shape[0], self.features, self.max_features)
-        use_bias = wants_bias(self.normalization)
-        dense = nn.Dense(
-            _COARSEST * _COARSEST * first,
-            use_bias=use_bias,
-            kernel_init=_INIT,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
+        norm = self._class_norms(condition, scale_init=normal_scale)
+        size = (self.kernel_size, self.kernel_size)
+        transposed = partial(
+            ConvTranspose, kernel_size=size, strides=(2, 2), kernel_init=_INIT, **self._types
         )
-        x = z.astype(self.dtype)
-        if self.conditioning == "concat":
-            x = with_class(x, condition, self.num_classes)
-        x = dense(x).reshape(-1, _COARSEST, _COARSEST, first)
-        x = norm_relu(x)
-        for width in widths:
-            x = norm_relu(transposed(width, use_bias)(x))
-        x = transposed(self.shape[-1], use_bias=True)(x)
+        *widths, first = _widths(self.shape[0], self.features, self.max_features)
+        use_bias = wants_bias(self.normalization)
+        x = self._with_class(z.astype(self.dtype), condition)
+        width = _COARSEST * _COARSEST * first
+        x = nn.Dense(width, use_bias=use_bias, kernel_init=_INIT, **self._types)(x)
+        x = x.reshape(-1, _COARSEST, _COARSEST, first)
+        x = nn.relu(norm()(x, train))
+        for width in reversed(widths):
+            x = transposed(features=width, use_bias=use_bias)(x)
+            x = nn.relu(norm()(x, train))
+        x = transposed(features=self.shape[-1])(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 
-class DCGANDiscriminator(Discriminator):
+class DCGANDiscriminator(Normalized, VectorDiscriminator):
     """Image to score: strided convolutions down to 4x4, then one dense layer.
 
-    LeakyReLU after every convolution; normalization before it, save in the first layer.
+    LeakyReLU after every convolution; normalization before it, except in the first layer. Images
+    are square, of a resolution in `RESOLUTIONS`.
 
     Attributes:
-      shape: of one image: `(height, width, channels)`, square, see `RESOLUTIONS`.
       features: width at half the image's resolution, which doubles with every halving up to
         `max_features`.
       max_features: the largest width.
@@ -186,126 +143,88 @@ class DCGANDiscriminator(Discriminator):
       normalization: `none`, `batch` (the paper's), `instance`, `layer`, `group`, `pixel`,
         `local_response`, or `spectral` (of every layer's kernel). With a penalty on each image's
         gradient use any but `batch`, which makes the score of one image depend on the others.
-      groups: number of groups of group normalization, a divisor of the width of every layer but the
-        first.
-      minibatch: `none`, or what the score sees of the batch's other examples beside the 4x4 map:
-        `stddev` or `discrimination`, see `gan_jax.networks.verdict.scored_vector`.
-      conditioning: `none`, `concat` (a plane per class beside the image), or `projection`.
-      num_classes: of the data; None: they have no labels.
-      heads: further outputs.
-      axis_name: mapped axis whose devices share one batch.
-      dtype: of the computation, save the last layer's, which is float32.
-      param_dtype: of the parameters.
     """
 
+    GROUP: ClassVar[str] = "discriminator.dcgan"
     TINY: ClassVar[dict[str, int]] = {"features": 8}
 
-    shape: tuple[int, ...]
+    features: int = 64
+    max_features: int = 512
+    kernel_size: int = 4
+
+    def __post_init__(self) -> None:
+        check_image_shape("dcgan", self.shape, RESOLUTIONS)
+        self._check_sizes("features", "max_features", "kernel_size")
+        _, *widths = _widths(self.shape[0], self.features, self.max_features)
+        self._check_normalization(widths, "spectral")
+        super().__post_init__()
+
+    def _judge(
+        self, x: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
+    ) -> Verdict:
+        spectral = self.normalization == "spectral"
+        size = (self.kernel_size, self.kernel_size)
+        conv = self._convolutions(
+            spectral, train, kernel_size=size, strides=(2, 2), kernel_init=_INIT
+        )
+        x = self._with_class(x.astype(self.dtype), condition)
+        first, *rest = _widths(self.shape[0], self.features, self.max_features)
+        others = ["none" if spectral else self.normalization] * len(rest)
+        norm = self._norms(scale_init=normal_scale)
+        features = strided(x, [first, *rest], conv, norm, ["none", *others], train)
+        return self._verdict(
+            features[-1],
+            flattened,
+            features,
+            condition,
+            train,
+            spectral=spectral,
+            kernel_init=_INIT,
+        )
+
+
+class DCGANEncoder(Network):
+    """Image to numbers: strided convolutions down to 4x4, then one dense layer.
+
+    LeakyReLU after every convolution, batch-norm before it. The dense layer's weights start from
+    N(0, 0.02), so that a posterior given by mean and logarithm of the variance starts near the
+    standard normal. Images are square, of a resolution in `RESOLUTIONS`.
+
+    Attributes:
+      outputs: length of the output for each image.
+      features: width at half the image's resolution; it doubles with every halving, up to
+        `max_features`.
+      max_features: the largest width.
+      kernel_size: size of the convolutions' kernels; 5 is VAE/GAN's.
+      normalization: normalization of every convolution: `batch` or `none`.
+    """
+
+    GROUP: ClassVar[str] = "encoder.dcgan"
+    TINY: ClassVar[dict[str, int]] = {"features": 8}
+
+    outputs: int
     features: int = 64
     max_features: int = 512
     kernel_size: int = 4
     normalization: str = "batch"
-    groups: int = 8
-    minibatch: str = "none"
-    conditioning: str = "none"
-    num_classes: int | None = None
-    heads: tuple[Head, ...] = ()
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         check_image_shape("dcgan", self.shape, RESOLUTIONS)
-        for field in ("features", "max_features", "kernel_size"):
-            check_size(f"discriminator.dcgan.{field}", getattr(self, field))
-        _, *widths = reversed(_widths(self.shape[0], self.features, self.max_features))
-        check_normalization(
-            "discriminator.dcgan",
-            self.normalization,
-            self.groups,
-            tuple(widths),
-            more=("spectral",),
-        )
-        check_choice("discriminator.dcgan.minibatch", self.minibatch, MINIBATCH)
-        check_conditioning(
-            "discriminator.conditioning",
-            self.conditioning,
-            DISCRIMINATOR_CONDITIONING,
-            self.num_classes,
-        )
+        check_size("encoder.outputs", self.outputs)
+        self._check_sizes("features", "max_features", "kernel_size")
+        self._check_choice("normalization", ("batch", "none"))
         super().__post_init__()
 
-    @nn.compact
-    def judge(
-        self,
-        x: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
-    ) -> Verdict:
-        """Returns the whole verdict on images.
-
-        Args:
-          x: images [batch, *shape] in [-1, 1].
-          condition: needs `label` where the network is conditional.
-          keys: ignored.
-          train: True normalizes by the batch's statistics, False by the running ones; True moves
-            spectral normalization's vectors on, where the collection `spectral` is mutable; and,
-            with `minibatch`, False compares the examples of this call alone.
-        """
-        spectral = self.normalization == "spectral"
-        make_conv = partial(SpectralConv, train=train) if spectral else Conv
-        x = x.astype(self.dtype)
-        if self.conditioning == "concat":
-            x = with_class(x, condition, self.num_classes)
-        activations = []
+    def _forward(
+        self, x: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
+    ) -> jax.Array:
+        size = (self.kernel_size, self.kernel_size)
+        conv = partial(Conv, kernel_size=size, strides=(2, 2), kernel_init=_INIT, **self._types)
+        norm = partial(make_norm, axis_name=self.axis_name, scale_init=normal_scale, **self._types)
         widths = _widths(self.shape[0], self.features, self.max_features)
-        for index, width in enumerate(reversed(widths)):
-            normalization = self.normalization if index > 0 and not spectral else "none"
-            conv = make_conv(
-                width,
-                (self.kernel_size, self.kernel_size),
-                (2, 2),
-                "SAME",
-                use_bias=wants_bias(normalization),
-                kernel_init=_INIT,
-                dtype=self.dtype,
-                param_dtype=self.param_dtype,
-            )
-            norm = make_norm(
-                normalization,
-                axis_name=self.axis_name,
-                groups=self.groups,
-                scale_init=_scale_init,
-                dtype=self.dtype,
-                param_dtype=self.param_dtype,
-            )
-            x = nn.leaky_relu(norm(conv(x), train), _SLOPE)
-            activations.append(x)
-        phi = _flattened(x).astype(jnp.float32)
-        scored = scored_vector(
-            x,
-            phi,
-            _flattened,
-            minibatch=self.minibatch,
-            field="discriminator.dcgan.minibatch",
-            train=train,
-            initializing=self.is_initializing(),
-            axis_name=self.axis_name,
-            param_dtype=self.param_dtype,
+        normalizations = [self.normalization] * len(widths)
+        x = strided(x.astype(self.dtype), widths, conv, norm, normalizations, train)[-1]
+        last = nn.Dense(
+            self.outputs, kernel_init=_INIT, dtype=jnp.float32, param_dtype=self.param_dtype
         )
-        return verdict(
-            phi,
-            tuple(activations),
-            condition,
-            scored=scored,
-            conditioning=self.conditioning,
-            num_classes=self.num_classes,
-            heads=self.heads,
-            spectral=spectral,
-            train=train,
-            kernel_init=_INIT,
-            param_dtype=self.param_dtype,
-        )
+        return last(flattened(x).astype(jnp.float32))

@@ -1,82 +1,66 @@
 """The networks of one level of a Laplacian pyramid of GANs (LAPGAN, Denton 2015, 1506.05751).
 
 At a level, an image is a blurred one, enlarged from half the resolution, plus a residual. The
-generator makes a residual for the blurred image it is shown; the discriminator judges a residual
-beside it. Both are convolutional and serve any resolution; the coarsest level, which has nothing to
-be conditioned on, is left to ordinary networks.
+generator makes a residual for a given blurred image; the discriminator judges a residual beside it.
+Both are convolutional and serve any resolution; the coarsest level, which has nothing to be
+conditioned on, is left to ordinary networks.
 """
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from gan_jax.layers.convolution import Conv
-from gan_jax.layers.normalization import BatchNorm
-from gan_jax.layers.spectral import SpectralConv
-from gan_jax.networks.checks import check_choice, check_size, check_sizes
-from gan_jax.networks.condition import Condition, check_conditioning, required, with_class
-from gan_jax.networks.verdict import Discriminator, Verdict, verdict
+from gan_jax.layers.normalization import make_norm
+from gan_jax.layers.spectral import SpectralDense
+from gan_jax.networks.checks import check_sizes
+from gan_jax.networks.condition import Condition, required
+from gan_jax.networks.dcgan import flattened, strided
+from gan_jax.networks.network import Conditioned, Generator, he_leaky
+from gan_jax.networks.verdict import SLOPE, Discriminator, Verdict
 
 CONDITIONING = ("none", "concat")
-"""How a level may learn of the class: not, or by constant planes beside the blurred image."""
+"""The values accepted of the field `conditioning`."""
 
 COARSE = "coarse"
 """The field of the condition that holds the blurred images."""
 
-_SLOPE = 0.2
-# He initialization (1502.01852): without batch-norm the signal has to keep its size by itself.
-_RELU_INIT = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-_LEAKY_INIT = nn.initializers.variance_scaling(2.0 / (1.0 + _SLOPE**2), "fan_in", "normal")
+# Without batch-norm the variance has to be kept by the weights.
+_RELU_INIT = he_leaky(0.0)
 # Residuals are small; so are the first ones, and the first samples are the blurred images.
 _RESIDUAL_INIT = nn.initializers.variance_scaling(1e-2, "fan_in", "normal")
 
 
-class LaplacianGenerator(nn.Module):
+class LaplacianGenerator(Generator):
     """Noise and blurred image to residual, through convolutions that keep the resolution.
 
     The noise is one more plane of the blurred image, as in the paper. ReLU after every convolution
-    but the last, which is linear: a residual has no bounds of its own.
+    but the last, which is linear: a residual has no bounds of its own. The condition has a field
+    `coarse`: the blurred images, `[batch, *shape]`.
 
     Attributes:
-      shape: of one residual: `(height, width, channels)`.
       features: width of the hidden convolutions.
       layers: number of hidden convolutions; 2 in the paper.
       kernel_size: size of all kernels.
       normalization: normalization of the hidden convolutions: `none`, as in the paper, or `batch`.
-      conditioning: see `CONDITIONING`.
-      num_classes: of the data; None: they have no labels.
-      axis_name: mapped axis over which batch statistics are shared.
-      dtype: of the computation; the output is float32.
-      param_dtype: of the parameters.
+      conditioning: `none`, or `concat`: a plane per class beside the blurred image.
     """
 
+    GROUP: ClassVar[str] = "game.laplacian.generator"
     TINY: ClassVar[dict[str, int]] = {"features": 8}
 
-    shape: tuple[int, ...]
     features: int = 64
     layers: int = 2
     kernel_size: int = 5
     normalization: str = "none"
-    conditioning: str = "none"
-    num_classes: int | None = None
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         check_sizes("data.shape", self.shape, 3, ", height, width and channels")
-        for field in ("features", "layers", "kernel_size"):
-            check_size(f"game.laplacian.generator.{field}", getattr(self, field))
-        check_choice(
-            "game.laplacian.generator.normalization", self.normalization, ("none", "batch")
-        )
-        check_conditioning(
-            "generator.conditioning", self.conditioning, CONDITIONING, self.num_classes
-        )
+        self._check_sizes("features", "layers", "kernel_size")
+        self._check_choice("normalization", ("none", "batch"))
         super().__post_init__()
 
     @property
@@ -85,138 +69,78 @@ class LaplacianGenerator(nn.Module):
         height, width, _ = self.shape
         return height * width
 
-    @nn.compact
-    def __call__(
-        self,
-        z: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
+    def _forward(
+        self, z: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> jax.Array:
-        """Maps latents and blurred images to float32 residuals [batch, *shape].
-
-        Args:
-          z: latents [batch, latent_dim].
-          condition: needs `coarse`, blurred images [batch, *shape]; and `label` where the network
-            is conditional.
-          keys: ignored.
-          train: True normalizes by the batch's statistics, False by the running ones.
-        """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         size = (self.kernel_size, self.kernel_size)
-        normalized = self.normalization == "batch"
+        hidden = partial(
+            Conv,
+            self.features,
+            size,
+            use_bias=self.normalization == "none",
+            kernel_init=_RELU_INIT,
+            **self._types,
+        )
         coarse = required(condition, COARSE)
         plane = z.reshape(-1, *self.shape[:2], 1)
         x = jnp.concatenate([coarse.astype(self.dtype), plane.astype(self.dtype)], axis=-1)
-        if self.conditioning == "concat":
-            x = with_class(x, condition, self.num_classes)
+        x = self._with_class(x, condition)
         for _ in range(self.layers):
-            conv = Conv(
-                self.features, size, use_bias=not normalized, kernel_init=_RELU_INIT, **types
-            )
-            x = conv(x)
-            if normalized:
-                x = BatchNorm(axis_name=self.axis_name, **types)(x, train)
-            x = nn.relu(x)
-        x = Conv(self.shape[-1], size, kernel_init=_RESIDUAL_INIT, **types)(x)
+            x = hidden()(x)
+            norm = make_norm(self.normalization, axis_name=self.axis_name, **self._types)
+            x = nn.relu(norm(x, train))
+        x = Conv(self.shape[-1], size, kernel_init=_RESIDUAL_INIT, **self._types)(x)
         return x.astype(jnp.float32)
 
 
-class LaplacianDiscriminator(Discriminator):
+class LaplacianDiscriminator(Conditioned, Discriminator):
     """Residual and blurred image to score: two strided convolutions, then one dense layer.
 
-    The two are added up before the first convolution, as in the paper: it sees the sharp image,
-    whose residual is real or generated, and the blurred one beside it.
+    The two are added before the first convolution, as in the paper: its input is the sharp image,
+    whose residual is real or generated, and the blurred one beside it. The condition has a field
+    `coarse`: the blurred images, `[batch, *shape]`.
 
     Attributes:
-      shape: of one residual: `(height, width, channels)`.
       features: width of the first convolution; the second has twice as many.
       kernel_size: size of both kernels.
       normalization: `none`, `batch` (after the second convolution), or `spectral` (of every layer's
         kernel).
-      conditioning: see `CONDITIONING`.
-      num_classes: of the data; None: they have no labels.
-      axis_name: mapped axis over which batch statistics are shared.
-      dtype: of the computation, save the last layer's, which is float32.
-      param_dtype: of the parameters.
+      conditioning: `none`, or `concat`: a plane per class beside the blurred image.
     """
 
+    GROUP: ClassVar[str] = "game.laplacian.discriminator"
+    CONDITIONING: ClassVar[tuple[str, ...]] = CONDITIONING
     TINY: ClassVar[dict[str, int]] = {"features": 8}
 
-    shape: tuple[int, ...]
     features: int = 64
     kernel_size: int = 5
     normalization: str = "none"
-    conditioning: str = "none"
-    num_classes: int | None = None
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         check_sizes("data.shape", self.shape, 3, ", height, width and channels")
-        for field in ("features", "kernel_size"):
-            check_size(f"game.laplacian.discriminator.{field}", getattr(self, field))
-        check_choice(
-            "game.laplacian.discriminator.normalization",
-            self.normalization,
-            ("none", "batch", "spectral"),
-        )
-        check_conditioning(
-            "discriminator.conditioning", self.conditioning, CONDITIONING, self.num_classes
-        )
+        self._check_sizes("features", "kernel_size")
+        self._check_choice("normalization", ("none", "batch", "spectral"))
         super().__post_init__()
 
-    @nn.compact
-    def judge(
-        self,
-        residual: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
+    def _judge(
+        self, x: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> Verdict:
-        """Returns the whole verdict on residuals beside blurred images.
-
-        Args:
-          residual: [batch, *shape].
-          condition: needs `coarse`, blurred images [batch, *shape]; and `label` where the network
-            is conditional.
-          keys: ignored.
-          train: True normalizes by the batch's statistics, False by the running ones; and True
-            moves spectral normalization's vectors on, where the collection `spectral` is mutable.
-        """
         spectral = self.normalization == "spectral"
-        make_conv = partial(SpectralConv, train=train) if spectral else Conv
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         coarse = required(condition, COARSE)
-        x = jnp.concatenate([coarse + residual, coarse], axis=-1).astype(self.dtype)
-        if self.conditioning == "concat":
-            x = with_class(x, condition, self.num_classes)
-        activations = []
-        for index in range(2):
-            normalized = self.normalization == "batch" and index > 0
-            conv = make_conv(
-                self.features << index,
-                (self.kernel_size, self.kernel_size),
-                (2, 2),
-                "SAME",
-                use_bias=not normalized,
-                kernel_init=_LEAKY_INIT,
-                **types,
-            )
-            x = conv(x)
-            if normalized:
-                x = BatchNorm(axis_name=self.axis_name, **types)(x, train)
-            x = nn.leaky_relu(x, _SLOPE)
-            activations.append(x)
-        return verdict(
-            x.reshape(x.shape[0], -1),
-            tuple(activations),
-            condition,
-            spectral=spectral,
-            train=train,
-            param_dtype=self.param_dtype,
+        x = jnp.concatenate([coarse + x, coarse], axis=-1).astype(self.dtype)
+        x = self._with_class(x, condition)
+        conv = self._convolutions(
+            spectral,
+            train,
+            kernel_size=(self.kernel_size, self.kernel_size),
+            strides=(2, 2),
+            kernel_init=he_leaky(SLOPE),
         )
+        norm = partial(make_norm, axis_name=self.axis_name, **self._types)
+        normalizations = ("none", "none" if spectral else self.normalization)
+        widths = (self.features, 2 * self.features)
+        activations = strided(x, widths, conv, norm, normalizations, train)
+        dense = partial(SpectralDense, train=train) if spectral else nn.Dense
+        last = dense(1, dtype=jnp.float32, param_dtype=self.param_dtype)
+        scores = last(flattened(activations[-1]).astype(jnp.float32))[:, 0]
+        return Verdict(scores, tuple(activations), {})

@@ -1,6 +1,6 @@
 """Networks by name, as configs choose them: `name` of `generator`, `discriminator`, `encoder`.
 
-All are called as `gan_jax.networks.condition` says: `module(x, condition, keys=..., train=...)`.
+All are called as `module(x, condition, keys=..., train=...)`; see `gan_jax.networks.network`.
 """
 
 from collections import ChainMap
@@ -9,9 +9,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from gan_jax.networks.encoders import DCGANEncoder, MLPEncoder
-from gan_jax.networks.mlp import MLPDiscriminator, MLPGenerator
+from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
+from gan_jax.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
 from gan_jax.networks.patchgan import PatchGAN
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_jax.networks.srresnet import SRResNet

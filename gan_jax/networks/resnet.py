@@ -11,6 +11,7 @@ Residual branches start from He-uniform weights and all other layers from Glorot
 by the mean of fan-in and fan-out, with zero biases, as in the WGAN-GP authors' code.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -20,28 +21,14 @@ import jax.numpy as jnp
 
 from gan_jax.errors import ConfigError
 from gan_jax.layers.attention import SelfAttention
-from gan_jax.layers.conditional import ConditionalBatchNorm
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import LayerNorm, make_norm
 from gan_jax.layers.resample import mean_pool, upsample_nearest
 from gan_jax.layers.spectral import SpectralConv
-from gan_jax.networks.checks import (
-    check_choice,
-    check_image_shape,
-    check_size,
-    check_sizes,
-)
-from gan_jax.networks.condition import (
-    DISCRIMINATOR_CONDITIONING,
-    GENERATOR_CONDITIONING,
-    LABEL,
-    Condition,
-    check_conditioning,
-    required,
-    with_class,
-)
-from gan_jax.networks.normalized import check_class_norm, check_normalization
-from gan_jax.networks.verdict import MINIBATCH, Discriminator, Head, Verdict, scored_vector, verdict
+from gan_jax.networks.checks import check_image_shape, check_size, check_sizes
+from gan_jax.networks.condition import Condition
+from gan_jax.networks.network import ClassNormalized, Layer
+from gan_jax.networks.verdict import VectorDiscriminator, Verdict
 
 RESOLUTIONS = (16, 32, 64, 128, 256)
 """The first resolutions that the architecture admits; the powers of two above are admitted too."""
@@ -54,8 +41,20 @@ _GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 
 
 def _doublings(low: int, high: int) -> int:
-    """Return how many doublings lead from the power of two `low` to `high`."""
+    """Return the number of doublings from the power of two `low` to `high`."""
     return (high // low).bit_length() - 1
+
+
+def _check_widths(field: str, features: int | tuple[int, ...], length: int, meaning: str) -> None:
+    """Raise a `ConfigError` unless `features` is one width or that number of widths."""
+    if isinstance(features, int):
+        check_size(field, features)
+    else:
+        check_sizes(field, features, length, f" ({meaning}), or one number")
+
+
+def _widths(features: int | tuple[int, ...], length: int) -> tuple[int, ...]:
+    return (features,) * length if isinstance(features, int) else features
 
 
 def _check_attention(field: str, value: int, accepted: list[int]) -> None:
@@ -72,45 +71,27 @@ class UpBlock(nn.Module):
 
     Attributes:
       features: channels of the output.
-      normalization: one of `gan_jax.layers.normalization.NORMALIZATIONS`.
-      groups: of group normalization.
-      num_classes: number of classes with batch-norm scales and shifts of their own; None: one pair
-        for all.
-      axis_name: mapped axis over which batch statistics are shared.
+      norm: makes a layer of normalization of a name.
       dtype: of the computation and the output.
       param_dtype: of the parameters.
     """
 
     features: int
-    normalization: str = "batch"
-    groups: int = 8
-    num_classes: int | None = None
-    axis_name: str | None = None
+    norm: Callable[..., Layer] = partial(make_norm, "batch")
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, condition: Condition = None) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps `x` [batch, h, w, channels] to [batch, 2h, 2w, features]."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-
-        def norm_relu(y: jax.Array, name: str) -> jax.Array:
-            options = {"axis_name": self.axis_name, "name": name, **types}
-            if self.num_classes is not None:
-                norm = ConditionalBatchNorm(self.num_classes, **options)
-                return nn.relu(norm(y, required(condition, LABEL), train))
-            plain = make_norm(self.normalization, groups=self.groups, **options)
-            return nn.relu(plain(y, train))
-
-        y = norm_relu(x, "norm_1")
-        y = upsample_nearest(y)
-        y = Conv(self.features, (3, 3), kernel_init=_HE, name="conv_1", **types)(y)
-        y = norm_relu(y, "norm_2")
-        y = Conv(self.features, (3, 3), kernel_init=_HE, name="conv_2", **types)(y)
+        conv = partial(Conv, self.features, dtype=self.dtype, param_dtype=self.param_dtype)
+        y = upsample_nearest(nn.relu(self.norm(name="norm_1")(x, train)))
+        y = conv((3, 3), kernel_init=_HE, name="conv_1")(y)
+        y = nn.relu(self.norm(name="norm_2")(y, train))
+        y = conv((3, 3), kernel_init=_HE, name="conv_2")(y)
         # The papers up-sample first; a 1x1 convolution commutes with that, at a quarter of the
         # cost.
-        shortcut = Conv(self.features, (1, 1), kernel_init=_GLOROT, name="shortcut", **types)(x)
-        return upsample_nearest(shortcut) + y
+        return upsample_nearest(conv((1, 1), kernel_init=_GLOROT, name="shortcut")(x)) + y
 
 
 class DownBlock(nn.Module):
@@ -119,7 +100,7 @@ class DownBlock(nn.Module):
     Attributes:
       features: channels of the output.
       downsample: halve the resolution by mean pooling.
-      first: the block sees the image itself, so nothing is rectified or normalized before its first
+      first: the input is the image, so nothing is rectified or normalized before the first
         convolution, which widens at once to `features` (the papers' "optimized" block).
       normalization: `none`, `layer`, or `spectral` (of the kernels).
       dtype: of the computation and the output.
@@ -160,109 +141,62 @@ class DownBlock(nn.Module):
         return x + y
 
 
-class ResNetGenerator(nn.Module):
+class ResNetGenerator(ClassNormalized):
     """Latent vector to image: dense to 4x4, up-sampling blocks, one convolution, tanh.
 
+    Images are square, of a power of two from 16 up.
+
     Attributes:
-      shape: of one image: `(height, width, channels)`, square, a power of two from 16 up.
-      latent_dim: length of the latent vector.
       features: width of every block, or a tuple: at 4x4, then after each block.
       normalization: `none`, `batch`, `instance`, `layer`, `group`, `pixel` or `local_response`; the
         papers' is `batch`.
-      groups: number of groups of group normalization, a divisor of every width.
       attention: resolution at which self-attention (Zhang et al. 2018, 1805.08318) follows the
         block that ends there; 0: nowhere. Its memory grows with the fourth power of the resolution.
-      conditioning: `none`, `concat` (the class beside the latent vector), or `batch_norm`
-        (scales and shifts of each class, in every block; with normalization `batch` alone).
-      num_classes: of the data; None: they have no labels.
-      axis_name: mapped axis over which batch statistics are shared.
-      dtype: of the computation; the output is float32.
-      param_dtype: of the parameters.
     """
 
+    GROUP: ClassVar[str] = "generator.resnet"
     TINY: ClassVar[dict[str, int]] = {"features": 8}
 
-    shape: tuple[int, ...]
     latent_dim: int = 128
     features: int | tuple[int, ...] = 128
-    normalization: str = "batch"
-    groups: int = 8
     attention: int = 0
-    conditioning: str = "none"
-    num_classes: int | None = None
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
         check_size("generator.latent_dim", self.latent_dim)
         levels = _doublings(_GENERATOR_START, resolution) + 1
-        if isinstance(self.features, int):
-            check_size("generator.resnet.features", self.features)
-        else:
-            meaning = f" (the widths at 4x4, 8x8, ... {resolution}x{resolution}), or one number"
-            check_sizes("generator.resnet.features", self.features, levels, meaning)
-        widths = (self.features,) if isinstance(self.features, int) else self.features
-        check_normalization("generator.resnet", self.normalization, self.groups, widths)
-        check_class_norm("generator.resnet", self.conditioning, self.normalization)
+        meaning = f"the widths at 4x4, 8x8, ... {resolution}x{resolution}"
+        _check_widths("generator.resnet.features", self.features, levels, meaning)
+        self._check_normalization(_widths(self.features, 1))
         sides = [_GENERATOR_START << i for i in range(1, levels)]
         _check_attention("generator.resnet.attention", self.attention, sides)
-        check_conditioning(
-            "generator.conditioning", self.conditioning, GENERATOR_CONDITIONING, self.num_classes
-        )
         super().__post_init__()
 
-    @nn.compact
-    def __call__(
-        self,
-        z: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
+    def _forward(
+        self, z: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> jax.Array:
-        """Maps latents `z` [batch, latent_dim] to float32 images [batch, *shape] in [-1, 1].
-
-        Args:
-          z: latents.
-          condition: needs `label` where the network is conditional.
-          keys: ignored.
-          train: True normalizes by the batch's statistics, False by the running ones.
-        """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        blocks = _doublings(_GENERATOR_START, self.shape[0])
-        widths = self.features
-        if isinstance(widths, int):
-            widths = (widths,) * (blocks + 1)
         start = _GENERATOR_START
-        x = z.astype(self.dtype)
-        if self.conditioning == "concat":
-            x = with_class(x, condition, self.num_classes)
-        x = nn.Dense(start * start * widths[0], kernel_init=_GLOROT, **types)(x)
-        x = x.reshape(-1, start, start, widths[0])
-        classes = self.num_classes if self.conditioning == "batch_norm" else None
-        norm: dict[str, Any] = {
-            "normalization": self.normalization,
-            "groups": self.groups,
-            "axis_name": self.axis_name,
-        }
-        for width in widths[1:]:
-            block = UpBlock(width, num_classes=classes, **norm, **types)
-            x = block(x, train, condition)
+        first, *widths = _widths(self.features, _doublings(start, self.shape[0]) + 1)
+        x = self._with_class(z.astype(self.dtype), condition)
+        x = nn.Dense(start * start * first, kernel_init=_GLOROT, **self._types)(x)
+        x = x.reshape(-1, start, start, first)
+        norm = self._class_norms(condition)
+        for width in widths:
+            x = UpBlock(width, norm, **self._types)(x, train)
             if x.shape[1] == self.attention:
-                x = SelfAttention(**types)(x, train)
-        x = nn.relu(make_norm(**norm, **types)(x, train))
-        x = Conv(self.shape[-1], (3, 3), kernel_init=_GLOROT, **types)(x)
+                x = SelfAttention(**self._types)(x, train)
+        x = nn.relu(self._norms()(self.normalization)(x, train))
+        x = Conv(self.shape[-1], (3, 3), kernel_init=_GLOROT, **self._types)(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 
-class ResNetDiscriminator(Discriminator):
+class ResNetDiscriminator(VectorDiscriminator):
     """Image to score: down-sampling blocks to 8x8, two more blocks, ReLU, pooling, one dense layer.
 
+    Images are square, of a power of two from 16 up. With minibatch `stddev` the deviation is a
+    channel of the last 8x8 map, pooled with it.
+
     Attributes:
-      shape: of one image: `(height, width, channels)`, square, a power of two from 16 up.
       features: width of every block, or a tuple: after each down-sampling block, then after each
         of the two blocks at 8x8.
       normalization: `none`, `layer` (before each ReLU inside the blocks after the first), or
@@ -272,121 +206,48 @@ class ResNetDiscriminator(Discriminator):
       attention: resolution at which self-attention (Zhang et al. 2018, 1805.08318) follows the
         first block that ends there, spectrally normalized where the others are; 0: nowhere. Its
         memory grows with the fourth power of the resolution.
-      minibatch: `none`, or what the score sees of the batch's other examples: `stddev` (of the last
-        8x8 map, pooled with it) or `discrimination` (after pooling), see
-        `gan_jax.networks.verdict.scored_vector`.
-      conditioning: `none`, `concat` (a plane per class beside the image), or `projection`.
-      num_classes: of the data; None: they have no labels.
-      heads: further outputs.
-      axis_name: mapped axis whose devices share one batch.
-      dtype: of the computation, save pooling and the last layer, which are float32.
-      param_dtype: of the parameters.
     """
 
+    GROUP: ClassVar[str] = "discriminator.resnet"
     TINY: ClassVar[dict[str, int]] = {"features": 8}
 
-    shape: tuple[int, ...]
     features: int | tuple[int, ...] = 128
     normalization: str = "none"
     pooling: str = "mean"
     attention: int = 0
-    minibatch: str = "none"
-    conditioning: str = "none"
-    num_classes: int | None = None
-    heads: tuple[Head, ...] = ()
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        """Check the fields; raises `ConfigError`."""
         resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
         halvings = _doublings(_DISCRIMINATOR_END, resolution)
-        if isinstance(self.features, int):
-            check_size("discriminator.resnet.features", self.features)
-        else:
-            blocks = halvings + _FLAT_BLOCKS
-            meaning = " (the widths after each block), or one number"
-            check_sizes("discriminator.resnet.features", self.features, blocks, meaning)
-        normalizations = ("none", "layer", "spectral")
-        check_choice("discriminator.resnet.normalization", self.normalization, normalizations)
-        check_choice("discriminator.resnet.pooling", self.pooling, ("mean", "sum"))
-        check_choice("discriminator.resnet.minibatch", self.minibatch, MINIBATCH)
+        blocks = halvings + _FLAT_BLOCKS
+        meaning = "the widths after each block"
+        _check_widths("discriminator.resnet.features", self.features, blocks, meaning)
+        self._check_choice("normalization", ("none", "layer", "spectral"))
+        self._check_choice("pooling", ("mean", "sum"))
         sides = [_DISCRIMINATOR_END << i for i in range(halvings)]
         _check_attention("discriminator.resnet.attention", self.attention, sides)
-        check_conditioning(
-            "discriminator.conditioning",
-            self.conditioning,
-            DISCRIMINATOR_CONDITIONING,
-            self.num_classes,
-        )
         super().__post_init__()
 
-    @nn.compact
-    def judge(
-        self,
-        x: jax.Array,
-        condition: Condition = None,
-        *,
-        keys: jax.Array | None = None,
-        train: bool = True,
+    def _judge(
+        self, x: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> Verdict:
-        """Returns the whole verdict on images.
-
-        Args:
-          x: images [batch, *shape] in [-1, 1].
-          condition: needs `label` where the network is conditional.
-          keys: ignored.
-          train: True moves spectral normalization's vectors on, where the collection `spectral` is
-            mutable; and, with `minibatch`, False compares the examples of this call alone. Without
-            either it changes nothing.
-        """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         spectral = self.normalization == "spectral"
         halvings = _doublings(_DISCRIMINATOR_END, self.shape[0])
-        widths = self.features
-        if isinstance(widths, int):
-            widths = (widths,) * (halvings + _FLAT_BLOCKS)
-        x = x.astype(self.dtype)
-        if self.conditioning == "concat":
-            x = with_class(x, condition, self.num_classes)
+        x = self._with_class(x.astype(self.dtype), condition)
         activations = []
-        for index, width in enumerate(widths):
+        for index, width in enumerate(_widths(self.features, halvings + _FLAT_BLOCKS)):
             block = DownBlock(
                 width,
                 downsample=index < halvings,
                 first=index == 0,
                 normalization=self.normalization,
-                **types,
+                **self._types,
             )
             x = block(x, train)
             if index < halvings and x.shape[1] == self.attention:
-                x = SelfAttention(spectral=spectral, **types)(x, train)
+                x = SelfAttention(spectral=spectral, **self._types)(x, train)
             activations.append(x)
-        x = nn.relu(x).astype(jnp.float32)
         pool = partial(jnp.mean if self.pooling == "mean" else jnp.sum, axis=(1, 2))
-        phi = pool(x)
-        scored = scored_vector(
-            x,
-            phi,
-            pool,
-            minibatch=self.minibatch,
-            field="discriminator.resnet.minibatch",
-            train=train,
-            initializing=self.is_initializing(),
-            axis_name=self.axis_name,
-            param_dtype=self.param_dtype,
-        )
-        return verdict(
-            phi,
-            tuple(activations),
-            condition,
-            scored=scored,
-            conditioning=self.conditioning,
-            num_classes=self.num_classes,
-            heads=self.heads,
-            spectral=spectral,
-            train=train,
-            kernel_init=_GLOROT,
-            param_dtype=self.param_dtype,
+        return self._verdict(
+            nn.relu(x), pool, activations, condition, train, spectral=spectral, kernel_init=_GLOROT
         )

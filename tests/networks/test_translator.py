@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax.layers.normalization import make_norm
 from gan_jax.networks.registry import make
 from gan_jax.networks.translator import ResNetTranslator, TranslatorBlock
 from tests.networks.pytorch import (
@@ -70,7 +71,7 @@ def _block(torch, h, layers, norm):
 @pytest.mark.parametrize("train", [True, False])
 def test_a_residual_block_equals_pytorch(train):
     torch = pytest.importorskip("torch", reason="parity with PyTorch")
-    module = TranslatorBlock("batch")
+    module = TranslatorBlock(functools.partial(make_norm, "batch"))
     x = np.random.default_rng(0).normal(size=(3, 5, 7, 6)).astype(np.float32)
     key = jax.random.key(0)
     variables = randomized(jax.eval_shape(lambda: module.init(key, x, None, True)))
