@@ -51,37 +51,17 @@ def read(path: str | os.PathLike[str]) -> Best | None:
         raise WorkdirError(f"{file} is damaged: {error}") from error
 
 
-def write(path: str | Path, best: Best) -> None:
-    """Replace a run's ``best.json``."""
-    text = json.dumps(dataclasses.asdict(best), indent=2, sort_keys=True) + "\n"
-    atomic.write_text(Path(path) / FILE, text)
-
-
-def improves(value: float, best: Best | None, *, lower: bool) -> bool:
-    """Return whether ``value`` is better than the best so far."""
-    if best is None:
-        return True
-    return value < best.value if lower else value > best.value
-
-
-def is_alarming(value: float, best: Best | None, *, lower: bool, factor: float) -> bool:
-    """Return whether ``value`` is ``factor`` times worse than the best so far."""
-    if best is None:
-        return False
-    return value > factor * best.value if lower else value < best.value / factor
-
-
 class Judge:
     """Records a run's evaluations, and knows its best one; all processes call alike.
-
-    Attributes:
-      best: the best evaluation so far, by the metric that was chosen; ``None``: there is none.
 
     Args:
       path: the run directory.
       metric: the metric that chooses.
       factor: a value this factor worse than the best raises an alarm.
       primary: whether this process writes.
+
+    Attributes:
+      best: the best evaluation so far, by the metric that was chosen; ``None``: there is none.
     """
 
     def __init__(self, path: str | Path, metric: Metric, factor: float, *, primary: bool) -> None:
@@ -91,15 +71,27 @@ class Judge:
         self._factor = factor
         self._primary = primary
 
+    def _is_better(self, value: float) -> bool:
+        if self.best is None:
+            return True
+        return value < self.best.value if self._metric.lower_is_better else value > self.best.value
+
+    def _is_alarming(self, value: float) -> bool:
+        if self.best is None:
+            return False
+        if self._metric.lower_is_better:
+            return value > self._factor * self.best.value
+        return value < self.best.value / self._factor
+
     def resume(self, protocol: Mapping[str, Any], step: int, checkpoints: Sequence[int]) -> bool:
-        """Take up what was measured up to ``step``; return whether that step itself was.
+        """Read the evaluations up to ``step``; return whether that step itself was evaluated.
 
         A number that was measured in another way does not count, and neither does a step whose
         checkpoint is gone.
 
         Args:
           protocol: how evaluations are made now.
-          step: the train step that the run goes on from.
+          step: the train step that the run continues from.
           checkpoints: the steps that can be restored.
         """
         measured = False
@@ -108,11 +100,9 @@ class Judge:
             if row["protocol"] != protocol or row["step"] > step or value is None:
                 continue
             measured |= row["step"] == step
-            if row["step"] in checkpoints and improves(
-                value, self.best, lower=self._metric.lower_is_better
-            ):
+            if row["step"] in checkpoints and self._is_better(value):
                 self.best = Best(row["step"], self._metric.name, value, protocol)
-        return bool(_of_first_process(measured))
+        return _of_first_process(measured)
 
     def add(self, result: Result, step: int, kimg: float) -> tuple[bool, str | None]:
         """Record an evaluation.
@@ -121,26 +111,24 @@ class Judge:
           Whether it is the best so far, and the text of the alarm if it is far worse than that.
         """
         value = result.values[self._metric.name]
-        lower = self._metric.lower_is_better
         if self._primary:
-            file = self._path / evaluations.EVALUATIONS
-            evaluations.append(file, result.row(step, kimg))
+            evaluations.append(self._path / evaluations.EVALUATIONS, result.row(step, kimg))
         alarm = None
-        if _of_first_process(is_alarming(value, self.best, lower=lower, factor=self._factor)):
+        if _of_first_process(self._is_alarming(value)):
             assert self.best is not None
             alarm = (
                 f"{self._metric.name} = {value:.4g} at step {step}; "
                 f"its best was {self.best.value:.4g}, at step {self.best.step}"
             )
-        better = bool(_of_first_process(improves(value, self.best, lower=lower)))
-        if better:
+        if better := _of_first_process(self._is_better(value)):
             self.best = Best(step, self._metric.name, value, result.protocol)
         return better, alarm
 
     def write(self) -> None:
         """Record the best evaluation; its checkpoint must be complete."""
         if self._primary and self.best is not None:
-            write(self._path, self.best)
+            text = json.dumps(dataclasses.asdict(self.best), indent=2, sort_keys=True) + "\n"
+            atomic.write_text(self._path / FILE, text)
 
 
 def _of_first_process(number: bool) -> bool:

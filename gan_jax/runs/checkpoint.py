@@ -19,7 +19,6 @@ import dataclasses
 import logging
 import re
 import threading
-import types
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,15 +34,14 @@ from gan_jax.runs import checkpoint_files
 from gan_jax.runs.checkpoint_files import FORMAT, META, STATE, Record
 from gan_jax.runs.integrity import DamageError, crc32_of, seal
 from gan_jax.runs.leaves import leaf_of, mismatch, named_leaves, place, stored_leaf, to_host
-from gan_jax.runs.quiet_orbax import orbax, reason_of, remove_interrupted
+from gan_jax.runs.quiet_orbax import KeptStep, make_manager, orbax, reason_of, remove_interrupted
 
 logger = logging.getLogger(__name__)
 
 PyTree = Any
 
-# How long a process that fails waits for a save in which the others may take part.
+# Seconds that a process which fails waits for a save in which the others may take part.
 _LEAVE_SECONDS = 10.0
-_FOREVER_SECONDS = 100 * 365 * 86400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +62,23 @@ class Restored:
 
 
 class Checkpoints:
-    """The checkpoints of one run directory: saved in the background, checked when read.
+    """The checkpoints of one run directory: saved in the background, verified when read.
 
     Use it as a context manager, or call ``close``. Every process of a multi-process run makes the
     same calls with the same arguments, on a directory that they share.
+
+    Side effects, unless ``read_only``: makes the directory, and removes what interrupted saves
+    have left in it.
+
+    Args:
+      directory: where the checkpoints are, or will be.
+      keep_latest: number of the newest checkpoints that are kept.
+      keep_every: every step that this divides is kept too; None for no such steps.
+      read_only: nothing on disk is ever changed, and ``save`` is refused.
+
+    Raises:
+      ConfigError: ``keep_latest`` or ``keep_every`` is not positive.
+      CheckpointError: the directory cannot be made or read.
     """
 
     def __init__(
@@ -78,21 +89,6 @@ class Checkpoints:
         keep_every: int | None = None,
         read_only: bool = False,
     ):
-        """Open a directory of checkpoints.
-
-        Side effects, unless ``read_only``: makes the directory, and removes what interrupted saves
-        have left in it.
-
-        Args:
-          directory: where the checkpoints are, or will be.
-          keep_latest: number of the newest checkpoints that are kept.
-          keep_every: every step that this divides is kept too; None for no such steps.
-          read_only: nothing on disk is ever changed, and ``save`` is refused.
-
-        Raises:
-          ConfigError: ``keep_latest`` or ``keep_every`` is not positive.
-          CheckpointError: the directory cannot be made or read.
-        """
         for field, value in (("keep_latest", keep_latest), ("keep_every", keep_every)):
             if value is not None and value < 1:
                 raise ConfigError(f"{field} = {value!r}; accepted: a whole number of at least 1.")
@@ -100,7 +96,7 @@ class Checkpoints:
         self.read_only = read_only
         self._keep_latest = keep_latest
         self._keep_every = keep_every
-        self._kept = _Kept()
+        self._kept = KeptStep()
         self._manager: Any = None
         self._saving: int | None = None
         if not read_only:
@@ -109,12 +105,7 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Close; a failed save is only logged where it would hide the error that ends the block.
 
         Of several processes, one that ends by an error does not wait for long: the last save may
@@ -130,12 +121,9 @@ class Checkpoints:
             except CheckpointError as failure:
                 logger.warning("%s", failure)
 
-        if jax.process_count() == 1:
-            close()
-            return
         closing = threading.Thread(target=close, daemon=True)
         closing.start()
-        closing.join(_LEAVE_SECONDS)
+        closing.join(None if jax.process_count() == 1 else _LEAVE_SECONDS)
 
     def steps(self) -> list[int]:
         """Return the steps of the complete checkpoints, ascending, without one being written."""
@@ -178,23 +166,20 @@ class Checkpoints:
         return steps
 
     def keep(self, step: int) -> None:
-        """Keep this step's checkpoint from now on, and no longer the one that was kept so before.
-
-        What is no longer kept goes with the next save, unless it is one of the newest.
-        """
+        """Keep this step's checkpoint from now on, instead of the one that was kept so before."""
         self._kept.step = step
 
     def save(self, step: int, state: PyTree, meta: Mapping[str, Any]) -> None:
         """Start saving a state, and return once it is copied to host memory.
 
         The caller may donate or change the state as soon as this returns. A save that is still
-        being written is waited for first. A step that is already saved is left as it is: training
-        is a function of the step, so a run that comes by again has nothing new to say.
+        being written is waited for first. A step that is already saved is left as it is: a run that
+        was resumed computes the same state again.
 
         Args:
           step: the step that the state is of, not negative.
           state: pytree of JAX arrays (typed random keys too), NumPy arrays and Python numbers.
-          meta: what else is to be known, JSON-able.
+          meta: JSON-able.
 
         Raises:
           CheckpointError: this save could not start, or the one before failed (disk full, for
@@ -222,8 +207,7 @@ class Checkpoints:
             ocp = orbax()
             args = ocp.args.Composite(
                 **{
-                    # Orbax refuses arrays without elements; their record in the metadata says all
-                    # there is.
+                    # Orbax refuses arrays without elements, which their metadata describe fully.
                     STATE: ocp.args.PyTreeSave(
                         {name: array for name, array in arrays.items() if array.size}
                     ),
@@ -261,9 +245,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            manager, self._manager = self._manager, None
-            if manager is not None:
-                manager.close()
+            self._drop_manager()
 
     def restore(self, abstract_state: PyTree, step: int | None = None) -> Restored:
         """Read a checkpoint into the structure and onto the shardings of ``abstract_state``.
@@ -271,22 +253,19 @@ class Checkpoints:
         A damaged newest checkpoint (files missing, truncated or changed) is reported and skipped,
         and, unless read-only, renamed to ``<step>.damaged-<n>`` once an older one has been
         restored: it is not lost, and training can save that step again. One that cannot be read
-        for another reason (no permission, no memory, a file system that does not answer) is not
-        damaged: it is left as it is, and no older one is used instead.
+        for another reason (no permission, no memory, a file system that does not answer) is left as
+        it is, and no older one is used instead.
 
         Args:
           abstract_state: pytree of ``jax.ShapeDtypeStruct`` with shardings (without one: the
             default device); arrays and Python numbers serve too.
           step: which one; None for the newest that is whole.
 
-        Returns:
-          A ``Restored``.
-
         Raises:
-          CheckpointError: there is none; the asked one is missing or damaged; all are damaged (each
-            is listed, and left in place); one cannot be read now; the newest whole one has other
-            leaves than ``abstract_state`` (the leaves are listed); or the processes find different
-            checkpoints.
+          CheckpointError: there is none; the requested one is missing or damaged; all are damaged
+            (each is listed, and left in place); one cannot be read now; the newest whole one has
+            other leaves than ``abstract_state`` (the leaves are listed); or the processes find
+            different checkpoints.
         """
         wanted = named_leaves(abstract_state)
         expected = {name: leaf_of(value) for name, value in wanted.items()}
@@ -306,15 +285,14 @@ class Checkpoints:
         return self._first_whole(read, step)
 
     def read(self, paths: Sequence[str], step: int | None = None) -> Restored:
-        """Read some leaves of a checkpoint onto the host, without a state to restore into.
+        """Read some leaves of a checkpoint as NumPy arrays, without a state to restore into.
 
         Args:
           paths: of sub-trees of the saved state, such as ``networks/generator/ema``.
-          step: as for `restore`; so is what happens to damaged checkpoints.
+          step: as for `restore`; damaged checkpoints are treated alike.
 
         Returns:
-          A ``Restored``, whose state maps every path to its leaves: nested dictionaries of NumPy
-          arrays. A path without leaves is missing.
+          A ``Restored``, whose state maps every path that has leaves to nested dictionaries.
 
         Raises:
           CheckpointError: as for `restore`.
@@ -380,28 +358,13 @@ class Checkpoints:
 
     def _open_manager(self) -> Any:
         """Remove the temporary directories of interrupted saves and make Orbax's manager."""
-        ocp = orbax()
-        policies: list[Any] = [
-            ocp.checkpoint_managers.LatestN(self._keep_latest),
-            self._kept,
-        ]
-        if self._keep_every is not None:
-            policies.append(ocp.checkpoint_managers.EveryNSteps(self._keep_every))
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(policies),
-            save_root_metadata=False,
-            # Orbax's record of each step holds nothing that is used here, and may be what is
-            # damaged.
-            lightweight_initialize=True,
-            # A limit would be reached by a slow disk, or a clock that is set. A process that waits
-            # for one which is gone is ended by JAX's heartbeats.
-            async_options=ocp.AsyncOptions(timeout_secs=_FOREVER_SECONDS),
-        )
         try:
             if jax.process_index() == 0:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 remove_interrupted(self.directory)
-            self._manager = ocp.CheckpointManager(self.directory, options=options)
+            self._manager = make_manager(
+                self.directory, self._kept, self._keep_latest, self._keep_every
+            )
         except OSError as error:
             raise CheckpointError(
                 f"Cannot keep checkpoints in {self.directory}: {reason_of(error)}"
@@ -410,11 +373,10 @@ class Checkpoints:
 
     def _failed(self, step: int, error: Exception) -> CheckpointError:
         """Return a failed save's error; drop the manager, whose list of steps is no longer true."""
-        manager, self._manager, self._saving = self._manager, None, None
-        if manager is not None:
-            # It may raise the same failure again.
-            with contextlib.suppress(Exception):
-                manager.close()
+        self._saving = None
+        # It may raise the same failure again.
+        with contextlib.suppress(Exception):
+            self._drop_manager()
         kept = ", ".join(map(str, self.steps())) or "none"
         return CheckpointError(
             f"Could not save step {step} in {self.directory}: {reason_of(error)}; "
@@ -445,17 +407,9 @@ class Checkpoints:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("gan_jax: damaged checkpoints moved aside")
         # The next save opens another manager, which lists the directory anew.
+        self._drop_manager()
+
+    def _drop_manager(self) -> None:
         manager, self._manager = self._manager, None
         if manager is not None:
             manager.close()
-
-
-class _Kept:
-    """The preservation policy that keeps one given step; Orbax evaluates it at every save."""
-
-    step: int | None = None
-
-    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
-        """Return, for each checkpoint, whether it is that step's."""
-        del context
-        return [checkpoint.step == self.step for checkpoint in checkpoints]

@@ -1,8 +1,9 @@
 """Reading the files of one checkpoint; several processes agree on whether that succeeded."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,28 +46,18 @@ def read_record(directory: Path, step: int) -> Record:
       DamageError: any process finds them damaged, or of another step.
       CheckpointError: any process cannot read them now, or they have another format.
     """
-    body: dict[str, Any] = {}
-    record: Record | None = None
-    failure: Exception | None = None
-    try:
+    with _agreed(directory, "unreadable metadata"):
         body = unseal((directory / META / "metadata").read_bytes())
         if body["step"] != step:
             raise DamageError(f"its metadata are of step {body['step']}")
-        if body["format"] == FORMAT:
+        if (format_ := body["format"]) == FORMAT:
             leaves = body["leaves"]
-            record = Record(
+            return Record(
                 body["meta"],
                 {n: Leaf(tuple(r["shape"]), r["dtype"], r["generator"]) for n, r in leaves.items()},
                 {name: r["crc32"] for name, r in leaves.items()},
             )
-    except Exception as error:
-        failure = error
-    _agree(failure, directory, "unreadable metadata")
-    if record is None:
-        raise CheckpointError(
-            f"Checkpoint {directory} has format {body['format']!r}; accepted: {FORMAT}."
-        )
-    return record
+    raise CheckpointError(f"Checkpoint {directory} has format {format_!r}; accepted: {FORMAT}.")
 
 
 def read_arrays(
@@ -84,14 +75,8 @@ def read_arrays(
       DamageError: any process finds an array that is not what was saved.
       CheckpointError: any process cannot read them now.
     """
-    arrays: dict[str, np.ndarray] = {}
-    failure: Exception | None = None
-    try:
-        arrays = _read_arrays(directory / STATE, stored, record.sums)
-    except Exception as error:
-        failure = error
-    _agree(failure, directory, "unreadable arrays")
-    return arrays
+    with _agreed(directory, "unreadable arrays"):
+        return _read_arrays(directory / STATE, stored, record.sums)
 
 
 def _read_arrays(
@@ -138,21 +123,26 @@ def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-def _agree(failure: Exception | None, directory: Path, what: str) -> None:
-    """Raise an error of the same kind in every process if any of them met a failure.
+@contextlib.contextmanager
+def _agreed(directory: Path, what: str) -> Iterator[None]:
+    """Let a failure in any process raise an error of the same kind in every process.
 
     Args:
-      failure: of this process.
       directory: of the checkpoint.
-      what: could not be read.
+      what: is the matter, if the context fails by an error that is no `DamageError`.
 
     Raises:
       DamageError: a process found damage, and none met a worse failure.
       CheckpointError: a process cannot read it now, so it is unknown whether it is damaged.
     """
+    failure: Exception | None = None
     own = _WHOLE
-    if failure is not None:
-        own = _UNREADABLE if is_passing(failure) else _DAMAGED
+    try:
+        yield
+    # Orbax and TensorStore raise errors of many kinds for damaged files.
+    except Exception as error:
+        failure = error
+        own = _UNREADABLE if is_passing(error) else _DAMAGED
     worst = own
     if jax.process_count() > 1:
         worst = int(np.max(multihost_utils.process_allgather(np.int32(own))))

@@ -32,6 +32,9 @@ _PASSING = frozenset(
 )
 
 
+_FOREVER_SECONDS = 100 * 365 * 86400
+
+
 @functools.cache
 def orbax() -> Any:
     """Import Orbax, which takes a third of a second, and quiet its log.
@@ -66,6 +69,42 @@ def orbax() -> Any:
 
     sys.unraisablehook = report_others
     return ocp
+
+
+class KeptStep:
+    """The preservation policy that keeps one given step; Orbax evaluates it at every save."""
+
+    step: int | None = None
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        """Return, for each checkpoint, whether it is that step's."""
+        del context
+        return [checkpoint.step == self.step for checkpoint in checkpoints]
+
+
+def make_manager(directory: Path, kept: KeptStep, latest: int, every: int | None) -> Any:
+    """Return Orbax's manager of a directory of checkpoints.
+
+    Args:
+      directory: the existing directory.
+      kept: a step that is kept.
+      latest: number of the newest checkpoints that are kept too.
+      every: steps that this divides are kept as well; ``None``: there are none.
+    """
+    ocp = orbax()
+    policies: list[Any] = [ocp.checkpoint_managers.LatestN(latest), kept]
+    if every is not None:
+        policies.append(ocp.checkpoint_managers.EveryNSteps(every))
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(policies),
+        save_root_metadata=False,
+        # Orbax's record of each step is not used here, and may be what is damaged.
+        lightweight_initialize=True,
+        # A limit would be reached by a slow disk, or a clock that is set. A process that waits for
+        # one that has died is ended by JAX's heartbeats.
+        async_options=ocp.AsyncOptions(timeout_secs=_FOREVER_SECONDS),
+    )
+    return ocp.CheckpointManager(directory, options=options)
 
 
 def remove_interrupted(directory: Path) -> None:

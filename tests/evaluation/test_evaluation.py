@@ -158,7 +158,7 @@ def test_a_run_killed_around_an_evaluation_goes_on_as_if_not(tmp_path, monkeypat
     place, name = {
         "append": (evaluations, "append"),  # measured, and not yet recorded
         "keep": (best.Judge, "add"),  # recorded, and not yet saved
-        "write": (best, "write"),  # saved, and not yet known as the best
+        "write": (best.Judge, "write"),  # saved, and not yet known as the best
     }[when]
     original = getattr(place, name)
 
