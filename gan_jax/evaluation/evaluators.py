@@ -14,6 +14,7 @@ from gan_jax.evaluation.real_images import real_source
 from gan_jax.evaluation.settings import Settings
 from gan_jax.games.game import Game, as_generative
 from gan_jax.games.translation import TranslationGame
+from gan_jax.metrics import compare, extractors, names
 from gan_jax.metrics.names import Metric
 from gan_jax.training.sampling import Sampling
 
@@ -31,6 +32,23 @@ def choose_metrics(config: Any, settings: Settings, game: Game, source: Source) 
         return translation.choose_metrics(config, settings, game, source)
     game = as_generative(game, "evaluation by samples")
     return generative.choose_metrics(settings, source, game.num_classes)
+
+
+def check(config: Any, settings: Settings, game: Game, source: Source) -> None:
+    """Check, before any work, what can be wrong with the evaluation of a run while it trains.
+
+    Raises:
+      ConfigError: as for `choose_metrics`, or Inception's weights do not reach a metric's layer.
+      MetricError: Inception's weights are missing, or the images are too small for a metric.
+    """
+    if not settings.every:
+        return
+    metrics = choose_metrics(config, settings, game, source)
+    if own := [metric for metric in metrics if metric.extractor == names.INCEPTION]:
+        setting = extractors.Setting(None, settings.inception)
+        inception = extractors.make_extractor(names.INCEPTION, setting)
+        for metric in own:
+            compare.layer_of(metric, inception)
 
 
 def make_evaluator(

@@ -15,10 +15,9 @@ from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.evaluation import evaluators
-from gan_jax.evaluation.settings import Settings, make_settings
+from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step, owner_starts
 from gan_jax.games.translation import TranslationGame
-from gan_jax.metrics import compare, extractors, names
 from gan_jax.report import evaluations, progress
 from gan_jax.runs import build, failures, pictures, plan, replicas
 from gan_jax.runs.metric_sums import MetricSums
@@ -47,13 +46,8 @@ class Result:
     primary: bool = True
 
 
-def train(
-    config: ConfigDict,
-    workdir: str | Path,
-    *,
-    dry_run: bool = False,
-) -> Result:
-    """Train ``config`` in ``workdir``, continuing a run that is there already.
+def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> Result:
+    """Train ``config`` in ``workdir``; a run that is in it already is continued.
 
     Side effects: writes the run directory (process 0 alone), prints progress, handles SIGTERM and
     Ctrl-C.
@@ -79,7 +73,7 @@ def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
     pipeline = replicas.make_pipeline(config, training, source)
     if isinstance(training.game, TranslationGame):
         translating.check_sampling(sampling.make_sampling(config))
-    _check_evaluation(config, training, source)
+    evaluators.check(config, make_settings(config), training.game, source)
     if dry_run:
         plan.show(config, training, pipeline, _compile(training, pipeline))
         plan.show_parameters(training)
@@ -131,9 +125,19 @@ def _run(
         if primary:
             plan.show(config, training, pipeline, compiled)
         data = parallel.put_replicated(pipeline.data)
-        if primary and evaluating.every:
-            print("preparing the evaluation ...", flush=True)
-        evaluator = _evaluator(config, evaluating, training, pipeline)
+        evaluator = None
+        if evaluating.every:
+            if primary:
+                print("preparing the evaluation ...", flush=True)
+            evaluator = evaluators.make_evaluator(
+                config,
+                evaluating,
+                game=training.game,
+                source=source,
+                devices=training.devices,
+                sampling=sampling.make_sampling(config),
+                data=pipeline.data,
+            )
 
         # --- Logs, and the actions with their intervals in train steps. --------------------------
         images = images_per_step(training.game, settings.batch_size) * training.replicas
@@ -267,39 +271,6 @@ def _compile(training: build.Training, pipeline: Pipeline) -> Any:
         for abstract in (pipeline.abstract_data(), pipeline.abstract_batch())
     )
     return training.parallel.compile(training.abstract_state, data, batch)
-
-
-def _check_evaluation(config: ConfigDict, training: build.Training, source: sources.Source) -> None:
-    """Check what can be wrong with ``config.eval`` before any work."""
-    settings = make_settings(config)
-    if not settings.every:
-        return
-    metrics = evaluators.choose_metrics(config, settings, training.game, source)
-    if own := [metric for metric in metrics if metric.extractor == names.INCEPTION]:
-        setting = extractors.Setting(None, settings.inception)
-        inception = extractors.make_extractor(names.INCEPTION, setting)
-        for metric in own:
-            compare.layer_of(metric, inception)
-
-
-def _evaluator(
-    config: ConfigDict,
-    settings: Settings,
-    training: build.Training,
-    pipeline: Pipeline,
-) -> evaluators.Evaluator | None:
-    """Return what evaluates the run while it trains; ``None``: nothing does."""
-    if not settings.every:
-        return None
-    return evaluators.make_evaluator(
-        config,
-        settings,
-        game=training.game,
-        source=pipeline.source,
-        devices=training.devices,
-        sampling=sampling.make_sampling(config),
-        data=pipeline.data,
-    )
 
 
 def _is_due(step: int, every: int, last: int) -> bool:

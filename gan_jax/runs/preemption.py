@@ -1,10 +1,11 @@
-"""The wish to stop: SIGTERM from a scheduler, Ctrl-C from a person, agreed on by every process."""
+"""Graceful shutdown by SIGTERM or Ctrl-C, at the same step in every process."""
 
 import os
 import signal
 import threading
 import time
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -16,11 +17,10 @@ _SAME_SECONDS = 1.0
 class StopRequest:
     """A context in which SIGTERM and Ctrl-C ask for a stop instead of ending the process.
 
-    One process needs no service for that: it handles both signals itself. Several must stop at the
-    same step: there JAX's distributed service spreads the notice, and Ctrl-C is turned into the
-    SIGTERM that the service waits for. The second Ctrl-C acts at once, as usual, unless it comes
-    within a second of the first. The second SIGTERM does nothing, and after the context neither:
-    schedulers repeat it, and what it asks for is on its way.
+    One process handles both signals itself. Several must stop at the same step: JAX's distributed
+    service forwards the request, and Ctrl-C is turned into the SIGTERM that the service waits for.
+    The second Ctrl-C exits immediately, unless it comes within a second of the first. Further
+    SIGTERMs, which schedulers send, are ignored, also after the context.
     """
 
     def __init__(self) -> None:
@@ -39,13 +39,8 @@ class StopRequest:
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give the handlers back, but for SIGTERM where that has been obeyed."""
+    def __exit__(self, *exception: Any) -> None:
+        """Restore the handlers, except that of SIGTERM if it has been obeyed."""
         for number, handler in self._previous.items():
             # Python gives a handler of its own up before the process has ended.
             obeyed = number == signal.SIGTERM and self._asked == "SIGTERM"

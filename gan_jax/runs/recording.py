@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import types
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, NoReturn, Self
@@ -56,12 +55,7 @@ class Record:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Close what is open, and record an error in the status."""
         try:
             self._stack.__exit__(kind, error, trace)
@@ -78,8 +72,8 @@ class Record:
             self._note_error(error)
 
     def _note_error(self, error: BaseException) -> None:
+        """Record an error; a status that cannot be written must not hide it."""
         explained = failures.explain(error, self._config, self._training.replication.sharing)
-        # A status that cannot be written must not hide the error.
         with contextlib.suppress(errors.WorkdirError):
             self.note("failed", str(explained or error) or type(error).__name__)
 

@@ -69,12 +69,7 @@ def directories(config: ConfigDict, workdir: str | Path) -> list[tuple[RunDirect
 def make_recorder(
     owned: Sequence[tuple[RunDirectory, ConfigDict]], training: build.Training
 ) -> "Recorder | ReplicaRecorder":
-    """Return the recorder of a run: of all of its replicas, if it has several.
-
-    Args:
-      owned: as `directories` returns it.
-      training: what the configuration describes.
-    """
+    """Return the recorder of a run, or of all of its replicas, which `directories` returns."""
     (run, config), *members = owned
     if not members:
         return Recorder(config, run, training)
@@ -190,31 +185,34 @@ class ReplicaRecorder(Record):
     def restore(self) -> Restored | None:
         """Return the newest step that is whole in every replica; diverged ones start anew.
 
-        A kill between two replicas' saves leaves the later ones a checkpoint behind.
+        A kill between two replicas' saves leaves the later ones a checkpoint behind. Damaged
+        checkpoints are set aside, as by `Checkpoints.restore`.
 
         Raises:
-          CheckpointError: the replicas have no step in common.
+          CheckpointError: no step is whole in every replica.
         """
         alive = {i: member for i, member in enumerate(self._members) if member.stopped is None}
-        restored = _restore(list(alive.values()), self._training.abstract_member)
-        if restored is None:
-            return None
-        states = {i: one.state for i, one in zip(alive, restored, strict=True)}
-        pending = {i: one.meta["metrics"] for i, one in zip(alive, restored, strict=True)}
-        replication, first = self._training.replication, restored[0]
-        if len(states) < len(self._members):
+        restored: dict[int, Restored] = {}
+        while len(restored) < len(alive):
+            step = _common_step(list(alive.values()))
+            if step is None:
+                return None
+            restored = _restore(alive, step, self._training.abstract_member)
+        replication, order = self._training.replication, range(len(self._members))
+        first = next(iter(restored.values()))
+        states = {i: one.state for i, one in restored.items()}
+        if len(states) < len(order):
             fresh = self._training.init_state()
-            for i in set(range(len(self._members))) - set(states):
+            for i in set(order) - set(states):
                 states[i] = on_host(replication.member(fresh, i)).replace(step=first.state.step)
-                pending[i] = restored[0].meta["metrics"]
-        order = range(len(self._members))
-        sums = {n: [pending[i]["sums"][n] for i in order] for n in pending[0]["sums"]}
-        meta = {
-            **first.meta,
-            "seconds": max(one.meta["seconds"] for one in restored),
-            "metrics": {"count": first.meta["metrics"]["count"], "sums": sums},
+        sums = [restored.get(i, first).meta["metrics"]["sums"] for i in order]
+        metrics = {
+            "count": first.meta["metrics"]["count"],
+            "sums": {name: [own[name] for own in sums] for name in sums[0]},
         }
+        seconds = max(one.meta["seconds"] for one in restored.values())
         state = replication.stack([states[i] for i in order], self._training.settings)
+        meta = {**first.meta, "seconds": seconds, "metrics": metrics}
         return Restored(first.step, state, meta, [])
 
     def begin(
@@ -299,37 +297,38 @@ class ReplicaRecorder(Record):
         return f"diverged: {', '.join(names)}" if names else ""
 
 
-def _restore(records: Sequence[Recorder], abstract: TrainState) -> list[Restored] | None:
-    """Return the newest checkpoints of one step, on the host; ``None``: some run has none yet.
-
-    Damaged checkpoints are set aside as `Checkpoints.restore` does.
+def _common_step(members: Sequence[Recorder]) -> int | None:
+    """Return the newest step of which every run has a checkpoint; ``None``: some run has none yet.
 
     Raises:
-      CheckpointError: no step is whole in every run.
+      CheckpointError: there is no such step.
     """
-    while True:
-        each = [set(record.checkpoints.agreed_steps()) for record in records]
-        # A kill between the first saves leaves some replicas one checkpoint, and others none.
-        if not all(each) and max(map(len, each)) <= 1:
-            return None
-        if not (common := set.intersection(*each)):
-            there = "; ".join(
-                f"{record.run.path.name}: {', '.join(map(str, sorted(steps))) or 'none'}"
-                for record, steps in zip(records, each, strict=True)
-            )
-            raise errors.CheckpointError(
-                f"The replicas have checkpoints of no step in common: {there}."
-            )
-        found = []
-        for record in records:
-            try:
-                one = record.checkpoints.restore(abstract, max(common))
-                # All states at once may be more than a device holds.
-                found.append(dataclasses.replace(one, state=on_host(one.state)))
-            except errors.CheckpointError:
-                # This sets a damaged checkpoint aside, and raises for any other reason.
-                if record.checkpoints.restore(abstract).step >= max(common):
-                    raise
-                break
-        else:
-            return found
+    each = [set(member.checkpoints.agreed_steps()) for member in members]
+    # A kill between the first saves leaves some replicas one checkpoint, and others none.
+    if not all(each) and max(map(len, each)) <= 1:
+        return None
+    if common := set.intersection(*each):
+        return max(common)
+    found = "; ".join(
+        f"{member.run.path.name}: {', '.join(map(str, sorted(steps))) or 'none'}"
+        for member, steps in zip(members, each, strict=True)
+    )
+    raise errors.CheckpointError(f"The replicas have checkpoints of no step in common: {found}.")
+
+
+def _restore(
+    members: Mapping[int, Recorder], step: int, abstract: TrainState
+) -> dict[int, Restored]:
+    """Return the checkpoints of a step on the host, up to the first that is damaged."""
+    restored = {}
+    for i, member in members.items():
+        try:
+            one = member.checkpoints.restore(abstract, step)
+        except errors.CheckpointError:
+            # This sets a damaged checkpoint aside, and raises for any other reason.
+            if member.checkpoints.restore(abstract).step >= step:
+                raise
+            break
+        # All states at once may be more than a device holds.
+        restored[i] = dataclasses.replace(one, state=on_host(one.state))
+    return restored

@@ -3,8 +3,8 @@
 import dataclasses
 import os
 from contextlib import AbstractContextManager
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,15 +26,8 @@ from gan_jax.training.sampling import Sampler, Sampling, Variables, make_samplin
 from gan_jax.training.state import TrainState
 
 
-@dataclasses.dataclass(frozen=True)
-class Weights:
-    """Variables of one checkpoint.
-
-    Attributes:
-      step: the train step of the checkpoint.
-      variables: of each network that samples or translates, by name, as ``module.apply`` takes
-        them; NumPy arrays.
-    """
+class Weights(NamedTuple):
+    """The train step of a checkpoint, and the variables of its networks, by name, on the host."""
 
     step: int
     variables: dict[str, Variables]
@@ -50,8 +43,9 @@ class Run:
         print(run.steps, run.evaluate(metrics=("fid",)).values)
 
     A checkpoint is read when a method needs one, and only the leaves of the networks that make
-    samples, averaged or raw. Nothing of JAX's global state is changed: the run's matrix-product
-    precision applies inside these methods only.
+    samples, averaged or raw. Calls of `sample` with the same arguments but ``seed`` share what was
+    read and compiled. Nothing of JAX's global state is changed: the run's matrix-product precision
+    applies inside these methods only.
 
     Attributes:
       path: the run directory.
@@ -68,6 +62,7 @@ class Run:
         self.path = directory.path
         self.config: ConfigDict = directory.read_config()
         self.data: dict[str, Any] = directory.read_data()
+        self._ready = lru_cache(maxsize=1)(self._make_ready)
         if (count := self.config.train.replicas) > 1:
             raise errors.WorkdirError(
                 f"{self.path} holds {count} replicas; accepted: the directory of one of them, such "
@@ -102,16 +97,11 @@ class Run:
     def variables(
         self, step: int | str | None = None, average: bool = True
     ) -> dict[str, Variables]:
-        """Return the variables of the networks that sample or translate, by name.
-
-        Raises:
-          CheckpointError: there is no such checkpoint, or it is damaged.
-          WorkdirError: ``"best"`` is asked for, but the run was not evaluated.
-        """
+        """Return the variables of the networks that sample or translate, by name; as `load`."""
         return self.load(step, make_sampling(self.config, raw=not average)).variables
 
     def load(self, step: int | str | None, how: Sampling) -> Weights:
-        """Return the variables that ``how`` samples with, and the step of their checkpoint.
+        """Return the variables that ``how`` samples with, as ``module.apply`` takes them.
 
         Raises:
           CheckpointError: there is no such checkpoint, or it is damaged.
@@ -277,9 +267,26 @@ class Run:
             raise errors.ConfigError(f"num = {num}; accepted: 1 or more")
         how = self.sampling(average=average, batch_norm=batch_norm, truncation=truncation)
         size = batch_size if how.batch_norm in ("standing", "batch") else min(batch_size, num)
-        sampler = self.sampler(how, seed=seed, label=label, batch_size=size)
+        # Beside standing statistics, the seed changes nothing that is compiled or placed.
+        fixed = seed if how.batch_norm == "standing" else 0
         with self.precision():
-            return sampler.samples(sampler.place(self.load(step, how).variables), num)
+            chosen = choose_step(self.path, step)
+            sampler, variables = self._ready(how, fixed, label, size, chosen, tuple(self.steps))
+            return sampler.samples(variables, num, seed)
+
+    def _make_ready(
+        self,
+        how: Sampling,
+        seed: int,
+        label: int | None,
+        size: int,
+        step: int | None,
+        steps: tuple[int, ...],
+    ) -> tuple[Sampler, dict[str, Variables]]:
+        """Return a sampler and its variables on the device; ``steps`` are those on the disk."""
+        del steps
+        sampler = self.sampler(how, seed=seed, label=label, batch_size=size)
+        return sampler, sampler.place(self.load(step, how).variables)
 
     def translate(
         self,
@@ -398,12 +405,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 def choose_step(path: str | os.PathLike[str], step: int | str | None) -> int | None:
     """Return the train step that ``step`` means; ``None``: the newest that is whole.
 
-    Args:
-      path: the run directory.
-      step: ``None`` or "latest", "best", or a train step.
-
     Raises:
-      ConfigError: it is none of these.
+      ConfigError: it is not ``None``, "latest", "best" or a train step.
       WorkdirError: there is no best one, because the run was not evaluated.
     """
     if step is None or step == "latest":

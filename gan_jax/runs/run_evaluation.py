@@ -75,14 +75,7 @@ class RunEvaluator:
         self._images = images_per_step(run.game, config.train.batch_size)
 
     def measure(self, step: int | str | None = None) -> tuple[int, Result]:
-        """Return the train step of a checkpoint and its metrics.
-
-        Args:
-          step: as for `gan_jax.runs.run.Run`.
-
-        Raises:
-          CheckpointError: there is no such checkpoint, or it is damaged.
-        """
+        """Return the train step of a checkpoint and its metrics; ``step`` as for `Run`."""
         weights = self._run.load(step, self._sampling)
         with self._run.precision():
             return weights.step, self._evaluator(weights.variables)
@@ -96,9 +89,6 @@ class RunEvaluator:
 
         Returns:
           The row of ``eval.jsonl``.
-
-        Raises:
-          CheckpointError: there is no such checkpoint, or it is damaged.
         """
         step, result = self.measure(step)
         row = result.row(step, step * self._images / 1000)

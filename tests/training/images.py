@@ -12,6 +12,7 @@ from gan_jax.games.cycle import CycleGame
 from gan_jax.games.paired import PairedGame
 from gan_jax.games.translation import A_TO_B
 from gan_jax.losses import adversarial
+from gan_jax.networks import registry
 from gan_jax.runs import build
 from gan_jax.training import sampling, step, translating
 from gan_jax.training.ema import EMA
@@ -23,6 +24,23 @@ CONFIGS = {
     "cycle": tiny.cycle_config,
     "anomaly": tiny.mlp_anomaly_config,
 }
+
+
+class Noisy(stub.Affine):
+    """A translator with noise, as a configuration makes it."""
+
+    slope: float = 0.5
+    offset: float = 0.1
+    noise: float = 0.2
+    shape: tuple[int, ...] = ()
+
+
+def with_stubs(config, monkeypatch):
+    """Register networks that compile fast, and return a configuration that has chosen them."""
+    monkeypatch.setitem(registry.TRANSLATORS, "stub", Noisy)
+    monkeypatch.setitem(registry.PATCH_DISCRIMINATORS, "stub", stub.Patches)
+    config.generator.name = config.discriminator.name = "stub"
+    return config
 
 
 def unpaired(**fields):

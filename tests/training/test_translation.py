@@ -9,7 +9,6 @@ from gan_jax.data import spec as specs
 from gan_jax.data.degrade import make as degradation
 from gan_jax.games.paired import PairedGame
 from gan_jax.losses import adversarial
-from gan_jax.networks import registry
 from gan_jax.runs import build, loop
 from gan_jax.runs.run import open_run
 from gan_jax.training import parallel, step
@@ -17,7 +16,7 @@ from gan_jax.training.ema import EMA
 from gan_jax.training.preparation import Prepare
 from tests.games import stub
 from tests.training import tiny
-from tests.training.images import CONFIGS, unpaired
+from tests.training.images import CONFIGS, unpaired, with_stubs
 
 # As in tests/training/test_parallel.py: rounding, grown over some steps.
 TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
@@ -90,27 +89,14 @@ def test_anomaly_detection_trains_alike_on_any_number_of_devices():
 # --- Restarts. ------------------------------------------------------------------------------------
 
 
-class Noisy(stub.Affine):
-    """One with noise, as a configuration makes it."""
-
-    slope: float = 0.5
-    offset: float = 0.1
-    noise: float = 0.2
-    shape: tuple[int, ...] = ()
-
-
 @pytest.mark.parametrize(("kind", "when"), [("paired", 1), ("cycle", 3)])
 def test_a_stopped_run_goes_on_bit_for_bit(kind, when, tmp_path, monkeypatch):
     """Stopped while content is learnt; when the pools are full."""
-    # No more than compiles fast; of the real networks, see tests/configs/test_variants.py.
-    monkeypatch.setitem(registry.TRANSLATORS, "stub", Noisy)
-    monkeypatch.setitem(registry.PATCH_DISCRIMINATORS, "stub", stub.Patches)
-    config = CONFIGS[kind]()
-    config.generator.name = config.discriminator.name = "stub"
+    config = with_stubs(CONFIGS[kind](), monkeypatch)
     config.num_devices = 1
     config.ema.half_life = 100.0
     config.game.paired.content_steps = 2
-    config.train.update(steps=5, log_every=2, checkpoint_every=100, sample_every=100)
+    config.train.update(steps=4, log_every=2, checkpoint_every=100, sample_every=100)
     assert loop.train(config, tmp_path / "whole").state == "done"
     tiny.stop_at(monkeypatch, when)
     result = loop.train(config, tmp_path / "parts")
