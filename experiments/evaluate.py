@@ -10,6 +10,7 @@ from absl import flags
 from experiments import command_line, run_flags
 from gan_jax import errors
 
+flags.adopt_module_key_flags(run_flags)
 _FOLLOW = flags.DEFINE_bool(
     "follow", False, "Measure every checkpoint of the run, and new ones, until it has ended."
 )

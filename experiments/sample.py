@@ -22,6 +22,7 @@ from experiments import command_line, run_flags
 from gan_jax import errors
 from gan_jax.report import animation
 
+flags.adopt_module_key_flags(run_flags)
 _BATCH_NORM = flags.DEFINE_enum(
     "batch_norm", None, ["ema", "running", "standing", "batch"], "Statistics of batch-norm."
 )

@@ -23,6 +23,7 @@ from absl import flags
 from experiments import command_line, run_flags
 from gan_jax import errors
 
+flags.adopt_module_key_flags(run_flags)
 _INPUT = flags.DEFINE_string("input", None, "An image, a folder, a .zip or a place inside one.")
 _OUT = flags.DEFINE_string("out", None, "The folder to write to.")
 _DIRECTION = flags.DEFINE_string(

@@ -1,9 +1,9 @@
-"""The training images nearest to samples: does a generator make new ones, or remember?
+"""The training images nearest to samples: does a generator memorise its training set?
 
 A sample that repeats a training image lies far nearer to it than training images lie to each other.
-So the distances of samples to their nearest training image are set beside those of training images
-to their nearest *other* one (leave-one-out). Where the training mirrors its images, mirrored ones
-count as training images too.
+So the distances of samples to their nearest training image are compared with those of training
+images to their nearest *other* one (leave-one-out). Where the training mirrors its images, mirrored
+ones count as training images too.
 """
 
 import dataclasses
@@ -55,64 +55,62 @@ def nearest(
     chunks: Iterable[np.ndarray],
     k: int,
     *,
+    mirrored: np.ndarray | None = None,
     own: np.ndarray | None = None,
 ) -> Nearest:
     """Return the ``k`` nearest of many rows to each query.
 
     Fast distances of products propose, exact ones in double precision decide; so the answer does
-    not depend on how the rows are divided. Equal distances: the lower index is nearer.
+    not depend on how the rows are divided. Of equal distances, the lower index is nearer.
 
     Args:
       queries: numbers ``[m, d]``.
       chunks: the rows, numbers ``[any, d]`` at a time; only one chunk is held.
       k: how many.
-      own: for each query the index of the row that it is itself, which does not count; -1: none.
-
-    Returns:
-      The nearest rows, none of them mirrored.
+      mirrored: the mirror images of the queries, likewise: the nearer of both counts.
+      own: for each query the index of the row that it is itself, which does not count.
 
     Raises:
       ValueError: there are fewer rows.
     """
-    queries = np.asarray(queries)
-    own = np.full(len(queries), -1) if own is None else np.asarray(own)
+    forms = np.stack([queries] if mirrored is None else [queries, mirrored])
+    exact = forms.astype(np.float64)
     distance = np.full((len(queries), 0), np.inf)
-    index = np.zeros((len(queries), 0), np.int64)
-    exact = queries.astype(np.float64)
+    index = np.zeros(distance.shape, np.int64)
+    form = np.zeros(distance.shape, np.int64)
     first = 0
     for chunk in chunks:
         rows = np.asarray(chunk)
-        proposed = _propose(queries, rows, min(len(rows), k + 1 + _SLACK))
-        squares = np.empty(proposed.shape)
+        # What rounding takes from |q|^2 - 2 q r + |r|^2 grows with the rows' distance from zero.
+        centre = np.float32(127.5 if rows.dtype == np.uint8 else 0.0)
+        count = min(len(rows), k + 1 + _SLACK)
+        proposed = np.asarray(_propose(forms, rows, centre, count)).astype(np.int64)
+        squares = np.empty((len(forms), *proposed.shape))
         for i, chosen in enumerate(proposed):
-            squares[i] = np.square(rows[chosen].astype(np.float64) - exact[i]).mean(1)
+            squares[:, i] = np.square(rows[chosen].astype(np.float64) - exact[:, i, None]).mean(-1)
         numbers = proposed + first
-        squares[numbers == own[:, None]] = np.inf
-        distance = np.concatenate([distance, squares], axis=1)
+        if own is not None:
+            squares[:, numbers == own[:, None]] = np.inf
+        distance = np.concatenate([distance, squares.min(0)], axis=1)
         index = np.concatenate([index, numbers], axis=1)
+        form = np.concatenate([form, squares.argmin(0)], axis=1)
         order = np.lexsort((index, distance), axis=1)[:, :k]
-        distance, index = (np.take_along_axis(x, order, axis=1) for x in (distance, index))
+        distance, index, form = (
+            np.take_along_axis(x, order, axis=1) for x in (distance, index, form)
+        )
         first += len(rows)
     if distance.shape[1] < k or np.isinf(distance).any():
         raise ValueError(f"There are {first} rows; accepted for k = {k}: more, beside the own one.")
-    return Nearest(np.sqrt(distance), index, np.zeros(index.shape, bool))
-
-
-def _propose(queries: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices of the ``count`` rows that seem nearest, int64 ``[m, count]``."""
-    # What rounding takes from |q|^2 - 2 q r + |r|^2 grows with the rows' distance from zero.
-    centre = np.float32(127.5 if rows.dtype == np.uint8 else 0.0)
-    return np.asarray(_nearest_of_chunk(queries, rows, centre, count)).astype(np.int64)
+    return Nearest(np.sqrt(distance), index, form == 1)
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def _nearest_of_chunk(
-    queries: jax.Array, rows: jax.Array, centre: jax.Array, count: int
-) -> jax.Array:
-    q, r = (x.astype(jnp.float32) - centre for x in (queries, rows))
-    # The query's own norm changes nothing in the order.
+def _propose(forms: jax.Array, rows: jax.Array, centre: jax.Array, count: int) -> jax.Array:
+    """Return the indices of the ``count`` rows that seem nearest, int ``[m, count]``."""
+    q, r = (x.astype(jnp.float32) - centre for x in (forms, rows))
     products = jnp.matmul(q, r.T, precision="highest")
-    return jax.lax.top_k(2.0 * products - jnp.square(r).sum(1), count)[1]
+    distance = jnp.square(q).sum(-1, keepdims=True) - 2.0 * products + jnp.square(r).sum(1)
+    return jax.lax.top_k(-distance.min(0), count)[1]
 
 
 def nearest_images(
@@ -139,32 +137,10 @@ def nearest_images(
     Raises:
       ValueError: the source has too few images.
     """
-    both = [images, images[:, :, ::-1]] if mirror else [images]
-    queries = np.concatenate([describe(x) for x in both])
+    queries = describe(images)
+    mirrored = describe(images[:, :, ::-1]) if mirror else None
     chunks = _chunks(source, describe, queries.shape[1], advance)
-    own = None if own is None else np.tile(own, len(both))
-    found = nearest(queries, chunks, k, own=own)
-    return _merged(found, len(images)) if mirror else found
-
-
-def _merged(found: Nearest, count: int) -> Nearest:
-    """Return the nearest rows to either of queries ``i`` and ``count + i``, each row once."""
-    k = found.index.shape[1]
-    distance = np.concatenate([found.distance[:count], found.distance[count:]], axis=1)
-    index = np.concatenate([found.index[:count], found.index[count:]], axis=1)
-    mirrored = np.arange(2 * k)[None] >= k
-    columns = []
-    for i in range(count):
-        order = np.lexsort((np.broadcast_to(mirrored[0], index[i].shape), index[i], distance[i]))
-        # The first place of each index is its nearest form.
-        _, once = np.unique(index[i][order], return_index=True)
-        columns.append(order[np.sort(once)[:k]])
-    chosen = np.stack(columns)
-    return Nearest(
-        np.take_along_axis(distance, chosen, axis=1),
-        np.take_along_axis(index, chosen, axis=1),
-        np.take_along_axis(np.broadcast_to(mirrored, index.shape), chosen, axis=1),
-    )
+    return nearest(queries, chunks, k, mirrored=mirrored, own=own)
 
 
 def _chunks(

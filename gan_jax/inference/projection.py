@@ -2,8 +2,8 @@
 
 The latent is optimised by gradient descent through the generator (Creswell & Bharath 2016,
 "Inverting the Generator of a Generative Adversarial Network", 1611.05644; Lipton & Tripathi 2017,
-1702.04782), from several starts, since the way down from one may end anywhere. The starts are, for
-each image, the nearest of many random samples.
+1702.04782), from several starts, because the loss has local minima. The starts are, for each image,
+the nearest of many random samples.
 """
 
 import dataclasses
@@ -18,11 +18,11 @@ import optax
 
 from gan_jax import errors
 from gan_jax.data import device
-from gan_jax.data.sources import FolderSource, Transform
-from gan_jax.data.sources.folder import SUFFIXES
-from gan_jax.data.sources.images import decode
+from gan_jax.data.sources import Transform
+from gan_jax.data.sources.images import decode, reason
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
+from gan_jax.inference import image_files
 from gan_jax.inference.rendering import Renderer
 from gan_jax.metrics import similarity
 from gan_jax.report.bar import Advance
@@ -82,15 +82,13 @@ def project(
     *,
     seed: int = 0,
     label: int | None = None,
-    features: Callable[[jax.Array], jax.Array] | None = None,
     batch_size: int = 64,
     advance: Advance = lambda done: None,
 ) -> Projection:
     """Return the latents whose samples come closest to images.
 
     The loss of one latent is the mean squared difference of the pixels in [-1, 1], plus the prior
-    of `Settings`, plus the mean squared difference of the features, if there are any. What is found
-    for an image does not depend on the others.
+    of `Settings`. The result for an image does not depend on the others.
 
     Args:
       game: what was trained; it samples with running or standing statistics.
@@ -100,7 +98,6 @@ def project(
       seed: of the candidates.
       label: the class of all images; ``None``: where the game has classes, that of each start: the
         candidates go through all of them.
-      features: from float32 ``[m, *game.shape]`` in [-1, 1] to ``[m, width]``; differentiable.
       batch_size: latents at a time, rounded up to a multiple of the restarts.
       advance: called with the number of images done.
 
@@ -118,7 +115,7 @@ def project(
             f"[n, {', '.join(map(str, game.shape))}], one or more"
         )
     starts = _Starts(game, variables, settings, seed, label, batch_size)
-    descent = _Descent(game, variables, settings, features)
+    descend = _descent(game, variables, settings)
     at_once = -(-batch_size // settings.restarts)
     done: list[tuple[Any, ...]] = []
     for first in range(0, len(images), at_once):
@@ -126,7 +123,7 @@ def project(
         count = min(at_once, len(images) - first)
         part = images[first + np.arange(min(at_once, len(images))) % count]
         z, labels = starts(part)
-        z, found = descent(z, labels, part)
+        z, found = descend(z, labels, part)
         best = np.argmin(found.reshape(-1, settings.restarts), axis=1)
         rows = (np.arange(len(part)) * settings.restarts + best)[:count]
         done.append((z[rows], None if labels is None else labels[rows]))
@@ -174,71 +171,56 @@ class _Starts:
         return self._z[rows], None if self._labels is None else self._labels[rows]
 
 
-class _Descent:
-    """Adam on a batch of latents, each by itself."""
+# (latents [n * restarts, latent_dim], labels [n * restarts] or None, images uint8 [n, ...]) ->
+# the best latents on the way from these to the images, and their losses.
+_Descend = Callable[[np.ndarray, np.ndarray | None, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-    def __init__(
-        self,
-        game: GenerativeGame,
-        variables: dict[str, Any],
-        settings: Settings,
-        features: Callable[[jax.Array], jax.Array] | None,
-    ) -> None:
-        self._steps = settings.steps
-        self._variables = variables
-        schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
-        self._optimizer = optimizer = optax.adam(schedule)
 
-        def losses(z: jax.Array, variables: Any, labels: Any, targets: jax.Array) -> jax.Array:
-            condition = None if labels is None else {"label": labels}
-            made = game.sample(variables, z, condition).astype(jnp.float32)
-            error = jnp.square(made - targets).mean(tuple(range(1, made.ndim)))
-            norm = jnp.square(z).mean(1)
-            error = error + settings.prior * jnp.square(norm - 1.0)
-            if features is not None:
-                error = error + jnp.square(features(made) - features(targets)).mean(1)
-            return error
+def _descent(game: GenerativeGame, variables: dict[str, Any], settings: Settings) -> _Descend:
+    """Return what runs Adam on a batch of latents, each by itself."""
+    schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
+    optimizer = optax.adam(schedule)
 
-        def total(*args: Any) -> tuple[jax.Array, jax.Array]:
-            each = losses(*args)
-            # The sum, not the mean: a latent's gradient is its own loss's.
-            return each.sum(), each
+    def losses(z: jax.Array, labels: Any, targets: jax.Array, variables: Any) -> jax.Array:
+        condition = None if labels is None else {"label": labels}
+        made = game.sample(variables, z, condition).astype(jnp.float32)
+        error = jnp.square(made - targets).mean(tuple(range(1, made.ndim)))
+        return error + settings.prior * jnp.square(jnp.square(z).mean(1) - 1.0)
 
-        def better(best: Any, z: jax.Array, each: jax.Array) -> Any:
-            improved = each < best[1]
-            return jnp.where(improved[:, None], z, best[0]), jnp.where(improved, each, best[1])
+    def total(*args: Any) -> tuple[jax.Array, jax.Array]:
+        each = losses(*args)
+        # The sum, not the mean: a latent's gradient is its own loss's.
+        return each.sum(), each
 
-        def step(z: jax.Array, adam: Any, best: Any, *rest: Any) -> Any:
-            slope, each = jax.grad(total, has_aux=True)(z, *rest)
-            updates, adam = optimizer.update(slope, adam)
-            return z + updates, adam, better(best, z, each)
+    def better(best: Any, z: jax.Array, each: jax.Array) -> Any:
+        improved = each < best[1]
+        return jnp.where(improved[:, None], z, best[0]), jnp.where(improved, each, best[1])
 
-        def last(z: jax.Array, best: Any, *rest: Any) -> Any:
-            return better(best, z, losses(z, *rest))
+    @jax.jit
+    def step(z: jax.Array, adam: Any, best: Any, *rest: Any) -> Any:
+        slope, each = jax.grad(total, has_aux=True)(z, *rest)
+        updates, adam = optimizer.update(slope, adam)
+        return z + updates, adam, better(best, z, each)
 
-        # A loop of steps, not `lax.scan`: XLA's convolutions in loops are slow on CPU.
-        self._step, self._last = jax.jit(step), jax.jit(last)
+    @jax.jit
+    def last(z: jax.Array, best: Any, *rest: Any) -> Any:
+        return better(best, z, losses(z, *rest))
 
-    def __call__(
-        self, starts: np.ndarray, labels: np.ndarray | None, images: np.ndarray
+    def descend(
+        starts: np.ndarray, labels: np.ndarray | None, images: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best latents on the way from ``starts`` to ``images``, and their losses.
-
-        Args:
-          starts: float32 ``[n * restarts, latent_dim]``.
-          labels: int32 ``[n * restarts]``, or ``None``.
-          images: uint8 ``[n, ...]``.
-        """
-        restarts = len(starts) // len(images)
-        targets = device.to_float(jnp.asarray(np.repeat(images, restarts, axis=0)))
+        targets = device.to_float(jnp.asarray(np.repeat(images, settings.restarts, axis=0)))
         z = jnp.asarray(starts)
         best = (z, jnp.full(len(z), jnp.inf, jnp.float32))
-        adam = self._optimizer.init(z)
-        rest = (self._variables, None if labels is None else jnp.asarray(labels), targets)
-        for _ in range(self._steps):
-            z, adam, best = self._step(z, adam, best, *rest)
-        best = self._last(z, best, *rest)
-        return np.asarray(best[0]), np.asarray(best[1])
+        adam = optimizer.init(z)
+        rest = (None if labels is None else jnp.asarray(labels), targets, variables)
+        # A loop of steps, not `lax.scan`: XLA's convolutions in loops are slow on CPU.
+        for _ in range(settings.steps):
+            z, adam, best = step(z, adam, best, *rest)
+        z, losses = last(z, best, *rest)
+        return np.asarray(z), np.asarray(losses)
+
+    return descend
 
 
 def _samples(
@@ -263,23 +245,22 @@ def read_images(
     Raises:
       DataError: there are none, one cannot be read, or does not come out in this shape.
     """
-    path = Path(path)
     height, width, channels = shape
     transform = Transform(height if height == width else None, channels, resize)
-    if path.is_dir() or path.suffix.lower() not in SUFFIXES:
-        source = FolderSource(path, "all", transform)
-        images = source.read(range(len(source)))["image"]
-        names = [Path(source.item_name(i)).name for i in range(len(source))]
-    else:
+    images, names = [], []
+    for file in image_files.find(path, "--project"):
         try:
-            images = transform(decode(path.read_bytes()))[None]
-        # Pillow's decoders raise whatever the parser of their format stumbles over.
+            image = transform(decode(file.read()))
+        except errors.DataError as error:
+            raise errors.DataError(f"{file.full_name} {error}") from error
+        # Pillow's decoders raise many kinds of errors about damaged files.
         except Exception as error:
-            reason = getattr(error, "strerror", None) or error
-            raise errors.DataError(f"{path} cannot be read as an image: {reason}") from error
-        names = [path.name]
-    if images.shape[1:] != tuple(shape):
-        raise errors.DataError(
-            f"{path}: images of shape {images.shape[1:]}; accepted: {tuple(shape)}, as the run's"
-        )
-    return images, names
+            raise errors.DataError(f"{file.full_name} {reason(error)}") from error
+        if image.shape != tuple(shape):
+            raise errors.DataError(
+                f"{file.full_name} has the shape {image.shape}; accepted: {tuple(shape)}, as the "
+                "run's"
+            )
+        images.append(image)
+        names.append(Path(file.name).name)
+    return np.stack(images), names

@@ -160,19 +160,6 @@ def test_features_are_those_of_the_extractor_in_batches_of_any_size(monkeypatch)
     np.testing.assert_allclose(near.distance, expected[0], atol=1e-5)
 
 
-@pytest.mark.slow
-def test_the_classifiers_features_find_a_class(monkeypatch, tmp_path):
-    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path))
-    rng = np.random.default_rng(0)
-    labels = np.arange(120) % 3
-    x = rng.integers(0, 60, (120, 8, 8, 1)) + 80 * labels[:, None, None, None]
-    data = image_source("set", "train", x[:100].astype(np.uint8), labels[:100])
-    describe = neighbours.classifier_features(data, batch_size=32)
-    assert describe(data.arrays["image"][:70]).shape == (70, 64)
-    found = nearest_images(x[100:].astype(np.uint8), data, 5, describe)
-    assert (data.arrays["label"][found.index] == labels[100:, None]).mean() > 0.9
-
-
 def test_features_that_cannot_be_had_are_refused():
     with pytest.raises(errors.ConfigError, match="set has no labels to train one with; accepted"):
         neighbours.check_features("classifier", source())

@@ -306,7 +306,10 @@ def test_mistakes_are_told_before_weights_are_loaded(plain, classes, tmp_path):
         lambda ask: sample_run.export(ask, archive=False),
         out=tmp_path / "notes",
     )
-    refuses("No such file", lambda ask: sample_run.projections(ask, "nowhere.png", QUICK))
+    refuses(
+        r"nowhere\.png \(--project\) does not exist",
+        lambda ask: sample_run.projections(ask, "nowhere.png", QUICK),
+    )
     refuses(
         "--neighbours=5000; accepted: less than the ",
         lambda ask: sample_run.neighbours(ask, 5000, "pixels", {}),
