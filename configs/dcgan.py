@@ -3,9 +3,8 @@
     python -m experiments.main --config=configs/dcgan.py
     python -m experiments.main --config=configs/dcgan.py:cifar10
 
-The default trains on scikit-learn's digits at 16x16. The other data sets have the paper's
-settings: batch 128, Adam(0.5, 0.999)
-at 2e-4, weights from N(0, 0.02).
+The default trains on scikit-learn's digits at 16x16. The other data sets have the paper's settings:
+batch 128, Adam(0.5, 0.999) at 2e-4, weights from N(0, 0.02).
 """
 
 from ml_collections import ConfigDict

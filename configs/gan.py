@@ -4,8 +4,8 @@
     python -m experiments.main --config=configs/gan.py:mnist
     python -m experiments.main --config=configs/gan.py --config.loss.name=minimax
 
-The generator's loss is the non-saturating one that the paper trains with; ``minimax`` is the
-saturating game of its theory.
+The generator's loss is the non-saturating one of the paper's experiments; ``minimax`` is the
+saturating one of its theory.
 """
 
 from collections.abc import Callable
@@ -29,12 +29,12 @@ def get_config(arg: str = "") -> ConfigDict:
 def digits(c: ConfigDict) -> None:
     """Set the length of a run on scikit-learn's digits."""
     base.average(c)
-    # In longer runs the digits become sharper, but fewer kinds of them are left.
+    # In longer runs the digits become sharper, but less varied.
     base.short(c, steps=2000, batch_size=128, log_every=100, every=500, checkpoint_every=500)
 
 
 def sweep(add: Callable[..., None]) -> None:
-    """Name the runs of a sweep: both losses of the paper and two later ones, three seeds each."""
+    """Add the runs of a sweep: both losses of the paper and two later ones, three seeds each."""
     for loss in ("non_saturating", "minimax", "least_squares", "hinge"):
         for seed in (0, 1, 2):
             add(**{"loss.name": loss, "train.seed": seed})

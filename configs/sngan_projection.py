@@ -8,10 +8,8 @@ The score of an image for a class is SNGAN's plus the inner product of the discr
 features with a learned vector of the class; the generator has scales and shifts of each class in
 its batch normalization.
 
-The default trains on scikit-learn's digits at 16x16 in 1.5 minutes on two CPU cores, and ends at
-classifier-FID 1.4 ± 0.2, precision 0.88 ± 0.02, recall 0.54 ± 0.04 (mean and standard deviation of
-seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87); 99.8 ± 0.1 % of its samples are
-taken for the class asked for.
+The default trains on scikit-learn's digits at 16x16 in 1.5 minutes on two CPU cores
+(classifier-FID 1.4); 99.8 % of its samples are classified as requested.
 
 The other data sets have the paper's settings for CIFAR: those of SNGAN, with both kinds of
 conditioning.

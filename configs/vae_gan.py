@@ -6,17 +6,14 @@
 An encoder and a generator reconstruct images so that a layer of the discriminator cannot
 distinguish them from their originals; see `gan_jax/games/vae.py` for the three losses.
 
-The default trains on scikit-learn's digits at 16x16 in a minute on two CPU cores, and ends at
-classifier-FID 3.2 ± 0.1, precision 0.24 ± 0.01, recall 0.97 ± 0.01 (mean and standard deviation of
-seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87). The 297
-digits of the test split are reconstructed, from the mean of the posterior, at a mean PSNR of 22.7
-dB and SSIM of 0.957. Reconstructions are close to their originals; of the samples most read as
-digits, but many are blends of two, as if the posterior did not fill the prior.
+The default trains on scikit-learn's digits at 16x16 in a minute on two CPU cores (classifier-FID
+3.2), and reconstructs held-out digits from the mean of the posterior at a PSNR of 22.7 dB and an
+SSIM of 0.957. Many samples are blends of two digits, as if the posterior did not fill the prior.
 
-On the digits the discriminator is spectrally normalized and the loss is the hinge. Trials with the
-paper's batch-norm, one seed and 1000 steps each, reconstructed as well, but sampled worse: at
-classifier-FID above 20 where the discriminator judged all sets in one pass (``game.joint_batch``),
-and near 4 with a pass for each set (and a smaller ``gamma``).
+On the digits the discriminator is spectrally normalized and the loss is the hinge. With the paper's
+batch-norm (one seed, 1000 steps) reconstructions were as good, but the classifier-FID was above 20
+where the discriminator judged all sets in one pass (``game.joint_batch``), and near 4 with a pass
+for each set and a smaller ``gamma``.
 
 The other data sets have the paper's RMSprop at 3e-4, batch 64, 128 latents, networks of 64
 features, and the likelihood of features at 8x8; the weight 1e-5 of the reconstruction in the

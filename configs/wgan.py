@@ -3,19 +3,16 @@
     python -m experiments.main --config=configs/wgan.py
     python -m experiments.main --config=configs/wgan.py:cifar10
 
-After each of its five steps the critic's weights, batch-norm's included, are cut to [-0.01, 0.01],
-so that it cannot become steep. That bounds its slope only roughly, and far from evenly:
-`wgan_gp.py` does it better. RMSprop, because the paper found momentum unstable here.
+After each of its five steps all the critic's parameters are clipped to [-0.01, 0.01], which bounds
+its slope only roughly; `wgan_gp.py` is the successor. RMSprop, because the paper found momentum
+unstable here.
 
-The default trains on scikit-learn's digits at 16x16 in 1 to 1.5 minutes on two CPU cores, and ends
-at classifier-FID 4.8 ± 0.2, precision 0.18 ± 0.01, recall 0.96 ± 0.01 (mean and standard deviation
-of seeds 0, 1, 2; real digits in the same table: 0.78, 0.89, 0.87). Its digits are more
-ragged than DCGAN's and the FID hardly falls after step 250. Without batch-norm in the critic it is
-worse (6.2, one seed).
+The default trains on scikit-learn's digits at 16x16 in 1.3 minutes on two CPU cores
+(classifier-FID 4.8). Without batch-norm in the critic it is worse (6.2, one seed).
 
 The other data sets have the paper's settings: RMSprop at 5e-5, batch 64, DCGAN's networks of 64
-features. The critic's 100 steps for one of the generator's, which the authors' program takes at the
-start and at every 500th, are left out.
+features, but not the 100 critic steps that the authors' program makes for one of the generator at
+the start and at every 500th step.
 """
 
 from ml_collections import ConfigDict

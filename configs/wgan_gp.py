@@ -3,9 +3,9 @@
     python -m experiments.main --config=configs/wgan_gp.py
     python -m experiments.main --config=configs/wgan_gp.py:cifar10
 
-The default trains on scikit-learn's digits at 16x16. ``:cifar10`` has the paper's settings: ResNet
-of 128 features, batch 64,
-100,000 generator steps, five critic steps each, Adam(0, 0.9) at 2e-4 with linear decay.
+The default trains on scikit-learn's digits at 16x16. The other data sets have the paper's settings:
+ResNet of 128 features, batch 64, 100,000 generator steps, five critic steps each, Adam(0, 0.9) at
+2e-4 with linear decay.
 """
 
 from collections.abc import Callable
@@ -44,14 +44,14 @@ def digits(c: ConfigDict) -> None:
 
 
 def sweep(add: Callable[..., None]) -> None:
-    """Name the runs of a sweep: the penalty's weight, two seeds each."""
+    """Add the runs of a sweep: the penalty's weight, two seeds each."""
     for weight in (1.0, 10.0, 100.0):
         for seed in (0, 1):
             add(**{"penalty.weight": weight, "train.seed": seed})
 
 
 def search(space: Any) -> None:
-    """Name what a search may vary."""
+    """Add the fields that a search varies."""
     space.log_uniform("penalty.weight", 0.1, 100.0)
     space.log_uniform("optimizer.generator.learning_rate", 1e-5, 1e-3)
     space.log_uniform("optimizer.discriminator.learning_rate", 1e-5, 1e-3)

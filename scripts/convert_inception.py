@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_jax.errors import GanJaxError, MetricError
+from gan_jax.errors import GanJaxError, MetricError, suggestion
 from gan_jax.metrics import inception
 
 # Of the batch norms, in the original graph as in PyTorch's.
@@ -47,13 +47,7 @@ _TOWERS = {
 
 
 def convert(path: Path) -> dict[str, np.ndarray]:
-    """Read a published file.
-
-    Args:
-      path: the file.
-
-    Returns:
-      The weights under our names; see `gan_jax.metrics.inception`.
+    """Return the weights of a published file under our names; see `gan_jax.metrics.inception`.
 
     Raises:
       MetricError: the file is missing, damaged or another one, or PyTorch is needed and missing.
@@ -72,13 +66,10 @@ def convert(path: Path) -> dict[str, np.ndarray]:
 
 
 def from_tensorflow(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Rename folded arrays.
-
-    Args:
-      arrays: kernels ``NAME/w`` [height, width, in, out] and biases ``NAME/b`` [out].
+    """Rename folded kernels ``NAME/w`` [height, width, in, out] and biases ``NAME/b`` [out].
 
     Raises:
-      MetricError: a name is unknown; names it.
+      MetricError: a name is unknown.
     """
     weights = {}
     for name, value in arrays.items():
@@ -101,14 +92,14 @@ def from_torch(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         [out, in], ``fc.bias`` [out].
 
     Raises:
-      MetricError: something else is in it, or something is missing; names it.
+      MetricError: a tensor is unknown, missing or of another shape.
     """
     left = {name: v for name, v in state.items() if not name.endswith(".bn.num_batches_tracked")}
 
     def take(name: str, rank: int) -> np.ndarray:
         value = left.pop(name, None)
         if value is None:
-            raise MetricError(f"tensor {name!r} is missing.")
+            raise MetricError(f"tensor {name!r} is missing.{suggestion(name, left)}")
         if value.ndim != rank or value.dtype.kind != "f":
             raise MetricError(
                 f"tensor {name!r} has shape {value.shape} and dtype {value.dtype}; "
@@ -131,7 +122,8 @@ def from_torch(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         weights[f"{name}/kernel"] = kernel.transpose(2, 3, 1, 0) * scale
         weights[f"{name}/bias"] = shift - mean * scale
     if left:
-        raise MetricError(f"tensor {min(left)!r} is none of the network's.")
+        hint = suggestion(min(left), state.keys() - left.keys())
+        raise MetricError(f"tensor {min(left)!r} is none of the network's.{hint}")
     return {name: np.ascontiguousarray(value, np.float32) for name, value in weights.items()}
 
 
@@ -145,11 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         weights = convert(options.file)
         inception.save_weights(out, weights)
-    except MetricError as error:
-        print(f"{options.file} cannot be converted: {error}", file=sys.stderr)
-        return 1
     except GanJaxError as error:
-        print(error, file=sys.stderr)
+        where = f"{options.file} cannot be converted: " if isinstance(error, MetricError) else ""
+        print(f"{where}{error}", file=sys.stderr)
         return 1
     layers = ", ".join(inception.layers_of(weights))
     print(f"{out} is ready: layers {layers}; hash {inception.weights_hash(weights)}")

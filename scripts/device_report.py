@@ -118,6 +118,7 @@ def run(context: Context, stages: Mapping[str, tuple[float, Stage]], seconds: fl
     Side effects: enables the compilation cache; writes ``report.json`` and ``report.md``.
     """
     compilation_cache.enable()
+    context.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + seconds
     report: dict[str, Any] = {
         "machine": benchmark.machine(),
@@ -301,7 +302,7 @@ def profile(context: Context) -> Iterator[Row]:
 def train(context: Context) -> Iterator[Row]:
     """Yield the FID of short runs against kimg; leave their last sample grids."""
     if context.tiny:
-        flags = {"config": "configs/wgan_gp.py:smoke", "config.train.steps": 4}
+        flags: Row = {"config": "configs/wgan_gp.py:smoke", "config.train.steps": 4}
         yield from _trained(context, "wgan_gp", flags, context.left())
         return
     if context.data is None or context.inception is None:
@@ -309,10 +310,10 @@ def train(context: Context) -> Iterator[Row]:
     names = context.train.split(",")
     for index, name in enumerate(names):
         seconds = context.left() / (len(names) - index)
-        rate = context.milliseconds.get(str(Setting(64, context.precision)), 20.0) / 1e3
+        milliseconds = context.milliseconds.get(str(Setting(64, context.precision)), 20.0)
         # Reading the data and the moments of the real images, compiling, and the evaluations.
         spare = max(0.2 * seconds, seconds - (100 if index == 0 else 60))
-        steps = max(100, int(spare * 0.8 / rate) // 500 * 500)
+        steps = max(100, int(800 * spare / milliseconds) // 500 * 500)
         every = max(100, steps // 5)
         flags = {
             "config": f"configs/{name}.py:folder",
@@ -355,24 +356,15 @@ def _trained(context: Context, name: str, flags: Row, seconds: float) -> Iterato
 
 def _main(flags: Row, workdir: Path, seconds: float) -> Row:
     """Run `experiments.main`, which receives SIGTERM when its time is up; return how it ended."""
-    command = [sys.executable, "-m", "experiments.main", f"--workdir={workdir}"]
+    limit = max(1.0, seconds - GRACE_SECONDS - 5)
+    command = ["timeout", f"--kill-after={GRACE_SECONDS}", f"{limit:.0f}", sys.executable]
+    command += ["-m", "experiments.main", f"--workdir={workdir}"]
     command += [f"--{field}={value}" for field, value in flags.items()]
     started = time.monotonic()
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            process.wait(max(1.0, seconds - GRACE_SECONDS - 5))
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_SECONDS)
-        finally:
-            process.kill()
-            process.wait()
-        log.seek(0)
-        lines = log.read().strip().splitlines()
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = ended.stdout.strip().splitlines()
     return {
-        "exit status": process.returncode,
+        "exit status": ended.returncode,
         "seconds": time.monotonic() - started,
         "last line": lines[-1] if lines else "",
         "last lines": lines[-40:],

@@ -9,20 +9,17 @@ names. The first line of a configuration's docstring gives a system's name, desc
     NAME: one-sentence description (Author year, arXiv number).
 
 The part in brackets is left out where there is no single paper. A row of docs/results.csv is one
-result: what was run (``config``, ``overrides``, ``commit``), on what (``data``, ``machine``), how
-it was measured (``protocol``, ``seeds``, and in ``spread`` what ± is taken over), how long it took
-(``steps``, ``minutes``) and ``values``, ``METRIC=MEAN`` or ``METRIC=MEAN±DEVIATION`` separated by
-spaces. A configuration's first row is its headline in the README. An empty cell is unknown.
+`Result`. A configuration's first row is its headline in the README.
 """
 
 import argparse
 import ast
 import csv
-import dataclasses
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results.csv"
@@ -41,8 +38,7 @@ _LABELS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class System:
+class System(NamedTuple):
     """A configuration file and what the first line of its docstring says."""
 
     config: str
@@ -53,17 +49,39 @@ class System:
     arxiv: str | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """A row of docs/results.csv; ``values`` by metric, as text."""
+class Result(NamedTuple):
+    """A row of docs/results.csv; an empty cell is unknown.
+
+    Attributes:
+      config: the configuration that was trained.
+      overrides: further fields, ``FIELD=VALUE`` separated by spaces.
+      data: name of the data set.
+      protocol: how it was measured.
+      seeds: of the training, separated by spaces.
+      spread: what the deviations are taken over.
+      machine: the hardware.
+      steps: train steps.
+      minutes: duration.
+      values: by metric, ``MEAN`` or ``MEAN±DEVIATION``; in the file ``METRIC=VALUE`` separated by
+        spaces.
+      remarks: what the samples look like, and so on.
+    """
 
     config: str
     overrides: str
     data: str
+    protocol: str
+    seeds: str
+    spread: str
+    machine: str
     steps: str
     minutes: str
     values: dict[str, str]
     remarks: str
+
+    def spaced(self, metric: str) -> str:
+        """Return a value with spaces around ±."""
+        return self.values[metric].replace("±", " ± ")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,26 +119,22 @@ def render(page: str) -> str:
 
 def read_results(path: Path) -> list[Result]:
     """Return the rows of a results file in their order."""
+    results = []
     with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Result(
-                config=row["config"],
-                overrides=row["overrides"],
-                data=row["data"],
-                steps=row["steps"],
-                minutes=row["minutes"],
-                values=dict(value.split("=", 1) for value in row["values"].split()),
-                remarks=row["remarks"],
-            )
-            for row in csv.DictReader(file)
-        ]
+        for row in csv.DictReader(file):
+            values = dict(value.split("=", 1) for value in row.pop("values").split())
+            row["steps"] = f"{int(row['steps']):,}" if row["steps"] else ""
+            results.append(Result(**row, values=values))
+    return results
 
 
 def read_systems() -> list[System]:
     """Return the systems of configs/, by date of publication; those without a paper are last."""
     files = sorted((ROOT / "configs").glob("*.py"))
     systems = [read_system(file) for file in files if file.stem not in NOT_SYSTEMS]
-    return sorted(systems, key=_published)
+    # An arXiv number begins with year and month.
+    dates = {s: s.arxiv or f"{(s.year or '9999')[2:]}99" for s in systems}
+    return sorted(systems, key=lambda system: (dates[system], system.name.lower()))
 
 
 def read_system(file: Path) -> System:
@@ -144,13 +158,13 @@ def systems_table(results: Sequence[Result]) -> str:
     """Return every system with the result that docs/results.csv gives first for it."""
     lines = [["config", "system", "result", "minutes"]]
     for system in read_systems():
-        first = next((result for result in results if result.config == system.config), None)
+        found = [result for result in results if result.config == system.config][:1]
         lines.append(
             [
                 f"[`{system.config}`](configs/{system.config}.py)",
                 f"{system.name}: {system.description}{_citation(system)}",
-                _headline(first) if first else "",
-                first.minutes if first else "",
+                "".join(map(_headline, found)),
+                "".join(result.minutes for result in found),
             ]
         )
     return _markdown(lines)
@@ -161,61 +175,37 @@ def digits_table(results: Sequence[Result]) -> str:
     lines = [["config", "steps", "minutes", "classifier-FID", "precision", "recall", "samples"]]
     for result in results:
         if "classifier_fid" in result.values:
-            remarks = [result.remarks] if result.config else []
-            if accuracy := result.values.get("classifier_accuracy"):
-                remarks.append(f"accuracy of the requested class {_spaced(accuracy)}")
-            if psnr := result.values.get("reconstruction_psnr"):
-                remarks.append(f"reconstructions at {_spaced(psnr)} dB")
-            lines.append(
-                [
-                    f"`{result.config}`" if result.config else f"*{result.remarks}*",
-                    f"{int(result.steps):,}" if result.steps else "",
-                    result.minutes,
-                    *(
-                        _spaced(result.values[f"classifier_{name}"])
-                        for name in ("fid", "precision", "recall")
-                    ),
-                    "; ".join(remarks),
-                ]
-            )
+            name, remarks = f"`{result.config}`", [result.remarks]
+            if not result.config:
+                name, remarks = f"*{result.remarks}*", []
+            if "classifier_accuracy" in result.values:
+                accuracy = result.spaced("classifier_accuracy")
+                remarks.append(f"accuracy of the requested class {accuracy}")
+            if "reconstruction_psnr" in result.values:
+                remarks.append(f"reconstructions at {result.spaced('reconstruction_psnr')} dB")
+            metrics = (f"classifier_{metric}" for metric in ("fid", "precision", "recall"))
+            numbers = map(result.spaced, metrics)
+            lines.append([name, result.steps, result.minutes, *numbers, "; ".join(remarks)])
     return _markdown(lines)
 
 
 def photographs_table(results: Sequence[Result]) -> str:
     """Return the results of restoration, with the measures of the degraded input in brackets."""
     lines = [["config", "data", "steps", "minutes", "PSNR, dB", "SSIM", "images"]]
-    for result in results:
-        names = [name for name in ("psnr", "ssim", "psnr_y", "ssim_y") if name in result.values]
+    for r in results:
+        names = [name for name in ("psnr", "ssim", "psnr_y", "ssim_y") if name in r.values]
         if names:
-            pairs = (f"{result.values[name]} ({result.values[f'input_{name}']})" for name in names)
-            lines.append(
-                [
-                    f"`{result.config}`",
-                    result.data,
-                    f"{int(result.steps):,}",
-                    result.minutes,
-                    *pairs,
-                    result.remarks,
-                ]
-            )
+            pairs = (f"{r.values[name]} ({r.values[f'input_{name}']})" for name in names)
+            lines.append([f"`{r.config}`", r.data, r.steps, r.minutes, *pairs, r.remarks])
     return _markdown(lines)
 
 
 def anomalies_table(results: Sequence[Result]) -> str:
     """Return the areas under the ROC curve of anomaly detection."""
     lines = [["config", "data", "overrides", "steps", "AUROC", "remarks"]]
-    lines += [
-        [
-            f"`{result.config}`",
-            result.data,
-            f"`{result.overrides}`",
-            f"{int(result.steps):,}",
-            result.values["auroc"],
-            result.remarks,
-        ]
-        for result in results
-        if "auroc" in result.values
-    ]
+    for r in results:
+        if auroc := r.values.get("auroc"):
+            lines.append([f"`{r.config}`", r.data, f"`{r.overrides}`", r.steps, auroc, r.remarks])
     return _markdown(lines)
 
 
@@ -242,12 +232,6 @@ TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
 }
 
 
-def _published(system: System) -> tuple[str, str]:
-    """Return a sort key: an arXiv number begins with year and month."""
-    date = system.arxiv or f"{(system.year or '9999')[2:]}99"
-    return date, system.name.lower()
-
-
 def _citation(system: System) -> str:
     if system.year is None:
         return ""
@@ -257,15 +241,11 @@ def _citation(system: System) -> str:
 
 def _headline(result: Result) -> str:
     """Return a result's first metric in words, with that of the input where there is one."""
-    metric, value = next(iter(result.values.items()))
-    text = _LABELS[metric].format(_spaced(value))
+    metric = next(iter(result.values))
+    text = _LABELS[metric].format(result.spaced(metric))
     if before := result.values.get(f"input_{metric}"):
         text += f" (input: {before})"
     return text if result.data == "digits" else f"{text}, {result.data}"
-
-
-def _spaced(value: str) -> str:
-    return value.replace("±", " ± ")
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:

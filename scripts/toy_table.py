@@ -4,17 +4,12 @@
                                 [--only=LOSS ...] [--penalty=NAME ...]
 
 Prints a Markdown table. A cell is "modes covered / high-quality share": of 2,500 samples, how many
-of the ring's eight modes are nearest to at least one sample within three standard deviations, and
-the share of the samples that lie so near a mode (of the data themselves: 8 / 0.99); the mean over
-the seeds of the training. What fails is shown as it is.
+of the ring's eight modes have a sample within three standard deviations, and the share of such
+samples (of the data: 8 / 0.99); the mean over the seeds of the training.
 
-Every loss is trained without a penalty and with every penalty. Weight clipping goes with the
-Wasserstein loss alone: it is that paper's way to bound a critic whose loss has no bound of its own,
-and no part of the other games.
-
-All cells share one set of hyper-parameters: `make_config` has them. They were chosen on the first
-seed for the non-saturating and the Wasserstein loss, so that the columns compare as they would for
-somebody who tries a penalty, and not as each would at its own best.
+Every loss is trained without a penalty and with every penalty, the Wasserstein loss with weight
+clipping, too. All cells share the hyper-parameters of `make_config`, which were chosen on the first
+seed for the non-saturating and the Wasserstein loss.
 """
 
 import argparse
@@ -41,7 +36,6 @@ PENALTY_WEIGHT = 0.1
 CLIP = 0.3
 METRICS = ("modes", "high_quality")
 NONE, CLIPPING = "none", "clipping"
-# What the columns of the table are, and what ``--penalty`` accepts.
 COLUMNS = (NONE, CLIPPING, *PENALTIES)
 Scores = Mapping[str, float]
 
@@ -88,14 +82,7 @@ def combinations() -> list[tuple[str, str]]:
 
 
 def make_config(loss: str, penalty: str, steps: int, weight: float = PENALTY_WEIGHT) -> ConfigDict:
-    """Return the configuration of one cell.
-
-    Args:
-      loss: a key of ``LOSSES``.
-      penalty: one of `COLUMNS`.
-      steps: train steps, of which each is one of the discriminator's and one of the generator's.
-      weight: of the penalty.
-    """
+    """Return the configuration of a cell: a key of ``LOSSES``, and one of `COLUMNS`."""
     c = gan.get_config()
     c.data.name = "ring"
     c.loss.name = loss
@@ -104,7 +91,6 @@ def make_config(loss: str, penalty: str, steps: int, weight: float = PENALTY_WEI
     elif penalty != NONE:
         c.penalty.name = penalty
         c.penalty.weight = weight
-    # From a plane to a plane: further dimensions of the latents would only blur the modes.
     c.generator.latent_dim = 2
     c.generator.mlp.update(features=(64, 64, 64), output="linear")
     c.discriminator.mlp.features = (64, 64, 64)
@@ -114,7 +100,6 @@ def make_config(loss: str, penalty: str, steps: int, weight: float = PENALTY_WEI
         optimizer.adam.update(b1=0.0, b2=0.99)
         optimizer.schedule.name = "linear"
     c.ema.half_life = 0.0
-    # One call for all the steps: nothing is to be seen before they are done.
     c.train.update(batch_size=128, steps=steps, steps_per_call=steps)
     c.train.update(log_every=steps, sample_every=steps, checkpoint_every=steps)
     c.eval.update(every=0, num_fake=2500, batch_size=2500, metrics=METRICS)
@@ -123,11 +108,7 @@ def make_config(loss: str, penalty: str, steps: int, weight: float = PENALTY_WEI
 
 
 def measure(config: ConfigDict, seeds: Sequence[int]) -> list[Scores]:
-    """Train a configuration, compiled once, with several seeds.
-
-    Args:
-      config: of `make_config`.
-      seeds: in place of ``train.seed``.
+    """Train a configuration of `make_config`, compiled once, with several seeds.
 
     Returns:
       The `METRICS` of each seed; NaN where its samples are not finite.

@@ -107,7 +107,7 @@ BN = "Mixed_7c.branch_pool.bn"
         ("fc.weight", None, "'fc.weight' is missing"),
         ("fc.bias", (1000,), r"'fc/bias' has shape (1000,); accepted: (1008,)"),
         ("AuxLogits.conv0.conv.weight", (8, 8, 1, 1), "'AuxLogits.conv0.bn.weight' is missing"),
-        ("other", (3,), "'other' is none of the network's"),
+        (f"{BN}.biass", (3,), f'is none of the network\'s. Did you mean "{BN}.bias"?'),
     ],
 )
 def test_other_state_dicts_are_refused(tmp_path, capsys, state, name, value, message):

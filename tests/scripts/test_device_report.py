@@ -56,6 +56,17 @@ def test_a_stage_that_runs_out_of_time_keeps_its_rows(tmp_path):
     assert report["stages"]["quick"]["state"] == "done"
 
 
+@pytest.mark.slow
+def test_training_leaves_its_samples(tmp_path):
+    out = tmp_path / "out"
+    device_report.main([f"--out={out}", "--tiny", "--stages=train", "--minutes=5"])
+    stage = json.loads((out / "report.json").read_text())["stages"]["train"]
+    (row,) = stage["rows"]
+    assert (stage["state"], row["exit status"]) == ("done", 0), row["last lines"]
+    assert row["grid"] == "00000004.png"
+    assert (out / "samples_wgan_gp.png").exists()
+
+
 def test_unknown_stages_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         device_report.main([f"--out={tmp_path}", "--stages=matmul,trian"])

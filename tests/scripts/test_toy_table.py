@@ -1,7 +1,6 @@
-"""The toy table has a row per loss and a column per penalty, and shows what fails as it is."""
+"""The toy table has a row per loss and a column per penalty; what diverges is shown."""
 
 import math
-import re
 
 import pytest
 
@@ -9,20 +8,24 @@ from gan_jax.losses.adversarial import LOSSES
 from gan_jax.losses.penalties import PENALTIES
 from scripts import toy_table
 
-CELL = re.compile(r"\d(\.\d)? / [01]\.\d\d")
 
+def test_the_script_prints_a_markdown_table(capsys, monkeypatch):
+    measured = []
 
-def test_the_script_prints_a_markdown_table(capsys):
-    arguments = ["--steps=1", "--only=hinge", "--penalty=r1", "--penalty=none"]
-    assert toy_table.main(arguments) == 0
-    header, rule, row = capsys.readouterr().out.strip().splitlines()
-    # In the order of the registries, whatever that of the arguments.
-    assert header == "| loss | none | r1 |"
-    assert rule == "| --- | --- | --- |"
-    first, *cells = row.strip("| ").split(" | ")
-    assert first == "`hinge`"
-    assert len(cells) == 2
-    assert all(CELL.fullmatch(cell) for cell in cells), row
+    def measure(config, seeds):
+        measured.append((config.loss.name, config.penalty.name, config.train.steps, len(seeds)))
+        return [{"modes": 8.0, "high_quality": 0.5}]
+
+    monkeypatch.setattr(toy_table, "measure", measure)
+    arguments = ["--steps=3", "--seeds=2", "--only=hinge", "--penalty=r1", "--penalty=none"]
+    assert toy_table.main([*arguments, "--penalty=clipping"]) == 0
+    # In the order of the registries, whatever that of the arguments; clipping is not for the hinge.
+    assert measured == [("hinge", "none", 3, 2), ("hinge", "r1", 3, 2)]
+    assert capsys.readouterr().out.splitlines() == [
+        "| loss | none | clipping | r1 |",
+        "| --- | --- | --- | --- |",
+        "| `hinge` | 8 / 0.50 | - | 8 / 0.50 |",
+    ]
 
 
 def test_every_loss_and_penalty_has_a_cell():
@@ -31,7 +34,9 @@ def test_every_loss_and_penalty_has_a_cell():
     assert {cell for cell in cells if "clipping" in cell} == {("wasserstein", "clipping")}
 
 
-@pytest.mark.parametrize(("loss", "penalty"), toy_table.combinations())
+@pytest.mark.parametrize(
+    ("loss", "penalty"), [("wasserstein", "clipping"), ("hinge", "none"), ("minimax", "r2")]
+)
 def test_a_cell_trains_what_it_is_named_after(loss, penalty):
     config = toy_table.make_config(loss, penalty, 10, weight=0.25)
     assert config.loss.name == loss
@@ -42,12 +47,13 @@ def test_a_cell_trains_what_it_is_named_after(loss, penalty):
 
 def test_seeds_differ_and_repeat():
     config = toy_table.make_config("hinge", "none", 1)
+    config.generator.mlp.features = config.discriminator.mlp.features = (4,)
     first, second, again = toy_table.measure(config, [0, 1, 0])
     assert first == again
     assert first != second
 
 
-def test_a_cell_is_the_mean_over_seeds_and_tells_of_divergence():
+def test_a_cell_is_the_mean_over_seeds_or_reports_divergence():
     good, poor = {"modes": 8.0, "high_quality": 0.5}, {"modes": 7.0, "high_quality": 0.25}
     lost = {"modes": math.nan, "high_quality": math.nan}
     assert toy_table.format_cell([good]) == "8 / 0.50"
@@ -55,21 +61,8 @@ def test_a_cell_is_the_mean_over_seeds_and_tells_of_divergence():
     assert toy_table.format_cell([good, lost, poor]) == "diverged (1 of 3)"
 
 
-def test_samples_that_are_not_finite_count_as_diverged():
-    config = toy_table.make_config("wasserstein", "none", 1)
-    config.generator.mlp.features = config.discriminator.mlp.features = (4,)
-    config.optimizer.generator.learning_rate = 1e38
-    (scores,) = toy_table.measure(config, [0])
-    assert math.isnan(scores["high_quality"])
-
-
-def test_a_combination_left_out_is_a_dash():
-    table = toy_table.format_table(["hinge"], ["none", "clipping"], {("hinge", "none"): "8 / 1.00"})
-    assert table.splitlines()[-1] == "| `hinge` | 8 / 1.00 | - |"
-
-
 @pytest.mark.parametrize("argument", ["--steps=0", "--seeds=0"])
-def test_a_mistake_is_told(argument, capsys):
+def test_a_mistake_is_reported(argument, capsys):
     arguments = [argument, "--only=hinge", "--penalty=none"]
     if argument == "--seeds=0":
         with pytest.raises(SystemExit):
