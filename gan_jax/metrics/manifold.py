@@ -13,30 +13,28 @@ Kynkäänniemi et al.; so a set with k + 1 copies of an item, a ball of radius 0
 The program of Naeem et al. uses open balls; the two differ only by ties, which continuous features
 do not have. The exception is a set compared with itself: its density is about ``(k + 1) / k`` here.
 
-Distances are float32 matrix products on the accelerators, in chunks of rows that are split over the
-devices; memory is linear in the number of features. The real mean is subtracted first, since
-cancellation grows with the norms. Squared distances below the rounding error for those norms count
-as 0, so that equal features have distance 0, whatever the chunks.
+Distances are float32 matrix products on this process's devices, in chunks of rows; memory is linear
+in the number of features. The real mean is subtracted first, since cancellation grows with the
+norms. Squared distances below the rounding error for those norms count as 0, so that equal features
+have distance 0, whatever the chunks.
 """
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
+from gan_jax.device_map import DeviceMap
 from gan_jax.errors import MetricError
 from gan_jax.metrics.frechet import check_count, check_features, check_widths
 
-MEMORY_BYTES = 256 * 2**20
-
-_AXIS = "data"
+# Memory of a chunk on each device, besides the features.
+_MEMORY_BYTES = 256 * 2**20
 # Number of arrays [rows, n] of 4 bytes per chunk: products, distances, their negatives, and the
 # workspace of the search for the smallest.
 _LIVE = 4
@@ -74,229 +72,92 @@ class Manifold:
 
 
 @dataclasses.dataclass(frozen=True)
-class PrecisionRecall:
-    """Share of fakes in the real manifold, and of reals in the fake manifold, 0 to 1."""
-
-    precision: float
-    recall: float
-
-
-@dataclasses.dataclass(frozen=True)
-class DensityCoverage:
-    """Density and coverage of the real balls.
+class ManifoldScores:
+    """The four scores.
 
     Attributes:
+      precision: share of the fakes in the real manifold, 0 to 1.
+      recall: share of the reals in the fake manifold, 0 to 1.
       density: the mean number of real balls that contain a fake, divided by k: about 1 if both sets
         come from one distribution, 0 or more, not bounded by 1.
       coverage: share of the real balls that contain a fake, 0 to 1.
     """
 
-    density: float
-    coverage: float
-
-
-@dataclasses.dataclass(frozen=True)
-class ManifoldScores:
-    """All four; see ``PrecisionRecall`` and ``DensityCoverage``."""
-
     precision: float
     recall: float
     density: float
     coverage: float
 
 
-def manifold(
-    features: ArrayLike,
-    k: int = 5,
-    *,
-    centre: np.ndarray | None = None,
-    devices: Sequence[jax.Device] | None = None,
-    memory_bytes: int = MEMORY_BYTES,
-) -> Manifold:
+def manifold(features: ArrayLike, k: int = 5) -> Manifold:
     """Find the k nearest other members of every member of a set.
 
-    Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, section 3. For repeated evaluation,
-    compute it once for the real features, with the larger k of the two metrics: every function here
-    accepts it in their place.
+    Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, section 3.
 
     Args:
       features: floating [n, d] with n > k.
       k: number of neighbours.
-      centre: subtracted from the features, [d]; None: their mean. It affects distances only by
-        rounding.
-      devices: local devices to use; None: all.
-      memory_bytes: memory of a chunk on each device, besides the features (a chunk has at least one
-        row).
-
-    Returns:
-      The manifold.
 
     Raises:
-      MetricError: rank, dtype or widths are wrong, there are k or fewer features, a number is not
-        finite or its square overflows float32.
-      ConfigError: k or memory_bytes is not a positive integer.
+      MetricError: rank or dtype is wrong, there are k or fewer features, a number is not finite or
+        its square overflows float32.
+      ConfigError: k is not a positive integer.
     """
     check_count("k", k, 1)
-    check_count("memory_bytes", memory_bytes, 1)
     checked = _check("features", features, k)
-    if centre is None:
-        centre = checked.mean(axis=0, dtype=np.float64)
-    return _manifold("features", checked, k, centre, _mesh(devices), memory_bytes)
-
-
-def precision_recall(
-    real: ArrayLike | Manifold,
-    fake: ArrayLike,
-    k: int = 3,
-    *,
-    devices: Sequence[jax.Device] | None = None,
-    memory_bytes: int = MEMORY_BYTES,
-) -> PrecisionRecall:
-    """Return the shares of fakes in the real manifold and of reals in the fake manifold.
-
-    Improved precision and recall, Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991.
-
-    Args:
-      real: floating [n, d] with n > k, or a manifold of at least k neighbours.
-      fake: floating [m, d] with m > k.
-      k: number of neighbours, for both manifolds.
-      devices: local devices that share the work; None: all of them.
-      memory_bytes: as in ``manifold``.
-
-    Returns:
-      Precision and recall; invariant to the order of either set.
-
-    Raises:
-      MetricError: rank, dtype or widths do not fit, there are k or fewer, a number is not finite or
-        its square overflows float32, or the real manifold has fewer neighbours.
-      ConfigError: k or memory_bytes is not a positive integer.
-    """
-    scores = manifold_scores(
-        real, fake, precision_k=k, density_k=k, devices=devices, memory_bytes=memory_bytes
-    )
-    return PrecisionRecall(scores.precision, scores.recall)
-
-
-def density_coverage(
-    real: ArrayLike | Manifold,
-    fake: ArrayLike,
-    k: int = 5,
-    *,
-    devices: Sequence[jax.Device] | None = None,
-    memory_bytes: int = MEMORY_BYTES,
-) -> DensityCoverage:
-    """Return density and coverage.
-
-    Naeem et al. 2020, https://arxiv.org/abs/2002.09797. Only the real manifold is used, so that
-    outliers among the fakes have no effect.
-
-    Args:
-      real: floating [n, d] with n > k, or a manifold of at least k neighbours.
-      fake: floating [m, d] with m >= 1.
-      k: number of neighbours.
-      devices: local devices that share the work; None: all of them.
-      memory_bytes: as in ``manifold``.
-
-    Returns:
-      Density and coverage; invariant to the order of either set.
-
-    Raises:
-      MetricError: rank, dtype or widths do not fit, there are too few, a number is not finite or
-        its square overflows float32, or the real manifold has fewer neighbours.
-      ConfigError: k or memory_bytes is not a positive integer.
-    """
-    check_count("k", k, 1)
-    check_count("memory_bytes", memory_bytes, 1)
-    checked = _check("fake features", fake, 0)
-    mesh = _mesh(devices)
-    real_side = _real_side(real, checked, k, mesh, memory_bytes)
-    fakes, squared_norms = _centred("fake features", checked, real_side.centre)
-    # Recall is not computed: fakes have no balls.
-    no_balls = np.full(len(fakes), -1.0, np.float32)
-    scores = _compare(real_side, fakes, squared_norms, no_balls, k, k, mesh, memory_bytes)
-    return DensityCoverage(scores.density, scores.coverage)
+    return _manifold("features", checked, k, checked.mean(axis=0, dtype=np.float64))
 
 
 def manifold_scores(
-    real: ArrayLike | Manifold,
-    fake: ArrayLike,
-    *,
-    precision_k: int = 3,
-    density_k: int = 5,
-    devices: Sequence[jax.Device] | None = None,
-    memory_bytes: int = MEMORY_BYTES,
+    real: ArrayLike | Manifold, fake: ArrayLike, *, precision_k: int = 3, density_k: int = 5
 ) -> ManifoldScores:
     """Return precision, recall, density and coverage from one comparison of the sets.
 
-    For repeated evaluation, compute ``manifold(real, max(precision_k, density_k))`` once and pass
-    it, so that a call only searches the neighbours of the fakes.
+    Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991, and Naeem et al. 2020,
+    https://arxiv.org/abs/2002.09797. For repeated evaluation, compute
+    ``manifold(real, max(precision_k, density_k))`` once and pass it, so that a call only searches
+    the neighbours of the fakes.
 
     Args:
       real: floating [n, d], n larger than both k, or a manifold with at least that many neighbours.
       fake: floating [m, d] with m > ``precision_k``.
       precision_k: number of neighbours for precision and recall.
       density_k: number of neighbours for density and coverage.
-      devices: local devices that share the work; None: all of them.
-      memory_bytes: as in ``manifold``.
 
     Returns:
-      The four scores, those of ``precision_recall`` and ``density_coverage``.
+      The four scores; they do not depend on the order of either set.
 
     Raises:
       MetricError: rank, dtype or widths do not fit, there are k or fewer, a number is not finite or
         its square overflows float32, or the real manifold has fewer neighbours.
-      ConfigError: a k or memory_bytes is not a positive integer.
+      ConfigError: a k is not a positive integer.
     """
     check_count("precision_k", precision_k, 1)
     check_count("density_k", density_k, 1)
-    check_count("memory_bytes", memory_bytes, 1)
+    k = max(precision_k, density_k)
     checked = _check("fake features", fake, precision_k)
-    mesh = _mesh(devices)
-    real_side = _real_side(real, checked, max(precision_k, density_k), mesh, memory_bytes)
-    fakes = _manifold("fake features", checked, precision_k, real_side.centre, mesh, memory_bytes)
-    return _compare(
-        real_side,
-        fakes.features,
-        fakes.squared_norms,
-        fakes.squared_radii[:, -1],
-        precision_k,
-        density_k,
-        mesh,
-        memory_bytes,
-    )
+    if not isinstance(real, Manifold):
+        rows = _check("real features", real, k)
+        check_widths(("real features", "fake features"), rows, checked)
+        real = _manifold("real features", rows, k, rows.mean(axis=0, dtype=np.float64))
+    check_widths(("real features", "fake features"), real.features, checked)
+    if real.k < k:
+        raise MetricError(
+            f"the manifold of the real features has k = {real.k} neighbours; "
+            f"accepted: at least {k}."
+        )
+    fakes = _manifold("fake features", checked, precision_k, real.centre)
+    return _compare(real, fakes, precision_k, density_k)
 
 
 def _check(name: str, features: ArrayLike, k: int) -> np.ndarray:
-    """Check an array for a search of k nearest neighbours; 0: no search."""
+    """Check an array for a search of k nearest neighbours."""
     checked = check_features(name, features, 1)
     if len(checked) <= k:
         raise MetricError(
             f"{name}: {len(checked)} rows and k = {k} neighbours; accepted: more rows than k."
         )
     return checked
-
-
-def _mesh(devices: Sequence[jax.Device] | None) -> Mesh:
-    chosen = list(jax.local_devices() if devices is None else devices)
-    return jax.make_mesh((len(chosen),), (_AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
-
-
-def _real_side(
-    real: ArrayLike | Manifold, fake: np.ndarray, k: int, mesh: Mesh, memory_bytes: int
-) -> Manifold:
-    names = ("real features", "fake features")
-    if isinstance(real, Manifold):
-        check_widths(names, real.features, fake)
-        if real.k < k:
-            raise MetricError(
-                f"the manifold of the real features has k = {real.k} neighbours; "
-                f"accepted: at least {k}."
-            )
-        return real
-    checked = _check(names[0], real, k)
-    check_widths(names, checked, fake)
-    centre = checked.mean(axis=0, dtype=np.float64)
-    return _manifold(names[0], checked, k, centre, mesh, memory_bytes)
 
 
 def _centred(name: str, features: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -320,158 +181,120 @@ def _centred(name: str, features: np.ndarray, centre: np.ndarray) -> tuple[np.nd
     return centred, squared_norms.astype(np.float32)
 
 
-def _manifold(
-    name: str,
-    features: np.ndarray,
-    k: int,
-    centre: np.ndarray,
-    mesh: Mesh,
-    memory_bytes: int,
-) -> Manifold:
-    """Compute the manifold of checked features."""
-    if centre.shape != features.shape[1:]:
-        raise MetricError(
-            f"the centre has shape {centre.shape}; accepted: {features.shape[1:]}, as the {name}."
-        )
+def _manifold(name: str, features: np.ndarray, k: int, centre: np.ndarray) -> Manifold:
+    """Return the manifold of checked features about a centre."""
     centred, squared_norms = _centred(name, features, centre)
-    reference = jax.device_put((centred, squared_norms), NamedSharding(mesh, P()))
-    rows = _rows_per_call(len(centred), len(centred), mesh.size, memory_bytes)
-    squared_radii = np.empty((len(centred), k), np.float32)
-    for index, queries in _calls(rows, mesh, centred, squared_norms):
-        nearest = jax.device_get(_nearest(queries, reference, k=k, mesh=mesh))
-        squared_radii[index] = nearest[: len(index)]
+    mapped = _on_devices(_nearest, len(centred), len(centred), k=k)
+    reference = mapped.place((centred, squared_norms))
+    index = np.arange(len(centred), dtype=np.int32)
+    squared_radii = mapped.on_host(reference, index, centred, squared_norms)
     return Manifold(centre, centred, squared_norms, squared_radii)
 
 
-def _compare(
-    real: Manifold,
-    fake: np.ndarray,
-    fake_squared_norms: np.ndarray,
-    fake_squared_radii: np.ndarray,
-    precision_k: int,
-    density_k: int,
-    mesh: Mesh,
-    memory_bytes: int,
-) -> ManifoldScores:
-    """Compute all four scores; fakes are centred like the reals."""
-    radii = real.squared_radii
-    reference = jax.device_put(
-        (real.features, real.squared_norms, radii[:, precision_k - 1], radii[:, density_k - 1]),
-        NamedSharding(mesh, P()),
+def _compare(real: Manifold, fake: Manifold, precision_k: int, density_k: int) -> ManifoldScores:
+    """Return all four scores; the fakes are centred like the reals."""
+    count, radii = len(real.features), real.squared_radii
+    mapped = _on_devices(_meet, len(fake.features), count)
+    reference = mapped.place(
+        (real.features, real.squared_norms, radii[:, precision_k - 1], radii[:, density_k - 1])
     )
-    count = len(real.features)
-    rows = _rows_per_call(len(fake), count, mesh.size, memory_bytes)
     inside, balls = 0, 0
     recalled = np.zeros(count, bool)
     nearest = np.full(count, np.inf, np.float32)
-    for _, queries in _calls(rows, mesh, fake, fake_squared_norms, fake_squared_radii):
-        new_inside, new_balls, new_recalled, new_nearest = jax.device_get(
-            _meet(queries, reference, mesh=mesh)
-        )
-        inside += int(new_inside.sum())
-        balls += int(new_balls.sum(dtype=np.int64))
-        recalled |= new_recalled
-        nearest = np.minimum(nearest, new_nearest)
+    for start in range(0, len(fake.features), mapped.batch_size):
+        chunk = slice(start, start + mapped.batch_size)
+        fakes = fake.features[chunk], fake.squared_norms[chunk], fake.squared_radii[chunk, -1]
+        found = jax.device_get(mapped(reference, *fakes))
+        # A last chunk is filled up by repeating its rows, which changes neither "any" nor "min".
+        number = len(fakes[0])
+        inside += int(found["inside"][:number].sum())
+        balls += int(found["balls"][:number].sum(dtype=np.int64))
+        recalled |= found["recalled"].any(axis=0)
+        nearest = np.minimum(nearest, found["nearest"].min(axis=0))
     return ManifoldScores(
-        precision=inside / len(fake),
+        precision=inside / len(fake.features),
         recall=float(recalled.mean()),
-        density=balls / (density_k * len(fake)),
+        density=balls / (density_k * len(fake.features)),
         coverage=float((nearest <= radii[:, density_k - 1]).mean()),
     )
 
 
-def _rows_per_call(queries: int, references: int, devices: int, memory_bytes: int) -> int:
-    """Return the rows per call over all devices: equal calls within each device's memory budget."""
-    most = devices * max(1, memory_bytes // (_LIVE * 4 * references))
-    calls = -(-queries // most)
-    return -(-queries // (calls * devices)) * devices
+def _on_devices(
+    function: Callable[..., object], queries: int, references: int, **static: int
+) -> DeviceMap:
+    """Return a function of chunks of queries, on this process's devices."""
+    devices = tuple(jax.local_devices())
+    rows = _rows_at_once(queries, references, len(devices))
+    return _mapped(function, rows, devices, **static)
 
 
-def _calls(rows: int, mesh: Mesh, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, tuple]]:
-    """Yield row indices and the arguments of a call: those rows of the arrays, split over devices.
-
-    The last call is padded with rows of index -1, whose distances are infinite.
-    """
-    sharding = NamedSharding(mesh, P(_AXIS))
-    count = len(arrays[0])
-    for start in range(0, count, rows):
-        index = np.arange(start, min(start + rows, count), dtype=np.int32)
-        missing = rows - len(index)
-        parts = [np.pad(index, (0, missing), constant_values=-1)]
-        for array in arrays:
-            widths = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
-            parts.append(np.pad(array[start : start + rows], widths))
-        yield index, jax.device_put(tuple(parts), sharding)
+def _rows_at_once(queries: int, references: int, devices: int) -> int:
+    """Return the rows of a chunk over all devices: equal chunks within the memory of each."""
+    most = devices * max(1, _MEMORY_BYTES // (_LIVE * 4 * references))
+    chunks = -(-queries // most)
+    return -(-queries // chunks)
 
 
-@functools.partial(jax.jit, static_argnames=("k", "mesh"))
-def _nearest(queries: tuple, reference: tuple, *, k: int, mesh: Mesh) -> jax.Array:
-    """Return each query's k smallest squared distances to others, ascending, float32 [rows, k].
-
-    Args:
-      queries: (index int32 [rows], features, squared norms) of members of the reference.
-      reference: (features [n, d], squared norms [n]).
-      k: number of neighbours.
-      mesh: mesh of the devices over which the rows are split.
-    """
-
-    def on_device(queries: tuple, reference: tuple) -> jax.Array:
-        index = queries[0]
-        squares = _squared_distances(*queries, *reference)
-        columns = lax.broadcasted_iota(jnp.int32, squares.shape, 1)
-        others = jnp.where(index[:, None] == columns, jnp.inf, squares)
-        return -lax.top_k(-others, k)[0]
-
-    return _mapped(on_device, mesh, P(_AXIS))(queries, reference)
+# Kept, so that another evaluation compiles nothing.
+@functools.lru_cache(maxsize=8)
+def _mapped(
+    function: Callable[..., object], rows: int, devices: tuple[jax.Device, ...], **static: int
+) -> DeviceMap:
+    return DeviceMap(functools.partial(function, **static), batch_size=rows, devices=devices)
 
 
-@functools.partial(jax.jit, static_argnames="mesh")
-def _meet(
-    queries: tuple, reference: tuple, *, mesh: Mesh
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Return the contribution of one call to the four scores.
-
-    Args:
-      queries: (index int32 [rows], features, squared norms, squared radii [rows]) of fakes.
-      reference: (features [n, d], squared norms [n], squared radii [n] for precision, squared
-        radii [n] for density) of reals.
-      mesh: mesh of the devices over which the rows are split.
-
-    Returns:
-      Whether each fake is in some real ball, bool [rows]; in how many, int32 [rows]; whether each
-      real is in the ball of one of these fakes, bool [n]; its least squared distance to them,
-      float32 [n].
-    """
-
-    def on_device(queries: tuple, reference: tuple) -> tuple:
-        *points, query_radii = queries
-        *targets, precision_radii, density_radii = reference
-        squares = _squared_distances(*points, *targets)
-        recalled = (squares <= query_radii[:, None]).any(axis=0)
-        return (
-            (squares <= precision_radii).any(axis=1),
-            (squares <= density_radii).sum(axis=1, dtype=jnp.int32),
-            lax.pmax(recalled.astype(jnp.int32), _AXIS) > 0,
-            lax.pmin(squares.min(axis=0), _AXIS),
-        )
-
-    return _mapped(on_device, mesh, (P(_AXIS), P(_AXIS), P(), P()))(queries, reference)
-
-
-def _mapped(function, mesh: Mesh, out_specs):
-    return jax.shard_map(
-        function, mesh=mesh, in_specs=(P(_AXIS), P()), out_specs=out_specs, check_vma=False
-    )
-
-
-def _squared_distances(
+def _nearest(
+    reference: tuple[jax.Array, jax.Array],
     index: jax.Array,
     queries: jax.Array,
     query_norms: jax.Array,
-    reference: jax.Array,
-    reference_norms: jax.Array,
+    *,
+    k: int,
 ) -> jax.Array:
-    """Return squared distances, float32 [rows, n]; infinite for queries of index -1."""
+    """Return each query's k smallest squared distances to others, ascending, float32 [rows, k].
+
+    The queries are the members number ``index`` of the reference.
+    """
+    squares = _squared_distances(queries, query_norms, *reference)
+    columns = lax.broadcasted_iota(jnp.int32, squares.shape, 1)
+    others = jnp.where(index[:, None] == columns, jnp.inf, squares)
+    return -lax.top_k(-others, k)[0]
+
+
+def _meet(
+    reference: tuple[jax.Array, jax.Array, jax.Array, jax.Array],
+    queries: jax.Array,
+    query_norms: jax.Array,
+    query_radii: jax.Array,
+) -> dict[str, jax.Array]:
+    """Return the contribution of some fakes to the four scores.
+
+    Args:
+      reference: (features [n, d], squared norms [n], squared radii [n] for precision, squared
+        radii [n] for density) of reals.
+      queries: features of fakes, [rows, d].
+      query_norms: their squared norms, [rows].
+      query_radii: their squared radii, [rows].
+
+    Returns:
+      ``inside``: whether each fake is in some real ball, bool [rows]; ``balls``: in how many, int32
+      [rows]; ``recalled``: whether each real is in the ball of one of these fakes, bool [1, n];
+      ``nearest``: its least squared distance to them, float32 [1, n].
+    """
+    *targets, precision_radii, density_radii = reference
+    squares = _squared_distances(queries, query_norms, *targets)
+    return {
+        "inside": (squares <= precision_radii).any(axis=1),
+        "balls": (squares <= density_radii).sum(axis=1, dtype=jnp.int32),
+        "recalled": (squares <= query_radii[:, None]).any(axis=0, keepdims=True),
+        "nearest": squares.min(axis=0, keepdims=True),
+    }
+
+
+def _squared_distances(
+    queries: jax.Array, query_norms: jax.Array, reference: jax.Array, reference_norms: jax.Array
+) -> jax.Array:
+    """Return squared distances, float32 [rows, n]."""
     products = lax.dot_general(
         queries,
         reference,
@@ -481,5 +304,4 @@ def _squared_distances(
     )
     scale = query_norms[:, None] + reference_norms[None, :]
     squares = scale - 2.0 * products
-    squares = jnp.where(squares <= _ZERO * scale, 0.0, squares)
-    return jnp.where(index[:, None] < 0, jnp.inf, squares)
+    return jnp.where(squares <= _ZERO * scale, 0.0, squares)
