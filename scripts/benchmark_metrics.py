@@ -16,7 +16,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from configs import wgan_gp
 from gan_jax.data import spec as specs
@@ -199,15 +198,11 @@ def contest(contestants: Mapping[str, Contestant], batch_size: int, repeats: int
 
 def random_inception(layer: str) -> dict[str, np.ndarray]:
     """Return random weights of Inception up to a layer that keep activations of order one."""
-    image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.uint8)
-    init = functools.partial(inception.Inception().init, layers=(layer,))
-    params = flatten_dict(jax.eval_shape(init, jax.random.key(0), image)["params"])
     rng = np.random.default_rng(0)
     weights = {}
-    for keys, value in params.items():
-        scale = np.sqrt(2 / np.prod(value.shape[:-1])) if keys[-1] == "kernel" else 0.1
-        name = f"{'.'.join(keys[:-1])}/{keys[-1]}"
-        weights[name] = (scale * rng.normal(size=value.shape)).astype(np.float32)
+    for name, shape in inception.shapes(layer).items():
+        scale = np.sqrt(2 / np.prod(shape[:-1])) if name.endswith("/kernel") else 0.1
+        weights[name] = (scale * rng.normal(size=shape)).astype(np.float32)
     return weights
 
 

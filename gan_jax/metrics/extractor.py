@@ -1,10 +1,12 @@
 """Feature extractors: a pure function from images to features, and its identity."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 # (variables, uint8 [n, height, width, channels], names of layers) -> float32 [n, width] by layer.
 Apply = Callable[[Any, jax.Array, tuple[str, ...]], dict[str, jax.Array]]
@@ -35,3 +37,12 @@ class Extractor:
     apply: Apply
     protocol: Mapping[str, Any]
     of_floats: Apply | None = None
+
+
+def weights_hash(weights: Mapping[str, np.ndarray]) -> str:
+    """Return a hash of float32 arrays by name, 12 hexadecimal digits, as protocols record it."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.shape}\n".encode())
+        digest.update(np.ascontiguousarray(value, "<f4").tobytes())
+    return digest.hexdigest()[:12]

@@ -167,7 +167,7 @@ def of_inception(tmp_path_factory):
     rng = np.random.default_rng(0)
     weights = {
         name: (rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))).astype(np.float32)
-        for name, shape in inception._shapes("64").items()
+        for name, shape in inception.shapes("64").items()
     }
     path = tmp_path_factory.mktemp("inception") / "weights.npz"
     inception.save_weights(path, weights)
