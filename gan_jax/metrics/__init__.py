@@ -14,12 +14,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("fid", "kid", "measure"):
-        from gan_jax.metrics import arrays
+    if name not in __all__:
+        raise AttributeError(f"module 'gan_jax.metrics' has no attribute {name!r}")
+    from gan_jax.metrics import arrays, similarity
 
-        return getattr(arrays, name)
-    if name in ("ms_ssim", "psnr", "ssim"):
-        from gan_jax.metrics import similarity
-
-        return getattr(similarity, name)
-    raise AttributeError(f"module 'gan_jax.metrics' has no attribute {name!r}")
+    return getattr(arrays if name in ("fid", "kid", "measure") else similarity, name)

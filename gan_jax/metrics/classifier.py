@@ -1,9 +1,8 @@
 """A small classifier trained on the labelled set, as a feature extractor without downloads.
 
-Where Inception's weights are not available, or the images are unlike photographs, the same formulas
-are applied to the features of a classifier of the set's own classes. Such numbers are comparable
-only on one data set and with one set of weights: they are recorded with the weights' hash, and are
-called ``classifier_fid``, never FID.
+It serves where Inception's weights are not available or the images are unlike photographs. Its
+metrics are comparable only on one data set and with one set of weights: they are recorded with the
+weights' hash, and are called ``classifier_fid``, never FID.
 
 The network trains in seconds on a CPU: three convolutions, two of them strided, on at most 32x32
 pixels; a dense layer of 64 features; logits. It has no batch statistics, so its features of an
@@ -12,11 +11,10 @@ image do not depend on the batch.
 
 import dataclasses
 import functools
-import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from gan_jax import arrays
 from gan_jax.data.sources.base import content_hash
 from gan_jax.errors import MetricError, WorkdirError
 from gan_jax.layers.convolution import Conv
-from gan_jax.metrics.extractor import Extractor
+from gan_jax.metrics.extractor import Extractor, weights_hash
 from gan_jax.report import atomic
 
 logger = logging.getLogger(__name__)
@@ -48,7 +46,7 @@ MAX_IMAGES = 20_000
 BATCH_SIZE = 64
 
 # Part of a cached file's name; increase it with every change of network or training.
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 
 _LARGEST = 32  # pixels at which the network looks
 _SMALLEST = 8
@@ -107,13 +105,6 @@ class _Network(nn.Module):
         return {layer: found[layer] for layer in layers}
 
 
-def _apply(
-    network: _Network, variables: Any, images: jax.Array, layers: tuple[str, ...]
-) -> dict[str, jax.Array]:
-    found: Any = network.apply(variables, images, layers)
-    return found
-
-
 def _factor(shape: tuple[int, ...]) -> int:
     """Return the factor by which images are first reduced."""
     return -(-max(shape[:2]) // _LARGEST)
@@ -126,14 +117,14 @@ def train_classifier(
     *,
     seed: int = 0,
     steps: int = STEPS,
-    max_images: int = MAX_IMAGES,
 ) -> Classifier:
     """Train a classifier.
 
     The same arguments on the same machine give the same weights, bit for bit. A random tenth of the
-    images, at most 2,000, determined by ``seed``, is held out, and the accuracy on it is recorded.
-    AdamW with a short warm-up and a cosine decay, batches of 64, random shifts of one or two pixels
-    and no reflections (a mirrored digit is not a digit).
+    images, at most 2,000, determined by ``seed``, is held out, and the accuracy on it is recorded;
+    of the others, at most ``MAX_IMAGES`` are used. AdamW with a short warm-up and a cosine decay,
+    batches of 64, random shifts of one or two pixels and no reflections (a mirrored digit is not a
+    digit).
 
     Args:
       images: uint8 [n, height, width, 1 or 3], 8 pixels or more in height and width.
@@ -141,10 +132,6 @@ def train_classifier(
       num_classes: number of classes, at least 2.
       seed: seed of initial weights, held-out part, order and shifts.
       steps: number of training steps.
-      max_images: maximum number of images to train on.
-
-    Returns:
-      The classifier.
 
     Raises:
       MetricError: shapes, dtypes or labels do not fit, there are fewer than ten images per class or
@@ -152,13 +139,12 @@ def train_classifier(
     """
     images, labels = np.asarray(images), np.asarray(labels)
     _check(images, labels, num_classes)
-    for name, value in (("steps", steps), ("max_images", max_images)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise MetricError(f"{name} = {value!r}; accepted: an integer >= 1")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise MetricError(f"steps = {steps!r}; accepted: an integer >= 1")
     order_key, init_key, step_key = jax.random.split(jax.random.key(seed), 3)
     order = np.asarray(jax.random.permutation(order_key, len(images)))
     held_out = min(round(len(images) * _HELD_OUT), _MOST_HELD_OUT)
-    tested, trained = order[:held_out], order[held_out:][:max_images]
+    tested, trained = order[:held_out], order[held_out:][:MAX_IMAGES]
 
     network = _Network(num_classes)
     shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
@@ -176,7 +162,7 @@ def train_classifier(
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)):
         raise MetricError(f"the classifier's training diverged with seed = {seed}; try another")
     accuracy = _accuracy(network, weights, images[tested], labels[tested])
-    return Classifier(weights, shape, num_classes, accuracy, _hash(weights), held_out)
+    return Classifier(weights, shape, num_classes, accuracy, weights_hash(_flat(weights)), held_out)
 
 
 def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
@@ -217,7 +203,7 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 
 
 def _initial(network: _Network, key: jax.Array, shape: tuple[int, int, int]) -> Any:
-    """Untrained weights."""
+    """Return untrained weights."""
     example = jnp.zeros((1, *shape), jnp.uint8)
     return jax.jit(network.init, static_argnums=2)(key, example, ("logits",))
 
@@ -239,7 +225,7 @@ def _training(network: _Network, steps: int) -> tuple[optax.GradientTransformati
         batch = _shifted(shift_key, images[chosen])
 
         def loss(variables: Any) -> jax.Array:
-            logits = _apply(network, variables, batch, ("logits",))["logits"]
+            logits = network.apply(variables, batch, ("logits",))["logits"]
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels[chosen]).mean()
 
         updates, opt_state = optimizer.update(jax.grad(loss)(variables), opt_state, variables)
@@ -265,7 +251,7 @@ def _shifted(key: jax.Array, images: jax.Array) -> jax.Array:
 def _accuracy(network: _Network, weights: Any, images: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of images whose largest logit is that of their label."""
     predict = jax.jit(
-        lambda images: _apply(network, weights, images, ("logits",))["logits"].argmax(1)
+        lambda images: network.apply(weights, images, ("logits",))["logits"].argmax(1)
     )
     right = 0
     for start in range(0, len(images), _EVALUATED_AT_ONCE):
@@ -274,26 +260,13 @@ def _accuracy(network: _Network, weights: Any, images: np.ndarray, labels: np.nd
     return right / len(images)
 
 
-def _flat(variables: Any) -> dict[str, np.ndarray]:
-    """Return weights by name, such as "params/Conv_0/kernel", sorted by name."""
-    flat = flatten_dict(variables, sep="/")
-    return {name: np.asarray(flat[name], np.float32) for name in sorted(flat)}
-
-
-def _hash(variables: Any) -> str:
-    digest = hashlib.sha256()
-    for name, array in _flat(variables).items():
-        digest.update(f"{name}{array.shape}".encode())
-        digest.update(array.astype("<f4").tobytes())
-    return digest.hexdigest()[:12]
+def _flat(variables: Any) -> Mapping[str, np.ndarray]:
+    """Return weights by name, such as "params/Conv_0/kernel"."""
+    return flatten_dict(variables, sep="/")
 
 
 def save(path: str | Path, classifier: Classifier) -> None:
-    """Write a classifier to an ``.npz`` file atomically.
-
-    Args:
-      path: the file; its folder is created if it is missing.
-      classifier: the classifier.
+    """Write a classifier to an ``.npz`` file atomically, and its folder if it is missing.
 
     Raises:
       WorkdirError: the file cannot be written.
@@ -305,18 +278,12 @@ def save(path: str | Path, classifier: Classifier) -> None:
         "hash": classifier.hash,
         "held_out": classifier.held_out,
     }
-    weights = _flat(classifier.variables)
-    atomic.write_npz(path, {"about": np.array(json.dumps(about)), **weights})
+    arrays_by_name = {"about": np.array(json.dumps(about)), **_flat(classifier.variables)}
+    atomic.write_npz(path, arrays_by_name)
 
 
 def load(path: str | Path) -> Classifier:
     """Read a classifier that ``save`` wrote.
-
-    Args:
-      path: the file.
-
-    Returns:
-      The classifier.
 
     Raises:
       MetricError: the file is missing or damaged, or is not a classifier.
@@ -331,10 +298,10 @@ def load(path: str | Path) -> Classifier:
         untrained = jax.eval_shape(
             lambda: _initial(_Network(num_classes), jax.random.key(0), shape)
         )
-    # A damaged file raises nearly anything, from zip, NumPy's headers, JSON or the network.
+    # A damaged file raises exceptions of many types: of zip, NumPy's headers, JSON, the network.
     except Exception as error:
         raise _damaged(path, str(error) or type(error).__name__) from error
-    wanted = flatten_dict(untrained, sep="/")
+    wanted = _flat(untrained)
     for name in sorted(wanted.keys() | weights.keys()):
         there = weights.get(name)
         if (
@@ -343,10 +310,10 @@ def load(path: str | Path) -> Classifier:
             or (there.shape, there.dtype) != (wanted[name].shape, wanted[name].dtype)
         ):
             raise _damaged(path, f"weight {name} is missing, unknown or of another shape or dtype")
-    variables = unflatten_dict(weights, sep="/")
-    own = _hash(variables)
+    own = weights_hash(weights)
     if own != about.get("hash"):
         raise _damaged(path, f"its weights have the hash {own}, not {about.get('hash')}")
+    variables = unflatten_dict(weights, sep="/")
     return Classifier(variables, shape, num_classes, accuracy, own, held_out)
 
 
@@ -357,13 +324,10 @@ def _damaged(path: str | Path, reason: str) -> MetricError:
 def cached_classifier(
     folder: str | Path,
     fingerprint: str,
-    images: np.ndarray | Callable[[], np.ndarray],
-    labels: np.ndarray | Callable[[], np.ndarray],
+    read: Callable[[], tuple[np.ndarray, np.ndarray]],
     num_classes: int,
     *,
-    seed: int = 0,
     steps: int = STEPS,
-    max_images: int = MAX_IMAGES,
 ) -> Classifier:
     """Return the classifier of a data set from a cache folder; train and store it if necessary.
 
@@ -374,22 +338,15 @@ def cached_classifier(
       folder: the cache folder; created if it is missing.
       fingerprint: identity of the labelled set, ``Source.fingerprint()``; the part up to the first
         colon is its name.
-      images: as for :func:`train_classifier`, or a function without arguments that returns them,
-        called only if the classifier is not cached.
-      labels: likewise.
-      num_classes: as for :func:`train_classifier`.
-      seed: likewise.
+      read: returns images and labels, as for `train_classifier`; called only if the classifier is
+        not cached.
+      num_classes: as for `train_classifier`.
       steps: likewise.
-      max_images: likewise.
-
-    Returns:
-      The classifier.
 
     Raises:
-      MetricError: as for :func:`train_classifier`. A damaged file is replaced, with a warning.
+      MetricError: as for `train_classifier`. A damaged file is replaced, with a warning.
     """
-    settings = {"seed": seed, "steps": steps, "max_images": max_images}
-    identity = json.dumps([_CODE_VERSION, fingerprint, num_classes, settings], sort_keys=True)
+    identity = json.dumps([_CODE_VERSION, fingerprint, num_classes, steps])
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", fingerprint.split(":")[0]).strip("-.")[:64] or "unnamed"
     path = Path(folder) / f"classifier-{name}-{content_hash([identity])}.npz"
     if path.exists():
@@ -398,14 +355,7 @@ def cached_classifier(
         except MetricError as error:
             logger.warning("%s; it is trained again", error)
     logger.info("Training the classifier of %s for its features", name)
-    classifier = train_classifier(
-        images() if callable(images) else images,
-        labels() if callable(labels) else labels,
-        num_classes,
-        seed=seed,
-        steps=steps,
-        max_images=max_images,
-    )
+    classifier = train_classifier(*read(), num_classes, steps=steps)
     try:
         save(path, classifier)
     except WorkdirError as error:
@@ -416,14 +366,9 @@ def cached_classifier(
 def make_extractor(classifier: Classifier) -> Extractor:
     """Return the feature extractor of a classifier.
 
-    Its layers are "features", of width 64, and "logits". For images of another shape or dtype than
-    in training, and for an unknown layer, it raises a ``MetricError`` when traced.
-
-    Args:
-      classifier: a trained classifier.
-
-    Returns:
-      The extractor, named "classifier".
+    Its name is "classifier", its layers are "features", of width 64, and "logits". For images of
+    another shape or dtype than in training, and for an unknown layer, it raises a ``MetricError``
+    when traced.
     """
     network = _Network(classifier.num_classes)
     widths = {"features": FEATURES, "logits": classifier.num_classes}
@@ -446,7 +391,8 @@ def make_extractor(classifier: Classifier) -> Extractor:
             )
         # Full precision on GPU and TPU, too, so that metrics do not depend on the device.
         with jax.default_matmul_precision("highest"):
-            return _apply(network, variables, images, tuple(layers))
+            found: Any = network.apply(variables, images, tuple(layers))
+        return found
 
     return Extractor(
         name="classifier",

@@ -1,6 +1,6 @@
 """The feature extractors by name: an open registry of functions from images to features.
 
-A new one is a function and a line::
+A new one is a function and an entry::
 
     EXTRACTORS["mine"] = lambda setting: from_function("mine", features, width=512, weights="v1")
 
@@ -8,7 +8,6 @@ after which ``mine_fid``, ``mine_precision``, ... are metrics.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,12 +62,10 @@ def _classifier(setting: Setting) -> Extractor:
             "eval.metrics asks for the classifier, which learns from a training set with labels "
             f"of two classes or more, and {what}; accepted: Inception's metrics, such as fid"
         )
-    read = functools.cache(labelled.read)
     trained = classifier.cached_classifier(
         cache.root() / "classifiers",
         labelled.fingerprint,
-        lambda: read()[0],
-        lambda: read()[1],
+        labelled.read,
         labelled.num_classes or 0,
     )
     return classifier.make_extractor(trained)

@@ -163,7 +163,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     dimensions.
 
     Args:
-      a: moments of one set, of width d.
+      a: moments of one set.
       b: moments of the other set, of the same width.
 
     Returns:
@@ -179,13 +179,9 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         )
     if min(a.count, b.count) <= width:
         logger.warning(
-            "the Fréchet distance of %d and %d features of width %d: a covariance of so few is "
-            "singular and the distance strongly biased; compare it only with values at the same "
-            "counts (the bias is small only with far more than %d)",
-            a.count,
-            b.count,
-            width,
-            width,
+            f"the Fréchet distance of {a.count} and {b.count} features of width {width}: a "
+            "covariance is singular and the distance strongly biased; compare it only with values "
+            f"at the same counts (the bias is small only with far more than {width})"
         )
     difference = np.asarray(a.mean, np.float64) - np.asarray(b.mean, np.float64)
     traces = np.trace(a.covariance) + np.trace(b.covariance)

@@ -16,7 +16,6 @@ from gan_jax.metrics.frechet import check_count, check_features, check_widths
 
 # Items of either set in one block of the kernel matrix: 32 MiB of float64.
 _BLOCK = 2048
-_USUAL_SUBSET = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,7 @@ def kernel_distance(
     y: ArrayLike,
     *,
     subsets: int = 100,
-    subset_size: int | None = _USUAL_SUBSET,
+    subset_size: int = 1000,
     seed: int = 2020,
 ) -> KernelDistance:
     """Return KID: the mean of ``mmd2`` over random subsets of the two sets.
@@ -78,27 +77,23 @@ def kernel_distance(
       x: floating [m, d].
       y: floating [n, d].
       subsets: number of subsets.
-      subset_size: items of each set in a subset; None: 1000, or the size of the smaller set.
+      subset_size: items of each set in a subset, at least 2.
       seed: seed of the draws, 0 to 2^32 - 1.
 
-    Returns:
-      Mean, deviation and standard error.
-
     Raises:
-      MetricError: rank, dtype or widths are wrong, a set has fewer items than a subset (or than 2),
-        a number is not finite or so large that its sixth power overflows.
+      MetricError: rank, dtype or widths are wrong, a set has fewer items than a subset, a number is
+        not finite or so large that its sixth power overflows.
       ConfigError: subsets, their size or the seed is not an integer in its range.
     """
     check_count("subsets", subsets, 1)
     check_count("seed", seed, 0, 2**32 - 1)
-    least = 2 if subset_size is None else check_count("subset_size", subset_size, 2)
-    first, second = _check_pair(x, y, least)
-    size = min(_USUAL_SUBSET, len(first), len(second)) if subset_size is None else subset_size
+    check_count("subset_size", subset_size, 2)
+    first, second = _check_pair(x, y, subset_size)
     draws = np.random.RandomState(seed)
     estimates = []
     for _ in range(subsets):
-        chosen_x = draws.choice(len(first), size, replace=False)
-        chosen_y = draws.choice(len(second), size, replace=False)
+        chosen_x = draws.choice(len(first), subset_size, replace=False)
+        chosen_y = draws.choice(len(second), subset_size, replace=False)
         estimates.append(_mmd2(first[chosen_x], second[chosen_y]))
     std = float(np.std(estimates))
     return KernelDistance(float(np.mean(estimates)), std, std / math.sqrt(subsets))
@@ -126,7 +121,7 @@ def _mmd2(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _within(x: np.ndarray) -> np.floating:
-    """Sum of the kernel over ordered pairs of different items."""
+    """Return the sum of the kernel over ordered pairs of different items."""
     total = np.float64(0.0)
     blocks = _blocks(x)
     for i, block in enumerate(blocks):
@@ -138,7 +133,7 @@ def _within(x: np.ndarray) -> np.floating:
 
 
 def _across(x: np.ndarray, y: np.ndarray) -> np.floating:
-    """Sum of the kernel over all pairs of an item of x and one of y."""
+    """Return the sum of the kernel over all pairs of an item of x and one of y."""
     total = np.float64(0.0)
     for block in _blocks(x):
         for other in _blocks(y):

@@ -120,17 +120,17 @@ def ssim(
     Args:
       images: uint8 or float [n, height, width, channels].
       reference: of the same shape and dtype.
-      data_range: largest minus smallest possible value; None: 255, for uint8 only.
+      data_range: as for `psnr`.
       window: "gaussian" (the paper's: 11x11, sigma 1.5, population covariance) or "uniform"
         (scikit-image's default: 7x7, sample covariance).
-      border: rows and columns to leave out at each edge, as for :func:`psnr`.
+      border: as for `psnr`.
 
     Returns:
       float32 [n].
 
     Raises:
       ConfigError: the window is unknown.
-      MetricError: as for :func:`psnr`, or the image within the border is smaller than the window.
+      MetricError: as for `psnr`, or the image within the border is smaller than the window.
     """
     chosen = lookup(WINDOWS, window, "window")
     x, y, span = _checked(images, reference, data_range, border, len(chosen.taps))
@@ -162,31 +162,25 @@ def ms_ssim(
     Args:
       images: uint8 or float [n, height, width, channels]; 176 pixels or more in height and width.
       reference: of the same shape and dtype.
-      data_range: largest minus smallest possible value; None: 255, for uint8 only.
+      data_range: as for `psnr`.
       weights: the exponents, from fine to coarse; fewer weights allow smaller images (and define
         another measure): the smaller side must be at least ``11 * 2^(number of weights - 1)``.
-      border: rows and columns to leave out at each edge, as for :func:`psnr`.
+      border: as for `psnr`.
 
     Returns:
       float32 [n].
 
     Raises:
-      MetricError: as for :func:`psnr`, there are no weights or one is not positive, or the image is
-        too small for the number of scales.
+      MetricError: as for `psnr`, there are no weights or one is not positive, or the image is too
+        small for the number of scales.
     """
     weights = tuple(float(weight) for weight in weights)
     if not weights or not all(0.0 < weight < math.inf for weight in weights):
         raise MetricError(f"weights = {weights}; accepted: at least one, all positive")
     taps = len(WINDOWS["gaussian"].taps)
     least = taps * 2 ** (len(weights) - 1)
-    x, y, span = _checked(
-        images,
-        reference,
-        data_range,
-        border,
-        least,
-        f" for {len(weights)} scales; smaller images need fewer `weights`",
-    )
+    why = f" for {len(weights)} scales; smaller images need fewer `weights`"
+    x, y, span = _checked(images, reference, data_range, border, least, why)
     return _ms_ssim(x, y, span, border, weights)
 
 
@@ -289,13 +283,13 @@ def _checked(
 
 
 def _planes(images: jax.Array, border: int) -> jax.Array:
-    """The images within the border, as float32 [n, channels, height, width]."""
+    """Return the images within the border, as float32 [n, channels, height, width]."""
     inner = images[:, border : images.shape[1] - border, border : images.shape[2] - border]
     return jnp.moveaxis(inner, 3, 1).astype(jnp.float32)
 
 
 def _mean(planes: jax.Array) -> jax.Array:
-    """The mean over both image axes: [n, channels, height, width] -> [n, channels].
+    """Return the mean over both image axes: [n, channels, height, width] -> [n, channels].
 
     Rows are summed by a matrix product. On CPU, XLA would fuse a plain sum with the computation of
     its terms, and compute each filtered value many times.
@@ -341,9 +335,7 @@ def _banded(planes: jax.Array, taps: tuple[float, ...], axis: int) -> jax.Array:
 def _similarities(x: jax.Array, y: jax.Array, window: _Window) -> tuple[jax.Array, jax.Array]:
     """Return the two factors of SSIM at every window: luminance, and contrast times structure.
 
-    Args:
-      x, y: [n, channels, height, width] in units of the data range.
-      window: the window.
+    ``x`` and ``y`` are [n, channels, height, width] in units of the data range.
     """
     mx, my, square, product = _moments(x, y, window.taps)
     c1, c2 = K1**2, K2**2
@@ -394,11 +386,7 @@ _moments.defvjp(_moments_forward, _moments_backward)
 
 
 def _deviations(
-    taps: tuple[float, ...],
-    xs: list[jax.Array],
-    ys: list[jax.Array],
-    mx: jax.Array,
-    my: jax.Array,
+    taps: tuple[float, ...], xs: list[jax.Array], ys: list[jax.Array], mx: jax.Array, my: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return the sum of both variances around given means, and the covariance."""
     pairs = [(x - mx, y - my) for x, y in zip(xs, ys, strict=True)]

@@ -160,10 +160,10 @@ def cached(
       folder: the cache folder.
       identity: identity of the images, serializable as JSON. The extractor's protocol, the layer
         and the count are added.
-      extraction: the network.
-      batches: read only if something is missing.
-      count: number of images.
-      needs: the statistics to compute, by layer.
+      extraction: as for `collect`.
+      batches: likewise; read only if something is missing.
+      count: likewise.
+      needs: likewise.
     """
     moments: dict[str, Moments] = {}
     features: dict[str, np.ndarray] = {}
@@ -218,11 +218,8 @@ def _path(
 
 def _save(path: Path, value: Moments | np.ndarray) -> None:
     if isinstance(value, Moments):
-        kept = {
-            "count": np.asarray(value.count),
-            "mean": value.mean,
-            "covariance": value.covariance,
-        }
+        count = np.asarray(value.count)
+        kept = {"count": count, "mean": value.mean, "covariance": value.covariance}
     else:
         kept = {"features": value}
     atomic.write_npz(path, kept)

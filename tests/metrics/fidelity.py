@@ -32,7 +32,7 @@ def reference_module(name):
         patch.setitem(sys.modules, _PACKAGE, package)
         patch.setitem(sys.modules, unused.__name__, unused)
         module = importlib.import_module(f"{_PACKAGE}.{name}")
-        # So that nobody else finds what was imported beside the stubs.
+        # Modules imported beside the stubs must not be found by other tests.
         for key in [key for key in sys.modules if key.split(".")[0] == _PACKAGE]:
             if sys.modules[key] not in (package, unused):
                 del sys.modules[key]
