@@ -9,9 +9,13 @@ as 1, 2, 3", 2011). NumPy keeps the streams of its bit generators stable for eve
 does not promise for ``Generator.permutation``; a golden test holds this order fixed.
 """
 
+import dataclasses
 import functools
 
 import numpy as np
+
+# The second domain's order has a seed that no run can have.
+_SECOND = 2**32
 
 
 @functools.lru_cache(maxsize=4)
@@ -68,3 +72,47 @@ def subset(size: int, count: int) -> np.ndarray:
     A data set may be sorted by class, so its first examples are not a fair sample of it.
     """
     return np.sort(np.random.default_rng(0).permutation(size)[:count])
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Which examples a process reads, in what order.
+
+    Attributes:
+      seed: seed of the order.
+      sizes: number of examples of the data set, or of each of two domains, which have orders of
+        their own.
+      global_batch: examples of one batch over all processes.
+      batches_per_step: batches that one train step consumes.
+      process_index: number of this process.
+      process_count: number of processes.
+    """
+
+    seed: int
+    sizes: tuple[int, ...]
+    global_batch: int
+    batches_per_step: int
+    process_index: int = 0
+    process_count: int = 1
+
+    @property
+    def local_batch(self) -> int:
+        """Examples of one batch that this process reads."""
+        return self.global_batch // self.process_count
+
+    def indices(self, batch: int, count: int = 1) -> list[np.ndarray]:
+        """Return this process's part of ``count`` batches from number ``batch`` on.
+
+        Batch ``k`` of step ``s`` has the number ``s * batches_per_step + k``.
+
+        Returns:
+          int32 (int64 from 2^31 examples on) [count, local_batch], for each of ``sizes``.
+        """
+        start, total = batch * self.global_batch, count * self.global_batch
+        first = self.process_index * self.local_batch
+        rows = []
+        for number, size in enumerate(self.sizes):
+            drawn = indices(self.seed + number * _SECOND, start, total, size)
+            own = drawn.reshape(count, self.global_batch)[:, first : first + self.local_batch]
+            rows.append(own)
+        return rows

@@ -24,10 +24,8 @@ SIZE = 50
 
 @pytest.fixture
 def source():
-    """Fifty images, each of which tells its index."""
-    images = (
-        np.zeros((SIZE, 2, 2, 1), np.uint8) + np.arange(SIZE, dtype=np.uint8)[:, None, None, None]
-    )
+    """Fifty images, whose pixels are their index."""
+    images = np.arange(SIZE, dtype=np.uint8).repeat(4).reshape(SIZE, 2, 2, 1)
     return image_source("numbers", "train", images, np.arange(SIZE) % 3)
 
 
@@ -182,7 +180,7 @@ def folder(path, on_error="raise"):
     return FolderSource(path, "train", Transform(8, channels=3), on_error)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 1])
 def test_images_that_vanish_in_a_run_are_named(tmp_path, workers):
     write_images(tmp_path)
     pipe = pipeline(folder(tmp_path), resident=False, workers=workers, prefetch=1)
@@ -229,20 +227,19 @@ from gan_jax.data.sources.toy import toy
 
 if __name__ == "__main__":
     pipe = make_pipeline(toy("ring", 4096, None), seed=0, global_batch=512, batches_per_step=2,
-        steps_per_call=2, resident=False, workers=2)
+        steps_per_call=2, resident=False, workers=1)
     batches = pipe.batches(0)
     next(batches)
     print("ready", flush=True)
-    MIDDLE
-    next(batches)
-    END
+    THEN
+    [next(batches) for _ in range(20)]
     print("done", flush=True)
 """
 
 
-def run_main(tmp_path, middle, end):
+def run_main(tmp_path, then):
     path = tmp_path / "main.py"
-    path.write_text(MAIN.replace("MIDDLE", middle).replace("END", end))
+    path.write_text(MAIN.replace("THEN", then))
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -256,13 +253,9 @@ def run_main(tmp_path, middle, end):
 
 
 @pytest.mark.slow
-def test_workers_outlive_signals_to_the_whole_job(tmp_path):
+def test_workers_outlive_signals_to_the_whole_job_and_end_without_a_close(tmp_path):
     ignore = "import signal; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]"
-    process = run_main(
-        tmp_path,
-        f"{ignore}; print('set', flush=True); sys.stdin.read(0); time.sleep(3)",
-        "[next(batches) for _ in range(20)]; batches.close()",
-    )
+    process = run_main(tmp_path, f"{ignore}; print('set', flush=True); time.sleep(3)")
     assert process.stdout.readline() == "ready\n"
     assert process.stdout.readline() == "set\n"
     os.killpg(process.pid, signal.SIGINT)
@@ -274,16 +267,8 @@ def test_workers_outlive_signals_to_the_whole_job(tmp_path):
 
 @pytest.mark.slow
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
-    process = run_main(tmp_path, "time.sleep(600)", "")
+    process = run_main(tmp_path, "time.sleep(600)")
     assert process.stdout.readline() == "ready\n"
     process.kill()
     # Workers hold the other end of both pipes: this returns only when the last one is gone.
     process.communicate(timeout=120)
-
-
-@pytest.mark.slow
-def test_a_forgotten_close_ends_all_the_same(tmp_path):
-    process = run_main(tmp_path, "pass", "")
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (0, "ready\ndone\n"), err
-    assert "Traceback" not in err
