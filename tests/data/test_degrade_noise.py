@@ -43,7 +43,7 @@ def test_the_sigma_of_each_image_is_drawn_from_its_range():
     assert stats.kstest(sigmas, stats.uniform(5.0, 40.0).cdf).pvalue > 0.01
 
 
-def test_noise_is_clipped_as_in_a_file_unless_told_otherwise():
+def test_noise_is_clipped_as_in_a_file_by_default():
     clean, keys = constant(1.0), keys_of(2)
     whole = np.asarray(degrade.make("gaussian", clip=False)(keys, clean).input)
     assert whole.max() > 1.05

@@ -1,4 +1,4 @@
-"""Blur: a lens out of focus, a hand that moves."""
+"""Blur: a lens out of focus, motion of the camera."""
 
 import dataclasses
 import math
@@ -7,11 +7,12 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
+from typing_extensions import override
 
 from gan_jax.data.degrade.degradation import Degradation, Degraded, Range, draw, within
 from gan_jax.data.degrade.noise import add_gaussian
 
-# Where a Gaussian kernel ends, in standard deviations: beyond are 6e-5 of its weight.
+# Radius of a Gaussian kernel in standard deviations: 6e-5 of its weight lie beyond.
 _REACH = 4.0
 # Points per pixel of a line of motion.
 _POINTS = 8
@@ -21,14 +22,14 @@ _POINTS = 8
 class Blur(Degradation):
     """A Gaussian blur, a straight blur of motion, then noise; each may be absent.
 
-    Beyond its edges an image goes on mirrored about its outermost pixels, which are not repeated
+    Beyond its edges an image is mirrored about its outermost pixels, which are not repeated
     (``d c b | a b c d``: "reflect" in NumPy, "mirror" in SciPy). Convolutions are products of
-    Fourier transforms, so their cost hardly depends on the kernels.
+    Fourier transforms, so their cost hardly depends on the size of the kernels.
 
     Attributes:
       sigma: range of the Gaussian's standard deviation in pixels; 0: none.
-      motion: range of the length in pixels of the line that every point is drawn out to, in a
-        random direction; 0: none.
+      motion: range of the length in pixels of the straight line of motion, in a random direction;
+        0: none.
       noise: range of the standard deviation of Gaussian noise added last, in units of 0 ... 255.
     """
 
@@ -54,12 +55,9 @@ class Blur(Degradation):
     def _motion_radius(self) -> int:
         return math.ceil(self.motion[1] / 2.0)
 
+    @override
     def check(self, shape: tuple[int, int, int]) -> None:
-        """Check that a kernel's arm is shorter than the image, so that one mirror is enough.
-
-        Raises:
-          ConfigError: it is not.
-        """
+        """Check that a kernel's arm is shorter than the image, so that one mirror is enough."""
         height, width, _ = shape
         if min(height, width) <= self.radius:
             longest = "sigma" if self._gaussian_radius >= self._motion_radius else "motion"
@@ -70,8 +68,8 @@ class Blur(Degradation):
                 f"pixels, and images are {height}x{width}",
             )
 
+    @override
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:
-        """Blur the image."""
         sigma_key, length_key, angle_key, level_key, noise_key = jax.random.split(key, 5)
         kernels = []
         if self.sigma[1] > 0.0:
@@ -97,7 +95,7 @@ def gaussian_kernel(sigma: jax.Array, radius: int) -> jax.Array:
       float32 ``[2 radius + 1, 2 radius + 1]``, of sum 1.
     """
     places = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
-    # Of so narrow a Gaussian nothing is left at the next pixel.
+    # A Gaussian of that minimum is 0 at the next pixel.
     taps = jnp.exp(-0.5 * jnp.square(places / jnp.maximum(sigma, 1e-3)))
     taps = taps / jnp.sum(taps)
     return taps[:, None] * taps[None, :]
@@ -132,11 +130,11 @@ def convolve(image: jax.Array, kernels: list[jax.Array]) -> jax.Array:
     """Convolve every channel of an image with one kernel after the other.
 
     Args:
-      image: float32 ``[height, width, channels]``.
-      kernels: float32, square with an odd size, together reaching less far than the image's size.
+      image: float32 ``[height, width, channels]``; beyond its edges it is mirrored.
+      kernels: float32, square with an odd size; the sum of their radii is below the image's size.
 
     Returns:
-      The same shape and dtype; beyond its edges the image went on mirrored.
+      The same shape and dtype.
     """
     radius = sum(kernel.shape[0] // 2 for kernel in kernels)
     padded = jnp.pad(image, ((radius, radius), (radius, radius), (0, 0)), mode="reflect")
@@ -144,5 +142,5 @@ def convolve(image: jax.Array, kernels: list[jax.Array]) -> jax.Array:
     product = jnp.fft.rfft2(padded, axes=(0, 1))
     for kernel in kernels:
         product = product * jnp.fft.rfft2(kernel, (height, width))[:, :, None]
-    # The transform goes round in a circle; from here on nothing of it has come round.
+    # The convolution is circular: the first 2 radius rows and columns are wrapped around.
     return jnp.fft.irfft2(product, (height, width), axes=(0, 1))[2 * radius :, 2 * radius :]

@@ -1,4 +1,4 @@
-"""What a degradation is: a keyed function from clean images to what a network is to restore."""
+"""The interface of degradations: keyed functions from clean images to a network's inputs."""
 
 import abc
 import dataclasses
@@ -19,7 +19,7 @@ BYTE = 2.0 / 255.0
 
 
 class Degraded(NamedTuple):
-    """What is left of images.
+    """Degraded images.
 
     Attributes:
       input: float32 ``[batch, height / scale, width / scale, inputs(channels)]`` in [-1, 1].
@@ -33,16 +33,16 @@ class Degraded(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Degradation(abc.ABC):
-    """A way to spoil images, with its settings as fields, checked where it is made.
+    """A degradation with its settings as fields, which are checked when it is made.
 
-    A new one is a frozen dataclass with a ``name`` and the method ``of_one``; beside them it
-    overrides what it changes of ``scale``, ``masked``, ``inputs`` and ``check``.
+    A new one is a frozen dataclass with a ``name`` and the method ``of_one``; it overrides
+    ``scale``, ``masked``, ``inputs`` and ``check`` where the defaults do not hold.
     """
 
     name: ClassVar[str]
-    """As configurations call it."""
+    """The value of ``degrade.name``."""
     masked: ClassVar[bool] = False
-    """Whether it makes holes, and says where."""
+    """Whether it makes holes, and returns where."""
 
     @property
     def scale(self) -> int:
@@ -64,7 +64,7 @@ class Degradation(abc.ABC):
           shape: height, width, channels.
 
         Raises:
-          ConfigError: they cannot; the message says what can.
+          ConfigError: they cannot; the message names what is accepted.
         """
         self.inputs(shape[2])
 
@@ -134,5 +134,5 @@ def draw(key: jax.Array, bounds: Range) -> jax.Array:
 
 
 def within(image: jax.Array) -> jax.Array:
-    """Return values clipped to [-1, 1], as any file of images would."""
+    """Return values clipped to [-1, 1], the range of image files."""
     return jnp.clip(image, -1.0, 1.0)

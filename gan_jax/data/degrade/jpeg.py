@@ -1,9 +1,9 @@
-"""What is lost in a JPEG file: the lossy steps of baseline coding, without the lossless ones.
+"""JPEG compression: the lossy steps of baseline coding, without the lossless ones.
 
 Recommendation ITU-T T.81 (JPEG) with its example tables of Annex K, in the colour space of JFIF,
-with the quality scale and the arithmetic of the Independent JPEG Group's library: that is, what
-most programs write and show for a "quality" from 1 to 100. Values are rounded to integers wherever
-that library does so; only its discrete cosine transform, in integers, is here one in float32.
+with the quality scale from 1 to 100 and the arithmetic of the Independent JPEG Group's library.
+Values are rounded to integers wherever that library does so, except in the discrete cosine
+transform, which is float32 here.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from typing_extensions import override
 
 from gan_jax.data.degrade.degradation import Degradation, Degraded, within
 from gan_jax.data.device import to_float, to_uint8
@@ -52,11 +53,11 @@ _COSINES[0] = 1.0
 class Jpeg(Degradation):
     """The image that comes back from a JPEG file, of one channel or three.
 
-    Colour differences are kept at half the resolution (4:2:0) and made larger smoothly, as that
-    library does unless told otherwise.
+    Colour differences are kept at half the resolution (4:2:0) and enlarged smoothly, the default of
+    the Independent JPEG Group's library.
 
     Attributes:
-      quality: range of integers from 1, the worst, to 100; both ends are drawn, too.
+      quality: inclusive range of integers from 1, the worst, to 100.
     """
 
     name: ClassVar[str] = "jpeg"
@@ -65,20 +66,17 @@ class Jpeg(Degradation):
     def __post_init__(self) -> None:
         self._check_range("quality", 1, 100, whole=True)
 
+    @override
     def inputs(self, channels: int) -> int:
-        """Return ``channels``.
-
-        Raises:
-          ConfigError: they are neither one nor three.
-        """
+        """Return ``channels``, which must be 1 or 3."""
         if channels not in (1, 3):
             raise ConfigError(
                 f"degrade.name = 'jpeg' with images of {channels} channels; accepted: 1 or 3."
             )
         return channels
 
+    @override
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:
-        """Code and decode the image."""
         low, high = self.quality
         quality = jax.random.randint(key, (), low, high + 1, jnp.int32)
         values = jpeg(to_uint8(image).astype(jnp.float32), quality)

@@ -8,28 +8,29 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 from jax import lax
+from typing_extensions import override
 
 from gan_jax.data.degrade.degradation import Degradation, Degraded, Range, draw
 from gan_jax.errors import ConfigError, lookup
 
-# Of a stroke: how many straight parts it has, how long each may be relative to the image's size,
-# and the standard deviation in radians of the turn between two.
+# Of a stroke: the number of its straight parts, their lengths relative to the image's size, and the
+# standard deviation in radians of the turn between two.
 _SEGMENTS = 6
 _STEP = (0.1, 0.3)
 _TURN = 0.8
-# Of several boxes or strokes, how much smaller than the largest one may be; and how much longer
-# than broad a box may be.
+# Of several boxes or strokes, the smallest size relative to the largest; the largest ratio of a
+# box's sides.
 _SMALLEST = 0.4
 _LONGEST = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Mask(Degradation):
-    """Images with a hole, which is neither empty nor everything.
+    """Images with a hole of at least one pixel, and at least one pixel beside it.
 
-    The hole covers a share of the image that is drawn first: whatever the figure, it is scaled
-    until it covers so much, so that holes of one setting are equally hard. Boxes reach it to
-    within the width of a line of pixels, strokes to within a pixel.
+    The share of the area that the hole covers is drawn first, and its figure is scaled to cover it,
+    so that all kinds of holes are equally hard. Boxes reach it to within the width of a line of
+    pixels, strokes to within a pixel.
 
     Attributes:
       kind: "center": a rectangle in the middle, of the image's own proportions, as in "Context
@@ -60,12 +61,9 @@ class Mask(Degradation):
         if not is_number or not -1.0 <= self.fill <= 1.0:
             raise self._refuse("fill", self.fill, "a number in [-1, 1]")
 
+    @override
     def check(self, shape: tuple[int, int, int]) -> None:
-        """Check that there is room for a hole and something round it.
-
-        Raises:
-          ConfigError: a side has fewer than two pixels.
-        """
+        """Check that height and width are at least 2 pixels."""
         height, width, _ = shape
         if min(height, width) < 2:
             raise ConfigError(
@@ -73,34 +71,20 @@ class Mask(Degradation):
             )
 
     def known(self, key: jax.Array, height: int, width: int) -> jax.Array:
-        """Return where one image is known, float32 ``[height, width, 1]``: 0 in the hole, else 1.
-
-        Args:
-          key: a typed PRNG key.
-          height: rows, at least 2.
-          width: columns, at least 2.
-        """
+        """Return a mask, float32 ``[height, width, 1]``: 1 where known, 0 in the hole."""
         fraction_key, figure_key = jax.random.split(key)
         share = draw(fraction_key, self.fraction)
         hole = KINDS[self.kind](figure_key, height, width, share, self.count)
         return 1.0 - hole.astype(jnp.float32)[:, :, None]
 
+    @override
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:
-        """Make the hole."""
         known = self.known(key, image.shape[0], image.shape[1])
         return Degraded(jnp.where(known > 0.0, image, jnp.float32(self.fill)), known)
 
 
 def center(key: jax.Array, height: int, width: int, share: jax.Array, count: int) -> jax.Array:
-    """Return a rectangle in the middle, bool ``[height, width]``; nothing is drawn.
-
-    Args:
-      key: unused, as in the other kinds of holes.
-      height: rows, at least 2.
-      width: columns, at least 2.
-      share: float32 scalar, of the area; of each side, its root.
-      count: unused.
-    """
+    """Return a rectangle in the middle; see `KINDS`. Key and count are not used."""
     del key, count
 
     def inside(size: int) -> jax.Array:
@@ -113,15 +97,7 @@ def center(key: jax.Array, height: int, width: int, share: jax.Array, count: int
 
 
 def boxes(key: jax.Array, height: int, width: int, share: jax.Array, count: int) -> jax.Array:
-    """Return rectangles anywhere, bool ``[height, width]``.
-
-    Args:
-      key: a typed PRNG key, for their centres, sizes and proportions.
-      height: rows, at least 2.
-      width: columns, at least 2.
-      share: float32 scalar, of the area, of all together.
-      count: how many.
-    """
+    """Return rectangles of random centres, sizes and proportions; see `KINDS`."""
     centre_key, size_key, longer_key = jax.random.split(key, 3)
     size = jnp.asarray([height, width], jnp.float32)
     centres = jax.random.uniform(centre_key, (count, 2), jnp.float32) * size - 0.5
@@ -137,15 +113,7 @@ def boxes(key: jax.Array, height: int, width: int, share: jax.Array, count: int)
 
 
 def strokes(key: jax.Array, height: int, width: int, share: jax.Array, count: int) -> jax.Array:
-    """Return thick lines that wander over the image, bool ``[height, width]``.
-
-    Args:
-      key: a typed PRNG key, for their courses and thicknesses.
-      height: rows, at least 2.
-      width: columns, at least 2.
-      share: float32 scalar, of the area, of all together.
-      count: how many.
-    """
+    """Return thick lines of random course and thickness; see `KINDS`."""
     start_key, heading_key, turn_key, step_key, thickness_key = jax.random.split(key, 5)
     size = jnp.asarray([height, width], jnp.float32)
     start = jax.random.uniform(start_key, (count, 1, 2), jnp.float32)
@@ -169,19 +137,19 @@ def strokes(key: jax.Array, height: int, width: int, share: jax.Array, count: in
 def distances_to_segments(
     rows: jax.Array, columns: jax.Array, a: jax.Array, b: jax.Array
 ) -> jax.Array:
-    """Return how far pixels are from each of some straight lines that end at two points.
+    """Return the distances of pixels from line segments.
 
     Args:
-      rows: float32, of the pixels, such that with ``columns`` it broadcasts to ``[..., n]``.
+      rows: float32, of the pixels; with ``columns`` it broadcasts to ``[..., n]``.
       columns: likewise.
-      a: row and column of one end, float32 ``[n, 2]``.
-      b: of the other; it may be the same point.
+      a: row and column of one end of each segment, float32 ``[n, 2]``.
+      b: of the other end; it may be the same point.
 
     Returns:
       float32 ``[..., n]``, in pixels.
     """
     along = b - a
-    # Of a line without length, any share will do.
+    # For a line of length 0, any share gives the same point.
     squared_length = jnp.maximum(jnp.sum(jnp.square(along), axis=1), 1e-6)
     down, right = rows - a[:, 0], columns - a[:, 1]
     share = jnp.clip((down * along[:, 0] + right * along[:, 1]) / squared_length, 0.0, 1.0)
@@ -195,7 +163,11 @@ KINDS: dict[str, Callable[[jax.Array, int, int, jax.Array, int], jax.Array]] = {
     "boxes": boxes,
     "strokes": strokes,
 }
-"""Holes by kind: ``(key, height, width, share, count) -> bool [height, width]``."""
+"""Holes by kind: ``(key, height, width, share, count) -> bool [height, width]``.
+
+``key`` is a typed PRNG key, ``height`` and ``width`` are at least 2, ``share`` is the share of the
+area that the whole hole covers, a float32 scalar, and ``count`` the number of boxes or strokes.
+"""
 
 
 def _pixels(height: int, width: int) -> tuple[jax.Array, jax.Array]:
@@ -207,7 +179,7 @@ def _pixels(height: int, width: int) -> tuple[jax.Array, jax.Array]:
 def _nearest(distances: jax.Array, share: jax.Array) -> jax.Array:
     """Return which pixels are a share of all, those of the smallest distances, bool.
 
-    Of equal distances all count, unless those were all pixels that are left: the farthest never do.
+    All pixels of equal distance count, except those of the largest distance, which never do.
     """
     count = distances.size
     # Compared are the sorted numbers, not ``distances``: XLA may compute those once for the sort

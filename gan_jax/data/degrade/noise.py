@@ -1,10 +1,11 @@
-"""Noise: of a sensor's electronics, and of light itself."""
+"""Gaussian noise of a sensor, and shot noise of light."""
 
 import dataclasses
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from typing_extensions import override
 
 from gan_jax.data.degrade.degradation import BYTE, Degradation, Degraded, Range, draw, within
 
@@ -30,8 +31,8 @@ class GaussianNoise(Degradation):
         self._check_range("sigma", 0.0, float("inf"))
         self._check_flag("clip")
 
+    @override
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:
-        """Add the noise."""
         sigma_key, noise_key = jax.random.split(key)
         noisy = add_gaussian(noise_key, image, draw(sigma_key, self.sigma))
         return Degraded(within(noisy) if self.clip else noisy, None)
@@ -39,24 +40,23 @@ class GaussianNoise(Degradation):
 
 @dataclasses.dataclass(frozen=True)
 class PoissonNoise(Degradation):
-    """Shot noise: every value becomes a count of photons, the darker the fewer.
+    """Shot noise: an intensity ``x`` in [0, 1] becomes ``Poisson(peak x) / peak``.
 
-    Of intensity ``x`` in [0, 1], ``Poisson(peak x) / peak``: mean ``x`` and variance ``x / peak``,
-    but for the clipping at white.
+    The mean is ``x`` and the variance ``x / peak``, before clipping at white.
 
     Attributes:
-      peak: range of the photons that a white value expects.
+      peak: range of the expected number of photons of a white value.
     """
 
     name: ClassVar[str] = "poisson"
     peak: Range = (30.0, 30.0)
 
     def __post_init__(self) -> None:
-        # From 2^24 on, float32 cannot count any more; by then the noise is a thousandth of a byte.
+        # float32 counts exactly up to 2^24; at the bound the noise is 0.1 % of the range.
         self._check_range("peak", 0.01, 1e6)
 
+    @override
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:
-        """Count the photons."""
         peak_key, count_key = jax.random.split(key)
         peak = draw(peak_key, self.peak)
         expected = peak * (within(image) + 1.0) / 2.0
@@ -65,11 +65,5 @@ class PoissonNoise(Degradation):
 
 
 def add_gaussian(key: jax.Array, image: jax.Array, sigma: jax.Array) -> jax.Array:
-    """Return an image plus white noise.
-
-    Args:
-      key: a typed PRNG key.
-      image: float32, of any shape, in [-1, 1].
-      sigma: float32 scalar, standard deviation in units of 0 ... 255.
-    """
+    """Return a float32 image in [-1, 1] plus white noise; ``sigma`` is in units of 0 ... 255."""
     return image + (BYTE * sigma) * jax.random.normal(key, image.shape, jnp.float32)

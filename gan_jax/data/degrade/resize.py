@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import jax
 from jax import lax
+from typing_extensions import override
 
 from gan_jax.data.degrade.degradation import Degradation, Degraded, within
 from gan_jax.data.device import to_float, to_uint8
@@ -36,16 +37,13 @@ class Downsample(Degradation):
         self._check_flag("round")
 
     @property
+    @override
     def scale(self) -> int:
-        """The factor."""
         return self.factor
 
+    @override
     def check(self, shape: tuple[int, int, int]) -> None:
-        """Check that height and width are multiples of the factor.
-
-        Raises:
-          ConfigError: they are not.
-        """
+        """Check that height and width are multiples of the factor."""
         height, width, _ = shape
         if height % self.factor or width % self.factor:
             raise ConfigError(
@@ -53,8 +51,8 @@ class Downsample(Degradation):
                 "accepted: heights and widths that are multiples of the factor."
             )
 
+    @override
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:
-        """Make the image smaller."""
         height, width, channels = image.shape
         shape = (height // self.factor, width // self.factor, channels)
         small = within(
