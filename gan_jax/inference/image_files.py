@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from gan_jax.data.sources.folder import Folder, Zip, images_in, open_files
+from gan_jax.data.sources.containers import Folder, Zip, images_in, open_files
 from gan_jax.data.sources.images import opened, reason, to_grey_or_rgb
 from gan_jax.errors import ConfigError, DataError, WorkdirError, lookup
 

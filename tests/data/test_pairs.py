@@ -77,7 +77,7 @@ def test_twins_are_the_files_of_one_name(tmp_path, data_config):
             np.testing.assert_array_equal(row, noise([side, i], 4, 4, 3))
     assert "0.png and" in source.item_name(0)
     save(tmp_path / "train" / "in" / "9.png", noise(9, 4, 4, 3))
-    with pytest.raises(DataError, match="9 is there for A only"):
+    with pytest.raises(DataError, match="9 exists for A only"):
         make_source(config)
 
 
@@ -132,7 +132,7 @@ def test_domains_may_be_classes(data_config):
         ({"pairing": "twins"}, r"data\.name = 'digits'; accepted for data\.pairing = 'twins'"),
         (
             {"pairing": "side_by_side", "name": "folder"},
-            r"data\.path is not set; accepted for data\.pairing = 'side_by_side'",
+            r"data\.path is not set; accepted for data\.name = 'folder'",
         ),
         ({"pairing": "domains", "without": ("1",)}, r"data\.without = .*; accepted: \(\)"),
         ({"without": ("11",)}, r"data\.without = '11' is unknown"),
@@ -162,11 +162,10 @@ def test_classes_can_be_left_out(data_config):
 
 
 def domain_source(sizes=(5, 7)):
-    """Return two domains whose images tell their number: A counts from 0, B from 100."""
+    """Return two domains whose pixels are their images' numbers: A from 0, B from 100 on."""
     parts = []
     for size, first in zip(sizes, (0, 100), strict=True):
-        number = np.arange(size, dtype=np.uint8)[:, None, None, None] + np.uint8(first)
-        images = np.broadcast_to(number, (size, 4, 4, 1)).copy()
+        images = np.arange(first, first + size, dtype=np.uint8).repeat(16).reshape(size, 4, 4, 1)
         parts.append(image_source("numbers", "train", images, None))
     return DomainSource(*parts, "train")
 
@@ -221,11 +220,11 @@ def test_processes_share_the_batches_of_domains():
 
 
 @pytest.mark.parametrize("resident", [True, False])
-def test_the_shapes_told_before_are_those_that_come(resident):
+def test_the_abstract_shapes_are_those_of_the_arrays(resident):
     for source in (domain_source(), domain_source().a):
         pipe = make(source, resident=resident)
-        told = {name: (x.shape, x.dtype) for name, x in pipe.data.items()}
-        assert told == pipe.abstract_data()
+        found = {name: (x.shape, x.dtype) for name, x in pipe.data.items()}
+        assert found == pipe.abstract_data()
         call = next(pipe.batches(0))
         assert {name: (x.shape, x.dtype) for name, x in call.items()} == pipe.abstract_batch()
 

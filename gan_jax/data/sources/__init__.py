@@ -10,9 +10,9 @@ from typing import Any
 
 from gan_jax.data.sources.base import ArraySource, Source, image_source
 from gan_jax.data.sources.digits import digits
-from gan_jax.data.sources.folder import FolderSource, folder
+from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.images import Transform
-from gan_jax.data.sources.npz import NpzSource, npz
+from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, TwinSource, domains, paired
 from gan_jax.data.sources.photos import photos
 from gan_jax.data.sources.subset import Subset, class_number, labels_of, only_classes
@@ -44,10 +44,10 @@ __all__ = [
 
 _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     "digits": lambda config, transform: digits(config.split, transform),
-    "folder": lambda config, transform: folder(
+    "folder": lambda config, transform: FolderSource(
         config.path, config.split, transform, config.on_error
     ),
-    "npz": lambda config, transform: npz(config.path, config.split, transform),
+    "npz": lambda config, transform: NpzSource(config.path, config.split, transform),
     "photos": lambda config, transform: photos(config.split, transform),
 }
 #: The names that need no TFDS.
@@ -58,24 +58,22 @@ def make_source(config: Any) -> Source:
     """Return the source that a configuration describes.
 
     Args:
-      config: ``config.data``, with the fields ``name``, ``split``, ``resolution``, ``channels``,
-        ``resize``, ``path``, ``data_dir``, ``on_error``, ``toy_size``, ``toy_noise``; runs of older
-        versions lack ``pairing``, ``a``, ``b`` and ``without``.
+      config: ``config.data``.
 
     Returns:
-      The source; nothing but a few images to learn their shape has been decoded yet.
+      The source; only a few images have been decoded, to learn their shape.
 
     Raises:
-      ConfigError: a field has a value that cannot work.
+      ConfigError: a field has a value that is not accepted.
       DataError: the data set is missing, damaged or empty.
     """
-    pairing = config.get("pairing", "none")
-    lookup(dict.fromkeys(PAIRINGS), pairing, "data.pairing")
+    lookup(dict.fromkeys(PAIRINGS), config.pairing, "data.pairing")
     transform = Transform(config.resolution, config.channels, config.resize)
-    if pairing != "none":
-        if config.get("without", ()):
+    if config.pairing != "none":
+        if config.without:
             raise ConfigError(
-                f"data.without = {config.without} with data.pairing = {pairing!r}; accepted: ()"
+                f"data.without = {config.without} with data.pairing = {config.pairing!r}; "
+                "accepted: ()"
             )
         return paired(config, transform, _one)
     source = _one(config, transform)
@@ -92,7 +90,7 @@ def left_out(config: Any, source: Source) -> list[int]:
     Raises:
       ConfigError: the source has no such class, or none is left.
     """
-    classes = [class_number(source, name, "data.without") for name in config.get("without", ())]
+    classes = [class_number(source, name, "data.without") for name in config.without]
     if classes and len(set(classes)) == source.num_classes:
         raise ConfigError(f"data.without = {config.without} leaves nothing of {source.name}")
     return classes

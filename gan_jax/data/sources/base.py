@@ -1,10 +1,11 @@
-"""What a source of data is: random access to examples, and what a run needs to know about them."""
+"""The interface of data sources: random access to examples, their fields and their identity."""
 
 import abc
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from typing_extensions import override
 
 from gan_jax.data import spec as specs
 from gan_jax.data.spec import Field, Spec
@@ -21,7 +22,7 @@ class Source(abc.ABC):
       spec: the fields of an example.
       failures: index -> reason, of the examples that could not be decoded and that, as the
         configuration allows (``data.on_error = "skip"``), are replaced by the next readable
-        example. Each process counts what it met itself.
+        example. Each process counts those that it read itself.
     """
 
     name: str
@@ -35,9 +36,10 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked by field: ``[n, *field.shape]``.
+        """Return several examples, stacked by field: ``[n, *field.shape]``, owned by the caller.
 
-        The caller owns the arrays.
+        Raises:
+          DataError: an example cannot be read or decoded; the message names it.
         """
 
     def __getitem__(self, index: int) -> Example:
@@ -45,12 +47,13 @@ class Source(abc.ABC):
 
         Raises:
           IndexError: the index is out of range.
+          DataError: the example cannot be read or decoded; the message names it.
         """
         rows = self.read([range(len(self))[index]])
         return {name: np.asarray(rows[name][0]) for name in rows}
 
     def item_name(self, index: int) -> str:
-        """Return what a message calls this example, such as its file."""
+        """Return the name of an example for messages, such as its file."""
         return f"{self.name}[{index}]"
 
     @abc.abstractmethod
@@ -93,17 +96,17 @@ class ArraySource(Source):
         self.arrays = dict(arrays)
         self.failures = {}
 
+    @override
     def __len__(self) -> int:
-        """Return the number of examples."""
         return len(next(iter(self.arrays.values())))
 
+    @override
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked; see `Source.read`."""
         chosen = np.asarray(indices)
         return {name: array[chosen] for name, array in self.arrays.items()}
 
+    @override
     def fingerprint(self) -> str:
-        """Return the identity of the content; see `Source.fingerprint`."""
         content = content_hash(array.tobytes() for array in self.arrays.values())
         return identity(self, self.split, content)
 
@@ -147,7 +150,7 @@ def stack(examples: Iterable[Mapping[str, np.ndarray]]) -> Example:
 
 
 def content_hash(parts: Iterable[bytes | str]) -> str:
-    """Return twelve hexadecimal digits that stand for the parts and their borders."""
+    """Return a hash of the parts and their borders, twelve hexadecimal digits."""
     digest = hashlib.sha256()
     for part in parts:
         # Names of files need not be text.

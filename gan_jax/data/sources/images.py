@@ -1,6 +1,6 @@
 """Decoding image files and bringing images to one shape, with Pillow.
 
-Whatever a file holds becomes 8-bit grey or RGB: palettes, CMYK, YCbCr and bilevel images are
+Any file becomes 8-bit grey or RGB: palettes, CMYK, YCbCr and bilevel images are
 converted, 16-bit grey is scaled to 8 bits, transparency is composited on white, the orientation
 noted by a camera (EXIF) is applied. Of an animation the first frame is taken.
 """
@@ -17,9 +17,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from gan_jax.errors import ConfigError
 
 RESIZES = ("resize", "pad", "tile")
-# Pillow would try all that it knows, whatever a file is called: for PostScript, Ghostscript.
+# Otherwise Pillow tries all of its formats, whatever the suffix: for PostScript, Ghostscript.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-# It warns from half of that size on which it refuses to decode; large photographs are welcome.
+# Pillow warns above half of the size above which it refuses to decode.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
@@ -43,7 +43,7 @@ class Transform:
         """Check the fields.
 
         Raises:
-          ConfigError: a field has a value that cannot work.
+          ConfigError: a field has a value that is not accepted.
         """
         if self.resolution is not None and self.resolution < 1:
             raise ConfigError(f"data.resolution = {self.resolution}; accepted: 1 or more, or None")
@@ -82,9 +82,9 @@ class Transform:
         return {"image": self(image)}
 
     def array(self, pixels: np.ndarray) -> np.ndarray:
-        """Do the same for uint8 [h, w, c] with 1, 3 or 4 (with alpha) channels.
+        """Transform uint8 [h, w, c] with 1, 3 or 4 (with alpha) channels.
 
-        Any other number of channels passes as it is, where nothing is to be done.
+        Images of any other number of channels are returned unchanged if their shape is right.
 
         Raises:
           ConfigError: this number of channels can be neither resized nor converted.
@@ -127,7 +127,7 @@ def decode(raw: bytes) -> Image.Image:
     """Decode the bytes of an image file to mode "L" or "RGB".
 
     Raises:
-      Exception: whatever Pillow raises for bytes that are no image, truncated or damaged.
+      Exception: any that Pillow raises for bytes that are no image, truncated or damaged.
     """
     with opened(raw) as image:
         ImageOps.exif_transpose(image, in_place=True)
@@ -139,8 +139,8 @@ def opened(raw: bytes) -> Iterator[Image.Image]:
     """Open the bytes of an image file, of which only the header is read.
 
     Raises:
-      Exception: whatever Pillow raises for bytes that are no image of the formats that sources
-        have, are damaged, or unfold to more pixels than ``2 * PIL.Image.MAX_IMAGE_PIXELS``.
+      Exception: any that Pillow raises for bytes that are no image of the formats of sources, are
+        damaged, or have more pixels than ``2 * PIL.Image.MAX_IMAGE_PIXELS``.
     """
     with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
         yield image
@@ -163,7 +163,7 @@ def to_grey_or_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if image.mode.startswith("I"):
-        # 65535 / 255 = 257 exactly, so that white stays white and the levels stay evenly spread.
+        # 65535 / 255 = 257 exactly, so that white stays white and the levels are evenly spaced.
         wide = np.asarray(image).astype(np.int64).clip(0, 65535)
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:

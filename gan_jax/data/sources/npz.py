@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import override
 
 from gan_jax import arrays
 from gan_jax.data.sources.base import ArraySource, classes_of, content_hash, identity
@@ -21,7 +22,7 @@ NAMES = {
 }
 # Name and content of every array, by field.
 Found = dict[str, tuple[str, np.ndarray]]
-# Every class gets a name and a row in tables: one label of a billion would fill the memory.
+# Every class has a name and a row in tables, which for a label of a billion would fill the memory.
 _MAX_CLASSES = 10**6
 
 
@@ -43,10 +44,13 @@ class NpzSource(ArraySource):
       transform: the wanted size and channels of images.
 
     Raises:
+      ConfigError: ``path`` is not set.
       DataError: the file is missing or damaged, or its arrays are not as described above.
     """
 
-    def __init__(self, path: str | Path, split: str, transform: Transform):
+    def __init__(self, path: str | Path | None, split: str, transform: Transform):
+        if not path:
+            raise ConfigError("data.path is not set; accepted for data.name = 'npz': an .npz file")
         self.path, self.transform = Path(path), transform
         found, self._content = _load(self.path)
         name, make = ("audio", _audio) if "audio" in found else ("image", _images)
@@ -57,29 +61,17 @@ class NpzSource(ArraySource):
         spec = labelled(name, field, classes_of(held.get(LABEL)))
         super().__init__(self.path.stem, split, held, spec)
 
+    @override
     def item_name(self, index: int) -> str:
-        """Return the file and the place in its arrays."""
         return f"{self.path}[{index}]"
 
+    @override
     def fingerprint(self) -> str:
-        """Return the identity of the content, from the checksums that the file itself held."""
         return identity(self, self.split, self._content)
 
+    # A worker is sent the path instead of the arrays.
     def __reduce__(self):
-        """Send a worker the path instead of the arrays."""
         return NpzSource, (self.path, self.split, self.transform)
-
-
-def npz(path: str | None, split: str, transform: Transform) -> NpzSource:
-    """Return the source for ``data.path``.
-
-    Raises:
-      ConfigError: no path is given.
-      DataError: the file cannot be used.
-    """
-    if not path:
-        raise ConfigError("data.path is not set; accepted for data.name = 'npz': an .npz file")
-    return NpzSource(path, split, transform)
 
 
 def _load(path: Path) -> tuple[Found, str]:

@@ -6,13 +6,12 @@ The two images of an example are its fields ``a`` and ``b``.
 
 - ``side_by_side``: every image file is A to the left and B to the right, of equal size;
 - ``twins``: two folders, whose files have the same names;
-- ``domains``: two sets that have nothing to do with each other. Each is shuffled by itself; an
-  example is any A with any B.
+- ``domains``: two unrelated sets. Each is shuffled by itself; an example is any A with any B.
 
-The folders of ``twins`` and ``domains`` are looked for below ``data.path``: for A of the split
-"train", and ``data.a`` unset, they are ``trainA``, ``train/A``, ``A/train``, or ``A`` (that only
-for the splits "train" and "all"), whichever is there. Other data have domains as splits (of TFDS:
-``trainA`` and ``trainB``), or as classes (``data.a`` and ``data.b`` name one each).
+The folders of ``twins`` and ``domains`` are below ``data.path``: for A of the split "train", and
+``data.a`` unset, the first that exists of ``trainA``, ``train/A``, ``A/train``, and ``A`` (only for
+the splits "train" and "all"). Other data have domains as splits (of TFDS: ``trainA`` and
+``trainB``), or as classes (``data.a`` and ``data.b`` name one each).
 """
 
 import dataclasses
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from typing_extensions import override
 
 from gan_jax.data.sources.base import Example, Source, content_hash, identity
 from gan_jax.data.sources.folder import FolderSource, find_folder
@@ -36,16 +36,13 @@ PAIRINGS = ("none", "side_by_side", "twins", "domains")
 class SideBySide(Transform):
     """Cuts an image into its left and right half, ``a`` and ``b``, both brought to one shape."""
 
+    @override
     def fields(self, height: int, width: int, channels: int) -> dict[str, tuple[int, int, int]]:
-        """Return the shapes of both halves; see `Transform.fields`."""
         return dict.fromkeys("ab", self.shape(height, width // 2, channels))
 
+    @override
     def cut(self, image: Image.Image) -> dict[str, np.ndarray]:
-        """Return both halves of the image; see `Transform.cut`.
-
-        Raises:
-          ConfigError: the width is odd, or ``resize`` is "pad" and the halves are too large.
-        """
+        """Return both halves of the image; its width must be even."""
         width, height = image.size
         if width % 2:
             raise ConfigError(
@@ -58,16 +55,7 @@ class SideBySide(Transform):
 
 
 class _Two(Source):
-    """Two sources of images of one shape, ``a`` and ``b``; their labels are dropped.
-
-    Args:
-      a: of the first image.
-      b: of the second.
-      split: for records.
-
-    Raises:
-      DataError: they have images of different shapes.
-    """
+    """Two sources of images of one shape, ``a`` and ``b``; their labels are dropped."""
 
     def __init__(self, a: Source, b: Source, split: str):
         if a.shape != b.shape:
@@ -80,8 +68,8 @@ class _Two(Source):
         self.spec = {"a": a.field, "b": b.field}
         self.failures = {}
 
+    @override
     def fingerprint(self) -> str:
-        """Return the identity of the content, from those of both."""
         content = content_hash([self.a.fingerprint(), self.b.fingerprint()])
         return identity(self, self.split, content)
 
@@ -90,7 +78,7 @@ class TwinSource(_Two):
     """Aligned pairs: example ``i`` is image ``i`` of either source.
 
     Raises:
-      DataError: they do not have equally many images of the same names.
+      DataError: their images differ in shape, or in their names without suffix.
     """
 
     def __init__(self, a: FolderSource, b: FolderSource, split: str):
@@ -99,50 +87,53 @@ class TwinSource(_Two):
         if alone := sorted(names[0] ^ names[1]):
             side = "A" if alone[0] in names[0] else "B"
             raise DataError(
-                f"{alone[0]} is there for {side} only ({len(alone)} such in all); accepted for "
+                f"{alone[0]} exists for {side} only ({len(alone)} such in all); accepted for "
                 "data.pairing = 'twins': two folders of files with the same names"
             )
         if len(a) != len(b) or len(a) != len(names[0]):
             raise DataError(f"{a.name} and {b.name} have files that differ in their suffix only")
 
+    @override
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self.a)
 
+    @override
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several pairs, stacked; see `Source.read`."""
         rows = {"a": self.a.read(indices)["image"], "b": self.b.read(indices)["image"]}
         for index in map(int, indices):
             if reason := self.a.failures.get(index) or self.b.failures.get(index):
                 self.failures.setdefault(index, reason)
         return rows
 
+    @override
     def item_name(self, index: int) -> str:
-        """Return the names of both images."""
         return f"{self.a.item_name(index)} and {self.b.item_name(index)}"
 
 
 class DomainSource(_Two):
-    """Two sets that have nothing to do with each other; each has an order of its own.
+    """Two unrelated sets; each has an order of its own.
 
-    Example ``i`` is image ``i`` of either set, the smaller of which begins anew. Training draws an
-    index for each domain (`gan_jax.data.pipeline`).
+    Example ``i`` is image ``i`` of either set, the smaller of which is repeated. Training draws an
+    index for each domain (`gan_jax.data.order`).
+
+    Raises:
+      DataError: their images differ in shape.
     """
 
+    @override
     def __len__(self) -> int:
-        """Return the number of images of the larger set."""
         return max(len(self.a), len(self.b))
 
+    @override
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked; see `Source.read`."""
         chosen = np.asarray(indices)
         return {
             name: side.read((chosen % len(side)).tolist())["image"]
             for name, side in domains(self).items()
         }
 
+    @override
     def item_name(self, index: int) -> str:
-        """Return the names of both images."""
         first, second = (s.item_name(index % len(s)) for s in domains(self).values())
         return f"{first} and {second}"
 
@@ -161,19 +152,19 @@ def paired(config: Any, transform: Transform, one: Callable[[Any, Transform], So
       one: makes the source of a configuration whose pairing is "none".
 
     Raises:
-      ConfigError: a field has a value that cannot work.
+      ConfigError: a field has a value that is not accepted.
       DataError: the data are missing, damaged or do not fit each other.
     """
     if config.pairing == "side_by_side":
         _only_folders(config)
         halves = SideBySide(transform.resolution, transform.channels, transform.resize)
-        return FolderSource(_path(config), config.split, halves, config.on_error)
+        return FolderSource(config.path, config.split, halves, config.on_error)
     names = {"a": config.a or "A", "b": config.b or "B"}
     if config.pairing == "twins" or config.name == "folder":
         _only_folders(config)
         sides = [
             FolderSource(
-                find_folder(_path(config), config.split, name, f"data.{side}"),
+                find_folder(config.path, config.split, name, f"data.{side}"),
                 "all",
                 transform,
                 config.on_error,
@@ -205,15 +196,6 @@ def _same_channels(
         return sides
     transform = dataclasses.replace(transform, channels=max(channels))
     return [FolderSource(side.path, "all", transform, config.on_error) for side in sides]
-
-
-def _path(config: Any) -> str:
-    if not config.path:
-        raise ConfigError(
-            f"data.path is not set; accepted for data.pairing = {config.pairing!r}: a folder or "
-            ".zip of images"
-        )
-    return config.path
 
 
 def _only_folders(config: Any) -> None:

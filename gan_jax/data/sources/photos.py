@@ -1,7 +1,7 @@
 """The two colour photographs that ship inside scikit-learn: data for a machine without network.
 
-A Chinese temple and a flower, 427x640 pixels each. They are cut into tiles at full resolution; the
-right quarter of either is held out.
+A Chinese temple and a flower, 427x640 pixels each, split into tiles at full resolution; the right
+quarter of either is held out.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def photos(split: str, transform: Transform) -> ArraySource:
             f"data.resize = {transform.resize!r}, data.resolution = {size}; accepted for data.name "
             "= 'photos': 'tile' and the size of a tile"
         )
-    # Tiles begin at every half of their size, so that two photographs make a set of some size.
+    # Tiles overlap by about a half, so that two photographs make a larger set.
     images, labels = [], []
     for label, photo in enumerate(load_sample_images().images):
         pixels = photo[:, part]
@@ -52,7 +52,7 @@ def photos(split: str, transform: Transform) -> ArraySource:
 
 
 def _dense(height: int, width: int, size: int) -> list[tuple[int, int]]:
-    """Return where tiles begin that overlap by about a half."""
+    """Return (top, left) of tiles that overlap by about a half."""
     step = -(-size // 2)
     corners = places(height - size + step, width - size + step, step)
     return corners if min(height, width) >= size else []

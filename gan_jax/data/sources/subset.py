@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from typing_extensions import override
 
 from gan_jax.data.sources.base import ArraySource, Example, Source, content_hash, identity
 from gan_jax.data.sources.folder import FolderSource
@@ -18,7 +19,7 @@ class Subset(Source):
     Args:
       source: the whole.
       indices: of the examples, at least one.
-      split: what the part is called in records.
+      split: name of the part, for records.
     """
 
     def __init__(self, source: Source, indices: Sequence[int] | np.ndarray, split: str):
@@ -29,29 +30,25 @@ class Subset(Source):
         self.spec = source.spec
         self.failures = {}
 
+    @override
     def __len__(self) -> int:
-        """Return the number of examples."""
         return len(self.indices)
 
+    @override
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked; see `Source.read`."""
         rows = self.source.read(self.indices[np.asarray(indices)].tolist())
-        self._note(indices)
+        if failures := self.source.failures:
+            for index in map(int, indices):
+                if (reason := failures.get(int(self.indices[index]))) is not None:
+                    self.failures.setdefault(index, reason)
         return rows
 
-    def _note(self, indices: Sequence[int]) -> None:
-        """Take over what failed in the whole source."""
-        if found := self.source.failures:
-            for index in map(int, indices):
-                if (reason := found.get(int(self.indices[index]))) is not None:
-                    self.failures.setdefault(index, reason)
-
+    @override
     def item_name(self, index: int) -> str:
-        """Return what the whole source calls this example."""
         return self.source.item_name(int(self.indices[index]))
 
+    @override
     def fingerprint(self) -> str:
-        """Return the identity of the content, from the whole's and the chosen examples."""
         content = content_hash([self.source.fingerprint(), self.indices.tobytes()])
         return identity(self, self.split, content)
 
@@ -73,7 +70,7 @@ def class_number(source: Source, name: str, field: str) -> int:
 
 
 def labels_of(source: Source) -> np.ndarray:
-    """Return the labels of all examples, int32 ``[len(source)]``; a stored set is read for them."""
+    """Return the labels of all examples, int32 ``[len(source)]``, reading the set if necessary."""
     if isinstance(source, ArraySource):
         return source.arrays[LABEL]
     if isinstance(source, FolderSource):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from gan_jax.data.sources.base import Example, Source, content_hash, identity
 from gan_jax.data.sources.images import Transform, decode
@@ -17,14 +18,15 @@ def find_builder(name: str, data_dir: str | None, known_here: Sequence[str] = ()
     """Return the TFDS builder of a data set, which need not be prepared.
 
     Args:
-      name: as TFDS knows it: "cifar10", "imagenet_resized/64x64", "mnist:3.0.1".
+      name: its name in TFDS: "cifar10", "imagenet_resized/64x64", "mnist:3.0.1".
       data_dir: the TFDS folder; None: ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
       known_here: other names that ``data.name`` accepts, for the message.
 
     Raises:
       ConfigError: TFDS knows no such data set, configuration or version.
     """
-    # TFDS would fetch and run the code of a community data set; configurations come with runs.
+    # TFDS would download and run the code of a community data set, which the configuration of
+    # another person's run could name.
     if re.match(r"[\w-]+:[a-zA-Z]", name):
         raise ConfigError(
             f"data.name = {name!r} is a community data set, which comes with code of its own; "
@@ -55,8 +57,8 @@ def prepare_command(name: str, data_dir: str | None) -> str:
 class TfdsSource(Source):
     """The images of one split of a TFDS data set, decoded at every access.
 
-    Used are the feature "image" (or the only image feature there is), and "label" if it is a class;
-    all others are left alone.
+    The fields are the feature "image" (or the only image feature), and "label" if it is a class;
+    other features are ignored.
 
     Args:
       name: name of the data set in TFDS.
@@ -118,21 +120,18 @@ class TfdsSource(Source):
         self._transform = Transform(resolution, channels, resize)
         return self._transform.shape(height, width, channels)
 
+    @override
     def __len__(self) -> int:
-        """Return the number of examples."""
         return len(self._records)
 
+    @override
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several examples, stacked; see `Source.read`.
-
-        Raises:
-          DataError: a record cannot be read or decoded; the message names it.
-        """
         chosen = [int(i) for i in indices]
         try:
             # One reader of ArrayRecord has one position in its file, so threads take turns.
             with self._lock:
                 records = self._records.__getitems__(chosen)
+        # ArrayRecord and TFDS raise exceptions of several types on damaged files.
         except Exception as error:
             raise DataError(f"{self.name} ({self.split}) cannot be read: {error}") from error
         pixels = [
@@ -146,19 +145,20 @@ class TfdsSource(Source):
     def _pixels(self, index: int, raw: bytes) -> np.ndarray:
         try:
             return self._transform(decode(raw))
+        # Pillow raises exceptions of any type on damaged images.
         except Exception as error:
             raise DataError(f"{self.item_name(index)} cannot be used: {error}") from error
 
+    @override
     def item_name(self, index: int) -> str:
-        """Return what a message calls this example."""
         return f"{self.name}:{self.split}[{index}]"
 
+    @override
     def fingerprint(self) -> str:
-        """Return the identity of the content, from version, number and bytes of the examples."""
         return identity(self, self.split, self._content)
 
+    # A worker opens the files itself.
     def __reduce__(self):
-        """Send a worker what is needed to open the files anew."""
         return TfdsSource, (self.name, self.split, self._data_dir, self._transform)
 
 

@@ -1,8 +1,7 @@
-"""Photographs of any size, cut at full resolution into tiles of one size that cover them.
+"""Tiles of one size, cropped at full resolution from photographs of any size, which they cover.
 
-The tiles of a photograph are spread evenly from edge to edge and overlap by as little as covers
-everything. Restoration is learnt from them: scaling a photograph down would remove the noise and
-blur that it has, or bring in sharpness that it has not.
+The tiles of a photograph are spread evenly from edge to edge with the least overlap. They serve
+restoration: scaling a photograph down would change its noise, blur and sharpness.
 """
 
 import concurrent.futures
@@ -12,6 +11,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from typing_extensions import override
 
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.folder import FolderSource
@@ -24,7 +24,7 @@ _TURNED = (5, 6, 7, 8)  # Orientations that exchange height and width.
 
 
 def places(height: int, width: int, size: int) -> list[tuple[int, int]]:
-    """Return where the tiles of an image begin, as (top, left); empty if it is too small."""
+    """Return (top, left) of the tiles of an image; none if it is smaller than a tile."""
 
     def along(length: int) -> list[int]:
         count = -(-length // size)
@@ -39,7 +39,7 @@ class TiledSource(Source):
     """The tiles of the photographs of a folder or zip.
 
     Args:
-      photos: the photographs; how they are decoded, and their labels.
+      photos: the photographs, of any size.
       size: height and width of a tile.
 
     Raises:
@@ -57,11 +57,11 @@ class TiledSource(Source):
             for photo, found in enumerate(pool.map(self._places, range(len(photos)))):
                 numbers += [(photo, number) for number in range(len(found))]
         if not numbers:
-            raise DataError(f"no image of {photos.name} can be cut into tiles of {size}x{size}")
+            raise DataError(f"no image of {photos.name} can be decoded")
         self._numbers = numbers
 
     def _places(self, photo: int) -> list[tuple[int, int]]:
-        """Return the tiles of a photograph, whose header alone is decoded."""
+        """Return the corners of a photograph's tiles; only its header is decoded."""
         try:
             with opened(self.photos.raw(photo)) as image:
                 width, height = image.size
@@ -69,6 +69,7 @@ class TiledSource(Source):
                     width, height = height, width
         except DataError:
             raise
+        # Pillow raises exceptions of any type on damaged files.
         except Exception as error:
             if self.photos.on_error == "raise":
                 raise DataError(
@@ -85,16 +86,13 @@ class TiledSource(Source):
             )
         return found
 
+    @override
     def __len__(self) -> int:
-        """Return the number of tiles."""
         return len(self._numbers)
 
+    @override
     def read(self, indices: Sequence[int]) -> Example:
-        """Return several tiles, stacked; neighbours of one photograph decode it once.
-
-        Raises:
-          DataError: a photograph cannot be read or decoded.
-        """
+        """Return several tiles, stacked; consecutive ones of one photograph decode it once."""
         rows = []
         numbers = map(int, indices)
         for photo, group in itertools.groupby(numbers, key=lambda i: self._numbers[i][0]):
@@ -112,17 +110,17 @@ class TiledSource(Source):
                 rows.append({**example, "image": tile})
         return stack(rows)
 
+    @override
     def item_name(self, index: int) -> str:
-        """Return the path of the file, and the number of the tile."""
         photo, number = self._numbers[index]
         return f"{self.photos.item_name(photo)}[{number}]"
 
     def content(self, indices: Sequence[int]) -> str:
-        """Return what the bytes of the photographs of some tiles hash to."""
+        """Return a hash of the photographs of some tiles; see `FolderSource.content`."""
         return self.photos.content(sorted({self._numbers[int(i)][0] for i in indices}))
 
+    @override
     def fingerprint(self) -> str:
-        """Return the identity of the content, from that of the photographs."""
         content = content_hash([self.photos.fingerprint(), str(self._size)])
         return identity(self, self.split, content)
 
@@ -134,12 +132,8 @@ def tiles(path: str | None, split: str, transform: Transform, on_error: str) -> 
       ConfigError: ``data.path`` or ``data.resolution`` is not set.
       DataError: the folder or zip cannot be used.
     """
-    if not path:
-        raise ConfigError(
-            "data.path is not set; accepted for data.name = 'folder': a folder or .zip of images"
-        )
     if transform.resolution is None:
         raise ConfigError("data.resolution is not set; accepted: the size of a tile")
-    # Photographs differ in size: what is settled is how they are decoded.
+    # The photographs themselves keep their sizes.
     whole = dataclasses.replace(transform, resolution=None, resize="resize")
     return TiledSource(FolderSource(path, split, whole, on_error), transform.resolution)

@@ -32,7 +32,7 @@ def tones(split: str, size: int, dtype: str = "int16") -> ArraySource:
       dtype: "int16", or "float32" in [-1, 1].
 
     Raises:
-      ConfigError: the split is unknown, or a value cannot work.
+      ConfigError: the split is unknown, or the size is not positive.
     """
     seed = lookup(SPLITS, split, "data.split")
     if size < 1:

@@ -1,4 +1,4 @@
-"""Two-dimensional toy mixtures, on which one can see whether a game finds every mode.
+"""Two-dimensional toy mixtures, which show whether a game finds every mode.
 
 The ring is that of "Unrolled Generative Adversarial Networks" (Metz et al., 2017,
 https://arxiv.org/abs/1611.02163), the grid that of "VEEGAN" (Srivastava et al., 2017,
@@ -69,7 +69,7 @@ def toy(name: str, size: int, noise: float | None, seed: int = 0) -> ToySource:
       seed: another seed gives other points of the same distribution.
 
     Raises:
-      ConfigError: the name is unknown, or a number cannot work.
+      ConfigError: the name is unknown, or a number is out of range.
     """
     lookup(dict.fromkeys(NAMES), name, "data.name")
     if size < 1:

@@ -1,0 +1,245 @@
+"""Files in a folder or a zip archive, by their path with slashes, relative to the container."""
+
+import collections
+import errno
+import os
+import stat
+import struct
+import weakref
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gan_jax.errors import DataError
+
+# fmt: off
+SUFFIXES = frozenset([
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
+    ".tif", ".tiff", ".webp",
+])
+# fmt: on
+# No image file is larger; an archive may state any size, to fill the memory.
+MAX_FILE_BYTES = 2**30
+# A folder may be linked to from several splits or classes, but not more often than this.
+MAX_LINKED = 100
+
+
+class Folder:
+    """The files below a folder."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.name = path.resolve().name
+
+    def sizes(self) -> dict[str, str]:
+        """Return every file's path and what identifies its content: its size.
+
+        The size of a broken link is empty. Only plain files are listed: reading from a device or a
+        pipe may never end.
+
+        Raises:
+          DataError: its folders link to one another in too many ways.
+        """
+        found = {}
+        for path in map(Path, _files_below(str(self.path))):
+            try:
+                status = path.stat()
+            except OSError:
+                found[path.relative_to(self.path).as_posix()] = ""
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found[path.relative_to(self.path).as_posix()] = str(status.st_size)
+        return found
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+          OSError: it cannot be read, or is larger than any image.
+        """
+        path = self.path / name
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise OSError(errno.EFBIG, f"more than {MAX_FILE_BYTES:,} bytes")
+        return path.read_bytes()
+
+    def full_name(self, name: str) -> str:
+        """Return what a message calls the file."""
+        return printable(str(self.path / name))
+
+
+def _files_below(root: str) -> Iterator[str]:
+    """Yield the paths below a folder that are no folders; an unreadable folder counts as empty.
+
+    Links to folders are followed, except to one that contains the link. A few folders that link to
+    one another would have factorially many paths, so their number is limited.
+
+    Raises:
+      DataError: links lead to one folder by more than ``MAX_LINKED`` paths.
+    """
+    times: collections.Counter[tuple[int, int]] = collections.Counter()
+    outermost: frozenset[tuple[int, int]] = frozenset()
+    # Of each: its path, (device, inode) of the folders that contain it, and whether by a link.
+    folders = [(root, outermost, False)]
+    while folders:
+        folder, within, linked = folders.pop()
+        try:
+            status = os.stat(folder)
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        own = (status.st_dev, status.st_ino)
+        if own in within:
+            continue
+        times[own] += linked
+        if times[own] > MAX_LINKED:
+            raise DataError(
+                f"{printable(os.path.realpath(folder))}: more than {MAX_LINKED} paths lead to this "
+                "folder by links; leave out some of the links"
+            )
+        within |= {own}
+        below = []
+        for entry in entries:
+            if _is_folder(entry):
+                below.append((entry.path, within, linked or entry.is_symlink()))
+            else:
+                yield entry.path
+        folders += reversed(below)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # Such as a link to itself.
+        return False
+
+
+def printable(name: str) -> str:
+    """Return a name for messages: in one line, and without control characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+class Zip:
+    """The files in a zip archive, read by their offset: threads and processes share no position.
+
+    Raises:
+      OSError, zipfile.BadZipFile: the archive cannot be read.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.name = path.stem
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self._members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+        # Names that are not text, truncated fields, unknown versions.
+        except (ValueError, NotImplementedError, OverflowError, struct.error) as error:
+            raise zipfile.BadZipFile(" ".join(str(error).split())) from error
+        self._open()
+
+    def _open(self) -> None:
+        self._file = self.path.open("rb", buffering=0)
+        self._size = os.fstat(self._file.fileno()).st_size
+        weakref.finalize(self, self._file.close)
+
+    def sizes(self) -> dict[str, str]:
+        """Return every file's path and what identifies its content: its size and checksum."""
+        return {name: f"{m.file_size} {m.CRC:08x}" for name, m in self._members.items()}
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+          zipfile.BadZipFile, zlib.error: they do not fit their checksum.
+          NotImplementedError: they are encrypted, or not packed by deflate.
+        """
+        member, descriptor = self._members[name], self._file.fileno()
+        # The archive's own statements are not trusted: memory is taken for what it can hold.
+        if member.file_size > MAX_FILE_BYTES:
+            raise zipfile.BadZipFile(f"it unfolds to more than {MAX_FILE_BYTES:,} bytes")
+        if not 0 <= member.header_offset <= self._size - 30 - member.compress_size:
+            raise zipfile.BadZipFile("it lies outside the archive")
+        # The local header: 30 bytes, the last four the lengths of name and extra field after it.
+        header = os.pread(descriptor, 30, member.header_offset)
+        if len(header) < 30 or header[:4] != b"PK\x03\x04":
+            raise zipfile.BadZipFile("no local header")
+        start = member.header_offset + 30 + sum(struct.unpack("<HH", header[26:]))
+        raw = os.pread(descriptor, member.compress_size, start)
+        if member.flag_bits & 1 or member.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):
+            raise NotImplementedError("accepted in a zip: stored or deflated, not encrypted")
+        if member.compress_type == zipfile.ZIP_DEFLATED:
+            unfolded = zlib.decompressobj(-zlib.MAX_WBITS)
+            raw = unfolded.decompress(raw, member.file_size + 1)
+        if len(raw) != member.file_size or zlib.crc32(raw) != member.CRC:
+            raise zipfile.BadZipFile("its bytes do not fit their checksum")
+        return raw
+
+    def full_name(self, name: str) -> str:
+        """Return what a message calls the file."""
+        return printable(f"{self.path}/{name}" if name else str(self.path))
+
+    # Pickled for a worker, which opens the file again.
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_file"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+
+def open_files(path: Path, field: str = "data.path") -> tuple[Folder | Zip, str]:
+    """Return the container of ``path`` and the place inside it, "" or "a/b".
+
+    Args:
+      path: a folder, a ``.zip``, or a place inside one.
+      field: that gave it, for the message.
+
+    Raises:
+      DataError: the path does not exist, or the zip cannot be read.
+    """
+    for archive in [path, *path.parents]:
+        if archive.suffix.lower() == ".zip" and archive.is_file():
+            inside = path.relative_to(archive).as_posix()
+            try:
+                files = Zip(archive)
+            except (OSError, zipfile.BadZipFile) as error:
+                raise DataError(f"{archive} cannot be read as a zip: {error}") from error
+            return files, "" if inside == "." else inside
+    if not path.exists():
+        raise DataError(f"{path} ({field}) does not exist")
+    if not path.is_dir():
+        raise DataError(f"{path} ({field}) is neither a folder nor a .zip")
+    return Folder(path), ""
+
+
+def images_in(files: Folder | Zip, inside: str, field: str = "data.path") -> dict[str, str]:
+    """Return the paths of the images at a place inside a container, with their `sizes`.
+
+    Args:
+      files: the container.
+      inside: the place, "" or "a/b".
+      field: that gave it, for the message.
+
+    Raises:
+      DataError: there are none, one is a broken link, or too many links lead to one folder.
+    """
+    prefix = f"{inside}/" if inside else ""
+    found = {}
+    for name, content in files.sizes().items():
+        below = name.removeprefix(prefix)
+        visible = not any(part.startswith((".", "__MACOSX")) for part in below.split("/"))
+        if name.startswith(prefix) and visible and Path(name).suffix.lower() in SUFFIXES:
+            if not content:
+                raise DataError(f"{files.full_name(name)} cannot be read: it is a broken link")
+            found[name] = content
+    if not found:
+        raise DataError(
+            f"{files.full_name(inside)} ({field}) has no images; "
+            f"accepted suffixes: {' '.join(sorted(SUFFIXES))}"
+        )
+    return found
