@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning
 
 FIELDS = sorted(variants.fields(base.get_config()))
 BASES = ("gan.py:smoke", "dcgan.py:smoke", "infogan.py:smoke", "denoise.py:smoke")
-FEW, MANY = 12, 150
+EXAMPLES = 30
 # What takes memory as soon as it is asked for, is asked for in small numbers.
 SMALL = {"data.resolution", "data.toy_size", "data.crop", "train.replicas"}
 NAMES = {
@@ -86,26 +86,15 @@ def start(monkeypatch, tmp_path):
     logging.getLogger("gan_jax").setLevel(level)
 
 
-def attempt(start, drawn):
+@settings(max_examples=EXAMPLES)
+@given(drawn=overrides())
+def test_any_fields_with_any_values(start, drawn):
     try:
         start(*drawn)
     except errors.GanJaxError as error:
-        told = str(error)
-        if not told or "\n" in told:
-            pytest.fail(f"not one line: {told!r}")
-
-
-@settings(max_examples=FEW)
-@given(drawn=overrides())
-def test_any_fields_with_any_values(start, drawn):
-    attempt(start, drawn)
-
-
-@pytest.mark.slow
-@settings(max_examples=MANY)
-@given(drawn=overrides())
-def test_many_fields_with_many_values(start, drawn):
-    attempt(start, drawn)
+        message = str(error)
+        if not message or "\n" in message:
+            pytest.fail(f"not one line: {message!r}")
 
 
 def test_a_start_without_overrides_is_fine(start):
