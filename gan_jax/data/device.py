@@ -24,7 +24,7 @@ def fetch(data: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> dict
     """
     if not data:
         return dict(batch)
-    # The order makes no index out of range: "clip" spares the check that the default mode compiles.
+    # No index is out of range; "clip" avoids the check that the default mode compiles.
     return {
         name: jnp.take(array, batch[name if name in batch else "index"], axis=0, mode="clip")
         for name, array in data.items()
@@ -48,7 +48,7 @@ def to_float(images: jax.Array) -> jax.Array:
 
 
 def to_uint8(images: jax.Array) -> jax.Array:
-    """Quantise images in [-1, 1] to bytes; the exact inverse of :func:`to_float` on all 256 values.
+    """Quantise images in [-1, 1] to bytes; the exact inverse of `to_float` on all 256 values.
 
     Args:
       images: floats [...]; what lies outside [-1, 1] is clipped.
@@ -61,7 +61,7 @@ def to_uint8(images: jax.Array) -> jax.Array:
 
 
 def flip(images: jax.Array, draws: jax.Array) -> jax.Array:
-    """Mirror those images left to right whose draw says so.
+    """Mirror the images with a true draw left to right.
 
     Args:
       images: [batch, height, width, channels].
@@ -71,7 +71,7 @@ def flip(images: jax.Array, draws: jax.Array) -> jax.Array:
       The images, same shape and dtype.
 
     Raises:
-      ValueError: the data are not images, or there is not one draw per image.
+      ValueError: the data are not images, or not one bool per image is given.
     """
     if images.ndim != 4:
         raise ValueError(f"only images [batch, h, w, c] can be flipped; got shape {images.shape}")
@@ -83,12 +83,12 @@ def flip(images: jax.Array, draws: jax.Array) -> jax.Array:
 
 
 def crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
-    """Cut a square out of each image, at a place drawn for it.
+    """Crop a square at a random place of each image.
 
     Args:
       images: [batch, height, width, channels].
       size: height and width of the square.
-      keys: [batch], of the places.
+      keys: [batch], for the places.
 
     Returns:
       [batch, size, size, channels], same dtype.
@@ -97,7 +97,7 @@ def crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
       ValueError: the data are not images, or smaller than the square.
     """
     if images.ndim != 4 or min(images.shape[1:3]) < size:
-        raise ValueError(f"cannot cut {size}x{size} out of images of shape {images.shape}")
+        raise ValueError(f"cannot crop images of shape {images.shape} to {size}x{size}")
 
     def one(image: jax.Array, key: jax.Array) -> jax.Array:
         spare = jnp.asarray([image.shape[0] - size, image.shape[1] - size], jnp.int32)

@@ -1,12 +1,12 @@
 """The order of the examples: a pure function of (seed, position), one permutation per epoch.
 
-A position counts examples since the start of training, over all processes. Nothing is remembered
-between calls, so a resumed run needs only its step, and the order depends neither on the number
-of workers and processes nor on the size of the batches.
+A position counts examples since the start of training, over all processes. There is no state, so a
+resumed run needs only its step, and the order depends neither on the number of workers and
+processes nor on the size of the batches.
 
 The permutation is the argsort of raw Philox bits (Salmon et al., "Parallel random numbers: as easy
-as 1, 2, 3", 2011). NumPy keeps the streams of its bit generators stable for ever (NEP 19), which it
-does not promise for ``Generator.permutation``; a golden test holds this order fixed.
+as 1, 2, 3", 2011). NumPy guarantees the streams of its bit generators (NEP 19), but not
+``Generator.permutation``; a golden test holds this order fixed.
 """
 
 import dataclasses
@@ -20,16 +20,11 @@ _SECOND = 2**32
 
 @functools.lru_cache(maxsize=4)
 def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
-    """Return the order of one epoch.
-
-    Args:
-      seed: any integer; taken modulo 2^64.
-      epoch: number of the epoch, from 0.
-      size: number of examples of the data set.
+    """Return the order of epoch ``epoch`` of a set of ``size`` examples.
 
     Returns:
       int32 (int64 from 2^31 examples on) [size], each of 0 ... size - 1 once; read-only, because
-      the last few are kept for the next call.
+      the last few are cached.
     """
     bits = np.random.Philox(key=np.array([seed % 2**64, epoch], np.uint64)).random_raw(size)
     order = np.argsort(bits, kind="stable").astype(np.int32 if size < 2**31 else np.int64)
@@ -38,12 +33,12 @@ def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
 
 
 def indices(seed: int, start: int, count: int, size: int) -> np.ndarray:
-    """Return which examples stand at positions ``start`` ... ``start + count - 1``.
+    """Return the examples at positions ``start`` ... ``start + count - 1``.
 
     Args:
       seed: any integer; taken modulo 2^64.
       start: first position, from 0; may lie in any epoch.
-      count: number of positions, which may cross the borders of epochs.
+      count: number of positions, in any number of epochs.
       size: number of examples of the data set.
 
     Returns:

@@ -2,8 +2,8 @@
 
 A source has a specification ``{name: Field}``, its batches are dictionaries of arrays by the same
 names, and so is ``Turn.batch`` of a player. The names in use are ``image``, ``points``, ``audio``
-and ``label``; ``a`` and ``b`` are the two images of an example for translation. What is done with
-the arrays of a kind is in `gan_jax.data.kinds`.
+and ``label``; ``a`` and ``b`` are the two images of an example for translation. The operations on
+the arrays of a kind are in `gan_jax.data.kinds`.
 """
 
 import dataclasses
@@ -127,11 +127,9 @@ def to_json(spec: Spec) -> dict[str, dict[str, Any]]:
 
 
 def from_json(record: Mapping[str, Mapping[str, Any]]) -> Spec:
-    """Return the specification that `to_json` made a record of."""
-    spec = {}
-    for name, fields in record.items():
-        given: dict[str, Any] = {
-            k: tuple(x) if isinstance(x, list) else x for k, x in fields.items()
-        }
-        spec[name] = Field(**given)
-    return spec
+    """Return the specification of which `to_json` returned the record."""
+
+    def field(values: Mapping[str, Any]) -> Field:
+        return Field(**{k: tuple(x) if isinstance(x, list) else x for k, x in values.items()})
+
+    return {name: field(values) for name, values in record.items()}

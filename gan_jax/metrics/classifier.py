@@ -30,6 +30,7 @@ from gan_jax.data.sources.base import content_hash
 from gan_jax.errors import MetricError, WorkdirError
 from gan_jax.layers.convolution import Conv
 from gan_jax.metrics.extractor import Extractor, weights_hash
+from gan_jax.metrics.frechet import check_count
 from gan_jax.report import atomic
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,6 @@ class Classifier:
       num_classes: number of its logits.
       accuracy: share of the held-out images that it classifies correctly.
       hash: hash of the weights, twelve hexadecimal digits.
-      held_out: number of images held out from its training.
     """
 
     variables: Any
@@ -78,7 +78,6 @@ class Classifier:
     num_classes: int
     accuracy: float
     hash: str
-    held_out: int
 
 
 class _Network(nn.Module):
@@ -103,6 +102,11 @@ class _Network(nn.Module):
         if "logits" in layers:
             found["logits"] = nn.Dense(self.num_classes, name="logits")(features)
         return {layer: found[layer] for layer in layers}
+
+
+def _logits(network: _Network, variables: Any, images: jax.Array) -> jax.Array:
+    found: Any = network.apply(variables, images, ("logits",))
+    return found["logits"]
 
 
 def _factor(shape: tuple[int, ...]) -> int:
@@ -136,11 +140,11 @@ def train_classifier(
     Raises:
       MetricError: shapes, dtypes or labels do not fit, there are fewer than ten images per class or
         fewer than two different labels, or the training diverged.
+      ConfigError: the number of steps or classes is not an integer in its range.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     _check(images, labels, num_classes)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise MetricError(f"steps = {steps!r}; accepted: an integer >= 1")
+    check_count("steps", steps, 1)
     order_key, init_key, step_key = jax.random.split(jax.random.key(seed), 3)
     order = np.asarray(jax.random.permutation(order_key, len(images)))
     held_out = min(round(len(images) * _HELD_OUT), _MOST_HELD_OUT)
@@ -162,7 +166,7 @@ def train_classifier(
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)):
         raise MetricError(f"the classifier's training diverged with seed = {seed}; try another")
     accuracy = _accuracy(network, weights, images[tested], labels[tested])
-    return Classifier(weights, shape, num_classes, accuracy, weights_hash(_flat(weights)), held_out)
+    return Classifier(weights, shape, num_classes, accuracy, weights_hash(_flat(weights)))
 
 
 def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
@@ -177,8 +181,7 @@ def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
         raise MetricError(
             f"labels are {labels.dtype}{list(labels.shape)}; accepted: integers [{len(images)}]"
         )
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
-        raise MetricError(f"num_classes = {num_classes!r}; accepted: an integer >= 2")
+    check_count("num_classes", num_classes, 2)
     if len(images) < _PER_CLASS * num_classes:
         raise MetricError(
             f"{len(images)} images of {num_classes} classes; accepted: at least {_PER_CLASS} per "
@@ -225,7 +228,7 @@ def _training(network: _Network, steps: int) -> tuple[optax.GradientTransformati
         batch = _shifted(shift_key, images[chosen])
 
         def loss(variables: Any) -> jax.Array:
-            logits = network.apply(variables, batch, ("logits",))["logits"]
+            logits = _logits(network, variables, batch)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels[chosen]).mean()
 
         updates, opt_state = optimizer.update(jax.grad(loss)(variables), opt_state, variables)
@@ -250,9 +253,7 @@ def _shifted(key: jax.Array, images: jax.Array) -> jax.Array:
 
 def _accuracy(network: _Network, weights: Any, images: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of images whose largest logit is that of their label."""
-    predict = jax.jit(
-        lambda images: network.apply(weights, images, ("logits",))["logits"].argmax(1)
-    )
+    predict = jax.jit(lambda images: _logits(network, weights, images).argmax(1))
     right = 0
     for start in range(0, len(images), _EVALUATED_AT_ONCE):
         part = slice(start, start + _EVALUATED_AT_ONCE)
@@ -276,7 +277,6 @@ def save(path: str | Path, classifier: Classifier) -> None:
         "num_classes": classifier.num_classes,
         "accuracy": classifier.accuracy,
         "hash": classifier.hash,
-        "held_out": classifier.held_out,
     }
     arrays_by_name = {"about": np.array(json.dumps(about)), **_flat(classifier.variables)}
     atomic.write_npz(path, arrays_by_name)
@@ -294,7 +294,7 @@ def load(path: str | Path) -> Classifier:
         height, width, channels = (int(side) for side in about["shape"])
         shape, num_classes = (height, width, channels), int(about["num_classes"])
         _check_shape(shape)
-        accuracy, held_out = float(about["accuracy"]), int(about["held_out"])
+        accuracy = float(about["accuracy"])
         untrained = jax.eval_shape(
             lambda: _initial(_Network(num_classes), jax.random.key(0), shape)
         )
@@ -314,7 +314,7 @@ def load(path: str | Path) -> Classifier:
     if own != about.get("hash"):
         raise _damaged(path, f"its weights have the hash {own}, not {about.get('hash')}")
     variables = unflatten_dict(weights, sep="/")
-    return Classifier(variables, shape, num_classes, accuracy, own, held_out)
+    return Classifier(variables, shape, num_classes, accuracy, own)
 
 
 def _damaged(path: str | Path, reason: str) -> MetricError:

@@ -11,6 +11,8 @@ from scipy import ndimage, stats
 from gan_jax.data import degrade
 from gan_jax.data.degrade import blur
 
+motion_kernel = jax.jit(blur.motion_kernel, static_argnums=2)
+
 
 def keys_of(batch, seed=0):
     return jax.random.split(jax.random.key(seed), batch)
@@ -22,7 +24,7 @@ def images_of(batch=2, height=20, width=27, channels=3):
     )
 
 
-@pytest.mark.parametrize("sigma", [0.4, 1.6, 2.5])
+@pytest.mark.parametrize("sigma", [0.4, 2.5])
 def test_gaussian_blur_is_scipys_with_mirrored_edges(sigma):
     clean = images_of()
     made = degrade.make("blur", sigma=(sigma, sigma))
@@ -42,21 +44,22 @@ def test_kernels_one_after_the_other_as_in_scipy():
     padded = np.pad(image.astype(np.float64), ((4, 4), (4, 4), (0, 0)), mode="reflect")
     for kernel in kernels:
         padded = ndimage.convolve(padded, kernel[:, :, None].astype(np.float64), mode="constant")
-    found = blur.convolve(jnp.asarray(image), [jnp.asarray(kernel) for kernel in kernels])
+    found = jax.jit(blur.convolve)(image, kernels)
     np.testing.assert_allclose(found, padded[4:-4, 4:-4], atol=2e-5)
 
 
 def test_a_gaussian_kernel_without_width_changes_nothing():
     np.testing.assert_array_equal(
-        blur.gaussian_kernel(jnp.float32(0.0), 2), np.pad([[1.0]], 2).astype(np.float32)
+        jax.jit(blur.gaussian_kernel, static_argnums=1)(jnp.float32(0.0), 2),
+        np.pad([[1.0]], 2).astype(np.float32),
     )
 
 
-@pytest.mark.parametrize("length", [0.0, 0.5, 3.0, 7.3])
-@pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 4, 2.0])
+@pytest.mark.parametrize("length", [0.0, 0.5, 7.3])
+@pytest.mark.parametrize("angle", [0.0, math.pi / 4, 2.0])
 def test_motion_spreads_a_point_evenly_along_a_line(length, angle):
     radius = max(math.ceil(length / 2), 1)
-    kernel = np.asarray(blur.motion_kernel(jnp.float32(length), jnp.float32(angle), radius))
+    kernel = np.asarray(motion_kernel(np.float32(length), np.float32(angle), radius))
     places = np.arange(-radius, radius + 1)
     # Many points by bilinear interpolation, in float64.
     expected = np.zeros_like(kernel, np.float64)
@@ -75,7 +78,7 @@ def test_motion_spreads_a_point_evenly_along_a_line(length, angle):
 def test_a_level_line_of_three_pixels_in_closed_form():
     # Integrals over [-1.5, 1.5] of the tent about each pixel, divided by 3.
     row = np.array([0.125, 0.875, 1.0, 0.875, 0.125]) / 3.0
-    kernel = np.asarray(blur.motion_kernel(jnp.float32(3.0), jnp.float32(0.0), 2))
+    kernel = np.asarray(motion_kernel(np.float32(3.0), np.float32(0.0), 2))
     np.testing.assert_allclose(kernel[2], row, atol=1e-3)
     np.testing.assert_array_equal(np.delete(kernel, 2, axis=0), 0.0)
 
@@ -123,12 +126,12 @@ def test_nothing_asked_for_is_nothing_done():
     clean = images_of()
     made = degrade.make("blur", sigma=(0.0, 0.0))
     assert made.radius == 0
-    np.testing.assert_array_equal(made(keys_of(2), clean).input, clean)
+    np.testing.assert_array_equal(jax.jit(made)(keys_of(2), clean).input, clean)
 
 
 def test_noise_comes_after_the_blur():
     clean = jnp.zeros((2, 64, 64, 3), jnp.float32)
-    noisy = np.asarray(degrade.make("blur", noise=(10.0, 10.0))(keys_of(2), clean).input)
+    noisy = np.asarray(jax.jit(degrade.make("blur", noise=(10.0, 10.0)))(keys_of(2), clean).input)
     n = noisy.size
     assert abs(noisy.std() / (10.0 * 2 / 255) - 1.0) < 5 / np.sqrt(2 * n)
     assert abs(np.corrcoef(noisy[:, 1:].ravel(), noisy[:, :-1].ravel())[0, 1]) < 5 / np.sqrt(n)

@@ -37,7 +37,7 @@ def through_ours(image, quality):
     return found
 
 
-@pytest.mark.parametrize("quality", [1, 10, 30, 50, 75, 95, 100])
+@pytest.mark.parametrize("quality", [1, 10, 50, 75, 100])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("size", [(128, 192), (101, 75)])
 def test_what_is_lost_is_what_pillow_loses(quality, mode, size):
@@ -60,7 +60,7 @@ def test_sizes_smaller_than_a_block():
         assert decibels(found, expected) > decibels(image, expected) + 10.0
 
 
-@pytest.mark.parametrize("quality", [1, 2, 20, 49, 50, 51, 77, 99, 100])
+@pytest.mark.parametrize("quality", [1, 2, 20, 49, 50, 51, 99, 100])
 def test_tables_are_those_in_pillows_files(quality):
     image = np.zeros((8, 8, 3), np.uint8)
     written = Image.open(file_of(image, quality)).quantization

@@ -11,7 +11,7 @@ import pytest
 
 from gan_jax.data.sources.digits import digits
 from gan_jax.data.sources.images import Transform
-from gan_jax.errors import MetricError
+from gan_jax.errors import ConfigError, MetricError
 from gan_jax.metrics import classifier as classifiers
 from gan_jax.metrics.classifier import cached_classifier, load, make_extractor, save
 from gan_jax.metrics.classifier import train_classifier as train
@@ -54,7 +54,6 @@ def features_of(classifier, images, layer="features"):
 
 
 def test_digits_are_learned(trained, data):
-    assert trained.held_out == 150
     assert trained.accuracy >= 0.95
     # The set's own test split: other writers.
     test = digits("test", Transform(16, 1, "resize"))
@@ -100,7 +99,6 @@ def test_most_images_bound_what_is_trained_on(small, monkeypatch):
     monkeypatch.setattr(classifiers, "MAX_IMAGES", 10)
     fewer = train(images, labels, 2, steps=2)
     assert fewer.hash != classifier.hash
-    assert fewer.held_out == classifier.held_out == 6
 
 
 def test_weights_are_a_function_of_the_arguments(small):
@@ -319,7 +317,6 @@ def images_like(shape, dtype=np.uint8):
         (images_like((40, 8, 8, 2)), np.arange(40) % 2, 2, "1 or 3 channels"),
         (images_like((40, 8, 8, 1)), np.arange(39) % 2, 2, r"labels are int64\[39\]"),
         (images_like((40, 8, 8, 1)), np.zeros(40), 2, "labels are float64"),
-        (images_like((40, 8, 8, 1)), np.zeros(40, int), 1, "num_classes = 1"),
         (images_like((19, 8, 8, 1)), np.arange(19) % 2, 2, "at least 10 per class, 20"),
         (images_like((0, 8, 8, 1)), np.zeros(0, int), 2, "0 images of 2 classes"),
         (images_like((40, 8, 8, 1)), np.arange(40) % 3, 2, "labels from 0 to 2; accepted: 0 to 1"),
@@ -332,7 +329,8 @@ def test_unfit_sets_are_refused(images, labels, num_classes, message):
         train(images, labels, num_classes)
 
 
-@pytest.mark.parametrize("steps", [0, 2.0])
-def test_bad_settings_are_refused(small, steps):
-    with pytest.raises(MetricError, match="steps = "):
-        train(small[0], small[1], 2, steps=steps)
+def test_bad_settings_are_refused(small):
+    with pytest.raises(ConfigError, match="steps = 0"):
+        train(small[0], small[1], 2, steps=0)
+    with pytest.raises(ConfigError, match="num_classes = 1"):
+        train(small[0], small[1], 1)

@@ -13,10 +13,6 @@ from gan_jax.metrics.modes import ModeCoverage, mode_coverage
 SQUARE = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
 
-def points_of(source):
-    return np.stack([source[i]["points"] for i in range(len(source))])
-
-
 def test_by_hand():
     points = np.array(
         [
@@ -58,7 +54,7 @@ def test_no_good_point_counts_as_the_worst():
 def test_the_mixture_itself(name, modes):
     size = 50_000
     source = toy(name, size, None)
-    result = mode_coverage(points_of(source), source.modes, source.std)
+    result = mode_coverage(source.arrays["points"], source.modes, source.std)
     assert result.modes == modes
     # The modes are far apart, so a point's distance is Rayleigh distributed.
     expected = 1 - math.exp(-4.5)
@@ -66,14 +62,14 @@ def test_the_mixture_itself(name, modes):
     assert abs(result.high_quality - expected) < 4 * error
     # The modes take turns; only the share of good points varies.
     assert result.kl < 1e-4
-    narrow = mode_coverage(points_of(source), source.modes, source.std, within=1.0)
+    narrow = mode_coverage(source.arrays["points"], source.modes, source.std, within=1.0)
     expected = 1 - math.exp(-0.5)
     assert abs(narrow.high_quality - expected) < 4 * math.sqrt(expected * (1 - expected) / size)
 
 
 def test_a_mixture_that_lost_modes():
     source = toy("ring", 8000, None)
-    kept = points_of(source)[np.arange(8000) % 8 < 2]
+    kept = source.arrays["points"][np.arange(8000) % 8 < 2]
     result = mode_coverage(kept, source.modes, source.std)
     assert result.modes == 2
     assert result.kl == pytest.approx(math.log(4), abs=1e-4)
@@ -81,12 +77,14 @@ def test_a_mixture_that_lost_modes():
 
 def test_a_mixture_without_noise():
     source = toy("grid", 100, 0.0)
-    assert mode_coverage(points_of(source), source.modes, source.std) == ModeCoverage(25, 1.0, 0.0)
+    assert mode_coverage(source.arrays["points"], source.modes, source.std) == ModeCoverage(
+        25, 1.0, 0.0
+    )
 
 
 def test_order_shift_and_array_type_do_not_matter():
     source = toy("grid", 777, 0.3)
-    points = points_of(source)
+    points = source.arrays["points"]
     result = mode_coverage(points, source.modes, 0.3)
     assert 0 < result.high_quality < 1
     for moved in (
