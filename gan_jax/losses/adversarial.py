@@ -1,37 +1,33 @@
 """The two players' adversarial losses, as pure functions of the discriminator's scores.
 
 Every function maps scores to one float32 value per example, shape ``[batch]``; the caller takes the
-mean. Scores have shape ``[batch]``, or ``[batch, ...]`` for a discriminator that judges patches,
-whose values are averaged over the trailing dimensions. Logarithms of probabilities are written with
-``softplus``, which neither overflows nor loses its gradient at large logits: ``-log sigmoid(x) =
-softplus(-x)`` and ``-log(1 - sigmoid(x)) = softplus(x)``.
+mean. Scores are floating, of shape ``[batch]``, or ``[batch, ...]`` for a discriminator of patches,
+whose values are averaged over the trailing dimensions. Every function raises a ``ValueError`` if
+scores are not floating or have no batch dimension, or if the shapes of real and fake scores differ:
+a column ``[batch, 1]`` beside a row ``[batch]`` would otherwise broadcast to a matrix.
 
-Papers (each function cites its own):
-
-- ``minimax``, ``non_saturating``: Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661
-- ``least_squares``: Mao et al. 2016, https://arxiv.org/abs/1611.04076
-- ``wasserstein``: Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875
-- ``hinge``: Lim and Ye 2017, https://arxiv.org/abs/1705.02894
-- ``relativistic_*``: Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734
-
-A loss of a discriminator adds a term of the real scores to a term of the fake scores, example by
-example, so both must have the same shape: a column ``[batch, 1]`` beside a row ``[batch]`` would
-otherwise broadcast to a matrix in silence.
+Logarithms of probabilities are written with ``softplus``, which neither overflows nor loses its
+gradient at large logits: ``-log sigmoid(x) = softplus(-x)`` and ``-log(1 - sigmoid(x)) =
+softplus(x)``.
 """
 
 import dataclasses
-import math
-import numbers
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 
 from gan_jax.errors import ConfigError
-from gan_jax.losses.scores import as_pair, as_scores, mean_over_patches
+from gan_jax.losses.guards import (
+    as_pair,
+    as_scores,
+    check_number,
+    global_mean,
+    mean_over_patches,
+)
 from gan_jax.settings import build
 
 
@@ -54,13 +50,15 @@ class AdversarialLoss:
 def minimax_discriminator(real: ArrayLike, fake: ArrayLike, *, smoothing: float = 0.0) -> jax.Array:
     """Cross-entropy of classifying real and fake: ``-log D(x) - log(1 - D(G(z)))``.
 
+    The loss of the discriminator in the minimax and in the non-saturating game alike.
+
     "Generative Adversarial Nets", Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661.
     Smoothing follows "Improved Techniques for Training GANs", Salimans et al. 2016,
     https://arxiv.org/abs/1606.03498: real images get the target ``1 - smoothing`` while fakes keep
     0, which makes ``sigmoid(real) = 1 - smoothing`` the best answer.
 
     Args:
-      real: logits of real images, ``[batch]`` or ``[batch, ...]``, floating.
+      real: logits of real images, ``[batch]`` or ``[batch, ...]``.
       fake: logits of generated images, of the same shape.
       smoothing: one-sided label smoothing, in ``[0, 0.5)``.
 
@@ -68,7 +66,6 @@ def minimax_discriminator(real: ArrayLike, fake: ArrayLike, *, smoothing: float 
       The loss of each example, in nats, ``[batch]`` float32; ``2 log 2`` where both logits are 0.
 
     Raises:
-      ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
       ConfigError: ``smoothing`` is out of its range.
     """
     real, fake = as_pair("real", real, "fake", fake)
@@ -81,35 +78,12 @@ def minimax_generator(fake: ArrayLike) -> jax.Array:
     "Generative Adversarial Nets", Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661.
 
     Args:
-      fake: logits of generated images, ``[batch]`` or ``[batch, ...]``, floating.
+      fake: logits of generated images, ``[batch]`` or ``[batch, ...]``.
 
     Returns:
       The loss of each example, in nats and never positive, ``[batch]`` float32.
-
-    Raises:
-      ValueError: the scores are not floating or have no batch dimension.
     """
     return mean_over_patches(-jax.nn.softplus(as_scores("fake", fake)))
-
-
-def non_saturating_discriminator(
-    real: ArrayLike, fake: ArrayLike, *, smoothing: float = 0.0
-) -> jax.Array:
-    """The same cross-entropy as ``minimax_discriminator``: only the generator's loss differs.
-
-    Args:
-      real: logits of real images, ``[batch]`` or ``[batch, ...]``, floating.
-      fake: logits of generated images, of the same shape.
-      smoothing: one-sided label smoothing, in ``[0, 0.5)``.
-
-    Returns:
-      The loss of each example, in nats, ``[batch]`` float32.
-
-    Raises:
-      ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
-      ConfigError: ``smoothing`` is out of its range.
-    """
-    return minimax_discriminator(real, fake, smoothing=smoothing)
 
 
 def non_saturating_generator(fake: ArrayLike) -> jax.Array:
@@ -119,13 +93,10 @@ def non_saturating_generator(fake: ArrayLike) -> jax.Array:
     https://arxiv.org/abs/1406.2661.
 
     Args:
-      fake: logits of generated images, ``[batch]`` or ``[batch, ...]``, floating.
+      fake: logits of generated images, ``[batch]`` or ``[batch, ...]``.
 
     Returns:
       The loss of each example, in nats, ``[batch]`` float32.
-
-    Raises:
-      ValueError: the scores are not floating or have no batch dimension.
     """
     return mean_over_patches(jax.nn.softplus(-as_scores("fake", fake)))
 
@@ -141,17 +112,13 @@ def least_squares_discriminator(
     halves here.
 
     Args:
-      real: scores of real images, ``[batch]`` or ``[batch, ...]``, floating, not passed through a
-        sigmoid.
+      real: scores of real images, ``[batch]`` or ``[batch, ...]``, not passed through a sigmoid.
       fake: scores of generated images, of the same shape.
       a: label of generated images.
       b: label of real images.
 
     Returns:
       The loss of each example, ``[batch]`` float32.
-
-    Raises:
-      ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
     real, fake = as_pair("real", real, "fake", fake)
     return mean_over_patches(0.5 * jnp.square(real - b) + 0.5 * jnp.square(fake - a))
@@ -165,14 +132,11 @@ def least_squares_generator(fake: ArrayLike, *, c: float = 1.0) -> jax.Array:
     default, and (-1, 1, 0), which minimises a Pearson divergence.
 
     Args:
-      fake: scores of generated images, ``[batch]`` or ``[batch, ...]``, floating.
+      fake: scores of generated images, ``[batch]`` or ``[batch, ...]``.
       c: the score that the generator wants for its images.
 
     Returns:
       The loss of each example, ``[batch]`` float32.
-
-    Raises:
-      ValueError: the scores are not floating or have no batch dimension.
     """
     return mean_over_patches(0.5 * jnp.square(as_scores("fake", fake) - c))
 
@@ -185,14 +149,11 @@ def wasserstein_discriminator(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     distance between data and generator.
 
     Args:
-      real: scores of real images, ``[batch]`` or ``[batch, ...]``, floating.
+      real: scores of real images, ``[batch]`` or ``[batch, ...]``.
       fake: scores of generated images, of the same shape.
 
     Returns:
       The loss of each example, in units of the score, ``[batch]`` float32.
-
-    Raises:
-      ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
     real, fake = as_pair("real", real, "fake", fake)
     return mean_over_patches(fake - real)
@@ -201,16 +162,14 @@ def wasserstein_discriminator(real: ArrayLike, fake: ArrayLike) -> jax.Array:
 def wasserstein_generator(fake: ArrayLike) -> jax.Array:
     """The generator raises the critic's score of its images: ``-D(G(z))``.
 
-    "Wasserstein GAN", Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875.
+    "Wasserstein GAN", Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875; also the generator's
+    loss beside the hinge ("Geometric GAN", Lim and Ye 2017, https://arxiv.org/abs/1705.02894).
 
     Args:
-      fake: scores of generated images, ``[batch]`` or ``[batch, ...]``, floating.
+      fake: scores of generated images, ``[batch]`` or ``[batch, ...]``.
 
     Returns:
       The loss of each example, in units of the score, ``[batch]`` float32.
-
-    Raises:
-      ValueError: the scores are not floating or have no batch dimension.
     """
     return mean_over_patches(-as_scores("fake", fake))
 
@@ -222,34 +181,14 @@ def hinge_discriminator(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     for Generative Adversarial Networks", Miyato et al. 2018, https://arxiv.org/abs/1802.05957.
 
     Args:
-      real: scores of real images, ``[batch]`` or ``[batch, ...]``, floating.
+      real: scores of real images, ``[batch]`` or ``[batch, ...]``.
       fake: scores of generated images, of the same shape.
 
     Returns:
       The loss of each example, ``[batch]`` float32; 0 where ``real >= 1`` and ``fake <= -1``.
-
-    Raises:
-      ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
     real, fake = as_pair("real", real, "fake", fake)
     return mean_over_patches(jax.nn.relu(1.0 - real) + jax.nn.relu(1.0 + fake))
-
-
-def hinge_generator(fake: ArrayLike) -> jax.Array:
-    """The generator raises the score without a margin: ``-D(G(z))``.
-
-    "Geometric GAN", Lim and Ye 2017, https://arxiv.org/abs/1705.02894.
-
-    Args:
-      fake: scores of generated images, ``[batch]`` or ``[batch, ...]``, floating.
-
-    Returns:
-      The loss of each example, ``[batch]`` float32.
-
-    Raises:
-      ValueError: the scores are not floating or have no batch dimension.
-    """
-    return mean_over_patches(-as_scores("fake", fake))
 
 
 def relativistic_pairing_discriminator(
@@ -262,7 +201,7 @@ def relativistic_pairing_discriminator(
     https://arxiv.org/abs/2501.05441. Patch i of a real image is paired with patch i of the fake.
 
     Args:
-      real: scores of real images, ``[batch]`` or ``[batch, ...]``, floating.
+      real: scores of real images, ``[batch]`` or ``[batch, ...]``.
       fake: scores of generated images, of the same shape; example i is paired with real example i.
       smoothing: one-sided label smoothing of the pair's target, in ``[0, 0.5)``.
 
@@ -270,7 +209,6 @@ def relativistic_pairing_discriminator(
       The loss of each pair, in nats, ``[batch]`` float32; ``log 2`` where the scores agree.
 
     Raises:
-      ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
       ConfigError: ``smoothing`` is out of its range.
     """
     real, fake = as_pair("real", real, "fake", fake)
@@ -283,14 +221,11 @@ def relativistic_pairing_generator(fake: ArrayLike, real: ArrayLike) -> jax.Arra
     "The relativistic discriminator", Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734.
 
     Args:
-      fake: scores of generated images, ``[batch]`` or ``[batch, ...]``, floating.
+      fake: scores of generated images, ``[batch]`` or ``[batch, ...]``.
       real: scores of real images, of the same shape.
 
     Returns:
       The loss of each pair, in nats, ``[batch]`` float32; ``log 2`` where the scores agree.
-
-    Raises:
-      ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
     real, fake = as_pair("real", real, "fake", fake)
     return mean_over_patches(jax.nn.softplus(real - fake))
@@ -313,7 +248,7 @@ def relativistic_average_discriminator(
     holds the whole batch. Under ``check_vma=True`` that ``pmean`` would be wrong for any loss.
 
     Args:
-      real: scores of real images, ``[batch]`` or ``[batch, ...]``, floating.
+      real: scores of real images, ``[batch]`` or ``[batch, ...]``.
       fake: scores of generated images, of the same shape.
       smoothing: one-sided label smoothing of the real term, in ``[0, 0.5)``.
       axis_name: the mapped axis that splits the batch over devices in equal parts, or None.
@@ -322,11 +257,10 @@ def relativistic_average_discriminator(
       The loss of each example, in nats, ``[batch]`` float32; ``2 log 2`` where all scores agree.
 
     Raises:
-      ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
       ConfigError: ``smoothing`` is out of its range.
     """
     real, fake = as_pair("real", real, "fake", fake)
-    mean_real, mean_fake = _global_means(real, fake, axis_name)
+    mean_real, mean_fake = global_mean(real, axis_name), global_mean(fake, axis_name)
     return mean_over_patches(
         _real_entropy(real - mean_fake, smoothing) + jax.nn.softplus(fake - mean_real)
     )
@@ -340,18 +274,15 @@ def relativistic_average_generator(
     "The relativistic discriminator", Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734.
 
     Args:
-      fake: scores of generated images, ``[batch]`` or ``[batch, ...]``, floating.
+      fake: scores of generated images, ``[batch]`` or ``[batch, ...]``.
       real: scores of real images, of the same shape.
       axis_name: the mapped axis that splits the batch over devices in equal parts, or None.
 
     Returns:
       The loss of each example, in nats, ``[batch]`` float32.
-
-    Raises:
-      ValueError: the shapes differ, or the scores are not floating or have no batch dimension.
     """
     real, fake = as_pair("real", real, "fake", fake)
-    mean_real, mean_fake = _global_means(real, fake, axis_name)
+    mean_real, mean_fake = global_mean(real, axis_name), global_mean(fake, axis_name)
     return mean_over_patches(jax.nn.softplus(mean_real - fake) + jax.nn.softplus(real - mean_fake))
 
 
@@ -374,19 +305,6 @@ def make(name: str, *, axis_name: str | None = None, **options: Any) -> Adversar
     return build(LOSSES, "loss", name, axis_name=axis_name, **options)
 
 
-def check_number(field: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
-    """Return ``value`` as a float if it is a finite number with ``low <= value < high``.
-
-    Raises:
-      ConfigError: it is not; the message names the field and the range.
-    """
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (is_number and math.isfinite(value) and low <= value < high):
-        bounds = "" if low == -math.inf and high == math.inf else f" in [{low:g}, {high:g})"
-        raise ConfigError(f"{field} = {value!r}; accepted: a finite number{bounds}.")
-    return float(value)
-
-
 def _real_entropy(logits: jax.Array, smoothing: float) -> jax.Array:
     """Cross-entropy of logits with the target ``1 - smoothing``.
 
@@ -396,13 +314,6 @@ def _real_entropy(logits: jax.Array, smoothing: float) -> jax.Array:
     smoothing = check_number("smoothing", smoothing, 0.0, 0.5)
     entropy = jax.nn.softplus(-logits)
     return entropy + smoothing * logits if smoothing else entropy
-
-
-def _global_means(
-    real: jax.Array, fake: jax.Array, axis_name: str | None
-) -> tuple[jax.Array, jax.Array]:
-    means = jnp.mean(real), jnp.mean(fake)
-    return means if axis_name is None else lax.pmean(means, axis_name)
 
 
 def _required(real: ArrayLike | None) -> ArrayLike:
@@ -415,13 +326,12 @@ def _minimax(*, axis_name: str | None = None, smoothing: float = 0.0) -> Adversa
     """The cross-entropy of the zero-sum game (Goodfellow 2014, 1406.2661).
 
     Args:
-      axis_name: the mapped axis over devices.
       smoothing: one-sided label smoothing, in [0, 0.5).
     """
     check_number("loss.minimax.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
-        discriminator=lambda real, fake: minimax_discriminator(real, fake, smoothing=smoothing),
-        generator=lambda fake, real: minimax_generator(fake),
+        partial(minimax_discriminator, smoothing=smoothing),
+        lambda fake, real: minimax_generator(fake),
     )
 
 
@@ -429,15 +339,12 @@ def _non_saturating(*, axis_name: str | None = None, smoothing: float = 0.0) -> 
     """The cross-entropy with the non-saturating generator loss (Goodfellow 2014, 1406.2661).
 
     Args:
-      axis_name: the mapped axis over devices.
       smoothing: one-sided label smoothing, in [0, 0.5).
     """
     check_number("loss.non_saturating.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
-        discriminator=lambda real, fake: non_saturating_discriminator(
-            real, fake, smoothing=smoothing
-        ),
-        generator=lambda fake, real: non_saturating_generator(fake),
+        partial(minimax_discriminator, smoothing=smoothing),
+        lambda fake, real: non_saturating_generator(fake),
     )
 
 
@@ -447,7 +354,6 @@ def _least_squares(
     """Regression of the scores to labels (Mao 2016, 1611.04076).
 
     Args:
-      axis_name: the mapped axis over devices.
       a: the label of fakes.
       b: the label of real data.
       c: the score that the generator wants for its fakes.
@@ -458,25 +364,21 @@ def _least_squares(
     if a == b:
         raise ConfigError(f"loss.least_squares.b = {b!r} equals a; accepted: two different labels.")
     return AdversarialLoss(
-        discriminator=lambda real, fake: least_squares_discriminator(real, fake, a=a, b=b),
-        generator=lambda fake, real: least_squares_generator(fake, c=c),
+        partial(least_squares_discriminator, a=a, b=b),
+        lambda fake, real: least_squares_generator(fake, c=c),
     )
 
 
 def _wasserstein(*, axis_name: str | None = None) -> AdversarialLoss:
     """The difference of mean scores of a critic (Arjovsky 2017, 1701.07875)."""
     return AdversarialLoss(
-        discriminator=wasserstein_discriminator,
-        generator=lambda fake, real: wasserstein_generator(fake),
+        wasserstein_discriminator, lambda fake, real: wasserstein_generator(fake)
     )
 
 
 def _hinge(*, axis_name: str | None = None) -> AdversarialLoss:
     """Scores inside a margin are pushed out (Lim and Ye 2017, 1705.02894)."""
-    return AdversarialLoss(
-        discriminator=hinge_discriminator,
-        generator=lambda fake, real: hinge_generator(fake),
-    )
+    return AdversarialLoss(hinge_discriminator, lambda fake, real: wasserstein_generator(fake))
 
 
 def _relativistic_pairing(
@@ -485,15 +387,12 @@ def _relativistic_pairing(
     """A real image should score above its paired fake (Jolicoeur-Martineau 2018, 1807.00734).
 
     Args:
-      axis_name: the mapped axis over devices.
       smoothing: one-sided label smoothing, in [0, 0.5).
     """
     check_number("loss.relativistic_pairing.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
-        discriminator=lambda real, fake: relativistic_pairing_discriminator(
-            real, fake, smoothing=smoothing
-        ),
-        generator=lambda fake, real: relativistic_pairing_generator(fake, _required(real)),
+        partial(relativistic_pairing_discriminator, smoothing=smoothing),
+        lambda fake, real: relativistic_pairing_generator(fake, _required(real)),
         generator_needs_real=True,
     )
 
@@ -504,15 +403,12 @@ def _relativistic_average(
     """A real image should score above the mean fake (Jolicoeur-Martineau 2018, 1807.00734).
 
     Args:
-      axis_name: the mapped axis over devices.
       smoothing: one-sided label smoothing, in [0, 0.5).
     """
     check_number("loss.relativistic_average.smoothing", smoothing, 0.0, 0.5)
     return AdversarialLoss(
-        discriminator=lambda real, fake: relativistic_average_discriminator(
-            real, fake, smoothing=smoothing, axis_name=axis_name
-        ),
-        generator=lambda fake, real: relativistic_average_generator(
+        partial(relativistic_average_discriminator, smoothing=smoothing, axis_name=axis_name),
+        lambda fake, real: relativistic_average_generator(
             fake, _required(real), axis_name=axis_name
         ),
         generator_needs_real=True,

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gan_jax.losses import scores as guards
+from gan_jax.losses import guards
 
 
 def consistency(scores: ArrayLike, augmented_scores: ArrayLike) -> jax.Array:

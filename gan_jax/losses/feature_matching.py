@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from gan_jax.losses import scores as guards
+from gan_jax.losses import guards
 
 
 def feature_matching(
@@ -35,23 +35,13 @@ def feature_matching(
       ValueError: the features of an image have different shapes, or are not floating, or have no
         batch dimension.
     """
-    real = lax.stop_gradient(_features("real", real_features))
-    fake = _features("fake", fake_features)
+    real = lax.stop_gradient(guards.floating("real features", real_features))
+    fake = guards.floating("fake features", fake_features)
     if real.shape[1:] != fake.shape[1:]:
         raise ValueError(
             f"real features have shape {real.shape} and fake features {fake.shape}; accepted: "
             "equal shapes after the batch dimension."
         )
-    means = (guards.mean_over_batch(features, axis_name) for features in (real, fake))
+    real, fake = real.astype(jnp.float32), fake.astype(jnp.float32)
+    means = (guards.global_mean(features, axis_name, axis=0) for features in (real, fake))
     return jnp.mean(jnp.square(jnp.subtract(*means)))
-
-
-def _features(name: str, value: ArrayLike) -> jax.Array:
-    features = jnp.asarray(value)
-    if not jnp.issubdtype(features.dtype, jnp.floating):
-        raise ValueError(
-            f"{name} features have dtype {features.dtype}; accepted: a floating dtype."
-        )
-    if features.ndim < 2:
-        raise ValueError(f"{name} features have shape {features.shape}; accepted: [batch, ...].")
-    return features.astype(jnp.float32)

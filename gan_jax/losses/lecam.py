@@ -11,8 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from gan_jax.losses import scores as guards
-from gan_jax.losses.adversarial import check_number
+from gan_jax.losses import guards
 
 
 class Anchors(NamedTuple):
@@ -96,7 +95,7 @@ def update_anchors(
     pair = guards.as_pair("real", real_scores, "fake", fake_scores)
 
     def moved(anchor: jax.Array, scores: jax.Array) -> jax.Array:
-        mean = guards.mean_over_batch(guards.mean_over_patches(scores), axis_name)
+        mean = guards.global_mean(guards.mean_over_patches(scores), axis_name)
         return anchor + (1.0 - decay) * (lax.stop_gradient(mean) - anchor)
 
     return Anchors(*(moved(a, s) for a, s in zip(lax.stop_gradient(anchors), pair, strict=True)))
@@ -108,7 +107,7 @@ def check_decay(decay: float) -> None:
     Raises:
       ConfigError: ``terms.lecam.decay`` is no number in [0, 1).
     """
-    check_number("terms.lecam.decay", decay, 0.0, 1.0)
+    guards.check_number("terms.lecam.decay", decay, 0.0, 1.0)
 
 
 def _anchor(name: str, value: ArrayLike) -> jax.Array:

@@ -1,40 +1,32 @@
-"""Penalties on a discriminator's gradient, lazy application, and weight clipping as a projection.
+"""Penalties on a discriminator's gradient, and weight clipping as a projection.
 
 A penalty takes the critic as a callable ``images -> scores`` with its parameters bound, and returns
 one float32 value per image, shape ``[batch]``; the caller takes the mean and multiplies by the
-penalty's weight. Scores may be ``[batch]`` or patch maps ``[batch, ...]``: the scores of one image
+penalty's weight. Images are floating, ``[batch, ...]``; a ``ValueError`` is raised where shapes or
+dtypes do not fit. Scores may be ``[batch]`` or patch maps ``[batch, ...]``: the scores of one image
 are summed before the gradient, so the gradient of a map grows with the number of its patches.
 
-One backward pass gives the gradients of all images because each image is taken to influence its own
-score only. A critic with batch-norm in train mode breaks that, in every implementation of these
-penalties: give it none. The gradient is cast to float32 before its norm, so that a critic in bf16
-squares and sums in full precision.
+One backward pass gives the gradients of all images because each image is assumed to influence its
+own score only. A critic with batch-norm in train mode violates that, in every implementation of
+these penalties. The gradient is cast to float32 before its norm, so that a critic in bf16 squares
+and sums in full precision.
 
-Papers (each function cites its own):
-
-- ``wgan_gp``: Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028
-- ``dragan``: Kodali et al. 2017, https://arxiv.org/abs/1705.07215
-- ``r1``, ``r2``: Mescheder et al. 2018, https://arxiv.org/abs/1801.04406
-- ``r1_r2``: their sum, as in R3GAN, Huang et al. 2025, https://arxiv.org/abs/2501.05441
-
-Randomness comes in as arrays with one entry per image, never as a key: the caller draws them from
-keys that depend on the example's place in the global batch, so that the penalty is the same on one
-device and on many.
+Randomness is passed as arrays with one entry per image, never as a key: the caller draws them from
+keys that depend on the example's position in the global batch, so that the penalty is the same on
+one device and on many.
 """
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.typing import ArrayLike
 
 from gan_jax.errors import ConfigError
-from gan_jax.losses.adversarial import check_number
+from gan_jax.losses.guards import check_equal_shapes, check_number, floating, global_mean
 from gan_jax.settings import build
 
 Critic = Callable[[jax.Array], jax.Array]
@@ -103,16 +95,9 @@ def interpolate(real: ArrayLike, fake: ArrayLike, epsilon: ArrayLike) -> jax.Arr
 
     Returns:
       The points, with shape and dtype of ``real``; mixed in float32.
-
-    Raises:
-      ValueError: shapes or dtypes do not fit.
     """
-    real, fake = _images("real", real), _images("fake", fake)
-    if real.shape != fake.shape:
-        raise ValueError(
-            f"real images have shape {real.shape} and fake images {fake.shape}; "
-            "accepted: equal shapes."
-        )
+    real, fake = floating("real images", real), floating("fake images", fake)
+    check_equal_shapes("real images", real, "fake images", fake)
     share = _per_image("epsilon", epsilon, real)
     mixed = share * real.astype(jnp.float32) + (1.0 - share) * fake.astype(jnp.float32)
     return mixed.astype(real.dtype)
@@ -144,9 +129,6 @@ def wgan_gp(
 
     Returns:
       The penalty of each image, ``[batch]`` float32.
-
-    Raises:
-      ValueError: shapes or dtypes do not fit.
     """
     gradient = _input_gradient(critic, interpolate(real, fake, epsilon))
     return _squared_excess(gradient, target, one_sided)
@@ -180,20 +162,13 @@ def dragan(
 
     Returns:
       The penalty of each image, ``[batch]`` float32.
-
-    Raises:
-      ValueError: shapes or dtypes do not fit.
     """
-    real, noise = _images("real", real), _images("noise", noise)
-    if noise.shape != real.shape:
-        raise ValueError(
-            f"noise has shape {noise.shape} and real images {real.shape}; accepted: equal shapes."
-        )
+    real, noise = floating("real images", real), floating("noise images", noise)
+    check_equal_shapes("real images", real, "noise images", noise)
     share = _per_image("alpha", alpha, real)
     points = real.astype(jnp.float32)
-    deviation = jnp.sqrt(
-        _global_mean(jnp.square(points - _global_mean(points, axis_name)), axis_name)
-    )
+    centered = points - global_mean(points, axis_name)
+    deviation = jnp.sqrt(global_mean(jnp.square(centered), axis_name))
     perturbed = points + share * (scale * deviation) * noise.astype(jnp.float32)
     return _squared_excess(_input_gradient(critic, perturbed.astype(real.dtype)), 1.0, False)
 
@@ -210,11 +185,8 @@ def r1(critic: Critic, real: ArrayLike) -> jax.Array:
 
     Returns:
       The penalty of each image, ``[batch]`` float32.
-
-    Raises:
-      ValueError: shapes or dtypes do not fit.
     """
-    return _half_squared_norm(_input_gradient(critic, _images("real", real)))
+    return _half_squared_norm(_input_gradient(critic, floating("real images", real)))
 
 
 def r2(critic: Critic, fake: ArrayLike) -> jax.Array:
@@ -229,49 +201,8 @@ def r2(critic: Critic, fake: ArrayLike) -> jax.Array:
 
     Returns:
       The penalty of each image, ``[batch]`` float32.
-
-    Raises:
-      ValueError: shapes or dtypes do not fit.
     """
-    return _half_squared_norm(_input_gradient(critic, _images("fake", fake)))
-
-
-def lazy(penalty: Callable[[], T], step: int | jax.Array, every: int) -> T:
-    """Apply a penalty at every ``every``-th step, that many times stronger, and nothing in between.
-
-    Lazy regularisation: "Analyzing and Improving the Image Quality of StyleGAN", Karras et al.
-    2019, section 3.1, https://arxiv.org/abs/1912.04958. The average over ``every`` steps of value
-    and gradient is that of the eager penalty.
-
-    The choice is a ``lax.cond``, so that one compiled program serves all steps.
-
-    Args:
-      penalty: without arguments; what it differentiates it closes over. It returns an array or a
-        pytree of arrays.
-      step: scalar integer, the steps done so far; the penalty applies where ``step % every == 0``.
-        Must agree on all devices when the penalty communicates.
-      every: a positive Python integer; 1 calls ``penalty`` and adds nothing.
-
-    Returns:
-      What ``penalty`` returns, times ``every``, or zeros of that shape.
-
-    Raises:
-      ConfigError: ``every`` is not a positive integer.
-    """
-    is_integer = isinstance(every, numbers.Integral) and not isinstance(every, bool)
-    if not (is_integer and every >= 1):
-        raise ConfigError(f"penalty.every = {every!r}; accepted: an integer >= 1.")
-    if every == 1:
-        return penalty()
-
-    def apply() -> T:
-        return jax.tree.map(lambda value: value * every, penalty())
-
-    def skip() -> T:
-        shapes = jax.eval_shape(penalty)
-        return jax.tree.map(lambda value: jnp.zeros(value.shape, value.dtype), shapes)
-
-    return lax.cond(step % every == 0, apply, skip)
+    return _half_squared_norm(_input_gradient(critic, floating("fake images", fake)))
 
 
 def clip_weights(params: T, limit: float) -> T:
@@ -314,17 +245,6 @@ def make(name: str, *, axis_name: str | None = None, **options: Any) -> Penalty:
     return build(PENALTIES, "penalty", name, axis_name=axis_name, **options)
 
 
-def _images(name: str, value: ArrayLike | None) -> jax.Array:
-    if value is None:
-        raise ValueError(f"this penalty needs {name} images, got None.")
-    images = jnp.asarray(value)
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"{name} images have dtype {images.dtype}; accepted: a floating dtype.")
-    if images.ndim < 2:
-        raise ValueError(f"{name} images have shape {images.shape}; accepted: [batch, ...].")
-    return images
-
-
 def _per_image(name: str, value: ArrayLike, images: jax.Array) -> jax.Array:
     """Return one float32 number per image, shaped to broadcast over the image's dimensions."""
     amounts = jnp.asarray(value)
@@ -361,11 +281,6 @@ def _half_squared_norm(gradient: jax.Array) -> jax.Array:
     return 0.5 * jnp.sum(jnp.square(gradient), axis=tuple(range(1, gradient.ndim)))
 
 
-def _global_mean(values: jax.Array, axis_name: str | None) -> jax.Array:
-    mean = jnp.mean(values)
-    return mean if axis_name is None else lax.pmean(mean, axis_name)
-
-
 def _no_draws(key: jax.Array, shape: tuple[int, ...]) -> tuple[()]:
     return ()
 
@@ -376,7 +291,6 @@ def _make_wgan_gp(
     """The gradient norm between real and generated data is held at 1 (Gulrajani 2017, 1704.00028).
 
     Args:
-      axis_name: the mapped axis over devices.
       target: the gradient norm to reach.
       one_sided: whether norms below the target are not penalised.
     """
@@ -395,7 +309,6 @@ def _make_dragan(*, axis_name: str | None = None, scale: float = 0.5) -> Penalty
     """The gradient norm around real data is held at 1 (Kodali 2017, 1705.07215).
 
     Args:
-      axis_name: the mapped axis over devices.
       scale: size of the perturbation, in standard deviations of the data.
     """
     scale = check_number("penalty.dragan.scale", scale, 0.0, math.inf)

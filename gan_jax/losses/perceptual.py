@@ -12,6 +12,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from gan_jax.errors import ConfigError, suggestion
+from gan_jax.losses.guards import check_equal_shapes
 from gan_jax.metrics.extractor import Extractor
 
 Features = Mapping[str, jax.Array] | Sequence[jax.Array]
@@ -58,11 +59,7 @@ def perceptual(
         of the layers.
     """
     one, other = jnp.asarray(images), jnp.asarray(reference)
-    if one.shape != other.shape:
-        raise ValueError(
-            f"images have shape {one.shape} and reference images {other.shape}; accepted: equal "
-            "shapes."
-        )
+    check_equal_shapes("images", one, "reference images", other)
     # Not only the images: a network under training must not be pulled along by its reference.
     seen, wanted = _by_layer(extract(one)), lax.stop_gradient(_by_layer(extract(other)))
     shares = _shares(weights, tuple(seen))

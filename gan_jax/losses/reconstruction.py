@@ -2,7 +2,8 @@
 
 Every function returns one float32 value per image, shape ``[batch]``, a mean over the image's
 entries: so its weight in a sum of losses does not depend on the resolution. With ``weights`` it is
-the weighted mean ``sum(w e) / sum(w)`` of each image: of the errors in a hole, for example.
+the weighted mean ``sum(w e) / sum(w)`` of each image: of the errors in a hole, for example. A
+``ValueError`` is raised where shapes or dtypes do not fit.
 
 - ``l1``: of pix2pix, Isola et al. 2016, https://arxiv.org/abs/1611.07004, and CycleGAN
 - ``l2``: the squared error, whose minimum is the mean of all that is possible, and blurred
@@ -19,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gan_jax.losses.adversarial import check_number
+from gan_jax.losses.guards import check_equal_shapes, check_number, floating
 from gan_jax.settings import build
 
 # Least sum of weights to divide by: an image without any has an error of 0.
@@ -47,9 +48,6 @@ def l1(images: ArrayLike, reference: ArrayLike, weights: ArrayLike | None = None
 
     Returns:
       ``[batch]`` float32.
-
-    Raises:
-      ValueError: shapes or dtypes do not fit.
     """
     return _mean(_absolute(_difference(images, reference)), weights)
 
@@ -64,9 +62,6 @@ def l2(images: ArrayLike, reference: ArrayLike, weights: ArrayLike | None = None
 
     Returns:
       ``[batch]`` float32.
-
-    Raises:
-      ValueError: shapes or dtypes do not fit.
     """
     return _mean(jnp.square(_difference(images, reference)), weights)
 
@@ -90,9 +85,6 @@ def charbonnier(
 
     Returns:
       ``[batch]`` float32.
-
-    Raises:
-      ValueError: shapes or dtypes do not fit.
     """
     squares = jnp.square(_difference(images, reference))
     return _mean(jnp.sqrt(squares + eps**2), weights)
@@ -114,7 +106,7 @@ def total_variation(images: ArrayLike) -> jax.Array:
     Raises:
       ValueError: shape or dtype does not fit.
     """
-    x = _images("images", images)
+    x = floating("images", images).astype(jnp.float32)
     if x.ndim != 4:
         raise ValueError(
             f"images have shape {x.shape}; accepted: [batch, height, width, channels]."
@@ -153,23 +145,10 @@ PIXEL_LOSSES: dict[str, Callable[..., PixelLoss]] = {
 """What makes the pixel losses, by name; their keyword parameters are the options."""
 
 
-def _images(name: str, value: ArrayLike) -> jax.Array:
-    images = jnp.asarray(value)
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(f"{name} have dtype {images.dtype}; accepted: a floating dtype.")
-    if images.ndim < 2:
-        raise ValueError(f"{name} have shape {images.shape}; accepted: [batch, ...].")
-    return images.astype(jnp.float32)
-
-
 def _difference(images: ArrayLike, reference: ArrayLike) -> jax.Array:
-    one, other = _images("images", images), _images("reference images", reference)
-    if one.shape != other.shape:
-        raise ValueError(
-            f"images have shape {one.shape} and reference images {other.shape}; accepted: equal "
-            "shapes."
-        )
-    return one - other
+    one, other = floating("images", images), floating("reference images", reference)
+    check_equal_shapes("images", one, "reference images", other)
+    return one.astype(jnp.float32) - other.astype(jnp.float32)
 
 
 def _absolute(x: jax.Array) -> jax.Array:
@@ -181,7 +160,7 @@ def _mean(errors: jax.Array, weights: ArrayLike | None) -> jax.Array:
     axes = tuple(range(1, errors.ndim))
     if weights is None:
         return jnp.mean(errors, axis=axes)
-    w = _images("weights", weights)
+    w = floating("weights", weights).astype(jnp.float32)
     fits = w.ndim == errors.ndim and w.shape[0] == errors.shape[0]
     if not fits or any(n not in (1, size) for n, size in zip(w.shape, errors.shape, strict=True)):
         raise ValueError(

@@ -14,7 +14,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from gan_jax.errors import ConfigError
-from gan_jax.losses import scores as guards
+from gan_jax.losses import guards
 
 
 def top_k_weights(

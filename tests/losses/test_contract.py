@@ -296,7 +296,7 @@ class TestPenalties(chex.TestCase):
     def test_missing_wrong_or_flat_images_are_refused(self, name, case):
         real, fake, draws = case.arguments
         for images, message in (
-            ((None, None), r"needs (real|fake) images, got None"),
+            ((None, None), r"(real|fake) images are needed, got None"),
             ((real.astype(np.uint8), fake.astype(np.uint8)), "dtype uint8; accepted: a floating"),
             ((real[:, 0, 0, 0], fake[:, 0, 0, 0]), r"shape \(4,\); accepted: \[batch, \.\.\.\]"),
         ):

@@ -1,4 +1,4 @@
-"""Penalties: closed forms, parity with PyTorch's double backward, devices, lazy."""
+"""Penalties: closed forms, parity with PyTorch's double backward, devices."""
 
 import functools
 import math
@@ -323,61 +323,6 @@ def test_bad_limit_is_refused(limit):
         penalties.clip_weights({"a": jnp.ones(2)}, limit)
 
 
-# Lazy application.
-
-
-def conv_penalty(params):
-    real, _, _ = batch_of("r1")
-    return penalties.r1(critic_of(params), real)
-
-
-@pytest.mark.parametrize("traced", [True, False])
-def test_average_over_lazy_steps_is_the_eager_penalty(traced):
-    every, params = 4, conv_params()
-
-    def lazily(params, step):
-        return penalties.lazy(lambda: conv_penalty(params), step, every).mean()
-
-    call = jax.value_and_grad(lazily)
-    call = jax.jit(call) if traced else call
-    results = [call(params, step) for step in range(8, 8 + every)]
-    average = jax.tree.map(lambda *x: sum(x) / every, *results)
-    eager = jax.value_and_grad(lambda params: conv_penalty(params).mean())(params)
-
-    def check(x, y):
-        # Sums of large terms, in two programs: rounding is relative to the largest entry.
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6 * np.abs(y).max())
-
-    jax.tree.map(check, average, eager)
-    assert float(results[0][0]) > 0.0
-    jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0.0), results[1:])
-
-
-def test_lazy_keeps_shape_dtype_and_structure():
-    tree = {"a": jnp.ones((2, 3), jnp.bfloat16), "b": (jnp.float32(2.0),)}
-    for step in (0, 1, jnp.int32(0), jnp.int32(1)):
-        result = penalties.lazy(lambda: tree, step, 3)
-        assert jax.tree.map(lambda x: (x.shape, x.dtype), result) == jax.tree.map(
-            lambda x: (x.shape, x.dtype), tree
-        )
-
-
-def test_lazy_adds_a_conditional_only_for_an_interval():
-    def program(step, every):
-        return str(jax.make_jaxpr(lambda x, step: penalties.lazy(lambda: x * x, step, every))(
-            1.0, step
-        ))  # fmt: skip
-
-    assert "cond" in program(0, 2)
-    assert "cond" not in program(0, 1)
-
-
-@pytest.mark.parametrize("every", [0, -1, 2.0, True, "4"])
-def test_bad_interval_is_refused(every):
-    with pytest.raises(ConfigError, match=r"penalty\.every = .*; accepted: an integer >= 1"):
-        penalties.lazy(lambda: jnp.float32(1.0), 0, every)
-
-
 # Many devices.
 
 
@@ -402,7 +347,7 @@ def mapped(how, function):
 @pytest.mark.parametrize("name", ["dragan", "wgan_gp", "r1_r2"])
 @pytest.mark.parametrize("how", ["shard_map", "pmap"])
 def test_eight_devices_are_one(how, name):
-    weights, step = jax.random.normal(jax.random.key(0), (3, 6)), jnp.int32(4)
+    weights = jax.random.normal(jax.random.key(0), (3, 6))
     real, fake, draws = batch_of(name, shape=(3,), batch=16)
     # The shards differ, so that a local deviation in place of the global one would show.
     real = real * (1.0 + jnp.repeat(jnp.arange(8.0), 2)[:, None])
@@ -414,7 +359,7 @@ def test_eight_devices_are_one(how, name):
             def critic(points):
                 return jnp.tanh(points @ weights).sum(1)
 
-            return penalties.lazy(lambda: penalty(critic, real, fake, draws), step, 2).mean()
+            return penalty(critic, real, fake, draws).mean()
 
         result = jax.value_and_grad(loss)(weights)
         return result if axis_name is None else jax.lax.pmean(result, axis_name)

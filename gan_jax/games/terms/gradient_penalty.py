@@ -11,7 +11,7 @@ from gan_jax.errors import lookup
 from gan_jax.games.building import Given
 from gan_jax.games.terms.term import Added, Context, Term
 from gan_jax.losses import penalties
-from gan_jax.losses.scores import mean_over_patches
+from gan_jax.losses.guards import mean_over_patches
 from gan_jax.settings import options
 
 
