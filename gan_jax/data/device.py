@@ -61,14 +61,7 @@ def to_uint8(images: jax.Array) -> jax.Array:
 
 
 def flip(images: jax.Array, draws: jax.Array) -> jax.Array:
-    """Mirror the images with a true draw left to right.
-
-    Args:
-      images: [batch, height, width, channels].
-      draws: bool [batch], one draw per image.
-
-    Returns:
-      The images, same shape and dtype.
+    """Mirror left to right the images [batch, height, width, channels] whose draw, bool, is true.
 
     Raises:
       ValueError: the data are not images, or not one bool per image is given.
@@ -83,15 +76,12 @@ def flip(images: jax.Array, draws: jax.Array) -> jax.Array:
 
 
 def crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
-    """Crop a square at a random place of each image.
+    """Crop a square at a random place of each image [batch, height, width, channels].
 
     Args:
-      images: [batch, height, width, channels].
+      images: any dtype, which is kept.
       size: height and width of the square.
       keys: [batch], for the places.
-
-    Returns:
-      [batch, size, size, channels], same dtype.
 
     Raises:
       ValueError: the data are not images, or smaller than the square.

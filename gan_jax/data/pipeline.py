@@ -215,15 +215,12 @@ def resident_bytes(source: Source) -> int:
 def load(
     source: Source, progress: Progress | None = None, indices: Sequence[int] | None = None
 ) -> Batch:
-    """Read and decode a source, in threads.
+    """Read and decode a source in threads, and return arrays ``[n, ...]`` by field.
 
     Args:
       source: the data set.
       progress: called with (examples read, examples in all), from this thread.
       indices: the examples to read; ``None``: all.
-
-    Returns:
-      Arrays ``[n, ...]`` by field.
 
     Raises:
       DataError: an example cannot be read or decoded.

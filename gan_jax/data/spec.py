@@ -129,7 +129,7 @@ def to_json(spec: Spec) -> dict[str, dict[str, Any]]:
 def from_json(record: Mapping[str, Mapping[str, Any]]) -> Spec:
     """Return the specification of which `to_json` returned the record."""
 
-    def field(values: Mapping[str, Any]) -> Field:
-        return Field(**{k: tuple(x) if isinstance(x, list) else x for k, x in values.items()})
+    def value(x: Any) -> Any:
+        return tuple(x) if isinstance(x, list) else x
 
-    return {name: field(values) for name, values in record.items()}
+    return {name: Field(**{k: value(x) for k, x in row.items()}) for name, row in record.items()}

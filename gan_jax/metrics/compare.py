@@ -51,7 +51,7 @@ def needs(metrics: Sequence[Metric], layers: Mapping[str, str], *, fake: bool) -
     Args:
       metrics: the metrics.
       layers: the layer of each metric, by its name.
-      fake: whether this is the generated set; logits of real images are not needed.
+      fake: whether this is the generated set; only its logits are needed.
     """
     wanted: dict[str, frozenset[str]] = {}
     for metric in metrics:
@@ -91,7 +91,7 @@ def compare(
                 real.features[layer],
                 fake.features[layer],
                 subsets=KID_SUBSETS,
-                subset_size=_subset_size(real.count, fake.count),
+                subset_size=min(KID_SUBSET_SIZE, real.count, fake.count),
                 seed=KID_SEED,
             )
             values[name] = distance.mean
@@ -113,9 +113,7 @@ def compare(
 def class_accuracy(logits: np.ndarray, labels: np.ndarray | None) -> float:
     """Return the share of images that a classifier assigns to their requested class.
 
-    Args:
-      logits: float32 ``[n, classes]``.
-      labels: int32 ``[n]``.
+    Logits are float32 ``[n, classes]``, labels int32 ``[n]``.
 
     Raises:
       MetricError: there are no labels, or the classes differ.
@@ -129,21 +127,12 @@ def class_accuracy(logits: np.ndarray, labels: np.ndarray | None) -> float:
 
 
 def constants(metrics: Sequence[Metric], real: int, fake: int) -> dict[str, Any]:
-    """Return constants that the values depend on, serializable as JSON.
-
-    Args:
-      metrics: the metrics.
-      real: number of real images.
-      fake: number of generated images.
-    """
+    """Return the constants of metrics of given numbers of images, serializable as JSON."""
     record: dict[str, Any] = {}
     used = {metric.statistic for metric in metrics}
     if "kid" in used:
-        record |= {
-            "kid_subsets": KID_SUBSETS,
-            "kid_subset_size": _subset_size(real, fake),
-            "kid_seed": KID_SEED,
-        }
+        size = min(KID_SUBSET_SIZE, real, fake)
+        record |= {"kid_subsets": KID_SUBSETS, "kid_subset_size": size, "kid_seed": KID_SEED}
     if "is" in used:
         record |= {"is_splits": INCEPTION_SCORE_SPLITS, "is_seed": INCEPTION_SCORE_SEED}
     if used & {"precision", "recall"}:
@@ -167,20 +156,9 @@ def least_images(metric: Metric) -> int:
 def compare_points(
     metrics: Sequence[Metric], points: np.ndarray, centres: np.ndarray, std: float
 ) -> dict[str, float]:
-    """Return the metrics of points of the plane by name.
-
-    Args:
-      metrics: the metrics.
-      points: float32 ``[n, 2]``.
-      centres: centres of the mixture's modes, float32 ``[k, 2]``.
-      std: their standard deviation.
-    """
-    coverage = modes.mode_coverage(points, centres, std, within=WITHIN_STD)
-    known = {
-        "modes": coverage.modes,
-        "high_quality": coverage.high_quality,
-        "mode_kl": coverage.kl,
-    }
+    """Return the metrics of points ``[n, 2]`` by name; the modes' centres are ``[k, 2]``."""
+    found = modes.mode_coverage(points, centres, std, within=WITHIN_STD)
+    known = {"modes": found.modes, "high_quality": found.high_quality, "mode_kl": found.kl}
     return {metric.name: float(known[metric.statistic]) for metric in metrics}
 
 
@@ -227,7 +205,3 @@ def _manifold_scores(real: Statistics, fake: Statistics, layer: str) -> manifold
         )
         fake.derived[scores] = (real, found)
     return fake.derived[scores][1]
-
-
-def _subset_size(real: int, fake: int) -> int:
-    return min(KID_SUBSET_SIZE, real, fake)

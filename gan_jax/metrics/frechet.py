@@ -73,9 +73,6 @@ class RunningMoments:
     so a mean that is large relative to the deviations costs no precision. Incomplete blocks are
     buffered: the result does not depend on how the features were split.
 
-    Args:
-      width: length d of a feature.
-
     Raises:
       ConfigError: the width is not a positive integer.
     """
@@ -86,18 +83,8 @@ class RunningMoments:
         self._waiting = 0
         self._merged = (0, np.zeros(width), np.zeros((width, width)))
 
-    @property
-    def count(self) -> int:
-        """Number of features added so far."""
-        return self._merged[0] + self._waiting
-
     def add(self, features: ArrayLike) -> None:
-        """Add a batch.
-
-        Side effect: changes this object.
-
-        Args:
-          features: floating [n, width]; n may be 0 and may differ between calls.
+        """Add features, floating [n, width]; n may be 0 and may differ between calls.
 
         Raises:
           MetricError: rank, dtype or width is wrong, or a number is not finite; then nothing is
@@ -134,10 +121,7 @@ class RunningMoments:
 
 
 def moments(features: ArrayLike) -> Moments:
-    """Return number, mean and covariance of a set of features.
-
-    Args:
-      features: floating [n, d] with n >= 2.
+    """Return number, mean and covariance of a set of features, floating [n, d] with n >= 2.
 
     Raises:
       MetricError: rank or dtype is wrong, there are fewer than 2, or a number is not finite.

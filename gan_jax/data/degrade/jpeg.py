@@ -175,9 +175,7 @@ def _doubled(plane: jax.Array) -> jax.Array:
 def _interleaved(plane: jax.Array, axis: int) -> jax.Array:
     """Return, along an axis, four times the values a quarter before and behind each one."""
     length = plane.shape[axis]
-    padding = [(0, 0), (0, 0)]
-    padding[axis] = (1, 1)
-    padded = jnp.pad(plane, padding, mode="edge")
+    padded = jnp.pad(plane, [(int(i == axis),) * 2 for i in range(2)], mode="edge")
     before = 3.0 * plane + lax.slice_in_dim(padded, 0, length, axis=axis)
     behind = 3.0 * plane + lax.slice_in_dim(padded, 2, length + 2, axis=axis)
     pairs = jnp.stack([before, behind], axis=axis + 1)

@@ -25,10 +25,9 @@ class Source(abc.ABC):
         example. Each process counts those that it read itself.
     """
 
-    name: str
-    split: str
-    spec: Spec
-    failures: dict[int, str]
+    def __init__(self, name: str, split: str, spec: Spec):
+        self.name, self.split, self.spec = name, split, spec
+        self.failures: dict[int, str] = {}
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -92,9 +91,8 @@ class ArraySource(Source):
     """
 
     def __init__(self, name: str, split: str, arrays: Mapping[str, np.ndarray], spec: Spec):
-        self.name, self.split, self.spec = name, split, spec
+        super().__init__(name, split, spec)
         self.arrays = dict(arrays)
-        self.failures = {}
 
     @override
     def __len__(self) -> int:

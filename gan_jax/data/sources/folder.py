@@ -61,10 +61,9 @@ class FolderSource(Source):
     ):
         if on_error not in ON_ERROR:
             raise ConfigError(f"data.on_error = {on_error!r}; accepted: {', '.join(ON_ERROR)}")
-        self.path, self.split, self.on_error = _checked_path(path), split, on_error
-        self.failures = {}
+        self.path, self.on_error = _checked_path(path), on_error
         self.files, inside = open_files(self.path)
-        self.name = f"{self.files.name}/{inside}".rstrip("/")
+        super().__init__(f"{self.files.name}/{inside}".rstrip("/"), split, {})
         files = images_in(self.files, inside)
         root, names = _choose_split(self.files, inside, sorted(files), split)
         self.names = names

@@ -63,10 +63,8 @@ class _Two(Source):
                 f"{a.name} has images of shape {a.shape}, {b.name} of {b.shape}; accepted: the "
                 "same (data.resolution and data.channels bring them to one)"
             )
-        self.a, self.b, self.split = a, b, split
-        self.name = f"{a.name}+{b.name}"
-        self.spec = {"a": a.field, "b": b.field}
-        self.failures = {}
+        super().__init__(f"{a.name}+{b.name}", split, {"a": a.field, "b": b.field})
+        self.a, self.b = a, b
 
     @override
     def fingerprint(self) -> str:

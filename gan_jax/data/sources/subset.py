@@ -23,12 +23,9 @@ class Subset(Source):
     """
 
     def __init__(self, source: Source, indices: Sequence[int] | np.ndarray, split: str):
+        super().__init__(source.name, split, source.spec)
         self.source = source
         self.indices = np.asarray(indices, np.int64)
-        self.split = split
-        self.name = source.name
-        self.spec = source.spec
-        self.failures = {}
 
     @override
     def __len__(self) -> int:

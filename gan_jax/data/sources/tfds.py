@@ -1,5 +1,6 @@
 """Data sets of TensorFlow Datasets (TFDS), read from ArrayRecord files without TensorFlow."""
 
+import dataclasses
 import re
 import threading
 from collections.abc import Sequence
@@ -87,9 +88,7 @@ class TfdsSource(Source):
                 f"{name} is not prepared: {builder.data_dir} has no ArrayRecord files. "
                 f"Prepare it once with: {prepare_command(name, data_dir)}"
             )
-        self.name, self.split, self._data_dir = name, split, data_dir
-        self.failures = {}
-        self._features = info.features
+        self._data_dir = data_dir
         self._image = _image_feature(name, info.features)
         try:
             part = info.splits[split]
@@ -98,27 +97,17 @@ class TfdsSource(Source):
                 f"data.split = {split!r}: {name} has no such split; accepted: "
                 f"{', '.join(info.splits)}, or a part such as {min(info.splits)}[:50%]"
             ) from error
-        self._transform = transform
+        shape = info.features[self._image].shape
+        self._transform = _settled(name, shape, transform)
+        super().__init__(
+            name, split, images(self._transform.shape(*shape), _class_names(info.features))
+        )
         self._records = _open(builder, split)
         self._lock = threading.Lock()
         self._content = content_hash([info.full_name, str(part.num_examples), str(part.num_bytes)])
         if len(self._records) == 0:
             raise DataError(f"data.split = {split!r} of {name} is empty")
-        self.spec = images(self._settle(), _class_names(info.features))
         self.read([0])  # fail now rather than at the first step
-
-    def _settle(self) -> tuple[int, int, int]:
-        """Settle the channels, and return the shape that comes out."""
-        height, width, channels = self._features[self._image].shape
-        if self._transform.resolution is None and None in (height, width):
-            raise ConfigError(
-                f"data.resolution = None: the images of {self.name} differ in size; accepted: a "
-                "number"
-            )
-        channels = self._transform.channels or (1 if channels == 1 else 3)
-        resolution, resize = self._transform.resolution, self._transform.resize
-        self._transform = Transform(resolution, channels, resize)
-        return self._transform.shape(height, width, channels)
 
     @override
     def __len__(self) -> int:
@@ -160,6 +149,17 @@ class TfdsSource(Source):
     # A worker opens the files itself.
     def __reduce__(self):
         return TfdsSource, (self.name, self.split, self._data_dir, self._transform)
+
+
+def _settled(name: str, shape: Sequence[int | None], transform: Transform) -> Transform:
+    """Return the transform with the channels that it gives images of a shape."""
+    if transform.resolution is None and None in shape[:2]:
+        raise ConfigError(
+            f"data.resolution = None: the images of {name} differ in size; accepted: a number"
+        )
+    return dataclasses.replace(
+        transform, channels=transform.channels or (1 if shape[2] == 1 else 3)
+    )
 
 
 def _image_feature(name: str, features: Any) -> str:

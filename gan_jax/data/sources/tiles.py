@@ -47,10 +47,9 @@ class TiledSource(Source):
     """
 
     def __init__(self, photos: FolderSource, size: int):
+        spec = images((size, size, photos.shape[2]), photos.class_names)
+        super().__init__(photos.name, photos.split, spec)
         self.photos, self._size = photos, size
-        self.name, self.split = photos.name, photos.split
-        self.spec = images((size, size, photos.shape[2]), photos.class_names)
-        self.failures = {}
         numbers: list[tuple[int, int]] = []
         workers = min(16, os.cpu_count() or 1)
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
