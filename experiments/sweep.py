@@ -70,10 +70,7 @@ _RETRIES = flags.DEFINE_integer(
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs, start nothing, write nothing.")
 _SLURM = flags.DEFINE_string(
-    "slurm", None, "Write a script for sbatch that executes the runs without Ray; start none."
-)
-_SLURM_OPTIONS = flags.DEFINE_string(
-    "slurm_options", "", 'For sbatch: "--partition=gpu --time=04:00:00".'
+    "slurm", None, "Write a script for sbatch, which executes the runs without Ray; start none."
 )
 _ONLY = flags.DEFINE_integer(
     "only",
@@ -122,8 +119,6 @@ def _check_flags() -> None:
             f"--num-samples={_NUM_SAMPLES.value} is for --search=random, tpe or asha; a grid has "
             "the runs that sweep(add) names"
         )
-    if _SLURM_OPTIONS.value and not _SLURM.value:
-        raise errors.ConfigError("--slurm-options goes with --slurm=FILE.sh")
 
 
 def _defined() -> record.Sweep:
@@ -319,7 +314,6 @@ def _write_script(folder: record.Folder, path: Path) -> None:
             folder,
             _program("experiments.sweep"),
             environment=_environment(),
-            options=_SLURM_OPTIONS.value,
             **_limits(),
         )
         folder.write(sweep)

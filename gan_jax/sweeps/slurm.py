@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from gan_jax import errors
 from gan_jax.sweeps import record
@@ -18,7 +17,6 @@ def script(
     program: Sequence[str],
     *,
     environment: Mapping[str, str],
-    options: str = "",
     num_parallel: int | None = None,
     gpus: float | None = None,
     cpus: float | None = None,
@@ -31,10 +29,9 @@ def script(
       folder: its directory.
       program: the sweep's own command, which accepts ``--workdir`` and ``--only``.
       environment: environment variables of the command.
-      options: options of ``sbatch``, as on a command line; they override those of the script.
       num_parallel: number of concurrent tasks; ``None``: as many as SLURM allows.
-      gpus: GPUs per task; ``None``: as in ``options``.
-      cpus: CPU cores per task; ``None``: as in ``options``.
+      gpus: GPUs per task; ``None``: as SLURM decides.
+      cpus: CPU cores per task; ``None``: as SLURM decides.
       retries: number of attempts after a failed one, within a task.
 
     Raises:
@@ -51,17 +48,16 @@ def script(
     numbers = [index for index, entry in enumerate(sweep.entries) if entry.defined]
     limit = f"%{num_parallel}" if num_parallel else ""
     # SLURM expands patterns that begin with a single %.
-    logs = Path(str(folder.path).replace("%", "%%")) / "logs"
+    logs = str(folder.path).replace("%", "%%")
     directives = [
-        f"--job-name=sweep-{_word(folder.path.name)}",
+        f"--job-name=sweep-{re.sub(r'[^A-Za-z0-9._-]', '-', folder.path.name)}",
         f"--array={_ranges(numbers)}{limit}",
-        f"--output={_quoted(logs / 'slurm-%A_%a.txt')}",
+        f"--output={_quoted(f'{logs}/logs/slurm-%A_%a.txt')}",
         # B: signal the batch shell, which is replaced by the program below.
         f"--signal=B:TERM@{_NOTICE_SECONDS}",
         "--requeue",
         *([f"--gpus={int(gpus)}"] if gpus else []),
         *([f"--cpus-per-task={int(cpus)}"] if cpus else []),
-        *_split(options),
     ]
     command = [*program, f"--workdir={folder.path}", f"--retries={retries}"]
     lines = [
@@ -78,26 +74,6 @@ def script(
     return "\n".join(lines) + "\n"
 
 
-def _split(options: str) -> list[str]:
-    """Return the options of a command line, each with its value."""
-    try:
-        words = shlex.split(options)
-    except ValueError as error:
-        raise errors.SweepError(f"--slurm-options={options!r}: {error}") from error
-    joined: list[str] = []
-    for word in words:
-        if word.startswith("-"):
-            name, equals, value = word.partition("=")
-            joined.append(f"{name}{equals}{_quoted(value)}")
-        elif joined:
-            joined[-1] += f" {_quoted(word)}"  # As in ``-p debug``.
-        else:
-            raise errors.SweepError(
-                f"--slurm-options={options!r}; accepted: options of sbatch, such as --time=04:00:00"
-            )
-    return joined
-
-
 def _ranges(numbers: Sequence[int]) -> str:
     """Return ``0-2,5`` for 0, 1, 2 and 5."""
     ranges: list[list[int]] = []
@@ -109,13 +85,8 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in ranges)
 
 
-def _word(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
-
-
-def _quoted(value: object) -> str:
-    """Return a quoted value of a directive."""
-    text = str(value)
+def _quoted(text: str) -> str:
+    """Return a value of a directive, in quotes where SLURM needs them."""
     if not re.search(r"[\s\"'#\\]", text):
         return text
     return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'

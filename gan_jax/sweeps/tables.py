@@ -11,7 +11,6 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -31,7 +30,8 @@ def write(summary: Summary, folder: Path) -> None:
 
 def show(summary: Summary) -> None:
     """Print the tables to standard output."""
-    console = Console(emoji=False, markup=False, highlight=False)
+    # So wide that no number is truncated, however narrow the terminal.
+    console = Console(width=10_000, emoji=False, markup=False, highlight=False)
     for table in summary.tables:
         out = RichTable(box=None, padding=(0, 2, 0, 0))
         heading, *rows = _cells(table)
@@ -39,12 +39,7 @@ def show(summary: Summary) -> None:
             out.add_column(Text(name), justify="left" if number == 1 else "right", no_wrap=True)
         for row in rows:
             out.add_row(*map(Text, row))
-        # Numbers are never truncated, however narrow the terminal.
-        wide = Console(width=10_000, emoji=False, markup=False, highlight=False)
-        wide.width = Measurement.get(wide, wide.options, out).maximum
-        wide.print(out)
-        console.print(_note(table, summary), soft_wrap=True)
-        console.print()
+        console.print(out, _note(table, summary), "", sep="\n", soft_wrap=True)
     for line in _remarks(summary):
         console.print(line, soft_wrap=True)
 

@@ -83,7 +83,7 @@ def test_a_dry_run_of_a_search_shows_what_it_may_try(sweep, tmp_path):
         (["--config.rate=2.0"], "rate is set for all runs by --config.rate, and by the sweep"),
         (["--config.rat=2.0"], '--config.rat is no field. Did you mean "rate"?'),
         (["--gpus-per-run=1.5"], "--gpus-per-run=1.5; accepted: a fraction below 1, or an integer"),
-        (["--slurm-options=--time=1"], "--slurm-options goes with --slurm=FILE.sh"),
+        (["--retries=-1"], "flag --retries=-1: -1 is not a non-negative integer"),
     ],
 )
 def test_a_mistake_is_told_in_one_line_before_anything_starts(flags, told, sweep, tmp_path):

@@ -23,13 +23,7 @@ def directives(text):
 
 
 def test_what_slurm_is_asked_for(folder):
-    text = script(
-        folder,
-        options="--partition=gpu -A mine --time=04:00:00 --comment='a b'",
-        num_parallel=2,
-        gpus=1.0,
-        cpus=4.0,
-    )
+    text = script(folder, num_parallel=2, gpus=1.0, cpus=4.0)
     assert directives(text) == [
         "--job-name=sweep-sweep",
         "--array=0-4%2",
@@ -38,10 +32,6 @@ def test_what_slurm_is_asked_for(folder):
         "--requeue",
         "--gpus=1",
         "--cpus-per-task=4",
-        "--partition=gpu",
-        "-A mine",
-        "--time=04:00:00",
-        '--comment="a b"',
     ]
 
 
@@ -69,38 +59,15 @@ def test_a_shell_runs_a_task(folder, tmp_path):
     assert "SLURM_ARRAY_TASK_ID" in ran.stderr
 
 
-@pytest.mark.parametrize(
-    ("given", "written"),
-    [
-        ('--comment="it\'s"', '--comment="it\'s"'),
-        ("--comment='say \"a b\"'", '--comment="say \\"a b\\""'),
-        ("--comment=a#b", '--comment="a#b"'),
-        ("--comment='a\\b'", '--comment="a\\\\b"'),
-        ("--time=04:00:00", "--time=04:00:00"),
-    ],
-)
-def test_slurm_reads_an_option_as_it_was_meant(given, written, folder):
-    assert directives(script(folder, options=given))[-1] == written
-
-
 def test_slurm_finds_the_folder_of_its_logs_whatever_its_name(tmp_path):
     folder = record.Folder(tmp_path / "it's 5%j")
     logs = f"{tmp_path}/it's 5%%j/logs/slurm-%A_%a.txt"
     assert f'--output="{logs}"' in directives(script(folder))
 
 
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"options": "gpu"}, "--slurm-options='gpu'; accepted: options of sbatch"),
-        ({"options": "--comment='a"}, "No closing quotation"),
-        ({"gpus": 0.5}, "--gpus-per-run=0.5 with --slurm; accepted: integers"),
-    ],
-)
-def test_what_cannot_be_asked_for_is_told(settings, told, folder):
-    with pytest.raises(errors.SweepError) as error:
-        script(folder, **settings)
-    assert told in str(error.value)
+def test_a_fraction_of_a_gpu_is_refused(folder):
+    with pytest.raises(errors.SweepError, match=r"--gpus-per-run=0\.5 with --slurm; .* integers"):
+        script(folder, gpus=0.5)
 
 
 def test_a_search_has_no_array(folder):
