@@ -6,7 +6,6 @@ it as JSON with ``--json``.
 """
 
 import argparse
-import dataclasses
 import functools
 import os
 import tempfile
@@ -38,29 +37,9 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=128, help="of the generator (ResNet)")
     parser.add_argument("--inception", type=Path, dest="path", help="weights; unset: random ones")
     parser.add_argument("--repeats", type=int, default=10, help="turns of each contestant")
-    parser.add_argument(
-        "--compiled",
-        action=argparse.BooleanOptionalAction,
-        help="torch.compile too; unset: on GPU",
-    )
     arguments = vars(parser.parse_args())
     json = arguments.pop("json")
     publish(measure(**arguments), json)
-
-
-@dataclasses.dataclass(frozen=True)
-class Contestant:
-    """One way to compute the features of one batch.
-
-    Attributes:
-      call: computes them, and waits for the result.
-      precision: what its arithmetic is equal to, a key of `inception.PRECISIONS`.
-      compiled: whether PyTorch compiles it, which it cannot do on every machine.
-    """
-
-    call: Callable[[], Any]
-    precision: str
-    compiled: bool = False
 
 
 def measure(
@@ -72,7 +51,6 @@ def measure(
     features: int = 128,
     path: Path | None = None,
     repeats: int = 10,
-    compiled: bool | None = None,
     runs: int = 3,
 ) -> list[Row]:
     """Return rows for the FID end to end, for its parts, and for Inception beside PyTorch's.
@@ -94,14 +72,16 @@ def measure(
     sampler_seconds = seconds_of(lambda: jax.block_until_ready(first(0)))
     images = first(0)
 
-    contestants = {
-        f"gan_jax {name}": Contestant(_our_call(extraction, images), name)
-        for name, extraction in extractions.items()
-    }
-    compiled = not on_cpu if compiled is None else compiled
     exact = precisions[0] if on_cpu else "highest"
-    contestants |= _pytorch_contestants(np.asarray(images), weights, layer, exact, compiled)
-    inceptions = contest(contestants, batch_size, repeats)
+    inceptions = contest(
+        {
+            f"gan_jax {name}": (name, functools.partial(_extract, extraction, images))
+            for name, extraction in extractions.items()
+        }
+        | _pytorch(np.asarray(images), weights, layer, exact),
+        batch_size,
+        repeats,
+    )
 
     def batches() -> Iterator[jax.Array]:
         return (first(start) for start in range(0, num_fake, sampler.batch_size))
@@ -141,58 +121,52 @@ def measure(
     return rows + list(inceptions.values())
 
 
-def standard_seconds(seconds: float, images: int, fixed: float) -> float:
-    """Return the seconds for 50,000 images; ``fixed`` of ``seconds`` do not grow with them."""
-    return (seconds - fixed) * (STANDARD_FAKES / images) + fixed
-
-
 def _row(
     what: str,
-    seconds: float | None,
+    seconds: float,
     images: int | None,
     *,
     fixed: float = 0.0,
     compile_seconds: float | None = None,
     note: str = "",
 ) -> Row:
-    """Return a row; see `standard_seconds`. Without images, all the seconds are fixed."""
+    """Return a row; ``fixed`` of the seconds, or all without images, do not grow with images."""
+    growing = (seconds - fixed) * STANDARD_FAKES / images if images else 0.0
     return {
         "what": what,
         "images": images,
         "seconds": seconds,
-        "images/s": images / seconds if images and seconds else None,
-        "s per 50k": None if seconds is None else standard_seconds(seconds, images or 1, fixed),
+        "images/s": images / seconds if images else None,
+        "s per 50k": growing + fixed,
         "compile s": compile_seconds,
         "ours / this": None,
         "note": note,
     }
 
 
-def contest(contestants: Mapping[str, Contestant], batch_size: int, repeats: int) -> dict[str, Row]:
-    """Return a row for each: images/s, and ours of the same precision by it."""
-    compile_seconds, failures = {}, {}
-    for name, contestant in contestants.items():
-        try:
-            compile_seconds[name] = seconds_of(contestant.call)
-        except Exception as error:  # Of any kind, from a compiler of another project.
-            if not contestant.compiled:
-                raise
-            lines = str(error).strip().splitlines() or [""]
-            failures[name] = f"failed: {type(error).__name__}: {lines[0]}"
-    ready = {name: Step(contestants[name].call) for name in compile_seconds}
-    seconds = in_turns(ready, repeats, warm_up=1)
+def contest(
+    contestants: Mapping[str, tuple[str, Callable[[], Any]]], batch_size: int, repeats: int
+) -> dict[str, Row]:
+    """Return a row for each way to compute the features of a batch: images/s, and ours by it.
+
+    Args:
+      contestants: by name, the precision to which its arithmetic is equal, and a call that waits
+        for its result.
+      batch_size: images of a call.
+      repeats: turns of each.
+    """
+    compile_seconds = {name: seconds_of(call) for name, (_, call) in contestants.items()}
+    steps = {name: Step(call) for name, (_, call) in contestants.items()}
     rows: dict[str, Row] = {}
-    for name, contestant in contestants.items():
+    for name, seconds in in_turns(steps, repeats, warm_up=1).items():
         rows[name] = row = _row(
             f"Inception: {name}",
-            float(np.median(seconds[name])) if name in seconds else None,
+            float(np.median(seconds)),
             batch_size,
-            compile_seconds=compile_seconds.get(name),
-            note=failures.get(name, ""),
+            compile_seconds=compile_seconds[name],
         )
-        ours = rows.get(f"gan_jax {contestant.precision}")
-        if ours and row["images/s"]:
-            row["ours / this"] = ours["images/s"] / row["images/s"]
+        ours = rows.get(f"gan_jax {contestants[name][0]}")
+        row["ours / this"] = ours["images/s"] / row["images/s"] if ours else None
     return rows
 
 
@@ -234,13 +208,13 @@ def _sampler(features: int, batch_size: int) -> tuple[Sampler, Any]:
     return sampler, sampler.place(chosen)
 
 
-def _our_call(extraction: statistics.Extraction, images: jax.Array) -> Callable[[], Any]:
-    return lambda: jax.block_until_ready(extraction(images))
+def _extract(extraction: statistics.Extraction, images: jax.Array) -> None:
+    jax.block_until_ready(extraction(images))
 
 
-def _pytorch_contestants(
-    images: np.ndarray, weights: inception.Weights, layer: str, exact: str, compiled: bool
-) -> dict[str, Contestant]:
+def _pytorch(
+    images: np.ndarray, weights: inception.Weights, layer: str, exact: str
+) -> dict[str, tuple[str, Callable[[], Any]]]:
     """Return PyTorch's contestants, if any; without TF32 their precision is called ``exact``."""
     # Threads of PyTorch that spin while they wait would take the cores from JAX.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -259,31 +233,28 @@ def _pytorch_contestants(
     torch.backends.cudnn.benchmark = True
     batch = torch.tensor(images.transpose(0, 3, 1, 2).copy(), device=device)
 
-    def contestant(channels_last: bool, compiling: bool, tf32: bool) -> Contestant:
-        module = pytorch_inception.Inception(weights, layer).eval().to(device)
-        if channels_last:
-            module.to(memory_format=torch.channels_last)
-        network: Callable[[Any], Any] = torch.compile(module) if compiling else module
+    def contestant(tf32: bool, memory_format: Any) -> Callable[[], Any]:
+        network = pytorch_inception.Inception(weights, layer).eval().to(device)
+        network.to(memory_format=memory_format)
 
         def call() -> None:
-            if not on_cpu:
-                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
             with torch.inference_mode():
                 network(batch)
             if not on_cpu:
                 torch.cuda.synchronize()
 
-        return Contestant(call, "default" if tf32 else exact, compiling)
+        return call
 
-    contestants = {}
-    for tf32 in (False,) if on_cpu else (False, True):
-        for compiling in (False, True) if compiled else (False,):
-            for channels_last in (False, True):
-                name = f"PyTorch {'compiled' if compiling else 'eager'}"
-                name += " TF32" if tf32 else " float32"
-                name += ", channels last" if channels_last else ""
-                contestants[name] = contestant(channels_last, compiling, tf32)
-    return contestants
+    formats = {"": torch.contiguous_format, ", channels last": torch.channels_last}
+    return {
+        f"PyTorch eager {'TF32' if tf32 else 'float32'}{suffix}": (
+            "default" if tf32 else exact,
+            contestant(tf32, memory_format),
+        )
+        for tf32 in ((False,) if on_cpu else (False, True))
+        for suffix, memory_format in formats.items()
+    }
 
 
 def _median(call: Callable[[], Any], runs: int) -> float:

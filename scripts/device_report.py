@@ -381,7 +381,7 @@ def metrics(context: Context) -> Iterator[Row]:
     if context.tiny:
         sizes = {"num_fake": 8, "batch_size": 4, "layer": "64", "features": 8, "repeats": 1}
     for precision in ("highest",) if context.tiny else ("default", "highest"):
-        rows = benchmark_metrics.measure(precision=precision, runs=1, compiled=False, **sizes)
+        rows = benchmark_metrics.measure(precision=precision, runs=1, **sizes)
         yield from ({"precision": precision, **row} for row in rows)
 
 
