@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -284,24 +283,17 @@ def _show(folder: record.Folder, sweep: record.Sweep, notes: list[str]) -> None:
         print(line)
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment variables that a program of this project needs."""
+def _plan(module: str) -> execution.Plan:
+    """Return how to execute runs by a program of this project."""
     paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-
-
-def _limits() -> dict[str, Any]:
-    """Return the resources and attempts of runs."""
-    return {
-        "num_parallel": _NUM_PARALLEL.value,
-        "gpus": _GPUS.value,
-        "cpus": _CPUS.value,
-        "retries": _RETRIES.value,
-    }
-
-
-def _program(module: str) -> list[str]:
-    return [sys.executable, "-m", module]
+    return execution.Plan(
+        program=[sys.executable, "-m", module],
+        environment={"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))},
+        num_parallel=_NUM_PARALLEL.value,
+        gpus=_GPUS.value,
+        cpus=_CPUS.value,
+        retries=_RETRIES.value,
+    )
 
 
 def _write_script(folder: record.Folder, path: Path) -> None:
@@ -309,13 +301,7 @@ def _write_script(folder: record.Folder, path: Path) -> None:
     defined = _defined()
     with folder.claim():
         sweep, notes = _merged(folder, defined)
-        script = slurm.script(
-            sweep,
-            folder,
-            _program("experiments.sweep"),
-            environment=_environment(),
-            **_limits(),
-        )
+        script = slurm.script(sweep, folder, _plan("experiments.sweep"))
         folder.write(sweep)
         # SLURM opens its own log before the script can create the folder.
         folder.log("_").parent.mkdir(exist_ok=True)
@@ -342,9 +328,8 @@ def _run_one(folder: record.Folder, index: int) -> None:
         asked: list[str] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda n, frame: asked.append(signal.Signals(n).name))
-        task = execution.make_task(
-            sweep, folder, entry.run, _program("experiments.main"), _environment()
-        )
+        plan = _plan("experiments.main")
+        task = execution.make_task(sweep, folder, entry.run, plan.program, plan.environment)
         print(f"{entry.run.name}: starts", flush=True)
         outcome = execution.execute(task, _RETRIES.value, lambda: bool(asked))
         reason = f": {outcome.reason}" if outcome.reason else ""
@@ -365,14 +350,7 @@ def _run_all(folder: record.Folder) -> None:
         folder.write(sweep)
         for line in notes:
             print(line, flush=True)
-        agenda, asked = ray_tune.run(
-            sweep,
-            folder,
-            _program("experiments.main"),
-            environment=_environment(),
-            address=_ADDRESS.value,
-            **_limits(),
-        )
+        agenda, asked = ray_tune.run(sweep, folder, _plan("experiments.main"), _ADDRESS.value)
         states = _summarize(agenda.sweep, folder)
     # In a search a diverged run is a result; in a grid it is a missing one.
     good = ("done", "stopped") if sweep.search.method == "grid" else ("done", "stopped", "diverged")

@@ -49,6 +49,27 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 @dataclasses.dataclass(frozen=True)
+class Plan:
+    """How to execute the runs of a sweep.
+
+    Attributes:
+      program: the command of a run, or of a task of SLURM.
+      environment: additional environment variables.
+      num_parallel: number of concurrent runs; ``None``: as many as the resources allow.
+      gpus: GPUs per run; ``None``: 1 if there are any, or as SLURM decides.
+      cpus: CPU cores per run; ``None``: 1, or as SLURM decides.
+      retries: number of attempts after a failed one.
+    """
+
+    program: Sequence[str]
+    environment: Mapping[str, str]
+    num_parallel: int | None = None
+    gpus: float | None = None
+    cpus: float | None = None
+    retries: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """How to execute a run; its fields are serializable as JSON, for another machine.
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from gan_jax import errors
@@ -201,16 +201,7 @@ class _Progress(tune.Callback):
 
 
 def run(
-    sweep: record.Sweep,
-    folder: record.Folder,
-    program: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    num_parallel: int | None = None,
-    address: str | None = None,
-    gpus: float | None = None,
-    cpus: float | None = None,
-    retries: int = 2,
+    sweep: record.Sweep, folder: record.Folder, plan: execution.Plan, address: str | None = None
 ) -> tuple[Agenda, str | None]:
     """Execute the remaining runs of a sweep, whose folder the caller has locked.
 
@@ -220,13 +211,8 @@ def run(
     Args:
       sweep: the sweep.
       folder: its directory.
-      program: a command that accepts ``--config``, ``--config.FIELD`` and ``--workdir``.
-      environment: environment variables of the runs and of Ray's workers.
-      num_parallel: number of concurrent runs; ``None``: as many as the resources allow.
+      plan: its program accepts ``--config``, ``--config.FIELD`` and ``--workdir``.
       address: address of a Ray cluster; ``None``: start one on this machine.
-      gpus: GPUs per run, fractions allowed; ``None``: 1 if the cluster has any.
-      cpus: CPU cores per run; ``None``: 1.
-      retries: number of attempts after a failed one.
 
     Returns:
       The agenda at the end, and the signal that ended the sweep early, if any.
@@ -240,16 +226,16 @@ def run(
     if not agenda.left:
         return agenda, None
     folder.ask(stop=False)
-    cpus = 1.0 if cpus is None else cpus
-    with _cluster(address, environment):
-        gpus = _check_resources(gpus, cpus, own=address is None)
-        variables = {**environment, **_devices(gpus, cpus)}
+    cpus = 1.0 if plan.cpus is None else plan.cpus
+    with _cluster(address, plan.environment):
+        gpus = _check_resources(plan.gpus, cpus, own=address is None)
+        variables = {**plan.environment, **_devices(gpus, cpus)}
         asha = sweep.search.method == "asha"
         total = int(sweep.fields.get("train.steps", 0))
         runs = _Runs(
             agenda,
             folder,
-            lambda one: execution.make_task(sweep, folder, one, program, variables),
+            lambda one: execution.make_task(sweep, folder, one, plan.program, variables),
             sweep.search.metric if asha else None,
             total,
         )
@@ -271,7 +257,7 @@ def run(
                     search_alg=runs,
                     scheduler=scheduler,
                     num_samples=-1,
-                    max_concurrent_trials=num_parallel,
+                    max_concurrent_trials=plan.num_parallel,
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
                 run_config=tune.RunConfig(
@@ -279,7 +265,7 @@ def run(
                     name=".ray",
                     verbose=0,
                     callbacks=[_Progress(runs, agenda)],
-                    failure_config=tune.FailureConfig(max_failures=retries),
+                    failure_config=tune.FailureConfig(max_failures=plan.retries),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             )

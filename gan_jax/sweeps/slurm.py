@@ -2,42 +2,28 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from gan_jax import errors
-from gan_jax.sweeps import record
+from gan_jax.sweeps import execution, record
 
 # Time between SLURM's SIGTERM and the time limit, within which a run saves and exits.
 _NOTICE_SECONDS = 120
 
 
-def script(
-    sweep: record.Sweep,
-    folder: record.Folder,
-    program: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    num_parallel: int | None = None,
-    gpus: float | None = None,
-    cpus: float | None = None,
-    retries: int = 2,
-) -> str:
+def script(sweep: record.Sweep, folder: record.Folder, plan: execution.Plan) -> str:
     """Return an ``sbatch`` script that executes the runs of a grid.
 
     Args:
       sweep: the grid; it must have been recorded.
       folder: its directory.
-      program: the sweep's own command, which accepts ``--workdir`` and ``--only``.
-      environment: environment variables of the command.
-      num_parallel: number of concurrent tasks; ``None``: as many as SLURM allows.
-      gpus: GPUs per task; ``None``: as SLURM decides.
-      cpus: CPU cores per task; ``None``: as SLURM decides.
-      retries: number of attempts after a failed one, within a task.
+      plan: its program accepts ``--workdir``, ``--retries`` and ``--only``.
 
     Raises:
       SweepError: the sweep is a search, whose runs are not known in advance; or a number of devices
         is not an integer.
     """
+    gpus, cpus = plan.gpus, plan.cpus
     if sweep.search.method != "grid":
         raise errors.SweepError(
             f"--slurm with --search={sweep.search.method}; accepted: grid, whose runs are known"
@@ -46,7 +32,7 @@ def script(
         if number is not None and number != int(number):
             raise errors.SweepError(f"--{name}-per-run={number} with --slurm; accepted: integers")
     numbers = [index for index, entry in enumerate(sweep.entries) if entry.defined]
-    limit = f"%{num_parallel}" if num_parallel else ""
+    limit = f"%{plan.num_parallel}" if plan.num_parallel else ""
     # SLURM expands patterns that begin with a single %.
     logs = str(folder.path).replace("%", "%%")
     directives = [
@@ -59,7 +45,7 @@ def script(
         *([f"--gpus={int(gpus)}"] if gpus else []),
         *([f"--cpus-per-task={int(cpus)}"] if cpus else []),
     ]
-    command = [*program, f"--workdir={folder.path}", f"--retries={retries}"]
+    command = [*plan.program, f"--workdir={folder.path}", f"--retries={plan.retries}"]
     lines = [
         "#!/bin/bash",
         *(f"#SBATCH {directive}" for directive in directives),
@@ -68,7 +54,7 @@ def script(
         "# Submit it again to resume it: finished runs are not repeated.",
         "set -euo pipefail",
         f"cd {shlex.quote(sweep.cwd)}",
-        *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
+        *(f"export {name}={shlex.quote(value)}" for name, value in plan.environment.items()),
         f'exec {shlex.join(command)} --only="$SLURM_ARRAY_TASK_ID"',
     ]
     return "\n".join(lines) + "\n"

@@ -9,14 +9,14 @@ import threading
 import time
 from typing import Any
 
-from gan_jax.sweeps import ray_tune, record, summary
+from gan_jax.sweeps import execution, ray_tune, record, summary
 from tests.sweeps.conftest import ENVIRONMENT, PROGRAM, make_sweep
 
 
 def start_cluster(folder: record.Folder, names: list[str]) -> Any:
     """Start a cluster of two machines, and end the second when all runs have begun.
 
-    Nobody has these GPUs: Ray counts what it is told.
+    The GPUs do not exist: Ray counts the given numbers.
     """
     from ray.cluster_utils import Cluster
 
@@ -33,7 +33,7 @@ def start_cluster(folder: record.Folder, names: list[str]) -> Any:
 
 
 def main(path: str, settings: str) -> None:
-    """Run a sweep; print what the test is to know as a last line."""
+    """Run a sweep; print the outcome that the test checks as a last line."""
     given = json.loads(settings)
     folder = record.Folder(path)
     cluster = start_cluster(folder, list(given["runs"])) if given.get("cluster") else None
@@ -47,17 +47,14 @@ def main(path: str, settings: str) -> None:
     with folder.claim():
         sweep, _, _ = record.merge(folder.read(), sweep)
         folder.write(sweep)
-        agenda, asked = ray_tune.run(
-            sweep,
-            folder,
+        plan = execution.Plan(
             PROGRAM,
-            environment=ENVIRONMENT,
+            ENVIRONMENT,
             num_parallel=given.get("num_parallel", 2),
-            address=cluster.address if cluster else None,
             gpus=given.get("gpus"),
             cpus=0.5,
-            retries=given.get("retries", 2),
         )
+        agenda, asked = ray_tune.run(sweep, folder, plan, cluster and cluster.address)
     states = {s.run.name: s.state for s in summary.look(agenda.sweep, folder)}
     if cluster:
         cluster.shutdown()

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gan_jax import errors
-from gan_jax.sweeps import record, slurm
+from gan_jax.sweeps import execution, record, slurm
 from tests.experiments.program import environment
 from tests.sweeps.conftest import make_sweep
 
@@ -15,7 +15,7 @@ from tests.sweeps.conftest import make_sweep
 def script(folder, sweep=None, **settings):
     sweep = sweep or make_sweep(lambda add: [add(f"r{i}", rate=i + 2.0) for i in range(5)])
     program = [sys.executable, "-c", "import os, sys; print(os.getcwd(), *sys.argv[1:])"]
-    return slurm.script(sweep, folder, program, environment={"A": "b c"}, **settings)
+    return slurm.script(sweep, folder, execution.Plan(program, {"A": "b c"}, **settings))
 
 
 def directives(text):
