@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
-from configs import base, dcgan, dragan, gan, lsgan, r1_gan, sngan, vae_gan, wgan, wgan_gp
+from configs import base
 from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.draws import random_arrays
@@ -29,6 +30,8 @@ SHAPES = {
     "tiles": (96, 96, 3),
 }
 CLASSES = 10
+# What a choice's data set is called where that is something else.
+SOURCES = {"tiles": "folder"}
 
 
 def spec(config, data):
@@ -127,10 +130,6 @@ def test_smoke_shrinks_every_data_set(name):
         build.make_training(config, spec(config, data))
 
 
-# What a choice's data set is called where that is something else.
-SOURCES = {"tiles": "folder"}
-
-
 @pytest.mark.parametrize(
     ("name", "data"), [(name, data) for name in variants.NAMES for data in chosen(name)]
 )
@@ -175,12 +174,11 @@ def test_every_size_of_data_builds(name, data):
     assert config.train.steps % config.train.steps_per_call == 0
 
 
-def adam(config):
-    """Return what a paper says of its optimizers, which both networks share."""
-    one, other = config.optimizer.generator, config.optimizer.discriminator
-    assert one.to_dict() == other.to_dict()
-    assert one.name == "adam"
-    return one.learning_rate, one.adam.b1, one.adam.b2, one.schedule.name
+def optimizer(config, network):
+    """Return name, rate, options and schedule of a network's optimizer."""
+    chosen = config.optimizer[network]
+    own = {name: value for name, value in chosen[chosen.name].items() if value is not None}
+    return chosen.name, chosen.learning_rate, own, chosen.schedule.name
 
 
 # What networks may have beside the papers' layers, where it is not used.
@@ -195,104 +193,100 @@ def network(group):
     return group.name, chosen
 
 
-def test_wgan_gp_has_the_settings_of_1704_00028():
-    config = wgan_gp.get_config("cifar10")
-    assert adam(config) == (2e-4, 0.0, 0.9, "linear")
-    assert config.game.discriminator_steps == 5
-    assert (config.train.batch_size, config.train.steps) == (64, 100_000)
-    assert (config.loss.name, config.penalty.name) == ("wasserstein", "wgan_gp")
-    assert (config.penalty.weight, config.penalty.every) == (10.0, 1)
-    assert network(config.generator) == ("resnet", {"features": 128, "latent_dim": 128})
-    critic = {"features": 128, "normalization": "none", "pooling": "mean"}
-    assert network(config.discriminator) == ("resnet", critic)
-    assert config.ema.half_life == 0.0
-    training = built("wgan_gp", "cifar10")
-    assert batches_per_step(training.game) == 5
-    critic = training.abstract_state.networks["discriminator"]
-    assert critic.mutable == {}  # no batch-norm in the critic
-    assert "batch_stats" in training.abstract_state.networks["generator"].mutable
+def adam(rate, b1, b2, schedule="constant"):
+    return "adam", rate, {"b1": b1, "b2": b2, "eps": 1e-8}, schedule
 
 
-def test_dcgan_has_the_settings_of_1511_06434():
-    config = dcgan.get_config("cifar10")
-    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
-    assert config.game.discriminator_steps == 1
-    assert config.train.batch_size == 128
-    assert (config.loss.name, config.penalty.name) == ("non_saturating", "none")
+def rmsprop(rate):
+    return "rmsprop", rate, {"decay": 0.99, "eps": 1e-8}, "constant"
+
+
+def resnet(latent_dim, features=128, **critic):
+    critic = {"normalization": "none", "pooling": "mean", **critic}
+    generator = {"features": features, "latent_dim": latent_dim}
+    return ("resnet", generator), ("resnet", {"features": 128, **critic})
+
+
+def convolutions(normalization):
     sizes = {"features": 64, "max_features": 512, "kernel_size": 4}
-    assert network(config.generator) == ("dcgan", {**sizes, "latent_dim": 100})
-    assert network(config.discriminator) == ("dcgan", {**sizes, "normalization": "batch"})
+    critic = {**sizes, "normalization": normalization}
+    return ("dcgan", {**sizes, "latent_dim": 100}), ("dcgan", critic)
 
 
-DCGAN_SIZES = {"features": 64, "max_features": 512, "kernel_size": 4}
+def mlps(generator, discriminator):
+    made = {"features": generator, "latent_dim": 100, "output": "tanh"}
+    return ("mlp", made), ("mlp", {"features": discriminator})
 
 
-def test_lsgan_has_the_settings_of_1611_04076():
-    config = lsgan.get_config("cifar10")
-    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
-    assert (config.loss.name, config.penalty.name) == ("least_squares", "none")
-    assert options(config.loss) == {"a": 0.0, "b": 1.0, "c": 1.0}
-    assert config.train.batch_size == 64
-    assert (config.game.discriminator_steps, config.game.clip) == (1, None)
-    assert network(config.generator) == ("dcgan", {**DCGAN_SIZES, "latent_dim": 100})
-    critic = ("dcgan", {**DCGAN_SIZES, "normalization": "batch"})
-    assert network(config.discriminator) == critic
+MOMENTUM = ("momentum", 0.02, {"momentum": 0.5, "nesterov": False}, "constant")
+DCGAN = adam(2e-4, 0.5, 0.999)
+
+
+@pytest.mark.parametrize(
+    ("name", "paper", "chosen", "batch_size", "steps", "loss", "penalty"),
+    [
+        ("gan", "1406.2661", DCGAN, 128, 1, "non_saturating", "none"),
+        ("cgan", "1411.1784", DCGAN, 128, 1, "non_saturating", "none"),
+        ("lapgan", "1506.05751", MOMENTUM, 128, 1, "non_saturating", "none"),
+        ("dcgan", "1511.06434", DCGAN, 128, 1, "non_saturating", "none"),
+        ("vae_gan", "1512.09300", rmsprop(3e-4), 64, 1, "non_saturating", "none"),
+        ("acgan", "1610.09585", DCGAN, 100, 1, "non_saturating", "none"),
+        ("lsgan", "1611.04076", DCGAN, 64, 1, "least_squares", "none"),
+        ("wgan", "1701.07875", rmsprop(5e-5), 64, 5, "wasserstein", "none"),
+        ("wgan_gp", "1704.00028", adam(2e-4, 0.0, 0.9, "linear"), 64, 5, "wasserstein", "wgan_gp"),
+        ("dragan", "1705.07215", DCGAN, 64, 1, "non_saturating", "dragan"),
+        ("r1_gan", "1801.04406", rmsprop(1e-4), 64, 1, "non_saturating", "r1"),
+        ("sngan", "1802.05957", adam(2e-4, 0.0, 0.9, "linear"), 64, 5, "hinge", "none"),
+    ],
+)
+def test_settings_are_those_of_the_paper(name, paper, chosen, batch_size, steps, loss, penalty):
+    assert paper in variants.module(name).__doc__
+    config = variants.load(name, "cifar10")
+    for network in ("generator", "discriminator", *(["encoder"] if name == "vae_gan" else [])):
+        assert optimizer(config, network) == chosen
+    assert (config.train.batch_size, config.game.discriminator_steps) == (batch_size, steps)
+    assert (config.loss.name, config.penalty.name) == (loss, penalty)
+    if penalty != "none":
+        assert (config.penalty.weight, config.penalty.every) == (10.0, 1)
+    assert config.game.clip == (0.01 if name == "wgan" else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "networks"),
+    [
+        ("gan", mlps((256, 512, 1024), (1024, 512, 256))),
+        ("lapgan", mlps((1200, 1200), (600, 600))),
+        ("dcgan", convolutions("batch")),
+        ("dragan", convolutions("none")),
+        ("wgan_gp", resnet(128)),
+        ("r1_gan", resnet(256)),
+        ("sngan", resnet(128, 256, normalization="spectral", pooling="sum")),
+    ],
+)
+def test_networks_are_those_of_the_paper(name, networks):
+    config = variants.load(name, "cifar10")
+    assert (network(config.generator), network(config.discriminator)) == networks
+
+
+def test_lsgan_has_the_labels_of_1611_04076():
     # Batch statistics of real images and of fakes must not be mixed.
-    assert not config.game.joint_batch
+    assert not variants.load("lsgan", "cifar10").game.joint_batch
     loss = built("lsgan", "cifar10").game.loss
     assert loss.discriminator(jnp.array([1.0]), jnp.array([0.0])) == 0.0
     assert loss.generator(jnp.array([1.0]), None) == 0.0
 
 
-def test_wgan_has_the_settings_of_1701_07875():
-    config = wgan.get_config("cifar10")
-    for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
-        assert (optimizer.name, optimizer.learning_rate) == ("rmsprop", 5e-5)
-        assert optimizer.rmsprop.to_dict() == {"decay": 0.99, "eps": 1e-8, "momentum": None}
-        assert optimizer.schedule.name == "constant"
-    assert (config.game.discriminator_steps, config.game.clip) == (5, 0.01)
-    assert (config.loss.name, config.penalty.name) == ("wasserstein", "none")
-    assert config.train.batch_size == 64
-    assert network(config.generator) == ("dcgan", {**DCGAN_SIZES, "latent_dim": 100})
-    critic = ("dcgan", {**DCGAN_SIZES, "normalization": "batch"})
-    assert network(config.discriminator) == critic
-    assert not config.game.joint_batch
+def test_wgan_clips_the_critic_alone():
     game = built("wgan", "cifar10").game
     assert batches_per_step(game) == 5
     discriminator, generator = game.players
-    assert discriminator.project({"w": jnp.array([-3.0, 0.005, 3.0])})["w"].tolist() == (
-        jnp.array([-0.01, 0.005, 0.01]).tolist()
-    )
-    assert generator.project is None  # Only the critic's weights are clipped.
+    clipped = discriminator.project({"w": jnp.array([-3.0, 0.005, 3.0])})["w"]
+    assert clipped.tolist() == jnp.array([-0.01, 0.005, 0.01]).tolist()
+    assert generator.project is None
 
 
-def test_dragan_has_the_settings_of_1705_07215():
-    config = dragan.get_config("cifar10")
-    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
-    assert (config.loss.name, config.penalty.name) == ("non_saturating", "dragan")
-    assert (config.penalty.weight, config.penalty.every) == (10.0, 1)
-    assert options(config.penalty) == {"weight": 10.0, "every": 1, "scale": 0.5}
-    assert config.train.batch_size == 64
-    assert config.game.discriminator_steps == 1
-    assert network(config.generator) == ("dcgan", {**DCGAN_SIZES, "latent_dim": 100})
-    critic = ("dcgan", {**DCGAN_SIZES, "normalization": "none"})
-    assert network(config.discriminator) == critic
-
-
-def test_r1_gan_has_the_settings_of_1801_04406():
-    config = r1_gan.get_config("cifar10")
-    for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
-        assert (optimizer.name, optimizer.learning_rate) == ("rmsprop", 1e-4)
-        assert optimizer.rmsprop.to_dict() == {"decay": 0.99, "eps": 1e-8, "momentum": None}
-        assert optimizer.schedule.name == "constant"
-    assert (config.loss.name, config.penalty.name) == ("non_saturating", "r1")
-    assert (config.penalty.weight, config.penalty.every) == (10.0, 1)
-    assert config.train.batch_size == 64
-    assert config.game.discriminator_steps == 1
-    assert network(config.generator) == ("resnet", {"features": 128, "latent_dim": 256})
-    critic = {"features": 128, "normalization": "none", "pooling": "mean"}
-    assert network(config.discriminator) == ("resnet", critic)
-    # The paper averages the generator by 0.999 a step, from the first step on.
+def test_r1_gan_averages_by_0_999_from_the_first_step_on():
+    config = variants.load("r1_gan", "cifar10")
     average = EMA(**config.ema)
     for step in (0, 10_000):
         decay = float(average.decay(jnp.int32(step), config.train.batch_size))
@@ -300,7 +294,7 @@ def test_r1_gan_has_the_settings_of_1801_04406():
 
 
 @pytest.mark.parametrize("data", ["digits", "cifar10"])
-@pytest.mark.parametrize("name", ["dragan", "r1_gan"])
+@pytest.mark.parametrize("name", ["wgan_gp", "dragan", "r1_gan"])
 def test_a_discriminator_under_a_penalty_has_no_batch_norm(name, data):
     # One pass for real images and fakes is the same as two only without batch statistics.
     config = variants.load(name, data)
@@ -308,17 +302,6 @@ def test_a_discriminator_under_a_penalty_has_no_batch_norm(name, data):
     networks = built(name, data).abstract_state.networks
     assert networks["discriminator"].mutable == {}
     assert "batch_stats" in networks["generator"].mutable
-
-
-def test_gan_has_the_settings_of_1406_2661():
-    config = gan.get_config("cifar10")
-    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
-    assert config.train.batch_size == 128
-    assert config.loss.name == "non_saturating"
-    widths = (256, 512, 1024)
-    generator = {"features": widths, "latent_dim": 100, "output": "tanh"}
-    assert network(config.generator) == ("mlp", generator)
-    assert network(config.discriminator) == ("mlp", {"features": widths[::-1]})
 
 
 @pytest.mark.parametrize("name", variants.NAMES)
@@ -347,31 +330,17 @@ def test_the_docstring_says_how_to_run_it(name):
     assert f"--config=configs/{name}.py" in text
 
 
-def test_sngan_has_the_settings_of_1802_05957():
-    config = sngan.get_config("cifar10")
-    assert adam(config) == (2e-4, 0.0, 0.9, "linear")
-    assert config.game.discriminator_steps == 5
-    assert (config.train.batch_size, config.train.steps) == (64, 100_000)
-    assert (config.loss.name, config.penalty.name) == ("hinge", "none")
-    assert network(config.generator) == ("resnet", {"features": 256, "latent_dim": 128})
-    discriminator = {"features": 128, "normalization": "spectral", "pooling": "sum"}
-    assert network(config.discriminator) == ("resnet", discriminator)
-    assert config.ema.half_life == 0.0
+def test_sngan_normalizes_every_kernel_of_the_discriminator():
     networks = built("sngan", "cifar10").abstract_state.networks
-    kernels = [
-        path
-        for path, _ in jax.tree_util.tree_leaves_with_path(networks["discriminator"].params)
-        if "kernel" in jax.tree_util.keystr(path)
-    ]
-    assert set(networks["discriminator"].mutable) == {"spectral"}
-    assert len(jax.tree.leaves(networks["discriminator"].mutable)) == len(kernels)
-    assert set(networks["generator"].mutable) == {"batch_stats"}  # no spectral norm there
+    discriminator = networks["discriminator"]
+    assert set(discriminator.mutable) == {"spectral"}
+    kernels = [path for path in flatten_dict(discriminator.params) if path[-1] == "kernel"]
+    assert len(jax.tree.leaves(discriminator.mutable)) == len(kernels)
+    assert set(networks["generator"].mutable) == {"batch_stats"}
 
 
 def test_cgan_conditions_both_networks_of_1511_06434():
     config = variants.load("cgan", "cifar10")
-    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
-    assert (config.loss.name, config.penalty.name) == ("non_saturating", "none")
     assert config.generator.conditioning == config.discriminator.conditioning == "concat"
     training = built("cgan", "cifar10")
     assert training.game.num_classes == CLASSES
@@ -382,16 +351,13 @@ def test_cgan_conditions_both_networks_of_1511_06434():
     assert networks["generator"].params["Dense_0"]["kernel"].shape[0] == 100 + CLASSES
 
 
-def test_acgan_has_the_settings_of_1610_09585():
-    config = variants.load("acgan", "cifar10")
-    assert adam(config) == (2e-4, 0.5, 0.999, "constant")
-    assert config.train.batch_size == 100
+def test_acgan_predicts_the_class():
     game = built("acgan", "cifar10").game
     term = game.terms["classification"]
     weights = (term.weight, term.real_weight, term.fake_weight, term.generator_weight)
     assert weights == (1.0, 1.0, 1.0, 1.0)
     assert [(head.name, head.size) for head in game.discriminator.heads] == [("class", CLASSES)]
-    # The discriminator is not told what it is to guess.
+    # The discriminator does not receive the class that it predicts.
     assert game.discriminator.conditioning == "none"
 
 
@@ -422,26 +388,11 @@ def test_sngan_projection_is_sngan_with_the_conditioning_of_1802_05637():
     assert table.mutable["spectral"]["projection"]["u"].shape == (128,)
 
 
-def test_vae_gan_has_the_settings_of_1512_09300():
-    config = vae_gan.get_config("cifar10")
-    for name in ("generator", "discriminator", "encoder"):
-        optimizer = config.optimizer[name]
-        assert (optimizer.name, optimizer.learning_rate) == ("rmsprop", 3e-4)
-        assert optimizer.schedule.name == "constant"
-    assert (config.game.name, config.game.discriminator_steps) == ("vae", 1)
-    assert config.train.batch_size == 64
-    assert (config.loss.name, config.penalty.name) == ("non_saturating", "none")
-    # The paper's bound, and the likelihood of features at 8x8.
-    assert (config.game.vae.kl_weight, config.game.vae.layer) == (1.0, -2)
-    for name in ("generator", "discriminator", "encoder"):
-        chosen, fields = network(config[name])
-        assert chosen == "dcgan"
-        assert DCGAN_SIZES.items() <= fields.items()
-        assert fields.get("normalization", "batch") == "batch"
-    assert config.generator.latent_dim == 128
-    assert not config.game.joint_batch
+def test_vae_gan_compares_features_at_8x8():
+    config = variants.load("vae_gan", "cifar10")
+    assert (config.game.vae.kl_weight, config.game.joint_batch) == (1.0, False)
+    assert {config[name].name for name in ("encoder", "generator", "discriminator")} == {"dcgan"}
     game = built("vae_gan", "cifar10").game
-    assert batches_per_step(game) == 1
     assert [player.name for player in game.players] == ["discriminator", "encoder", "generator"]
     shape = SHAPES["cifar10"]
     judged = jax.eval_shape(
@@ -453,20 +404,7 @@ def test_vae_gan_has_the_settings_of_1512_09300():
     assert game.encoder.outputs == 2 * 128
 
 
-def test_lapgan_has_the_settings_of_1506_05751():
-    config = variants.load("lapgan", "cifar10")
-    for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
-        # The paper's momentum starts here; ours stays.
-        assert (optimizer.name, optimizer.learning_rate) == ("momentum", 0.02)
-        assert optimizer.momentum.to_dict() == {"momentum": 0.5, "nesterov": False}
-        assert optimizer.schedule.name == "constant"
-    assert (config.loss.name, config.penalty.name) == ("non_saturating", "none")
-    assert config.game.discriminator_steps == 1
-    perceptron = {"features": (1200, 1200), "latent_dim": 100, "output": "tanh"}
-    assert network(config.generator) == ("mlp", perceptron)
-    assert network(config.discriminator) == ("mlp", {"features": (600, 600)})
-    assert config.game.laplacian.coarsest == 8
-    assert (config.train.batch_size, config.ema.half_life) == (128, 0.0)
+def test_lapgan_has_the_pyramid_of_1506_05751():
     training = built("lapgan", "cifar10")
     game = training.game
     assert batches_per_step(game) == 1
