@@ -53,26 +53,31 @@ def long(c: ConfigDict, *, steps: int, batch_size: int) -> None:
 
 
 def short(
-    c: ConfigDict, *, steps: int, batch_size: int, log_every: int, every: int, checkpoint_every: int
+    c: ConfigDict,
+    *,
+    steps: int,
+    every: int,
+    batch_size: int = 64,
+    log_every: int = 50,
+    checkpoint_every: int = 500,
+    average: bool = True,
 ) -> None:
-    """Set the length of a run of minutes.
+    """Set the length of a run of minutes, and the moving average that suits it.
 
     Args:
       c: a variant's configuration.
       steps: train steps.
+      every: interval of sample grids and evaluations.
       batch_size: over all devices together.
       log_every: in train steps.
-      every: interval of sample grids and evaluations.
       checkpoint_every: in train steps.
+      average: whether to set the moving average.
     """
     c.train.update(steps=steps, batch_size=batch_size, steps_per_call=1)
     c.train.update(log_every=log_every, sample_every=every, checkpoint_every=checkpoint_every)
     c.eval.update(every=every, num_fake=1500)
-
-
-def average(c: ConfigDict) -> None:
-    """Set the moving average that suits a run of minutes."""
-    c.ema.update(half_life=20_000.0, ramp_up=0.1)
+    if average:
+        c.ema.update(half_life=20_000.0, ramp_up=0.1)
 
 
 def smoke(c: ConfigDict) -> None:

@@ -45,7 +45,9 @@ def photos(c: ConfigDict) -> None:
     c.data.update(a="china", b="flower", resolution=96, crop=64)
     c.generator.translator.update(features=16, blocks=2)
     c.discriminator.patchgan.update(features=16, layers=2)
-    base.short(c, steps=400, batch_size=4, log_every=20, every=100, checkpoint_every=200)
+    base.short(
+        c, steps=400, every=100, batch_size=4, log_every=20, checkpoint_every=200, average=False
+    )
     for optimizer in c.optimizer.values():
         optimizer.schedule.linear.decay_start = 0
     c.eval.every = 0

@@ -26,5 +26,4 @@ def get_config(arg: str = "") -> ConfigDict:
 def digits(c: ConfigDict) -> None:
     """Set what differs on scikit-learn's digits."""
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
-    base.average(c)
-    base.short(c, steps=1000, batch_size=64, log_every=50, every=250, checkpoint_every=500)
+    base.short(c, steps=1000, every=250)

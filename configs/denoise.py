@@ -51,5 +51,5 @@ def photographs(arg: str) -> ConfigDict:
 def photos(c: ConfigDict) -> None:
     """Set what differs on tiles of scikit-learn's two photographs."""
     c.generator.unet.features = 32
-    base.short(c, steps=1500, batch_size=8, log_every=50, every=250, checkpoint_every=500)
+    base.short(c, steps=1500, every=250, batch_size=8, average=False)
     c.eval.every = 500

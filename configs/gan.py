@@ -28,9 +28,8 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def digits(c: ConfigDict) -> None:
     """Set the length of a run on scikit-learn's digits."""
-    base.average(c)
     # In longer runs the digits become sharper, but less varied.
-    base.short(c, steps=2000, batch_size=128, log_every=100, every=500, checkpoint_every=500)
+    base.short(c, steps=2000, every=500, batch_size=128, log_every=100)
 
 
 def sweep(add: Callable[..., None]) -> None:

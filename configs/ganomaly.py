@@ -42,4 +42,4 @@ def digits(c: ConfigDict) -> None:
     c.generator.latent_dim = 32
     for network in (c.encoder, c.generator, c.discriminator):
         network.dcgan.features = 32
-    base.short(c, steps=500, batch_size=64, log_every=50, every=250, checkpoint_every=500)
+    base.short(c, steps=500, every=250, average=False)

@@ -43,5 +43,4 @@ def digits(c: ConfigDict) -> None:
     c.terms.information.categorical_weight = 2.0
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     base.learning_rate(c, 1e-3)
-    base.average(c)
-    base.short(c, steps=2000, batch_size=64, log_every=50, every=250, checkpoint_every=500)
+    base.short(c, steps=2000, every=250)

@@ -44,5 +44,4 @@ def digits(c: ConfigDict) -> None:
     # Against an MLP as the generator the discriminator soon won: loss 0.04 at step 300.
     c.generator.name = "dcgan"
     base.adam(c, 2e-4, 0.5, 0.999)
-    base.average(c)
-    base.short(c, steps=2000, batch_size=64, log_every=50, every=500, checkpoint_every=500)
+    base.short(c, steps=2000, every=500)

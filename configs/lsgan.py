@@ -36,5 +36,4 @@ def digits(c: ConfigDict) -> None:
     """Set what differs on scikit-learn's digits."""
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     base.learning_rate(c, 1e-3)
-    base.average(c)
-    base.short(c, steps=2000, batch_size=64, log_every=50, every=500, checkpoint_every=500)
+    base.short(c, steps=2000, every=500)

@@ -36,5 +36,5 @@ def photos(c: ConfigDict) -> None:
     c.degrade.name = "grey"
     c.generator.unet.update(levels=4, features=32, dropout_levels=1)
     c.discriminator.patchgan.update(features=32, layers=2)
-    base.short(c, steps=1000, batch_size=4, log_every=50, every=250, checkpoint_every=500)
+    base.short(c, steps=1000, every=250, batch_size=4, average=False)
     c.eval.num_real = 64

@@ -47,8 +47,7 @@ def digits(c: ConfigDict) -> None:
     c.discriminator.dcgan.normalization = "none"
     c.generator.latent_dim = 100
     base.adam(c, 5e-4, 0.5, 0.999)
-    base.average(c)
-    base.short(c, steps=2000, batch_size=64, log_every=50, every=500, checkpoint_every=500)
+    base.short(c, steps=2000, every=500)
 
 
 def sweep(add: Callable[..., None]) -> None:

@@ -51,5 +51,4 @@ def digits(c: ConfigDict) -> None:
     # of 5e-4, 1e-3 and 2e-3 for both networks the largest learns fastest and ends best.
     base.learning_rate(c, 2e-3)
     base.schedule(c, "constant")
-    base.average(c)
-    base.short(c, steps=1000, batch_size=64, log_every=20, every=250, checkpoint_every=250)
+    base.short(c, steps=1000, every=250, log_every=20, checkpoint_every=250)

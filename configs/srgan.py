@@ -55,4 +55,4 @@ def photos(c: ConfigDict) -> None:
     c.discriminator.patchgan.update(features=32, layers=2)
     c.optimizer.generator.learning_rate = 1e-3
     c.optimizer.generator.schedule.name = "cosine"
-    base.short(c, steps=1000, batch_size=8, log_every=50, every=250, checkpoint_every=500)
+    base.short(c, steps=1000, every=250, batch_size=8, average=False)

@@ -55,5 +55,4 @@ def digits(c: ConfigDict) -> None:
     # Spectral normalization keeps features small, and with them their sum of squares.
     c.game.vae.update(gamma=0.01, kl_weight=0.1, layer=-1)
     base.learning_rate(c, 1e-3)
-    base.average(c)
-    base.short(c, steps=1500, batch_size=64, log_every=50, every=250, checkpoint_every=500)
+    base.short(c, steps=1500, every=250)

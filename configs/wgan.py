@@ -38,5 +38,4 @@ def digits(c: ConfigDict) -> None:
     """Set what differs on scikit-learn's digits."""
     c.generator.dcgan.features = c.discriminator.dcgan.features = 32
     base.learning_rate(c, 5e-4)
-    base.average(c)
-    base.short(c, steps=1000, batch_size=64, log_every=50, every=250, checkpoint_every=250)
+    base.short(c, steps=1000, every=250, checkpoint_every=250)

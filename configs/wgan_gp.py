@@ -39,8 +39,7 @@ def digits(c: ConfigDict) -> None:
     c.generator.latent_dim = 64
     base.learning_rate(c, 5e-4)
     base.schedule(c, "constant")
-    base.average(c)
-    base.short(c, steps=400, batch_size=32, log_every=20, every=100, checkpoint_every=100)
+    base.short(c, steps=400, every=100, batch_size=32, log_every=20, checkpoint_every=100)
 
 
 def sweep(add: Callable[..., None]) -> None:

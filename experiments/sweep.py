@@ -328,8 +328,7 @@ def _run_one(folder: record.Folder, index: int) -> None:
         asked: list[str] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda n, frame: asked.append(signal.Signals(n).name))
-        plan = _plan("experiments.main")
-        task = execution.make_task(sweep, folder, entry.run, plan.program, plan.environment)
+        task = execution.make_task(sweep, folder, entry.run, _plan("experiments.main"))
         print(f"{entry.run.name}: starts", flush=True)
         outcome = execution.execute(task, _RETRIES.value, lambda: bool(asked))
         reason = f": {outcome.reason}" if outcome.reason else ""

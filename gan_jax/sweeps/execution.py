@@ -62,7 +62,7 @@ class Plan:
     """
 
     program: Sequence[str]
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     num_parallel: int | None = None
     gpus: float | None = None
     cpus: float | None = None
@@ -85,7 +85,7 @@ class Task:
     folder: str
     command: Sequence[str]
     cwd: str
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    environment: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,25 +107,16 @@ class Outcome:
         return self.state in (*SETTLED, "refused")
 
 
-def make_task(
-    sweep: record.Sweep,
-    folder: record.Folder,
-    run: definition.Run,
-    program: Sequence[str],
-    environment: Mapping[str, str] | None = None,
-) -> Task:
-    """Return how to execute a run.
-
-    ``program`` is a command that accepts ``--config``, ``--config.FIELD`` and ``--workdir``.
-    """
+def make_task(sweep: record.Sweep, folder: record.Folder, run: definition.Run, plan: Plan) -> Task:
+    """Return how to execute a run by a program that accepts ``--config`` and ``--workdir``."""
     overrides = {**sweep.common, **run.overrides}
     command = [
-        *program,
+        *plan.program,
         f"--config={sweep.config}",
         *(definition.flag(field, value) for field, value in overrides.items()),
         f"--workdir={folder.run(run.name)}",
     ]
-    return Task(run.name, str(folder.path), command, sweep.cwd, dict(environment or {}))
+    return Task(run.name, str(folder.path), command, sweep.cwd, plan.environment)
 
 
 class Execution:

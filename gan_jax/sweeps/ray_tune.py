@@ -229,13 +229,13 @@ def run(
     cpus = 1.0 if plan.cpus is None else plan.cpus
     with _cluster(address, plan.environment):
         gpus = _check_resources(plan.gpus, cpus, own=address is None)
-        variables = {**plan.environment, **_devices(gpus, cpus)}
+        plan = dataclasses.replace(plan, environment=plan.environment | _devices(gpus, cpus))
         asha = sweep.search.method == "asha"
         total = int(sweep.fields.get("train.steps", 0))
         runs = _Runs(
             agenda,
             folder,
-            lambda one: execution.make_task(sweep, folder, one, plan.program, variables),
+            lambda one: execution.make_task(sweep, folder, one, plan),
             sweep.search.metric if asha else None,
             total,
         )

@@ -5,12 +5,11 @@ import sys
 
 import pytest
 
-from gan_jax.sweeps import definition, record, space
+from gan_jax.sweeps import definition, execution, record, space
 from tests.experiments.program import REPO
 from tests.sweeps import fake_config
 
-PROGRAM = (sys.executable, "-m", "tests.sweeps.fake")
-ENVIRONMENT = {"PYTHONPATH": str(REPO)}
+PLAN = execution.Plan([sys.executable, "-m", "tests.sweeps.fake"], {"PYTHONPATH": str(REPO)})
 CONFIG = REPO / "tests" / "sweeps" / "fake_config.py"
 
 

@@ -3,14 +3,15 @@
 ``python -m tests.sweeps.driver FOLDER SETTINGS``, settings being JSON.
 """
 
+import dataclasses
 import json
 import sys
 import threading
 import time
 from typing import Any
 
-from gan_jax.sweeps import execution, ray_tune, record, summary
-from tests.sweeps.conftest import ENVIRONMENT, PROGRAM, make_sweep
+from gan_jax.sweeps import ray_tune, record, summary
+from tests.sweeps.conftest import PLAN, make_sweep
 
 
 def start_cluster(folder: record.Folder, names: list[str]) -> Any:
@@ -47,13 +48,8 @@ def main(path: str, settings: str) -> None:
     with folder.claim():
         sweep, _, _ = record.merge(folder.read(), sweep)
         folder.write(sweep)
-        plan = execution.Plan(
-            PROGRAM,
-            ENVIRONMENT,
-            num_parallel=given.get("num_parallel", 2),
-            gpus=given.get("gpus"),
-            cpus=0.5,
-        )
+        parallel = given.get("num_parallel", 2)
+        plan = dataclasses.replace(PLAN, num_parallel=parallel, gpus=given.get("gpus"), cpus=0.5)
         agenda, asked = ray_tune.run(sweep, folder, plan, cluster and cluster.address)
     states = {s.run.name: s.state for s in summary.look(agenda.sweep, folder)}
     if cluster:

@@ -1,6 +1,6 @@
 """A stand-in for `experiments.main` that starts in a tenth of a second: same files, no training.
 
-What it does is told by ``--config.mode``; every start leaves a line in ``<workdir>/starts``.
+What it does is set by ``--config.mode``; every start leaves a line in ``<workdir>/starts``.
 """
 
 import math

@@ -94,12 +94,12 @@ def test_every_seed_of_a_suggestion_counts(folder, monkeypatch):
 
 def test_an_early_stop_is_recorded(folder):
     plan = {"method": "asha", "num_samples": 1}
-    told = []
-    agenda = Agenda(make_sweep(search=plan), folder, report=told.append)
+    message = []
+    agenda = Agenda(make_sweep(search=plan), folder, report=message.append)
     run = agenda.next()
     finish(folder, run, 7.5, state="preempted")
     agenda.end(run, None)
-    assert told == ["[1/1] trial-0000: stopped early, fid 7.5"]
+    assert message == ["[1/1] trial-0000: stopped early, fid 7.5"]
     after = Agenda(folder.read(), folder)
     assert (after.left, after.next()) == (0, None)
 

@@ -1,4 +1,4 @@
-"""What a configuration file may say of its runs, and what is told when it is wrong."""
+"""What a configuration file may say of its runs, and the message when it is wrong."""
 
 import json
 import subprocess
@@ -66,7 +66,7 @@ def test_numbers_of_numpy_are_numbers():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ({"rat": 1.0}, 'rat is not a field. Did you mean "rate"?'),
         ({"train.sed": 1}, 'train.sed is not a field. Did you mean "train.seed"?'),
@@ -82,14 +82,14 @@ def test_numbers_of_numpy_are_numbers():
         ({"path": 3}, "path = 3; accepted: str"),
     ],
 )
-def test_a_field_that_cannot_be_is_told(overrides, told):
+def test_a_field_that_cannot_be_is_reported(overrides, message):
     with pytest.raises(errors.ConfigError) as error:
         collect((None, overrides))
-    assert f"sweep: {told}" in str(error.value)
+    assert f"sweep: {message}" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("calls", "told"),
+    ("calls", "message"),
     [
         ([("a", {}), ("a", {"rate": 0.5})], 'two runs are named "a"'),
         ([(None, {"rate": 0.5}), ("b", {"rate": 0.5})], '"b" (rate=0.5) is the same run as "rate='),
@@ -100,10 +100,10 @@ def test_a_field_that_cannot_be_is_told(overrides, told):
         ([], "has added no run"),
     ],
 )
-def test_runs_that_cannot_be_told_apart_are_refused(calls, told):
+def test_runs_that_cannot_be_reported_apart_are_refused(calls, message):
     with pytest.raises(errors.ConfigError) as error:
         collect(*calls)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_field_is_set_in_one_place():
@@ -131,13 +131,13 @@ def test_every_value_comes_through_the_command_line_as_it_was(tmp_path):
         "app.run(lambda _: print(json.dumps(c.value.to_dict())))"
     )
     flags = [definition.flag(field, value) for field, value in values.items()]
-    told = subprocess.run(
+    message = subprocess.run(
         [sys.executable, "-c", script, f"--config={fake_config.__file__}", *flags],
         env=environment(),
         capture_output=True,
         check=True,
     )
-    got = definition.leaves(fake_config.ConfigDict(json.loads(told.stdout)))
+    got = definition.leaves(fake_config.ConfigDict(json.loads(message.stdout)))
     assert {field: got[field] for field in values} == values
 
 
@@ -151,7 +151,7 @@ def test_the_colon_s_argument_reaches_a_function_of_two_parameters(tmp_path):
     assert seen == ["digits", "x"]
 
 
-def test_a_file_without_the_function_is_told(tmp_path):
+def test_a_file_without_the_function_is_reported(tmp_path):
     (tmp_path / "mine.py").write_text("")
     module = definition.load(tmp_path / "mine.py")
     with pytest.raises(errors.ConfigError, match=r"mine.py has no function 'sweep'; for example"):

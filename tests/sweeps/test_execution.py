@@ -15,14 +15,14 @@ from gan_jax import errors
 from gan_jax.report import evaluations, lock
 from gan_jax.sweeps import execution
 from tests.experiments.program import REPO, environment
-from tests.sweeps.conftest import ENVIRONMENT, PROGRAM, make_sweep, starts
+from tests.sweeps.conftest import PLAN, make_sweep, starts
 
 LIMIT = 60.0
 
 
 def task_of(folder, **overrides):
     sweep = make_sweep(lambda add: add("run", **overrides))
-    return execution.make_task(sweep, folder, sweep.runs[0], PROGRAM, ENVIRONMENT)
+    return execution.make_task(sweep, folder, sweep.runs[0], PLAN)
 
 
 def never():
@@ -87,14 +87,15 @@ def test_a_run_that_is_stopped_saves_and_the_next_one_goes_on(folder):
 
 
 def test_a_run_that_does_not_stop_is_killed(folder):
-    # What ignores SIGTERM, whatever it is told.
     stubborn = (
         "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "pathlib.Path('ready').touch(); time.sleep(600)"
     )
     folder.path.mkdir(parents=True)
     command = (sys.executable, "-c", stubborn)
-    one = execution.Execution(execution.Task("run", str(folder.path), command, str(folder.path)))
+    one = execution.Execution(
+        execution.Task("run", str(folder.path), command, str(folder.path), {})
+    )
     assert one.poll() is None
     wait_for((folder.path / "ready").exists)
     assert one.stop(grace=0.2) == execution.Outcome("failed", "ended by SIGKILL")
@@ -118,7 +119,7 @@ def test_a_run_waits_for_what_still_holds_its_directory(folder):
 
 def test_what_cannot_say_how_it_ended_is_judged_by_its_last_words(folder):
     command = (sys.executable, "-c", "raise ValueError('oh')")
-    task = execution.Task("run", str(folder.path), command, str(REPO))
+    task = execution.Task("run", str(folder.path), command, str(REPO), {})
     outcome = execution.execute(task, 0, never)
     assert outcome == execution.Outcome("failed", "ended with exit code 1: ValueError: oh")
 
@@ -126,7 +127,7 @@ def test_what_cannot_say_how_it_ended_is_judged_by_its_last_words(folder):
 def ends_with(folder, words):
     """Execute what prints some words and ends with 1; return how that is judged."""
     command = (sys.executable, "-c", f"print({words!r}, end=''); raise SystemExit(1)")
-    task = execution.Task("run", str(folder.path), command, str(REPO))
+    task = execution.Task("run", str(folder.path), command, str(REPO), {})
     return execution.execute(task, 0, never)
 
 
@@ -136,13 +137,12 @@ def test_the_heading_of_the_log_is_not_a_run_s_last_word(folder):
     assert ends_with(folder, "a\n== b\nc").reason.endswith(": c")
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_is_full_at_the_start_is_worth_another_attempt(number, folder):
-    reason = f"Cannot write status.json: {os.strerror(number)} (make room, ...)"
+def test_a_disk_that_is_full_at_the_start_is_worth_another_attempt(folder):
+    reason = f"Cannot write status.json: {os.strerror(errno.ENOSPC)} (make room, ...)"
     assert ends_with(folder, f"error: {reason}\n") == execution.Outcome("failed", reason)
 
 
-def test_attempts_are_told_whatever_becomes_of_their_record(folder):
+def test_attempts_are_reported_whatever_becomes_of_their_record(folder):
     file = folder.attempts("run")
     file.parent.mkdir(parents=True)
     # A crash has cut a row off; the next ones are not lost with it.
@@ -158,7 +158,7 @@ def test_attempts_are_told_whatever_becomes_of_their_record(folder):
 
 
 def test_an_attempt_that_could_not_start_is_recorded(folder):
-    task = execution.Task("run", str(folder.path), ("true",), str(folder.path / "missing"))
+    task = execution.Task("run", str(folder.path), ("true",), str(folder.path / "missing"), {})
     folder.path.mkdir()
     with pytest.raises(errors.WorkdirError, match="Cannot start run: "):
         execution.execute(task, 0, never)
@@ -183,7 +183,7 @@ def test_a_status_of_another_process_is_not_believed(folder):
     assert execution.execute(task_of(folder, mode="refused"), 0, never).state == "refused"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+@pytest.mark.skipif(sys.platform != "linux", reason="uses prctl of Linux")
 def test_a_run_ends_with_the_process_that_started_it(folder):
     task = task_of(folder, pause=0.1, **{"train.steps": 100000})
     script = (
@@ -208,7 +208,7 @@ def test_a_run_ends_with_the_process_that_started_it(folder):
 
 def test_overrides_come_after_those_of_all_runs(folder):
     sweep = make_sweep(lambda add: add("run", rate=0.5), policy=("a", "b"))
-    task = execution.make_task(sweep, folder, sweep.runs[0], ("main",))
+    task = execution.make_task(sweep, folder, sweep.runs[0], execution.Plan(["main"], {}))
     assert task.command == [
         "main",
         f"--config={sweep.config}",

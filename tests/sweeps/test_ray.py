@@ -2,17 +2,19 @@
 
 import importlib.util
 import json
+import re
 import signal
 import time
 
 import pytest
 
+from gan_jax import errors
 from gan_jax.report import evaluations, lock, status
-from gan_jax.sweeps import execution, record, search
+from gan_jax.sweeps import record
 from gan_jax.sweeps.definition import Run
 from tests.experiments import program
-from tests.experiments.program import REPO, complaint, succeeded
-from tests.sweeps.conftest import CONFIG, ENVIRONMENT, PROGRAM, devices, make_sweep, starts
+from tests.experiments.program import REPO, succeeded
+from tests.sweeps.conftest import PLAN, devices, make_sweep, starts
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,6 +23,10 @@ pytestmark = [
     ),
 ]
 TINY = REPO / "tests" / "sweeps" / "tiny_config.py"
+
+
+def ray_tune():
+    return pytest.importorskip("gan_jax.sweeps.ray_tune")
 
 
 @pytest.fixture
@@ -93,35 +99,41 @@ def test_a_sweep_as_its_user_runs_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flag", "told"),
+    ("address", "message"),
     [
-        ("--address=127.0.0.1:9", "No Ray cluster: --address=127.0.0.1:9: "),
-        ("--address=ray://head:1", "--address=ray://head:1; accepted: auto, or host:port of Ray's"),
-        ("--cpus-per-run=10000", "--cpus-per-run=10000; this machine has "),
+        ("127.0.0.1:9", "No Ray cluster: --address=127.0.0.1:9: "),
+        ("ray://head:1", "--address=ray://head:1; accepted: auto, or host:port of Ray's"),
     ],
 )
-def test_a_cluster_that_cannot_run_it_is_told(flag, told, tmp_path):
-    flags = (f"--config={CONFIG}", f"--workdir={tmp_path / 'sweep'}", flag)
-    assert told in complaint(program.run(tmp_path, *flags, module="experiments.sweep"))
+def test_an_address_without_a_cluster_is_reported(address, message, folder):
+    sweep = make_sweep(lambda add: add("run"))
+    with pytest.raises(errors.SweepError, match=re.escape(message)):
+        ray_tune().run(sweep, folder, PLAN, address)
 
 
 @pytest.mark.parametrize(
-    ("nodes", "told"),
+    ("nodes", "own", "message"),
     [
-        ([{"CPU": 4.0, "GPU": 1.0}], ""),
-        ([{"CPU": 4.0}, {"GPU": 1.0}], "no machine of the cluster has that now"),
+        ([{"CPU": 4.0, "GPU": 1.0}], False, ""),
+        ([{"CPU": 4.0}, {"GPU": 1.0}], False, "no machine of the cluster has that now"),
+        ([{"CPU": 1.0}], True, "--cpus-per-run=2; this machine has 0 GPUs and 1 CPUs"),
     ],
 )
-def test_a_cluster_that_has_to_grow_is_waited_for_and_told(nodes, told, monkeypatch, capsys):
-    ray_tune = pytest.importorskip("gan_jax.sweeps.ray_tune")
+def test_runs_that_do_not_fit_wait_for_a_cluster_that_grows(
+    nodes, own, message, monkeypatch, capsys
+):
     alive = [{"Alive": True, "Resources": resources} for resources in nodes]
-    monkeypatch.setattr(ray_tune.ray, "nodes", lambda: alive)
-    assert ray_tune._check_resources(None, 2.0, own=False) == 1.0
+    monkeypatch.setattr(ray_tune().ray, "nodes", lambda: alive)
+    if own:
+        with pytest.raises(errors.SweepError, match=re.escape(message)):
+            ray_tune()._check_resources(None, 2.0, own=True)
+        return
+    assert ray_tune()._check_resources(None, 2.0, own=False) == 1.0
     out = capsys.readouterr().out
-    assert (told in out) if told else (out == "")
+    assert (message in out) if message else (out == "")
 
 
-def test_failures_are_tried_again_and_told(begin, folder):
+def test_failures_are_tried_again_and_reported(begin, folder):
     runs = {
         "good": {},
         "fails_once": {"mode": "fails_once"},
@@ -225,34 +237,9 @@ def test_asha_goes_on_with_what_it_knows_and_waits_for_those_that_save(begin, fo
     states = result(begin(search=plan, common=common).wait())["states"]
     stopped = dict.fromkeys((runs[0].name, runs[9].name), "stopped")
     assert states == {run.name: "done" for run in runs} | stopped
-    # It had saved before the sweep told its end.
+    # It had saved before the sweep reported its end.
     assert program.status(folder.run(runs[9].name))["state"] == "preempted"
     assert program.status(folder.run(runs[9].name))["step"] < 9
-
-
-def test_a_search_goes_on_with_what_it_knows(begin, folder):
-    pytest.importorskip("optuna")
-    plan = {"method": "tpe", "num_samples": 13}
-    sweep = make_sweep(search=plan, **{"train.steps": 1})
-    values = [{"rate": 10 ** (-i / 3), "flip": i % 2 == 0} for i in range(11)]
-    runs = [Run(f"trial-{i:04d}", f"trial-{i:04d}", v) for i, v in enumerate(values)]
-    sweep = sweep.adding(runs)
-    folder.path.mkdir()
-    folder.write(sweep)
-    for run in runs[:-1]:  # Killed, it left the last one unfinished.
-        task = execution.make_task(sweep, folder, run, PROGRAM, ENVIRONMENT)
-        assert execution.execute(task, 0, lambda: False).state == "done"
-    ended = begin(search=plan, common={"train.steps": 1}, num_parallel=1).wait()
-    assert set(result(ended)["states"].values()) == {"done"}
-    now = folder.read().runs
-    assert now[:11] == runs
-    assert len(now) == 13
-    assert all(starts(folder, run.name) == 1 for run in now)
-    # What came out of the eleven has been taken into account: 0.01 was the best.
-    trials = [search.Trial(run.overrides, "done", values_of(folder, run.name)[-1]) for run in now]
-    assert now[12].overrides == search.suggest(
-        sweep.search.parameters, trials[:12], method="tpe", lower_is_better=True
-    )
 
 
 def test_machines_are_shared_and_a_lost_one_costs_no_run(begin, folder):
@@ -260,9 +247,9 @@ def test_machines_are_shared_and_a_lost_one_costs_no_run(begin, folder):
     common = {"pause": 1.0, "train.steps": 8}
     ended = begin(runs=runs, common=common, cluster=True, gpus=1.0, num_parallel=None).wait()
     assert result(ended)["states"] == dict.fromkeys(runs, "done")
-    told = [devices(folder, name) for name in runs]
+    message = [devices(folder, name) for name in runs]
     # Each had a GPU of its own; the one whose machine was lost went on elsewhere.
-    assert sorted(map(len, told)) == [1, 1, 2]
-    stayed = [one[0] for one in told if len(one) == 1]
+    assert sorted(map(len, message)) == [1, 1, 2]
+    stayed = [one[0] for one in message if len(one) == 1]
     assert sorted(line.split(":")[1] for line in stayed) == ["0", "1"]
     assert all(steps(folder, name) == list(range(1, 9)) for name in runs)

@@ -33,7 +33,7 @@ def test_a_record_is_read_as_it_was_written(folder):
         assert folder.read() == sweep
 
 
-def test_a_damaged_record_is_told(folder):
+def test_a_damaged_record_is_reported(folder):
     folder.write(grid(0.1))
     file = folder.path / record.FILE
     file.write_text(file.read_text()[:50])
@@ -86,17 +86,17 @@ def test_a_long_list_of_differences_is_cut():
 
 
 @pytest.mark.parametrize(
-    ("new", "told"),
+    ("new", "message"),
     [
         ({"method": "random", "num_samples": 3}, "--search: 'tpe' there, 'random' now"),
         ({"method": "tpe", "num_samples": 3, "seed": 1}, "--search-seed: 0 there, 1 now"),
     ],
 )
-def test_another_search_is_refused(new, told):
+def test_another_search_is_refused(new, message):
     old = make_sweep(search={"method": "tpe", "num_samples": 3})
     with pytest.raises(errors.SweepError) as error:
         record.merge(old, make_sweep(search=new))
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_another_space_is_refused():
@@ -127,7 +127,7 @@ def test_one_sweep_holds_the_directory_and_single_runs_share_it(folder):
         pass
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path):
+def test_a_directory_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(errors.WorkdirError, match="cannot be written to: Not a directory"):
         record.Folder(tmp_path / "file" / "sweep").claim().__enter__()

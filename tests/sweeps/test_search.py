@@ -26,7 +26,7 @@ def all_kinds(s):
 
 
 @pytest.mark.parametrize(
-    ("describe", "told"),
+    ("describe", "message"),
     [
         (lambda s: s.uniform("rat", 0.0, 1.0), 'rat is not a field. Did you mean "rate"?'),
         (lambda s: s.uniform("rate", 1.0, 1.0), "uniform from 1.0 to 1.0; accepted"),
@@ -42,10 +42,10 @@ def all_kinds(s):
         (lambda s: None, "search(space) has added no field"),
     ],
 )
-def test_a_space_that_cannot_be_is_told(describe, told):
+def test_a_space_that_cannot_be_is_reported(describe, message):
     with pytest.raises(errors.ConfigError) as error:
         collect(describe)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_random_suggestions_are_inside_spread_and_the_same_again():

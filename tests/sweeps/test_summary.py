@@ -34,8 +34,8 @@ def summarise(*states, metric=None):
 
 
 def test_a_group_is_mean_and_deviation_of_its_seeds():
-    told = summarise(state("a", 0, [5.0, 2.0, 3.0]), state("a", 1, [9.0, 4.0, 7.0]))
-    (table,) = told.tables
+    found = summarise(state("a", 0, [5.0, 2.0, 3.0]), state("a", 1, [9.0, 4.0, 7.0]))
+    (table,) = found.tables
     (line,) = table.lines
     assert line.last == {"fid": Spread(5.0, pytest.approx(8**0.5))}
     assert line.best == {"fid": Spread(3.0, pytest.approx(2**0.5))}
@@ -68,15 +68,15 @@ def test_equal_numbers_have_equal_ranks():
 @pytest.mark.parametrize("how", ["diverged", "failed", "preempted", "running", "stopped"])
 def test_a_group_with_a_hole_is_shown_and_not_ranked(how):
     holed = [state("holed", 0, [0.1]), state("holed", 1, [0.1], how=how)]
-    told = summarise(*holed, state("whole", 0, [5.0]))
-    (table,) = told.tables
+    found = summarise(*holed, state("whole", 0, [5.0]))
+    (table,) = found.tables
     assert [(li.group, li.rank) for li in table.lines] == [("whole", 1), ("holed", None)]
-    assert f"1 done, 1 {how}" in tables.as_markdown(told)
+    assert f"1 done, 1 {how}" in tables.as_markdown(found)
 
 
 def test_a_seed_that_was_not_measured_is_a_hole():
-    told = summarise(state("a", 0, [0.1]), state("a", 1, []), state("b", 0, [5.0]))
-    assert [(li.group, li.rank) for li in told.tables[0].lines] == [("b", 1), ("a", None)]
+    found = summarise(state("a", 0, [0.1]), state("a", 1, []), state("b", 0, [5.0]))
+    assert [(li.group, li.rank) for li in found.tables[0].lines] == [("b", 1), ("a", None)]
 
 
 def test_numbers_of_two_protocols_never_share_a_table():
@@ -84,24 +84,24 @@ def test_numbers_of_two_protocols_never_share_a_table():
     # One run that was measured by both, as by a later evaluation of its checkpoint.
     states.append(state("d", 0, [7.0, 8.0]))
     states[-1].rows[-1]["protocol"] = OTHER
-    told = summarise(*states)
-    assert [[li.group for li in table.lines] for table in told.tables] == [
+    found = summarise(*states)
+    assert [[li.group for li in table.lines] for table in found.tables] == [
         ["a", "c", "d"],
         ["b", "d"],
     ]
-    assert told.tables[0].lines[2].last["fid"].mean == 7.0
-    assert told.tables[1].lines[1].last["fid"].mean == 8.0
-    text = tables.as_markdown(told)
-    first, second = (table.identity for table in told.tables)
+    assert found.tables[0].lines[2].last["fid"].mean == 7.0
+    assert found.tables[1].lines[1].last["fid"].mean == 8.0
+    text = tables.as_markdown(found)
+    first, second = (table.identity for table in found.tables)
     assert first != second
     assert f"Protocol {first}: n_fake 8; x.weights aaaaaaaaaaaa..." in text
     assert f"Not comparable with protocol {first}: n_fake differ." in text
 
 
 def test_seeds_of_two_protocols_are_no_group():
-    told = summarise(state("a", 0, [5.0]), state("a", 1, [1.0], protocol=OTHER))
-    assert [table.lines[0].seeds for table in told.tables] == [1, 1]
-    assert [table.lines[0].rank for table in told.tables] == [None, None]
+    found = summarise(state("a", 0, [5.0]), state("a", 1, [1.0], protocol=OTHER))
+    assert [table.lines[0].seeds for table in found.tables] == [1, 1]
+    assert [table.lines[0].rank for table in found.tables] == [None, None]
 
 
 def test_the_last_word_on_a_step_counts():
@@ -118,24 +118,24 @@ def test_the_metric_that_is_asked_for_ranks_and_comes_first():
     table = summarise(one, metric="is").tables[0]
     assert (table.metric, list(table.lines[0].last)) == ("is", ["is", "fid", "other"])
     assert "other" not in table.lines[0].best  # Nobody knows which side is better.
-    told = summarise(one, metric="kid")
-    assert told.tables == []
-    assert "No run has been measured by kid; measured: fid, is, other." in tables.as_markdown(told)
+    found = summarise(one, metric="kid")
+    assert found.tables == []
+    assert "No run has been measured by kid; measured: fid, is, other." in tables.as_markdown(found)
 
 
 def test_without_measurements_nothing_is_ranked():
-    told = summarise(state("a", 0, []), state("b", 0, [], how="failed"))
-    assert told.tables == []
-    text = tables.as_markdown(told)
+    found = summarise(state("a", 0, []), state("b", 0, [], how="failed"))
+    assert found.tables == []
+    text = tables.as_markdown(found)
     assert "No run has been measured, so nothing is ranked" in text
     assert "b_seed=0: failed at step 0: why" in text
 
 
 def test_csv_has_every_number_in_full():
-    told = summarise(
+    found = summarise(
         state("a", 0, [5.0, 1 / 3]), state("a", 1, [2 / 3]), state("b", 0, [], how="failed")
     )
-    rows = list(csv.DictReader(io.StringIO(tables.as_csv(told))))
+    rows = list(csv.DictReader(io.StringIO(tables.as_csv(found))))
     assert [row["group"] for row in rows] == ["a", "b"]
     assert float(rows[0]["fid_last"]) == 0.5
     assert float(rows[0]["fid_last_std"]) == pytest.approx(1 / 18**0.5)
@@ -153,10 +153,10 @@ def test_the_table_in_a_terminal_is_whole(capsys):
 
 
 def test_files_are_written(tmp_path):
-    told = summarise(state("a", 0, [5.0]))
-    tables.write(told, tmp_path)
-    assert (tmp_path / "summary.csv").read_text() == tables.as_csv(told)
-    assert (tmp_path / "summary.md").read_text() == tables.as_markdown(told)
+    found = summarise(state("a", 0, [5.0]))
+    tables.write(found, tmp_path)
+    assert (tmp_path / "summary.csv").read_text() == tables.as_csv(found)
+    assert (tmp_path / "summary.md").read_text() == tables.as_markdown(found)
 
 
 def test_how_a_run_stands_is_read_from_what_it_has_left(folder):
@@ -217,14 +217,14 @@ def test_runs_that_are_no_longer_defined_are_in_no_group():
         for seed, value in ((0, 5.0), (1, 9.0))
     ]
     waiting = dataclasses.replace(state("a", 2, [], how="waiting"), defined=False)
-    told = summarise(*old, waiting, state("a", 3, [5.0]), state("b", 0, [6.0]))
-    (table,) = told.tables
+    found = summarise(*old, waiting, state("a", 3, [5.0]), state("b", 0, [6.0]))
+    (table,) = found.tables
     assert [(li.group, li.rank, li.seeds) for li in table.lines] == [("a", 1, 1), ("b", 2, 1)]
     assert table.lines[0].last["fid"] == Spread(5.0, None)
-    text = tables.as_markdown(told)
+    text = tables.as_markdown(found)
     assert "no longer defined, so left out: a_seed=0, a_seed=1." in text
     assert "have not been started" not in text
-    assert "a_seed=0" not in tables.as_csv(told)
+    assert "a_seed=0" not in tables.as_csv(found)
 
 
 def test_a_run_that_is_going_on_is_running(folder):
