@@ -205,10 +205,10 @@ def _check_shape(shape: tuple[int, ...]) -> None:
         )
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2))
 def _initial(network: _Network, key: jax.Array, shape: tuple[int, int, int]) -> Any:
     """Return untrained weights."""
-    example = jnp.zeros((1, *shape), jnp.uint8)
-    return jax.jit(network.init, static_argnums=2)(key, example, ("logits",))
+    return network.init(key, jnp.zeros((1, *shape), jnp.uint8), ("logits",))
 
 
 @functools.lru_cache(maxsize=8)
@@ -253,12 +253,16 @@ def _shifted(key: jax.Array, images: jax.Array) -> jax.Array:
 
 def _accuracy(network: _Network, weights: Any, images: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of images whose largest logit is that of their label."""
-    predict = jax.jit(lambda images: _logits(network, weights, images).argmax(1))
     right = 0
     for start in range(0, len(images), _EVALUATED_AT_ONCE):
         part = slice(start, start + _EVALUATED_AT_ONCE)
-        right += int((np.asarray(predict(images[part])) == labels[part]).sum())
+        right += int((np.asarray(_predicted(network, weights, images[part])) == labels[part]).sum())
     return right / len(images)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _predicted(network: _Network, weights: Any, images: jax.Array) -> jax.Array:
+    return _logits(network, weights, images).argmax(1)
 
 
 def _flat(variables: Any) -> Mapping[str, np.ndarray]:

@@ -108,9 +108,8 @@ def collect(
     widths = extraction.extractor.layers
     running = {k: RunningMoments(widths[k]) for k, what in needs.items() if "moments" in what}
     kept: dict[str, list[np.ndarray]] = {k: [] for k, what in needs.items() if "features" in what}
-    seen = 0
 
-    def take(size: int, features: Mapping[str, jax.Array]) -> int:
+    def take(size: int, features: Mapping[str, jax.Array]) -> None:
         rows = {layer: np.asarray(jax.device_get(x))[:size] for layer, x in features.items()}
         for layer, values in rows.items():
             if not np.isfinite(values).all():
@@ -119,7 +118,6 @@ def collect(
                 running[layer].add(values)
             if layer in kept:
                 kept[layer].append(values)
-        return size
 
     # The devices process a batch while the host accumulates the previous one.
     pending: tuple[int, Mapping[str, jax.Array]] | None = None
@@ -129,14 +127,14 @@ def collect(
         asked += size
         features = extraction(images)
         if pending is not None:
-            seen += take(*pending)
+            take(*pending)
         pending = (size, features)
         if asked == count:
             break
     if pending is not None:
-        seen += take(*pending)
-    if seen < count:
-        raise MetricError(f"there are {seen} images; {count} were requested")
+        take(*pending)
+    if asked < count:
+        raise MetricError(f"there are {asked} images; {count} were requested")
     return Statistics(
         count,
         {layer: moments.result() for layer, moments in running.items()},
@@ -165,29 +163,36 @@ def cached(
       count: likewise.
       needs: likewise.
     """
-    moments: dict[str, Moments] = {}
-    features: dict[str, np.ndarray] = {}
+    extractor = extraction.extractor
+
+    def path(layer: str, kind: str) -> Path:
+        whole = {
+            "format": _FORMAT,
+            "identity": dict(identity),
+            "extractor": dict(extractor.protocol),
+            "layer": layer,
+            "count": count,
+        }
+        digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+        return folder / f"{extractor.name}-{layer}-{kind}-{digest}.npz"
+
+    known: dict[str, dict[str, Any]] = {"moments": {}, "features": {}}
     missing: dict[str, frozenset[str]] = {}
     for layer, what in needs.items():
         for kind in sorted(what):
-            width = extraction.extractor.layers[layer]
-            found = _load(_path(folder, identity, extraction, layer, kind, count), kind, width)
-            if not _everywhere(found is not None):
-                missing[layer] = missing.get(layer, frozenset()) | {kind}
-            elif kind == "moments":
-                moments[layer] = found
+            found = _load(path(layer, kind), kind, extractor.layers[layer])
+            if _everywhere(found is not None):
+                known[kind][layer] = found
             else:
-                features[layer] = found
+                missing[layer] = missing.get(layer, frozenset()) | {kind}
     if missing:
         new = collect(extraction, batches, count, missing)
-        for layer, what in missing.items():
-            for kind in what:
-                path = _path(folder, identity, extraction, layer, kind, count)
+        for kind, by_layer in (("moments", new.moments), ("features", new.features)):
+            for layer, value in by_layer.items():
+                known[kind][layer] = value
                 if jax.process_index() == 0:
-                    _save(path, (new.moments if kind == "moments" else new.features)[layer])
-        moments |= new.moments
-        features |= new.features
-    return Statistics(count, moments, features)
+                    _save(path(layer, kind), value)
+    return Statistics(count, known["moments"], known["features"])
 
 
 def _everywhere(known: bool) -> bool:
@@ -195,25 +200,6 @@ def _everywhere(known: bool) -> bool:
     if jax.process_count() == 1:
         return known
     return bool(np.all(multihost_utils.process_allgather(np.asarray(known))))
-
-
-def _path(
-    folder: Path,
-    identity: Mapping[str, Any],
-    extraction: Extraction,
-    layer: str,
-    kind: str,
-    count: int,
-) -> Path:
-    whole = {
-        "format": _FORMAT,
-        "identity": dict(identity),
-        "extractor": dict(extraction.extractor.protocol),
-        "layer": layer,
-        "count": count,
-    }
-    digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
-    return folder / f"{extraction.extractor.name}-{layer}-{kind}-{digest}.npz"
 
 
 def _save(path: Path, value: Moments | np.ndarray) -> None:

@@ -15,7 +15,6 @@ from gan_jax.data import spec as specs
 from gan_jax.data.pipeline import make_pipeline, resident_bytes
 from gan_jax.data.sources import (
     DomainSource,
-    FolderSource,
     Subset,
     TiledSource,
     TwinSource,
@@ -315,13 +314,6 @@ def test_the_embedded_photographs_hold_a_part_out(data_config):
         make_source(data_config(**fields | {"resolution": 200}, split="test"))
     with pytest.raises(ConfigError, match=r"data\.resize = 'resize'"):
         make_source(data_config(**fields | {"resize": "resize"}))
-
-
-def test_folders_of_one_kind_are_still_folders(domains):
-    # Without pairing nothing has changed: first-level folders are classes.
-    from gan_jax.data.sources import Transform
-
-    assert FolderSource(domains, "train", Transform(8)).num_classes == 4
 
 
 def test_horses_and_zebras_are_two_domains(shared_data, data_config):

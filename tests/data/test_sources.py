@@ -462,16 +462,6 @@ def test_faces_zip_is_unlabelled(shared_data, data_config):
     assert "label" not in faces
 
 
-def test_domains_of_a_zip(shared_data, data_config):
-    path = shared_data("horse2zebra_128.zip")
-    by_split = make_source(
-        data_config(name="folder", path=str(path), split="trainB", resolution=128)
-    )
-    by_path = make_source(data_config(name="folder", path=str(path / "trainB"), resolution=128))
-    assert len(by_split) == len(by_path) == 1334
-    np.testing.assert_array_equal(by_split[7]["image"], by_path[7]["image"])
-
-
 def test_reading_imports_no_tensorflow_and_starts_no_backend(shared_data):
     code = f"""
 import sys

@@ -202,4 +202,4 @@ def test_damaged_arrays(tmp_path, drawn):
     except errors.DataError as error:
         one_line(error, name)
     except errors.ConfigError as error:
-        one_line(error, "images of ")  # Of so many channels.
+        one_line(error, "images of ")  # Unsupported number of channels.

@@ -178,10 +178,7 @@ class FolderSource(Source):
             return self._content
         digest = hashlib.sha256()
         for index in indices:
-            try:
-                digest.update(hashlib.sha256(self.files.read(self.names[index])).digest())
-            except OSError as error:
-                raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
+            digest.update(hashlib.sha256(self.raw(index)).digest())
         return digest.hexdigest()[:12]
 
     @override

@@ -28,11 +28,14 @@ class Transform:
     """Brings 8-bit images of any size to one shape.
 
     Attributes:
-      resolution: edge length of the square that comes out; None keeps the size of every image.
+      resolution: edge length of the square result; None keeps the size of every image.
       channels: 1 (grey), 3 (RGB), or None: as the image is.
       resize: "resize" crops the largest centred square and resizes it (Lanczos down, bicubic up);
-        "pad" puts the image, unscaled, in the middle of a black square; "tile" is for sources that
-        cut photographs into squares (`gan_jax.data.sources.tiles`).
+        "pad" puts the image, unscaled, in the middle of a black square; "tile" is for sources of
+        square tiles of photographs (`gan_jax.data.sources.tiles`).
+
+    Raises:
+      ConfigError: a field has a value that is not accepted.
     """
 
     resolution: int | None = None
@@ -40,11 +43,6 @@ class Transform:
     resize: str = "resize"
 
     def __post_init__(self):
-        """Check the fields.
-
-        Raises:
-          ConfigError: a field has a value that is not accepted.
-        """
         if self.resolution is not None and self.resolution < 1:
             raise ConfigError(f"data.resolution = {self.resolution}; accepted: 1 or more, or None")
         if self.channels not in (None, 1, 3):
@@ -104,10 +102,10 @@ def _crop_and_resize(image: Image.Image, resolution: int) -> Image.Image:
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    if side == resolution:
-        return image.crop((left, top, left + side, top + side))
-    kind = Image.Resampling.LANCZOS if side > resolution else Image.Resampling.BICUBIC
     box = (left, top, left + side, top + side)
+    if side == resolution:
+        return image.crop(box)
+    kind = Image.Resampling.LANCZOS if side > resolution else Image.Resampling.BICUBIC
     return image.resize((resolution, resolution), kind, box=box)
 
 
