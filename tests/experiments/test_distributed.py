@@ -1,4 +1,4 @@
-"""Two processes with two devices each, and four with one, are one process with four."""
+"""Two processes with two devices each train as one process with four, whatever the layout."""
 
 import os
 import re
@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 
+from unittest import mock
+
+import jax
 import numpy as np
 import pytest
 
 from gan_jax.evaluation import best
 from gan_jax.report import evaluations
+from gan_jax.runs import replicas
 from tests.experiments import program, several
-from tests.experiments.program import POINTS, complaint, succeeded
+from tests.experiments.program import POINTS, call, complaint, succeeded
 
 # Devices in one process sum in another order than those of several: float32 rounding, grown over
 # the steps. SGD, because Adam hides gradients that are off by a factor.
@@ -75,54 +79,68 @@ def assert_alike(a, b):
         pytest.param(
             ("--config.data.device_cache_gib=0", "--config.data.workers=0"),
             marks=pytest.mark.slow,
-            id="threads",
+            id="streamed",
         ),
-        pytest.param(("--config.data.device_cache_gib=0",), marks=pytest.mark.slow, id="workers"),
     ],
 )
-def test_two_processes_train_as_one(path, config, one_process, start, tmp_path):
-    processes = several.start(start, 2, config, f"--workdir={tmp_path / 'run'}", *path, devices=2)
+def test_two_processes_train_as_one_and_only_the_first_writes(
+    path, config, one_process, start, tmp_path
+):
+    # The directory of the second one does not exist, and is not needed.
+    workdirs = [[f"--workdir={tmp_path / name}"] for name in ("run", "other")]
+    processes = several.start(start, 2, config, *path, each=workdirs, devices=2)
     first, second = [process.wait() for process in processes]
     assert first.code == 0, first.err
     assert second.code == 0, second.err
     assert re.search(r"devices +4 x cpu", first.out)
     assert "step 6/6" in first.out
-    assert "step 6/6" not in second.out  # one process tells the story
-    assert_alike(tmp_path / "run", one_process)
-
-
-@pytest.mark.slow
-def test_four_processes_train_as_one_and_only_the_first_writes(
-    config, one_process, start, tmp_path
-):
-    # The others are told of a directory that does not exist, and must never miss it.
-    workdirs = [[f"--workdir={tmp_path / name}"] for name in ("run", "1", "2", "3")]
-    for process in several.start(start, 4, config, each=workdirs):
-        ended = process.wait()
-        assert ended.code == 0, ended.err
+    assert "step 6/6" not in second.out  # Only the first process reports.
     assert_alike(tmp_path / "run", one_process)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 @pytest.mark.parametrize(
-    ("number", "together"),
-    [(signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGTERM, 5)],
-    ids=["SIGTERM", "SIGINT", "SIGTERM where a call takes 5 steps"],
+    "layout",
+    [
+        ("--config.fsdp.devices=4", "--config.fsdp.min_size=16"),  # Over both processes.
+        ("--config.train.replicas=2",),  # One in each process.
+    ],
+    ids=["fsdp", "replicas"],
 )
 @pytest.mark.slow
-def test_a_signal_to_one_process_stops_both(number, together, config, start, run, tmp_path):
+def test_two_processes_with_a_layout_train_as_one(layout, config, start, run, tmp_path):
+    succeeded(run(config, f"--workdir={tmp_path / 'one'}", *layout, devices=4))
+    two = f"--workdir={tmp_path / 'two'}"
+    for process in several.start(start, 2, config, two, *layout, devices=2):
+        ended = process.wait()
+        assert ended.code == 0, ended.err
+    count = int(layout[0].partition("replicas=")[2] or 1)
+    pairs = (replicas.folders(tmp_path / name, count) for name in ("one", "two"))
+    for one, other in zip(*pairs, strict=True):
+        assert_alike(other, one)
+    assert program.status(tmp_path / "two")["state"] == "done"
+
+    if count == 1:  # One device goes on with a state that was sharded over processes.
+        succeeded(call(config, two, "--config.train.steps=8", "--config.num_devices=1"))
+        assert program.checkpoints(tmp_path / "two")[-1] == 8
+        leaves = program.leaves(tmp_path / "two")
+        assert all(np.all(np.isfinite(leaf)) for leaf in leaves.values())
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both(config, start, run, tmp_path):
     flags = (
         config,
         f"--workdir={tmp_path / 'run'}",
-        f"--config.train.steps_per_call={together}",
-        f"--config.train.log_every={2 * together}",
-        f"--config.eval.every={3 * together}",
+        "--config.train.steps_per_call=5",
+        "--config.train.log_every=10",
+        "--config.eval.every=15",
         "--config.train.checkpoint_every=100000",
         "--config.train.sample_every=100000",
     )
     processes = several.start(start, 2, *flags, "--config.train.steps=100000", devices=2)
-    assert processes[0].wait_for(rf"step +{8 * together}/")
-    processes[1].signal(number)
+    assert processes[0].wait_for(r"step +40/")
+    processes[1].signal(signal.SIGTERM)
     for process in processes:
         ended = process.wait()
         assert ended.code == 0, ended.err
@@ -133,18 +151,16 @@ def test_a_signal_to_one_process_stops_both(number, together, config, start, run
     assert program.checkpoints(tmp_path / "run")[-1] == now["step"]
 
     # One process with one device goes on.
-    last = now["step"] + 2 * together
+    last = now["step"] + 10
     succeeded(run(*flags, f"--config.train.steps={last}"))
     assert program.status(tmp_path / "run")["step"] == last
 
 
-@pytest.mark.slow
-def test_pmap_is_refused_in_several_processes(config, start, tmp_path):
+def test_pmap_is_refused_in_several_processes(config, tmp_path):
     flags = (config, f"--workdir={tmp_path / 'run'}", "--config.parallel=pmap")
-    processes = several.start(start, 2, *flags, devices=2)
-    for process in processes:
-        message = complaint(process.wait())
-        assert message == 'parallel = "pmap" with 2 processes; accepted: "shard_map"'
+    with mock.patch.object(jax, "process_count", return_value=2):
+        message = complaint(call(*flags))
+    assert message == 'parallel = "pmap" with 2 processes; accepted: "shard_map"'
     assert not (tmp_path / "run").exists()
 
 
@@ -157,10 +173,10 @@ distributed.leave(errors.ConfigError("one = 2; accepted: 1"), 3)
 """
 
 
-@pytest.mark.parametrize("stream", [f"1>{program.FULL}", "1>&-", "2>&-"])
 @program.has_full
-def test_a_process_can_leave_where_nobody_takes_its_words(stream):
-    command = ["sh", "-c", f'exec "$@" {stream}', "sh", sys.executable, "-c", LEAVING]
+def test_a_process_can_leave_without_a_place_for_its_output():
+    streams = f"1>{program.FULL} 2>&-"
+    command = ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, "-c", LEAVING]
     left = subprocess.run(
         command,
         # A buffer, whose content is still to be written.
@@ -172,13 +188,13 @@ def test_a_process_can_leave_where_nobody_takes_its_words(stream):
     assert (left.returncode, left.stderr) == (3, b"")
 
 
-def test_an_environment_that_jax_does_not_know_is_told(config, run, tmp_path):
+def test_an_environment_that_jax_does_not_know_is_reported(config, run, tmp_path):
     message = complaint(run(config, f"--workdir={tmp_path / 'run'}", "--distributed=auto"))
     assert message.startswith("--distributed=auto could not start: ")
     assert "accepted: --distributed=explicit" in message
 
 
-def test_a_process_that_waits_in_vain_says_for_what(run, tmp_path):
+def test_a_start_timeout_names_what_to_check(run, tmp_path):
     alone = ("--distributed=explicit", "--coordinator=127.0.0.1:1", "--num_processes=2")
     flags = (*POINTS, f"--workdir={tmp_path / 'run'}", *alone, "--start_timeout=1")
     message = complaint(run(*flags, "--process_id=1"))
@@ -187,8 +203,8 @@ def test_a_process_that_waits_in_vain_says_for_what(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_slurm_tells_the_processes_who_they_are(start, tmp_path):
-    # JAX makes the port of the job's number.
+def test_processes_find_each_other_by_slurms_variables(start, tmp_path):
+    # JAX derives the port from the job's number.
     job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost"}
     processes = [
         start(

@@ -17,8 +17,8 @@ SMOKE = "--config=configs/gan.py:smoke"
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_every_program_ends_with_one_line_on_standard_error(name, run):
-    message = complaint(run("stray", module=f"experiments.{name}"))
+def test_every_program_ends_with_one_line_on_standard_error(name):
+    message = complaint(call("stray", module=f"experiments.{name}"))
     assert message == "unknown argument 'stray'; accepted: flags, see --help"
 
 
@@ -93,16 +93,10 @@ def test_a_value(flags, message, tmp_path):
     assert not workdir.exists()
 
 
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--distributed=explicit", r"--distributed=explicit needs --coordinator, --num_proc"),
-        ("--distributed=atuo", r"--distributed=atuo; accepted: .* Did you mean \"auto\"\?"),
-    ],
-)
-def test_a_value_that_concerns_several_processes(flag, message, run, tmp_path):
+def test_a_value_that_concerns_several_processes(run, tmp_path):
     workdir = tmp_path / "run"
-    assert re.match(message, complaint(run(SMOKE, f"--workdir={workdir}", flag)))
+    message = complaint(run(SMOKE, f"--workdir={workdir}", "--distributed=atuo"))
+    assert re.match(r"--distributed=atuo; accepted: .* Did you mean \"auto\"\?", message)
     assert not workdir.exists()
 
 
@@ -133,12 +127,10 @@ def test_a_data_set_that_is_not_prepared(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_bug_in_a_configuration_file_keeps_its_traceback(run, tmp_path):
+def test_a_bug_in_a_configuration_file_keeps_its_traceback(tmp_path):
     (tmp_path / "mine.py").write_text("def get_config():\n    return missing_name\n")
-    ended = run(f"--config={tmp_path / 'mine.py'}")
-    assert ended.code == 1
-    assert "Traceback" in ended.err
-    assert "NameError: name 'missing_name' is not defined" in ended.err
+    with pytest.raises(NameError, match="name 'missing_name' is not defined"):
+        call(f"--config={tmp_path / 'mine.py'}")
 
 
 @pytest.fixture
@@ -155,13 +147,12 @@ def photos(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("cache", [2.0, 0.0], ids=["resident", "streamed"])
-def test_a_damaged_image_is_named(cache, photos, run, tmp_path):
+def test_a_damaged_image_is_named(photos, run, tmp_path):
     flags = (
         "--config=configs/gan.py:folder,smoke",
         f"--config.data.path={photos}",
         "--config.data.resolution=16",
-        f"--config.data.device_cache_gib={cache}",
+        "--config.data.device_cache_gib=0",
         "--config.data.workers=0",
         "--config.train.steps=20",
     )
@@ -172,7 +163,7 @@ def test_a_damaged_image_is_named(cache, photos, run, tmp_path):
     ended = run(*flags, "--config.data.on_error=skip", f"--workdir={tmp_path / 'run'}")
     assert ended.code == 0, ended.err
     assert ended.out.splitlines()[-1].startswith("done at step 20")
-    # One warning tells how many were left out, and names one.
+    # One warning has their number, and names one.
     assert re.fullmatch(r"WARNING gan_jax\.data\S*: .*\b1\b.*29\.png.*\n", ended.err), ended.err
 
 
