@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,13 @@ def require(**given: str) -> None:
     for name, value in given.items():
         if flags.FLAGS[name].value is None:
             raise errors.ConfigError(f"--{name} is missing; give {value}")
+
+
+def refuse(names: Iterable[str], mode: str) -> None:
+    """Raise a `ConfigError` if one of these flags, which have no effect in a mode, is given."""
+    for name in names:
+        if not flags.FLAGS[name].using_default_value:
+            raise errors.ConfigError(f"--{name} has no effect with {mode}; accepted: none")
 
 
 def report(error: BaseException) -> int:

@@ -43,6 +43,11 @@ _BORDER = flags.DEFINE_integer(
     "border", None, "Pixels at each edge that pairs are not compared at.", lower_bound=0
 )
 _INCEPTION = flags.DEFINE_string("inception", None, "Converted weights of the Inception network.")
+# Flags without an effect on two sets of images.
+_OF_RUNS = [
+    *("checkpoint", "follow", "poll", "patience", "num_fake", "seed", "seeds", "split"),
+    *("data_path", "data_dir", "batch_norm", "raw", "import", "reference"),
+]
 
 
 def _main() -> None:
@@ -52,30 +57,18 @@ def _main() -> None:
         raise errors.ConfigError(
             "nothing to measure is given; accepted: --run, or --images and --against"
         )
-    _check_fit("--run" if of_run else "--images", run=of_run)
     if of_run:
+        command_line.refuse(["resolution"], "--run")
+        if _FOLLOW.value:
+            command_line.refuse(["checkpoint"], "--follow")
+        else:
+            command_line.refuse(["poll", "patience"], "a single evaluation, without --follow")
         _measure_run()
     elif images is not None and against is not None:
+        command_line.refuse(_OF_RUNS, "--images")
         _measure_sets(images, against)
     else:
         raise errors.ConfigError("--images and --against go together; accepted: both")
-
-
-def _check_fit(mode: str, *, run: bool) -> None:
-    """Refuse flags that would have no effect."""
-    only_run = (
-        "checkpoint follow poll patience num_fake seed seeds split data_path data_dir "
-        "batch_norm raw import reference"
-    )
-    for name in ["resolution"] if run else only_run.split():
-        if not flags.FLAGS[name].using_default_value:
-            raise errors.ConfigError(f"--{name} has no effect with {mode}; accepted: none")
-    if not _FOLLOW.value:
-        for name in ("poll", "patience"):
-            if not flags.FLAGS[name].using_default_value:
-                raise errors.ConfigError(f"--{name} goes with --follow; accepted: none")
-    elif not flags.FLAGS["checkpoint"].using_default_value:
-        raise errors.ConfigError("--checkpoint has no effect with --follow; accepted: none")
 
 
 def _measure_run() -> None:

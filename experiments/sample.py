@@ -193,9 +193,7 @@ def _mode(truncations: tuple[float, ...]) -> str:
                 f"--truncation={_TRUNCATION.value} with {mode}; accepted: one number"
             )
         mode = "several values of --truncation"
-    for name in sorted(set().union(*_FIT.values()) - _FIT[mode]):
-        if not flags.FLAGS[name].using_default_value:
-            raise errors.ConfigError(f"--{name} has no effect with {mode}; accepted: none")
+    command_line.refuse(sorted(set().union(*_FIT.values()) - _FIT[mode]), mode)
     return mode
 
 

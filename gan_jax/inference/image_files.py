@@ -33,7 +33,7 @@ FORMATS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ImageFile:
-    """A file that should hold an image.
+    """A file that may hold an image.
 
     Attributes:
       name: its path below the requested path, with slashes.
@@ -168,11 +168,7 @@ def outputs(
 
 
 def match(files: Sequence[ImageFile], masks: Sequence[ImageFile]) -> list[ImageFile]:
-    """Return the mask of each file.
-
-    Args:
-      files: the images.
-      masks: one for all, or with one for each, of the same name whatever the suffix.
+    """Return the mask of each file: the only one, or that of the same name whatever the suffix.
 
     Raises:
       ConfigError: an image has no mask, or two.
@@ -209,11 +205,7 @@ def has_alpha(file: ImageFile) -> bool:
 
 
 def read(file: ImageFile, channels: int) -> Picture:
-    """Return the content of a file.
-
-    Args:
-      file: the file.
-      channels: 1 for grey, 3 for colour.
+    """Return the content of a file, with 1 channel (grey) or 3.
 
     Raises:
       DataError: it cannot be read or decoded; the message has the reason alone.

@@ -1,7 +1,7 @@
 """Metrics of any two sets of images: folders, zips or arrays. No model is needed."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,12 @@ from gan_jax.metrics import compare, extractors, names
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.report import evaluations
+
+# Why a metric cannot be measured on two sets of images, by its kind of input.
+_UNFIT = {
+    "points": "of points; see fid",
+    "scores": "of runs that detect anomalies; use --run",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +67,9 @@ def measure(
     """
     parsed = [names.parse(n, extractors.EXTRACTORS, "--metrics") for n in dict.fromkeys(metrics)]
     for metric in parsed:
-        if metric.of == "points":
-            raise errors.ConfigError(f"--metrics has {metric.name!r}, which is of points; see fid")
-        if metric.of == "scores":
-            raise errors.ConfigError(
-                f"--metrics has {metric.name!r}, which is of runs that detect anomalies; use --run"
-            )
-        if metric.labelled:
-            raise errors.ConfigError(
-                f"--metrics has {metric.name!r}, which is of class-conditional runs; use --run"
-            )
+        unfit = "of class-conditional runs; use --run" if metric.labelled else _UNFIT.get(metric.of)
+        if unfit:
+            raise errors.ConfigError(f"--metrics has {metric.name!r}, which is {unfit}")
     fake, real = open_set(images, resolution), open_set(against, resolution)
     count = min(num_real or len(real), len(real))
     pairs = [metric for metric in parsed if metric.of == "pairs"]
@@ -145,17 +144,13 @@ def _pair_values(
     metrics: Sequence[Metric], fake: Source, real: Source, batch_size: int, border: int
 ) -> dict[str, float]:
     found: dict[str, list[np.ndarray]] = {metric.name: [] for metric in metrics}
-    for chosen in _chunks(len(fake), batch_size) if metrics else ():
+    for first in range(0, len(fake), batch_size) if metrics else ():
+        chosen = range(first, min(first + batch_size, len(fake)))
         one, other = fake.read(chosen)["image"], real.read(chosen)["image"]
         for metric in metrics:
             values = compare.pair_values(metric.statistic, one, other, border=border)
             found[metric.name].append(np.asarray(values))
     return {name: float(np.mean(np.concatenate(rows))) for name, rows in found.items()}
-
-
-def _chunks(count: int, size: int) -> Iterator[range]:
-    for first in range(0, count, size):
-        yield range(first, min(first + size, count))
 
 
 def _words(protocol: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""Paths between latents: straight ones, and arcs that keep to where normal latents lie.
+"""Paths between latents: straight lines, and arcs that keep the norm.
 
 A normal latent of many dimensions has a norm close to the root of their number; the middle of a
-straight line between two has about 0.7 of it, which a generator has hardly ever met. An arc has not
-that defect (White 2016, "Sampling Generative Networks", 1609.04468).
+straight line between two has about 0.7 of it, which a generator rarely receives in training. An arc
+keeps the norm (White 2016, "Sampling Generative Networks", 1609.04468).
 """
 
 from collections.abc import Callable
@@ -19,15 +19,9 @@ _TINY = 1e-12
 
 
 def lerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
-    """Return the point at ``t`` of the straight line from ``a`` to ``b``.
+    """Return the point at ``t`` of the straight line from ``a`` to ``b``; shapes as for `Path`.
 
-    Args:
-      a: float ``[..., d]``.
-      b: float ``[..., d]``.
-      t: float ``[...]``, 0 at ``a`` and 1 at ``b``.
-
-    Returns:
-      float32 ``[..., d]``; the ends are exact.
+    The result is float32; the ends are exact.
     """
     a, b, t = _broadcast(a, b, t)
     return _with_ends((1 - t) * a + t * b, a, b, t)
@@ -38,15 +32,8 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
 
     The direction turns evenly along the great circle through both; the norm grows evenly from that
     of ``a`` to that of ``b``. Opposite directions span no plane: the arc then takes a fixed one of
-    the many. Where an end is zero, and so has no direction, the path is the straight line.
-
-    Args:
-      a: float ``[..., d]``.
-      b: float ``[..., d]``.
-      t: float ``[...]``, 0 at ``a`` and 1 at ``b``.
-
-    Returns:
-      float32 ``[..., d]``; the ends are exact.
+    the many. Where an end is zero, and so has no direction, the path is the straight line. Shapes
+    are as for `Path`; the result is float32, and the ends are exact.
     """
     a, b, t = _broadcast(a, b, t)
     norm_a, norm_b = (np.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b))
@@ -71,16 +58,13 @@ PATHS: dict[str, Path] = {"lerp": lerp, "slerp": slerp}
 
 
 def between(path: Path, a: np.ndarray, b: np.ndarray, frames: int) -> np.ndarray:
-    """Return evenly spaced points of the path of each pair, both ends included.
+    """Return evenly spaced points of the path of each pair, float32 ``[n, frames, d]``.
 
     Args:
       path: one of `PATHS`.
-      a: float ``[n, d]``.
-      b: float ``[n, d]``.
+      a: float ``[n, d]``, the first points.
+      b: float ``[n, d]``, the last points.
       frames: points of a path, 2 or more.
-
-    Returns:
-      float32 ``[n, frames, d]``.
 
     Raises:
       ConfigError: there are fewer than 2 frames.
@@ -91,15 +75,12 @@ def between(path: Path, a: np.ndarray, b: np.ndarray, frames: int) -> np.ndarray
 
 
 def loop(path: Path, keys: np.ndarray, frames: int) -> np.ndarray:
-    """Return evenly spaced points of the closed path through latents.
+    """Return evenly spaced points of the closed path through latents, float32 ``[n * frames, d]``.
 
     Args:
       path: one of `PATHS`.
       keys: float ``[n, d]``, 2 or more; the last leads back to the first.
       frames: points from each latent, which is the first of them, to before the next one.
-
-    Returns:
-      float32 ``[n * frames, d]``.
 
     Raises:
       ConfigError: there are fewer than 2 latents, or no frames.

@@ -241,9 +241,9 @@ def check_memory(
     Args:
       samples: uint8 ``[m, height, width, channels]``.
       source: the training set.
-      k: nearest images of each sample.
-      describe: `pixels`, or what `classifier_features` returns.
-      mirror: mirrored training images count, too.
+      k: as for `nearest_images`.
+      describe: likewise.
+      mirror: likewise.
       compared: training images at most whose distances are taken, a fixed random choice.
       advance: called with the number of training images that were compared, up to twice the set.
 

@@ -59,7 +59,7 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
-    """What was found.
+    """The best latents found.
 
     Attributes:
       z: float32 ``[n, latent_dim]``.
@@ -101,11 +101,8 @@ def project(
       batch_size: latents at a time, rounded up to a multiple of the restarts.
       advance: called with the number of images done.
 
-    Returns:
-      The best latent of each image.
-
     Raises:
-      ConfigError: the images have not the shape of samples.
+      ConfigError: the images do not have the shape of samples.
     """
     settings = settings or Settings()
     images = np.asarray(images)
@@ -138,7 +135,7 @@ def project(
 
 
 class _Starts:
-    """The latents that each image's descents begin at."""
+    """Chooses the starts of each image among candidates."""
 
     def __init__(
         self,
@@ -232,15 +229,12 @@ def _samples(
 def read_images(
     path: str | Path, shape: tuple[int, ...], resize: str = "resize"
 ) -> tuple[np.ndarray, list[str]]:
-    """Return the images at a path as a run's data are: cropped, resized, grey or in colour.
+    """Return the images at a path as a run's data are, uint8 ``[n, *shape]``, and their names.
 
     Args:
       path: an image, or a folder or zip of images.
       shape: of the run's data, ``(height, width, channels)``.
-      resize: how they were brought to that, as ``config.data.resize`` says.
-
-    Returns:
-      uint8 ``[n, *shape]``, and their names.
+      resize: as ``config.data.resize``.
 
     Raises:
       DataError: there are none, one cannot be read, or does not come out in this shape.

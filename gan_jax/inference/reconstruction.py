@@ -1,4 +1,4 @@
-"""Reconstructions by a trained autoencoder: beside their originals, and how near they come."""
+"""Reconstructions by a trained autoencoder beside their originals, with PSNR and SSIM."""
 
 import dataclasses
 from collections.abc import Mapping

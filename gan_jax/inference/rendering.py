@@ -20,32 +20,20 @@ from gan_jax.training import sampling
 MOST_CLASSES = 20
 
 
-def latents(game: GenerativeGame, *, seed: int, num: int, first: int = 0) -> np.ndarray:
-    """Return the latents of samples by number, as `gan_jax.training.sampling.Sampler` draws them.
+def latents(game: GenerativeGame, *, seed: int, num: int) -> np.ndarray:
+    """Return the latents of the first ``num`` samples of a seed, float32 ``[num, latent_dim]``.
 
-    Args:
-      game: what was trained.
-      seed: of the latents.
-      num: how many.
-      first: number of the first.
-
-    Returns:
-      float32 ``[num, latent_dim]``.
+    They are those that `gan_jax.training.sampling.Sampler` draws.
     """
-    numbers = jnp.asarray(sampling.seed_and_numbers(seed, first, num))
+    numbers = jnp.asarray(sampling.seed_and_numbers(seed, 0, num))
     return np.asarray(game.latents(sampling.numbered_keys(numbers, "sample")))
 
 
 def shown_classes(game: GenerativeGame, label: int | None = None) -> list[int | None]:
     """Return the classes that a picture has rows of.
 
-    Args:
-      game: what was trained.
-      label: the one asked for; ``None``: all.
-
-    Returns:
-      ``[None]`` for a game without classes; else ``label``, or all classes; of more than
-      `MOST_CLASSES` that number, evenly spread, with the first and the last.
+    They are ``[None]`` for a game without classes; otherwise ``label`` if it is given, or all
+    classes; of more than `MOST_CLASSES` that number, evenly spread, with the first and the last.
     """
     if label is not None or game.num_classes is None:
         return [label]
@@ -56,16 +44,15 @@ def shown_classes(game: GenerativeGame, label: int | None = None) -> list[int | 
 
 
 class Renderer:
-    """Makes pictures of given latents, a batch at a time, split over devices.
+    """Makes pictures of given latents on the first device.
 
     Args:
       game: what was trained.
       variables: as `gan_jax.training.sampling.Sampler.place` returns them.
-      batch_size: pictures made at a time, rounded up to a multiple of the devices.
+      batch_size: pictures made at a time.
       train: normalise with the statistics of each batch, which makes a picture depend on the others
         of its batch.
       truncation: as `gan_jax.games.game.GenerativeGame.sample`'s.
-      devices: over which a batch is split; ``None``: the first one.
     """
 
     def __init__(
@@ -76,7 +63,6 @@ class Renderer:
         batch_size: int = 64,
         train: bool = False,
         truncation: float | None = None,
-        devices: Sequence[jax.Device] | None = None,
     ) -> None:
         self._truncation = truncation
         kind = kinds.of(specs.data_field(game.spec))
@@ -87,7 +73,7 @@ class Renderer:
             data = game.sample(variables, z, condition, truncation=truncation, train=train)
             return kind.to_stored(data)
 
-        self._render = DeviceMap(share, batch_size=batch_size, devices=devices)
+        self._render = DeviceMap(share, batch_size=batch_size)
         self._variables = self._render.place(variables)
 
     def __call__(
@@ -112,14 +98,11 @@ class Renderer:
         return self._render.on_host((self._variables, limit), np.asarray(z, np.float32), asked)
 
     def rows(self, z: np.ndarray, classes: Sequence[int | None]) -> np.ndarray:
-        """Return pictures of the same latents in each of several classes.
+        """Return pictures of the same latents in each of several classes, ``[classes, n, ...]``.
 
         Args:
           z: float32 ``[n, latent_dim]``.
-          classes: as `shown_classes` gives them.
-
-        Returns:
-          ``[len(classes), n, ...]``.
+          classes: as `shown_classes` returns them.
         """
         every = np.tile(z, (len(classes), 1))
         labels = None

@@ -194,8 +194,8 @@ def _rows_of_classes(ask: Request) -> str:
     out = ask.picture("sample")
     grids.save_png(out, grids.named_rows(tiles, ask.class_names(classes)))
     total = ask.game.num_classes
-    some = f"{len(classes)} of {total}" if len(classes) < (total or 0) else f"{total}"
-    return f"{tiles.shape[1]} samples of each of {some} classes of step {ask.step}: {out}"
+    some = "" if len(classes) == total else f"{len(classes)} of "
+    return f"{tiles.shape[1]} samples of each of {some}{total} classes of step {ask.step}: {out}"
 
 
 def truncations(ask: Request) -> str:
@@ -263,8 +263,7 @@ def strips(ask: Request, path: str, frames: int) -> str:
     """Write a picture whose rows go from one sample to another, in each class or the one asked for.
 
     Args:
-      ask: the shared arguments; ``num`` rows, or as many for each class. Row ``i`` goes from sample
-        ``2 i`` to the next.
+      ask: ``num`` rows, or as many for each class. Row ``i`` goes from sample ``2 i`` to the next.
       path: one of `interpolation.PATHS`.
       frames: pictures in a row, both ends included.
     """
@@ -287,15 +286,15 @@ def animation(ask: Request, path: str, frames: int, fps: float) -> str:
     """Write an animation that goes through samples and back to the first.
 
     Args:
-      ask: the shared arguments; ``num`` samples; ``out`` is the file. A run with classes shows all
-        of them beside each other, of the same latent, unless a label is asked for.
+      ask: ``num`` samples; ``out`` is the file. A run with classes shows all of them beside each
+        other, of the same latent, unless a label is asked for.
       path: one of `interpolation.PATHS`.
       frames: pictures from one sample to the next.
       fps: pictures per second.
     """
     assert ask.out is not None
     animations.check(ask.out, fps)
-    num = 8 if ask.num is None else ask.num
+    num = ask.num or 8
     if num < 2:
         raise errors.ConfigError(f"--num={num} with an animation; accepted: 2 or more")
     ask.require_images("--interpolate", independent=True)
@@ -318,7 +317,7 @@ def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | Non
     that is more.
 
     Args:
-      ask: the shared arguments; ``num`` rows.
+      ask: ``num`` rows.
       k: nearest images of each.
       features: one of `gan_jax.inference.neighbours.FEATURES`.
       data: of ``config.data``, where the images are now.
@@ -351,16 +350,11 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
     """Write images beside the samples that come closest, and their latents; print their PSNR.
 
     The latents are in an ``.npz`` of the picture's name, as ``z``, with ``label``, ``psnr`` and the
-    samples as ``image``.
-
-    Args:
-      ask: the shared arguments.
-      path: an image, or a folder or zip of images.
-      settings: how they are projected.
+    samples as ``image``. ``path`` is an image, or a folder or zip of images.
     """
     ask.require_images("--project", independent=True)
     images, names = projection.read_images(path, ask.game.shape, ask.run.config.data.resize)
-    if ask.out is not None:
+    if ask.out is not None:  # Else the name has the step, and the checkpoint is read first.
         atomic.check_free(ask.out.with_suffix(".npz"), ask.overwrite)
     out = ask.picture(f"projection-{Path(path).stem}")
     archive = out.with_suffix(".npz")
@@ -390,12 +384,7 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
 
 
 def traversals(ask: Request, code: str) -> str:
-    """Write a picture whose rows go along one code of a latent vector, all else as it is.
-
-    Args:
-      ask: the shared arguments; ``num`` rows.
-      code: a name of `gan_jax.games.codes.Codes.names`.
-    """
+    """Write a picture whose rows vary one code of a latent vector, one of `Codes.names`."""
     ask.require_images("--traverse", independent=True)
     codes = getattr(ask.game, "codes", None)
     if not isinstance(codes, Codes):
@@ -405,7 +394,7 @@ def traversals(ask: Request, code: str) -> str:
         )
     if code not in codes.names:
         raise errors.ConfigError(f"--traverse={code}; accepted: {', '.join(codes.names)}")
-    z = codes.traverse(ask.latents(8 if ask.num is None else ask.num), code)
+    z = codes.traverse(ask.latents(ask.num or 8), code)
     rows, values = z.shape[:2]
     tiles = ask.renderer().rows(z.reshape(-1, z.shape[-1]), [None])
     out = ask.picture(f"traversal-{code}")
@@ -414,12 +403,10 @@ def traversals(ask: Request, code: str) -> str:
 
 
 def reconstructions(ask: Request, num: int, data: Mapping[str, str | None]) -> str:
-    """Write images beside their reconstructions, of a game with an encoder; print PSNR and SSIM.
+    """Write ``num`` images beside their reconstructions by an encoder; print PSNR and SSIM.
 
-    Args:
-      ask: the shared arguments.
-      num: how many images, held out of the training where the data set has a test split.
-      data: of ``config.data``, where the images are now.
+    The images are held out of the training where the data set has a test split; ``data`` is of
+    ``config.data``: where they are now.
     """
     reconstruction.check_game(ask.game)
     images, split = reconstruction.held_out_images(ask.run.config, num, **data)

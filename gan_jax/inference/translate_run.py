@@ -22,12 +22,7 @@ from gan_jax import errors
 from gan_jax.data import device
 from gan_jax.data.degrade import Degradation
 from gan_jax.games import draws
-from gan_jax.games.translation import (
-    Direction,
-    TranslationGame,
-    as_translation,
-    choose_direction,
-)
+from gan_jax.games.translation import Direction, TranslationGame, as_translation, choose_direction
 from gan_jax.inference import export, image_files, scores
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.inference.scores import Scores
@@ -286,21 +281,13 @@ class Summary:
 
 
 class _Example(NamedTuple):
-    """An input image.
+    """An input image: arrays of its height and width, those of ``alpha`` the output's."""
 
-    Attributes:
-      pixels: for the network, uint8 or float32 ``[height, width, channels]``.
-      known: float32 ``[height, width, 1]``, or ``None``.
-      alpha: uint8, of the size of the output, or ``None``.
-      shown: uint8, the pixels for pictures and scores.
-      target: uint8, the clean image, or ``None``.
-    """
-
-    pixels: np.ndarray
-    known: np.ndarray | None
-    alpha: np.ndarray | None
-    shown: np.ndarray
-    target: np.ndarray | None = None
+    pixels: np.ndarray  # For the network, uint8 or float32 [height, width, channels].
+    known: np.ndarray | None  # float32 [height, width, 1]
+    alpha: np.ndarray | None  # uint8 [height, width]
+    shown: np.ndarray  # uint8, for pictures and scores.
+    target: np.ndarray | None = None  # uint8, the clean image.
 
 
 def translate(ask: Request) -> Summary:

@@ -14,10 +14,10 @@ Advance = Callable[[int], None]
 
 @contextlib.contextmanager
 def bar(text: str, total: int, stream: TextIO | None = None) -> Iterator[Advance]:
-    """Show a progress bar for the duration of the context; show nothing without a terminal.
+    """Show a labelled progress bar in the context; show nothing without a terminal.
 
     Args:
-      text: label of the bar.
+      text: the label.
       total: total amount of work.
       stream: where to show the bar; ``None``: standard output.
 

@@ -26,11 +26,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "num
 def describe(workdir: str | Path, argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the information needed to repeat a run, serializable as JSON.
 
-    Side effect: initializes JAX's backend.
-
-    Args:
-      workdir: the run directory.
-      argv: the command line; None: that of this process.
+    Side effect: initializes JAX's backend. ``argv`` is by default that of this process.
     """
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -49,10 +45,7 @@ def describe(workdir: str | Path, argv: Sequence[str] | None = None) -> dict[str
 
 
 def record(workdir: str | Path, argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Append ``describe(workdir, argv)`` to the list in ``<workdir>/environment.json``.
-
-    Returns:
-      What was appended.
+    """Append ``describe(workdir, argv)`` to ``<workdir>/environment.json``, and return it.
 
     Raises:
       WorkdirError: the file cannot be written.
@@ -91,21 +84,9 @@ def _commit() -> str | None:
     # An installed copy may be inside the checkout of another project.
     if not (root / ".git").exists():
         return None
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    options: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 10}
     try:
-        commit, changes = (
-            subprocess.run(
-                ["git", *arguments],
-                cwd=root,
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=10,
-            ).stdout.strip()
-            for arguments in (
-                ["rev-parse", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no"],
-            )
-        )
+        return subprocess.run(command, cwd=root, **options).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit + ("+" if changes else "")

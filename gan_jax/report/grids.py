@@ -1,10 +1,9 @@
-"""Pictures for people: grids of samples, scatter plots of 2-D points, and PNG files of them."""
+"""Pictures: grids of samples, scatter plots of 2-D points, and PNG files of them."""
 
 import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -68,13 +67,12 @@ def grid(
     return canvas
 
 
-def named_rows(tiles: np.ndarray, names: Sequence[str], **layout: Any) -> np.ndarray:
+def named_rows(tiles: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Lay rows of images out below each other, with the name of each row to its left.
 
     Args:
       tiles: uint8 [rows, columns, height, width, channels], of 1 or 3 channels.
       names: of the rows; all empty: there is no margin for them.
-      **layout: as for ``grid``, without ``columns``.
 
     Returns:
       uint8 [H, W, channels]; names are black on white.
@@ -89,7 +87,7 @@ def named_rows(tiles: np.ndarray, names: Sequence[str], **layout: Any) -> np.nda
             "height, width, channels] and a name for each row."
         )
     rows, columns = tiles.shape[:2]
-    picture = grid(tiles.reshape(rows * columns, *tiles.shape[2:]), columns=columns, **layout)
+    picture = grid(tiles.reshape(rows * columns, *tiles.shape[2:]), columns=columns)
     if not any(names):
         return picture
     font = ImageFont.load_default()

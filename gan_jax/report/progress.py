@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import datetime
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +16,7 @@ class Clock:
     """Counts seconds of training across restarts, excluding evaluation."""
 
     def __init__(self, seconds: float = 0.0, now: Callable[[], float] = time.monotonic):
-        """Start counting.
-
-        Args:
-          seconds: the count of an earlier process (``seconds``, stored with a checkpoint).
-          now: a monotonic clock, in seconds.
-        """
+        """Start counting from the ``seconds`` of an earlier process; ``now`` is monotonic."""
         self._now = now
         self._counted = seconds
         self._since = now()
@@ -60,7 +56,6 @@ class Progress:
         start_step: int = 0,
         clock: Clock | None = None,
         stream: TextIO | None = None,
-        interactive: bool | None = None,
         enabled: bool = True,
     ):
         """Prepare; nothing is shown before ``update`` or, on a terminal, entering the context.
@@ -71,7 +66,6 @@ class Progress:
           start_step: the step from which a resumed run continues.
           clock: measures the time for the speed; None: a new one.
           stream: where to print; None: standard output.
-          interactive: whether to show a bar; None: if the stream is a terminal.
           enabled: whether to show anything; False for all processes but the first.
         """
         self.clock = clock or Clock()
@@ -82,7 +76,7 @@ class Progress:
         # The speed is averaged over the last few updates.
         self._marks = collections.deque([(start_step, self.clock.seconds)], maxlen=9)
         self._bar: rich.progress.Progress | None = None
-        console = rich.console.Console(file=self._stream, force_terminal=interactive)
+        console = rich.console.Console(file=self._stream)
         if enabled and console.is_terminal:
             self._bar = rich.progress.Progress(
                 rich.progress.BarColumn(bar_width=20),
@@ -112,12 +106,7 @@ class Progress:
         return (last_step - step) * self._images_per_step / (last_seconds - seconds)
 
     def update(self, step: int, losses: Mapping[str, float]) -> None:
-        """Show a log step.
-
-        Args:
-          step: the last finished step.
-          losses: values to show after the speed, by name.
-        """
+        """Show the last finished step, with these values after the speed."""
         self._marks.append((step, self.clock.seconds))
         if not self._enabled:
             return
@@ -146,18 +135,11 @@ def format_line(
     images_per_second: float,
     losses: Mapping[str, float],
 ) -> str:
-    """Return the line of a log step: step, kimg, img/s, time left, losses.
-
-    Args:
-      step: the last finished step.
-      total_steps: the step at which training ends.
-      images_per_step: real images per step.
-      images_per_second: speed; 0 if it is not known yet.
-      losses: values by name.
-    """
+    """Return the line of a log step: step, kimg, img/s (0 if it is not known yet), ETA, losses."""
     width = len(str(total_steps))
     if images_per_second > 0:
-        left = format_duration((total_steps - step) * images_per_step / images_per_second)
+        seconds = round((total_steps - step) * images_per_step / images_per_second)
+        left = str(datetime.timedelta(seconds=seconds))
         speed = f"{format_number(images_per_second)} img/s"
     else:
         left, speed = "?", "? img/s"
@@ -169,16 +151,6 @@ def format_line(
         *(f"{name} {format_number(value)}" for name, value in losses.items()),
     ]
     return "  ".join(parts)
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration as ``m:ss``, ``h:mm:ss`` or ``3d 04:05:06``."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    if days:
-        return f"{days}d {hour:02d}:{minute:02d}:{second:02d}"
-    return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
 
 
 def format_number(value: float) -> str:

@@ -4,7 +4,6 @@ import datetime
 import json
 import os
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,16 @@ class Status:
         reason: str = "",
         step: int | None = None,
         total_steps: int | None = None,
-        extra: Mapping[str, Any] | None = None,
     ) -> None:
         """Replace the status atomically.
 
         On a full disk, "diverged" and "failed" overwrite the content of the existing file.
 
         Args:
-          state: "running", "preempted", "diverged", "failed" or "done".
+          state: one of `STATES`.
           reason: why, in one line.
           step: the last finished step.
           total_steps: the step at which the run is done.
-          extra: additional entries, serializable as JSON.
 
         Raises:
           ValueError: the state is not one of these.
@@ -58,16 +55,14 @@ class Status:
             "updated": _now(),
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            **({"extra": dict(extra)} if extra else {}),
         }
         text = json.dumps(content, indent=2) + "\n"
         try:
             atomic.write_text(self.path, text)
         except WorkdirError as error:
             # On a full disk the final state still fits into the space of the old file.
-            if state not in _ENDS or not atomic.is_full(error.__cause__):
-                raise
-            if not _overwrite(self.path, text):
+            final = state in _ENDS and atomic.is_full(error.__cause__)
+            if not (final and _overwrite(self.path, text)):
                 raise
 
     def read(self) -> dict[str, Any] | None:

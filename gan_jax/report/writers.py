@@ -233,9 +233,6 @@ def make_writers(workdir: str | Path, resume_step: int | None = None) -> Writers
     Args:
       workdir: the run directory.
       resume_step: the step from which training continues; None: the beginning.
-
-    Raises:
-      WorkdirError: the directory cannot be written.
     """
     workdir = Path(workdir)
     truncate_after(workdir / METRICS, resume_step)
@@ -274,14 +271,10 @@ def _tensorboard() -> types.SimpleNamespace:
 
 
 def truncate_after(path: str | Path, step: int | None) -> None:
-    """Remove the rows of steps later than ``step``, and a row that was truncated by a crash.
+    """Remove the rows of steps later than ``step``, or all, and a row truncated by a crash.
 
     The remaining rows keep every byte. A file that needs no change is not written, and a missing
     one is not created. The file is replaced atomically.
-
-    Args:
-      path: a ``metrics.jsonl``.
-      step: the last step to keep; None removes every row.
 
     Raises:
       WorkdirError: the file cannot be read or written.

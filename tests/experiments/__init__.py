@@ -2,5 +2,5 @@
 
 import pytest
 
-# Its assertions tell as much as those of a test.
+# Its assertions are rewritten as those of a test are.
 pytest.register_assert_rewrite("tests.experiments.program")

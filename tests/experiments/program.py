@@ -32,7 +32,7 @@ MAIN, SAMPLE = "experiments.main", "experiments.sample"
 # A start takes some seconds; the machine may be busy with more than this test.
 LIMIT = 150.0
 
-# Perceptrons on points of the plane: the configuration that compiles fastest.
+# MLPs on points of the plane: the configuration that compiles fastest.
 POINTS = (
     "--config=configs/gan.py:smoke",
     "--config.data.name=ring",

@@ -19,13 +19,13 @@ def start(
     options: Mapping[int, Mapping[str, Any]] | None = None,
     devices: int = 1,
 ) -> list[Program]:
-    """Start ``count`` processes of one run, with so many ``devices`` each.
+    """Start ``count`` processes of one run, with ``devices`` devices each.
 
     Args:
       start_one: the fixture `start`.
       count: processes.
-      flags: what all are told.
-      each: what each is told beside it.
+      flags: of all processes.
+      each: further flags, by process.
       options: of `Program`, for some of them by number.
       devices: of each process.
     """
@@ -46,7 +46,7 @@ def start(
 
 
 def free_address() -> str:
-    """Return an address of this machine that nobody listens at, ``host:port``."""
+    """Return an address of this machine that is not in use, ``host:port``."""
     for port in _PORTS:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("", port))
@@ -58,7 +58,7 @@ def _ports() -> Iterator[int]:
     """Yield ports in random order, none twice, and none that is also another worker's of xdist.
 
     They are below those that systems give to whoever asks for any: between the look at a port and
-    its use by the program, nobody else takes it.
+    its use by the program, no other program takes it.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-
 from unittest import mock
 
 import jax
@@ -28,7 +27,7 @@ from tests.metrics import stub
 from tests.training import tiny
 
 def get_config():
-    # Weights that nobody has seen: what is measured cannot come from the cache.
+    # New weights for each process, so that no statistics come from the cache.
     weights = f"process {os.getpid()}"
     extractors.EXTRACTORS["quarters"] = lambda setting: stub.extractor(weights=weights)
     config = tiny.sgd(tiny.image_config(critic_steps=1))

@@ -142,7 +142,7 @@ def test_an_archive_of_arrays_serves_as_a_folder_does(tmp_path):
         ([], "nothing to measure is given; accepted: --run, or --images and --against"),
         (["--images=a"], "--images and --against go together"),
         (["--run=a", "--images=a", "--against=a"], "nothing to measure is given"),
-        (["--run=a", "--poll=3"], "--poll goes with --follow"),
+        (["--run=a", "--poll=3"], "--poll has no effect with a single evaluation"),
         (["--run=a", "--follow", "--checkpoint=best"], "--checkpoint has no effect with --follow"),
         (["--run=a", "--resolution=8"], "--resolution has no effect with --run"),
         (["--images=a", "--against=b", "--seeds=3"], "--seeds has no effect with --images"),
@@ -152,11 +152,11 @@ def test_an_archive_of_arrays_serves_as_a_folder_does(tmp_path):
         (["--images=a", "--against=b", "--metrics=fiid"], 'Did you mean "fid"'),
     ],
 )
-def test_mistakes_are_told_in_one_line(arguments, message):
+def test_mistakes_are_reported_in_one_line(arguments, message):
     assert message in program.complaint(program.call(*arguments, module=EVALUATE))
 
 
-def test_mistakes_about_a_run_are_told_in_one_line(copy):
+def test_mistakes_about_a_run_are_reported_in_one_line(copy):
     def complaint(*arguments):
         return program.complaint(program.call(f"--run={copy}", *arguments, module=EVALUATE))
 

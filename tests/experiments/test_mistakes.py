@@ -1,4 +1,4 @@
-"""What a user gets wrong on the command line is told in one line, before anything is written."""
+"""Errors of the command line are one line on standard error, before anything is written."""
 
 import json
 import os

@@ -100,5 +100,5 @@ def test_every_mode_is_reached(trained, tmp_path):
         (["--interpolate=slurp"], "flag --interpolate=slurp: value should be one of <lerp|slerp>"),
     ],
 )
-def test_flags_that_do_not_fit_are_told_in_one_line(flags, message):
+def test_flags_that_do_not_fit_are_reported_in_one_line(flags, message):
     assert complaint(call("--run=nowhere", *flags, module=SAMPLE)).startswith(message)

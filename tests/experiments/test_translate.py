@@ -98,5 +98,5 @@ def test_clean_images_are_degraded_restored_and_measured(run, trained, photos, t
         (["--tile=0"], "flag --tile=0: 0 is not"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(flags, message):
+def test_a_mistake_is_reported_in_one_line(flags, message):
     assert message in complaint(call(*flags, module=TRANSLATE))

@@ -100,9 +100,9 @@ def test_nothing_is_sampled_that_is_there(tmp_path):
         def batch(self, variables, first):
             raise AssertionError
 
-    told = []
-    export.to_folder(tmp_path, Refuses(), {}, NUM, ABOUT, advance=told.append)
-    assert told == [8, 16, 23]
+    progress = []
+    export.to_folder(tmp_path, Refuses(), {}, NUM, ABOUT, advance=progress.append)
+    assert progress == [8, 16, 23]
 
 
 def test_a_folder_takes_no_other_samples(tmp_path):
@@ -125,7 +125,7 @@ def test_a_folder_takes_no_other_samples(tmp_path):
         to_folder(tmp_path / "a")
 
 
-def test_what_cannot_be_written_is_told(tmp_path):
+def test_what_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WorkdirError, match="file"):
         to_folder(tmp_path / "file")

@@ -155,7 +155,7 @@ def test_zips_are_read_in_place(tmp_path):
         np.testing.assert_array_equal(image_files.read(file, 3).pixels, COLOUR)
 
 
-def test_what_is_not_there_is_told_by_the_flag(tmp_path):
+def test_what_is_not_there_is_reported_by_the_flag(tmp_path):
     with pytest.raises(errors.DataError, match=r"nowhere \(--mask\) does not exist"):
         image_files.find(tmp_path / "nowhere", "--mask")
     with pytest.raises(errors.DataError, match=r"\(--input\) has no images; accepted suffixes"):
@@ -239,6 +239,6 @@ def test_jpeg_is_put_on_white_and_webp_keeps_alpha():
         assert np.abs(found[:, :8, :3].astype(int) - 40).max() <= 3
 
 
-def test_what_a_format_cannot_hold_is_told():
+def test_what_a_format_cannot_hold_is_reported():
     with pytest.raises(errors.DataError, match=r"^cannot be written as webp: "):
         image_files.encode(np.zeros((1, 20000, 1), np.uint8), None, "webp")

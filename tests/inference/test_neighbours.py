@@ -59,7 +59,7 @@ def test_the_own_row_does_not_count():
     assert (found.distance > 0).all()
 
 
-def test_a_copy_is_at_no_distance_and_one_level_is_told_from_it():
+def test_a_copy_is_at_no_distance_and_one_level_differs_from_it():
     # Large bright images: products of float32 alone would not distinguish them.
     rows = np.full((5, 64 * 64 * 3), 250, np.uint8)
     rows[:, :5] = np.arange(5)[:, None]
@@ -85,13 +85,13 @@ def source(n=80, labels=None):
 @pytest.mark.parametrize("chunk_bytes", [1, 7 * 4 * 192, 2**30])
 def test_a_source_is_read_in_parts(chunk_bytes, monkeypatch):
     monkeypatch.setattr(neighbours, "_CHUNK_BYTES", chunk_bytes)
-    samples, told = images(6, 1), []
-    found = nearest_images(samples, source(), 3, pixels, advance=told.append)
+    samples, progress = images(6, 1), []
+    found = nearest_images(samples, source(), 3, pixels, advance=progress.append)
     distance, index = brute(pixels(samples), pixels(source().arrays["image"]), 3)
     np.testing.assert_array_equal(found.index, index)
     np.testing.assert_array_equal(found.distance, distance)
-    assert told[-1] == 80
-    assert len(told) == {1: 80, 7 * 4 * 192: 12, 2**30: 1}[chunk_bytes]
+    assert progress[-1] == 80
+    assert len(progress) == {1: 80, 7 * 4 * 192: 12, 2**30: 1}[chunk_bytes]
 
 
 def test_mirrored_images_count_where_the_training_has_them():
@@ -117,7 +117,7 @@ def test_mirrored_images_count_where_the_training_has_them():
     np.testing.assert_array_equal(rows[:, 1], samples)
 
 
-def test_memory_is_told_from_novelty():
+def test_copies_are_distinguished_from_new_images():
     data = source(80)
     copies = data.arrays["image"][:20]
     remembered = check_memory(copies, data, 2, pixels)
@@ -137,9 +137,9 @@ def test_memory_is_told_from_novelty():
 
 
 def test_the_progress_is_that_of_both_searches():
-    told = []
-    check_memory(images(3, 1), source(80), 1, pixels, advance=told.append)
-    assert told == [80, 160]
+    progress = []
+    check_memory(images(3, 1), source(80), 1, pixels, advance=progress.append)
+    assert progress == [80, 160]
 
 
 def test_features_are_those_of_the_extractor_in_batches_of_any_size(monkeypatch):

@@ -43,9 +43,9 @@ def test_a_projection_does_not_depend_on_the_other_images():
     alone = project(game, game.variables, images[3:4], QUICK)
     np.testing.assert_allclose(parts.z, whole.z, atol=1e-3)
     np.testing.assert_allclose(alone.z[0], whole.z[3], atol=1e-3)
-    told = []
-    project(game, game.variables, images, QUICK, batch_size=6, advance=told.append)
-    assert told == [2, 4, 5]
+    progress = []
+    project(game, game.variables, images, QUICK, batch_size=6, advance=progress.append)
+    assert progress == [2, 4, 5]
 
 
 def test_starts_are_the_nearest_candidates_and_the_best_end_is_kept():

@@ -37,13 +37,13 @@ def images(count=5, size=16):
 
 @pytest.mark.parametrize("batch_size", [2, 64])
 def test_every_image_is_reconstructed_and_compared_as_scikit_image_does(batch_size):
-    told = []
+    progress = []
     found = reconstruction.reconstruct(
-        Halver(), VARIABLES, images(), batch_size=batch_size, advance=told.append
+        Halver(), VARIABLES, images(), batch_size=batch_size, advance=progress.append
     )
     exact = (images().astype(float) - 127.5) / 2 + 127.5
     np.testing.assert_allclose(found.image, exact, atol=0.5)
-    assert told[-1] == 5
+    assert progress[-1] == 5
     for i, (one, other) in enumerate(zip(found.image, images(), strict=True)):
         np.testing.assert_allclose(
             found.psnr[i], peak_signal_noise_ratio(other, one, data_range=255), rtol=1e-4

@@ -49,13 +49,13 @@ def make_run(path, config):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """Return a run of perceptrons on digits."""
+    """Return a run of MLPs on digits."""
     return make_run(tmp_path_factory.mktemp("plain") / "run", gan.get_config("smoke"))
 
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory):
-    """Return a run of conditional perceptrons on digits."""
+    """Return a run of conditional MLPs on digits."""
     config = cgan.get_config("smoke")
     config.generator.name = config.discriminator.name = "mlp"
     return make_run(tmp_path_factory.mktemp("classes") / "run", config)
@@ -105,15 +105,15 @@ def magnified(images):
 def test_a_grid_shows_the_samples_that_are_exported(plain, tmp_path):
     images = archive(plain, tmp_path / "a.npz", 4)["image"]
     out = tmp_path / "grid.png"
-    told = sample_run.grid(Request(plain, num=4, out=out))
-    assert told == f"4 samples of step 4: {out}"
+    line = sample_run.grid(Request(plain, num=4, out=out))
+    assert line == f"4 samples of step 4: {out}"
     agree(tiles(pixels(out), 2, 2).reshape(4, 32, 32), magnified(images))
 
 
 def test_a_row_per_class_has_one_latent_per_column(classes, tmp_path):
-    told = sample_run.grid(Request(classes, num=3))
+    line = sample_run.grid(Request(classes, num=3))
     out = classes.path / "sample-step00000004-seed0.png"
-    assert told == f"3 samples of each of 10 classes of step 4: {out}"
+    assert line == f"3 samples of each of 10 classes of step 4: {out}"
     rows = tiles(pixels(out), 10, 3)
     for label in (0, 7):
         images = archive(classes, tmp_path / f"{label}.npz", 3, label=label)
@@ -176,9 +176,9 @@ def test_truncations_have_a_row_each_of_the_same_seed(plain, classes, tmp_path):
 
 def test_rows_go_from_one_sample_to_the_next(plain, classes, tmp_path):
     images = archive(plain, tmp_path / "a.npz", 4)["image"]
-    told = sample_run.strips(Request(plain, num=2), "slerp", 5)
+    line = sample_run.strips(Request(plain, num=2), "slerp", 5)
     out = plain.path / "slerp-step00000004-seed0.png"
-    assert told == f"2 rows of 5 pictures by slerp of step 4: {out}"
+    assert line == f"2 rows of 5 pictures by slerp of step 4: {out}"
     rows = tiles(pixels(out), 2, 5)
     agree(rows[:, [0, -1]].reshape(4, 32, 32), magnified(images))
     assert np.abs(rows[0, 2] - rows[0, 0]).mean() > 1
@@ -192,8 +192,8 @@ def test_rows_go_from_one_sample_to_the_next(plain, classes, tmp_path):
 def test_an_animation_goes_through_the_samples(plain, classes, tmp_path):
     images = archive(plain, tmp_path / "a.npz", 3)["image"]
     out = tmp_path / "a.webp"
-    told = sample_run.animation(Request(plain, num=3, out=out), "slerp", 4, 10)
-    assert told == f"12 pictures, 1.2 s, by slerp of step 4: {out}"
+    line = sample_run.animation(Request(plain, num=3, out=out), "slerp", 4, 10)
+    assert line == f"12 pictures, 1.2 s, by slerp of step 4: {out}"
     with Image.open(out) as image:
         assert (image.n_frames, image.size) == (12, (128, 128))
         for i in range(3):
@@ -215,9 +215,9 @@ def test_neighbours_stand_beside_their_sample(features, plain, tmp_path, capsys,
     stub = extractors.from_function("classifier", means, width=16, weights="v1")
     monkeypatch.setitem(extractors.EXTRACTORS, "classifier", lambda setting: stub)
     data = {"path": None, "data_dir": None}
-    told = sample_run.neighbours(Request(plain, num=2), 3, features, data)
+    line = sample_run.neighbours(Request(plain, num=2), 3, features, data)
     out = plain.path / f"neighbours-{features}-step00000004-seed0.png"
-    assert told == f"2 samples of step 4, each beside 3 training images: {out}"
+    assert line == f"2 samples of step 4, each beside 3 training images: {out}"
     assert "500 samples" in capsys.readouterr().out
     rows = tiles(pixels(out), 2, 4)
     source = sources.make_source(gan.get_config("smoke").data)
@@ -235,8 +235,8 @@ def test_images_are_projected(classes, tmp_path, capsys):
     Image.fromarray(np.full((40, 30), 200, np.uint8)).save(tmp_path / "photo.png")
     out = tmp_path / "found.png"
     ask = Request(classes, out=out)
-    told = sample_run.projections(ask, str(tmp_path / "photo.png"), QUICK)
-    assert told == f"1 images projected at step 4: {out} and found.npz"
+    line = sample_run.projections(ask, str(tmp_path / "photo.png"), QUICK)
+    assert line == f"1 images projected at step 4: {out} and found.npz"
     original, found = tiles(pixels(out), 1, 2)[0]
     assert (original == 200).all()
     with np.load(tmp_path / "found.npz") as file:
@@ -256,8 +256,8 @@ def test_images_are_projected(classes, tmp_path, capsys):
 
 def test_points_are_drawn_and_refused_what_is_of_images(points, tmp_path):
     out = points.path / "sample-step00000004-seed0-truncation1.png"
-    told = sample_run.grid(Request(points, num=50, truncation=(1.0,)))
-    assert told == f"50 samples of step 4: {out}"
+    line = sample_run.grid(Request(points, num=50, truncation=(1.0,)))
+    assert line == f"50 samples of step 4: {out}"
     assert pixels(out).shape == (512, 512, 3)
     arrays = archive(points, tmp_path / "a.npz", 50)
     assert (arrays["points"].shape, arrays["points"].dtype) == ((50, 2), np.float32)
@@ -276,7 +276,7 @@ def test_points_are_drawn_and_refused_what_is_of_images(points, tmp_path):
             call()
 
 
-def test_mistakes_are_told_before_weights_are_loaded(plain, classes, tmp_path):
+def test_mistakes_are_reported_before_weights_are_loaded(plain, classes, tmp_path):
     # There are no weights.
     runs = []
     for run in (plain, classes):
@@ -336,7 +336,7 @@ def test_mistakes_are_told_before_weights_are_loaded(plain, classes, tmp_path):
 
 @pytest.fixture(scope="module")
 def coded(tmp_path_factory):
-    """Return an InfoGAN of perceptrons on digits."""
+    """Return an InfoGAN of MLPs on digits."""
     config = infogan.get_config("smoke")
     config.generator.name = config.discriminator.name = "mlp"
     return make_run(tmp_path_factory.mktemp("coded") / "run", config)
@@ -344,7 +344,7 @@ def coded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory):
-    """Return a VAE-GAN on digits, its other networks perceptrons."""
+    """Return a VAE-GAN on digits, its networks MLPs."""
     config = vae_gan.get_config("smoke")
     config.encoder.name = config.generator.name = config.discriminator.name = "mlp"
     config.penalty.name = "none"
@@ -353,9 +353,9 @@ def encoded(tmp_path_factory):
 
 
 def test_a_traversal_has_a_row_per_sample_and_a_column_per_value(coded):
-    told = sample_run.traversals(Request(coded, num=3), "category_0")
+    line = sample_run.traversals(Request(coded, num=3), "category_0")
     out = coded.path / f"traversal-category_0-step{STEP:08d}-seed0.png"
-    assert told == f"3 samples along 10 values of category_0 of step {STEP}: {out}"
+    assert line == f"3 samples along 10 values of category_0 of step {STEP}: {out}"
     shown = tiles(pixels(out), 3, 10)
     run = coded
     z = rendering.latents(run.game, seed=0, num=3)
@@ -367,9 +367,9 @@ def test_a_traversal_has_a_row_per_sample_and_a_column_per_value(coded):
 
 
 def test_reconstructions_stand_beside_held_out_images(encoded, capsys):
-    told = sample_run.reconstructions(Request(encoded), 4, {})
+    line = sample_run.reconstructions(Request(encoded), 4, {})
     out = encoded.path / f"reconstruction-step{STEP:08d}-seed0.png"
-    assert told == f"4 images and their reconstructions at step {STEP}: {out}"
+    assert line == f"4 images and their reconstructions at step {STEP}: {out}"
     assert capsys.readouterr().out.startswith("test: 4 reconstructions: mean PSNR ")
     originals = tiles(pixels(out), 4, 2)[:, 0]
     config = encoded.config

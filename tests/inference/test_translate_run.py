@@ -32,7 +32,7 @@ HOLES = Direction(3, 3, 4, masked=True)
 
 @dataclasses.dataclass(frozen=True)
 class Noisy(Degradation):
-    """Noise, of images that are not too small; with a factor, every so many-th pixel of them."""
+    """Adds noise, and keeps every ``factor``-th pixel; refuses very small images."""
 
     name: ClassVar[str] = "noisy"
     sigma: float = 0.2
@@ -513,7 +513,7 @@ def test_a_grid_shows_holes_and_no_more_than_eight_images(tmp_path):
         assert (tile[10:20] == 128).all()
 
 
-def test_mistakes_are_told_before_weights_are_loaded(tmp_path):
+def test_mistakes_are_reported_before_weights_are_loaded(tmp_path):
     path = save(tmp_path / "in" / "a.png", colour(9, 9))
     taken = tmp_path / "taken"
     save(taken / "a.png", colour(9, 9))

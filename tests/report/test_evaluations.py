@@ -61,12 +61,12 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path):
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     with pytest.raises(errors.WorkdirError, match="Cannot write"):
         evaluations.append(tmp_path / "missing" / "eval.jsonl", ROW)
 
 
-def test_a_full_disk_is_told_with_what_to_do(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_with_what_to_do(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""status.json and environment.json tell how a run is, and on what it ran, at any moment."""
+"""status.json has the state of a run, and environment.json what it ran on, at any moment."""
 
 import datetime
 import json
@@ -19,7 +19,7 @@ from gan_jax.report.status import STATES, Status
 def test_what_is_written_is_read(tmp_path, state):
     status = Status(tmp_path / "run")
     assert status.read() is None
-    status.write(state, "because", step=3, total_steps=10, extra={"fid": 1.5})
+    status.write(state, "because", step=3, total_steps=10)
     read = Status(tmp_path / "run").read()
     assert read is not None
     started = datetime.datetime.fromisoformat(read.pop("started"))
@@ -33,7 +33,6 @@ def test_what_is_written_is_read(tmp_path, state):
         "step": 3,
         "total_steps": 10,
         "pid": os.getpid(),
-        "extra": {"fid": 1.5},
     }
     assert os.listdir(tmp_path / "run") == ["status.json"]
 

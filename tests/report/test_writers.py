@@ -159,14 +159,14 @@ def test_unwritable_is_one_line(tmp_path):
 
 
 @program.has_full
-def test_a_full_disk_is_told_once_with_what_to_do():
+def test_a_full_disk_is_reported_once_with_what_to_do():
     writer = JsonlWriter(program.FULL)
     with pytest.raises(WorkdirError, match=r"Cannot write /dev/full: No space left .*free space"):
         writer.scalars(1, {"loss": 1.0})
     writer.close()
 
 
-# Writes rows of about 100 bytes where no file may grow beyond so many bytes.
+# Writes rows of about 100 bytes; the third argument is the largest size of a file.
 _ROWS = """
 import contextlib, resource, sys
 from gan_jax.errors import WorkdirError
@@ -191,7 +191,7 @@ with told():
 
 
 def rows_until_full(writer, path, limit):
-    """Return what is told, line by line, and nothing beside it, not even by a destructor."""
+    """Return the errors reported, line by line; nothing else is, not even by a destructor."""
     # -X dev: else Python before 3.13 keeps to itself what fails in destructors. -B: no file that is
     # read again may be cut off.
     command = [sys.executable, "-B", "-X", "dev", "-W", "ignore", "-c", _ROWS]
@@ -226,7 +226,7 @@ def test_no_writer_is_left_open_by_another_one(tmp_path):
 # ----------------------------------------------------------------------------------- TensorBoard
 
 
-def test_a_file_of_curves_that_cannot_grow_is_told_and_closed(tmp_path):
+def test_a_file_of_curves_that_cannot_grow_is_reported_and_closed(tmp_path):
     message = f"Cannot write {tmp_path}: File too large"
     # What is in the buffer cannot be written at the end either.
     assert rows_until_full("TensorBoardWriter", tmp_path, 100_000) == [message] * 2
