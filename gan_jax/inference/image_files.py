@@ -8,7 +8,6 @@ import dataclasses
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -58,9 +57,9 @@ class ImageFile:
         """
         try:
             return self.files.read(self.inside)
-        except (zipfile.BadZipFile, zlib.error) as error:
+        except zipfile.BadZipFile as error:
             raise DataError(f"is damaged: {error}") from error
-        except (OSError, NotImplementedError) as error:
+        except OSError as error:
             raise DataError(f"cannot be read: {getattr(error, 'strerror', '') or error}") from error
 
 

@@ -118,6 +118,17 @@ def test_absurd_sizes_are_refused(offset, value, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("offset", "value"), [(8, 1), (10, zipfile.ZIP_BZIP2)])
+def test_encryption_and_other_compression_are_refused(offset, value, tmp_path):
+    path = archive(tmp_path / "a.zip", [("a.png", PNG)])
+    raw = bytearray(path.read_bytes())
+    central = raw.index(b"PK\x01\x02")
+    raw[central + offset : central + offset + 2] = struct.pack("<H", value)
+    path.write_bytes(raw)
+    with pytest.raises(errors.DataError, match=r"a\.png cannot be read: .*stored or deflated, not"):
+        source(path, "skip")
+
+
 def test_too_many_pixels_are_refused_in_one_line(tmp_path):
     # A header is enough: the limit is checked before anything is unfolded.
     (tmp_path / "a.png").write_bytes(png(size=(30_000, 30_000)))

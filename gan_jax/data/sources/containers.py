@@ -20,6 +20,7 @@ SUFFIXES = frozenset([
     ".tif", ".tiff", ".webp",
 ])
 # fmt: on
+_STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 # No image file is larger; an archive may state any size, to fill the memory.
 MAX_FILE_BYTES = 2**30
 # A folder may be linked to from several splits or classes, but not more often than this.
@@ -152,8 +153,8 @@ class Zip:
         """Return the bytes of a file.
 
         Raises:
-          zipfile.BadZipFile, zlib.error: they do not fit their checksum.
-          NotImplementedError: they are encrypted, or not packed by deflate.
+          zipfile.BadZipFile: they are damaged.
+          OSError: they are encrypted, or compressed by another method than deflate.
         """
         member, descriptor = self._members[name], self._file.fileno()
         # The archive's own statements are not trusted: memory is taken for what it can hold.
@@ -167,14 +168,13 @@ class Zip:
             raise zipfile.BadZipFile("no local header")
         start = member.header_offset + 30 + sum(struct.unpack("<HH", header[26:]))
         raw = os.pread(descriptor, member.compress_size, start)
-        if member.flag_bits & 1 or member.compress_type not in (
-            zipfile.ZIP_STORED,
-            zipfile.ZIP_DEFLATED,
-        ):
-            raise NotImplementedError("accepted in a zip: stored or deflated, not encrypted")
-        if member.compress_type == zipfile.ZIP_DEFLATED:
-            unfolded = zlib.decompressobj(-zlib.MAX_WBITS)
-            raw = unfolded.decompress(raw, member.file_size + 1)
+        if member.flag_bits & 1 or member.compress_type not in (_STORED, _DEFLATED):
+            raise OSError("accepted in a zip: stored or deflated, not encrypted")
+        if member.compress_type == _DEFLATED:
+            try:
+                raw = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, member.file_size + 1)
+            except zlib.error as error:
+                raise zipfile.BadZipFile(str(error)) from error
         if len(raw) != member.file_size or zlib.crc32(raw) != member.CRC:
             raise zipfile.BadZipFile("its bytes do not fit their checksum")
         return raw

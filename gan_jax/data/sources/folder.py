@@ -13,7 +13,6 @@ and folders are left out.
 import dataclasses
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,7 +92,7 @@ class FolderSource(Source):
         """
         try:
             raw = self.raw(index)
-        except (zipfile.BadZipFile, zlib.error) as error:
+        except zipfile.BadZipFile as error:
             raise _UndecodableError(f"{self.item_name(index)} is damaged: {error}") from error
         try:
             return decode(raw)
@@ -106,11 +105,11 @@ class FolderSource(Source):
 
         Raises:
           DataError: it cannot be read.
-          zipfile.BadZipFile, zlib.error: it is damaged.
+          zipfile.BadZipFile: it is damaged.
         """
         try:
             return self.files.read(self.names[index])
-        except (OSError, NotImplementedError) as error:
+        except OSError as error:
             raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
 
     def whole(self, index: int) -> Example:
