@@ -1,4 +1,4 @@
-"""The beginning and the end of every configuration: its data set, its length, its smoke run.
+"""What all configurations share: data sets, lengths of runs, and the smoke run.
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
 (``digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``photos``, ``tiles``) and
@@ -6,8 +6,8 @@ A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with 
 ``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
 ``--describe`` prints them all. They are defined in `gan_jax.runs.config`.
 
-A variant sets its paper's values on what `get_config` returns; what differs for a small data set
-that is in every installation follows in a function that it passes to `finish`.
+A variant sets its paper's values on what `get_config` returns. A function that it passes to `finish`
+sets what differs for a small data set that is in every installation.
 
 Configuration files are Python and run when they are read: use only those that you trust.
 """
@@ -81,7 +81,7 @@ def short(
 
 
 def smoke(c: ConfigDict) -> None:
-    """Shrink a run to seconds: a check that it runs, not that it learns."""
+    """Shrink a run to seconds, which shows that it runs, not that it learns."""
     settings.shrink(config.ROOT, c)
     if c.data.crop is not None:
         c.data.update(resolution=48, crop=32)
@@ -146,7 +146,7 @@ DATASETS = {
 }
 
 
-# What a variant can be trained on as it is. The first is its default: it is in every installation.
+# The data sets that suit a variant. The first is its default, which is in every installation.
 GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder")
 TRANSLATION = ("photos", "folder")
 RESTORATION = ("photos", "tiles")

@@ -4,16 +4,16 @@
     python -m experiments.main --config=configs/cyclegan.py:folder --config.data.path=DATA.zip
     python -m experiments.translate --run=RUN --input=zebras/ --direction=BtoA --out=horses/
 
-Least squares, 10 times the cycle, 5 times the identity, a pool of 50 past fakes for each
+Least squares, cycle weight 10, identity weight 5, a history buffer of 50 fakes for each
 discriminator, instance normalization, Adam(0.5, 0.999) at 2e-4.
 
-The default turns tiles of one photograph that ships with scikit-learn into tiles of the other: a
-network small enough for a CPU, to look at how it goes (400 steps in 9 minutes on two busy cores:
-the colours of the other photograph, textures with the lattice of an early run). ``:folder`` reads
-``trainA`` and ``trainB`` and has the paper's settings at 128x128 (6 blocks of 64 features, 70x70
-patches, batch 1, 200,000 steps, linear decay over the second half). With Inception's weights at
-hand, ``--config.eval.every=5000 --config.eval.split=test --config.eval.metrics="('kid',)"``
-measures both directions. These have not been run to their end.
+The default translates tiles of one photograph that ships with scikit-learn to tiles of the other,
+with small networks: 400 steps in 9 minutes on two busy cores give the colours of the other
+photograph, and textures with checkerboard patterns. ``:folder`` reads ``trainA`` and ``trainB`` and
+has the paper's settings at 128x128 (6 blocks of 64 features, 70x70 patches, batch 1, 200,000 steps,
+linear decay over the second half), which have not been run to their end. With Inception's weights,
+``--config.eval.every=5000 --config.eval.split=test --config.eval.metrics="('kid',)"`` measures both
+directions.
 """
 
 from ml_collections import ConfigDict

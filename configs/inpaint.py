@@ -4,12 +4,12 @@
     python -m experiments.main --config=configs/inpaint.py --config.degrade.mask.kind=center
     python -m experiments.translate --run=RUN --input=torn.png --mask=holes.png --out=whole/
 
-After "Context Encoders", 1604.07379: the loss is that of the hole, and known pixels are pasted
-back, exactly. A U-Net of 32 features sees the image, its holes grey, and where they are.
+The loss is that of the holes, and known pixels are copied exactly. A U-Net of 32 features receives
+the image with grey holes, and their mask.
 
-800 steps on 200 photographs (BSDS500, ``--config.data.name=folder``), in 6 minutes on two busy CPU
-cores: holes over 10 to 30 % of tiles of 100 other photographs, 30.2 dB where the torn ones have
-20.2. Textures are continued, large holes are blurred.
+800 steps on 200 photographs (BSDS500, ``--config.data.name=folder``) in 6 minutes on two busy CPU
+cores, holes of 10 to 30 % of tiles of 100 other photographs: 30.2 dB, damaged 20.2. Textures are
+continued, large holes are blurred.
 """
 
 from ml_collections import ConfigDict

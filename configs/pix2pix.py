@@ -3,8 +3,8 @@
     python -m experiments.main --config=configs/pix2pix.py
     python -m experiments.main --config=configs/pix2pix.py:folder --config.data.path=facades.zip
 
-``:folder`` reads images that have A to the left and B to the right (``trainA`` and so on: set
-``--config.data.pairing=twins``), and translates A to B.
+``:folder`` reads images with A on the left and B on the right, and translates A to B. For folders
+``trainA``, ``trainB`` and so on set ``--config.data.pairing=twins``.
 """
 
 from ml_collections import ConfigDict

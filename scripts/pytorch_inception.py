@@ -1,8 +1,7 @@
 """The FID's Inception network in plain PyTorch, for benchmarks and tests alone.
 
-The network of `gan_jax.metrics.inception`, filled from the same arrays and written as a PyTorch
-user would: one convolution per layer, library pools, with the folded batch norm that spares it
-work. It needs PyTorch and nothing else.
+The network of `gan_jax.metrics.inception` with the same arrays, written as a PyTorch user would: one
+convolution per layer, pools of the library, batch norm folded into the convolutions.
 """
 
 from collections.abc import Mapping, Sequence

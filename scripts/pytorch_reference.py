@@ -1,8 +1,7 @@
 """WGAN-GP's ResNets and train step in plain PyTorch, for benchmarks and tests alone.
 
-The same networks (up to where 1x1 convolutions commute with resampling, the cheap order here too),
-batches, losses and optimizers as ``configs/wgan_gp.py``, written as a PyTorch user would: eager
-mode, autograd's double backward.
+The networks (with 1x1 convolutions at the lower resolution, as in ours), batches, losses and
+optimizers of ``configs/wgan_gp.py``, in eager mode with autograd's double backward.
 """
 
 from collections.abc import Callable, Mapping

@@ -175,10 +175,10 @@ class _Runs(Searcher):
 
     @contextlib.contextmanager
     def _noting(self) -> Iterator[None]:
-        """Store an error until Ray Tune has ended, and end the sweep."""
+        """Store an error, to be raised after Ray Tune has ended, and stop the sweep."""
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # Any: Ray Tune would log it and go on.
             self.error = self.error or error
             self._agenda.stopped = True
             self._folder.ask(stop=True)

@@ -4,12 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from absl import flags
-from ml_collections import config_flags
 
 import gan_jax
 from configs import base
-from experiments import command_line  # noqa: F401  The parser of optional fields.
 from gan_jax import errors, settings
 from gan_jax.data import spec as specs
 from gan_jax.losses import adversarial, penalties
@@ -47,11 +44,7 @@ def test_a_misspelt_field_is_refused():
 
 def parse(*overrides):
     """Return ``gan.py`` with overrides from the command line."""
-    values = flags.FlagValues()
-    argv = ["main", f"--config={variants.FOLDER / 'gan.py'}", *overrides]
-    config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=argv)
-    values(argv)
-    return values["config"].value
+    return variants.parse(variants.FOLDER / "gan.py", *overrides)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 import importlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 from configs import base
+from experiments import command_line  # noqa: F401  The parser of optional fields.
 
 FOLDER = Path(__file__).parents[2] / "configs"
 NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in ("__init__", "base"))
@@ -21,6 +22,15 @@ def module(name: str) -> ModuleType:
 def load(name: str, arg: str = "") -> ConfigDict:
     """Return a variant's configuration."""
     return module(name).get_config(arg)
+
+
+def parse(path: str | Path, *overrides: str) -> ConfigDict:
+    """Return a configuration file with overrides from the command line."""
+    values = flags.FlagValues()
+    argv = ["main", f"--config={path}", *overrides]
+    config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=argv)
+    values(argv)
+    return values["config"].value
 
 
 def datasets(name: str) -> tuple[str, ...]:
@@ -41,10 +51,3 @@ def fields(config: ConfigDict, prefix: str = "") -> set[str]:
         else:
             found.add(prefix + name)
     return found
-
-
-def options(group: ConfigDict) -> dict[str, Any]:
-    """Return the fields of a group that are set, and those of the sub-group that it names."""
-    shared = {k: v for k, v in group.items() if k != "name" and not isinstance(v, ConfigDict)}
-    chosen = {**shared, **group.get(group.name, {})}
-    return {k: v for k, v in chosen.items() if v is not None}

@@ -1,7 +1,6 @@
 """What a sweep's directory remembers, and how a later definition goes on with it."""
 
 import dataclasses
-import json
 import os
 import socket
 
@@ -71,13 +70,6 @@ def test_other_common_overrides_are_refused_with_a_list():
     assert merged.common == {"train.log_every": 7}
 
 
-def test_a_field_that_an_older_version_did_not_have_changes_nothing():
-    old = grid(0.1)
-    fields = {name: value for name, value in old.fields.items() if name != "clip"}
-    merged, _, _ = record.merge(dataclasses.replace(old, fields=fields), grid(0.1))
-    assert "clip" in merged.fields
-
-
 def test_a_long_list_of_differences_is_cut():
     old = grid(0.1)
     fields = {**old.fields, **{f"field{i}": i for i in range(30)}}
@@ -139,9 +131,3 @@ def test_a_request_reaches_whoever_asks(folder):
     assert record.Folder(folder.path).asked_to_stop()
     folder.ask(stop=False)
     assert not folder.asked_to_stop()
-
-
-def test_the_record_is_plain_json(folder):
-    folder.write(grid(0.1))
-    content = json.loads((folder.path / record.FILE).read_text())
-    assert content["entries"][0]["run"]["overrides"] == {"rate": 0.1}

@@ -152,13 +152,6 @@ def test_the_table_in_a_terminal_is_whole(capsys):
     assert "b_seed=0: diverged at step 0: why" in out
 
 
-def test_files_are_written(tmp_path):
-    found = summarise(state("a", 0, [5.0]))
-    tables.write(found, tmp_path)
-    assert (tmp_path / "summary.csv").read_text() == tables.as_csv(found)
-    assert (tmp_path / "summary.md").read_text() == tables.as_markdown(found)
-
-
 def test_how_a_run_stands_is_read_from_what_it_has_left(folder):
     names = ["waiting", "done", "killed", "refused", "stopped", "lost"]
     sweep = make_sweep(lambda add: [add(n, rate=i + 2.0) for i, n in enumerate(names)])
