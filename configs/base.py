@@ -6,8 +6,8 @@ A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with 
 ``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
 ``--describe`` prints them all. They are defined in `gan_jax.runs.config`.
 
-A variant sets its paper's values on what `get_config` returns. A function that it passes to `finish`
-sets what differs for a small data set that is in every installation.
+A variant sets its paper's values on what `get_config` returns. What differs for a small data set
+that is in every installation is set by a function that it passes to `finish`.
 
 Configuration files are Python and run when they are read: use only those that you trust.
 """

@@ -1,7 +1,7 @@
 """The FID's Inception network in plain PyTorch, for benchmarks and tests alone.
 
-The network of `gan_jax.metrics.inception` with the same arrays, written as a PyTorch user would: one
-convolution per layer, pools of the library, batch norm folded into the convolutions.
+The network of `gan_jax.metrics.inception` with the same arrays, as a PyTorch user would write it:
+one convolution per layer, pools of the library, batch norm folded into the convolutions.
 """
 
 from collections.abc import Mapping, Sequence
