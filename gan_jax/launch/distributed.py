@@ -11,12 +11,11 @@ import jax
 
 from gan_jax import errors
 
-# The notes of processes that leave a run, in JAX's key-value store, by number of the process.
+# In JAX's key-value store, by number of the process: why it has left, and that it is about to end.
 _LEFT = "gan_jax/left/"
-# The processes that are about to end, whatever for, and have told it: the same, without a reason.
-_TOLD = "gan_jax/told/"
-# How long process 0, which holds the key-value store, waits for the others to report why they end.
-_TELL_SECONDS = 10.0
+_ENDING = "gan_jax/ending/"
+# Seconds that process 0, which holds the store, waits for the others to report why they end.
+_REPORT_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +24,7 @@ class Launch:
 
     Attributes:
       mode: ``"off"`` (one process), ``"auto"`` (JAX recognises SLURM, TPU pods, Open MPI and
-        others by their environment) or
-        ``"explicit"`` (the three fields below).
+        others by their environment) or ``"explicit"`` (the three fields below).
       coordinator: ``host:port`` of process 0.
       num_processes: processes in all.
       process_id: this one, from 0.
@@ -48,7 +46,7 @@ class Launch:
                 f"{errors.suggestion(self.mode, ('off', 'auto', 'explicit'))}"
             )
         if self.peer_timeout < 10:
-            # JAX's processes give a sign of life every few seconds.
+            # JAX's processes send heartbeats every few seconds.
             raise errors.ConfigError(
                 f"--peer_timeout={self.peer_timeout}; accepted: 10 seconds or more"
             )
@@ -79,11 +77,10 @@ class Launch:
 
 
 def start(launch: Launch) -> None:
-    """Join the other processes, if there are any. Call before anything else touches JAX's devices.
+    """Join the other processes, if there are any, before anything else uses JAX's devices.
 
-    Side effects: opens JAX's distributed service, which also takes over SIGTERM as the notice of
-    preemption, and ends this process by ``abort`` if another one is gone (`supervisor` reports
-    it).
+    Side effects: opens JAX's distributed service, which handles SIGTERM as the notice of
+    preemption, and aborts this process if another one has died (`supervisor` reports it).
 
     Raises:
       ConfigError: ``auto`` finds no environment that it knows, or the others cannot be reached.
@@ -109,19 +106,11 @@ def start(launch: Launch) -> None:
 
 
 def leave(error: BaseException, code: int) -> NoReturn:
-    """End this process at once, and leave a note for the others.
+    """End this process at once with an exit code, and report the error to the others.
 
-    An orderly end would wait for processes which, in the middle of a step, wait for this one. What
-    was to be written is to be on disk, and the reason on standard error, before the call.
-
-    Process 0 gives the others some seconds: JAX ends them when it is gone, and all that they could
-    say then of an error that they found too, or of another lost process, is that process 0 is gone.
-
-    Side effects: ends the process; ``atexit`` and threads get no word.
-
-    Args:
-      error: why; that another one is gone is no news to the others.
-      code: the exit code.
+    A normal exit would wait for processes which, in the middle of a step, wait for this one; so
+    ``atexit`` functions and threads do not run. Process 0 waits some seconds for the others to end:
+    JAX aborts them once it has died, and they could no longer report an error of their own.
     """
     for stream in (sys.stdout, sys.stderr):
         # On a full disk, or closed; a stream that was closed from the start is None.
@@ -132,19 +121,13 @@ def leave(error: BaseException, code: int) -> NoReturn:
             if not isinstance(error, errors.PeerError):
                 reason = " ".join(str(error).split()) or type(error).__name__
                 client.key_value_set(f"{_LEFT}{jax.process_index()}", reason)
-            client.key_value_set(f"{_TOLD}{jax.process_index()}", "told")
-            if jax.process_index() == 0:
-                _wait_for_the_others(client)
+            client.key_value_set(f"{_ENDING}{jax.process_index()}", "1")
+            deadline = time.monotonic() + (_REPORT_SECONDS if jax.process_index() == 0 else 0.0)
+            while time.monotonic() < deadline:
+                if len(client.key_value_dir_get(_ENDING)) == jax.process_count():
+                    break
+                time.sleep(0.05)
     os._exit(code)
-
-
-def _wait_for_the_others(client: Any) -> None:
-    """Wait until all processes have told why they end, or for so long as is allowed."""
-    deadline = time.monotonic() + _TELL_SECONDS
-    while time.monotonic() < deadline:
-        if len(client.key_value_dir_get(_TOLD)) == jax.process_count():
-            return
-        time.sleep(0.05)
 
 
 def who_left() -> dict[int, str]:
@@ -161,7 +144,7 @@ def who_left() -> dict[int, str]:
 def _client() -> Any:
     """Return JAX's client of the service that all processes share; ``None``: there is none."""
     try:
-        # JAX does not show it; without it, the other processes report less.
+        # It is not public; without it, the other processes report less.
         from jax._src import distributed
 
         return distributed.global_state.client

@@ -1,13 +1,13 @@
-"""Which other processes of a run are gone, and the words for it."""
+"""Which other processes of a run have died, and the messages about it."""
 
 import re
 from collections.abc import Mapping, Sequence
 
-# How JAX's coordination service names the processes that it misses, and that which it lived in.
+# How JAX's coordination service names the processes that it misses, and the one that held it.
 _UNHEALTHY = re.compile(r"stopped sending heartbeats\):?\s*((?:\d+[\s,]*)+)")
 _TASK = re.compile(r"Task (\d+) heartbeat timeout")
 _LEADER = re.compile(r"leader task was preempted|Failed to send RPC to coordination service")
-# A process that the others did not come to, or whose coordinator it cannot reach.
+# A process that did not meet the others, or cannot reach the coordinator.
 _NEVER_MET = "RegisterTask"
 
 
@@ -17,17 +17,10 @@ def have_met(text: str) -> bool:
 
 
 def missing(text: str) -> dict[int, str]:
-    """Return the processes that JAX's coordination service misses, by its own words.
-
-    Args:
-      text: what it has logged, or the text of an error.
-
-    Returns:
-      The numbers of the processes, each with an empty reason; ``{}``: nothing is known.
-    """
+    """Return the processes that JAX's log, or an error, reports as lost, with empty reasons."""
     found = {int(i) for ids in _UNHEALTHY.findall(text) for i in re.findall(r"\d+", ids)}
     found |= {int(i) for i in _TASK.findall(text)}
-    # Who cannot reach the service knows only that; the service knows who is missing.
+    # A process that cannot reach the service knows no more than that.
     if not found and _LEADER.search(text):
         found = {0}
     return dict.fromkeys(sorted(found), "")
@@ -38,24 +31,24 @@ def gone(reasons: Mapping[int, str], steps: Sequence[int] | None = None) -> str:
 
     Args:
       reasons: why, by the number of the process; an empty one where it is not known.
-      steps: of which there are checkpoints, ascending; ``None`` where that is not known.
+      steps: of the checkpoints, ascending; ``None`` where they are not known.
     """
-    told = [
+    parts = [
         f"process {i} has failed: {why.rstrip('.')}" for i, why in sorted(reasons.items()) if why
     ]
     silent = [str(i) for i, why in sorted(reasons.items()) if not why]
-    if silent or not told:
+    if silent or not parts:
         if len(silent) > 1:
             subject = f"processes {', '.join(silent)} are gone"
         else:
             subject = f"process {silent[0]} is gone" if silent else "another process is gone"
-        told.append(f"{subject} (killed, cut off, or ended by an error that it told itself)")
+        parts.append(f"{subject} (killed, cut off, or ended by an error that it reported itself)")
     if steps is None:
         place = "its newest checkpoint"
     else:
         place = f"step {steps[-1]}" if steps else "the start, for it has no checkpoint yet"
     return (
-        f"{'; '.join(told)}. This process is well: the same command, on as many processes or on "
+        f"{'; '.join(parts)}. This process is well: the same command, on as many processes or on "
         f"another number, goes on from {place}"
     )
 

@@ -1,10 +1,9 @@
 """A process that supervises the training process and reports how it ended.
 
-JAX ends a process of a run of several by ``abort`` when another one is gone, from a thread of its
-own and with pages of log: there is nothing that Python could catch, and a collective operation on
-a GPU waits for ever without. So a run of several processes trains in children: each has a parent,
-which does nothing but pass on messages and signals, and which turns such an end into one line, an
-exit code of 1 and a truthful ``status.json``.
+JAX aborts a process when another one of the run has died, from a thread of its own and with pages
+of log, which Python cannot catch. So a run of several processes trains in children: each has a
+parent that forwards messages and signals, and reports such an end by one line, exit code 1 and the
+right ``status.json``.
 """
 
 import contextlib
@@ -37,17 +36,13 @@ _PYTHON = re.compile(r"(error: |interrupted$|Traceback |[A-Z]+ [\w.]+: )")
 
 
 def supervise(workdir: str | os.PathLike[str]) -> None:
-    """Go on in a child process, and watch it in this one, which does not return.
+    """Continue in a child process, and watch it in this one, which does not return.
 
-    To be called before JAX is touched, while there is one thread. Does nothing where a process
-    cannot fork. Side effects: this process ends as its child does; with 1 and one line on standard
-    error if JAX has ended it because another process is gone. SIGTERM and Ctrl-C are handed on to
-    the child, which dies with this process, leaves no core dump, and writes to this one's standard
-    error.
-
-    Args:
-      workdir: the run directory, whose ``status.json``, and those of its replicas, are mended if
-        the child could not write them.
+    Call it before JAX is used, while there is one thread. Does nothing where a process cannot fork.
+    Side effects: this process ends as its child does, but with 1 and one line on standard error if
+    JAX has aborted it because another process has died; then the statuses of the run in ``workdir``
+    and of its replicas are corrected. SIGTERM and Ctrl-C are forwarded to the child, which dies
+    with this process and leaves no core dump.
     """
     if not hasattr(os, "fork"):
         return
@@ -55,7 +50,7 @@ def supervise(workdir: str | os.PathLike[str]) -> None:
     _open_standard_streams()
     source, sink = os.pipe()
     for stream in (sys.stdout, sys.stderr):
-        # They may be on a full disk. Whoever started this may have closed them.
+        # They may be on a full disk, or closed.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     # A signal between the fork and the handlers would be lost.
@@ -63,37 +58,30 @@ def supervise(workdir: str | os.PathLike[str]) -> None:
     child = os.fork()
     if child:
         os.close(sink)
-        # At once: an orderly end would try again to flush, and fail where the disk is full.
+        # A normal exit would flush again, and fail where the disk is full.
         os._exit(_watch(child, source, Path(workdir)))
     os.close(source)
     os.dup2(sink, 2)
     os.close(sink)
     # A group of its own: what a terminal sends to this one's group would reach the child twice.
     os.setpgid(0, 0)
-    _die_with(parent)
+    if sys.platform == "linux":
+        # The kernel kills this process when its parent has died.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:
+            os._exit(1)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
 
 
 def _open_standard_streams() -> None:
-    """Open the standard streams that are closed: the pipe to come must have none of their numbers.
-
-    Side effect: `sys.stderr` is opened where it is missing, for the child's errors.
-    """
+    """Open the standard streams that are closed, so that no pipe gets their numbers."""
     while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(null)
     if sys.stderr is None:
         sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-
-
-def _die_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent is gone; Linux alone can."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def _watch(child: int, source: int, workdir: Path) -> int:
@@ -114,10 +102,9 @@ def _watch(child: int, source: int, workdir: Path) -> int:
         if messages.aborting and time.monotonic() - messages.aborting > _ABORT_SECONDS:
             _send(child, signal.SIGKILL)
     if is_open:
-        # Its worker processes may hold the pipe open: what is in it now is all that is awaited.
+        # Its worker processes may hold the pipe open.
         _pass_on(source, messages)
     for number in _FORWARDED:
-        # The child that they would be forwarded to has exited; its exit code is returned next.
         signal.signal(number, signal.SIG_IGN)
     return _conclude(child, os.waitstatus_to_exitcode(code), messages, workdir)
 
@@ -136,12 +123,12 @@ def _pass_on(source: int, messages: "Messages") -> bool:
             return True
         if not data:
             return False
-        # A character may be split over two reads: `_show` gives back the very bytes.
+        # A character may be split over two reads: `_show` restores the bytes.
         _show(messages.feed(data.decode(errors="surrogateescape")))
 
 
 def _show(text: str) -> None:
-    """Write to standard error what it takes: the run needs none, and its disk may be full."""
+    """Write to standard error; its disk may be full, which does not end the run."""
     data = text.encode(errors="surrogateescape")
     with contextlib.suppress(OSError):
         while data:
@@ -151,20 +138,16 @@ def _show(text: str) -> None:
 def _conclude(child: int, code: int, messages: "Messages", workdir: Path) -> int:
     """Report what the child could not report itself; return the exit code.
 
-    Args:
-      child: its process id.
-      code: its exit code, or the negative number of the signal that ended it.
-      messages: what it has written.
-      workdir: the run directory.
+    ``code`` is the child's exit code, or the negative number of the signal that ended it.
     """
     rest, withheld = messages.close()
     _show(rest)
     if code >= 0:
-        if not messages.told:
+        if not messages.reported:
             _show(withheld)
         return code
     if -code in _FORWARDED:
-        return 1 if messages.told else 128 - code
+        return 1 if messages.reported else 128 - code
     lost = messages.aborting is not None and _LOST.search(withheld)
     if lost:
         reason = peers.never_met()
@@ -175,7 +158,7 @@ def _conclude(child: int, code: int, messages: "Messages", workdir: Path) -> int
         if -code == signal.SIGKILL:
             reason += ": by hand, by a scheduler, or by the system for want of memory"
     _mend_status(workdir, child, reason)
-    if messages.told and messages.aborting is not None:
+    if messages.reported and messages.aborting is not None:
         # It was about to end, with its own error, when JAX missed the others.
         return 1
     if not lost:
@@ -185,8 +168,7 @@ def _conclude(child: int, code: int, messages: "Messages", workdir: Path) -> int
 
 
 def _steps(workdir: Path) -> list[int]:
-    """Return the steps of the checkpoints, ascending (without JAX, which this process has not)."""
-    # Those of the run, or of its first replica.
+    """Return the steps of the checkpoints of the run, or of its first replica, ascending."""
     for folder in _folders(workdir):
         with contextlib.suppress(OSError):
             names = [path.name for path in (folder / "checkpoints").iterdir()]
@@ -213,38 +195,37 @@ def _folders(workdir: Path) -> list[Path]:
 
 
 class Messages:
-    """The child's standard error, line by line: what is to be seen, and what is held back.
+    """The child's standard error, line by line: what is shown, and what is withheld.
 
-    JAX's log of a lost process is held back, with everything behind the record that announces the
-    end, but for what this project itself has to say.
+    JAX's log of a lost process is withheld, with everything after the record that announces the
+    abort, except this project's own lines.
 
     Attributes:
-      told: whether the program has told its error in a line of its own.
-      aborting: when JAX announced that it ends the process, in seconds of the monotonic clock;
-        ``None``: it has not.
+      reported: whether the program has reported its error in a line of its own.
+      aborting: when JAX announced the abort, in seconds of the monotonic clock; ``None``: never.
     """
 
     def __init__(self) -> None:
-        self.told = False
+        self.reported = False
         self._partial = ""
         self._withheld: list[str] = []
         self._withholding = False
         self.aborting: float | None = None
 
     def feed(self, text: str) -> str:
-        """Return what is to be shown of everything read so far and not returned yet."""
+        """Return what is shown of the lines that ``text`` completes."""
         *lines, self._partial = (self._partial + text).split("\n")
         return "".join(f"{line}\n" for line in lines if self._is_shown(f"{line}\n"))
 
     def close(self) -> tuple[str, str]:
-        """Return the rest that is to be shown, and all that was held back."""
+        """Return the rest that is shown, and all that was withheld."""
         rest, self._partial = self._partial, ""
         shown = rest if rest and self._is_shown(rest) else ""
         return shown, "".join(self._withheld)
 
     def _is_shown(self, line: str) -> bool:
         if line.startswith("error: ") or line.strip() == "interrupted":
-            self.told = True
+            self.reported = True
             return True
         if self.aborting is None and _ABORTING.match(line):
             self.aborting = time.monotonic()

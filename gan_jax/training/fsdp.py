@@ -118,10 +118,8 @@ class FSDP:
     def train_step(self, whole_step: TrainStep, state: TrainState) -> TrainStep:
         """Return a train step that keeps shards of the parameters between two steps.
 
-        Args:
-          whole_step: a train step on whole parameters, of optimizers and an average that are
-            wrapped by `optimizer` and `ema`.
-          state: the shapes of the whole state.
+        ``whole_step`` is that of whole parameters, whose shapes are in ``state``, with optimizers
+        and an average that are wrapped by `optimizer` and `ema`.
         """
         dims = {name: self.dims(network.params) for name, network in state.networks.items()}
 

@@ -32,8 +32,8 @@ def linear(
     WGAN-GP and SNGAN decay from the start; CycleGAN holds for the first half.
 
     Args:
-      value: the rate at the start.
-      total_steps: train steps of the whole run.
+      value: the rate at the start, as for the other schedules.
+      total_steps: train steps of the whole run, likewise.
       end_factor: the last rate over the first.
       decay_start: train steps before the decay.
     """
@@ -51,8 +51,8 @@ def cosine(value: float, *, total_steps: int, end_factor: float = 0.0) -> Schedu
     """Half a cosine wave down to ``value * end_factor`` (Loshchilov 2016, 1608.03983).
 
     Args:
-      value: the rate at the start.
-      total_steps: train steps of the whole run.
+      value: as for `linear`.
+      total_steps: as for `linear`.
       end_factor: the last rate over the first.
     """
     return optax.cosine_decay_schedule(value, total_steps, alpha=end_factor)
@@ -91,8 +91,8 @@ def make_schedule(
       learning_rate: the rate after warm-up.
       total_steps: train steps of the whole run.
       warmup_steps: train steps over which the rate grows linearly from ``1 / warmup_steps`` of its
-        value; the schedule itself counts from step 0 all the same.
-      **options: the schedule's own.
+        value; the schedule counts from step 0 nevertheless.
+      **options: of the schedule.
 
     Raises:
       ConfigError: unknown name, an option that the schedule does not have, or a bad value.
@@ -247,8 +247,8 @@ def make_optimizer(
       schedule: ``name`` and options of the schedule.
       total_steps: train steps of the whole run.
       steps_per_train_step: gradient steps that this network takes in one train step.
-      clip_norm: gradients whose global norm is larger are scaled down to it; ``None``: never.
-      **options: the optimizer's own, such as ``b1`` and ``b2``.
+      clip_norm: as for `Optimizer`.
+      **options: of the optimizer, such as ``b1`` and ``b2``.
 
     Raises:
       ConfigError: an unknown name or option, or a value out of range.

@@ -33,7 +33,6 @@ class Prepare:
     apart: bool = False
 
     def __post_init__(self):
-        """Check the fields."""
         for name, field in self.stored.items():
             if self.flip and field.kind != LABEL and not kinds.of(field).movable:
                 raise ConfigError(

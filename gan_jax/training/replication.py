@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,15 +28,8 @@ def _fields(step: Any, rest: Any) -> Any:
     return TrainState(step, rest, rest, rest, rest)
 
 
-@dataclasses.dataclass(frozen=True)
-class Local:
-    """What one process feeds.
-
-    Attributes:
-      replicas: those that its devices train.
-      share: the index of the part of their batches that it reads.
-      shares: the number of these parts.
-    """
+class Local(NamedTuple):
+    """What one process feeds: part ``share`` of ``shares`` of the batches of some replicas."""
 
     replicas: range
     share: int
@@ -124,12 +117,7 @@ class Replication:
         )
 
     def stack(self, members: Sequence[TrainState], settings: Mapping[str, Any]) -> TrainState:
-        """Return the state of all replicas.
-
-        Args:
-          members: the state of each, as `on_host` returns it.
-          settings: numbers by replica, ``[replicas]``.
-        """
+        """Return the state of all replicas, given those on the host and settings ``[replicas]``."""
         sharding = NamedSharding(self.layout.mesh, PartitionSpec(REPLICA_AXIS))
 
         def stacked(*leaves: np.ndarray) -> jax.Array:

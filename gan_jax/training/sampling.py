@@ -124,11 +124,7 @@ class Sampler:
         self.batch_size = self._sample.batch_size
 
     def place(self, variables: Mapping[str, Variables]) -> dict[str, Variables]:
-        """Return variables as `batch` takes them: on every device, with ``standing`` statistics.
-
-        Args:
-          variables: by network, as `chosen_variables` returns them.
-        """
+        """Return variables as `batch` takes them: on every device, with ``standing`` statistics."""
         placed = self._sample.place(dict(variables))
         return self._standing(placed) if self._sampling.batch_norm == "standing" else placed
 
@@ -143,16 +139,12 @@ class Sampler:
           seed: of the latents, in place of the sampler's.
 
         Returns:
-          ``[batch_size, *shape]``, as the source stores such data: images are uint8.
+          ``[batch_size, *shape]`` in the stored dtype: images are uint8.
         """
         return self._sample(variables, self._numbers(first, seed))
 
     def latents(self, first: int, seed: int | None = None) -> tuple[jax.Array, jax.Array | None]:
-        """Return what `batch` makes its samples from.
-
-        Args:
-          first: number of the first sample.
-          seed: of the latents, in place of the sampler's.
+        """Return what `batch`, with the same arguments, makes its samples from.
 
         Returns:
           Latents, float32 ``[batch_size, latent_dim]``, and labels, int32 ``[batch_size]``, or
@@ -244,12 +236,7 @@ def chosen_variables(state: TrainState, how: Sampling) -> dict[str, Variables]:
 
 
 def make_sampling(config: Any, *, raw: bool = False) -> Sampling:
-    """Return how a configuration makes its samples.
-
-    Args:
-      config: a run's configuration.
-      raw: use the raw weights even where a moving average is kept.
-    """
+    """Return how a configuration makes its samples; ``raw``: of the raw weights in any case."""
     names = [field.name for field in dataclasses.fields(Sampling) if field.name != "raw"]
     return Sampling(
         **{name: config.sample[name] for name in names}, raw=raw or not config.ema.half_life > 0

@@ -150,14 +150,8 @@ def make_train_step(
 def repeat(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
     """Return ``lax.scan(body, carry, xs)``, without a loop if ``xs`` has one row.
 
-    The loop runs on the device, so a step of five turns compiles as fast as one of one turn. On CPU
-    this depends on `gan_jax.layers.convolution`: XLA's own gradients of convolutions are about a
-    hundred times slower inside loops there.
-
-    Args:
-      body: ``(carry, x) -> (carry, y)``.
-      carry: any pytree.
-      xs: arrays scanned over their leading axis.
+    On CPU this depends on `gan_jax.layers.convolution`: XLA's own gradients of convolutions are
+    about a hundred times slower inside loops there.
     """
     if jax.tree.leaves(xs)[0].shape[0] > 1:
         return lax.scan(body, carry, xs)

@@ -3,16 +3,16 @@
 An image is padded at its bottom and right, by its own reflection, to multiples of what the network
 accepts; the output of the padding is cropped. An image larger than a tile is split into tiles that
 overlap, all of one size and at multiples too, so that strided layers meet the same pixels as in the
-whole image. Of the overlap of two tiles, the quarter in the middle goes over from one to the other
-linearly, and beyond it the tile counts that has its edge farther away. So a network whose outputs
-look no farther than 3/8 of the overlap makes of tiles what it makes of the whole image; of one that
-looks farther (as through the means of instance normalisation) the transition hides the seams.
+whole image. Two tiles are blended linearly over the quarter in the middle of their overlap; beyond
+it, the tile counts whose edge is farther away. So a network whose receptive field extends no
+farther than 3/8 of the overlap gives the same output as for the whole image; for others (such as
+those with instance normalisation) the blending hides the seams.
 """
 
 import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from gan_jax.errors import ConfigError
 
 # Of an overlap, the share over which one tile fades into the next.
 _FADE = 0.25
-# Images that wait for others of their size, in batches: beyond that, they go in a smaller batch.
+# Batches of images that wait for others of their size; if more wait, smaller batches are made.
 _PATIENCE = 4
 
 
@@ -47,13 +47,9 @@ class Axis:
         return np.minimum(place, period - place) if self.size > 1 else np.zeros_like(place)
 
     def weights(self, scale: int) -> list[np.ndarray]:
-        """Return the weight of each row or column of each tile; the weights sum to 1 everywhere.
+        """Return the weights of each tile's rows or columns, float32 ``[tile * scale]``.
 
-        Args:
-          scale: size of the output over that of the input.
-
-        Returns:
-          float32 ``[tile * scale]`` for each tile.
+        The weights of all tiles sum to 1 everywhere. ``scale`` is that of the network.
         """
         centre = np.arange(self.padded * scale) + 0.5
         # How much a place belongs to this tile or a later one, tile by tile.
@@ -80,8 +76,11 @@ class Tiling:
       multiple: height and width of the network's inputs are multiples of this.
       scale: size of the network's output over that of its input.
       tile: largest height and width of the network's inputs, in pixels of the input; rounded down
-        to a multiple, but for the first.
+        to a multiple, at least one.
       overlap: of neighbouring tiles, at least, in pixels of the input; rounded up to a multiple.
+
+    Raises:
+      ConfigError: a field has a value that cannot work.
     """
 
     multiple: int = 1
@@ -90,11 +89,6 @@ class Tiling:
     overlap: int = 64
 
     def __post_init__(self):
-        """Check the fields.
-
-        Raises:
-          ConfigError: one has a value that cannot work.
-        """
         if self.tile < 1:
             raise ConfigError(f"--tile={self.tile}; accepted: 1 or more")
         if self.overlap < 0:
@@ -125,8 +119,7 @@ class Tiling:
         return Axis(size, padded, tile, tuple(even))
 
 
-@dataclasses.dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """An image for a network.
 
     Attributes:
@@ -140,15 +133,8 @@ class Input:
     known: np.ndarray | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Tile:
-    """A part of an image, of a size that the network accepts.
-
-    Attributes:
-      place: its row and column among the tiles of the image.
-      pixels: ``[height, width, channels]``.
-      known: ``[height, width, 1]``, or ``None``.
-    """
+class Tile(NamedTuple):
+    """A part of an image; ``place`` is its row and column among the tiles of the image."""
 
     place: tuple[int, int]
     pixels: np.ndarray
@@ -156,12 +142,7 @@ class Tile:
 
 
 class Canvas:
-    """An image that is being processed: its tiles and their outputs so far.
-
-    Args:
-      image: the whole image.
-      tiling: its tiling.
-    """
+    """An image that is being processed: its tiles and their outputs so far."""
 
     def __init__(self, image: Input, tiling: Tiling) -> None:
         self.number = image.number
@@ -187,15 +168,7 @@ class Canvas:
                 yield Tile((i, j), self._pixels[part], known)
 
     def add(self, place: tuple[int, int], output: np.ndarray) -> bool:
-        """Add the network's output of a tile.
-
-        Args:
-          place: as the tile has it.
-          output: ``[scale * height, scale * width, channels]``, uint8 or float32.
-
-        Returns:
-          Whether this was the last one.
-        """
+        """Add a tile's output, uint8 or float32; return whether it was the last one."""
         self._missing -= 1
         self._dtype = output.dtype
         if self._single:
@@ -213,10 +186,7 @@ class Canvas:
         return self._missing == 0
 
     def image(self) -> np.ndarray:
-        """Return the joined image ``[scale * height, scale * width, channels]``, once it is whole.
-
-        Its dtype is that of the tiles; bytes are rounded to the nearest.
-        """
+        """Return the joined image, once it is whole, in the dtype of the outputs."""
         assert self._sum is not None
         assert self._missing == 0
         inner = self._sum[: self._scale * self._rows.size, : self._scale * self._columns.size]
@@ -225,9 +195,8 @@ class Canvas:
         return inner
 
 
-# From a batch of pixels [batch, h, w, c], what is known of them [batch, h, w, 1] or None, and
-# numbers uint32 [batch, 3] (of the image, and row and column of the tile) to a batch of outputs,
-# which may still be computed on a device.
+# From pixels [batch, h, w, c], the mask of known ones [batch, h, w, 1] or None, and numbers uint32
+# [batch, 3] (image, row and column of the tile) to a batch of outputs, maybe still on a device.
 Apply = Callable[[np.ndarray, np.ndarray | None, np.ndarray], Any]
 
 
@@ -236,14 +205,13 @@ def run(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Apply a network to images, and yield each output when it is complete.
 
-    Images are read as they are needed. Tiles of one size, whichever images they are from, share a
-    batch; a batch that cannot be filled is made a power of two with copies of its own tiles, so
-    that few shapes are compiled.
+    Images are read as they are needed. Tiles of one size, of any images, share a batch; one that
+    cannot be filled is filled up to a power of two, so that few shapes are compiled.
 
     Args:
       images: of any sizes.
       apply: the network; an output depends on its own input alone.
-      tiling: the tiling of the images.
+      tiling: of the images.
       batch_size: tiles at a time, at most.
 
     Yields:
@@ -252,15 +220,15 @@ def run(
     """
     waiting: dict[int, Canvas] = {}
     queues: dict[Any, list[tuple[Canvas, Tile]]] = {}
-    flying: collections.deque[tuple[list[tuple[Canvas, Tile]], Any]] = collections.deque()
+    started: collections.deque[tuple[list[tuple[Canvas, Tile]], Any]] = collections.deque()
 
     def start(queue: list[tuple[Canvas, Tile]]) -> None:
-        flying.append((queue[:], _apply(queue, apply, batch_size)))
+        started.append((queue[:], _apply(queue, apply, batch_size)))
         queue.clear()
 
-    def land(at_most: int) -> Iterator[tuple[int, np.ndarray]]:
-        while len(flying) > at_most:
-            tiles, outputs = flying.popleft()
+    def finish(at_most: int) -> Iterator[tuple[int, np.ndarray]]:
+        while len(started) > at_most:
+            tiles, outputs = started.popleft()
             for (canvas, tile), output in zip(tiles, np.asarray(outputs), strict=False):
                 if canvas.add(tile.place, output):
                     del waiting[canvas.number]
@@ -274,19 +242,19 @@ def run(
             queue.append((canvas, tile))
             if len(queue) == batch_size:
                 start(queue)
-                # The device works on a batch while the host is busy with the one before.
-                yield from land(1)
+                # The device computes a batch while the host joins the one before.
+                yield from finish(1)
         if len(waiting) > _PATIENCE * batch_size:
             oldest = next(iter(waiting.values()))
             for queue in queues.values():
                 if any(canvas is oldest for canvas, _ in queue):
                     start(queue)
-            yield from land(0)
+            yield from finish(0)
     for queue in queues.values():
         if queue:
             start(queue)
-            yield from land(1)
-    yield from land(0)
+            yield from finish(1)
+    yield from finish(0)
 
 
 def _apply(queue: list[tuple[Canvas, Tile]], apply: Apply, batch_size: int) -> Any:

@@ -37,7 +37,7 @@ def get_config():
     config.sample.num = 1
     return config
 """
-GONE = "killed, cut off, or ended by an error that it told itself"
+GONE = "killed, cut off, or ended by an error that it reported itself"
 # JAX needs several times its heartbeats' limit where nothing but they can tell.
 LIMIT = program.LIMIT
 
@@ -167,7 +167,7 @@ from gan_jax import errors
 from gan_jax.launch import distributed
 
 # Whatever keeps the other from running, it is waited for.
-distributed._TELL_SECONDS = 100.0
+distributed._REPORT_SECONDS = 100.0
 distributed.start(distributed.Launch("explicit", address, 2, int(number), peer_timeout=60))
 assert jax.device_count() == 2
 time.sleep(2 * int(number))

@@ -47,7 +47,7 @@ def test_the_log_of_a_lost_process_is_held_back_and_all_else_is_shown(size):
     shown, withheld, messages = read(*(text[i : i + size] for i in range(0, len(text), size)))
     assert shown == before + between + "error: what happened\n"
     assert withheld == SILENT
-    assert messages.told
+    assert messages.reported
     assert messages.aborting is not None
 
 
@@ -57,7 +57,7 @@ def test_a_warning_of_the_service_hides_nothing_that_follows():
     assert shown == "WARNING gan_jax.runs.loop: alarm\nmore"
     assert withheld == warning
     assert messages.aborting is None
-    assert not messages.told
+    assert not messages.reported
 
 
 def test_who_is_missing_is_read_from_the_log():
