@@ -1,4 +1,4 @@
-"""The errors a user can cause, each told in one line: the field, its value, what is accepted."""
+"""The errors that a user can cause; each message names the field, its value, what is accepted."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -55,6 +55,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean "x"?`` for the known name nearest to ``name``, or an empty string."""
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return f' Did you mean "{near[0]}"?' if near else ""
+
+
+def require(holds: bool, field: str, value: object, accepted: str) -> None:
+    """Raise a `ConfigError` with the field, its value and what is accepted, unless ``holds``."""
+    if not holds:
+        raise ConfigError(f"{field} = {value!r}; accepted: {accepted}")
 
 
 def lookup(registry: Mapping[str, T], name: str, field: str) -> T:

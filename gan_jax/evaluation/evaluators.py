@@ -69,7 +69,7 @@ def make_evaluator(
       game: what it trains.
       source: its training data.
       devices: over which the work is split.
-      sampling: how samples are made, and of which weights.
+      sampling: how samples are made, and from which weights.
       data: the arrays of ``source``, where they are in memory anyway.
 
     Raises:

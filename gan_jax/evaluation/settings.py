@@ -54,14 +54,13 @@ class Settings:
             ("seed", 0),
             ("seeds", 1),
             ("batch_size", 1),
+            ("border", 0),
         ):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise errors.ConfigError(f"eval.{name} = {value}; accepted: {least} or more")
-        if self.border is not None and self.border < 0:
-            raise errors.ConfigError(f"eval.border = {self.border}; accepted: 0 or more")
-        if not self.alarm > 1:
-            raise errors.ConfigError(f"eval.alarm = {self.alarm}; accepted: above 1")
+            errors.require(
+                value is None or value >= least, f"eval.{name}", value, f"{least} or more"
+            )
+        errors.require(self.alarm > 1, "eval.alarm", self.alarm, "above 1")
         errors.lookup(dict.fromkeys(ON_ALARM), self.on_alarm, "eval.on_alarm")
         if not self.metrics:
             raise errors.ConfigError('eval.metrics is empty; accepted: names, or "auto"')

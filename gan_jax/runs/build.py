@@ -98,11 +98,7 @@ def matmul_precision(config: Any) -> AbstractContextManager[Any]:
     return jax.default_matmul_precision("highest" if config.precision == "highest" else None)
 
 
-def make_game(
-    config: Any,
-    spec: Spec,
-    axis_name: Any = step.AXIS,
-) -> Game:
+def make_game(config: Any, spec: Spec, axis_name: Any = step.AXIS) -> Game:
     """Return the game that ``config`` describes.
 
     Args:
@@ -117,15 +113,7 @@ def make_game(
 
 
 def make_training(config: Any, spec: Spec) -> Training:
-    """Return what ``config`` describes.
-
-    Args:
-      config: a configuration with every field of ``configs/base.py``.
-      spec: of the data as they are stored.
-
-    Raises:
-      ConfigError: a field has a value that cannot work.
-    """
+    """Return what ``config`` describes; the arguments and errors are those of `make_game`."""
     check_train_fields(config)
     devices = parallel.choose_devices(config.num_devices)
     replication = Replication(config.train.replicas, tuple(devices))
@@ -133,8 +121,12 @@ def make_training(config: Any, spec: Spec) -> Training:
     _check_layout(config, replication, fsdp)
     settings = make_replica_settings(config)
     parallel.check_batch(config.train.batch_size, replication.sharing)
-    parts = config.train.accumulate
-    _check_parts(config.train.batch_size, parts, replication.sharing)
+    parts, share = config.train.accumulate, config.train.batch_size // replication.sharing
+    accepted = (
+        "a divisor of a device's share of the batch, "
+        f"{config.train.batch_size} / {replication.sharing} = {share}"
+    )
+    errors.require(parts >= 1 and share % parts == 0, "train.accumulate", parts, accepted)
     game = make_game(config, spec, fsdp.batch_axes)
     optimizers = make_optimizers(config, game)
     ema = EMA(config.ema.half_life, config.ema.ramp_up, config.ema.start)
@@ -179,10 +171,9 @@ def _check_layout(config: Any, replication: Replication, fsdp: FSDP) -> None:
             raise errors.ConfigError(
                 f'parallel = {config.parallel!r} with {name} = {value}; accepted: "shard_map"'
             )
-    if (devices := len(replication.devices)) % fsdp.devices:
-        raise errors.ConfigError(
-            f"fsdp.devices = {fsdp.devices}; accepted: a divisor of the {devices} devices"
-        )
+    devices = len(replication.devices)
+    accepted = f"a divisor of the {devices} devices"
+    errors.require(devices % fsdp.devices == 0, "fsdp.devices", fsdp.devices, accepted)
 
 
 def make_replica_settings(config: Any) -> dict[str, np.ndarray]:
@@ -250,16 +241,6 @@ def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
     return optimizers
 
 
-def _check_parts(batch_size: int, parts: int, devices: int) -> None:
-    """Raise a `ConfigError` unless a device's share of the batch divides into ``parts``."""
-    share = batch_size // devices
-    if parts < 1 or share % parts:
-        raise errors.ConfigError(
-            f"train.accumulate = {parts}; accepted: a divisor of a device's share of the batch, "
-            f"{batch_size} / {devices} = {share}"
-        )
-
-
 def check_train_fields(config: Any) -> None:
     """Check the numbers in ``config.train`` against each other.
 
@@ -267,38 +248,20 @@ def check_train_fields(config: Any) -> None:
       ConfigError: one is out of range, or an interval is no multiple of ``train.steps_per_call``.
     """
     train = config.train
-    for name in (
-        "steps",
-        "batch_size",
-        "log_every",
-        "sample_every",
-        "checkpoint_every",
-        "steps_per_call",
-        "keep_latest",
-    ):
-        if train[name] < 1:
-            raise errors.ConfigError(f"train.{name} = {train[name]}; accepted: 1 or more")
-    for name in ("steps", "log_every", "sample_every", "checkpoint_every"):
-        if train[name] % train.steps_per_call:
-            raise errors.ConfigError(
-                f"train.{name} = {train[name]}; "
-                f"accepted: a multiple of train.steps_per_call = {train.steps_per_call}"
-            )
-    if (every := config.eval.every) % train.steps_per_call:
-        raise errors.ConfigError(
-            f"eval.every = {every}; "
-            f"accepted: a multiple of train.steps_per_call = {train.steps_per_call}, or 0"
-        )
-    if train.keep_every is not None and train.keep_every < 1:
-        raise errors.ConfigError(
-            f"train.keep_every = {train.keep_every}; accepted: 1 or more, or none"
-        )
+    intervals = ("steps", "log_every", "sample_every", "checkpoint_every")
+    positive = {
+        f"train.{name}": train[name]
+        for name in (*intervals, "batch_size", "steps_per_call", "keep_latest", "keep_every")
+    }
+    for name, value in {**positive, "sample.num": config.sample.num}.items():
+        errors.require(value is None or value >= 1, name, value, "1 or more")
+    multiples = {f"train.{name}": train[name] for name in intervals}
+    for name, value in {**multiples, "eval.every": config.eval.every}.items():
+        accepted = f"a multiple of train.steps_per_call = {train.steps_per_call}"
+        errors.require(value % train.steps_per_call == 0, name, value, accepted)
     # The last replica has a seed, too.
     most = 2**31 - max(1, train.replicas)
-    if not 0 <= train.seed <= most:
-        raise errors.ConfigError(f"train.seed = {train.seed}; accepted: 0 to {most}")
-    if config.sample.num < 1:
-        raise errors.ConfigError(f"sample.num = {config.sample.num}; accepted: 1 or more")
+    errors.require(0 <= train.seed <= most, "train.seed", train.seed, f"0 to {most}")
 
 
 def data_batches(training: Training) -> int:

@@ -29,7 +29,7 @@ import numpy as np
 from flax import traverse_util
 from jax.experimental import multihost_utils
 
-from gan_jax.errors import CheckpointError, ConfigError
+from gan_jax.errors import CheckpointError, require
 from gan_jax.runs import checkpoint_files
 from gan_jax.runs.checkpoint_files import FORMAT, META, STATE, Record
 from gan_jax.runs.integrity import DamageError, crc32_of, seal
@@ -90,8 +90,7 @@ class Checkpoints:
         read_only: bool = False,
     ):
         for field, value in (("keep_latest", keep_latest), ("keep_every", keep_every)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{field} = {value!r}; accepted: a whole number of at least 1.")
+            require(value is None or value >= 1, field, value, "1 or more")
         self.directory = Path(directory).absolute()
         self.read_only = read_only
         self._keep_latest = keep_latest

@@ -1,4 +1,4 @@
-"""The explanation of JAX's own errors for the user of a run: memory, lost processes."""
+"""JAX's own errors explained to the user of a run: too little memory, lost processes."""
 
 import re
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ _MEMORY = re.compile(
     r"|CUDNN_STATUS_ALLOC_FAILED|bad_alloc",
     re.IGNORECASE,
 )
-# What was asked for, where they say it: the first is XLA's own allocator.
+# The size that was requested; the first is of XLA's own allocator.
 _ASKED = (
     re.compile(r"allocat\w* (\d+) bytes"),
     re.compile(r"allocate request for \S+ \((\d+)B\)"),
     re.compile(r"Used (\d+(?:\.\d+)?[KMGT]) of \d+(?:\.\d+)?[KMGT] hbm"),
 )
-# What Gloo (CPU), NCCL (GPU) and JAX's coordination service say where another process is gone.
+# What Gloo (CPU), NCCL (GPU) and JAX's coordination service say if another process has died.
 _PEER = re.compile(
     r"gloo.*(closed by peer|reset by peer|broken pipe|timed out|timeout)"
     r"|nccl.*(remote process exited|remote error|system error|connection closed)"
@@ -33,10 +33,7 @@ _PEER = re.compile(
 def explain(error: BaseException, config: Any, devices: int) -> errors.GanJaxError | None:
     """Return an error that explains ``error`` in one line; ``None``: it needs no explanation.
 
-    Args:
-      error: what ended the run.
-      config: the run's configuration.
-      devices: over which the batch of a run, or of each replica, is split.
+    ``devices`` is the number over which the batch of a run, or of each replica, is split.
     """
     for cause in _chain(error):
         text = str(cause)

@@ -1,6 +1,6 @@
 """The integrity of a checkpoint: checksums of its leaves and of its metadata.
 
-They find what a rename cannot: a flipped bit, a truncated file, a lost write.
+They detect flipped bits, truncated files and lost writes.
 """
 
 import json
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class DamageError(Exception):
-    """A checkpoint is not what was saved; the message says how it was found out."""
+    """A checkpoint is not what was saved; the message says what differs."""
 
 
 def crc32_of(array: np.ndarray) -> int:
@@ -31,11 +31,7 @@ def seal(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def unseal(text: bytes) -> dict[str, Any]:
-    """Return the metadata of a stored text.
-
-    Raises:
-      DamageError: the text is not what was stored.
-    """
+    """Return the metadata of a stored text; raise a `DamageError` if it was changed."""
     try:
         sealed = json.loads(text)
         body, crc32 = sealed["body"], sealed["crc32"]

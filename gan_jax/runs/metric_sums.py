@@ -10,9 +10,7 @@ import numpy as np
 class MetricSums:
     """Adds the metrics of every call of the train step, without a transfer to the host.
 
-    Args:
-      steps_per_call: train steps over which the metrics of a call are means.
-      fetch: returns arrays on the host (`gan_jax.training.parallel.Parallel.fetch`).
+    ``fetch`` returns arrays on the host (`gan_jax.training.parallel.Parallel.fetch`).
     """
 
     def __init__(self, steps_per_call: int, fetch: Callable[[Any], Any]) -> None:

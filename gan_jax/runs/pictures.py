@@ -1,4 +1,4 @@
-"""The picture that a run draws of its state again and again, of the same latents or images."""
+"""The picture that a run draws of its state at intervals, from the same latents or images."""
 
 from collections.abc import Callable
 from typing import Any

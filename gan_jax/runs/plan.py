@@ -22,14 +22,7 @@ from gan_jax.runs import build
 def rows(
     config: ConfigDict, training: build.Training, pipeline: Pipeline, compiled: Any
 ) -> list[tuple[str, str]]:
-    """Return the plan as pairs of a heading and its text.
-
-    Args:
-      config: the run's configuration.
-      training: what it was built into.
-      pipeline: the data set, and how it reaches the devices.
-      compiled: the compiled train step.
-    """
+    """Return the plan as pairs of a heading and its text; ``compiled`` is the train step."""
     length, source = config.train, pipeline.source
     shape = specs.words(source.spec)
     size = " with ".join(f"{len(side):,}" for side in sources.domains(source).values())

@@ -40,13 +40,10 @@ def orbax() -> Any:
     """Import Orbax, which takes a third of a second, and quiet its log.
 
     Its failures reach the user as ``CheckpointError``, in one line and once. Side effects, for the
-    whole process:
-
-    - Orbax's records are dropped from absl's log unless absl's verbosity is DEBUG
-      (``--verbosity=1``).
-    - ``sys.unraisablehook`` ignores one error: if several reads or writes fail at once, Orbax
-      raises the first and closes its event loop, at which the others fail. ``asyncio``'s log
-      ignores the same errors of its tasks and of TensorStore's futures ("never retrieved").
+    whole process: Orbax's records are dropped from absl's log unless absl's verbosity is DEBUG
+    (``--verbosity=1``). If several reads or writes fail at once, Orbax raises the first and closes
+    its event loop, at which the others fail: ``sys.unraisablehook`` and ``asyncio``'s log ignore
+    these.
     """
     import orbax.checkpoint as ocp
 

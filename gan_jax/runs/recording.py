@@ -32,13 +32,8 @@ class Record:
 
     A context manager; all processes make the same calls, and process 0 writes.
 
-    Args:
-      config: the run's configuration.
-      run: its directory, which this process has locked.
-      training: what the configuration describes.
-
     Attributes:
-      run: as given.
+      run: the directory, which this process has locked.
       stopped: why the run has diverged; ``None``: it has not.
     """
 
@@ -78,23 +73,13 @@ class Record:
             self.note("failed", str(explained or error) or type(error).__name__)
 
     def note(self, state: str, reason: str = "", step: int | None = None) -> None:
-        """Write the status, unless the run has diverged.
-
-        Args:
-          state: as in `status.Status.write`.
-          reason: why.
-          step: the last finished one; ``None``: that of the note before.
-        """
+        """Write the status, unless the run has diverged; ``step`` stays if it is not given."""
         self._step = self._step if step is None else step
         if self._primary and self.stopped is None:
             self._status.write(state, reason, self._step, self._config.train.steps)
 
     def stop(self, reason: str) -> NoReturn:
-        """Record that the run has diverged.
-
-        Raises:
-          DivergenceError: always.
-        """
+        """Record that the run has diverged, and raise a `DivergenceError`."""
         with contextlib.suppress(errors.WorkdirError):
             self.note("diverged", reason)
         self.stopped = reason
@@ -122,7 +107,7 @@ class Recorder(Record):
     Args:
       config: the run's own configuration.
       run: its directory, which this process has locked.
-      training: what the configuration describes; of several replicas: what all of them share.
+      training: what the configuration describes, or what several replicas share.
       keep_latest: checkpoints to keep; ``None``: as many as the configuration says.
       name: the run's name in messages; "" for a program's only run.
     """
@@ -191,11 +176,7 @@ class Recorder(Record):
             self._writer.image(step, "samples", image)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any]) -> None:
-        """Start saving a state.
-
-        Raises:
-          DivergenceError: it is not finite.
-        """
+        """Start saving a state; one that is not finite raises a `DivergenceError`."""
         self._check_finite(step, state)
         self.checkpoints.save(step, self._training.parallel.whole(state), meta)
 
@@ -204,7 +185,7 @@ class Recorder(Record):
             self.stop(f"the state of step {step} is not finite; {self._last_good()}")
 
     def _last_good(self) -> str:
-        """Return, for a message, which checkpoint there is, and what to do."""
+        """Return, for a message, the newest checkpoint, and what to do."""
         # One that is being written counts.
         with contextlib.suppress(errors.CheckpointError):
             self.checkpoints.wait()

@@ -127,7 +127,7 @@ class _Stacked:
 
 
 class ReplicaRecorder(Record):
-    """Records several runs that are trained in one program, each in its own directory.
+    """Records several runs that are trained in one program, each as `Recorder` does.
 
     A replica that has diverged is computed, but not recorded, until all have diverged. The run's
     own directory holds a status, the configuration and the environment.
@@ -150,11 +150,7 @@ class ReplicaRecorder(Record):
         self._better: list[Recorder] = []
 
     def _each(self, action: Callable[[int, Recorder], Any]) -> list[Any]:
-        """Return what ``action`` returns for each replica that has not diverged.
-
-        Raises:
-          DivergenceError: all have diverged.
-        """
+        """Return what ``action`` returns for each replica that is left; stop if none is."""
         found = []
         for i, member in enumerate(self._members):
             if member.stopped is None:

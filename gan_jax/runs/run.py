@@ -101,7 +101,7 @@ class Run:
         return self.load(step, make_sampling(self.config, raw=not average)).variables
 
     def load(self, step: int | str | None, how: Sampling) -> Weights:
-        """Return the variables that ``how`` samples with, as ``module.apply`` takes them.
+        """Return the variables that ``how`` samples with.
 
         Raises:
           CheckpointError: there is no such checkpoint, or it is damaged.
@@ -135,9 +135,7 @@ class Run:
         }
 
     def state(self, step: int | str | None = None) -> TrainState:
-        """Return the whole train state, with optimizers and random key, on one device.
-
-        This builds everything that training needs; `variables` is faster where the weights suffice.
+        """Return the whole train state on one device, which takes longer than `variables`.
 
         Raises:
           CheckpointError: there is no such checkpoint, or it is damaged, or of another model.
@@ -156,7 +154,7 @@ class Run:
         """Return the data set that the run was trained with.
 
         Args:
-          **changes: of ``config.data``, such as where the files are now: ``path``, ``data_dir``;
+          **changes: of ``config.data``, such as ``path`` and ``data_dir``, where the files are now;
             ``None`` changes nothing.
 
         Raises:
@@ -201,8 +199,7 @@ class Run:
                 f"label = {label}, but {self.config.variant!r} is not class-conditional; "
                 "accepted: no label"
             )
-        if not 0 <= label < classes:
-            raise errors.ConfigError(f"label = {label}; accepted: 0 to {classes - 1}")
+        errors.require(0 <= label < classes, "label", label, f"0 to {classes - 1}")
 
     def sampler(
         self,
@@ -263,8 +260,7 @@ class Run:
           ConfigError: an argument does not suit the run.
           CheckpointError: there is no such checkpoint, or it is damaged.
         """
-        if num < 1:
-            raise errors.ConfigError(f"num = {num}; accepted: 1 or more")
+        errors.require(num >= 1, "num", num, "1 or more")
         how = self.sampling(average=average, batch_norm=batch_norm, truncation=truncation)
         size = batch_size if how.batch_norm in ("standing", "batch") else min(batch_size, num)
         # Beside standing statistics, the seed changes nothing that is compiled or placed.

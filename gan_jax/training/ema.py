@@ -25,12 +25,10 @@ class EMA:
     start: int = 0
 
     def __post_init__(self):
-        if self.half_life < 0:
-            raise errors.ConfigError(f"ema.half_life = {self.half_life}; accepted: 0 (off) or more")
-        if self.ramp_up is not None and self.ramp_up <= 0:
-            raise errors.ConfigError(f"ema.ramp_up = {self.ramp_up}; accepted: above 0, or none")
-        if self.start < 0:
-            raise errors.ConfigError(f"ema.start = {self.start}; accepted: 0 or more")
+        errors.require(self.half_life >= 0, "ema.half_life", self.half_life, "0 (off) or more")
+        ramps = self.ramp_up is None or self.ramp_up > 0
+        errors.require(ramps, "ema.ramp_up", self.ramp_up, "above 0, or none")
+        errors.require(self.start >= 0, "ema.start", self.start, "0 or more")
 
     @property
     def enabled(self) -> bool:

@@ -46,8 +46,7 @@ class FSDP:
 
     def __post_init__(self):
         for name, value in (("devices", self.devices), ("min_size", self.min_size)):
-            if value < 1:
-                raise errors.ConfigError(f"fsdp.{name} = {value}; accepted: 1 or more")
+            errors.require(value >= 1, f"fsdp.{name}", value, "1 or more")
 
     @property
     def enabled(self) -> bool:

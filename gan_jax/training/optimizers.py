@@ -37,11 +37,9 @@ def linear(
       end_factor: the last rate over the first.
       decay_start: train steps before the decay.
     """
-    if not 0 <= decay_start < total_steps:
-        raise errors.ConfigError(
-            f"schedule.linear.decay_start = {decay_start}; "
-            f"accepted: 0 <= decay_start < train.steps = {total_steps}"
-        )
+    accepted = f"0 <= decay_start < train.steps = {total_steps}"
+    good = 0 <= decay_start < total_steps
+    errors.require(good, "schedule.linear.decay_start", decay_start, accepted)
     return optax.linear_schedule(
         value, value * end_factor, total_steps - decay_start, transition_begin=decay_start
     )
@@ -97,10 +95,8 @@ def make_schedule(
     Raises:
       ConfigError: unknown name, an option that the schedule does not have, or a bad value.
     """
-    if warmup_steps < 0 or warmup_steps > total_steps:
-        raise errors.ConfigError(
-            f"schedule.warmup_steps = {warmup_steps}; accepted: 0 to train.steps = {total_steps}"
-        )
+    most = f"0 to train.steps = {total_steps}"
+    errors.require(0 <= warmup_steps <= total_steps, "schedule.warmup_steps", warmup_steps, most)
     schedule = build(
         SCHEDULES, "schedule", name, value=learning_rate, total_steps=total_steps, **options
     )
@@ -253,10 +249,9 @@ def make_optimizer(
     Raises:
       ConfigError: an unknown name or option, or a value out of range.
     """
-    if not learning_rate > 0:
-        raise errors.ConfigError(f"learning_rate = {learning_rate!r}; accepted: a number above 0")
-    if clip_norm is not None and not clip_norm > 0:
-        raise errors.ConfigError(f"clip_norm = {clip_norm!r}; accepted: a number above 0, or none")
+    errors.require(learning_rate > 0, "learning_rate", learning_rate, "a number above 0")
+    clips = clip_norm is None or clip_norm > 0
+    errors.require(clips, "clip_norm", clip_norm, "a number above 0, or none")
     chosen = dict(schedule)
     rate = make_schedule(chosen.pop("name"), learning_rate, total_steps=total_steps, **chosen)
     transformation = build(

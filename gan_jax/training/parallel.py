@@ -33,10 +33,8 @@ def choose_devices(count: int | None) -> list[jax.Device]:
     devices = jax.devices()
     if count is None:
         return devices
-    if not 1 <= count <= len(devices):
-        raise errors.ConfigError(
-            f"num_devices = {count}; accepted: 1 to {len(devices)}, the devices that are here"
-        )
+    accepted = f"1 to {len(devices)}, the devices of this machine"
+    errors.require(1 <= count <= len(devices), "num_devices", count, accepted)
     if jax.process_count() > 1 and count != len(devices):
         raise errors.ConfigError(
             f"num_devices = {count} with {jax.process_count()} processes; "
@@ -117,9 +115,9 @@ class Parallel:
         self._layout = layout
         self._mode = mode
         build = errors.lookup(MODES, mode, "parallel")
-        if mode == "pmap" and jax.process_count() > 1:
+        if mode == "pmap" and (count := jax.process_count()) > 1:
             raise errors.ConfigError(
-                f'parallel = "pmap" with {jax.process_count()} processes; accepted: "shard_map"'
+                f'parallel = "pmap" with {count} processes; accepted: "shard_map"'
             )
         several = partial(_several_steps, train_step, layout.axis_name)
         self._mapped, self._batch_sharding = build(several, layout)

@@ -50,8 +50,7 @@ class Replication:
     devices: tuple[jax.Device, ...]
 
     def __post_init__(self):
-        if self.count < 1:
-            raise errors.ConfigError(f"train.replicas = {self.count}; accepted: 1 or more")
+        errors.require(self.count >= 1, "train.replicas", self.count, "1 or more")
 
     @property
     def rows(self) -> int:

@@ -53,14 +53,10 @@ class Sampling:
 
     def __post_init__(self):
         errors.lookup(dict.fromkeys(BATCH_NORM), self.batch_norm, "sample.batch_norm")
-        if self.standing_images < 1:
-            raise errors.ConfigError(
-                f"sample.standing_images = {self.standing_images}; accepted: 1 or more"
-            )
-        if self.truncation is not None and not self.truncation > 0:
-            raise errors.ConfigError(
-                f"sample.truncation = {self.truncation}; accepted: a number above 0, or none"
-            )
+        images, limit = self.standing_images, self.truncation
+        errors.require(images >= 1, "sample.standing_images", images, "1 or more")
+        truncates = limit is None or limit > 0
+        errors.require(truncates, "sample.truncation", limit, "a number above 0, or none")
 
 
 def seed_and_numbers(seed: int, first: int, count: int) -> np.ndarray:
