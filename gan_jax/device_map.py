@@ -24,6 +24,21 @@ def device_mesh(devices: Sequence[jax.Device]) -> Mesh:
     )
 
 
+def replicate(tree: Any, sharding: NamedSharding) -> Any:
+    """Return a pytree with every array on every device; each process holds the same values."""
+
+    def placed(x: Any) -> jax.Array:
+        if isinstance(x, jax.Array):
+            return jax.device_put(x, sharding)
+        # `jax.device_put` would ask the other processes whether they have the same values.
+        x = np.asarray(x)
+        return jax.make_array_from_callback(x.shape, sharding, x.__getitem__)
+
+    # JAX counts a transfer by callback as an implicit one.
+    with jax.transfer_guard("allow"):
+        return jax.tree.map(placed, tree)
+
+
 class DeviceMap:
     """``function(shared, *rows)``, its rows sharded over devices and its result on all of them.
 
@@ -69,27 +84,16 @@ class DeviceMap:
         )
 
     def place(self, tree: Any) -> Any:
-        """Return a pytree with every array on every device; each process holds the same values."""
-
-        def placed(x: Any) -> jax.Array:
-            if isinstance(x, jax.Array):
-                return jax.device_put(x, self._replicated)
-            # `jax.device_put` would ask the other processes whether they have the same values.
-            x = np.asarray(x)
-            return jax.make_array_from_callback(x.shape, self._replicated, x.__getitem__)
-
-        # JAX counts a transfer by callback as an implicit one.
-        with jax.transfer_guard("allow"):
-            return jax.tree.map(placed, tree)
+        """Return a pytree with every array on every device, as `replicate` does."""
+        return replicate(tree, self._replicated)
 
     def __call__(self, shared: Any, *rows: Any) -> Any:
         """Return the result for one batch, ``[batch_size, ...]`` on every device.
 
         Args:
           shared: as `place` returns it.
-          *rows: pytrees of arrays ``[n, ...]``: NumPy arrays of at most ``batch_size`` rows, the
-            same in every process, which are filled up by repeating them; or device arrays of
-            ``batch_size`` rows.
+          *rows: pytrees of NumPy arrays ``[n, ...]`` of at most ``batch_size`` rows, the same in
+            every process, which are filled up; or of device arrays of ``batch_size`` rows.
         """
 
         def placed(x: Any) -> jax.Array:

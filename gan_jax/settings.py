@@ -143,15 +143,11 @@ def _fill(config: ConfigDict, settings: Mapping[str, inspect.Parameter]) -> None
 
 
 def options(group: Any, entry: Entry) -> dict[str, Any]:
-    """Return the arguments for the entry that a configuration group names.
+    """Return the arguments for ``entry``, which a configuration group names.
 
     These are the fields of the sub-group of that name, and those of the group itself that are
     parameters of the entry. Unset ones are left out. Lists, as in a configuration that was read
     from JSON, become tuples.
-
-    Args:
-      group: has a field ``name``, and may have a sub-group for each name.
-      entry: what the name stands for.
     """
     known = inspect.signature(entry).parameters
     shared = {k: v for k, v in group.items() if k in known and k not in ("name", group.name)}

@@ -40,40 +40,31 @@ class Launch:
     start_timeout: int = 300
 
     def __post_init__(self):
-        if self.mode not in ("off", "auto", "explicit"):
-            raise errors.ConfigError(
-                f"--distributed={self.mode}; accepted: off, auto, explicit"
-                f"{errors.suggestion(self.mode, ('off', 'auto', 'explicit'))}"
-            )
-        if self.peer_timeout < 10:
-            # JAX's processes send heartbeats every few seconds.
-            raise errors.ConfigError(
-                f"--peer_timeout={self.peer_timeout}; accepted: 10 seconds or more"
-            )
-        if self.start_timeout < 1:
-            raise errors.ConfigError(
-                f"--start_timeout={self.start_timeout}; accepted: 1 second or more"
-            )
+        errors.lookup(dict.fromkeys(("off", "auto", "explicit")), self.mode, "--distributed")
+        silence, start = self.peer_timeout, self.start_timeout
+        # JAX's processes send heartbeats every few seconds.
+        errors.require(silence >= 10, "--peer_timeout", silence, "10 seconds or more")
+        errors.require(start >= 1, "--start_timeout", start, "1 second or more")
         explicit = {
             "--coordinator": self.coordinator,
             "--num_processes": self.num_processes,
             "--process_id": self.process_id,
         }
-        given = [name for name, value in explicit.items() if value is not None]
-        if self.mode != "explicit" and given:
-            raise errors.ConfigError(
-                f"{given[0]} is given; accepted only with --distributed=explicit"
-            )
-        if self.mode == "explicit" and len(given) < len(explicit):
-            missing = [name for name in explicit if name not in given]
-            raise errors.ConfigError(f"--distributed=explicit needs {', '.join(missing)} too")
-        if self.mode == "explicit":
-            assert self.num_processes is not None
-            assert self.process_id is not None
-            if not 0 <= self.process_id < self.num_processes:
+        missing = [name for name, value in explicit.items() if value is None]
+        if self.mode != "explicit":
+            if given := [name for name in explicit if name not in missing]:
                 raise errors.ConfigError(
-                    f"--process_id={self.process_id}; accepted: 0 to {self.num_processes - 1}"
+                    f"{given[0]} is given; accepted only with --distributed=explicit"
                 )
+            return
+        if missing:
+            raise errors.ConfigError(f"--distributed=explicit needs {', '.join(missing)} too")
+        assert self.num_processes is not None
+        assert self.process_id is not None
+        known = range(self.num_processes)
+        errors.require(
+            self.process_id in known, "--process_id", self.process_id, f"0 to {len(known) - 1}"
+        )
 
 
 def start(launch: Launch) -> None:

@@ -102,7 +102,7 @@ def make_game(config: Any, spec: Spec, axis_name: Any = step.AXIS) -> Game:
     """Return the game that ``config`` describes.
 
     Args:
-      config: a configuration with every field of ``configs/base.py``.
+      config: a configuration.
       spec: of the data as they are stored.
       axis_name: the mapped axis, over which batch statistics are synchronised.
 
@@ -154,11 +154,7 @@ def make_training(config: Any, spec: Spec) -> Training:
 
 
 def _check_layout(config: Any, replication: Replication, fsdp: FSDP) -> None:
-    """Check that replicas and shards can be laid out over the devices.
-
-    Raises:
-      ConfigError: they cannot; the message names the field.
-    """
+    """Check that replicas and shards can be laid out over the devices."""
     special = {"train.replicas": replication.count, "fsdp.devices": fsdp.devices}
     chosen = {name: value for name, value in special.items() if value > 1}
     if len(chosen) == 2:
@@ -177,11 +173,7 @@ def _check_layout(config: Any, replication: Replication, fsdp: FSDP) -> None:
 
 
 def make_replica_settings(config: Any) -> dict[str, np.ndarray]:
-    """Return the numbers that differ between replicas, float32 ``[replicas]`` by name.
-
-    Raises:
-      ConfigError: a field has a number too many or too few, or one that cannot work.
-    """
+    """Return the numbers that differ between replicas, float32 ``[replicas]`` by name."""
     count = config.train.replicas
     found = {}
     for field, setting in REPLICA_SETTINGS.items():
@@ -221,20 +213,10 @@ def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
             raise errors.ConfigError(
                 f"optimizer.{group} is missing; the game has a network {name!r}"
             )
-        fields = config.optimizer[group]
+        total = max(1, config.train.steps - starts[name])
         try:
             optimizers[name] = make_optimizer(
-                fields.name,
-                fields.learning_rate,
-                schedule={
-                    "name": fields.schedule.name,
-                    "warmup_steps": fields.schedule.warmup_steps,
-                    **(fields.schedule.get(fields.schedule.name) or {}),
-                },
-                total_steps=max(1, config.train.steps - starts[name]),
-                steps_per_train_step=steps,
-                clip_norm=fields.clip_norm,
-                **(fields.get(fields.name) or {}),
+                config.optimizer[group], total_steps=total, steps_per_train_step=steps
             )
         except errors.ConfigError as error:
             raise errors.ConfigError(f"optimizer.{group}: {error}") from error
@@ -242,11 +224,7 @@ def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
 
 
 def check_train_fields(config: Any) -> None:
-    """Check the numbers in ``config.train`` against each other.
-
-    Raises:
-      ConfigError: one is out of range, or an interval is no multiple of ``train.steps_per_call``.
-    """
+    """Check the ranges of numbers, and that intervals are multiples of ``train.steps_per_call``."""
     train = config.train
     intervals = ("steps", "log_every", "sample_every", "checkpoint_every")
     positive = {

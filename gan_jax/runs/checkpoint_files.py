@@ -65,11 +65,7 @@ def read_arrays(
 ) -> dict[str, np.ndarray]:
     """Return some arrays of a checkpoint in host memory, each verified.
 
-    Args:
-      directory: of the checkpoint.
-      record: its metadata.
-      stored: the expected record of each array that is wanted, by path; of random keys, that of
-        their data.
+    ``stored`` is the expected record of each, by path; of random keys, that of their data.
 
     Raises:
       DamageError: any process finds an array that is not what was saved.
@@ -82,12 +78,7 @@ def read_arrays(
 def _read_arrays(
     directory: Path, stored: Mapping[str, Leaf], sums: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
-    """Read arrays and verify each.
-
-    Raises:
-      DamageError: an array is not what was saved.
-      Exception: any error of Orbax or the file system about damaged files.
-    """
+    """Read arrays and verify each; damaged files raise errors of many kinds."""
     ocp = orbax()
     arrays: dict[str, np.ndarray] = {}
     on_disk = [name for name, leaf in stored.items() if 0 not in leaf.shape]
@@ -126,10 +117,6 @@ def _raise(error: OSError) -> NoReturn:
 @contextlib.contextmanager
 def _agreed(directory: Path, what: str) -> Iterator[None]:
     """Let a failure in any process raise an error of the same kind in every process.
-
-    Args:
-      directory: of the checkpoint.
-      what: is the matter, if the context fails by an error that is no `DamageError`.
 
     Raises:
       DamageError: a process found damage, and none met a worse failure.

@@ -20,11 +20,6 @@ def _processor() -> str:
     return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
 
 
-def directory() -> Path:
-    """Return the cache's folder, one per processor."""
-    return cache.root() / "xla" / _processor()
-
-
 def enable() -> None:
     """Switch the persistent compilation cache on.
 
@@ -33,6 +28,6 @@ def enable() -> None:
     Side effect: changes JAX's global configuration; the folder is made when JAX first writes.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(directory()))
+        jax.config.update("jax_compilation_cache_dir", str(cache.root() / "xla" / _processor()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

@@ -58,17 +58,13 @@ def named_leaves(state: PyTree) -> dict[str, Any]:
 
 def to_host(state: PyTree) -> tuple[dict[str, Leaf], dict[str, np.ndarray]]:
     """Return, by path, each leaf's record and its value (a key's data) in host memory."""
-    leaves = named_leaves(state)
-    records = {
-        name: dataclasses.replace(leaf_of(value), generator=str(jax.random.key_impl(value)))
-        if is_key(value)
-        else leaf_of(value)
-        for name, value in leaves.items()
-    }
-    data = {
-        name: jax.random.key_data(value) if is_key(value) else value
-        for name, value in leaves.items()
-    }
+    data = named_leaves(state)
+    records = {name: leaf_of(value) for name, value in data.items()}
+    for name, value in data.items():
+        if is_key(value):
+            generator = str(jax.random.key_impl(value))
+            records[name] = dataclasses.replace(records[name], generator=generator)
+            data[name] = jax.random.key_data(value)
     return records, {name: np.asarray(value) for name, value in jax.device_get(data).items()}
 
 
@@ -92,13 +88,10 @@ def place(array: np.ndarray, abstract: Any, generator: str | None) -> Any:
 def mismatch(directory: Path, saved: Mapping[str, Leaf], expected: Mapping[str, Leaf]) -> str:
     """Return the message that a checkpoint has other leaves than the state."""
     lines = []
-    for name in [*expected, *(name for name in saved if name not in expected)]:
-        if name not in saved:
-            lines.append(f"{name}: not in the checkpoint, {expected[name]} in the state")
-        elif name not in expected:
-            lines.append(f"{name}: {saved[name]} in the checkpoint, not in the state")
-        elif saved[name] != expected[name]:
-            lines.append(f"{name}: {saved[name]} in the checkpoint, {expected[name]} in the state")
+    for name in {**expected, **saved}:
+        found, wanted = saved.get(name, "not"), expected.get(name, "not")
+        if found != wanted:
+            lines.append(f"{name}: {found} in the checkpoint, {wanted} in the state")
     more = f"; and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
     return (
         f"Checkpoint {directory} is of another model, {len(lines)} of its leaves differ: "

@@ -107,23 +107,19 @@ class Run:
           CheckpointError: there is no such checkpoint, or it is damaged.
           WorkdirError: ``"best"`` is asked for, but the run was not evaluated.
         """
-        paths: dict[str, list[str]] = {}
-        for name in (n for n, network in self.game.networks.items() if network.averaged):
-            root = f"networks/{name}"
-            paths[name] = [f"{root}/params", f"{root}/mutable"] if how.raw else [f"{root}/ema"]
-            if how.batch_norm == "running" and not how.raw:
-                paths[name].append(f"{root}/mutable/batch_stats")
+        parts = ["params", "mutable"] if how.raw else ["ema"]
+        if how.batch_norm == "running" and not how.raw:
+            parts.append("mutable/batch_stats")
+        names = [name for name, network in self.game.networks.items() if network.averaged]
+        paths = {(name, part): f"networks/{name}/{part}" for name in names for part in parts}
         with self._checkpoints() as checkpoints:
-            every = [path for own in paths.values() for path in own]
-            restored = checkpoints.read(every, choose_step(self.path, step))
-        found, variables = restored.state, {}
-        for name, own in paths.items():
-            collections: Variables = {}
-            for path in own:
-                part = found.get(path, {})
-                kind = path.rsplit("/", 1)[-1]
-                collections |= part if kind in ("ema", "mutable") else {kind: part} if part else {}
-            variables[name] = collections
+            restored = checkpoints.read(list(paths.values()), choose_step(self.path, step))
+        variables: dict[str, Variables] = {name: {} for name in names}
+        for (name, part), path in paths.items():
+            if found := restored.state.get(path):
+                collection = part.rsplit("/", 1)[-1]
+                whole = collection in ("ema", "mutable")
+                variables[name] |= found if whole else {collection: found}
         return Weights(restored.step, variables)
 
     def abstract_variables(self) -> dict[str, Variables]:
@@ -178,12 +174,9 @@ class Run:
         truncation: float | None = None,
     ) -> Sampling:
         """Return how samples are made: ``config.sample``, with what is given in its place."""
-        how = make_sampling(self.config, raw=not average)
-        if batch_norm is not None:
-            how = dataclasses.replace(how, batch_norm=batch_norm)
-        if truncation is not None:
-            how = dataclasses.replace(how, truncation=truncation)
-        return how
+        given = {"batch_norm": batch_norm, "truncation": truncation}
+        changes: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
+        return dataclasses.replace(make_sampling(self.config, raw=not average), **changes)
 
     def check_label(self, label: int | None) -> None:
         """Check that samples of class ``label`` can be asked for.

@@ -24,22 +24,12 @@ ENDED = ("done", "diverged", "failed")
 class RunEvaluator:
     """Measures the checkpoints of a run, on all devices of this machine.
 
-    The constructor prepares everything that does not depend on the checkpoint.
-
-    Args:
-      run: the opened run.
-      changes: of ``config.eval``; ``None`` for a field changes nothing.
-      data: of ``config.data``, likewise: where the images are now.
-      average: measure the moving average of the weights, where one is kept.
-      batch_norm: one of `sampling.BATCH_NORM`, in place of the run's.
+    The constructor prepares everything that does not depend on the checkpoint. Its arguments and
+    errors are those of `gan_jax.runs.run.Run.evaluate`, of which ``changes`` are the settings and
+    ``data`` the fields of ``config.data``; ``None`` for a field changes nothing.
 
     Attributes:
       file: where the rows are recorded.
-
-    Raises:
-      ConfigError: a setting cannot work, or no metric suits the data.
-      DataError: the data set is missing, or is not the one that the run was trained with.
-      MetricError: an extractor's weights are missing.
     """
 
     def __init__(

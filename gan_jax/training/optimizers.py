@@ -225,40 +225,33 @@ class Optimizer:
         return self.transformation.update(gradients, state, params)
 
 
-def make_optimizer(
-    name: str,
-    learning_rate: float,
-    *,
-    schedule: Mapping[str, Any],
-    total_steps: int,
-    steps_per_train_step: int = 1,
-    clip_norm: float | None = None,
-    **options: Any,
-) -> Optimizer:
+def make_optimizer(group: Any, *, total_steps: int, steps_per_train_step: int = 1) -> Optimizer:
     """Return one network's optimizer.
 
     Args:
-      name: a key of ``OPTIMIZERS``.
-      learning_rate: before the schedule.
-      schedule: ``name`` and options of the schedule.
+      group: of a configuration, with the fields of `OPTIMIZER`.
       total_steps: train steps of the whole run.
       steps_per_train_step: gradient steps that this network takes in one train step.
-      clip_norm: as for `Optimizer`.
-      **options: of the optimizer, such as ``b1`` and ``b2``.
 
     Raises:
       ConfigError: an unknown name or option, or a value out of range.
     """
-    errors.require(learning_rate > 0, "learning_rate", learning_rate, "a number above 0")
-    clips = clip_norm is None or clip_norm > 0
-    errors.require(clips, "clip_norm", clip_norm, "a number above 0, or none")
-    chosen = dict(schedule)
-    rate = make_schedule(chosen.pop("name"), learning_rate, total_steps=total_steps, **chosen)
+    rate, limit, schedule = group.learning_rate, group.clip_norm, group.schedule
+    errors.require(rate > 0, "learning_rate", rate, "a number above 0")
+    clips = limit is None or limit > 0
+    errors.require(clips, "clip_norm", limit, "a number above 0, or none")
+    scheduled = make_schedule(
+        schedule.name,
+        rate,
+        total_steps=total_steps,
+        warmup_steps=schedule.warmup_steps,
+        **schedule.get(schedule.name, {}),
+    )
     transformation = build(
         OPTIMIZERS,
         "optimizer",
-        name,
-        rate=lambda count: rate(count // steps_per_train_step),
-        **options,
+        group.name,
+        rate=lambda count: scheduled(count // steps_per_train_step),
+        **group.get(group.name, {}),
     )
-    return Optimizer(transformation, rate, clip_norm)
+    return Optimizer(transformation, scheduled, limit)

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gan_jax import errors
+from gan_jax.device_map import replicate
 from gan_jax.training import step as step_lib
 from gan_jax.training.state import TrainState
 from gan_jax.training.step import AXIS
@@ -44,11 +45,7 @@ def choose_devices(count: int | None) -> list[jax.Device]:
 
 
 def check_batch(batch_size: int, devices: int) -> None:
-    """Check that the global batch splits evenly.
-
-    Raises:
-      ConfigError: it does not; the message names the nearest sizes that do.
-    """
+    """Raise a `ConfigError` with the nearest sizes if the global batch does not split evenly."""
     if batch_size < 1 or batch_size % devices:
         below = batch_size // devices * devices
         near = " or ".join(str(n) for n in (below, below + devices) if n > 0)
@@ -89,15 +86,6 @@ def data_parallel(devices: Sequence[jax.Device]) -> Layout:
     return Layout(mesh, AXIS, replicated, replicated, PartitionSpec(None, None, AXIS))
 
 
-def replicate(tree: Any, sharding: NamedSharding) -> Any:
-    """Return ``tree``, which every process holds alike, with every array on every device."""
-    if jax.process_count() == 1:
-        return jax.device_put(tree, sharding)
-    return jax.tree.map(
-        lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
-    )
-
-
 class Parallel:
     """A train step mapped over devices, and the placement of what it takes.
 
@@ -131,9 +119,8 @@ class Parallel:
     def put_batch(self, batch: HostBatch) -> dict[str, jax.Array]:
         """Return this process's share of a batch as arrays over all devices.
 
-        Args:
-          batch: arrays ``[steps per call, batches per step, examples of this process, ...]``; of
-            several replicas ``[steps per call, replicas of this process, batches per step, ...]``.
+        It is ``[steps per call, batches per step, examples of this process, ...]``; several
+        replicas have theirs on the second axis.
         """
         if self._mode == "pmap":
             batch = {name: _stacked(x, self._layout.mesh.size) for name, x in batch.items()}
@@ -193,9 +180,7 @@ class Parallel:
         Args:
           state: as `abstract` gives it.
           data: shapes and dtypes of the resident data, ``{}`` when streamed.
-          batch: those of a call's batch over all processes, ``[steps per call, batches per step,
-            batch, ...]``; of several replicas ``[steps per call, replicas, batches per step,
-            batch, ...]``.
+          batch: those of a call's batch over all processes (`put_batch`).
         """
 
         def placed(x: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gan_jax import errors
+from gan_jax.device_map import replicate
 from gan_jax.training import parallel
 from gan_jax.training.state import TrainState
 from gan_jax.training.step import AXIS, Metrics, TrainStep
@@ -133,17 +134,13 @@ class Replication:
         rest = [member.replace(step=(), key=(), settings={}) for member in members]
         keys = jax.jit(lambda *keys: jnp.stack(keys), out_shardings=sharding)
         return jax.tree.map(stacked, *rest).replace(
-            step=parallel.replicate(first.step, self.layout.replicated),
+            step=replicate(first.step, self.layout.replicated),
             key=keys(*(member.key for member in members)),
             settings={n: stacked(*map(np.asarray, x)) for n, x in settings.items()},
         )
 
     def local(self) -> Local:
-        """Return what this process feeds of a batch.
-
-        Raises:
-          ConfigError: the replicas do not divide over the processes.
-        """
+        """Return what this process feeds; the replicas must divide over the processes."""
         me, processes = jax.process_index(), jax.process_count()
         if self.count == 1:
             return Local(range(1), me, processes)

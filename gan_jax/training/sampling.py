@@ -220,14 +220,11 @@ def chosen_variables(state: TrainState, how: Sampling) -> dict[str, Variables]:
       state: a trained state.
       how: ``raw`` selects the raw weights; ``batch_norm = "running"`` the raw batch statistics.
     """
-    chosen = {
-        name: network.variables if how.raw else network.averaged
-        for name, network in state.networks.items()
-    }
-    if how.batch_norm == "running":
-        for name, network in state.networks.items():
-            if "batch_stats" in network.mutable:
-                chosen[name] = {**chosen[name], "batch_stats": network.mutable["batch_stats"]}
+    chosen = {}
+    for name, network in state.networks.items():
+        chosen[name] = network.variables if how.raw else network.averaged
+        if how.batch_norm == "running" and "batch_stats" in network.mutable:
+            chosen[name] = {**chosen[name], "batch_stats": network.mutable["batch_stats"]}
     return chosen
 
 

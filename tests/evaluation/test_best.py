@@ -1,4 +1,4 @@
-"""Which checkpoint is the best, and what is told when samples get far worse."""
+"""Which checkpoint is the best, and the alarm when samples get far worse."""
 
 import json
 

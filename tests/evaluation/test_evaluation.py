@@ -189,7 +189,7 @@ def test_a_stopped_run_has_the_same_evaluations(tmp_path, monkeypatch, whole):
     assert rows(tmp_path) == rows(whole)
 
 
-def test_an_alarm_is_told_and_the_run_goes_on(tmp_path, monkeypatch, caplog):
+def test_an_alarm_is_reported_and_the_run_goes_on(tmp_path, monkeypatch, caplog):
     scripted(monkeypatch, [0.8, 0.1, 0.7])
     config = points(best="high_quality")
     assert loop.train(config, tmp_path).state == "done"
@@ -281,7 +281,7 @@ def test_real_against_real_is_far_better_than_noise_against_real(quarters):
     assert note.startswith("30 of each against 30 others of noise")
 
 
-def test_what_the_discriminator_normalises_by_is_of_no_account(quarters):
+def test_the_normalisation_of_the_discriminator_is_ignored(quarters):
     def recorded(generator, discriminator):
         config = tiny.batch_norm_config()
         config.generator.name, config.discriminator.name = generator, discriminator
@@ -329,7 +329,7 @@ def test_part_of_a_sorted_set_is_a_mixture_of_it(quarters):
         ({"on_alarm": "ring"}, r"eval\.on_alarm = 'ring' is unknown; accepted: stop, warn"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_written(tmp_path, changes, message):
+def test_mistakes_are_reported_before_anything_is_written(tmp_path, changes, message):
     with pytest.raises(errors.ConfigError, match=message):
         loop.train(points(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -373,7 +373,7 @@ def test_automatic_metrics_suit_the_data():
     assert chosen(sources.make_source(config.data)) == []
 
 
-def test_missing_weights_are_told_before_anything_is_written(tmp_path):
+def test_missing_weights_are_reported_before_anything_is_written(tmp_path):
     config = tiny.image_config()
     config.num_devices = 1
     config.eval.update(every=2, metrics=("fid",), inception=str(tmp_path / "none.npz"))
@@ -416,7 +416,7 @@ def test_patience_ends(tmp_path):
     assert slept == [5.0, 5.0, 5.0]
 
 
-def test_a_layer_that_the_weights_do_not_reach_is_told_before_anything_is_written(tmp_path):
+def test_a_layer_that_the_weights_do_not_reach_is_reported_before_anything_is_written(tmp_path):
     weights = {name: np.zeros(shape, np.float32) for name, shape in inception.shapes("64").items()}
     inception.save_weights(tmp_path / "shallow.npz", weights)
     config = tiny.image_config()

@@ -242,7 +242,7 @@ def brightness():
     return game, config
 
 
-def test_anomalies_are_told_by_their_scores(monkeypatch):
+def test_anomalies_are_reported_by_their_scores(monkeypatch):
     game, config = brightness()
     rng = np.random.default_rng(0)
     levels = rng.permutation(np.arange(100, 140)).astype(np.uint8)
@@ -272,7 +272,7 @@ def test_anomalies_are_told_by_their_scores(monkeypatch):
     assert result.protocol["n_real"] == 40
     columns, _ = made.reference(variables)
     assert [name for name, _, _ in columns] == ["scores"]
-    # Without anomalies among the measured there is nothing to tell.
+    # Without anomalies among the measured images, scores cannot be evaluated.
     whole = source_of(images, np.zeros(40, np.int32), ("even", "odd"))
     with pytest.raises(errors.ConfigError, match=r"eval\.num_real = 40, of which 0 are of the"):
         evaluator(game, train, config)

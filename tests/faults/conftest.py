@@ -11,7 +11,7 @@ __all__ = ["run", "start"]
 
 @pytest.fixture(scope="session")
 def whole(run, tmp_path_factory):
-    """A run that nobody disturbed."""
+    """An uninterrupted run."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     succeeded(run(*scenario.WHOLE, f"--workdir={workdir}"))
     return workdir

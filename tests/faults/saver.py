@@ -1,7 +1,7 @@
 """Does what a run does on disk, without training; is killed and started again, many times.
 
 ``python -m tests.faults.saver <workdir> <kills> <seed>`` forks a child for each life, since a fork
-costs a fraction of a start, and tells what it found as JSON. JAX is touched in the children alone.
+costs a fraction of a start, and prints its findings as JSON. Only the children use JAX.
 """
 
 import json
@@ -114,7 +114,7 @@ def check(workdir, last):
 
 
 def main(workdir, kills, seed):
-    """Live and die so many times."""
+    """Start and kill a child ``kills`` times."""
     chance, wrong, inside, last = random.Random(seed), [], 0, 0
     for _ in range(kills):
         said = one_life(workdir, chance)

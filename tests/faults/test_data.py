@@ -1,4 +1,4 @@
-"""A file of the data set vanishes while the run reads it, or when it has."""
+"""A file of the data set vanishes while the run reads it."""
 
 import numpy as np
 import pytest
@@ -52,29 +52,3 @@ def test_a_file_that_vanishes_is_named_and_with_it_back_the_run_goes_on(
     succeeded(run(*flags, steps, f"--workdir={tmp_path / 'run'}"))
     succeeded(run(*flags, steps, f"--workdir={tmp_path / 'whole'}"))
     assert_same_run(tmp_path / "run", tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_a_file_of_arrays_that_vanishes_once_it_is_read_is_not_missed(start, tmp_path):
-    path = tmp_path / "photos.npz"
-    rng = np.random.default_rng(0)
-    np.savez(path, image=rng.integers(0, 256, (64, 8, 8, 1), np.uint8))
-    workdir = tmp_path / "run"
-    running = start(
-        "--config=configs/gan.py:smoke",
-        "--config.data.name=npz",
-        f"--config.data.path={path}",
-        "--config.data.resolution=8",
-        "--config.train.batch_size=16",
-        "--config.train.log_every=5",
-        "--config.train.checkpoint_every=20",
-        "--config.train.sample_every=100000",
-        "--config.sample.num=1",
-        "--config.train.steps=400",
-        f"--workdir={workdir}",
-    )
-    assert running.wait_for(r"step +5/")
-    path.unlink()
-    succeeded(running.wait())
-    assert program.status(workdir)["state"] == "done"
-    assert program.checkpoints(workdir)[-1] == 400

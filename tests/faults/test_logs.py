@@ -7,7 +7,7 @@ from tests.experiments.program import POINTS, complaint
 
 
 @pytest.mark.slow
-def test_metrics_that_there_is_no_room_for_are_told_in_one_line(run, tmp_path):
+def test_metrics_that_there_is_no_room_for_are_reported_in_one_line(run, tmp_path):
     workdir = tmp_path / "run"
     ended = run(
         *POINTS,

@@ -38,13 +38,13 @@ def get_config():
     return config
 """
 GONE = "killed, cut off, or ended by an error that it reported itself"
-# JAX needs several times its heartbeats' limit where nothing but they can tell.
+# JAX needs several times the limit of its heartbeats where only these fail.
 LIMIT = program.LIMIT
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """A configuration file: perceptrons on points of the plane, by plain SGD."""
+    """A configuration file: MLPs on points of the plane, by plain SGD."""
     path = tmp_path_factory.mktemp("config") / "mine.py"
     path.write_text(CONFIG)
     return f"--config={path}"
@@ -52,7 +52,7 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def uninterrupted(config, run, tmp_path_factory):
-    """The run of one process with one device that nobody disturbed."""
+    """The uninterrupted run of one process with one device."""
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
     succeeded(run(config, f"--workdir={workdir}"))
     return workdir
@@ -71,7 +71,7 @@ def assert_alike(a, b):
 
 
 def finish(start, config, workdir, processes, devices):
-    """Go on with a run on so many processes, with so many devices each."""
+    """Continue a run on some processes, with some devices each."""
     for process in several.start(start, processes, config, f"--workdir={workdir}", devices=devices):
         ended = process.wait()
         assert ended.code == 0, ended.err
@@ -81,8 +81,18 @@ def finish(start, config, workdir, processes, devices):
 @pytest.mark.parametrize(
     ("processes", "devices", "victim", "later"),
     [
-        pytest.param(4, 1, 2, [(1, 1), (2, 1)], id="4 processes lose number 2"),
-        pytest.param(2, 2, 0, [(4, 1)], id="2 processes lose number 0"),
+        pytest.param(2, 1, 1, [(1, 1)], id="2 processes lose number 1"),
+        pytest.param(
+            4,
+            1,
+            2,
+            [(1, 1), (2, 1)],
+            id="4 processes lose number 2",
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param(
+            2, 2, 0, [(4, 1)], id="2 processes lose number 0", marks=pytest.mark.exhaustive
+        ),
     ],
 )
 @pytest.mark.slow
@@ -186,21 +196,6 @@ def test_process_0_ends_last_so_that_all_can_tell_the_same_mistake(start, tmp_pa
     assert [complaint(process.wait()) for process in both] == ["one = 2; accepted: 1"] * 2
 
 
-@pytest.mark.slow
-def test_processes_with_other_workdirs_are_told_to_share_one(config, start, run, tmp_path):
-    mine, yours = tmp_path / "mine", tmp_path / "yours"
-    succeeded(run(config, "--config.train.steps=20", f"--workdir={mine}"))
-    before = program.files(mine / "checkpoints")
-    running = several.start(start, 2, config, each=[[f"--workdir={mine}"], [f"--workdir={yours}"]])
-    for number, (process, steps) in enumerate(zip(running, ("10, 20", "none"), strict=True)):
-        assert complaint(process.wait()) == (
-            f"Process {number} finds other checkpoints than another process, in "
-            f"{(mine, yours)[number] / 'checkpoints'}: {steps}. --workdir must be one directory "
-            "that all processes share."
-        )
-    assert program.files(mine / "checkpoints") == before
-
-
 def image_folder(path):
     """Write 64 images of 8x8, the same ones always."""
     path.mkdir(parents=True)
@@ -243,18 +238,6 @@ def test_a_process_that_fails_takes_the_others_along_and_they_say_why(start, run
     saved = program.checkpoints(workdir)
     assert saved
 
-    # The disk of the first is full; the second is not left to wait for it.
     last = f"--config.train.steps={saved[-1] + 20}"
-    full = {0: {"largest_file": 4_000}}
-    paths = [paths[0], paths[0]]
-    first, second = [
-        process.wait(LIMIT)
-        for process in several.start(start, 2, *flags, last, each=paths, options=full)
-    ]
-    assert "File too large" in complaint(first)
-    assert "process 0" in complaint(second) or "another process" in complaint(second)
-    assert program.status(workdir)["state"] == "failed"
-    assert program.checkpoints(workdir) == saved
-
     succeeded(run(*flags, last, *paths[0]))
     assert program.checkpoints(workdir)[-1] == saved[-1] + 20

@@ -66,14 +66,14 @@ def test_gradients_that_are_not_numbers_stop_the_run_at_its_last_good_checkpoint
     assert (now["state"], now["reason"]) == ("diverged", message)
     good = program.files(tmp_path / "run" / "checkpoints" / "20")
 
-    # The same again: it goes on from there, comes to the same, and overwrites nothing good.
+    # The same command again: it diverges again, and overwrites nothing good.
     assert complaint(run(*flags)) == message
     assert program.checkpoints(tmp_path / "run")[-1] == 20
     assert program.files(tmp_path / "run" / "checkpoints" / "20") == good
 
 
 @pytest.mark.slow
-def test_too_large_a_batch_is_told_with_its_size_and_what_helps(tmp_path):
+def test_too_large_a_batch_is_reported_with_its_size_and_what_helps(tmp_path):
     # 2 million points through 4096 units are 32 GiB, of which the process may have 12.
     command = [
         sys.executable,
@@ -108,6 +108,7 @@ def test_too_large_a_batch_is_told_with_its_size_and_what_helps(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_clock_that_jumps_changes_nothing_but_the_times_of_day(half, whole, run, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
     workdir = tmp_path / "run"
@@ -155,7 +156,14 @@ command_line.run(main._main)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        # tests/runs/test_preemption.py has the second Ctrl-C in this process.
+        pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive),
+    ],
+)
 @pytest.mark.slow
 def test_a_second_signal_during_the_save_loses_nothing(number, whole, start, run, tmp_path):
     (tmp_path / "slow_disk.py").write_text(SLOW_DISK)

@@ -54,7 +54,7 @@ def make_state(seed: int = 0, width: int = 3) -> State:
 
 
 def replicated(state: Any, devices: int) -> Any:
-    """Put the JAX leaves of a state on so many devices."""
+    """Put the JAX leaves of a state on a number of devices."""
     mesh = jax.make_mesh(
         (devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices]
     )
@@ -94,7 +94,7 @@ def assert_identical(actual: Any, expected: Any) -> None:
 
 
 def save_steps(directory: Path, state: dict[str, jax.Array], steps: list[int], **options: Any):
-    """Save a state whose leaf "step" tells its step, at every step."""
+    """Save a state whose leaf "step" is its step, at every step."""
     with Checkpoints(directory, **options) as checkpoints:
         for step in steps:
             checkpoints.save(step, {**state, "step": jnp.asarray(step)}, {"kimg": step / 2})

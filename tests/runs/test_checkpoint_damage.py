@@ -109,7 +109,7 @@ def test_a_flipped_byte_anywhere_is_never_silently_wrong(tmp_path, small):
 
 
 def test_wrong_values_in_a_readable_checkpoint_are_noticed(tmp_path, small):
-    # Orbax reads this one without complaint: only the checksums can tell.
+    # Orbax reads this one without an error: only the checksums differ.
     save_steps(tmp_path, small, [1, 2])
     shutil.rmtree(tmp_path / "2" / "state")
     shutil.copytree(tmp_path / "1" / "state", tmp_path / "2" / "state")
@@ -283,7 +283,7 @@ ANOTHER = "/2 cannot be read: another process reports the reason"
 def other_process(monkeypatch):
     """Let there be two processes; the list returned holds what the other one answers, in order.
 
-    A function makes the answer from what this process tells.
+    A function makes the answer from what this process sends.
     """
     answers: list[Any] = []
 

@@ -60,7 +60,7 @@ def test_the_advice_is_what_is_not_done_already():
     assert "device_cache_gib" not in told
 
 
-def test_too_little_memory_of_the_machine_is_told_as_such():
+def test_too_little_memory_of_the_machine_is_reported_as_such():
     text = "Unable to allocate 80.0 GiB for an array with shape (21474836480,) and data type int32"
     found = failures.explain(MemoryError(text), config(), 1)
     assert isinstance(found, errors.DeviceMemoryError)
@@ -82,7 +82,7 @@ def test_the_cause_of_a_failed_save_is_found_behind_it():
     assert isinstance(failures.explain(error, config(), 4), errors.PeerError)
 
 
-def test_the_reason_that_a_process_left_behind_is_told(monkeypatch):
+def test_the_reason_that_a_process_left_behind_is_reported(monkeypatch):
     monkeypatch.setattr(failures.distributed, "who_left", lambda: {1: "a.png cannot be read"})
     found = failures.explain(jax.errors.JaxRuntimeError(PEERS[0]), config(), 4)
     assert str(found).startswith("process 1 has failed: a.png cannot be read. This process is well")

@@ -18,16 +18,12 @@ from gan_jax.runs import build, loop, plan, recording, replicas
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.run import open_run
 from gan_jax.runs.run_directory import flat
-from gan_jax.training import optimizers, replication
+from gan_jax.training import replication
 from tests.experiments import program
 from tests.training import tiny
 
 # One compiled step does the sums of several: float32 rounding, grown over the steps.
 TOLERANCE = {"rtol": 5e-4, "atol": 5e-5}
-
-
-def host(state):
-    return jax.device_get(state.replace(key=jax.random.key_data(state.key)))
 
 
 def make(make_config, count, **fields):
@@ -42,8 +38,7 @@ def make(make_config, count, **fields):
     [
         (tiny.point_config, 3, 4),  # a replica's batch over all devices
         (tiny.point_config, 4, 2),  # two on each device
-        (tiny.image_config, 2, 4),  # two devices each
-        pytest.param(tiny.paired_config, 2, 1, marks=pytest.mark.slow),
+        (tiny.penalized_config, 2, 4),  # two devices each
     ],
 )
 def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
@@ -71,24 +66,24 @@ def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
             batch = own.parallel.put_batch({"index": index(step, i)})
             alone, _ = own.parallel(alone, own.parallel.put_replicated(data), batch)
         member = training.replication.member(state, i)
-        chex.assert_trees_all_close(host(member), host(alone), **TOLERANCE)
+        chex.assert_trees_all_close(tiny.host(member), tiny.host(alone), **TOLERANCE)
         chex.assert_trees_all_equal_shapes_and_dtypes(member, training.abstract_member)
 
     members = [replication.on_host(training.replication.member(state, i)) for i in range(count)]
     again = training.replication.stack(members, training.settings)
-    chex.assert_trees_all_equal(host(again), host(state))
+    chex.assert_trees_all_equal(tiny.host(again), tiny.host(state))
     for leaf, abstract in zip(
         jax.tree.leaves(again), jax.tree.leaves(training.abstract_state), strict=True
     ):
         assert leaf.sharding.is_equivalent_to(abstract.sharding, leaf.ndim)
 
 
-@pytest.mark.parametrize("name", list(optimizers.OPTIMIZERS))
+@pytest.mark.parametrize("name", ["adamw", "rmsprop"])
 def test_a_factor_on_the_rate_leaves_the_optimizer_of_that_rate(name):
     config = make(tiny.point_config, 2, replica_learning_rates=(1.0, 4.0))
     group = {"name": name, "learning_rate": 1e-3, "clip_norm": config.optimizer.generator.clip_norm}
     if name == "rmsprop":
-        group["momentum"] = 0.9
+        group["rmsprop"] = {"momentum": 0.9}
     for network in ("generator", "discriminator"):
         schedule = config.optimizer[network].schedule
         config.optimizer[network] = ConfigDict({**group, "schedule": schedule.to_dict()})
@@ -103,14 +98,7 @@ def test_a_factor_on_the_rate_leaves_the_optimizer_of_that_rate(name):
         alone, _ = own.parallel(alone, data, own.parallel.put_batch({"index": index}))
     member = training.replication.member(state, 1)
     assert jax.tree.structure(member) == jax.tree.structure(alone)
-    chex.assert_trees_all_close(host(member), host(alone), **TOLERANCE)
-
-
-def test_replicas_differ():
-    config = make(tiny.point_config, 2)
-    state = build.make_training(config, specs.points()).init_state()
-    for leaf in jax.tree.leaves(state.networks["generator"].params):
-        assert leaf.ndim == 1 + 1 or not np.array_equal(leaf[0], leaf[1])
+    chex.assert_trees_all_close(tiny.host(member), tiny.host(alone), **TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -198,20 +186,13 @@ def test_the_whole_has_no_weights_of_its_own(three):
 
 
 def test_interrupted_is_uninterrupted_even_between_two_saves(three, tmp_path):
-    workdir = tmp_path / "run"
-    loop.train(run_config(3, steps=4), workdir)
+    workdir = shutil.copytree(three, tmp_path / "run")
     # A kill has hit between the saves of step 8: the first replica is ahead.
-    ahead = three / "replica_0" / "checkpoints" / "8"
-    target = workdir / "replica_0" / "checkpoints" / "8"
-    target.parent.mkdir(exist_ok=True)
-    ahead.rename(target)
-    try:
-        loop.train(run_config(3), workdir)
-    finally:
-        target.rename(ahead)
     for i in (1, 2):
+        shutil.rmtree(workdir / f"replica_{i}" / "checkpoints" / "8")
+    loop.train(run_config(3), workdir)
+    for i in range(3):
         program.assert_same_run(workdir / f"replica_{i}", three / f"replica_{i}")
-    assert program.metrics(workdir / "replica_0") == program.metrics(three / "replica_0")
 
 
 def test_stopped_between_two_log_steps_is_uninterrupted(three, tmp_path, monkeypatch):
@@ -224,26 +205,20 @@ def test_stopped_between_two_log_steps_is_uninterrupted(three, tmp_path, monkeyp
         program.assert_same_run(workdir / f"replica_{i}", three / f"replica_{i}")
 
 
-def test_a_damaged_checkpoint_of_one_takes_all_back(tmp_path, caplog):
-    workdir = tmp_path / "run"
-    loop.train(run_config(2), workdir)
-    before = program.leaves(workdir / "replica_0")
+def test_a_damaged_checkpoint_of_one_takes_all_back(three, tmp_path, caplog):
+    workdir = shutil.copytree(three, tmp_path / "run")
     (workdir / "replica_1" / "checkpoints" / "8" / "meta" / "metadata").write_text("{")
-    loop.train(run_config(2), workdir)
+    loop.train(run_config(3), workdir)
     assert "is damaged" in caplog.text
     assert (workdir / "replica_1" / "checkpoints" / "8.damaged-1").exists()
-    for i in (0, 1):
+    for i in range(3):
         assert program.checkpoints(workdir / f"replica_{i}") == [4, 8]
-    after = program.leaves(workdir / "replica_0")
-    assert all(after[name].tobytes() == leaf.tobytes() for name, leaf in before.items())
+        program.assert_same_run(workdir / f"replica_{i}", three / f"replica_{i}")
 
 
-@pytest.mark.parametrize("keep_latest", [1, 2])
-def test_a_failed_save_of_one_costs_no_other_its_last_step_in_common(
-    keep_latest, tmp_path, monkeypatch
-):
+def test_a_failed_save_of_one_costs_no_other_its_last_step_in_common(tmp_path, monkeypatch):
     workdir = tmp_path / "run"
-    config = run_config(3, steps=16, keep_latest=keep_latest)
+    config = run_config(3, steps=16, keep_latest=1)
     config.eval.every = 0
     wait, failed = Checkpoints.wait, []
 
@@ -285,7 +260,7 @@ def test_the_last_replica_has_a_seed_too():
 
 
 @pytest.mark.parametrize(("count", "sharing"), [(1, 4), (2, 2), (3, 4), (4, 1), (8, 1)])
-def test_a_replica_s_batch_is_told_by_the_devices_that_share_it(count, sharing):
+def test_a_replica_s_batch_is_reported_by_the_devices_that_share_it(count, sharing):
     config = make(tiny.point_config, count)
     config.num_devices = 4
     training = build.make_training(config, specs.points())
@@ -328,7 +303,7 @@ def test_one_that_diverges_leaves_the_others_alone(three, tmp_path):
             np.testing.assert_allclose(leaf, other[name], err_msg=name, **TOLERANCE)
 
 
-def test_what_ends_the_whole_is_told_in_each_replicas_status(tmp_path, monkeypatch):
+def test_what_ends_the_whole_is_reported_in_each_replicas_status(tmp_path, monkeypatch):
     def full(*_):
         raise errors.WorkdirError("Cannot write it: No space left on device")
 
@@ -350,10 +325,10 @@ def test_all_diverged_ends_the_run(tmp_path):
     assert program.status(tmp_path / "run")["state"] == "diverged"
 
 
-def test_a_replica_that_lost_its_checkpoints_is_told(tmp_path):
-    loop.train(run_config(2), tmp_path / "run")
+def test_a_replica_that_lost_its_checkpoints_is_reported(three, tmp_path):
+    shutil.copytree(three, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "replica_1")
     with pytest.raises(errors.CheckpointError, match="of no step in common: replica_0: 4, 8; rep"):
-        loop.train(run_config(2, steps=12), tmp_path / "run")
+        loop.train(run_config(3, steps=12), tmp_path / "run")
     assert program.checkpoints(tmp_path / "run" / "replica_0") == [4, 8]
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"

@@ -1,4 +1,4 @@
-"""Who may write to a run's directory, and what is told where nobody can."""
+"""The lock of a run's directory, and the errors of file systems."""
 
 import errno
 import fcntl
@@ -87,7 +87,7 @@ except errors.WorkdirError as error:
 """
 
 
-def test_a_new_lock_on_a_full_disk_is_told_and_given_back(tmp_path):
+def test_a_new_lock_on_a_full_disk_is_reported_and_given_back(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", FULL, tmp_path / "run"],
         env=program.environment(),

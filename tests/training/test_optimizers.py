@@ -6,9 +6,9 @@ import optax
 import pytest
 
 from gan_jax import errors
-from gan_jax.training.optimizers import make_optimizer, make_schedule
+from gan_jax.training.optimizers import make_schedule
+from tests.training.tiny import make_optimizer
 
-CONSTANT = {"name": "constant"}
 CASES = {
     "sgd": ({}, "SGD", {}),
     "momentum": ({"momentum": 0.8}, "SGD", {"momentum": 0.8}),
@@ -33,7 +33,7 @@ def test_takes_the_same_steps_as_pytorch(case):
 
     weights = torch.nn.Parameter(torch.tensor(start))
     reference = getattr(torch.optim, theirs)([weights], lr=0.05, **their_options)
-    optimizer = make_optimizer(name, 0.05, schedule=CONSTANT, total_steps=9, **options)
+    optimizer = make_optimizer(name, 0.05, **options)
     params = jnp.asarray(start)
     state = optimizer.transformation.init(params)
     for _ in range(8):
@@ -86,7 +86,7 @@ def test_a_player_of_many_steps_decays_with_the_train_steps():
 
 
 def test_clipping_scales_the_whole_gradient_down_and_leaves_small_ones():
-    optimizer = make_optimizer("sgd", 1.0, schedule=CONSTANT, total_steps=9, clip_norm=5.0)
+    optimizer = make_optimizer("sgd", 1.0, clip_norm=5.0)
     params = {"a": jnp.zeros(()), "b": jnp.zeros(())}
     state = optimizer.transformation.init(params)
     large = {"a": jnp.float32(6.0), "b": jnp.float32(8.0)}
@@ -115,6 +115,5 @@ def test_clipping_scales_the_whole_gradient_down_and_leaves_small_ones():
     ],
 )
 def test_bad_settings_are_named(arguments, message):
-    settings = {"name": "adam", "learning_rate": 0.1, "schedule": CONSTANT, "total_steps": 9}
     with pytest.raises(errors.ConfigError, match=message):
-        make_optimizer(**(settings | arguments))
+        make_optimizer(**({"name": "adam", "learning_rate": 0.1} | arguments))

@@ -16,17 +16,17 @@ TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
 
 
 def final(config, steps=3):
-    state, _ = tiny.run(tiny.sgd(config), steps)
-    return jax.tree.map(
-        np.asarray, jax.device_get(state.replace(key=jax.random.key_data(state.key)))
-    )
+    return tiny.host(tiny.run(tiny.sgd(config), steps)[0])
 
 
 @pytest.mark.parametrize(
     ("make", "maps"),
     [
-        (tiny.image_config, [("shard_map", 8), ("pmap", 8), ("pmap", 1)]),
-        (tiny.batch_norm_config, [("shard_map", 8), ("pmap", 8)]),
+        (tiny.penalized_config, [("shard_map", 8), ("pmap", 8), ("pmap", 1)]),
+        (tiny.batch_norm_config, [("shard_map", 8), ("pmap", 2)]),
+        (tiny.auxiliary_config, [("shard_map", 8)]),
+        (tiny.info_config, [("shard_map", 8)]),
+        (tiny.minibatch_config, [("shard_map", 8)]),
     ],
 )
 def test_any_number_of_devices_by_any_map_trains_alike(make, maps):
@@ -39,23 +39,6 @@ def test_any_number_of_devices_by_any_map_trains_alike(make, maps):
         chex.assert_trees_all_close(final(config), one, **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        tiny.auxiliary_config,
-        pytest.param(tiny.conditional_config, marks=pytest.mark.slow),
-        pytest.param(tiny.info_config, marks=pytest.mark.slow),
-        pytest.param(tiny.minibatch_config, marks=pytest.mark.slow),
-    ],
-)
-def test_every_game_trains_alike_on_any_number_of_devices(make):
-    config = make()
-    config.num_devices = 1
-    one = final(config)
-    config.num_devices = 8
-    chex.assert_trees_all_close(final(config), one, **TOLERANCE)
-
-
 def test_relativistic_average_takes_its_means_over_all_devices():
     config = tiny.point_config()
     config.loss.name = "relativistic_average"
@@ -63,17 +46,6 @@ def test_relativistic_average_takes_its_means_over_all_devices():
     one = final(config)
     config.num_devices = 8
     chex.assert_trees_all_close(final(config), one, **TOLERANCE)
-
-
-def test_steps_changed_the_parameters():
-    config = tiny.sgd(tiny.image_config())
-    training = build.make_training(config, tiny.spec(config))
-    before = jax.device_get(training.init_state().networks["discriminator"].params)
-    after = jax.device_get(tiny.run(config, 1)[0].networks["discriminator"].params)
-    for (path, a), b in zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True):
-        # A critic's last bias cancels out between real and fake.
-        if "kernel" in jax.tree_util.keystr(path):
-            assert np.max(np.abs(a - b)) > 1e-4, path
 
 
 def test_state_stays_replicated_and_unstacked_in_both_modes():
@@ -107,7 +79,7 @@ def test_traced_once_and_no_implicit_transfer(mode):
 
 
 def test_several_steps_per_call_are_the_same_steps():
-    config = tiny.sgd(tiny.image_config())
+    config = tiny.sgd(tiny.penalized_config())
     single, each, training = tiny.run_with_metrics(config, 4)
     mapped = training.parallel
     batches = [tiny.index_batch(config, training, i)["index"] for i in range(4)]

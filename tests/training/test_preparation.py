@@ -13,7 +13,7 @@ from tests.training import tiny
 
 
 def numbered(count, size, channels):
-    """Return images whose every pixel tells its row and column."""
+    """Return images with the row and column of every pixel as its value."""
     rows, columns = np.mgrid[:size, :size].astype(np.uint8)
     image = np.stack([10 * rows + columns] * channels, -1)
     return np.stack([image] * count)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def results(config, path, steps):
-    """Train so many steps; return the metrics of what comes out, and of what goes in."""
+    """Train some steps; return the metrics of the outputs, and of the inputs."""
     config.num_devices = 1
     config.train.update(steps=steps, log_every=steps, sample_every=steps, checkpoint_every=steps)
     config.eval.every = 0
@@ -45,6 +45,7 @@ def test_denoising_gains_on_held_out_photographs(tmp_path):
     assert output["ssim"] > noisy["ssim"]
 
 
+@pytest.mark.exhaustive
 def test_super_resolution_beats_bicubic_on_held_out_photographs(tmp_path):
     config = small(srgan.get_config())
     # What is held out of the embedded photographs is out of focus, or sky: there is little to gain.
@@ -55,6 +56,7 @@ def test_super_resolution_beats_bicubic_on_held_out_photographs(tmp_path):
     assert output["ssim_y"] > bicubic["ssim_y"]
 
 
+@pytest.mark.exhaustive
 def test_holes_are_filled_better_than_by_grey(tmp_path):
     output, torn = results(small(inpaint.get_config()), tmp_path, 150)
     assert output["psnr"] > torn["psnr"] + 3.0

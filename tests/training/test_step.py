@@ -1,6 +1,7 @@
 """The train step: whose turn it is, what each turn may change, and what is recorded."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,6 @@ from gan_jax.games.game import Network, Outcome, Player, batches_per_step, owner
 from gan_jax.runs import build
 from gan_jax.training import step
 from gan_jax.training.ema import EMA
-from gan_jax.training.optimizers import make_optimizer
 from gan_jax.training.preparation import Prepare
 from tests.training import tiny
 
@@ -65,10 +65,7 @@ class Counting:
 
 
 def prepare(game, ema, **settings):
-    optimizers = {
-        name: make_optimizer("sgd", 1.0, schedule={"name": "constant"}, total_steps=9)
-        for name in game.networks
-    }
+    optimizers = {name: tiny.make_optimizer("sgd", 1.0) for name in game.networks}
     state = step.init_state(game, optimizers, ema, seed=0)
     return state, jax.jit(step.make_train_step(game, optimizers, ema, **settings))
 
@@ -85,12 +82,18 @@ def play(steps, ema=None):
     return states, metrics, data
 
 
+@pytest.fixture(scope="module")
+def two_steps():
+    """Return the states, metrics and data of two train steps."""
+    return play(2)
+
+
 def value(state, name):
     return float(state.networks[name].params["value"])
 
 
-def test_each_step_of_a_player_sees_the_next_batch_and_the_others_as_they_then_stand():
-    states, _, data = play(2)
+def test_each_step_of_a_player_sees_the_next_batch_and_the_others_as_they_then_stand(two_steps):
+    states, _, data = two_steps
     means = data.mean(axis=(2, 3))
     first = np.cumsum(means.sum(axis=1))
     np.testing.assert_allclose(value(states[1], "first"), first[0], rtol=1e-5)
@@ -100,20 +103,20 @@ def test_each_step_of_a_player_sees_the_next_batch_and_the_others_as_they_then_s
     np.testing.assert_allclose(value(states[2], "second"), 2 * first.sum(), rtol=1e-5)
 
 
-def test_a_player_without_fresh_data_sees_the_last_batch_and_consumes_none():
-    _, metrics, data = play(1)
+def test_a_player_without_fresh_data_sees_the_last_batch_and_consumes_none(two_steps):
+    _, metrics, data = two_steps
     assert batches_per_step(Counting()) == 3
     np.testing.assert_allclose(metrics[0]["second/mean"], data[0, 2].mean(), rtol=1e-5)
 
 
-def test_turns_count_the_players_own_gradient_steps():
-    _, metrics, _ = play(2)
+def test_turns_count_the_players_own_gradient_steps(two_steps):
+    _, metrics, _ = two_steps
     assert float(metrics[0]["first/count"]) == np.mean([0, 1, 2])
     assert float(metrics[1]["first/count"]) == np.mean([3, 4, 5])
 
 
-def test_the_loss_is_logged_as_it_was_differentiated():
-    _, metrics, data = play(1)
+def test_the_loss_is_logged_as_it_was_differentiated(two_steps):
+    _, metrics, data = two_steps
     first = np.concatenate([[0], np.cumsum(data[0].mean(axis=(1, 2)))])
     losses = -first[:3] * data[0].mean(axis=(1, 2))
     np.testing.assert_allclose(metrics[0]["first/loss"], losses.mean(), rtol=1e-4)
@@ -206,7 +209,7 @@ def test_clipping_projects_after_every_step():
 
 
 def test_joint_batch_gives_the_same_step_without_batch_statistics():
-    config = tiny.sgd(tiny.image_config())
+    config = tiny.sgd(tiny.penalized_config())
     config.game.joint_batch = False
     apart, _ = tiny.run(config, 2)
     config.game.joint_batch = True
@@ -224,7 +227,7 @@ def test_lazy_penalty_is_zero_but_on_every_kth_step():
 
 
 def test_bfloat16_keeps_state_in_float32_and_computes_nearly_the_same():
-    config = tiny.sgd(tiny.image_config())
+    config = tiny.sgd(tiny.penalized_config())
     _, (full,), _ = tiny.run_with_metrics(config, 1)
     config.precision = "bfloat16"
     state, (half,), _ = tiny.run_with_metrics(config, 1)
@@ -255,6 +258,7 @@ def test_flip_mirrors_about_half_of_the_real_images():
     assert 0.4 < shares[True] < 0.6
 
 
+@functools.cache
 def accumulated(make, parts, devices=1, steps=2):
     """Return the networks after some steps whose gradients are means over parts of the batch."""
     config = tiny.sgd(make())
@@ -264,17 +268,10 @@ def accumulated(make, parts, devices=1, steps=2):
     return jax.device_get((state.networks, metrics))
 
 
-def perceptrons_with_a_penalty():
-    config = tiny.auxiliary_config()
-    config.game.discriminator_steps = 2
-    config.penalty.update(name="wgan_gp", weight=1.0)
-    return config
-
-
 @pytest.mark.parametrize(("parts", "devices"), [(2, 1), (16, 1), (4, 2)])
 def test_gradients_accumulated_over_parts_are_those_of_the_batch(parts, devices):
-    whole = accumulated(perceptrons_with_a_penalty, 1)
-    in_parts = accumulated(perceptrons_with_a_penalty, parts, devices)
+    whole = accumulated(tiny.penalized_config, 1)
+    in_parts = accumulated(tiny.penalized_config, parts, devices)
     chex.assert_trees_all_close(in_parts, whole, rtol=2e-4, atol=2e-5)
 
 

@@ -1,4 +1,4 @@
-"""Images of any size through a network: what comes out is what the whole image would give."""
+"""Networks on images of any size: tiles give the output of the whole image."""
 
 import numpy as np
 import pytest

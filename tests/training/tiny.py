@@ -1,5 +1,8 @@
 """Tiny configurations whose steps compile in seconds."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from gan_jax.data import spec as specs
 from gan_jax.data.sources.draws import random_arrays
 from gan_jax.data.spec import Spec
 from gan_jax.runs import build, preemption
+from gan_jax.training import optimizers
 
 CLASSES = 3
 
@@ -34,6 +38,33 @@ def stop_at(
         return "SIGTERM"
 
     monkeypatch.setattr(preemption.StopRequest, "reason", reason)
+
+
+def make_optimizer(
+    name: str,
+    learning_rate: float,
+    *,
+    schedule: Mapping[str, Any] | None = None,
+    clip_norm: float | None = None,
+    total_steps: int = 9,
+    steps_per_train_step: int = 1,
+    **options: Any,
+) -> optimizers.Optimizer:
+    """Return an optimizer of a name with some options, as a configuration makes it."""
+    chosen = {"name": "constant", "warmup_steps": 0, **(schedule or {})}
+    own = {k: v for k, v in chosen.items() if k not in ("name", "warmup_steps")}
+    group = ConfigDict(
+        {
+            "name": name,
+            "learning_rate": learning_rate,
+            "clip_norm": clip_norm,
+            "schedule": {**chosen, chosen["name"]: own},
+            name: options,
+        }
+    )
+    return optimizers.make_optimizer(
+        group, total_steps=total_steps, steps_per_train_step=steps_per_train_step
+    )
 
 
 def sgd(config: ConfigDict, learning_rate: float = 0.05) -> ConfigDict:
@@ -64,13 +95,21 @@ def batch_norm_config() -> ConfigDict:
 
 
 def point_config() -> ConfigDict:
-    """Perceptrons on points of the plane: the fastest of all to compile."""
+    """MLPs on points of the plane: the fastest of all to compile."""
     config = gan.get_config("smoke")
     config.generator.latent_dim = 2
     config.generator.mlp.update(features=(16,), output="linear")
     config.discriminator.mlp.features = (16,)
     config.data.update(name="ring", toy_size=512)
     config.train.update(batch_size=16, steps=6)
+    return config
+
+
+def penalized_config() -> ConfigDict:
+    """MLPs whose discriminator takes two steps under WGAN-GP's penalty."""
+    config = point_config()
+    config.game.discriminator_steps = 2
+    config.penalty.update(name="wgan_gp", weight=1.0)
     return config
 
 
@@ -86,14 +125,14 @@ def conditional_config() -> ConfigDict:
 
 
 def minibatch_config() -> ConfigDict:
-    """Perceptrons whose discriminator compares the examples of a batch."""
+    """MLPs whose discriminator compares the examples of a batch."""
     config = point_config()
     config.discriminator.mlp.minibatch = "discrimination"
     return config
 
 
 def auxiliary_config() -> ConfigDict:
-    """AC-GAN of perceptrons."""
+    """AC-GAN of MLPs."""
     config = point_config()
     config.terms.classification.weight = 1.0
     config.generator.conditioning = "concat"
@@ -101,7 +140,7 @@ def auxiliary_config() -> ConfigDict:
 
 
 def info_config() -> ConfigDict:
-    """InfoGAN of perceptrons."""
+    """InfoGAN of MLPs."""
     config = point_config()
     config.terms.information.weight = 1.0
     config.terms.information.update(categorical=(3, 2), continuous=1, hidden=8)
@@ -153,7 +192,7 @@ def anomaly_config() -> ConfigDict:
 
 
 def mlp_anomaly_config() -> ConfigDict:
-    """GANomaly of multilayer perceptrons: the fastest to compile."""
+    """GANomaly of MLPs: the fastest to compile."""
     config = anomaly_config()
     for network in (config.encoder, config.generator, config.discriminator):
         network.name = "mlp"
