@@ -20,7 +20,7 @@ from gan_jax.metrics.statistics import Extraction
 from gan_jax.training.sampling import Sampling
 
 # Of a table: heading, values by metric, standard deviations by metric.
-Column = tuple[str, Mapping[str, float], Mapping[str, float]]
+Column = tuple[str, dict[str, float], dict[str, float]]
 
 
 class Evaluator(abc.ABC):
