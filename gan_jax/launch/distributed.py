@@ -108,6 +108,7 @@ def leave(error: BaseException, code: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     if (client := _client()) is not None:
+        # Nothing may keep this process from ending; the service may have died.
         with contextlib.suppress(Exception):
             if not isinstance(error, errors.PeerError):
                 reason = " ".join(str(error).split()) or type(error).__name__

@@ -139,17 +139,16 @@ class Checkpoints:
         )
 
     def agreed_steps(self) -> list[int]:
-        """Return ``steps()``, which every process has to call for and to find the same.
+        """Return ``steps()``, which every process has to find the same.
 
         Raises:
-          CheckpointError: in every process: they find different steps, or some cannot look.
+          CheckpointError: in every process: they find different steps, or some cannot read them.
         """
-        steps: list[int] = []
         failure: CheckpointError | None = None
         try:
             steps = self.steps()
         except CheckpointError as error:
-            failure = error
+            steps, failure = [], error
         if jax.process_count() > 1:
             seen = np.uint32(zlib.crc32(str(failure or steps).encode()))
             with jax.transfer_guard("allow"):

@@ -23,6 +23,7 @@ from gan_jax.runs import build, failures, pictures, plan, replicas
 from gan_jax.runs.metric_sums import MetricSums
 from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder
+from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training import sampling, translating
 from gan_jax.training.state import TrainState
 
@@ -83,7 +84,7 @@ def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
     with ExitStack() as stack:
         owned = replicas.directories(config, workdir)
         for run, _ in owned:
-            _together(run.claim if jax.process_index() == 0 else None)
+            _claim(run)
             stack.callback(run.release)
         for run, own in owned:
             run.check_config(own)
@@ -248,18 +249,18 @@ class _Actions:
         self.recorder.save(step, state, meta)
 
 
-def _together(action: Callable[[], None] | None) -> None:
-    """Run ``action``, which process 0 alone is given, and let every process fail if it does."""
-    error: errors.GanJaxError | None = None
-    try:
-        if action is not None:
-            action()
-    except errors.GanJaxError as caught:
-        error = caught
+def _claim(run: RunDirectory) -> None:
+    """Lock a run directory in process 0, and let every process fail if that does."""
+    error: errors.WorkdirError | None = None
+    if jax.process_index() == 0:
+        try:
+            run.claim()
+        except errors.WorkdirError as caught:
+            error = caught
     if jax.process_count() > 1:
         failed = multihost_utils.broadcast_one_to_all(np.int32(error is not None))
         if failed and error is None:
-            raise errors.WorkdirError("process 0 could not take the run directory, and says why")
+            raise errors.WorkdirError("process 0 could not lock the run directory, and reports why")
     if error is not None:
         raise error
 

@@ -1,8 +1,5 @@
-"""Numbers that are not finite, too little memory, a clock that jumps, and signals on signals."""
+"""Numbers that are not finite, too little memory, and repeated signals."""
 
-import json
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +9,7 @@ import pytest
 
 from tests.experiments import program
 from tests.experiments.program import POINTS, assert_same_run, complaint, succeeded
-from tests.faults.scenario import FLAGS, WHOLE
+from tests.faults.scenario import FLAGS
 
 # The gradients of the generator are NaN from one step on; both players move once per step.
 NAN_CONFIG = """
@@ -36,22 +33,6 @@ def get_config():
     config.train.update(steps=60, log_every=5, checkpoint_every=10, sample_every=100000)
     config.sample.num = 1
     return config
-"""
-
-# Python runs a module of this name at its start: the clock of the system is another one.
-CLOCK = """
-import os, time
-
-steady, moments = time.monotonic, time.time
-began, offset = steady(), float(os.environ["CLOCK_OFFSET"])
-
-def shifted():
-    # Twenty times a second back by two days, and forth again.
-    age = int(20 * (steady() - began))
-    return moments() + offset + (-86400.0 if age % 2 else 86400.0)
-
-time.time = shifted
-time.time_ns = lambda: int(shifted() * 1e9)
 """
 
 
@@ -107,35 +88,6 @@ def test_too_large_a_batch_is_reported_with_its_size_and_what_helps(tmp_path):
     assert (now["state"], now["reason"]) == ("failed", message)
 
 
-@pytest.mark.slow
-@pytest.mark.exhaustive
-def test_a_clock_that_jumps_changes_nothing_but_the_times_of_day(half, whole, run, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(CLOCK)
-    workdir = tmp_path / "run"
-    shutil.copytree(half, workdir)
-    # Ten days ago, as the clock has it now, this run was not begun.
-    clock = {"PYTHONPATH": f"{tmp_path}:{program.REPO}", "CLOCK_OFFSET": str(-10 * 86400.0)}
-    ended = succeeded(run(*WHOLE, f"--workdir={workdir}", **clock))
-    assert program.status(workdir)["state"] == "done"
-    events = [int(path.name.split(".")[-1]) for path in (workdir / "tensorboard").iterdir()]
-    assert min(events) / 1e9 < time.time() - 8 * 86400, "the clock was not another one"
-    assert_same_run(workdir, whole)
-    # Speed and time left are by a clock that only goes on.
-    lines = re.findall(r"step +\d+/60 .*", ended.out)
-    assert lines
-    for line in lines[1:]:
-        speed, hours = re.search(r"([\d.e+]+) img/s +ETA (\d+):\d\d:\d\d ", line).groups()
-        assert float(speed) > 0
-        assert int(hours) == 0
-    seconds = [
-        json.loads((folder / "checkpoints" / step / "meta" / "metadata").read_text())["body"][
-            "meta"
-        ]
-        for folder, step in ((half, "40"), (workdir, "60"))
-    ]
-    assert 0 < seconds[0]["seconds"] < seconds[1]["seconds"] < program.LIMIT
-
-
 # The program on a disk that is slow for as long as there is a certain file.
 SLOW_DISK = """
 import os, pathlib, time
@@ -165,7 +117,7 @@ command_line.run(main._main)
     ],
 )
 @pytest.mark.slow
-def test_a_second_signal_during_the_save_loses_nothing(number, whole, start, run, tmp_path):
+def test_a_second_signal_during_the_save_loses_nothing(number, start, run, tmp_path):
     (tmp_path / "slow_disk.py").write_text(SLOW_DISK)
     slow = tmp_path / "slow"
     # A save of some megabytes takes its time.

@@ -67,7 +67,7 @@ def test_a_sample_is_made_of_the_latent_of_its_number(trained):
     key = draws.named(jax.random.key(5), "sample")
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(np.arange(24, dtype=np.uint32))
     variables = {name: network.averaged for name, network in state.networks.items()}
-    data = game.sample(variables, draws.latents(keys, game.latent_dim))
+    data = jax.jit(game.sample)(variables, draws.latents(keys, game.latent_dim))
     agree(make(trained), np.asarray(to_uint8(data)))
 
 
@@ -113,8 +113,8 @@ def test_standing_statistics_of_one_batch_reproduce_that_batch(trained):
     def by_batch(z):
         return game.sample(plain, z, train=True)
 
-    expected = jax.vmap(by_batch, axis_name="data")(z[None])[0]
-    found = game.sample(variables, z)
+    expected = jax.jit(jax.vmap(by_batch, axis_name="data"))(z[None])[0]
+    found = jax.jit(game.sample)(variables, z)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
@@ -127,10 +127,8 @@ def test_standing_statistics_of_many_batches_have_their_pooled_variance(trained)
     key = draws.named(jax.random.key(3), "standing")
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(np.arange(32, dtype=np.uint32))
     z = draws.latents(keys, game.latent_dim)
-    each = [
-        jax.vmap(lambda z: game.sample_moments(plain, z), axis_name="data")(z[None, i : i + 8])
-        for i in range(0, 32, 8)
-    ]
+    moments_of = jax.jit(jax.vmap(lambda z: game.sample_moments(plain, z), axis_name="data"))
+    each = [moments_of(z[None, i : i + 8]) for i in range(0, 32, 8)]
     layer = next(name for name in stats if "mean" in stats[name])
     moments = [one["generator"][layer] for one in each]
     mean = np.mean([m["mean"][0] for m in moments], 0)

@@ -18,7 +18,6 @@ from gan_jax.games.game import Network, Outcome, Player, batches_per_step, owner
 from gan_jax.runs import build
 from gan_jax.training import step
 from gan_jax.training.ema import EMA
-from gan_jax.training.preparation import Prepare
 from tests.training import tiny
 
 
@@ -237,25 +236,6 @@ def test_bfloat16_keeps_state_in_float32_and_computes_nearly_the_same():
         a, b = float(full[name]), float(half[name])
         assert a != b, "nothing was computed in bfloat16"
         assert abs(a - b) < 0.05 * (1 + abs(a))
-
-
-def test_flip_mirrors_about_half_of_the_real_images():
-    class Watch(Counting):
-        """Tells the share of images whose left half is the bright one."""
-
-        def first_loss(self, params, turn):
-            left = jnp.mean(turn.batch["image"][:, :, :4], axis=(1, 2, 3)) > 0
-            return params["first"]["value"], Outcome({"left": jnp.mean(left * 1.0)})
-
-    bright_left = np.zeros((3, 256, 8, 8, 1), np.uint8)
-    bright_left[:, :, :, :4] = 255
-    game = Watch(specs.images((8, 8, 1)))
-    shares = {}
-    for flip in (False, True):
-        state, train_step = prepare(game, EMA(), batch_size=256, prepare=Prepare(game.spec, flip))
-        shares[flip] = float(train_step(state, {}, {"image": bright_left})[1]["first/left"])
-    assert shares[False] == 1.0
-    assert 0.4 < shares[True] < 0.6
 
 
 @functools.cache
