@@ -34,25 +34,21 @@ def photos(split: str, transform: Transform) -> ArraySource:
             f"data.resize = {transform.resize!r}, data.resolution = {size}; accepted for data.name "
             "= 'photos': 'tile' and the size of a tile"
         )
-    # Tiles overlap by about a half, so that two photographs make a larger set.
-    images, labels = [], []
-    for label, photo in enumerate(load_sample_images().images):
-        pixels = photo[:, part]
-        for top, left in _dense(pixels.shape[0], pixels.shape[1], size):
-            tile = pixels[top : top + size, left : left + size]
-            plain = Transform(None, transform.channels)
-            images.append(plain.array(np.ascontiguousarray(tile)))
-            labels.append(label)
-    if not images:
-        least = min(pixels.shape[:2])
+    parts = [photo[:, part] for photo in load_sample_images().images]
+    height, width = parts[0].shape[:2]
+    if size > min(height, width):
         raise ConfigError(
-            f"data.resolution = {size}; accepted for split {split!r} of 'photos': {least} or less"
+            f"data.resolution = {size}; accepted for split {split!r} of 'photos': "
+            f"{min(height, width)} or less"
         )
-    return image_source("photos", split, np.stack(images), np.asarray(labels), NAMES)
-
-
-def _dense(height: int, width: int, size: int) -> list[tuple[int, int]]:
-    """Return (top, left) of tiles that overlap by about a half."""
+    # An overlap of about a half makes a larger set of two photographs.
     step = -(-size // 2)
     corners = places(height - size + step, width - size + step, step)
-    return corners if min(height, width) >= size else []
+    plain = Transform(None, transform.channels)
+    images = [
+        plain.array(np.ascontiguousarray(pixels[top : top + size, left : left + size]))
+        for pixels in parts
+        for top, left in corners
+    ]
+    labels = np.repeat(np.arange(len(parts)), len(corners))
+    return image_source("photos", split, np.stack(images), labels, NAMES)

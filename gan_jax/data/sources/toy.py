@@ -15,27 +15,19 @@ from gan_jax.errors import ConfigError, lookup
 
 
 class ToySource(ArraySource):
-    """Points float32 [2], drawn once from a fixed seed.
+    """Points float32 [2], drawn once from a fixed seed; labels are the modes, which take turns.
 
     Args:
       name: "ring", "grid" or "swiss_roll".
       points: float32 [n, 2].
-      labels: which mode each point came from, int32 [n]; None for the Swiss roll.
-      modes: the centres, float32 [k, 2]; None for the Swiss roll.
+      modes: the centres, float32 [k, 2]; None for the Swiss roll, which has no labels.
       std: standard deviation of the noise about a centre (or about the roll).
     """
 
-    def __init__(
-        self,
-        name: str,
-        points: np.ndarray,
-        labels: np.ndarray | None,
-        modes: np.ndarray | None,
-        std: float,
-    ):
+    def __init__(self, name: str, points: np.ndarray, modes: np.ndarray | None, std: float):
         arrays = {"points": points}
-        if labels is not None:
-            arrays["label"] = labels.astype(np.int32)
+        if modes is not None:
+            arrays["label"] = (np.arange(len(points)) % len(modes)).astype(np.int32)
         spec = specs.points(None if modes is None else len(modes))
         super().__init__(name, "all", arrays, spec)
         self.modes = modes
@@ -85,10 +77,9 @@ def toy(name: str, size: int, noise: float | None, seed: int = 0) -> ToySource:
         std = SWISS_ROLL_STD if noise is None else noise
         turn = 1.5 * np.pi * (1.0 + 2.0 * drawn[2])
         roll = turn[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1) / 7.5
-        return ToySource(name, (roll + std * normal).astype(np.float32), None, None, std)
+        return ToySource(name, (roll + std * normal).astype(np.float32), None, std)
     make_modes, default = MIXTURES[name]
     std = default if noise is None else noise
     modes = make_modes()
-    labels = np.arange(size) % len(modes)
-    points = (modes[labels] + std * normal).astype(np.float32)
-    return ToySource(name, points, labels, modes.astype(np.float32), std)
+    points = modes[np.arange(size) % len(modes)] + std * normal
+    return ToySource(name, points.astype(np.float32), modes.astype(np.float32), std)
