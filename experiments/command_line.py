@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -162,16 +162,13 @@ def _underscored(arg: str) -> str:
 
 
 def _first_reason(error: Exception) -> str:
-    """Return what went wrong first: the configuration file's own word, else what absl says."""
-    own = [e for e in _chain(error) if isinstance(e, errors.GanJaxError)]
-    return _one_line(own[-1] if own else error)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it was raised for, the first last."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+    """Return the message of the first error of a chain that is this project's, else of the last."""
+    reason, cause = _one_line(error), error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, errors.GanJaxError):
+            reason = _one_line(cause)
+        cause = cause.__cause__ or cause.__context__
+    return reason
 
 
 def _unknown_field(argv: list[str], error: Exception) -> str | None:

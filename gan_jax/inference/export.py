@@ -148,13 +148,8 @@ def to_npz(
 ) -> None:
     """Write samples atomically to an ``.npz`` file, as an array named after their field.
 
-    Args:
-      path: the file; an existing one is replaced, and a missing folder created.
-      sampler: makes them.
-      variables: as the sampler's `place` returns them.
-      num: how many.
-      arrays: other arrays for the file.
-      advance: called with the number of samples done.
+    An existing file is replaced. ``arrays`` are other arrays for it; the other arguments are those
+    of `to_folder`.
 
     Raises:
       WorkdirError: it cannot be written.

@@ -81,7 +81,7 @@ def find(path: str | Path, field: str, without: Path | None = None) -> list[Imag
     Args:
       path: a file, a folder with sub-folders, a zip, or a file or folder in a zip.
       field: the flag or field of the path, for messages.
-      without: a folder whose files are left out, if it is below ``path``.
+      without: a folder below ``path`` whose files are left out.
 
     Raises:
       DataError: there are none.
@@ -252,12 +252,12 @@ def read_holes(file: ImageFile) -> np.ndarray:
 
 
 def encode(pixels: np.ndarray, alpha: np.ndarray | None, suffix: str) -> bytes:
-    """Return the bytes of an image file.
+    """Return the bytes of an image file in one of `FORMATS`.
 
     Args:
       pixels: uint8 ``[height, width, 1 or 3]``.
       alpha: uint8 ``[height, width]``, or ``None``. JPEG has none: the image is put on white.
-      suffix: of `FORMATS`; all but png lose a little.
+      suffix: of the format.
 
     Raises:
       DataError: the format cannot hold it; the message has the reason alone.

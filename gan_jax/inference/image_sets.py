@@ -86,21 +86,15 @@ def measure(
         "extractors": {},
     }
     setting = extractors.Setting(labelled_images(real), inception)
-    made = {
-        name: extractors.make_extractor(name, setting)
-        for name in dict.fromkeys(m.extractor for m in parsed if m.extractor is not None)
-    }
-    layers = {
-        m.name: compare.layer_of(m, made[m.extractor]) for m in parsed if m.extractor is not None
-    }
-    for name, extractor in made.items():
+    used = dict.fromkeys(m.extractor for m in parsed if m.extractor is not None)
+    for name, extractor in {n: extractors.make_extractor(n, setting) for n in used}.items():
         own = [m for m in parsed if m.extractor == name]
-        chosen = tuple(dict.fromkeys(layers[m.name] for m in own))
+        layers = {m.name: compare.layer_of(m, extractor) for m in own}
+        chosen = tuple(dict.fromkeys(layers.values()))
         extraction = Extraction(extractor, chosen, jax.devices(), batch_size)
-        real_side = real_statistics(real, count, extraction, compare.needs(own, layers, fake=False))
-        fake_side = real_statistics(
-            fake, len(fake), extraction, compare.needs(own, layers, fake=True)
-        )
+        needs = [compare.needs(own, layers, fake=is_fake) for is_fake in (False, True)]
+        real_side = real_statistics(real, count, extraction, needs[0])
+        fake_side = real_statistics(fake, len(fake), extraction, needs[1])
         values |= compare.compare(own, layers, real_side, fake_side)
         protocol["extractors"][name] = dict(extractor.protocol)
     if pairs:

@@ -123,19 +123,16 @@ def nearest_images(
     mirror: bool = False,
     advance: Advance = lambda done: None,
 ) -> Nearest:
-    """Return the nearest images of a source; it is read in parts, whatever its size.
+    """Return the ``k`` nearest images of a source; it is read in parts, whatever its size.
 
     Args:
       images: uint8 ``[m, height, width, channels]``.
       source: of images of that shape.
-      k: how many.
+      k: as for `nearest`.
       describe: `pixels`, or what `classifier_features` returns.
       own: as for `nearest`.
       mirror: compare with mirrored images, too.
       advance: called with the number of images of the source that were compared.
-
-    Raises:
-      ValueError: the source has too few images.
     """
     queries = describe(images)
     mirrored = describe(images[:, :, ::-1]) if mirror else None
@@ -238,17 +235,9 @@ def check_memory(
 ) -> Memory:
     """Return the nearest training images of samples, and how near real ones lie to each other.
 
-    Args:
-      samples: uint8 ``[m, height, width, channels]``.
-      source: the training set.
-      k: as for `nearest_images`.
-      describe: likewise.
-      mirror: likewise.
-      compared: training images at most whose distances are taken, a fixed random choice.
-      advance: called with the number of training images that were compared, up to twice the set.
-
-    Raises:
-      ValueError: there are too few training images.
+    The distances of at most ``compared`` training images are taken, a fixed random choice.
+    ``advance`` is called with the number of training images that were searched, up to twice the
+    set; the other arguments are those of `nearest_images`.
     """
     near = nearest_images(samples, source, k, describe, mirror=mirror, advance=advance)
     chosen = np.sort(np.random.default_rng(0).permutation(len(source))[:compared])
@@ -267,15 +256,9 @@ def check_memory(
 
 
 def picture_rows(samples: np.ndarray, near: Nearest, source: Source) -> np.ndarray:
-    """Return rows of a picture: each sample, then its nearest images as they were compared.
+    """Return rows of a picture, uint8 ``[m, 1 + k, height, width, channels]``.
 
-    Args:
-      samples: uint8 ``[m, height, width, channels]``.
-      near: of these, or of more.
-      source: the training set.
-
-    Returns:
-      uint8 ``[m, 1 + k, height, width, channels]``.
+    A row is a sample, then its nearest images as they were compared; ``near`` may be of more.
     """
     index, mirrored = near.index[: len(samples)], near.mirrored[: len(samples)]
     images = source.read(index.ravel().tolist())["image"].reshape(*index.shape, *source.shape)

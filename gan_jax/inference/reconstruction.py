@@ -55,21 +55,13 @@ class Reconstruction:
         ssim = "" if self.ssim is None else f", SSIM {self.ssim.mean():.3f}"
         return f"{len(self.image):,} reconstructions: mean PSNR {self.psnr.mean():.2f} dB{ssim}"
 
-    def picture(self, num: int | None = None) -> np.ndarray:
-        """Return a picture: each original, to its right its reconstruction.
-
-        Args:
-          num: of how many images; ``None``: all.
-
-        Returns:
-          uint8 ``[H, W, channels]``.
-        """
-        original = self.original[:num]
-        pairs = np.stack([original, self.image[:num]], axis=1)
+    def picture(self) -> np.ndarray:
+        """Return a picture: each original, to its right its reconstruction, uint8 ``[H, W, c]``."""
+        count = len(self.image)
+        pairs = np.stack([self.original, self.image], axis=1)
         # Pairs in a row, as many as make the picture about square, once there are many.
-        across = max(-(-len(original) // _ROWS), round((len(original) / 2) ** 0.5))
-        across = 1 if len(original) <= _ROWS else min(across, len(original))
-        return grids.grid(pairs.reshape(-1, *original.shape[1:]), columns=2 * across)
+        across = max(-(-count // _ROWS), round((count / 2) ** 0.5)) if count > _ROWS else 1
+        return grids.grid(pairs.reshape(-1, *pairs.shape[2:]), columns=2 * across)
 
 
 def check_game(game: Game) -> None:
@@ -124,11 +116,11 @@ def reconstruct(
 def held_out_images(
     config: ConfigDict, num: int | None = None, **changes: str | None
 ) -> tuple[np.ndarray, str]:
-    """Return the first images of the test split, or of the training's where none is held out.
+    """Return images of the test split, or of the training's where none is held out.
 
     Args:
       config: of the run.
-      num: how many at most; ``None``: all.
+      num: how many at most, from the first on; ``None``: all.
       **changes: of ``config.data``, where the images are now: ``path``, ``data_dir``.
 
     Returns:

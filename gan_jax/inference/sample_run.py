@@ -313,13 +313,12 @@ def animation(ask: Request, path: str, frames: int, fps: float) -> str:
 def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | None]) -> str:
     """Write a picture of samples beside their nearest training images, and print their distances.
 
-    The distances are those of `gan_jax.inference.neighbours.COMPARED` samples, or of ``num``, if
-    that is more.
+    The distances are those of ``num`` samples, or of `neighbours.COMPARED`, if that is more.
 
     Args:
       ask: ``num`` rows.
       k: nearest images of each.
-      features: one of `gan_jax.inference.neighbours.FEATURES`.
+      features: one of `neighbours.FEATURES`.
       data: of ``config.data``, where the images are now.
     """
     ask.require_images("--neighbours")

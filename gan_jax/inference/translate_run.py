@@ -178,11 +178,7 @@ class Request:
         return None
 
     def read(self, number: int) -> "_Example":
-        """Return the image in a file.
-
-        Raises:
-          DataError: it cannot be used; the message has the reason alone.
-        """
+        """Return the image in a file; the message of a `DataError` has the reason alone."""
         way, file = self.way, self.files[number]
         channels = way.inputs if self.degradation is None else way.outputs
         pixels, alpha = image_files.read(file, channels)
@@ -221,11 +217,7 @@ class Request:
         return known[:, :, None].astype(np.float32)
 
     def degraded(self, number: int, example: "_Example") -> "_Example":
-        """Return an example, degraded if that is asked for.
-
-        Raises:
-          ConfigError: images of its size cannot be degraded.
-        """
+        """Return an example, degraded if that is asked for."""
         if self.degradation is None:
             return example
         pixels, known = jax.device_get(self._degrade(np.uint32(number), example.pixels))
@@ -247,12 +239,7 @@ class Request:
         return degrade
 
     def write(self, number: int, made: np.ndarray, alpha: np.ndarray | None) -> None:
-        """Write an output.
-
-        Raises:
-          DataError: the format cannot hold it.
-          WorkdirError: it cannot be written.
-        """
+        """Write an output; a `DataError` is raised where the format cannot hold it."""
         atomic.write_bytes(self.places[number], image_files.encode(made, alpha, self.suffix))
 
 
@@ -291,13 +278,10 @@ class _Example(NamedTuple):
 
 
 def translate(ask: Request) -> Summary:
-    """Translate image files; see `Request`.
+    """Translate image files; failures of single files are in the summary, and not raised.
 
     Side effects: writes the files, and reports those that fail on standard error as they do. It
     computes with JAX's current matrix-product precision, as `gan_jax.inference.sample_run` does.
-
-    Returns:
-      The summary; failures of single files are not raised.
 
     Raises:
       WorkdirError: an output cannot be written.

@@ -14,15 +14,10 @@ Advance = Callable[[int], None]
 
 @contextlib.contextmanager
 def bar(text: str, total: int, stream: TextIO | None = None) -> Iterator[Advance]:
-    """Show a labelled progress bar in the context; show nothing without a terminal.
+    """Show a labelled progress bar in the context, on a terminal only.
 
-    Args:
-      text: the label.
-      total: total amount of work.
-      stream: where to show the bar; ``None``: standard output.
-
-    Yields:
-      A function to call with the amount of work done.
+    It is shown on ``stream``, by default standard output. The context's value is a function to call
+    with the amount of work done, of ``total``.
     """
     console = rich.console.Console(file=stream or sys.stdout)
     with rich.progress.Progress(

@@ -72,10 +72,7 @@ def named_rows(tiles: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
     Args:
       tiles: uint8 [rows, columns, height, width, channels], of 1 or 3 channels.
-      names: of the rows; all empty: there is no margin for them.
-
-    Returns:
-      uint8 [H, W, channels]; names are black on white.
+      names: of the rows, black on white; all empty: there is no margin for them.
 
     Raises:
       ValueError: the images have another dtype or rank, or there is not one name per row.
@@ -151,11 +148,7 @@ def scatter(
 
 
 def save_png(path: str | Path, image: np.ndarray) -> None:
-    """Write a picture as a PNG file, which is complete as soon as it is there.
-
-    Args:
-      path: the file; an existing one is replaced, and a missing folder made.
-      image: uint8 [height, width, channels], of 1 or 3 channels, or [height, width].
+    """Write a picture, uint8 [height, width, 1 or 3] or [height, width], atomically as a PNG file.
 
     Raises:
       ValueError: the picture has another dtype or shape.

@@ -42,9 +42,7 @@ def acquire(directory: Path) -> filelock.BaseFileLock:
 
 @contextlib.contextmanager
 def hold(directory: Path, *, shared: bool, sharers: str) -> Iterator[None]:
-    """Hold an existing directory until the end of the context, alone or beside others.
-
-    This lock is independent of that of `acquire`.
+    """Hold an existing directory in the context; this lock is independent of that of `acquire`.
 
     Args:
       directory: what is held.

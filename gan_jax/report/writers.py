@@ -36,7 +36,7 @@ _FLUSH_SECONDS = 10.0
 class Writer:
     """Interface through which training reports; this base class, on its own, records nothing.
 
-    All methods of a writer raise a `WorkdirError` where a file cannot be written.
+    The constructor and all methods raise a `WorkdirError` where a file cannot be written.
     """
 
     def scalars(self, step: int, values: Mapping[str, float], *, kimg: float | None = None) -> None:
@@ -56,11 +56,7 @@ class JsonlWriter(Writer):
     """Appends one row per step to a file; ignores curves and images."""
 
     def __init__(self, path: str | Path):
-        """Open a file for appending; create it and its folder if they are missing.
-
-        Raises:
-          WorkdirError: the file cannot be written.
-        """
+        """Open a file for appending; create it and its folder if they are missing."""
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,9 +123,6 @@ class TensorBoardWriter(Writer):
           directory: the folder for TensorBoard's ``--logdir``.
           resume_step: the step from which the run continues: TensorBoard then hides records of
             later steps by earlier processes. None for a new run.
-
-        Raises:
-          WorkdirError: the folder cannot be written.
         """
         self._directory = Path(directory)
         self._tensorboard = _tensorboard()

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax.data import spec as specs
-from gan_jax.games.translation import A_TO_B, Direction
+from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
 from gan_jax.runs.run import Weights, choose_step
 
 REACH = 3
@@ -45,30 +45,38 @@ def convolve(x, taps):
 
 
 @dataclasses.dataclass(frozen=True)
-class Convolver:
-    """Convolves, enlarges by repetition, pastes what is known, times its one parameter."""
+class Convolver(TranslationGame):
+    """Convolves, enlarges by repetition, times its one parameter; keys add some noise."""
 
-    directions: Mapping[str, Direction] = dataclasses.field(
+    ways: Mapping[str, Direction] = dataclasses.field(
         default_factory=lambda: {A_TO_B: Direction(3, 3, 4)}
     )
-    degradation: Any = None
+    spoils: Any = None
     spec: Any = dataclasses.field(default_factory=lambda: specs.images((8, 8, 3)))
-    networks: Any = dataclasses.field(default_factory=dict)
-    players: Any = ()
-    memory: Any = dataclasses.field(default_factory=dict)
+    networks: ClassVar = {}
+    players: ClassVar = ()
 
-    def examples(self, images, keys, direction):
-        """Do nothing that is tested here."""
+    @classmethod
+    def from_config(cls, config, given):
         raise NotImplementedError
 
-    def translate(self, variables, inputs, direction, *, known=None, keys=None):
-        """Return the convolved images; with keys some noise is added."""
+    @property
+    def directions(self):
+        return self.ways
+
+    @property
+    def degradation(self):
+        return self.spoils
+
+    def examples(self, batch, keys, direction=A_TO_B):
+        raise NotImplementedError
+
+    def render(self, variables, seen, direction, keys):
         way = self.directions[direction]
-        assert inputs.shape[-1] == way.inputs
-        assert inputs.shape[1] % way.multiple == inputs.shape[2] % way.multiple == 0
-        assert (known is not None) == way.masked
+        assert seen.shape[-1] == way.inputs + way.masked
+        assert seen.shape[1] % way.multiple == seen.shape[2] % way.multiple == 0
         made = jax.lax.conv_general_dilated(
-            inputs,
+            seen[..., : way.inputs],
             jnp.asarray(kernel(way.inputs, way.outputs)),
             window_strides=(1, 1),
             padding="SAME",
@@ -77,8 +85,6 @@ class Convolver:
         )
         made = made * variables["generator"]["params"]["gain"]
         made = made.repeat(way.scale, 1).repeat(way.scale, 2)
-        if known is not None:
-            made = jnp.where(known > 0.5, inputs, made)
         if keys is not None:
             made = made + jax.vmap(lambda key: jax.random.normal(key, made.shape[1:]))(keys) / 10
         return made

@@ -67,11 +67,6 @@ def test_what_is_opaque_is_decoded_as_data_are(name, image, options, channels, t
     assert found.pixels.shape[:2] == ((9, 6) if options else (6, 9))
 
 
-def test_sixteen_bits_are_scaled_to_eight(tmp_path):
-    path = save(tmp_path / "a.png", Image.fromarray(GREY.astype(np.uint16) * 257))
-    np.testing.assert_array_equal(image_files.read(one(path), 1).pixels[..., 0], GREY)
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("array", [GREY, COLOUR])
 def test_alpha_stands_beside_the_colours(array, channels, tmp_path):

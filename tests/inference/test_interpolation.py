@@ -40,15 +40,6 @@ def test_lerp_is_the_weighted_mean():
     )
 
 
-def test_slerp_keeps_the_norm_and_turns_evenly():
-    a, b = 7 * on_sphere(latents(2))
-    found = slerp(a, b, T).astype(np.float64)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 7, rtol=1e-6)
-    steps = np.arccos(np.sum(found[1:] * found[:-1], 1) / 49)
-    whole = np.arccos(np.sum(a.astype(float) * b) / 49)
-    np.testing.assert_allclose(steps, whole / 10, rtol=1e-4)
-
-
 def test_slerp_is_shoemakes_formula_on_a_sphere():
     a, b = on_sphere(latents(2).astype(np.float64))
     angle = np.arccos(a @ b)
@@ -60,11 +51,6 @@ def test_slerp_is_shoemakes_formula_on_a_sphere():
 def test_the_norm_of_unequal_ends_grows_evenly():
     a, b = on_sphere(latents(2)) * np.array([[2.0], [6.0]])
     np.testing.assert_allclose(np.linalg.norm(slerp(a, b, T), axis=1), 2 + 4 * T, rtol=1e-5)
-
-
-def test_a_quarter_turn_in_the_plane():
-    found = slerp(np.array([2.0, 0.0]), np.array([0.0, 2.0]), 1 / 3)
-    np.testing.assert_allclose(found, [np.sqrt(3), 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1e-12, 1e-9, 1e-7, 1e-4])

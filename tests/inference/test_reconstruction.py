@@ -67,14 +67,14 @@ def test_images_smaller_than_the_window_have_no_ssim():
 
 
 def test_a_reconstruction_stands_to_the_right_of_its_original():
-    found = reconstruction.reconstruct(Halver(), VARIABLES, images())
-    picture = found.picture(3)
+    found = reconstruction.reconstruct(Halver(), VARIABLES, images(3))
+    picture = found.picture()
     # Twice as large, with lines of two pixels between.
     assert picture.shape == (3 * 34 + 2, 2 * 34 + 2, 1)
     for row in range(3):
         top = 2 + 34 * row
         tiles = [picture[top : top + 32 : 2, left : left + 32 : 2] for left in (2, 36)]
-        np.testing.assert_array_equal(tiles[0], images()[row])
+        np.testing.assert_array_equal(tiles[0], images(3)[row])
         np.testing.assert_array_equal(tiles[1], found.image[row])
 
 

@@ -55,16 +55,6 @@ def test_equal_pictures_keep_their_time(tmp_path):
     np.testing.assert_array_equal(pictures[-1], written[-1])
 
 
-def test_a_single_picture_is_an_animation_too(tmp_path):
-    animation.save(tmp_path / "a.webp", frames(1), fps=10)
-    assert len(read_one(tmp_path / "a.webp")) == 16
-
-
-def read_one(path):
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
 @pytest.mark.parametrize(
     ("name", "fps", "expected"),
     [

@@ -34,12 +34,6 @@ def test_layout_is_row_by_row_with_lines_around_and_between():
     np.testing.assert_array_equal(result[..., 0], expected)
 
 
-def test_without_lines_a_grid_is_a_reshape():
-    images = np.random.default_rng(0).integers(256, size=(6, 4, 5, 3), dtype=np.uint8)
-    expected = images.reshape(2, 3, 4, 5, 3).transpose(0, 2, 1, 3, 4).reshape(8, 15, 3)
-    np.testing.assert_array_equal(grid(images, columns=3, padding=0, scale=1), expected)
-
-
 def test_magnified_pixels_are_squares():
     image = np.random.default_rng(0).integers(256, size=(1, 2, 3, 3), dtype=np.uint8)
     result = grid(image, padding=2, scale=4)
