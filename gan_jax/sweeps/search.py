@@ -77,7 +77,7 @@ def suggest(
         "running": states.RUNNING,
         "failed": states.FAIL,
     }
-    for trial in trials:
+    for trial in trials if method == "tpe" else ():
         study.add_trial(
             optuna.trial.create_trial(
                 state=known[trial.state],

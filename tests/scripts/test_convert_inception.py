@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gan_jax import errors
 from gan_jax.metrics import inception
 from scripts import convert_inception
 from tests.metrics import fidelity
@@ -87,40 +88,47 @@ def test_state_dict(tmp_path, capsys, state, legacy):
     np.testing.assert_array_equal(weights["fc/kernel"], state["fc.weight"].numpy().T)
 
 
-def test_counts_of_batches_are_not_needed(tmp_path, state):
-    """Files of before PyTorch counted them."""
-    old = {name: v for name, v in state.items() if "num_batches" not in name}
-    made = [convert_inception.convert(saved(s, tmp_path / "s.pth")) for s in (old, state)]
-    assert inception.weights_hash(made[0]) == inception.weights_hash(made[1])
-
-
 BN = "Mixed_7c.branch_pool.bn"
+
+
+def one_convolution(**changes):
+    """Return the state of one convolution and the last layer, with tensors replaced or removed."""
+    state = {f"{BN}.{part}": np.ones(4) for part in ("weight", "bias", "running_mean")}
+    state |= {f"{BN}.running_var": np.ones(4), "fc.weight": np.ones((3, 4)), "fc.bias": np.ones(3)}
+    state |= {f"{BN.removesuffix('.bn')}.conv.weight": np.ones((4, 2, 1, 1))}
+    return {name: value for name, value in {**state, **changes}.items() if value is not None}
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         (f"{BN}.running_var", None, f"'{BN}.running_var' is missing"),
-        (f"{BN}.running_var", -1.0, f"'{BN}.running_var' has negative entries"),
-        (f"{BN}.bias", float("nan"), "'Mixed_7c.branch_pool/bias' has entries that are not finite"),
-        (f"{BN}.bias", (5,), "tensors of 'Mixed_7c.branch_pool' do not fit"),
+        (f"{BN}.running_var", -np.ones(4), f"'{BN}.running_var' has negative entries"),
+        (f"{BN}.bias", np.ones(5), "tensors of 'Mixed_7c.branch_pool' do not fit"),
         ("fc.weight", None, "'fc.weight' is missing"),
-        ("fc.bias", (1000,), r"'fc/bias' has shape (1000,); accepted: (1008,)"),
-        ("AuxLogits.conv0.conv.weight", (8, 8, 1, 1), "'AuxLogits.conv0.bn.weight' is missing"),
-        (f"{BN}.biass", (3,), f'is none of the network\'s. Did you mean "{BN}.bias"?'),
+        ("AuxLogits.conv0.conv.weight", np.ones((8, 8, 1, 1)), "'AuxLogits.conv0.bn.weight' is"),
+        (f"{BN}.biass", np.ones(3), f'none of the network\'s. Did you mean "{BN}.bias"?'),
     ],
 )
-def test_other_state_dicts_are_refused(tmp_path, capsys, state, name, value, message):
+def test_other_state_dicts_are_refused(name, value, message):
+    assert len(convert_inception.from_torch(one_convolution())) == 4
+    with pytest.raises(errors.MetricError) as error:
+        convert_inception.from_torch(one_convolution(**{name: value}))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (f"{BN}.bias", float("nan"), "'Mixed_7c.branch_pool/bias' has entries that are not finite"),
+        ("fc.bias", (1000,), r"'fc/bias' has shape (1000,); accepted: (1008,)"),
+    ],
+)
+def test_weights_of_another_network_are_refused(tmp_path, capsys, state, name, value, message):
     import torch
 
-    changed = dict(state)
-    if value is None:
-        del changed[name]
-    elif isinstance(value, float):
-        changed[name] = torch.full_like(changed[name], value)
-    else:
-        changed[name] = torch.zeros(value)
-    file = saved(changed, tmp_path / "state.pth")
+    changed = torch.full_like(state[name], value) if isinstance(value, float) else torch.ones(value)
+    file = saved({**state, name: changed}, tmp_path / "state.pth")
     assert message in refused(file, tmp_path / "out.npz", capsys)
 
 
