@@ -50,12 +50,9 @@ class Run:
 
 
 def load(path: str | Path) -> ModuleType:
-    """Return a configuration file as a module, to call the functions beside its ``get_config``.
+    """Return a configuration file as a module, for the functions beside its ``get_config``.
 
-    Side effect: executes the file.
-
-    Raises:
-      ConfigError: it is not a Python file.
+    Side effect: executes the file. Raises `ConfigError` if it is not a Python file.
     """
     spec = importlib.util.spec_from_file_location("sweep_config", path)
     if spec is None or spec.loader is None:
@@ -66,12 +63,9 @@ def load(path: str | Path) -> ModuleType:
 
 
 def call(module: ModuleType, name: str, subject: Any, arg: str) -> None:
-    """Call a configuration file's ``sweep(add)`` or ``search(space)``.
+    """Call a configuration file's ``sweep(add)`` or ``search(space)``; `ConfigError`: it has none.
 
     A function of two parameters receives ``arg``, the text after the colon of ``--config``, too.
-
-    Raises:
-      ConfigError: the file has no such function.
     """
     function = getattr(module, name, None)
     if not callable(function):
