@@ -1,8 +1,8 @@
 """Normalization of activations, [batch, ..., channels], of images and vectors alike.
 
-Batch normalization (Ioffe and Szegedy 2015, 1502.03167) looks at the whole batch. Of one example
-alone are layer normalization (Ba et al. 2016, 1607.06450), instance, group, pixel and local
-response normalization (each class cites its own): a critic with a gradient penalty may have those.
+Batch normalization (Ioffe and Szegedy 2015, 1502.03167) depends on the whole batch. Layer
+normalization (Ba et al. 2016, 1607.06450), instance, group, pixel and local response normalization
+depend on one example alone: a critic with a gradient penalty may have those.
 
 Statistics and the arithmetic of normalizing are float32 whatever the compute dtype: the variance of
 many bfloat16 numbers, summed in bfloat16, is wrong in the second digit.
@@ -150,87 +150,22 @@ def _latest(old: Any, new: jax.Array) -> jax.Array:
     return new
 
 
-class LayerNorm(nn.Module):
-    """Layer normalization: each example by itself, over all its pixels and channels.
-
-    Scale and bias are per channel. Examples stay independent, which the gradient penalty of WGAN-GP
-    requires of a critic (section 4 of 1704.00028).
-
-    Attributes:
-      epsilon: added to the variance.
-      dtype: of the output; None keeps the input's.
-      param_dtype: of scale and bias.
-      scale_init: initializer of the scale.
-    """
-
-    epsilon: float = 1e-5
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
-    scale_init: Callable[..., Any] = nn.initializers.ones
-
-    @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Normalizes `inputs` [batch, ..., channels] to the same shape, of dtype `dtype`."""
-        x = inputs.astype(jnp.float32)
-        y = _affine(self, _standardized(x, tuple(range(1, x.ndim)), self.epsilon))
-        return y.astype(self.dtype or inputs.dtype)
-
-
-class InstanceNorm(nn.Module):
-    """Instance normalization: each channel of each example by itself, over the pixels.
-
-    "Instance Normalization: The Missing Ingredient for Fast Stylization", Ulyanov et al. 2016,
-    1607.08022.
-
-    Attributes:
-      affine: whether a scale and a bias per channel follow.
-      epsilon: added to the variance.
-      dtype: of the output; None keeps the input's.
-      param_dtype: of scale and bias.
-      scale_init: initializer of the scale.
-    """
-
-    affine: bool = True
-    epsilon: float = 1e-5
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
-    scale_init: Callable[..., Any] = nn.initializers.ones
-
-    @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Normalizes `inputs` [batch, ..., channels] to the same shape, of dtype `dtype`.
-
-        Raises:
-          ValueError: there is one pixel or none, such as in vectors [batch, channels]: every number
-            would become 0.
-        """
-        x = inputs.astype(jnp.float32)
-        axes = tuple(range(1, x.ndim - 1))
-        _check_several(x, axes)
-        y = _standardized(x, axes, self.epsilon)
-        if self.affine:
-            y = _affine(self, y)
-        return y.astype(self.dtype or inputs.dtype)
-
-
 class GroupNorm(nn.Module):
     """Group normalization: each group of neighbouring channels of each example, over the pixels.
 
     "Group Normalization", Wu and He 2018, 1803.08494. Scale and bias are per channel.
 
     Attributes:
-      groups: number of groups of equal size.
-      epsilon: added to the variance.
+      groups: number of groups of equal size; None: one for each channel.
+      scale_init: initializer of the scale.
       dtype: of the output; None keeps the input's.
       param_dtype: of scale and bias.
-      scale_init: initializer of the scale.
     """
 
-    groups: int
-    epsilon: float = 1e-5
+    groups: int | None
+    scale_init: Callable[..., Any] = nn.initializers.ones
     dtype: Any = None
     param_dtype: Any = jnp.float32
-    scale_init: Callable[..., Any] = nn.initializers.ones
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
@@ -241,17 +176,46 @@ class GroupNorm(nn.Module):
           ValueError: a group has one number only, which would become 0.
         """
         channels = inputs.shape[-1]
-        if self.groups < 1 or channels % self.groups:
+        groups = channels if self.groups is None else self.groups
+        if groups < 1 or channels % groups:
             raise ConfigError(
-                f"groups = {self.groups} for {channels} channels; "
-                f"accepted: a divisor of {channels}."
+                f"groups = {groups} for {channels} channels; accepted: a divisor of {channels}."
+            )
+        if math.prod(inputs.shape[1:]) < 2 * groups:
+            raise ValueError(
+                f"activations of shape {inputs.shape} have fewer than two numbers in each of the "
+                f"{groups} groups that are normalized: all would become 0; accepted: two or more"
             )
         x = inputs.astype(jnp.float32)
-        x = x.reshape(*x.shape[:-1], self.groups, channels // self.groups)
+        x = x.reshape(*x.shape[:-1], groups, channels // groups)
         axes = (*range(1, x.ndim - 2), x.ndim - 1)
-        _check_several(x, axes)
-        y = _standardized(x, axes, self.epsilon)
-        return _affine(self, y.reshape(inputs.shape)).astype(self.dtype or inputs.dtype)
+        centered = x - jnp.mean(x, axes, keepdims=True)
+        var = jnp.mean(jnp.square(centered), axes, keepdims=True)
+        y = (centered * lax.rsqrt(var + 1e-5)).reshape(inputs.shape)
+        scale = self.param("scale", self.scale_init, (channels,), self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
+        y = y * scale.astype(jnp.float32) + bias.astype(jnp.float32)
+        return y.astype(self.dtype or inputs.dtype)
+
+
+class LayerNorm(GroupNorm):
+    """Layer normalization: each example by itself, over all its pixels and channels.
+
+    Examples stay independent, which the gradient penalty of WGAN-GP requires of a critic (section 4
+    of 1704.00028).
+    """
+
+    groups: int | None = 1
+
+
+class InstanceNorm(GroupNorm):
+    """Instance normalization: each channel of each example by itself, over the pixels.
+
+    "Instance Normalization: The Missing Ingredient for Fast Stylization", Ulyanov et al. 2016,
+    1607.08022.
+    """
+
+    groups: int | None = None
 
 
 class PixelNorm(nn.Module):
@@ -321,30 +285,6 @@ class LocalResponseNorm(nn.Module):
         return y.astype(self.dtype or inputs.dtype)
 
 
-def _check_several(x: jax.Array, axes: tuple[int, ...]) -> None:
-    """Raise a `ValueError` where the variance over `axes` would be that of a single number."""
-    if math.prod(x.shape[axis] for axis in axes) < 2:
-        raise ValueError(
-            f"activations of shape {x.shape} have fewer than two numbers over the axes {axes}, "
-            "over which they are normalized: all would become 0; accepted: two or more"
-        )
-
-
-def _standardized(x: jax.Array, axes: tuple[int, ...], epsilon: float) -> jax.Array:
-    """Return float32 `x` with mean 0 and variance 1 over `axes`."""
-    centered = x - jnp.mean(x, axes, keepdims=True)
-    var = jnp.mean(jnp.square(centered), axes, keepdims=True)
-    return centered * lax.rsqrt(var + epsilon)
-
-
-def _affine(module: LayerNorm | InstanceNorm | GroupNorm, x: jax.Array) -> jax.Array:
-    """Declare a layer's scale and bias per channel, and apply them to float32 `x`."""
-    shape = (x.shape[-1],)
-    scale = module.param("scale", module.scale_init, shape, module.param_dtype)
-    bias = module.param("bias", nn.initializers.zeros, shape, module.param_dtype)
-    return x * scale.astype(jnp.float32) + bias.astype(jnp.float32)
-
-
 NORMALIZATIONS = ("none", "batch", "instance", "layer", "group", "pixel", "local_response")
 """The names that `make_norm` knows."""
 
@@ -361,13 +301,13 @@ def make_norm(
 ) -> Callable[[jax.Array, bool], jax.Array]:
     """Returns the normalization of that name, so that a network's setting can choose it.
 
-    Each call makes one layer, with parameters of its own: call it in a module's compact `__call__`,
+    Each call makes one layer, with parameters of its own: call it in a module's compact method,
     where a layer would be constructed.
 
     Args:
       normalization: one of `NORMALIZATIONS`; "none" is the identity.
       axis_name: for batch normalization, as there.
-      groups: for group normalization, as there; 32 as in its paper.
+      groups: number of groups of group normalization; 32 as in its paper.
       scale_init: initializer of the scale, where there is one.
       dtype: of the output; None keeps the input's. The identity always does.
       param_dtype: of scale and bias.
@@ -381,18 +321,15 @@ def make_norm(
       ConfigError: the name is unknown.
     """
     output: dict[str, Any] = {"dtype": dtype, "name": name}
-    affine = {"scale_init": scale_init, "param_dtype": param_dtype, **output}
-
-    def alone(layer: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array, bool], jax.Array]:
-        return lambda x, train: layer(x)
-
-    layers: dict[str, Callable[[], Callable[[jax.Array, bool], jax.Array]]] = {
-        "none": lambda: lambda x, train: x,
+    affine: dict[str, Any] = {"scale_init": scale_init, "param_dtype": param_dtype, **output}
+    layers: dict[str, Callable[[], Callable[..., jax.Array]]] = {
+        "none": lambda: lambda x: x,
         "batch": lambda: BatchNorm(axis_name=axis_name, **affine),
-        "instance": lambda: alone(InstanceNorm(**affine)),
-        "layer": lambda: alone(LayerNorm(**affine)),
-        "group": lambda: alone(GroupNorm(groups, **affine)),
-        "pixel": lambda: alone(PixelNorm(**output)),
-        "local_response": lambda: alone(LocalResponseNorm(**output)),
+        "instance": lambda: InstanceNorm(**affine),
+        "layer": lambda: LayerNorm(**affine),
+        "group": lambda: GroupNorm(groups, **affine),
+        "pixel": lambda: PixelNorm(**output),
+        "local_response": lambda: LocalResponseNorm(**output),
     }
-    return lookup(layers, normalization, "normalization")()
+    layer = lookup(layers, normalization, "normalization")()
+    return layer if normalization == "batch" else lambda x, train: layer(x)

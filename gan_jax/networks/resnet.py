@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from gan_jax.errors import ConfigError
 from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.convolution import Conv
-from gan_jax.layers.normalization import LayerNorm, make_norm
+from gan_jax.layers.normalization import make_norm
 from gan_jax.layers.resample import mean_pool, upsample_nearest
 from gan_jax.layers.spectral import SpectralConv
 from gan_jax.networks.checks import check_image_shape, check_size, check_sizes
@@ -122,7 +122,7 @@ class DownBlock(nn.Module):
 
         def norm_relu(y: jax.Array, name: str) -> jax.Array:
             if self.normalization == "layer" and not self.first:
-                y = LayerNorm(name=name, **types)(y)
+                y = make_norm("layer", name=name, **types)(y, train)
             return nn.relu(y)
 
         channels = x.shape[-1]
