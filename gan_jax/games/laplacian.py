@@ -33,6 +33,7 @@ from gan_jax.games.game import (
     Variables,
 )
 from gan_jax.layers import pyramid
+from gan_jax.layers.resample import mean_pool
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.laplacian import (
     COARSE,
@@ -292,7 +293,7 @@ def _loss(player: Player, level: AdversarialGame, halvings: int, *, conditional:
         name = specs.data_name(level.spec)
         images = turn.batch[name]
         for _ in range(halvings):
-            images = pyramid.downsample(images)
+            images = mean_pool(images)
         if conditional:
             images = jnp.concatenate(pyramid.split(images), axis=-1)
         own = dataclasses.replace(

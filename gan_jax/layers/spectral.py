@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
-from gan_jax.layers.convolution import Conv, ConvTranspose
+from gan_jax.layers.convolution import Conv
 
 COLLECTION = "spectral"
 """The mutable collection of the vectors `u`, one per normalized kernel."""
@@ -121,7 +121,7 @@ def _normalized(module: nn.Module, kernel: jax.Array, train: bool) -> jax.Array:
 
 
 def _layer(
-    module: "SpectralConv | SpectralConvTranspose | SpectralDense",
+    module: "SpectralConv | SpectralDense",
     plain: type[nn.Module],
     shape: tuple[int, ...],
     inputs: jax.Array,
@@ -174,18 +174,6 @@ class SpectralConv(Conv):
         """Maps `inputs` [..., height, width, in] to [..., height', width', features]."""
         shape = (*self.kernel_size, inputs.shape[-1], self.features)
         return _layer(self, Conv, shape, inputs)
-
-
-class SpectralConvTranspose(ConvTranspose):
-    """Spectrally normalized `ConvTranspose`; see `SpectralConv`."""
-
-    train: bool = True
-
-    @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps `inputs` [..., height, width, in] to [..., height', width', features]."""
-        shape = (*self.kernel_size, inputs.shape[-1], self.features)
-        return _layer(self, ConvTranspose, shape, inputs)
 
 
 class SpectralEmbed(nn.Module):

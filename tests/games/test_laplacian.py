@@ -17,6 +17,7 @@ from gan_jax.games import draws, registry
 from gan_jax.games.game import Turn, batches_per_step, images_per_step
 from gan_jax.layers import pyramid
 from gan_jax.layers.normalization import with_moments
+from gan_jax.layers.resample import mean_pool
 from gan_jax.losses import adversarial
 from gan_jax.runs import build
 from tests.training import tiny
@@ -150,7 +151,7 @@ def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(policy)
     config.augment.diffaug.policy = policy
     game, params, turn = started(config)
     _, middle, _ = game.levels
-    half = pyramid.downsample(turn.batch["image"])
+    half = mean_pool(turn.batch["image"])
     residual, coarse = pyramid.split(half)
     z = middle.latents(turn.keys("latent"))
     fake = middle.generator.apply({"params": params["generator_4"]}, z, {"coarse": coarse})

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from gan_jax.layers import spectral as spectral_layers
-from gan_jax.layers.convolution import Conv, ConvTranspose
+from gan_jax.layers.convolution import Conv
 from gan_jax.layers.spectral import (
     SpectralConv,
-    SpectralConvTranspose,
     SpectralDense,
     SpectralEmbed,
 )
@@ -21,7 +20,7 @@ from gan_jax.layers.spectral import (
 power_iteration = jax.jit(spectral_layers.power_iteration)
 spectral_normalize = jax.jit(spectral_layers.spectral_normalize)
 
-KERNELS = [(6, 5), (3, 3, 4, 7), (4, 4, 8, 3), (1, 1, 2, 9), (5, 1)]
+KERNELS = [(3, 3, 4, 7), (1, 1, 2, 9), (5, 1)]
 
 
 def normal(*shape, seed=0):
@@ -87,9 +86,11 @@ def test_sigma_has_the_derivative_u_v_and_no_second_one():
     kernel, u = normal(6, 4), unit(normal(4, seed=1))
     sigma = lambda kernel: spectral_normalize(kernel, u)[1]  # noqa: E731
     v = unit(kernel @ u)
-    np.testing.assert_allclose(jax.grad(sigma)(kernel), np.outer(v, u), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(sigma))(kernel), np.outer(v, u), rtol=1e-5, atol=1e-6
+    )
     slope = lambda kernel: jnp.sum(jnp.sin(jax.grad(sigma)(kernel)))  # noqa: E731
-    np.testing.assert_array_equal(jax.grad(slope)(kernel), 0.0)
+    np.testing.assert_array_equal(jax.jit(jax.grad(slope))(kernel), 0.0)
     np.testing.assert_array_equal(
         jax.grad(lambda u: spectral_normalize(kernel, u)[0].sum())(u), 0.0
     )
@@ -156,13 +157,6 @@ LAYERS = {
         IMAGES,
     ),
     "pooled": (SpectralConv, Conv, {"features": 5, "pool": True}, IMAGES),
-    "pointwise": (
-        SpectralConv,
-        Conv,
-        {"features": 5, "kernel_size": (1, 1), "use_bias": False},
-        IMAGES,
-    ),
-    "transposed": (SpectralConvTranspose, ConvTranspose, {"features": 5}, IMAGES),
 }
 
 
@@ -206,7 +200,7 @@ def test_layers_start_as_the_plain_ones_do(name):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ["dense", "conv"])
 def test_a_new_layer_is_normalized_to_a_few_per_cent(name):
     spectral, _, fields, x = LAYERS[name]
     for train in (True, False):
@@ -225,8 +219,7 @@ def assert_close(a, b, dtype):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(("name", "dtype"), [("dense", jnp.float32), ("conv", jnp.bfloat16)])
 def test_the_vector_moves_in_train_mode_where_it_may(name, dtype):
     layer, _, variables, x = prepared(name)
     layer = layer.clone(dtype=dtype)
@@ -251,11 +244,11 @@ def test_the_norm_is_estimated_in_float32_whatever_the_dtypes():
     kernel = jnp.full((4096, 2), 1.0, jnp.bfloat16)
     x = jnp.ones((1, 4096), jnp.bfloat16)
     layer = SpectralDense(2, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16, use_bias=False)
-    variables = layer.init(jax.random.key(0), x)
+    variables = jax.jit(layer.init)(jax.random.key(0), x)
     assert variables["params"]["kernel"].dtype == jnp.bfloat16
     assert variables["spectral"]["u"].dtype == jnp.float32
     variables = {**variables, "params": {"kernel": kernel}}
-    _, update = layer.apply(variables, x, mutable=["spectral"])
+    _, update = apply(layer, variables, x, ("spectral",))
     u = update["spectral"]["u"]
     assert u.dtype == jnp.float32
     np.testing.assert_allclose(np.abs(u), 0.5**0.5, rtol=1e-6)
@@ -267,14 +260,14 @@ def test_the_norm_is_estimated_in_float32_whatever_the_dtypes():
 def test_a_converged_dense_layer_lengthens_no_vector():
     layer = SpectralDense(7, use_bias=False)
     x = normal(1000, 6)
-    variables = layer.init(jax.random.key(0), x)
+    variables = jax.jit(layer.init)(jax.random.key(0), x)
     kernel = variables["params"]["kernel"]
     variables["spectral"]["u"] = iterated(kernel, variables["spectral"]["u"], 300)
-    lengthened = np.linalg.norm(layer.apply(variables, x), axis=1) / np.linalg.norm(x, axis=1)
+    lengthened = np.linalg.norm(apply(layer, variables, x), axis=1) / np.linalg.norm(x, axis=1)
     assert lengthened.max() <= 1.0 + 1e-5
     assert lengthened.max() > 0.8  # and is not merely small
     _, _, right = np.linalg.svd(np.asarray(kernel).T)
-    np.testing.assert_allclose(np.linalg.norm(layer.apply(variables, right[:1])), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(apply(layer, variables, right[:1])), 1.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -304,7 +297,7 @@ def test_gradient_of_the_input_gradient_is_finite_and_as_without_the_layer(name)
         np.testing.assert_allclose(got[name], wanted[name], rtol=1e-3, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ["dense", "conv"])
 def test_layers_of_zeros_have_finite_gradients_of_gradients(name):
     layer, _, variables, x = prepared(name)
     zeros = jax.tree.map(jnp.zeros_like, variables["params"])
@@ -318,24 +311,20 @@ def test_layers_of_zeros_have_finite_gradients_of_gradients(name):
         assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_embed_gives_rows_of_the_normalized_table(dtype):
-    layer = SpectralEmbed(7, 4, dtype=dtype)
+def test_embed_gives_rows_of_the_normalized_table():
+    layer = SpectralEmbed(7, 4)
     labels = jnp.array([[3, 0], [6, 3]])
-    variables = layer.init(jax.random.key(0), labels)
+    variables = jax.jit(layer.init)(jax.random.key(0), labels)
     table, u = variables["params"]["embedding"], variables["spectral"]["u"]
     reference = nn.Embed(7, 4).init(jax.random.key(0), labels)["params"]["embedding"]
     np.testing.assert_array_equal(table, reference)
-    rows, update = layer.apply(variables, labels, mutable=["spectral"])
-    assert (rows.shape, rows.dtype) == ((2, 2, 4), dtype)
+    rows, update = apply(layer, variables, labels, ("spectral",))
+    assert (rows.shape, rows.dtype) == ((2, 2, 4), jnp.float32)
     u = power_iteration(table, u)
     np.testing.assert_allclose(update["spectral"]["u"], u, rtol=1e-6)
     expected = table / singular_values(table)[0].astype(np.float32)
-    tolerance = 1e-2 if dtype == jnp.bfloat16 else 1e-3
     converged = {**variables, "spectral": {"u": iterated(table, u, 300)}}
-    np.testing.assert_allclose(
-        layer.apply(converged, labels).astype(jnp.float32), expected[labels], atol=tolerance
-    )
+    np.testing.assert_allclose(apply(layer, converged, labels), expected[labels], atol=1e-3)
 
     def first(params):
         state = {"params": params, "spectral": {"u": u}}
@@ -352,12 +341,8 @@ def torch_layer(torch, name, params):
     kernel = np.asarray(params["kernel"])
     if name == "dense":
         layer, weight = torch.nn.Linear(6, 5), kernel.T
-    elif name == "transposed":
-        layer = torch.nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1)
-        weight = kernel[::-1, ::-1].transpose(2, 3, 0, 1)
     else:
-        size, stride = (4, 2) if name == "strided" else (3, 1)
-        layer = torch.nn.Conv2d(3, 5, size, stride, padding=1)
+        layer = torch.nn.Conv2d(3, 5, 4, 2, padding=1)
         weight = kernel.transpose(3, 2, 0, 1)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight.copy()))
@@ -368,12 +353,10 @@ def torch_layer(torch, name, params):
 def in_our_layout(name, weight):
     if name == "dense":
         return weight.T
-    if name == "transposed":
-        return weight.transpose(2, 3, 0, 1)[::-1, ::-1]
     return weight.transpose(2, 3, 1, 0)
 
 
-@pytest.mark.parametrize("name", ["dense", "conv", "strided", "transposed"])
+@pytest.mark.parametrize("name", ["dense", "strided"])
 def test_outputs_vectors_and_gradients_are_those_of_pytorch(name):
     """Step by step from the same vector; PyTorch keeps v beside u, so it starts from ours."""
     torch = pytest.importorskip("torch")
@@ -382,9 +365,8 @@ def test_outputs_vectors_and_gradients_are_those_of_pytorch(name):
     state = theirs.parametrizations.weight[0]
     u = torch.from_numpy(np.array(variables["spectral"]["u"]))
     original = theirs.parametrizations.weight.original
-    matrix = original.detach().transpose(0, 1) if name == "transposed" else original.detach()
     state._u.copy_(u)
-    state._v.copy_(torch.nn.functional.normalize(matrix.flatten(1).T @ u, dim=0))
+    state._v.copy_(torch.nn.functional.normalize(original.detach().flatten(1).T @ u, dim=0))
     image = x.ndim == 4
     t = torch.from_numpy(x.transpose(0, 3, 1, 2) if image else x)
 

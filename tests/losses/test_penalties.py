@@ -10,22 +10,20 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
-from jax.test_util import check_grads
 
 from gan_jax.errors import ConfigError
 from gan_jax.losses import penalties
 
-NAMES = sorted(penalties.PENALTIES)
 SHAPE = (5, 4, 2)
 BATCH = 4
 
 
 def conv_params(seed=0):
-    keys = jax.random.split(jax.random.key(seed), 3)
+    rng = np.random.default_rng(seed)
     return {
-        "first": 0.4 * jax.random.normal(keys[0], (3, 3, 2, 3)),
-        "second": 0.4 * jax.random.normal(keys[1], (3, 3, 3, 3)),
-        "head": jax.random.normal(keys[2], (3,)),
+        "first": (0.4 * rng.normal(size=(3, 3, 2, 3))).astype(np.float32),
+        "second": (0.4 * rng.normal(size=(3, 3, 3, 3))).astype(np.float32),
+        "head": rng.normal(size=3).astype(np.float32),
     }
 
 
@@ -48,22 +46,21 @@ def critic_of(params):
 
 def batch_of(name, shape=SHAPE, batch=BATCH, seed=1, **options):
     """The arguments after the critic: real, fake and draws made as a game makes them."""
-    keys = jax.random.split(jax.random.key(seed), 2)
-    real = jax.random.normal(keys[0], (batch, *shape))
-    fake = 0.5 * jax.random.normal(keys[1], (batch, *shape)) + 0.2
+    rng = np.random.default_rng(seed)
+    real = rng.normal(size=(batch, *shape)).astype(np.float32)
+    fake = (0.5 * rng.normal(size=(batch, *shape)) + 0.2).astype(np.float32)
     penalty = penalties.make(name, **options)
-    example_keys = jax.vmap(functools.partial(jax.random.fold_in, keys[0]))(jnp.arange(batch))
-    draws = jax.vmap(lambda key: penalty.draw(key, shape))(example_keys)
+    keys = jax.random.split(jax.random.key(seed), batch)
+    draws = jax.jit(jax.vmap(lambda key: penalty.draw(key, shape)))(keys)
     return real, fake, draws
 
 
 # Closed forms.
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_linear_critic(seed):
-    weights = jax.random.normal(jax.random.key(seed), SHAPE)
-    norm = float(jnp.sqrt(jnp.sum(weights**2)))
+def test_linear_critic():
+    weights = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    norm = np.linalg.norm(weights)
 
     def critic(images):
         return jnp.tensordot(images, weights, 3) + 7.0
@@ -77,7 +74,7 @@ def test_linear_critic(seed):
     }
     assert set(expected) == set(penalties.PENALTIES)
     for name, value in expected.items():
-        result = penalties.make(name)(critic, *batch_of(name))
+        result = jax.jit(functools.partial(penalties.make(name), critic))(*batch_of(name))
         np.testing.assert_allclose(result, np.full(BATCH, value), rtol=1e-5)
 
 
@@ -92,14 +89,15 @@ def test_linear_critic(seed):
     ],
 )
 def test_wgan_gp_target_and_sides(options, expected):
-    norms = jnp.array([0.5, 2.0])  # of the gradients of the two images
+    norms = np.array([0.5, 2.0], np.float32)  # of the gradients of the two images
 
     def critic(points):
         return norms * points[:, 0]
 
-    points = jnp.zeros((2, 3))
-    penalty = penalties.make("wgan_gp", **options)
-    np.testing.assert_allclose(penalty(critic, points, points, jnp.zeros(2)), expected, atol=1e-7)
+    points = np.zeros((2, 3), np.float32)
+    penalty = jax.jit(functools.partial(penalties.make("wgan_gp", **options), critic))
+    values = penalty(points, points, np.zeros(2, np.float32))
+    np.testing.assert_allclose(values, expected, atol=1e-7)
 
 
 def test_quadratic_critic_shows_where_each_penalty_looks():
@@ -144,13 +142,11 @@ def test_interpolation_is_one_share_per_image():
 
 
 def test_scores_of_a_patch_map_are_summed():
-    params = conv_params()
-    for name in NAMES:
-        arguments = batch_of(name)
-        penalty = penalties.make(name)
-        maps = penalty(functools.partial(patch_critic, params), *arguments)
-        assert maps.shape == (BATCH,)
-        np.testing.assert_allclose(maps, penalty(critic_of(params), *arguments), rtol=1e-5)
+    params, arguments = conv_params(), batch_of("wgan_gp")
+    penalty = jax.jit(penalties.make("wgan_gp"), static_argnums=0)
+    maps = penalty(functools.partial(patch_critic, params), *arguments)
+    assert maps.shape == (BATCH,)
+    np.testing.assert_allclose(maps, penalty(critic_of(params), *arguments), rtol=1e-5)
 
 
 # Parity with PyTorch.
@@ -159,11 +155,8 @@ def test_scores_of_a_patch_map_are_summed():
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("wgan_gp", {}),
         ("wgan_gp", {"one_sided": True, "target": 2.0}),
         ("dragan", {"scale": 0.7}),
-        ("r1", {}),
-        ("r2", {}),
         ("r1_r2", {}),
     ],
 )
@@ -177,7 +170,7 @@ def test_value_and_parameter_gradient_agree_with_pytorch(name, options):
         values = penalty(critic_of(params), real, fake, draws)
         return values.mean(), values
 
-    grads, values = jax.grad(loss, has_aux=True)(params)
+    grads, values = jax.jit(jax.grad(loss, has_aux=True))(params)
 
     def tensor(x, axes=None):
         array = np.asarray(x, np.float64)
@@ -284,20 +277,19 @@ def test_bad_values_name_the_field(name, options):
 
 
 def test_safe_norm_is_the_norm_and_its_gradient_the_unit_vector():
-    x = jax.random.normal(jax.random.key(0), (3, 4, 5))
-    expected = np.sqrt((np.asarray(x, np.float64) ** 2).sum((1, 2)))
+    x = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    expected = np.linalg.norm(x, axis=(1, 2))
     np.testing.assert_allclose(penalties.safe_norm(x, (1, 2)), expected, rtol=1e-6)
-    grad = jax.grad(lambda x: penalties.safe_norm(x, (1, 2)).sum())(x)
-    np.testing.assert_allclose(grad, x / expected[:, None, None].astype(np.float32), rtol=1e-5)
-    check_grads(lambda x: penalties.safe_norm(x, (1, 2)), (x,), 2, atol=2e-2, rtol=2e-2, eps=1e-2)
+    grad = jax.jit(jax.grad(lambda x: penalties.safe_norm(x, (1, 2)).sum()))(x)
+    np.testing.assert_allclose(grad, x / expected[:, None, None], rtol=1e-5)
 
 
 def test_safe_norm_at_zero_has_zero_derivatives_beside_exact_ones():
     x = jnp.array([[0.0, 0.0], [3.0, 4.0], [1e-15, 0.0]])
     np.testing.assert_allclose(penalties.safe_norm(x, 1), [0.0, 5.0, 1e-15])
-    grad = jax.grad(lambda x: penalties.safe_norm(x, 1).sum())
+    grad = jax.jit(jax.grad(lambda x: penalties.safe_norm(x, 1).sum()))
     np.testing.assert_allclose(grad(x), [[0.0, 0.0], [0.6, 0.8], [1.0, 0.0]], rtol=1e-6)
-    second = jax.grad(lambda x: grad(x)[:, 0].sum())(x)
+    second = jax.jit(jax.grad(lambda x: grad(x)[:, 0].sum()))(x)
     assert jnp.isfinite(second).all()
     np.testing.assert_array_equal(second[0], 0.0)
 
@@ -344,16 +336,16 @@ def mapped(how, function):
     )
 
 
-@pytest.mark.parametrize("name", ["dragan", "wgan_gp", "r1_r2"])
 @pytest.mark.parametrize("how", ["shard_map", "pmap"])
-def test_eight_devices_are_one(how, name):
+def test_eight_devices_are_one(how):
+    """DRAGAN's deviation is that of the whole batch; the others look at single images."""
     weights = jax.random.normal(jax.random.key(0), (3, 6))
-    real, fake, draws = batch_of(name, shape=(3,), batch=16)
+    real, fake, draws = batch_of("dragan", shape=(3,), batch=16)
     # The shards differ, so that a local deviation in place of the global one would show.
     real = real * (1.0 + jnp.repeat(jnp.arange(8.0), 2)[:, None])
 
     def value_and_grad(weights, real, fake, draws, axis_name):
-        penalty = penalties.make(name, axis_name=axis_name)
+        penalty = penalties.make("dragan", axis_name=axis_name)
 
         def loss(weights):
             def critic(points):
@@ -364,7 +356,7 @@ def test_eight_devices_are_one(how, name):
         result = jax.value_and_grad(loss)(weights)
         return result if axis_name is None else jax.lax.pmean(result, axis_name)
 
-    one = value_and_grad(weights, real, fake, draws, None)
+    one = jax.jit(value_and_grad, static_argnums=4)(weights, real, fake, draws, None)
     many = mapped(how, functools.partial(value_and_grad, axis_name="data"))(
         weights, real, fake, draws
     )
