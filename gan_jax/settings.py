@@ -189,25 +189,15 @@ def build(registry: Mapping[str, Callable[..., T]], path: str, name: str, /, **a
 
 
 class Field(NamedTuple):
-    """A field of a configuration.
+    """A field of a configuration."""
 
-    Attributes:
-      path: its dotted name.
-      config: the group it is in.
-      name: its name there.
-      default: its default value.
-      meaning: what its entry's docstring says of it.
-      accepted: values that it may have, as far as they are known.
-      bound: the largest value in a smoke run; ``None``: any.
-    """
-
-    path: str
-    config: ConfigDict
-    name: str
+    path: str  # Its dotted name.
+    config: ConfigDict  # The group it is in.
+    name: str  # Its name there.
     default: Any
-    meaning: str
-    accepted: str
-    bound: Any = None
+    meaning: str  # From the docstring of its entry.
+    accepted: str  # Values that it may have, as far as they are known.
+    bound: Any = None  # The largest value in a smoke run; `None`: any.
 
     @property
     def value(self) -> Any:

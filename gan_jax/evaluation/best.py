@@ -86,13 +86,8 @@ class Judge:
     def resume(self, protocol: Mapping[str, Any], step: int, checkpoints: Sequence[int]) -> bool:
         """Read the evaluations up to ``step``; return whether that step itself was evaluated.
 
-        A number that was measured in another way does not count, and neither does a step whose
-        checkpoint is gone.
-
-        Args:
-          protocol: how evaluations are made now.
-          step: the train step that the run continues from.
-          checkpoints: the steps that can be restored.
+        Numbers of another protocol than the present one do not count, and neither do steps whose
+        checkpoint has been removed.
         """
         measured = False
         for row in evaluations.read(self._path / evaluations.EVALUATIONS):

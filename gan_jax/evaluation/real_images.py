@@ -51,11 +51,7 @@ def real_statistics(
 def real_source(config: Any, settings: Settings, source: Source, **changes: Any) -> Source:
     """Return what a run is measured against: another split of its data, or its own.
 
-    Args:
-      config: a run's configuration.
-      settings: its evaluation settings.
-      source: its training data.
-      **changes: of ``config.data``.
+    ``changes`` are those of ``config.data``, if there are more.
     """
     if settings.split is not None and settings.split != config.data.split:
         changes["split"] = settings.split

@@ -351,7 +351,7 @@ class Checkpoints:
         raise CheckpointError(f"Every checkpoint in {self.directory} is damaged: {damages}.")
 
     def _listing(self, steps: list[int]) -> str:
-        """Return the directory and the given steps, for a message."""
+        """Return the directory and some steps, for a message."""
         return f"{self.directory}: {', '.join(map(str, steps)) or 'none'}."
 
     def _open_manager(self) -> Any:

@@ -31,7 +31,7 @@ class MetricSums:
         self._count += self._steps_per_call
 
     def means(self) -> dict[str, np.ndarray]:
-        """Return the metrics' means since the start, float32 scalars or ``[replicas]``."""
+        """Return the means since the start, float32 scalars or ``[replicas]``."""
         return {name: x / np.float32(self._count) for name, x in self._fetch(self._sums).items()}
 
     def pending(self) -> dict[str, Any]:

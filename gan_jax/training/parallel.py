@@ -46,7 +46,7 @@ def choose_devices(count: int | None) -> list[jax.Device]:
 
 def check_batch(batch_size: int, devices: int) -> None:
     """Raise a `ConfigError` with the nearest sizes if the global batch does not split evenly."""
-    if batch_size < 1 or batch_size % devices:
+    if batch_size % devices:
         below = batch_size // devices * devices
         near = " or ".join(str(n) for n in (below, below + devices) if n > 0)
         raise errors.ConfigError(

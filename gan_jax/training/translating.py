@@ -132,8 +132,7 @@ class Points(NamedTuple):
     Attributes:
       batch: stored images, uint8 ``[n, height, width, channels]``, by field.
       labels: int32 ``[n]``; ``None``: they have none.
-      sizes: number of different images: all of them, or of two domains those of A and those of B,
-        the fewer of which are repeated in order.
+      sizes: number of different images; of two domains, of A and of B, the fewer of which repeat.
     """
 
     batch: Batch
@@ -144,9 +143,7 @@ class Points(NamedTuple):
 def data_points(source: Source, count: int | None = None) -> Points:
     """Return a fixed random choice of data points, in the order of the source.
 
-    Args:
-      source: where they are from.
-      count: how many, at most; of two domains, in each; ``None``: all.
+    At most ``count`` are chosen, from each of two domains; ``None``: all.
     """
     sides = domains(source)
     chosen = {
