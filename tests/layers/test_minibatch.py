@@ -1,4 +1,4 @@
-"""Layers over the minibatch: plain loops, what they can tell apart, devices, settings."""
+"""Layers over the minibatch: plain loops, what they distinguish, devices, settings."""
 
 from functools import partial
 
@@ -81,7 +81,7 @@ def test_discrimination_in_bfloat16_compares_in_float32():
 
 @pytest.mark.parametrize("count", [2, 8])
 def test_discrimination_on_many_devices_equals_one(count):
-    """Values, and gradients by the kernel and by what comes before, after the usual pmean."""
+    """Values, and gradients by the kernel and by its input, after the usual pmean."""
     x = normal(16, 4) * np.linspace(0.1, 2.0, 16, dtype=np.float32)[:, None]
     params = {"kernel": 0.3 * normal(4, 6, seed=1), "before": normal(4, 4, seed=2)}
 

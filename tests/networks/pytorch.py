@@ -10,8 +10,8 @@ import numpy as np
 def randomized(variables, seed=3):
     """Return variables with louder kernels, and biases, scales and statistics that are not 0 or 1.
 
-    A test of parity with those that a network starts from could not tell a missing bias. Shapes are
-    enough, so that initialization need not be compiled.
+    A test of parity with those that a network starts from would not detect a missing bias. Only
+    shapes are used, so that initialization need not be compiled.
     """
     rng = np.random.default_rng(seed)
 

@@ -113,7 +113,7 @@ def test_equals_pytorch(size, downsamplings):
 
 
 def test_a_constant_image_has_no_rim():
-    """Reflection pads by what is there; zeros would be seen from every side."""
+    """Reflection pads with the image's own pixels; zeros would change the values near the sides."""
     module = ResNetTranslator(
         (12, 12, 3), 3, features=4, blocks=2, downsamplings=0, normalization="none", output="linear"
     )

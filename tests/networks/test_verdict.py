@@ -250,7 +250,7 @@ def test_the_verdicts_scores_are_what_calling_gives(name, minibatch):
 @pytest.mark.parametrize("minibatch", ["stddev", "discrimination"])
 @pytest.mark.parametrize("name", QUICK)
 def test_only_the_score_sees_the_batch(name, minibatch):
-    """Heads and features tell of each example by itself."""
+    """Heads and features depend on each example alone."""
     module, variables = _discriminator(name, minibatch=minibatch, heads=HEADS)
     x = _images()
     alike = jnp.repeat(x[:1], 4, axis=0)
