@@ -168,9 +168,10 @@ def test_failures_are_retried_and_reported(begin, folder):
 
 def test_a_sweep_that_is_stopped_continues_and_repeats_nothing(begin, folder):
     runs = {"short": {"rate": 0.5}, "long": {"rate": 0.1, "pause": 5.0}, "late": {"rate": 0.2}}
-    for number, made in ((signal.SIGTERM, 1), (signal.SIGKILL, 2)):
+    for session, number in enumerate((signal.SIGTERM, signal.SIGKILL), 1):
         sweep = begin(runs=runs, num_parallel=1)
-        wait_for(lambda made=made: len(steps(folder, "long")) >= made)
+        wait_for(lambda session=session: starts(folder, "long") == session)
+        wait_for(lambda: lock.holder(folder.run("long")) is not None)
         sweep.signal(number)
         ended = sweep.wait()
         # No process is left behind.
