@@ -1,6 +1,6 @@
 """Random changes to what the discriminator sees: pure, differentiable, one draw per image."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gan_jax.augment.augmentation import Augmentation
@@ -8,7 +8,7 @@ from gan_jax.augment.diffaug import DiffAugment
 from gan_jax.augment.instance_noise import InstanceNoise
 from gan_jax.settings import arguments
 
-AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
+AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "diffaug": DiffAugment,
     "noise": InstanceNoise,
 }

@@ -1,11 +1,12 @@
 """What an augmentation is: a change to real and generated data alike, before they are judged."""
 
-from typing import Any, ClassVar, Protocol
+import abc
+from typing import Any, ClassVar
 
 import jax
 
 
-class Augmentation(Protocol):
+class Augmentation(abc.ABC):
     """A frozen dataclass whose fields are its settings, ``config.augment.<name>``.
 
     It may have a memory, a pytree of arrays that is part of the train state, such as a strength
@@ -14,23 +15,23 @@ class Augmentation(Protocol):
 
     draws: ClassVar[str]
     """Names the draws: keys are those of ``<draws>/real`` and ``<draws>/fake``."""
-    shared: ClassVar[bool]
+    shared: ClassVar[bool] = False
     """Whether an image that belongs to another (LAPGAN's blurred one) is changed by the same draws;
     otherwise it is not changed."""
 
     @property
+    @abc.abstractmethod
     def enabled(self) -> bool:
         """Whether the settings switch it on."""
-        ...
 
-    def check_data(self, kind: str) -> None:
+    def check_data(self, kind: str) -> None:  # noqa: B027
         """Raise a `ConfigError` if data of this kind cannot be augmented."""
-        ...
 
     def init(self) -> Any:
         """Return its memory before training; ``None``: it has none."""
-        ...
+        return None
 
+    @abc.abstractmethod
     def __call__(self, keys: jax.Array, x: jax.Array, memory: Any, step: jax.Array) -> jax.Array:
         """Return augmented data; differentiable in ``x``.
 
@@ -40,7 +41,6 @@ class Augmentation(Protocol):
           memory: its own.
           step: train steps done, int32.
         """
-        ...
 
     def update(self, memory: Any, real: jax.Array, fake: jax.Array, axis_name: str | None) -> Any:
         """Return its memory after a step of the discriminator, the same on every device.
@@ -51,15 +51,10 @@ class Augmentation(Protocol):
           fake: of augmented generated data.
           axis_name: the mapped axis over devices, or ``None``.
         """
-        ...
-
-
-class Memoryless:
-    """What augmentations without memory share."""
-
-    def init(self) -> None:
-        """Return nothing."""
-
-    def update(self, memory: Any, real: jax.Array, fake: jax.Array, axis_name: str | None) -> Any:
-        """Return the memory unchanged."""
         return memory
+
+
+def check_keys(keys: jax.Array, images: jax.Array) -> None:
+    """Raise a `ValueError` unless there is one key per image."""
+    if keys.shape != images.shape[:1]:
+        raise ValueError(f"need one key per image, shape {images.shape[:1]}; got {keys.shape}.")

@@ -10,20 +10,20 @@ pixel, halves up.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from typing_extensions import override
 
-from gan_jax.augment.augmentation import Memoryless
+from gan_jax.augment.augmentation import Augmentation, check_keys
 from gan_jax.errors import ConfigError, suggestion
 
 
 @dataclasses.dataclass(frozen=True)
-class DiffAugment(Memoryless):
+class DiffAugment(Augmentation):
     """DiffAugment (Zhao et al. 2020, https://arxiv.org/abs/2006.10738).
 
     Attributes:
@@ -40,42 +40,32 @@ class DiffAugment(Memoryless):
         check_policy("augment.diffaug.policy", self.policy)
 
     @property
+    @override
     def enabled(self) -> bool:
-        """Whether there is an operation."""
         return bool(self.policy)
 
+    @override
     def check_data(self, kind: str) -> None:
-        """Raise a `ConfigError` unless the data are images."""
         if kind != "image":
             raise ConfigError(
                 f"augment.diffaug.policy = {self.policy} is for images, but the data are "
                 f"of kind {kind!r}; accepted: ()"
             )
 
+    @override
     def __call__(self, keys: jax.Array, x: jax.Array, memory: Any, step: jax.Array) -> jax.Array:
-        """Return augmented images; see `diff_augment`."""
         return diff_augment(keys, x, self.policy)
 
 
-def check_policy(field: str, policy: Any) -> tuple[str, ...]:
-    """Return ``policy`` as a tuple if it names operations of ``OPERATIONS``, each at most once.
-
-    Args:
-      field: the configuration field that it comes from, for the message.
-      policy: a sequence of names; empty: no augmentation.
-
-    Raises:
-      ConfigError: it is no sequence of names, a name is unknown, or one is given twice.
-    """
-    accepted = f"accepted: a tuple of {', '.join(OPERATIONS)}, each at most once"
-    if isinstance(policy, str) or not isinstance(policy, Sequence):
-        raise ConfigError(f"{field} = {policy!r}; {accepted}.")
-    for name in policy:
-        if name not in OPERATIONS:
-            raise ConfigError(f"{field} = {policy!r}; {accepted}.{suggestion(name, OPERATIONS)}")
-    if len(set(policy)) < len(policy):
-        raise ConfigError(f"{field} = {policy!r}; {accepted}.")
-    return tuple(policy)
+def check_policy(field: str, policy: Sequence[str]) -> None:
+    """Raise a `ConfigError` that names ``field`` unless each operation is known and given once."""
+    unknown = [name for name in policy if name not in OPERATIONS]
+    if unknown or len(set(policy)) < len(policy):
+        hint = suggestion(unknown[0], OPERATIONS) if unknown else ""
+        raise ConfigError(
+            f"{field} = {policy!r}; accepted: a tuple of {', '.join(OPERATIONS)}, each at most "
+            f"once.{hint}"
+        )
 
 
 def diff_augment(keys: jax.Array, images: jax.Array, policy: Sequence[str]) -> jax.Array:
@@ -101,7 +91,7 @@ def diff_augment(keys: jax.Array, images: jax.Array, policy: Sequence[str]) -> j
       ConfigError: the policy has an unknown name or one twice.
       ValueError: the data are not floating images, or there is not one key per image.
     """
-    policy = check_policy("policy", policy)
+    check_policy("policy", policy)
     if not policy:
         return images
     if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
@@ -109,8 +99,7 @@ def diff_augment(keys: jax.Array, images: jax.Array, policy: Sequence[str]) -> j
             f"only floating images [batch, h, w, c] can be augmented; got {images.dtype} "
             f"{images.shape}."
         )
-    if keys.shape != images.shape[:1]:
-        raise ValueError(f"need one key per image, shape {images.shape[:1]}; got {keys.shape}.")
+    check_keys(keys, images)
 
     def augment(key: jax.Array, image: jax.Array) -> jax.Array:
         own = dict(zip(OPERATIONS, jax.random.split(key, len(OPERATIONS)), strict=True))
@@ -121,20 +110,20 @@ def diff_augment(keys: jax.Array, images: jax.Array, policy: Sequence[str]) -> j
     return jax.vmap(augment)(keys, images.astype(jnp.float32)).astype(images.dtype)
 
 
+# --- Operations on one image, float32 ``[height, width, channels]``. ------------------------------
+
+
 def recolor(
     image: jax.Array, brightness: ArrayLike, saturation: ArrayLike, contrast: ArrayLike
 ) -> jax.Array:
     """Change an image's colours: brightness first, then saturation, then contrast.
 
     Args:
-      image: float32 ``[height, width, channels]``.
-      brightness: float32 scalar, added to every entry.
-      saturation: float32 scalar, multiplies each entry's distance from its pixel's mean over
-        channels; does nothing to an image of one channel.
-      contrast: float32 scalar, multiplies each entry's distance from the image's mean.
-
-    Returns:
-      The image, same shape and dtype.
+      image: see above.
+      brightness: is added to every entry.
+      saturation: multiplies each entry's distance from its pixel's mean over channels; has no
+        effect on an image of one channel.
+      contrast: multiplies each entry's distance from the image's mean.
     """
     image = image + brightness
     if image.shape[-1] > 1:
@@ -145,16 +134,7 @@ def recolor(
 
 
 def translate(image: jax.Array, down: jax.Array, right: jax.Array) -> jax.Array:
-    """Move an image by whole pixels; zeros come in where it has left.
-
-    Args:
-      image: float32 ``[height, width, channels]``.
-      down: int32 scalar: row ``i`` becomes row ``i + down``.
-      right: int32 scalar: column ``j`` becomes column ``j + right``.
-
-    Returns:
-      The image, same shape and dtype.
-    """
+    """Move an image by whole pixels, row ``i`` to row ``i + down``; zeros come in at the border."""
     for axis, shift in enumerate((down, right)):
         size = image.shape[axis]
         source = jnp.arange(size, dtype=jnp.int32) - shift
@@ -167,15 +147,9 @@ def translate(image: jax.Array, down: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def cut_out(image: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
-    """Zero a rectangle of half of each side.
+    """Zero a rectangle of half of each side, which begins half its size above and left of a pixel.
 
-    Args:
-      image: float32 ``[height, width, channels]``.
-      row: int32 scalar: the rectangle begins half its height above this row.
-      column: int32 scalar: the rectangle begins half its width left of this column.
-
-    Returns:
-      The image, same shape and dtype; what of the rectangle is beyond the border has no effect.
+    The part of the rectangle that is beyond the border has no effect.
     """
     height, width, _ = image.shape
     rows, columns = (
@@ -197,26 +171,25 @@ def _color(key: jax.Array, image: jax.Array) -> jax.Array:
     return recolor(image, brightness - 0.5, 2.0 * saturation, contrast + 0.5)
 
 
+def _integers(key: jax.Array, low: Sequence[int], high: Sequence[int]) -> list[jax.Array]:
+    """Return one integer for each pair of bounds, of which the upper one is excluded."""
+    return [
+        jax.random.randint(own, (), first, end, jnp.int32)
+        for own, first, end in zip(jax.random.split(key, len(low)), low, high, strict=True)
+    ]
+
+
 def _translation(key: jax.Array, image: jax.Array) -> jax.Array:
     limits = [_pixels(side, 1 / 8) for side in image.shape[:2]]
-    draw = functools.partial(jax.random.randint, shape=(), dtype=jnp.int32)
-    down, right = (
-        draw(own, minval=-limit, maxval=limit + 1)
-        for own, limit in zip(jax.random.split(key), limits, strict=True)
-    )
-    return translate(image, down, right)
+    low, high = [-limit for limit in limits], [limit + 1 for limit in limits]
+    return translate(image, *_integers(key, low, high))
 
 
 def _cutout(key: jax.Array, image: jax.Array) -> jax.Array:
     # A rectangle of even length has its centre between two pixels, or at either border: one place
     # more than there are pixels.
     places = [side + 1 - _pixels(side, 1 / 2) % 2 for side in image.shape[:2]]
-    draw = functools.partial(jax.random.randint, shape=(), dtype=jnp.int32)
-    row, column = (
-        draw(own, minval=0, maxval=count)
-        for own, count in zip(jax.random.split(key), places, strict=True)
-    )
-    return cut_out(image, row, column)
+    return cut_out(image, *_integers(key, [0, 0], places))
 
 
 # The order also fixes which part of an example's key is whose: append, never insert.

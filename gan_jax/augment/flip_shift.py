@@ -9,6 +9,7 @@ and generated images alike.
 import jax
 import jax.numpy as jnp
 
+from gan_jax.augment.augmentation import check_keys
 from gan_jax.errors import ConfigError
 
 
@@ -39,8 +40,7 @@ def flip_shift(keys: jax.Array, images: jax.Array, fraction: float = 1 / 8) -> j
         raise ValueError(
             f"only images [batch, h, w, c] can be flipped and shifted; got shape {images.shape}."
         )
-    if keys.shape != images.shape[:1]:
-        raise ValueError(f"need one key per image, shape {images.shape[:1]}; got {keys.shape}.")
+    check_keys(keys, images)
     height, width = images.shape[1:3]
 
     def transform(key: jax.Array, image: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ networks, terms, and how many steps the discriminator takes for each of the gene
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
@@ -63,15 +63,7 @@ class AdversarialGame(GenerativeGame):
       codes: in the latent vector (InfoGAN); ``None``: it is noise.
     """
 
-    uses: ClassVar[tuple[str, ...]] = (
-        "generator",
-        "discriminator",
-        "loss",
-        "penalty",
-        "terms",
-        "augment",
-        "fakes",
-    )
+    uses = frozenset({"generator", "discriminator", "loss", "penalty", "terms", "augment", "fakes"})
 
     generator: nn.Module
     discriminator: nn.Module
@@ -144,7 +136,7 @@ class AdversarialGame(GenerativeGame):
         return {
             **judging.memory(self.terms),
             **judging.memory(self.augment, judging.AUGMENT),
-            **self.fakes.memory(self.shape, labelled=LABEL in self.spec),
+            **self.fakes.memory(self.spec),
         }
 
     @property
@@ -197,8 +189,7 @@ class AdversarialGame(GenerativeGame):
         z = self.latents(turn.keys("latent"))
         made, mutable = self._generate(params, z, turn.condition, turn)
         views = [self._view(made, turn.condition, "fake", turn)]
-        terms = [term for term in self.terms.values() if "generator" in term.players]
-        if self.loss.generator_needs_real or any(term.needs_real for term in terms):
+        if self.loss.generator_needs_real or any(term.needs_real for term in self.terms.values()):
             views.append(self._view(self.data(turn), turn.condition, "real", turn))
         variables = turn.variables["discriminator"]
         (fake, *more), _ = judging.judge_all(self.judge, variables, views, joint=False)
@@ -219,11 +210,8 @@ class AdversarialGame(GenerativeGame):
 
     def _view(self, x: jax.Array, condition: Condition, use: str, turn: Turn) -> judging.View:
         """Return data as the discriminator is given them; ``use`` names the draws."""
-        return judging.View(x, self._shown(x, turn, use), condition, turn.keys(f"judge/{use}"))
-
-    def _shown(self, x: jax.Array, turn: Turn, use: str) -> jax.Array:
-        """Return augmented data."""
-        return judging.augmented(self.augment, x, turn, use)
+        shown = judging.augmented(self.augment, x, turn, use)
+        return judging.View(x, shown, condition, turn.keys(f"judge/{use}"))
 
     def judge(
         self, variables: Variables, x: jax.Array, condition: Condition, **options: Any

@@ -1,9 +1,9 @@
-"""GANomaly (Akçay et al. 2018, 1805.06725): what looks unlike the training data is an anomaly.
+"""GANomaly (Akçay et al. 2018, 1805.06725): anomaly detection by reconstruction of latents.
 
-"GANomaly: Semi-Supervised Anomaly Detection via Adversarial Training". An encoder, a generator and
-a second encoder make of an image ``x`` a latent ``z``, a reconstruction ``x'`` and its latent
-``z'``. Trained on normal images alone, they bring ``z'`` close to ``z`` for images of that kind
-only: the distance is the anomaly score.
+"GANomaly: Semi-Supervised Anomaly Detection via Adversarial Training". An encoder maps an image
+``x`` to a latent ``z``, a generator that to a reconstruction ``x'``, and a second encoder that to
+``z'``. Trained on normal images alone, ``z'`` is close to ``z`` only for such images: the distance
+is the anomaly score.
 
 - generator (all three): ``adversarial_weight * |f(x) - f(x')|^2`` in the discriminator's last
   hidden features ``f``, plus ``pixel_weight * |x - x'|``, plus ``latent_weight * |z - z'|^2``; each
@@ -14,7 +14,7 @@ only: the distance is the anomaly score.
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
@@ -36,7 +36,7 @@ _OWN = ("encoder", "generator", "second_encoder")
 
 
 class DetectionGame(Game):
-    """A game that scores how unlike its training data an image is."""
+    """A game that scores how anomalous an image is."""
 
     @abc.abstractmethod
     def anomaly_scores(self, variables: Mapping[str, Variables], images: jax.Array) -> jax.Array:
@@ -64,7 +64,7 @@ class AnomalyGame(TranslationGame, DetectionGame):
       discriminator_steps: gradient steps of the discriminator for each of the generator's.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ("encoder", "generator", "discriminator", "loss")
+    uses = frozenset({"encoder", "generator", "discriminator", "loss"})
 
     encoder: nn.Module
     generator: nn.Module
@@ -79,7 +79,7 @@ class AnomalyGame(TranslationGame, DetectionGame):
     @override
     @classmethod
     def from_config(cls, config: Any, given: building.Given) -> Self:
-        building.refuse_conditioning(config, "generator", "discriminator")
+        building.refuse_conditioning(config)
         _ = given.image_shape  # Raises for other data.
         latent_dim = config.generator.latent_dim
         return cls(
@@ -117,7 +117,8 @@ class AnomalyGame(TranslationGame, DetectionGame):
     @override
     def directions(self) -> Mapping[str, Direction]:
         height, _, channels = self.image_shape
-        return {RECONSTRUCT: Direction(channels, channels, height, exact=True)}
+        names = ("encoder", "generator")
+        return {RECONSTRUCT: Direction(channels, channels, height, exact=True, networks=names)}
 
     @override
     def examples(
@@ -127,31 +128,11 @@ class AnomalyGame(TranslationGame, DetectionGame):
         return Example(images, None, images)
 
     @override
-    def render(
-        self,
-        variables: Mapping[str, Variables],
-        seen: jax.Array,
-        direction: str,
-        keys: jax.Array | None,
-    ) -> jax.Array:
-        return self._through(variables, seen)[1]
-
-    @override
     def anomaly_scores(self, variables: Mapping[str, Variables], images: jax.Array) -> jax.Array:
-        first, _, second = self._through(variables, images)
-        return jnp.mean(jnp.abs(first - second), axis=-1)
-
-    def _through(
-        self, variables: Mapping[str, Variables], images: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return latents, reconstructions and their latents, none of them in train mode."""
-        z = self.encoder.apply(variables["encoder"], images, train=False)
-        made = self.generator.apply(variables["generator"], z, train=False)
-        again = self.encoder.apply(variables["second_encoder"], made, train=False)
-        assert isinstance(z, jax.Array)
-        assert isinstance(made, jax.Array)
-        assert isinstance(again, jax.Array)
-        return z, made, again
+        z: Any = self.encoder.apply(variables["encoder"], images, train=False)
+        made: Any = self.generator.apply(variables["generator"], z, train=False)
+        again: Any = self.encoder.apply(variables["second_encoder"], made, train=False)
+        return jnp.mean(jnp.abs(z - again), axis=-1)
 
     def _reconstruct(
         self, params: Params, turn: Turn

@@ -85,22 +85,14 @@ def make_loss(config: Any, given: Given) -> adversarial.AdversarialLoss:
 
 
 def discriminator_steps(config: Any) -> int:
-    """Return the discriminator's gradient steps for each of the generator's.
-
-    Raises:
-      ConfigError: there are none.
-    """
+    """Return the discriminator's gradient steps for each of the generator's, 1 or more."""
     if (steps := config.game.discriminator_steps) < 1:
         raise errors.ConfigError(f"game.discriminator_steps = {steps}; accepted: 1 or more")
     return steps
 
 
 def check_weights(fields: Any, group: str) -> dict[str, Any]:
-    """Return weights of a loss's terms.
-
-    Raises:
-      ConfigError: one is negative.
-    """
+    """Return weights of a loss's terms; raises `ConfigError` if one is negative."""
     for name, weight in fields.items():
         if not weight >= 0:
             raise errors.ConfigError(f"{group}.{name} = {weight}; accepted: 0 or more")
@@ -108,14 +100,9 @@ def check_weights(fields: Any, group: str) -> dict[str, Any]:
 
 
 def check_conditioning(config: Any, *, classified: bool) -> None:
-    """Check that both networks see classes, or neither does.
+    """Raise a `ConfigError` unless both networks see classes, or neither does.
 
-    Args:
-      config: the whole configuration.
-      classified: the discriminator predicts classes instead of seeing them.
-
-    Raises:
-      ConfigError: only one does.
+    Where data are ``classified``, the discriminator predicts classes and the generator sees them.
     """
     generator, discriminator = (
         config[role].conditioning for role in ("generator", "discriminator")
@@ -127,13 +114,9 @@ def check_conditioning(config: Any, *, classified: bool) -> None:
         )
 
 
-def refuse_conditioning(config: Any, *roles: str) -> None:
-    """Check that networks do not see classes, in a game that has none.
-
-    Raises:
-      ConfigError: one does.
-    """
-    for role in roles:
+def refuse_conditioning(config: Any) -> None:
+    """Raise a `ConfigError` if a network sees classes, in a game that has none."""
+    for role in ("generator", "discriminator"):
         if (conditioning := config[role].conditioning) != "none":
             raise errors.ConfigError(
                 f"{role}.conditioning = {conditioning!r}; accepted for game.name = "

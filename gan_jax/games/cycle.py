@@ -1,15 +1,15 @@
 """CycleGAN (Zhu et al. 2017, 1703.10593): translation between two domains without pairs.
 
 "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks". One generator
-goes from domain A to B, another from B to A, and a discriminator judges in each domain. What goes
-there and back is to come home:
+translates domain A to B, another B to A, and each domain has a discriminator. Both generators, one
+after the other, should return the original image:
 
 - generators: both adversarial terms, plus ``cycle_weight`` times ``|a_ba - a| + |b_ab - b|``, plus
-  ``identity_weight`` times ``|G_AB(b) - b| + |G_BA(a) - a|`` (an image that is in the target domain
-  already is to stay as it is), all absolute errors means over pixels;
+  ``identity_weight`` times ``|G_AB(b) - b| + |G_BA(a) - a|`` (an image of the target domain should
+  not change), all absolute errors means over pixels;
 - discriminators: real images against fakes, of which half come from a pool of past ones.
 
-An example of the data is an image of A and one of B, which have nothing to do with each other.
+An example of the data is an image of A and an unrelated one of B.
 """
 
 import dataclasses
@@ -40,8 +40,8 @@ DISCRIMINATORS = {A_TO_B: "discriminator_b", B_TO_A: "discriminator_a"}
 class CycleGame(TranslationGame):
     """Two players: both generators, then both discriminators on the same batch.
 
-    The generators come first, as in the paper's program; the discriminators are then shown what the
-    generators make after their update.
+    The generators come first, as in the paper's program: the discriminators are shown fakes of the
+    updated generators.
 
     Attributes:
       generator: module of images to images, of which each direction has its own weights.
@@ -55,7 +55,7 @@ class CycleGame(TranslationGame):
       history: size of each pool of past fakes; 0: there is none.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "loss")
+    uses = frozenset({"generator", "discriminator", "loss"})
     TINY: ClassVar[dict[str, int]] = {"history": 4}
 
     generator: nn.Module
@@ -90,8 +90,11 @@ class CycleGame(TranslationGame):
     @override
     def directions(self) -> Mapping[str, Direction]:
         channels = self.image_shape[2]
-        direction = Direction(channels, channels, self.generator.multiple)
-        return {A_TO_B: direction, B_TO_A: direction}
+        multiple = self.generator.multiple
+        return {
+            way: Direction(channels, channels, multiple, networks=(name,))
+            for way, name in GENERATORS.items()
+        }
 
     @property
     @override
@@ -112,7 +115,7 @@ class CycleGame(TranslationGame):
     def memory(self) -> Mapping[str, Any]:
         if not self.history:
             return {}
-        pool = history.init(self.history, self.image_shape)
+        pool = history.init(self.history, jax.ShapeDtypeStruct(self.image_shape, jnp.float32))
         return {_pool(name): pool for name in DISCRIMINATORS.values()}
 
     @property
@@ -129,18 +132,6 @@ class CycleGame(TranslationGame):
         self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str = A_TO_B
     ) -> Example:
         return Example(_domains(batch)[direction][0], None, None)
-
-    @override
-    def render(
-        self,
-        variables: Mapping[str, Variables],
-        seen: jax.Array,
-        direction: str,
-        keys: jax.Array | None,
-    ) -> jax.Array:
-        made = self.generator.apply(variables[GENERATORS[direction]], seen, keys=keys, train=False)
-        assert isinstance(made, jax.Array)
-        return made
 
     def generators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return both generators' loss on one batch."""
@@ -167,8 +158,8 @@ class CycleGame(TranslationGame):
             )
             metrics[f"{way}/adversarial"] = fooled
             loss = loss + fooled
-            home = generate(back, fakes[way], "cycle")
-            metrics[f"{way}/cycle"] = jnp.mean(reconstruction.l1(home, source))
+            again = generate(back, fakes[way], "cycle")
+            metrics[f"{way}/cycle"] = jnp.mean(reconstruction.l1(again, source))
             loss = loss + self.cycle_weight * metrics[f"{way}/cycle"]
             if self.identity_weight:
                 same = generate(way, target, "identity")

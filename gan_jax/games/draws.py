@@ -1,9 +1,8 @@
 """Random draws: a pure function of (seed, train step, use, example), on any number of devices.
 
-The root key never advances. Whatever belongs to one example (its latent, its interpolation weight,
-whether it is flipped) is drawn from a key of its own, made from the example's index in the *global*
-batch: so a run gives the same draws on one device and on many, and goes on with them when it is
-resumed on another number.
+The root key never advances. The draws of one example (its latent, its interpolation weight, whether
+it is flipped) use a key made from the example's index in the *global* batch, so they do not depend
+on the number of devices, also when a run is resumed.
 """
 
 import zlib
@@ -14,7 +13,7 @@ from jax import lax
 
 
 def named(key: jax.Array, name: str) -> jax.Array:
-    """Return the key of one use of randomness, told apart by its name."""
+    """Return the key of one use of randomness, which is identified by its name."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
 
 

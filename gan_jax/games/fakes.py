@@ -1,11 +1,12 @@
 """Which fakes the players are shown: fresh or past ones, all of them or the best."""
 
 import dataclasses
-from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
+from gan_jax.data.spec import LABEL, Spec, data_field
 from gan_jax.errors import ConfigError
 from gan_jax.games import draws
 from gan_jax.games.game import Turn
@@ -39,11 +40,13 @@ class Fakes:
             raise ConfigError(f"fakes.history = {self.history}; accepted: 0 or more")
         top_k.check_schedule(self.top_k_decay, self.top_k_steps, self.top_k)
 
-    def memory(self, shape: tuple[int, ...], *, labelled: bool) -> dict[str, History]:
+    def memory(self, spec: Spec) -> dict[str, History]:
         """Return the pool of past fakes before training, if there is one."""
         if not self.history:
             return {}
-        return {_SLOT: init(self.history, shape, labelled=labelled)}
+        image = jax.ShapeDtypeStruct(data_field(spec).shape, jnp.float32)
+        condition = {LABEL: jax.ShapeDtypeStruct((), jnp.int32)} if LABEL in spec else {}
+        return {_SLOT: init(self.history, (image, condition))}
 
     def shown(self, made: jax.Array, turn: Turn) -> tuple[jax.Array, Condition, dict[str, History]]:
         """Return the discriminator's fakes, their condition, and the new pool of past fakes.
@@ -54,10 +57,11 @@ class Fakes:
         """
         if not self.history:
             return made, turn.condition, {}
-        key = jax.random.fold_in(draws.named(turn.key, "history"), turn.first)
-        fakes: Any = made, turn.condition
-        fakes, pool = exchange(turn.memory[_SLOT], fakes, key, turn.axis_name)
-        return *fakes, {_SLOT: pool}
+        key = jax.random.fold_in(draws.named(turn.key, _SLOT), turn.first)
+        (made, condition), pool = exchange(
+            turn.memory[_SLOT], (made, turn.condition), key, turn.axis_name
+        )
+        return made, condition, {_SLOT: pool}
 
     def weighted(self, losses: jax.Array, scores: jax.Array, turn: Turn) -> jax.Array:
         """Return a generator's losses, each times the weight of its fake, ``[batch]``."""

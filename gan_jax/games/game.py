@@ -172,7 +172,7 @@ class Game(abc.ABC):
       spec: of the data, as networks see them.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ()
+    uses: ClassVar[frozenset[str]] = frozenset()
     spec: Spec
 
     @classmethod
@@ -199,6 +199,11 @@ class Game(abc.ABC):
         return {}
 
     @property
+    def num_classes(self) -> int | None:
+        """Classes that can be asked for when sampling; ``None`` if the game is unconditional."""
+        return None
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one data point."""
         return specs.data_field(self.spec).shape
@@ -220,11 +225,6 @@ class GenerativeGame(Game):
     @abc.abstractmethod
     def latent_dim(self) -> int:
         """Size of one latent vector."""
-
-    @property
-    def num_classes(self) -> int | None:
-        """Classes that can be asked for when sampling; ``None`` if the game is unconditional."""
-        return None
 
     def latents(self, keys: jax.Array) -> jax.Array:
         """Return latents, float32 ``[len(keys), latent_dim]``, row ``i`` from ``keys[i]`` alone."""
@@ -302,22 +302,13 @@ class GenerativeGame(Game):
 
 
 def as_generative(game: Game, what: str) -> GenerativeGame:
-    """Return ``game``.
-
-    Raises:
-      ConfigError: it makes nothing from latents; ``what`` says what that is needed for.
-    """
+    """Return ``game``; raises `ConfigError` if it has no latents, which ``what`` needs."""
     if not isinstance(game, GenerativeGame):
         raise ConfigError(
             f"{what} is for runs that make images from noise; this one makes images of images: "
             "see experiments.translate"
         )
     return game
-
-
-def num_classes(game: Game) -> int | None:
-    """Return how many classes can be asked for when sampling; ``None``: none can."""
-    return game.num_classes if isinstance(game, GenerativeGame) else None
 
 
 def owner_steps(game: Game) -> dict[str, int]:

@@ -1,11 +1,10 @@
-"""A buffer of past fakes, so that the discriminator does not forget what the generator once made.
+"""A buffer of past fakes, so that the discriminator still sees the generator's earlier output.
 
 "Learning from Simulated and Unsupervised Images through Adversarial Training", Shrivastava et al.
 2016, section 2.3, https://arxiv.org/abs/1612.07828, in the form that CycleGAN gave it (Zhu et al.
 2017, section 4, https://arxiv.org/abs/1703.10593; a buffer of 50 images).
 """
 
-import numbers
 from typing import Any
 
 import flax.struct
@@ -13,17 +12,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gan_jax.errors import ConfigError
-
 
 @flax.struct.dataclass
 class History:
     """Fakes of earlier steps; part of the train state, the same on every device.
 
     Attributes:
-      images: a pytree of arrays ``[size, ...]``, of which entry ``i`` together makes one fake:
-        float32 images, alone or with their labels. Floats, not bytes, because the discriminator is
-        to see a fake of the past exactly as the generator made it.
+      images: a pytree of arrays ``[size, ...]``, entry ``i`` of each for one fake: float32 images,
+        alone or with their condition. Not bytes: the discriminator sees a past fake exactly as the
+        generator made it.
       count: how many of the places are filled, int32 scalar; they are filled in order.
     """
 
@@ -31,36 +28,26 @@ class History:
     count: jax.Array
 
 
-def init(size: int, shape: tuple[int, ...], *, labelled: bool | None = None) -> History:
-    """Return an empty buffer.
+def init(size: int, fake: Any) -> History:
+    """Return an empty buffer of ``size`` fakes, 1 or more.
 
     Args:
       size: how many fakes it will hold.
-      shape: of one fake.
-      labelled: ``None``: fakes are float32 ``[batch, *shape]``; otherwise pairs of that and a
-        condition, a dict that has, if true, a ``label``, int32 ``[batch]``.
-
-    Raises:
-      ConfigError: the size is no positive integer.
+      fake: a pytree of the shape and dtype of one fake.
     """
-    is_integer = isinstance(size, numbers.Integral) and not isinstance(size, bool)
-    if not (is_integer and size >= 1):
-        raise ConfigError(f"history size = {size!r}; accepted: an integer >= 1.")
-    images = jnp.zeros((size, *shape), jnp.float32)
-    condition = {"label": jnp.zeros((size,), jnp.int32)} if labelled else {}
-    both = images if labelled is None else (images, condition)
-    return History(both, jnp.zeros((), jnp.int32))
+    images = jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), fake)
+    return History(images, jnp.zeros((), jnp.int32))
 
 
 def exchange(
     history: History, fakes: Any, key: jax.Array, axis_name: str | None = None
 ) -> tuple[Any, History]:
-    """Show the discriminator fakes, half of them of the past, and remember the new ones.
+    """Return fakes to show the discriminator, half of them past ones, and the updated buffer.
 
-    The fakes of the global batch come one after the other. Until the buffer is full each is stored,
-    and shown itself. After that, each is either shown itself and not stored, or, with probability
-    1/2, a stored one drawn at random is shown, whose place it takes; so what is stored early in a
-    batch may be shown later in it.
+    The fakes of the global batch are handled in order. Until the buffer is full each is stored and
+    shown. After that, each is shown and not stored, or, with probability 1/2, replaces a stored one
+    drawn at random, which is shown instead; so a fake stored early in a batch may be shown later in
+    the same batch.
 
     Args:
       history: as it was, the same on every device.
@@ -77,7 +64,12 @@ def exchange(
       ValueError: the fakes do not fit the buffer.
     """
     history, fakes = lax.stop_gradient((history, fakes))
-    _check_fit(history.images, fakes)
+    found, accepted = (
+        jax.tree.map(lambda leaf: (leaf.dtype.name, leaf.shape[1:]), tree)
+        for tree in (fakes, history.images)
+    )
+    if found != accepted:
+        raise ValueError(f"a fake is {found}; accepted: {accepted}, as the history holds.")
     everyone = fakes
     if axis_name is not None:
         everyone = lax.all_gather(fakes, axis_name, tiled=True)
@@ -90,8 +82,8 @@ def exchange(
     filling = history.count + index < size
     place = jnp.where(filling, history.count + index, drawn)
     stored = filling | swapped
-    # Who is stored, and where, does not depend on what is in the buffer. So nobody has to wait for
-    # the fakes before it: a place holds what was last stored there, or what it held at first.
+    # Which fakes are stored, and where, does not depend on the buffer's contents, so no loop is
+    # needed: a place holds what was last stored there, or what it held at first.
     pool = jax.tree.map(lambda old, new: jnp.concatenate([old, new]), history.images, everyone)
 
     def latest(places: jax.Array, before: jax.Array) -> jax.Array:
@@ -114,11 +106,3 @@ def exchange(
 
 def _length(tree: Any) -> int:
     return jax.tree.leaves(tree)[0].shape[0]
-
-
-def _check_fit(buffer: Any, fakes: Any) -> None:
-    def one(tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: (leaf.dtype.name, leaf.shape[1:]), tree)
-
-    if one(buffer) != one(fakes):
-        raise ValueError(f"a fake is {one(fakes)}; accepted: {one(buffer)}, as the history holds.")

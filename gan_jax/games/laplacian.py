@@ -10,7 +10,7 @@ real images per train step.
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -87,13 +87,14 @@ class ConditionalLevel(AdversarialGame):
         return super().judge(variables, residual, condition, **options)
 
     @override
-    def _shown(self, x: jax.Array, turn: Turn, use: str) -> jax.Array:
+    def _view(self, x: jax.Array, condition: Condition, use: str, turn: Turn) -> judging.View:
         residual, coarse = jnp.split(x, 2, axis=-1)
-        image = super()._shown(coarse + residual, turn, use)
+        image = super()._view(coarse + residual, condition, use, turn)
         # The same draws: the blurred image is moved and recoloured as the sharp one is.
         shared = {name: made for name, made in self.augment.items() if made.shared}
         coarse = judging.augmented(shared, coarse, turn, use)
-        return jnp.concatenate([image - coarse, coarse], axis=-1)
+        shown = jnp.concatenate([image.shown - coarse, coarse], axis=-1)
+        return dataclasses.replace(image, data=x, shown=shown)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ class LaplacianGame(GenerativeGame):
       finer: those of twice, four times, ... that resolution; at least one.
     """
 
-    uses: ClassVar[tuple[str, ...]] = AdversarialGame.uses
+    uses = AdversarialGame.uses
 
     @dataclasses.dataclass(frozen=True)
     class Settings:
@@ -255,11 +256,7 @@ def _spec(spec: Spec, size: int, channels: int) -> Spec:
 
 
 def _resolutions(coarsest: int, height: int, width: int) -> list[int]:
-    """Return the resolutions of a pyramid's levels, from coarse to fine.
-
-    Raises:
-      ConfigError: the data are not square images, or doubling never reaches their resolution.
-    """
+    """Return the resolutions of a pyramid's levels, from coarse to fine; raises `ConfigError`."""
     if height != width:
         raise errors.ConfigError(
             f"data.name: the images are {height}x{width}; accepted for game.name = 'laplacian': "
@@ -280,13 +277,9 @@ def _resolutions(coarsest: int, height: int, width: int) -> list[int]:
 
 
 def _loss(player: Player, level: AdversarialGame, halvings: int, *, conditional: bool) -> Loss:
-    """Return a level's loss as one of the whole game.
+    """Return a level's loss as one of the whole game, of images halved that many times.
 
-    Args:
-      player: of the level.
-      level: it plays in.
-      halvings: of the real images, down to the level's resolution.
-      conditional: the level is a game on residuals.
+    A ``conditional`` level is a game on residuals.
     """
 
     def loss(params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:

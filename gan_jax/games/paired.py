@@ -17,8 +17,7 @@ A pair is in the data (two images per example), or a degradation makes the input
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import flax.linen as nn
@@ -35,6 +34,7 @@ from gan_jax.data.spec import Spec
 from gan_jax.games import building, judging
 from gan_jax.games.apply import apply, judge
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
+from gan_jax.games.perceptual import Compare, Perceptual
 from gan_jax.games.terms import Context, Term, add_terms, make_terms
 from gan_jax.games.translation import (
     A_TO_B,
@@ -44,40 +44,20 @@ from gan_jax.games.translation import (
     paste,
     with_mask,
 )
-from gan_jax.losses import perceptual, reconstruction
+from gan_jax.losses import reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
-from gan_jax.metrics import extractors
 from gan_jax.networks import registry as networks
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.verdict import Verdict
 from gan_jax.settings import arguments, options
-
-# (images, reference) -> one value per image, [batch].
-Compare = Callable[..., jax.Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class Perceptual:
-    """Settings of the perceptual term.
-
-    Attributes:
-      extractor: the extractor of the features that are compared: "inception"; unset: there is no
-        such term.
-      layers: the extractor's layers that are compared; (): its default layer.
-      weight: weight of the term in the generator's loss.
-    """
-
-    extractor: str | None = None
-    layers: tuple[str, ...] = ()
-    weight: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class PairedGame(TranslationGame):
     """The discriminator, then the generator, on the same batch; or the generator alone.
 
-    For the first ``content_steps`` train steps the generator learns without the adversarial term,
-    and the discriminator rests.
+    For the first ``content_steps`` train steps the generator learns without the adversarial term
+    and the discriminator is inactive.
 
     Attributes:
       generator: module of inputs to images; see `gan_jax.networks.registry`.
@@ -87,7 +67,7 @@ class PairedGame(TranslationGame):
         ``b``.
       loss: the pair of adversarial losses; every score of a map counts as one.
       pixel: how pixels are compared: "l1", "l2" or "charbonnier".
-      degradation: makes inputs of targets; ``None``: the data has both.
+      degradation: makes inputs of targets; ``None``: the data have both.
       conditional: the discriminator sees the input beside the image.
       pixel_weight: weight of the pixel term in the generator's loss.
       adversarial_weight: weight of the adversarial term there; 0: there is no discriminator.
@@ -105,7 +85,7 @@ class PairedGame(TranslationGame):
         its mean score.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "loss", "penalty", "degrade")
+    uses = frozenset({"generator", "discriminator", "loss", "penalty", "degrade"})
     TINY: ClassVar[dict[str, int]] = {"content_steps": 2}
 
     generator: nn.Module
@@ -118,7 +98,7 @@ class PairedGame(TranslationGame):
     pixel_weight: float = 100.0
     adversarial_weight: float = 1.0
     variation_weight: float = 0.0
-    perceptual: Perceptual = Perceptual()
+    perceptual: Perceptual = Perceptual()  # noqa: RUF009
     features: Compare | None = None
     known_weight: float = 0.0
     discriminator_weight: float = 1.0
@@ -129,67 +109,34 @@ class PairedGame(TranslationGame):
     @override
     @classmethod
     def from_config(cls, config: Any, given: building.Given) -> Self:
-        own, pairing = config.game.paired, config.data.pairing
-        degradation = _degradation(config, given)
-        height, width, channels = given.image_shape
-        if degradation is None:
-            if pairing not in ("side_by_side", "twins"):
-                raise errors.ConfigError(
-                    f"data.pairing = {pairing!r} with degrade.name = 'none': there is no target "
-                    "image; accepted: data.pairing = 'side_by_side' or 'twins', or a degradation"
-                )
-            inputs, scale, masked = channels, 1, False
-        else:
-            if pairing != "none":
-                raise errors.ConfigError(
-                    f"data.pairing = {pairing!r} with degrade.name = {degradation.name!r}, which "
-                    "makes inputs itself; accepted: 'none'"
-                )
-            inputs = degradation.inputs(channels)
-            scale, masked = degradation.scale, degradation.masked
-        building.check_weights({k: own[k] for k in own if k.endswith("_weight")}, "game.paired")
-        building.check_weights({"weight": own.perceptual.weight}, "game.paired.perceptual")
-        errors.lookup(reconstruction.PIXEL_LOSSES, own.pixel, "game.paired.pixel")
-        if own.content_steps < 0:
-            raise errors.ConfigError(
-                f"game.paired.content_steps = {own.content_steps}; accepted: 0 or more"
-            )
-        if own.conditional and scale != 1 and own.adversarial_weight:
-            raise errors.ConfigError(
-                f"game.paired.conditional = True, but inputs are {scale} times smaller than "
-                "images; accepted: False"
-            )
+        own, degradation = config.game.paired, _degradation(config, given)
+        channels = given.image_shape[2]
+        way = _way(degradation, channels)
+        _check(own, way.scale)
+        inputs, seen = _shapes(given.image_shape, way, own.conditional)
         discriminator = None
         if own.adversarial_weight:
-            seen = channels + (inputs if own.conditional else 0)
             discriminator = building.make_network(
-                "patch_discriminator",
-                config,
-                given,
-                shape=(height, width, seen),
-                num_classes=None,
+                "patch_discriminator", config, given, shape=seen, num_classes=None
             )
         elif config.penalty.name != "none":
             raise errors.ConfigError(
                 f"penalty.name = {config.penalty.name!r} with game.paired.adversarial_weight = 0, "
                 "which leaves no discriminator to penalise; accepted: 'none'"
             )
+        factor = _factor(config.generator.name, way.scale)
+        how = Perceptual(**arguments(own.perceptual))
         return cls(
             generator=building.make_network(
-                "translator",
-                config,
-                given,
-                shape=(height // scale, width // scale, inputs + (1 if masked else 0)),
-                outputs=channels,
-                **_factor(config.generator.name, scale),
+                "translator", config, given, shape=inputs, outputs=channels, **factor
             ),
             discriminator=discriminator,
             spec=given.spec,
             loss=building.make_loss(config, given),
             degradation=degradation,
             discriminator_steps=building.discriminator_steps(config),
-            perceptual=Perceptual(**arguments(own.perceptual)),
-            features=_features(own.perceptual, config.eval.inception),
+            perceptual=how,
+            features=how.make(config.eval.inception),
             **{k: v for k, v in own.items() if k != "perceptual"},
             terms=make_terms(config, given),
         )
@@ -197,25 +144,17 @@ class PairedGame(TranslationGame):
     @property
     @override
     def directions(self) -> Mapping[str, Direction]:
-        channels = self.image_shape[2]
-        multiple = self.generator.multiple
-        if (how := self.degradation) is None:
-            return {A_TO_B: Direction(channels, channels, multiple)}
-        inputs = how.inputs(channels)
-        return {A_TO_B: Direction(inputs, channels, multiple, scale=how.scale, masked=how.masked)}
+        return {A_TO_B: _way(self.degradation, self.image_shape[2], self.generator.multiple)}
 
     @property
     @override
     def networks(self) -> Mapping[str, Network]:
-        height, width, channels = self.image_shape
-        way = self.directions[A_TO_B]
-        inputs = way.inputs + (1 if way.masked else 0)
-        size = (height // way.scale, width // way.scale)
-        x = jax.ShapeDtypeStruct((1, *size, inputs), jnp.float32)
+        x, y = (
+            jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+            for shape in _shapes(self.image_shape, self.directions[A_TO_B], self.conditional)
+        )
         networks = {"generator": Network(self.generator, (x,), averaged=True)}
         if self.discriminator is not None:
-            seen = channels + (way.inputs if self.conditional else 0)
-            y = jax.ShapeDtypeStruct((1, height, width, seen), jnp.float32)
             networks["discriminator"] = Network(self.discriminator, (y,))
         return networks
 
@@ -224,15 +163,12 @@ class PairedGame(TranslationGame):
     def players(self) -> tuple[Player, ...]:
         if self.discriminator is None:
             return (Player("generator", ("generator",), self.generator_loss),)
-        first = Player(
-            "discriminator",
-            ("discriminator",),
-            self.discriminator_loss,
-            self.discriminator_steps,
-            start=self.content_steps,
+        names, steps = ("discriminator",), self.discriminator_steps
+        start, loss = self.content_steps, self.discriminator_loss
+        return (
+            Player("discriminator", names, loss, steps, start=start),
+            Player("generator", ("generator",), self.generator_loss, fresh_data=False),
         )
-        second = Player("generator", ("generator",), self.generator_loss, fresh_data=False)
-        return first, second
 
     @override
     def examples(
@@ -243,18 +179,6 @@ class PairedGame(TranslationGame):
         images = specs.data(batch, self.spec)
         degraded = self.degradation(keys, images)
         return Example(degraded.input, degraded.known, images)
-
-    @override
-    def render(
-        self,
-        variables: Mapping[str, Variables],
-        seen: jax.Array,
-        direction: str,
-        keys: jax.Array | None,
-    ) -> jax.Array:
-        made = self.generator.apply(variables["generator"], seen, keys=keys, train=False)
-        assert isinstance(made, jax.Array)
-        return made
 
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss on one batch."""
@@ -290,7 +214,7 @@ class PairedGame(TranslationGame):
         pixel = jnp.mean(compare(made, example.target, weights))
         loss = self.pixel_weight * pixel
         metrics = {"pixel": pixel}
-        # What is known is not the generator's to judge by: it is pasted over.
+        # The image that a user gets, unless the generator learns known pixels, too.
         shown = made if self.known_weight else paste(made, example.inputs, example.known)
         if self.features is not None:
             metrics["perceptual"] = jnp.mean(self.features(shown, example.target))
@@ -321,19 +245,14 @@ class PairedGame(TranslationGame):
     def _generate(
         self, params: Params, example: Example, turn: Turn
     ) -> tuple[jax.Array, Variables]:
-        """Return what the generator makes, as it is, and its new mutable collections.
+        """Return generated images and the generator's new mutable collections.
 
-        For a discriminator's turn (no parameters are given) what is known is pasted back.
+        In the discriminator's turn, without parameters, known pixels are pasted back.
         """
         variables = turn.with_params(params, "generator")
         own = "generator" in params
-        made, mutable = apply(
-            self.generator,
-            variables,
-            with_mask(example.inputs, example.known),
-            keys=turn.keys("dropout"),
-            iterate=own,
-        )
+        seen, keys = with_mask(example.inputs, example.known), turn.keys("dropout")
+        made, mutable = apply(self.generator, variables, seen, keys=keys, iterate=own)
         return (made if own else paste(made, example.inputs, example.known)), mutable
 
     def _seen(self, example: Example, images: jax.Array | None) -> jax.Array:
@@ -350,13 +269,53 @@ class PairedGame(TranslationGame):
 
 
 def _degradation(config: Any, given: building.Given) -> Degradation | None:
-    """Return what makes inputs of targets; ``None``: the data has both."""
-    if config.degrade.name == "none":
+    """Return what makes inputs of targets; ``None``: the data have both."""
+    name, pairing = config.degrade.name, config.data.pairing
+    if name == "none":
+        if pairing not in ("side_by_side", "twins"):
+            raise errors.ConfigError(
+                f"data.pairing = {pairing!r} with degrade.name = 'none': there is no target "
+                "image; accepted: data.pairing = 'side_by_side' or 'twins', or a degradation"
+            )
         return None
-    kind = errors.lookup(degrade.DEGRADATIONS, config.degrade.name, "degrade.name")
-    made = degrade.make(config.degrade.name, **options(config.degrade, kind))
+    kind = errors.lookup(degrade.DEGRADATIONS, name, "degrade.name")
+    if pairing != "none":
+        raise errors.ConfigError(
+            f"data.pairing = {pairing!r} with degrade.name = {name!r}, which makes inputs itself; "
+            "accepted: 'none'"
+        )
+    made = degrade.make(name, **options(config.degrade, kind))
     made.check(given.image_shape)
     return made
+
+
+def _check(own: Any, scale: int) -> None:
+    """Check the settings of the game; ``scale`` is that of images over inputs."""
+    building.check_weights({k: own[k] for k in own if k.endswith("_weight")}, "game.paired")
+    building.check_weights({"content_steps": own.content_steps}, "game.paired")
+    errors.lookup(reconstruction.PIXEL_LOSSES, own.pixel, "game.paired.pixel")
+    if own.conditional and scale != 1 and own.adversarial_weight:
+        raise errors.ConfigError(
+            f"game.paired.conditional = True, but inputs are {scale} times smaller than images; "
+            "accepted: False"
+        )
+
+
+def _way(degradation: Degradation | None, channels: int, multiple: int = 1) -> Direction:
+    """Return the direction from inputs to images of that many channels."""
+    if (how := degradation) is None:
+        return Direction(channels, channels, multiple)
+    inputs = how.inputs(channels)
+    return Direction(inputs, channels, multiple, scale=how.scale, masked=how.masked)
+
+
+def _shapes(
+    shape: tuple[int, int, int], way: Direction, conditional: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of what the generator and the discriminator see of one example."""
+    height, width, channels = shape
+    inputs = (height // way.scale, width // way.scale, way.inputs + way.masked)
+    return inputs, (height, width, channels + (way.inputs if conditional else 0))
 
 
 def _factor(generator: str, scale: int) -> dict[str, int]:
@@ -370,15 +329,3 @@ def _factor(generator: str, scale: int) -> dict[str, int]:
             f"{scale} times smaller; accepted: 'srresnet'"
         )
     return {}
-
-
-def _features(own: Any, inception: str | None) -> Compare | None:
-    """Return what compares features; ``None``: nothing does."""
-    if own.extractor is None:
-        return None
-    errors.lookup(extractors.EXTRACTORS, own.extractor, "game.paired.perceptual.extractor")
-    setting = extractors.Setting(None, inception)
-    extract = perceptual.from_extractor(
-        extractors.make_extractor(own.extractor, setting), tuple(own.layers) or None
-    )
-    return functools.partial(perceptual.perceptual, extract)

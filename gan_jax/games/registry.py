@@ -34,15 +34,11 @@ GROUPS = {
 }
 """Groups of a configuration that are for some games alone, beside penalties and degradations."""
 
-# Games whose networks take images of any size, or two images per example.
+# Games whose networks accept images of any size, or two images per example.
 _OF_IMAGES = ("paired", "cycle")
 
 
-def make_game(
-    config: Any,
-    spec: Spec,
-    axis_name: str | None,
-) -> Game:
+def make_game(config: Any, spec: Spec, axis_name: str | None) -> Game:
     """Return the game that ``config.game.name`` names.
 
     Args:
@@ -70,18 +66,14 @@ def make_game(
 
 
 def _refuse_unused(config: Any, game: Any) -> None:
-    """Check that a configuration asks for nothing that its game does not have.
-
-    Raises:
-      ConfigError: it does.
-    """
+    """Raise a `ConfigError` if a configuration sets what its game does not use."""
     name = config.game.name
     for group in ("penalty", "degrade"):
         if group not in game.uses and config[group].name != "none":
             raise errors.ConfigError(
                 f"{group}.name = {config[group].name!r}; accepted for game.name = {name!r}: 'none'"
             )
-    for group in set(GROUPS) - set(game.uses):
+    for group in set(GROUPS) - game.uses:
         for field in walk(GROUPS[group], config[group], f"{group}."):
             value = tuple(field.value) if isinstance(field.value, list) else field.value
             if value != field.default:

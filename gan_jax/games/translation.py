@@ -1,7 +1,7 @@
-"""Games that make an image of an image: what they have beside networks and players.
+"""Games that translate images: what they have beside networks and players.
 
-A game of this kind has no latents. It has *directions*, such as ``AtoB``, each a way to translate;
-and, where its inputs are made from their targets, a degradation.
+A game of this kind has no latents. It has *directions*, such as ``AtoB``; and, where its inputs are
+made from their targets, a degradation.
 """
 
 import abc
@@ -31,6 +31,7 @@ class Direction:
       exact: they must be just this.
       scale: size of the output over that of the input.
       masked: whether an input comes with a mask of what is known of it.
+      networks: names of the networks that make the output, each applied to the last one's output.
     """
 
     inputs: int
@@ -39,6 +40,7 @@ class Direction:
     exact: bool = False
     scale: int = 1
     masked: bool = False
+    networks: tuple[str, ...] = ("generator",)
 
 
 class Example(NamedTuple):
@@ -86,23 +88,6 @@ class TranslationGame(Game):
           direction: a key of ``directions``.
         """
 
-    @abc.abstractmethod
-    def render(
-        self,
-        variables: Mapping[str, Variables],
-        seen: jax.Array,
-        direction: str,
-        keys: jax.Array | None,
-    ) -> jax.Array:
-        """Return the networks' output, not in train mode; see `translate`.
-
-        Args:
-          variables: by network.
-          seen: inputs, a mask beside them if the direction is masked.
-          direction: a key of ``directions``.
-          keys: ``[batch]``, for dropout.
-        """
-
     def translate(
         self,
         variables: Mapping[str, Variables],
@@ -126,7 +111,10 @@ class TranslationGame(Game):
         Returns:
           float32 ``[batch, scale * height, scale * width, outputs]`` in [-1, 1].
         """
-        made = self.render(variables, with_mask(inputs, known), direction, keys)
+        made: Any = with_mask(inputs, known)
+        for name in self.directions[direction].networks:
+            module = self.networks[name].module
+            made = module.apply(variables[name], made, keys=keys, train=False)
         return paste(jnp.clip(made, -1.0, 1.0), inputs, known)
 
 
@@ -148,11 +136,7 @@ def paste(images: jax.Array, inputs: jax.Array, known: jax.Array | None) -> jax.
 
 
 def as_translation(game: Any, what: str) -> TranslationGame:
-    """Return ``game``.
-
-    Raises:
-      ConfigError: it does not translate images; ``what`` says what that is needed for.
-    """
+    """Return ``game``; raises `ConfigError` if it does not translate images, as ``what`` needs."""
     if not isinstance(game, TranslationGame):
         raise ConfigError(
             f"{what} is for runs that translate images, such as pix2pix, cyclegan or denoise"
@@ -161,11 +145,7 @@ def as_translation(game: Any, what: str) -> TranslationGame:
 
 
 def choose_direction(game: TranslationGame, name: str | None) -> str:
-    """Return the direction that is asked for, the game's first if none is.
-
-    Raises:
-      ConfigError: the game has no such direction.
-    """
+    """Return the direction of a name, ``None``: the first one; raises `ConfigError` if unknown."""
     if name is None:
         return next(iter(game.directions))
     lookup(game.directions, name, "direction")

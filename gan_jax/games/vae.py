@@ -2,8 +2,8 @@
 
 "Autoencoding beyond pixels using a learned similarity metric". An encoder predicts a Gaussian over
 latents for each image, and the generator decodes them. A reconstruction is compared with its
-original not by pixels but by the activations of a layer of the discriminator, which is at the same
-time trained to distinguish real images from reconstructions and from samples of the prior.
+original by the activations of a layer of the discriminator, which is at the same time trained to
+distinguish real images from reconstructions and from samples of the prior.
 
 Each network has a loss of its own (the paper's algorithm 1). With ``R`` the reconstruction's
 negative log-likelihood in the discriminator's layer and ``D``, ``G`` the two sides of the chosen
@@ -25,7 +25,7 @@ differentiated; everything else is a constant.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
@@ -48,11 +48,10 @@ class VAEGame(AdversarialGame):
     """Three players: the discriminator, the encoder, the generator (the paper's decoder).
 
     The generator decodes posterior and prior latents in one pass, so that both are normalised
-    alike, and as they are by the running statistics later. With ``joint_batch`` the discriminator,
-    too, sees everything in one pass. That matters where it has batch-norm: originals and
-    reconstructions that are normalised apart have features of the same mean, however different they
-    are. A reconstruction is augmented as its original is. The penalty is on real data and samples
-    of the prior.
+    alike. With ``joint_batch`` the discriminator, too, sees everything in one pass, for batch-norm
+    gives originals and reconstructions that are normalised apart features of the same mean. A
+    reconstruction is augmented as its original is. The penalty is on real data and samples of the
+    prior.
 
     Metrics, beside those of the adversarial game: ``discriminator/reconstruction_score``, ``kl`` of
     the encoder and ``reconstruction`` of encoder and generator, in nats per image.
@@ -66,14 +65,7 @@ class VAEGame(AdversarialGame):
         negative ones count from the score back.
     """
 
-    uses: ClassVar[tuple[str, ...]] = (
-        "encoder",
-        "generator",
-        "discriminator",
-        "loss",
-        "penalty",
-        "augment",
-    )
+    uses = frozenset({"encoder", "generator", "discriminator", "loss", "penalty", "augment"})
 
     encoder: nn.Module = dataclasses.field(kw_only=True)
     gamma: float = 1e-3
@@ -83,13 +75,13 @@ class VAEGame(AdversarialGame):
     @override
     @classmethod
     def from_config(cls, config: Any, given: building.Given, **more: Any) -> Self:
-        building.refuse_conditioning(config, "generator", "discriminator")
+        building.refuse_conditioning(config)
         latents = config.generator.latent_dim
         encoder = building.make_network("encoder", config, given, outputs=2 * latents)
         weights = {name: config.game.vae[name] for name in ("gamma", "kl_weight")}
         building.check_weights(weights, "game.vae")
         game = super().from_config(config, given, encoder=encoder, **config.game.vae, **more)
-        check_layer(game.discriminator, game.shape, game.layer)
+        _check_layer(game.discriminator, game.shape, game.layer)
         return game
 
     @property
@@ -121,9 +113,9 @@ class VAEGame(AdversarialGame):
         Returns:
           Means and logarithms of variances, float32 ``[batch, latent_dim]`` each.
         """
-        told = self.encoder.apply(variables["encoder"], images, train=False)
-        assert isinstance(told, jax.Array)
-        mean, log_variance = jnp.split(told, 2, axis=-1)
+        output = self.encoder.apply(variables["encoder"], images, train=False)
+        assert isinstance(output, jax.Array)
+        mean, log_variance = jnp.split(output, 2, axis=-1)
         return mean, log_variance
 
     def reconstruct(self, variables: Mapping[str, Variables], images: jax.Array) -> jax.Array:
@@ -184,8 +176,8 @@ class VAEGame(AdversarialGame):
     def _posterior(self, params: Params, turn: Turn) -> tuple[jax.Array, jax.Array, Variables]:
         """Return latents of the images, their divergences, and the encoder's new collections."""
         variables = turn.with_params(params, "encoder")
-        told, mutable = apply(self.encoder, variables, self.data(turn), keys=turn.keys("encoder"))
-        mean, log_variance = jnp.split(told, 2, axis=-1)
+        output, mutable = apply(self.encoder, variables, self.data(turn), keys=turn.keys("encoder"))
+        mean, log_variance = jnp.split(output, 2, axis=-1)
         noise = draws.latents(turn.keys("posterior"), self.latent_dim)
         z = variational.reparameterize(mean, log_variance, noise)
         return z, variational.gaussian_kl(mean, log_variance), mutable
@@ -223,14 +215,8 @@ class VAEGame(AdversarialGame):
         return jnp.mean(variational.gaussian_reconstruction(*features))
 
 
-def check_layer(discriminator: nn.Module, shape: tuple[int, ...], layer: int) -> None:
-    """Raise a `ConfigError` unless the discriminator has a hidden layer of that number.
-
-    Args:
-      discriminator: module with a method ``judge``.
-      shape: of one data point.
-      layer: as `VAEGame.layer`.
-    """
+def _check_layer(discriminator: nn.Module, shape: tuple[int, ...], layer: int) -> None:
+    """Raise a `ConfigError` unless the discriminator has a hidden layer of that number."""
 
     def layers() -> tuple[jax.Array, ...]:
         x = jnp.zeros((1, *shape), jnp.float32)

@@ -233,7 +233,7 @@ def fields(config: ConfigDict) -> list[Field]:
       ConfigError: something that it chooses is unknown.
     """
     used = errors.lookup(GAMES, config.game.name, "game.name").uses
-    unused = {name for game in GAMES.values() for name in game.uses} - set(used)
+    unused = {name for game in GAMES.values() for name in game.uses} - used
 
     def applies(path: str) -> bool:
         group, below = path.removeprefix("optimizer.").split(".")[0], path.startswith("optimizer.")

@@ -16,7 +16,7 @@ from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.evaluation import best
 from gan_jax.evaluation.result import Result
-from gan_jax.games.game import Game, as_generative, num_classes
+from gan_jax.games.game import Game, as_generative
 from gan_jax.games.translation import as_translation, choose_direction
 from gan_jax.runs import build, replicas
 from gan_jax.runs.checkpoint import Checkpoints
@@ -184,7 +184,7 @@ class Run:
         Raises:
           ConfigError: the run has no classes, or not that one.
         """
-        classes = num_classes(self.game)
+        classes = self.game.num_classes
         if label is None:
             return
         if classes is None:

@@ -14,12 +14,12 @@ from gan_jax.augment import diffaug
 from gan_jax.errors import ConfigError
 
 ALL = ("color", "translation", "cutout")
-POLICIES = [(name,) for name in ALL] + [ALL]
 augment = jax.jit(diffaug.diff_augment, static_argnums=2)
+recolor = jax.jit(diffaug.recolor)
 
 
-def images_of(batch=4, shape=(8, 10, 3), seed=0):
-    return jax.random.uniform(jax.random.key(seed), (batch, *shape), jnp.float32, -1.0, 1.0)
+def images_of(batch=4, shape=(8, 10, 3)):
+    return jnp.asarray(np.random.default_rng(0).uniform(-1.0, 1.0, (batch, *shape)), jnp.float32)
 
 
 def keys_of(batch=4, seed=7):
@@ -35,27 +35,20 @@ def repeated(image, count):
 
 def test_brightness_leaves_differences_between_pixels():
     image = images_of(1)[0]
-    brighter = diffaug.recolor(image, 0.25, 1.0, 1.0)
+    brighter = recolor(image, 0.25, 1.0, 1.0)
     np.testing.assert_allclose(brighter, image + 0.25, atol=1e-6)
 
 
-def test_saturation_is_about_each_pixels_channel_mean():
+def test_saturation_is_about_each_pixels_mean_and_contrast_about_the_images():
     image = np.asarray(images_of(1)[0])
     grey = image.mean(-1, keepdims=True)
     for factor in (0.0, 0.5, 2.0):
-        expected = grey + factor * (image - grey)
-        np.testing.assert_allclose(
-            diffaug.recolor(image, 0.0, factor, 1.0), expected, rtol=1e-5, atol=1e-6
-        )
-
-
-def test_contrast_is_about_the_images_mean():
-    image = np.asarray(images_of(1)[0])
-    for factor in (0.5, 1.5):
-        expected = image.mean() + factor * (image - image.mean())
-        np.testing.assert_allclose(
-            diffaug.recolor(image, 0.0, 1.0, factor), expected, rtol=1e-5, atol=1e-6
-        )
+        for found, mean in (
+            (recolor(image, 0.0, factor, 1.0), grey),
+            (recolor(image, 0.0, 1.0, factor), image.mean()),
+        ):
+            expected = mean + factor * (image - mean)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_colours_change_in_the_papers_order():
@@ -64,46 +57,42 @@ def test_colours_change_in_the_papers_order():
     grey = expected.mean(-1, keepdims=True)
     expected = grey + 0.2 * (expected - grey)
     expected = expected.mean() + 1.4 * (expected - expected.mean())
-    np.testing.assert_allclose(diffaug.recolor(image, 0.3, 0.2, 1.4), expected, atol=1e-6)
+    np.testing.assert_allclose(recolor(image, 0.3, 0.2, 1.4), expected, atol=1e-6)
     # A brightness that came after the contrast would not keep the mean's shift.
     np.testing.assert_allclose(expected.mean(), image.mean() + 0.3, atol=1e-6)
 
 
 def test_saturation_does_nothing_to_grey_images():
     image = images_of(1, (6, 6, 1))[0]
-    np.testing.assert_array_equal(
-        diffaug.recolor(image, 0.1, 0.0, 1.2), diffaug.recolor(image, 0.1, 2.0, 1.2)
-    )
+    np.testing.assert_array_equal(recolor(image, 0.1, 0.0, 1.2), recolor(image, 0.1, 2.0, 1.2))
     grey = jnp.broadcast_to(image, (6, 6, 3))
-    np.testing.assert_allclose(diffaug.recolor(grey, 0.0, 1.7, 1.0), grey, atol=1e-6)
+    np.testing.assert_allclose(recolor(grey, 0.0, 1.7, 1.0), grey, atol=1e-6)
 
 
-@pytest.mark.parametrize("down", [-5, -1, 0, 2, 5, 9])
-@pytest.mark.parametrize("right", [-3, 0, 1])
-def test_translation_moves_content_by_exactly_the_shift(down, right):
+def test_translation_moves_content_by_exactly_the_shift():
     image = np.asarray(images_of(1, (5, 7, 2))[0])
-    expected = np.zeros_like(image)
-    for i, j in itertools.product(range(5), range(7)):
-        if 0 <= i + down < 5 and 0 <= j + right < 7:
-            expected[i + down, j + right] = image[i, j]
-    moved = diffaug.translate(image, jnp.int32(down), jnp.int32(right))
-    np.testing.assert_array_equal(moved, expected)
+    shifts = list(itertools.product((-5, -1, 0, 2, 5, 9), (-3, 0, 1)))
+    moved = jax.vmap(diffaug.translate, (None, 0, 0))(image, *np.array(shifts, np.int32).T)
+    for (down, right), found in zip(shifts, moved, strict=True):
+        expected = np.zeros_like(image)
+        for i, j in itertools.product(range(5), range(7)):
+            if 0 <= i + down < 5 and 0 <= j + right < 7:
+                expected[i + down, j + right] = image[i, j]
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
     ("shape", "centre", "rows", "columns"),
     [
-        ((8, 8), (4, 4), range(2, 6), range(2, 6)),
-        ((8, 8), (0, 8), range(2), range(6, 8)),  # hangs over two borders
         ((8, 4), (3, 1), range(1, 5), range(2)),  # half of each side
+        ((8, 8), (0, 8), range(2), range(6, 8)),  # hangs over two borders
         ((5, 5), (2, 0), range(1, 4), range(2)),  # odd length 3: half of 5, halves up
-        ((1, 1), (0, 0), range(1), range(1)),
     ],
 )
 def test_cutout_zeroes_half_of_each_side(shape, centre, rows, columns):
     expected = np.ones((*shape, 2), np.float32)
     expected[np.ix_(rows, columns)] = 0.0
-    cut = diffaug.cut_out(jnp.ones((*shape, 2)), jnp.int32(centre[0]), jnp.int32(centre[1]))
+    cut = jax.jit(diffaug.cut_out)(np.ones((*shape, 2), np.float32), *np.int32(centre))
     np.testing.assert_array_equal(cut, expected)
 
 
@@ -160,66 +149,57 @@ def test_no_policy_is_the_identity_even_for_points():
     assert diffaug.diff_augment(keys_of(), points, ()) is points
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-class TestContract:
-    def test_the_key_decides(self, policy):
-        images = repeated(images_of(1, (16, 16, 3))[0], 4)
-        keys = keys_of()
-        results = diffaug.diff_augment(keys, images, policy)
-        np.testing.assert_allclose(augment(keys, images, policy), results, atol=1e-6)
-        again = augment(keys[jnp.array([2, 2, 0, 1])], images, policy)
-        np.testing.assert_allclose(again[0], results[2], atol=1e-6)
-        np.testing.assert_array_equal(again[0], again[1])
-        for i, j in itertools.combinations(range(4), 2):
-            assert not np.allclose(results[i], results[j], atol=1e-3)
+def test_the_key_of_an_image_decides_and_no_other_image():
+    images, keys = repeated(images_of(1, (16, 16, 3))[0], 4), keys_of()
+    results = augment(keys, images, ALL)
+    for i, j in itertools.combinations(range(4), 2):
+        assert not np.allclose(results[i], results[j], atol=1e-3)
+    again = augment(keys[np.array([2, 2, 0, 1])], images, ALL)
+    np.testing.assert_array_equal(again, results[np.array([2, 2, 0, 1])])
+    others = np.array([0, 2, 3])
+    changed = augment(
+        keys, np.asarray(images) * np.float32([1, 0.5, 1, 1])[:, None, None, None], ALL
+    )
+    np.testing.assert_array_equal(changed[others], results[others])
 
-    def test_an_image_does_not_influence_another(self, policy):
-        images, keys = images_of(), keys_of()
-        changed = augment(keys, images.at[1].multiply(0.5), policy)
-        others = np.array([0, 2, 3])
-        np.testing.assert_array_equal(changed[others], augment(keys, images, policy)[others])
 
-    def test_dtype_and_shape_are_kept(self, policy):
-        images = images_of().astype(jnp.bfloat16)
-        result = augment(keys_of(), images, policy)
-        assert (result.dtype, result.shape) == (images.dtype, images.shape)
-        exact = augment(keys_of(), images.astype(jnp.float32), policy)
-        np.testing.assert_array_equal(result, exact.astype(jnp.bfloat16))
+def test_dtype_and_shape_are_kept():
+    images = images_of().astype(jnp.bfloat16)
+    result = augment(keys_of(), images, ALL)
+    assert (result.dtype, result.shape) == (images.dtype, images.shape)
+    exact = augment(keys_of(), images.astype(jnp.float32), ALL)
+    np.testing.assert_array_equal(result, exact.astype(jnp.bfloat16))
 
-    def test_gradients_agree_with_finite_differences_twice(self, policy):
-        images, keys = images_of(2, (4, 4, 2)), keys_of(2)
 
-        def compute(images):
-            return jnp.tanh(augment(keys, images, policy))
+def test_gradients_agree_with_finite_differences_twice():
+    """The second time as a gradient penalty that looks through the augmentation."""
+    images, keys = images_of(2, (4, 4, 2)), keys_of(2)
 
-        check_grads(compute, (images,), 2, ["rev"], atol=1e-2, rtol=1e-2, eps=1e-3)
+    @jax.jit
+    def score(images, weights):
+        return jnp.sum(jnp.tanh(diffaug.diff_augment(keys, images, ALL) @ weights))
 
-    def test_a_gradient_penalty_passes_through(self, policy):
-        images, keys = images_of(), keys_of()
+    @jax.jit
+    def penalty(weights):
+        return jnp.sum(jnp.square(jax.grad(score)(images, weights)))
 
-        def penalty(weights):
-            def score(images):
-                return jnp.sum(jnp.tanh(augment(keys, images, policy) @ weights))
+    weights, accuracy = jnp.array([0.5, -1.0]), {"atol": 1e-2, "rtol": 1e-2, "eps": 1e-3}
+    check_grads(score, (images, weights), 1, ["rev"], **accuracy)
+    check_grads(penalty, (weights,), 1, ["rev"], **accuracy)
+    assert np.abs(jax.grad(penalty)(weights)).min() > 1e-3
 
-            return jnp.sum(jnp.square(jax.grad(score)(images)))
 
-        gradient = jax.grad(penalty)(jnp.array([0.5, -1.0, 0.3]))
-        assert np.isfinite(gradient).all()
-        assert np.abs(gradient).min() > 1e-3
-
-    def test_eight_devices_are_one(self, policy):
-        images, keys = images_of(16), keys_of(16)
-        mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-        split = jax.shard_map(
-            lambda keys, images: diffaug.diff_augment(keys, images, policy),
-            mesh=mesh,
-            in_specs=P("data"),
-            out_specs=P("data"),
-            check_vma=False,
-        )
-        np.testing.assert_allclose(
-            jax.jit(split)(keys, images), augment(keys, images, policy), atol=1e-6
-        )
+def test_two_devices_are_one():
+    images, keys = images_of(16), keys_of(16)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    split = jax.shard_map(
+        lambda keys, images: diffaug.diff_augment(keys, images, ALL),
+        mesh=mesh,
+        in_specs=P("data"),
+        out_specs=P("data"),
+        check_vma=False,
+    )
+    np.testing.assert_allclose(jax.jit(split)(keys, images), augment(keys, images, ALL), atol=1e-6)
 
 
 def test_an_operation_draws_alike_whatever_else_is_in_the_policy():
@@ -249,21 +229,14 @@ def test_translation_has_a_gradient_of_one_where_a_pixel_stays():
 # Mistakes.
 
 
-@pytest.mark.parametrize(
-    "policy",
-    ["color", ("colour",), ("color", "color"), None, 3, (1,)],
-)
+@pytest.mark.parametrize("policy", ["color", ("colour",), ("color", "color")])
 def test_bad_policy_names_the_field(policy):
     with pytest.raises(ConfigError, match=r"augment\.policy = .*accepted: a tuple of color, trans"):
         diffaug.check_policy("augment.policy", policy)
 
 
-def test_policy_may_be_a_list_and_a_typo_has_a_suggestion():
-    assert diffaug.check_policy("augment.policy", ["cutout", "color"]) == ("cutout", "color")
-    assert diffaug.check_policy("augment.policy", ()) == ()
+def test_a_mistyped_operation_has_a_suggestion():
     with pytest.raises(ConfigError, match=r'Did you mean "cutout"\?'):
-        diffaug.check_policy("augment.policy", ("cut_out",))
-    with pytest.raises(ConfigError, match="policy = "):
         diffaug.diff_augment(keys_of(), images_of(), ("cut_out",))
 
 

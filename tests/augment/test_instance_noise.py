@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gan_jax.augment import instance_noise
+from gan_jax.augment.instance_noise import InstanceNoise
 from gan_jax.errors import ConfigError
 
 
@@ -13,24 +14,19 @@ from gan_jax.errors import ConfigError
     ("step", "expected"), [(0, 0.2), (1, 0.198), (25, 0.15), (99, 0.002), (100, 0.0), (5000, 0.0)]
 )
 def test_level_falls_on_a_line_and_stays_at_zero(step, expected):
-    for function in (
-        instance_noise.noise_level,
-        jax.jit(instance_noise.noise_level, static_argnums=(1, 2)),
-    ):
-        for given in (step, jnp.int32(step)):
-            level = function(given, 0.2, 100)
-            assert (level.dtype, level.shape) == (jnp.float32, ())
-            np.testing.assert_allclose(level, expected, rtol=1e-5, atol=1e-9)
+    noise = InstanceNoise(0.2, 100)
+    for level in (noise.level(step), jax.jit(noise.level)(step)):
+        assert (level.dtype, level.shape) == (jnp.float32, ())
+        np.testing.assert_allclose(level, expected, rtol=1e-5, atol=1e-9)
 
 
 def test_no_decay_is_a_constant():
-    level = jax.jit(lambda step: instance_noise.noise_level(step, 0.1, 0))(jnp.int32(10**6))
-    assert level == np.float32(0.1)
+    assert jax.jit(InstanceNoise(0.1).level)(10**6) == np.float32(0.1)
 
 
 def test_steps_that_float32_cannot_count_are_told_apart():
     # Of 2^24 + 3 steps one is left; a float32 step would be rounded to 2^24 + 4.
-    level = instance_noise.noise_level(jnp.int32(2**24 + 2), 1.0, 2**24 + 3)
+    level = InstanceNoise(1.0, 2**24 + 3).level(jnp.int32(2**24 + 2))
     np.testing.assert_allclose(level, 1 / (2**24 + 3), rtol=1e-6)
 
 
@@ -75,16 +71,18 @@ def test_dtype_is_kept_and_the_sum_is_float32():
     np.testing.assert_array_equal(noisy, exact.astype(jnp.bfloat16))
 
 
-@pytest.mark.parametrize("start", [-0.1, float("nan"), float("inf"), "0.1", None, True])
-def test_bad_level_names_the_field(start):
-    with pytest.raises(ConfigError, match=r"augment\.noise\.deviation = .*accepted: a finite n"):
-        instance_noise.noise_level(0, start, 10)
-
-
-@pytest.mark.parametrize("steps", [-1, 1.5, None, False])
-def test_bad_steps_name_the_field(steps):
-    with pytest.raises(ConfigError, match=r"augment\.noise\.steps = .*accepted: an integer >= 0"):
-        instance_noise.noise_level(0, 0.1, steps)
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ((-0.1, 0), r"augment\.noise\.deviation = -0\.1; accepted: a finite number >= 0"),
+        ((float("nan"), 0), r"augment\.noise\.deviation = nan"),
+        ((float("inf"), 0), r"augment\.noise\.deviation = inf"),
+        ((0.1, -1), r"augment\.noise\.steps = -1; accepted: 0 or more"),
+    ],
+)
+def test_bad_fields_are_named(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        InstanceNoise(*fields)
 
 
 def test_bytes_and_missing_keys_are_refused():

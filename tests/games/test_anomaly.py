@@ -20,8 +20,8 @@ from tests.training import tiny
 SHAPE = (4, 4, 1)
 
 
-def perceptrons(**weights):
-    """Return a configuration of perceptrons: the fastest to compile."""
+def mlp_config(**weights):
+    """Return a configuration of MLPs: the fastest to compile."""
     config = tiny.anomaly_config()
     config.num_devices = 1
     for network in (config.encoder, config.generator, config.discriminator):
@@ -44,7 +44,7 @@ def forward(game, variables, images):
 
 
 def test_both_losses_and_the_score_are_those_of_the_paper():
-    config = perceptrons(pixel_weight=7.0, latent_weight=3.0, adversarial_weight=0.5)
+    config = mlp_config(pixel_weight=7.0, latent_weight=3.0, adversarial_weight=0.5)
     game = make_game(config, specs.images(SHAPE), None)
     batch = stub.images((5, *SHAPE))
     moment = stub.turn(game, batch)
@@ -86,7 +86,7 @@ def test_every_term_teaches_whom_it_should():
         ("adversarial_weight", {"encoder", "generator"}),
         ("latent_weight", {"encoder", "generator", "second_encoder"}),
     ):
-        game = make_game(perceptrons(**{**zero, term: 1.0}), specs.images(SHAPE), None)
+        game = make_game(mlp_config(**{**zero, term: 1.0}), specs.images(SHAPE), None)
         gradient = stub.play(game, "generator", stub.turn(game, batch))[1]
         moved = {
             name
@@ -97,7 +97,7 @@ def test_every_term_teaches_whom_it_should():
 
 
 def test_the_second_encoder_has_weights_of_its_own():
-    game = make_game(perceptrons(), specs.images(SHAPE), None)
+    game = make_game(mlp_config(), specs.images(SHAPE), None)
     batch = stub.images((5, *SHAPE))
     moment = stub.turn(game, batch)
     before = np.asarray(game.anomaly_scores(moment.variables, moment.batch["image"]))
@@ -108,7 +108,7 @@ def test_the_second_encoder_has_weights_of_its_own():
     assert np.abs(game.anomaly_scores(again, moment.batch["image"]) - before).min() > 1e-4
     shown = [game.translate(v, moment.batch["image"]) for v in (moment.variables, again)]
     np.testing.assert_array_equal(*shown)
-    config = perceptrons()
+    config = mlp_config()
     config.optimizer.encoder.learning_rate = 0.125
     training = build.make_training(config, specs.images(SHAPE))
     networks = training.init_state().networks
@@ -136,7 +136,7 @@ def test_batch_statistics_are_those_of_its_players_turn():
 
 
 def test_it_reconstructs_images_of_its_own_size():
-    game = make_game(perceptrons(), specs.images(SHAPE), None)
+    game = make_game(mlp_config(), specs.images(SHAPE), None)
     assert isinstance(game, TranslationGame)
     assert isinstance(game, DetectionGame)
     assert not isinstance(game, GenerativeGame)
@@ -151,18 +151,6 @@ def test_it_reconstructs_images_of_its_own_size():
     assert (example.known, game.degradation, game.memory) == (None, None, {})
 
 
-def test_reconstructions_stay_in_range():
-    config = perceptrons()
-    config.generator.mlp.output = "linear"
-    game = make_game(config, specs.images(SHAPE), None)
-    moment = stub.turn(game, stub.images((5, *SHAPE)))
-    large = {
-        **moment.variables,
-        "generator": jax.tree.map(lambda x: 50.0 * x, moment.variables["generator"]),
-    }
-    assert np.abs(game.translate(large, moment.batch["image"])).max() == 1.0
-
-
 def test_scores_depend_on_their_own_image_alone():
     config = tiny.anomaly_config()
     game = make_game(config, specs.images((8, 8, 1)), None)
@@ -175,7 +163,7 @@ def test_scores_depend_on_their_own_image_alone():
 
 
 def test_a_run_never_sees_the_classes_that_are_left_out(tmp_path, monkeypatch):
-    config = perceptrons()
+    config = mlp_config()
     config.data.without = ("3", "5")
     config.train.update(steps=2, log_every=1)
     seen = []
@@ -223,7 +211,7 @@ def test_a_run_never_sees_the_classes_that_are_left_out(tmp_path, monkeypatch):
     ],
 )
 def test_what_cannot_work_is_refused(changes, message):
-    config = perceptrons()
+    config = mlp_config()
     config.update_from_flattened_dict(changes)
     with pytest.raises(errors.ConfigError, match=message):
         make_game(config, specs.images(SHAPE, 10), None)
@@ -231,4 +219,4 @@ def test_what_cannot_work_is_refused(changes, message):
 
 def test_points_are_refused():
     with pytest.raises(errors.ConfigError, match=r"points .*; accepted for .* images"):
-        make_game(perceptrons(), specs.points(), None)
+        make_game(mlp_config(), specs.points(), None)
