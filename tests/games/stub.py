@@ -3,10 +3,16 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen as nn
 
+from gan_jax.data.spec import data_name
+from gan_jax.errors import ConfigError
+from gan_jax.games import draws
 from gan_jax.games.game import Turn
+from gan_jax.games.registry import make_game
 from gan_jax.networks.verdict import Verdict
+from tests.training.tiny import spec_of
 
 
 class Affine(nn.Module):
@@ -69,12 +75,23 @@ def fields(game, images):
     return dict(zip("ab", jnp.split(jnp.asarray(images), 2, axis=-1), strict=True))
 
 
-def turn(game, images, count=0, memory=None):
-    """Return a turn of a game on images (see `fields`), its networks freshly made."""
-    variables = {name: network.init(jax.random.key(0)) for name, network in game.networks.items()}
+def turn(game, batch, count=0, memory=None):
+    """Return a turn of a game, its networks freshly made.
+
+    Args:
+      game: any.
+      batch: by field; or images, see `fields`.
+      count: the player's steps so far.
+      memory: that of the game; ``None``: as it is at the start.
+    """
+
+    @jax.jit
+    def init(key):
+        return {n: network.init(draws.named(key, n)) for n, network in game.networks.items()}
+
     return Turn(
-        variables=variables,
-        batch=fields(game, images),
+        variables=init(jax.random.key(0)),
+        batch=batch if isinstance(batch, dict) else fields(game, batch),
         key=jax.random.key(3),
         count=jnp.asarray(count, jnp.int32),
         axis_name=None,
@@ -82,14 +99,49 @@ def turn(game, images, count=0, memory=None):
     )
 
 
+def begin(config, shape=(2,), classes=8, batch=16, count=0):
+    """Return a configuration's game for one device, and a turn on random data of a shape."""
+    spec = spec_of(shape, classes)
+    game = make_game(config, spec, None)
+    arrays = {data_name(spec): images((batch, *shape))}
+    if classes:
+        arrays["label"] = np.random.default_rng(1).integers(0, classes, batch, np.int32)
+    return game, turn(game, jax.tree.map(jnp.asarray, arrays), count)
+
+
 def play(game, name, moment):
     """Return a player's loss, its gradient by the player's networks, and its outcome."""
     (player,) = (player for player in game.players if player.name == name)
     params = {own: moment.variables[own]["params"] for own in player.networks}
+    return compiled(player, moment)(params)
+
+
+def compiled(player, moment):
+    """Return ``parameters -> (loss, gradient, outcome)`` of a player's turn, as one program."""
 
     @jax.jit
     def compute(params):
         (value, outcome), gradient = jax.value_and_grad(player.loss, has_aux=True)(params, moment)
         return value, gradient, outcome
 
-    return compute(params)
+    return compute
+
+
+def generated(game, moment):
+    """Return the fakes of a turn of an adversarial game."""
+    z = game.latents(moment.keys("latent"))
+    return game.sample(moment.variables, z, moment.condition, train=True)
+
+
+def verdict(game, moment, data, condition=None):
+    """Return what the discriminator says of data."""
+    return game.discriminator.apply(
+        moment.variables["discriminator"], data, condition, train=True, method="judge"
+    )
+
+
+def refusal(config, spec):
+    """Return the message with which a game's configuration is refused."""
+    with pytest.raises(ConfigError) as caught:
+        make_game(config, spec, None)
+    return str(caught.value)

@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 
 from configs import lapgan
-from gan_jax import errors
 from gan_jax.augment import diffaug
 from gan_jax.data import spec as specs
 from gan_jax.games import draws, registry
-from gan_jax.games.game import Turn, batches_per_step, images_per_step
+from gan_jax.games.game import batches_per_step, images_per_step
 from gan_jax.layers import pyramid
 from gan_jax.layers.normalization import with_moments
 from gan_jax.layers.resample import mean_pool
 from gan_jax.losses import adversarial
-from gan_jax.runs import build
+from tests.games import stub
 from tests.training import tiny
 
 SHAPE = (8, 8, 1)
@@ -27,7 +26,7 @@ NAMES = [f"{role}_{size}" for size in (2, 4, 8) for role in ("discriminator", "g
 
 
 def configuration(coarsest=2):
-    """Levels of 2x2, 4x4 and 8x8: perceptrons below two convolutional levels."""
+    """Levels of 2x2, 4x4 and 8x8: MLPs below two convolutional levels."""
     config = lapgan.get_config("smoke")
     config.data.resolution = 8
     config.generator.latent_dim = 3
@@ -49,44 +48,8 @@ def bare(config, num_classes=None):
 
 @functools.cache
 def plain():
-    """Return the plain configuration's game, its parameters and a turn: made once."""
-    return started(configuration())
-
-
-def started(config, num_classes=8):
-    """Return a configuration's game, its parameters and a turn of 16 images."""
-    game = bare(config, num_classes)
-
-    def init(key):
-        return {
-            name: network.init(draws.named(key, name)) for name, network in game.networks.items()
-        }
-
-    variables = jax.jit(init)(jax.random.key(1))
-    rng = np.random.default_rng(0)
-    turn = Turn(
-        variables=variables,
-        batch={
-            "image": jnp.asarray(rng.uniform(-1.0, 1.0, (16, *SHAPE)), jnp.float32),
-            "label": jnp.asarray(rng.integers(0, num_classes, 16), jnp.int32),
-        },
-        key=jax.random.key(3),
-        count=jnp.zeros((), jnp.int32),
-        axis_name=None,
-        memory=game.memory,
-    )
-    return game, {name: own["params"] for name, own in variables.items()}, turn
-
-
-def lost(game, name, params, turn):
-    """Return the loss of the player of that name, and its outcome."""
-    player = next(player for player in game.players if player.name == name)
-    return player.loss({name: params[name]}, turn)
-
-
-def replaced(turn, **changes):
-    """Return a turn with some networks' variables changed."""
-    return dataclasses.replace(turn, variables={**turn.variables, **changes})
+    """Return the plain configuration's game and a turn: made once."""
+    return stub.begin(configuration(), SHAPE)
 
 
 def test_networks_and_players_are_named_after_their_level():
@@ -114,16 +77,16 @@ def test_one_batch_of_real_images_serves_all_players(loss):
     assert images_per_step(game, 16) == 16
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["generator_2", "generator_4", "discriminator_4"])
 def test_a_player_trains_its_own_network_and_knows_its_own_level(name):
-    game, params, turn = plain()
+    game, turn = plain()
     player = next(player for player in game.players if player.name == name)
     role, _, level = name.partition("_")
     other_role = {"generator": "discriminator", "discriminator": "generator"}[role]
     opponent = f"{other_role}_{level}"
     # If any other level were looked at, the loss would not be a number.
     nowhere = {
-        other: jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), turn.variables[other])
+        other: jax.tree.map(lambda x: np.full_like(x, np.nan), turn.variables[other])
         for other in NAMES
         if not other.endswith(f"_{level}")
     }
@@ -131,11 +94,12 @@ def test_a_player_trains_its_own_network_and_knows_its_own_level(name):
     @jax.jit
     def gradients(own, opposing):
         def loss(own, opposing):
-            return player.loss({name: own}, replaced(turn, **nowhere, **{opponent: opposing}))[0]
+            variables = {**turn.variables, **nowhere, opponent: opposing}
+            return player.loss({name: own}, dataclasses.replace(turn, variables=variables))[0]
 
         return jax.grad(loss, argnums=(0, 1))(own, opposing)
 
-    own, opposing = gradients(params[name], turn.variables[opponent])
+    own, opposing = gradients(turn.variables[name]["params"], turn.variables[opponent])
     own = jax.tree.leaves(own)
     assert all(np.all(np.isfinite(leaf)) for leaf in own)
     assert sum(bool(np.any(leaf != 0)) for leaf in own) > len(own) / 2
@@ -145,48 +109,41 @@ def test_a_player_trains_its_own_network_and_knows_its_own_level(name):
             np.testing.assert_array_equal(leaf, 0.0)
 
 
-@pytest.mark.parametrize("policy", [(), ("color", "translation")])
-def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images(policy):
-    config = configuration()
+def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images():
+    """Both are moved and recoloured by the same draws."""
+    config, policy = configuration(), ("color", "translation")
     config.augment.diffaug.policy = policy
-    game, params, turn = started(config)
+    game, turn = stub.begin(config, SHAPE)
     _, middle, _ = game.levels
-    half = mean_pool(turn.batch["image"])
-    residual, coarse = pyramid.split(half)
-    z = middle.latents(turn.keys("latent"))
-    fake = middle.generator.apply({"params": params["generator_4"]}, z, {"coarse": coarse})
 
-    def shown(residual, use):
-        if not policy:
-            return residual, coarse
-        keys = turn.keys(f"augment/{use}")
-        blurred = diffaug.diff_augment(keys, coarse, policy)
-        return diffaug.diff_augment(keys, residual + coarse, policy) - blurred, blurred
+    def scores():
+        residual, coarse = pyramid.split(mean_pool(turn.batch["image"]))
+        z, condition = middle.latents(turn.keys("latent")), {"coarse": coarse}
+        fake = middle.generator.apply(turn.variables["generator_4"], z, condition)
+        for use, made in (("real", residual), ("fake", fake)):
+            keys = turn.keys(f"augment/{use}")
+            blurred = diffaug.diff_augment(keys, coarse, policy)
+            shown = diffaug.diff_augment(keys, made + coarse, policy) - blurred
+            variables = turn.variables["discriminator_4"]
+            yield middle.discriminator.apply(variables, shown, {"coarse": blurred})
 
-    def score(residual, use):
-        variables = {"params": params["discriminator_4"]}
-        residual, coarse = shown(residual, use)
-        return middle.discriminator.apply(variables, residual, {"coarse": coarse})
-
-    real_scores, fake_scores = score(residual, "real"), score(fake, "fake")
+    real_scores, fake_scores = jax.jit(lambda: tuple(scores()))()
     loss = adversarial.make("non_saturating", axis_name=None)
-    got, outcome = lost(game, "discriminator_4", params, turn)
+    got, _, outcome = stub.play(game, "discriminator_4", turn)
     expected = jnp.mean(loss.discriminator(real_scores, fake_scores))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     np.testing.assert_allclose(outcome.metrics["real_score"], jnp.mean(real_scores), atol=1e-5)
-    got, _ = lost(game, "generator_4", params, turn)
+    got, _, _ = stub.play(game, "generator_4", turn)
     np.testing.assert_allclose(got, jnp.mean(loss.generator(fake_scores, None)), rtol=1e-5)
 
 
 def test_the_coarsest_level_plays_on_images_halved_by_means():
-    game, params, turn = plain()
+    game, turn = plain()
     level = game.coarsest
     real = turn.batch["image"].reshape(-1, 2, 4, 2, 4, 1).mean((2, 4))
-    fake = level.generator.apply(
-        {"params": params["generator_2"]}, level.latents(turn.keys("latent"))
-    )
-    variables = {"params": params["discriminator_2"]}
-    _, outcome = lost(game, "discriminator_2", params, turn)
+    fake = level.generator.apply(turn.variables["generator_2"], level.latents(turn.keys("latent")))
+    variables = turn.variables["discriminator_2"]
+    _, _, outcome = stub.play(game, "discriminator_2", turn)
     for name, images in (("real_score", real), ("fake_score", fake)):
         mean = jnp.mean(level.discriminator.apply(variables, images))
         np.testing.assert_allclose(outcome.metrics[name], mean, atol=1e-5)
@@ -195,29 +152,30 @@ def test_the_coarsest_level_plays_on_images_halved_by_means():
 def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image():
     config = configuration()
     config.penalty.update(name="r1", weight=3.0)
-    game, params, turn = started(config)
+    game, turn = stub.begin(config, SHAPE)
     level = game.levels[2]
-    own = {"params": params["discriminator_8"]}
+    own = turn.variables["discriminator_8"]
 
     def total(residual, coarse):
         return jnp.sum(level.discriminator.apply(own, residual, {"coarse": coarse}))
 
-    slopes = jax.grad(total, argnums=(0, 1))(*pyramid.split(turn.batch["image"]))
+    both = jax.jit(pyramid.split)(turn.batch["image"])
+    slopes = jax.jit(jax.grad(total, argnums=(0, 1)))(*both)
     squares = sum(jnp.sum(jnp.square(slope), axis=(1, 2, 3)) for slope in slopes)
-    loss, outcome = lost(game, "discriminator_8", params, turn)
+    loss, _, outcome = stub.play(game, "discriminator_8", turn)
     np.testing.assert_allclose(outcome.metrics["penalty"], 0.5 * jnp.mean(squares), rtol=1e-4)
-    without, _ = lost(plain()[0], "discriminator_8", params, turn)
+    without, _, _ = stub.play(plain()[0], "discriminator_8", turn)
     np.testing.assert_allclose(loss - without, 3.0 * outcome.metrics["penalty"], rtol=1e-3)
 
 
 def test_each_level_remembers_for_itself():
     config = configuration()
     config.terms.lecam.weight = 0.1
-    game, params, turn = started(config)
+    game, turn = stub.begin(config, SHAPE)
     assert set(game.memory) == {"lecam_2", "lecam_4", "lecam_8"}
     for player in game.players[::2]:
         level = player.name.rpartition("_")[2]
-        _, outcome = lost(game, player.name, params, turn)
+        _, _, outcome = stub.play(game, player.name, turn)
         assert set(outcome.memory) == {f"lecam_{level}"}
         anchors = outcome.memory[f"lecam_{level}"]
         # The first average moves from 0 towards this level's own scores.
@@ -243,7 +201,7 @@ def _apply(variables, condition, level, name, z, coarse=None):
 
 
 def test_sampling_climbs_from_coarse_to_fine():
-    game, _, turn = plain()
+    game, turn = plain()
     z = game.latents(turn.keys("latent"))
     assert z.shape == (16, game.latent_dim)
     images = jax.jit(game.sample)(turn.variables, z)
@@ -252,7 +210,7 @@ def test_sampling_climbs_from_coarse_to_fine():
 
 
 def test_finer_residuals_depend_on_the_coarse_image_that_was_generated():
-    game, _, turn = plain()
+    game, turn = plain()
     z = game.latents(turn.keys("latent"))
     # The same noise for the finer levels, another image below them.
     other = z.at[:, :3].multiply(-2.0)
@@ -264,14 +222,8 @@ def test_finer_residuals_depend_on_the_coarse_image_that_was_generated():
         assert np.max(np.abs(residuals[0] - residuals[1])) > 1e-2
 
 
-def test_latents_depend_on_their_own_keys():
-    game, _, _ = plain()
-    keys = jax.random.split(jax.random.key(0), 6)
-    np.testing.assert_array_equal(game.latents(keys)[4:], game.latents(keys[4:]))
-
-
 def test_truncation_limits_the_latents_of_all_levels():
-    game, _, turn = plain()
+    game, turn = plain()
     z = game.latents(turn.keys("latent"))
     found = game.sample(turn.variables, z, truncation=0.5)
     np.testing.assert_allclose(
@@ -283,11 +235,11 @@ def test_truncation_limits_the_latents_of_all_levels():
 def test_moments_are_those_of_the_batch_that_is_sampled():
     config = configuration()
     config.game.laplacian.generator.normalization = "batch"
-    game, _, turn = started(config)
+    game, turn = stub.begin(config, SHAPE)
     z = game.latents(turn.keys("latent"))
     moments = game.sample_moments(turn.variables, z)
     assert set(moments) == {"generator_2", "generator_4", "generator_8"}
-    assert moments["generator_2"] == {}  # A perceptron.
+    assert moments["generator_2"] == {}  # An MLP.
     variables = {
         name: {**own, "batch_stats": with_moments(own["batch_stats"], moments[name])}
         if moments.get(name)
@@ -302,7 +254,7 @@ def test_moments_are_those_of_the_batch_that_is_sampled():
 def test_classes_reach_every_level():
     config = configuration()
     config.generator.conditioning = config.discriminator.conditioning = "concat"
-    game, params, turn = started(config)
+    game, turn = stub.begin(config, SHAPE)
     assert game.num_classes == 8
     z = game.latents(turn.keys("latent"))
     images = [climb(game, turn.variables, z, jnp.full(16, label, jnp.int32)) for label in (0, 5)]
@@ -311,58 +263,41 @@ def test_classes_reach_every_level():
     sampled = game.sample(turn.variables, z, {"label": jnp.full(16, 5, jnp.int32)})
     np.testing.assert_allclose(sampled, images[1][-1], atol=1e-5)
     for player in game.players:
-        loss, _ = lost(game, player.name, params, turn)
+        loss, _, _ = stub.play(game, player.name, turn)
         others = dataclasses.replace(
             turn, batch={**turn.batch, "label": (turn.batch["label"] + 1) % 8}
         )
-        assert loss != lost(game, player.name, params, others)[0]
+        assert loss != stub.play(game, player.name, others)[0]
 
 
-def final(config, steps=2):
-    state, _ = tiny.run(tiny.sgd(config), steps)
-    state = state.replace(key=jax.random.key_data(state.key))
-    return jax.tree.map(np.asarray, jax.device_get(state))
-
-
-@pytest.mark.slow
-def test_eight_devices_train_as_one_does():
+def test_two_devices_train_as_one_does():
     """With batch statistics in the generator, spectral norms in the discriminator, a penalty."""
 
-    def make(devices):
-        config = configuration(coarsest=4)
+    def final(devices):
+        config = tiny.sgd(configuration(coarsest=4))
         config.game.laplacian.generator.normalization = "batch"
         config.game.laplacian.discriminator.normalization = "spectral"
         config.penalty.update(name="wgan_gp", weight=1.0)
         config.num_devices = devices
-        return config
+        state, training = tiny.run(config, 2)
+        return tiny.host(state), tiny.host(training.init_state())
 
-    one, eight = final(make(1)), final(make(8))
-    chex.assert_trees_all_close(eight, one, rtol=2e-4, atol=2e-5)
-    start = build.make_training(make(1), specs.images(SHAPE)).init_state()
-    for name, network in start.networks.items():
-        before, after = (jax.tree.leaves(s.params) for s in (network, one.networks[name]))
-        changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
-        assert sum(changed) > len(changed) / 2, name
-    vectors = one.networks["discriminator_8"].mutable["spectral"]
-    moved = [
-        not np.allclose(a, b)
-        for a, b in zip(
-            jax.tree.leaves(start.networks["discriminator_8"].mutable["spectral"]),
-            jax.tree.leaves(vectors),
-            strict=True,
-        )
-    ]
-    assert any(moved)
+    (one, start), (two, _) = final(1), final(2)
+    chex.assert_trees_all_close(two, one, rtol=2e-4, atol=2e-5)
+    vectors = [s.networks["discriminator_8"].mutable["spectral"] for s in (start, one)]
+    for before, after in (
+        *((network.params, one.networks[name].params) for name, network in start.networks.items()),
+        vectors,
+    ):
+        changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, after)
+        assert np.mean(jax.tree.leaves(changed)) > 0.5
 
 
 def refused(config, shape=SHAPE, num_classes=None):
-    config.num_devices = 1
-    with pytest.raises(errors.ConfigError) as caught:
-        build.make_training(config, tiny.spec_of(shape, num_classes))
-    return str(caught.value)
+    return stub.refusal(config, tiny.spec_of(shape, num_classes))
 
 
-@pytest.mark.parametrize("coarsest", [0, 3, 8, 16])
+@pytest.mark.parametrize("coarsest", [0, 3, 8])
 def test_a_resolution_that_doubling_does_not_reach_is_refused(coarsest):
     message = refused(configuration(coarsest))
     assert f"game.laplacian.coarsest = {coarsest}" in message
