@@ -111,11 +111,21 @@ class TranslationGame(Game):
         Returns:
           float32 ``[batch, scale * height, scale * width, outputs]`` in [-1, 1].
         """
-        made: Any = with_mask(inputs, known)
-        for name in self.directions[direction].networks:
-            module = self.networks[name].module
-            made = module.apply(variables[name], made, keys=keys, train=False)
+        made = self.render(variables, with_mask(inputs, known), direction, keys)
         return paste(jnp.clip(made, -1.0, 1.0), inputs, known)
+
+    def render(
+        self,
+        variables: Mapping[str, Variables],
+        seen: jax.Array,
+        direction: str,
+        keys: jax.Array | None,
+    ) -> jax.Array:
+        """Return the output of a direction's networks for inputs, with masks if there are any."""
+        made: Any = seen
+        for name in self.directions[direction].networks:
+            made = self.networks[name].module.apply(variables[name], made, keys=keys, train=False)
+        return jnp.asarray(made)
 
 
 def with_mask(inputs: jax.Array, known: jax.Array | None) -> jax.Array:
