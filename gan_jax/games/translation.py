@@ -92,7 +92,7 @@ class TranslationGame(Game):
         self,
         variables: Mapping[str, Variables],
         inputs: jax.Array,
-        direction: str = A_TO_B,
+        direction: str | None = None,
         *,
         known: jax.Array | None = None,
         keys: jax.Array | None = None,
@@ -103,7 +103,7 @@ class TranslationGame(Game):
           variables: by network.
           inputs: float32 ``[batch, height, width, inputs]`` in [-1, 1], of any height and width
             that are multiples of the direction's ``multiple``.
-          direction: a key of ``directions``.
+          direction: a key of ``directions``; ``None``: the first.
           known: as in `Example`; needed where the direction is masked. Known pixels are returned
             unchanged.
           keys: ``[batch]``, for dropout, where that is the network's noise; ``None``: no dropout.
@@ -111,6 +111,7 @@ class TranslationGame(Game):
         Returns:
           float32 ``[batch, scale * height, scale * width, outputs]`` in [-1, 1].
         """
+        direction = choose_direction(self, direction)
         made = self.render(variables, with_mask(inputs, known), direction, keys)
         return paste(jnp.clip(made, -1.0, 1.0), inputs, known)
 
