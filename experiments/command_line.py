@@ -63,11 +63,12 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(report(error))
 
 
-def require(**given: str) -> None:
-    """Raise a `ConfigError` if one of these flags is missing; their values say what to give."""
-    for name, value in given.items():
+def require(**needed: str) -> list[Any]:
+    """Return the values of flags; raise a `ConfigError`, with what to give, if one is missing."""
+    for name, what in needed.items():
         if flags.FLAGS[name].value is None:
-            raise errors.ConfigError(f"--{name} is missing; give {value}")
+            raise errors.ConfigError(f"--{name} is missing; give {what}")
+    return [flags.FLAGS[name].value for name in needed]
 
 
 def refuse(names: Iterable[str], mode: str) -> None:

@@ -39,14 +39,14 @@ def open_run() -> "Run":
       ConfigError: ``--run`` is not given, or a file of ``--import`` does not exist.
       WorkdirError: there is no run.
     """
-    command_line.require(run="a run directory")
+    (path,) = command_line.require(run="a run directory")
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.runs import compilation_cache, run
 
     compilation_cache.enable()
-    for path in map(Path, IMPORT.value):
-        if not path.is_file():
-            raise errors.ConfigError(f"--import={path}; accepted: an existing Python file")
-        sys.path.insert(0, str(path.parent.resolve()))
-        importlib.import_module(path.stem)  # noqa: TID251  The user asked for this file.
-    return run.open_run(RUN.value)
+    for file in map(Path, IMPORT.value):
+        if not file.is_file():
+            raise errors.ConfigError(f"--import={file}; accepted: an existing Python file")
+        sys.path.insert(0, str(file.parent.resolve()))
+        importlib.import_module(file.stem)  # noqa: TID251  The user asked for this file.
+    return run.open_run(path)

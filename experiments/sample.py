@@ -15,6 +15,7 @@ go through the classes in turn; --label asks for one class only.
 """
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -49,7 +50,7 @@ _OUT = flags.DEFINE_string(
     "all samples; with --interpolate a .gif or .webp. Default: a .png in the run directory.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing .npz.")
-_INTERPOLATE = flags.DEFINE_enum(
+flags.DEFINE_enum(
     "interpolate", None, ["lerp", "slerp"], "Go from latent to latent straight, or on an arc."
 )
 _FRAMES = flags.DEFINE_integer(
@@ -60,7 +61,7 @@ _FRAMES = flags.DEFINE_integer(
     lower_bound=2,
 )
 _FPS = flags.DEFINE_float("fps", 20.0, "Of an animation: pictures per second.")
-_PROJECT = flags.DEFINE_string(
+flags.DEFINE_string(
     "project", None, "Find the latents whose samples come closest to this image, folder or .zip."
 )
 _STEPS = flags.DEFINE_integer("steps", 500, "--project: steps of Adam.", lower_bound=1)
@@ -71,16 +72,16 @@ _LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "--project: of Adam, a
 _PRIOR = flags.DEFINE_float(
     "prior", 0.01, "--project: weight of (mean(z^2) - 1)^2, which keeps z where latents are drawn."
 )
-_NEIGHBOURS = flags.DEFINE_integer(
+flags.DEFINE_integer(
     "neighbours", None, "Number of nearest training images to show of each sample.", lower_bound=1
 )
 _FEATURES = flags.DEFINE_enum(
     "features", "pixels", ["pixels", "classifier"], "--neighbours: what distances are taken in."
 )
-_TRAVERSE = flags.DEFINE_string(
+flags.DEFINE_string(
     "traverse", None, "Go through the values of one of InfoGAN's codes: category_0, continuous_1."
 )
-_RECONSTRUCT = flags.DEFINE_integer(
+flags.DEFINE_integer(
     "reconstruct", None, "Number of images to show beside their reconstructions.", lower_bound=1
 )
 _DATA_PATH = flags.DEFINE_string(
@@ -130,24 +131,26 @@ def _main() -> None:
         overwrite=_OVERWRITE.value,
     )
     data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
+    given = [flags.FLAGS[name].value for name in _MODES]
+    # The value of the flag that has chosen the mode, if one has.
+    chosen: Any = next((value for value in given if value is not None), None)
     with run.precision():
         match mode:
             case "--project":
                 settings = projection.Settings(
                     _STEPS.value, _RESTARTS.value, _LEARNING_RATE.value, _PRIOR.value
                 )
-                line = sample_run.projections(ask, _PROJECT.value, settings)
+                line = sample_run.projections(ask, chosen, settings)
             case "--neighbours":
-                line = sample_run.neighbours(ask, _NEIGHBOURS.value, _FEATURES.value, data)
+                line = sample_run.neighbours(ask, chosen, _FEATURES.value, data)
             case "--traverse":
-                line = sample_run.traversals(ask, _TRAVERSE.value)
+                line = sample_run.traversals(ask, chosen)
             case "--reconstruct":
-                line = sample_run.reconstructions(ask, _RECONSTRUCT.value, data)
+                line = sample_run.reconstructions(ask, chosen, data)
             case "--interpolate":
-                line = sample_run.strips(ask, _INTERPOLATE.value, _FRAMES.value or 8)
+                line = sample_run.strips(ask, chosen, _FRAMES.value or 8)
             case "an animation":
-                frames = _FRAMES.value or 20
-                line = sample_run.animation(ask, _INTERPOLATE.value, frames, _FPS.value)
+                line = sample_run.animation(ask, chosen, _FRAMES.value or 20, _FPS.value)
             case "several values of --truncation":
                 line = sample_run.truncations(ask)
             case "a grid":

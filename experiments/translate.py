@@ -24,8 +24,8 @@ from experiments import command_line, run_flags
 from gan_jax import errors
 
 flags.adopt_module_key_flags(run_flags)
-_INPUT = flags.DEFINE_string("input", None, "An image, a folder, a .zip or a place inside one.")
-_OUT = flags.DEFINE_string("out", None, "The folder to write to.")
+flags.DEFINE_string("input", None, "An image, a folder, a .zip or a place inside one.")
+flags.DEFINE_string("out", None, "The folder to write to.")
 _DIRECTION = flags.DEFINE_string(
     "direction", None, "Which way to translate, such as AtoB. Default: the run's first."
 )
@@ -65,7 +65,7 @@ _GRID = flags.DEFINE_string(
 
 
 def _main() -> None:
-    command_line.require(
+    _, source, out = command_line.require(
         run="a run directory",
         input="an image, a folder or a .zip of images",
         out="a folder to write to",
@@ -79,8 +79,8 @@ def _main() -> None:
 
     request = translate_run.Request(
         run,
-        _INPUT.value,
-        _OUT.value,
+        source,
+        out,
         direction=_DIRECTION.value,
         mask=_MASK.value,
         checkpoint=run_flags.CHECKPOINT.value,
