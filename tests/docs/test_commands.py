@@ -68,5 +68,7 @@ def test_flags_in_prose_belong_to_a_program():
     programs = [f"{p.parent.name}/{p.name}" for folder in folders for p in folder.glob("*.py")]
     known = set().union(*map(flags, programs))
     for page in PAGES:
+        if page.name == "CHANGELOG.md":  # It names the flags that are gone, too.
+            continue
         shown = re.findall(r"`--([a-z][\w-]+)[=`]", page.read_text("utf-8"))
         assert {name for name in shown if name.replace("-", "_") not in known} <= OTHERS, page.name
