@@ -54,7 +54,7 @@ def test_a_gan_from_outside_the_project_is_trained(trained):
 def test_its_run_is_opened_once_its_file_is_imported(my_gan, trained, tmp_path):
     flags = (f"--run={trained}", "--num=4", f"--out={tmp_path / 'a.png'}")
     message = complaint(call(*flags, module=SAMPLE))
-    assert message.startswith(f"{trained}: loss.name = 'exponential' is unknown; accepted: ")
+    assert message.startswith(f"{trained}: generator.name = 'sine' is unknown; accepted: ")
     assert message.endswith("import that file first: --import=FILE on the command line")
     message = complaint(call(*flags, "--import=nowhere.py", module=SAMPLE))
     assert message == "--import=nowhere.py; accepted: an existing Python file"

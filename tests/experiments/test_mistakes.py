@@ -96,7 +96,7 @@ def test_a_value(flags, message, tmp_path):
 def test_a_value_that_concerns_several_processes(run, tmp_path):
     workdir = tmp_path / "run"
     message = complaint(run(SMOKE, f"--workdir={workdir}", "--distributed=atuo"))
-    assert re.match(r"--distributed=atuo; accepted: .* Did you mean \"auto\"\?", message)
+    assert re.match(r"--distributed = 'atuo' is unknown; .* Did you mean \"auto\"\?", message)
     assert not workdir.exists()
 
 
