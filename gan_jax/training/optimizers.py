@@ -170,10 +170,15 @@ def _rmsprop(
       rate: the learning rate.
       decay: decay of the mean square.
       eps: added to its root.
-      momentum: decay of the sum of the steps; unset: there is no momentum.
+      momentum: decay of the sum of the divided gradients; unset: there is no momentum.
     """
-    # The published WGAN runs divide by sqrt(v) + eps, not by sqrt(v + eps).
-    return optax.rmsprop(rate, decay, eps, eps_in_sqrt=False, momentum=momentum)
+    # The published WGAN runs divide by sqrt(v) + eps, not by sqrt(v + eps). The rate comes last, not
+    # before the momentum as in `optax.rmsprop`, so that a factor on it leaves the state as it is.
+    return optax.chain(
+        optax.scale_by_rms(decay, eps, eps_in_sqrt=False),
+        optax.identity() if momentum is None else optax.trace(momentum),
+        optax.scale_by_learning_rate(rate),
+    )
 
 
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
