@@ -8,10 +8,12 @@ from pathlib import Path
 # optimizations and with XLA's older emitters, where there still are any: XLA ends the process at a
 # flag that it does not know. Where the caller has set XLA_FLAGS, even to nothing, programs are
 # compiled as a user's are.
-_QUICK = "--xla_backend_optimization_level=0"
-if metadata.version("jaxlib").startswith("0.10."):
-    _QUICK += " --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", _QUICK)
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    if metadata.version("jaxlib").startswith("0.10.")
+    else "--xla_backend_optimization_level=0",
+)
 os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

@@ -172,8 +172,8 @@ def _rmsprop(
       eps: added to its root.
       momentum: decay of the sum of the divided gradients; unset: there is no momentum.
     """
-    # The published WGAN runs divide by sqrt(v) + eps, not by sqrt(v + eps). The rate comes last, not
-    # before the momentum as in `optax.rmsprop`, so that a factor on it leaves the state as it is.
+    # The published WGAN runs divide by sqrt(v) + eps, not by sqrt(v + eps). The rate comes last,
+    # not before the momentum as in `optax.rmsprop`: the state is then the same at any rate.
     return optax.chain(
         optax.scale_by_rms(decay, eps, eps_in_sqrt=False),
         optax.identity() if momentum is None else optax.trace(momentum),
