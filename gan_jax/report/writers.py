@@ -217,6 +217,12 @@ class Writers(Writer):
                 stack.callback(writer.close)
 
 
+def has_records(workdir: str | Path) -> bool:
+    """Return whether anything has been logged in a run directory."""
+    path = Path(workdir) / METRICS
+    return path.exists() and path.stat().st_size > 0
+
+
 def make_writers(workdir: str | Path, resume_step: int | None = None) -> Writers:
     """Return the writers of a run directory: ``metrics.jsonl`` and ``tensorboard/``.
 

@@ -59,8 +59,8 @@ def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> 
       dry_run: build and compile everything, print the plan, train nothing and write nothing.
 
     Raises:
-      GanJaxError: with a reason of one line, which ``status.json`` has too once the directory
-        is locked and its configuration checked.
+      GanJaxError: with a reason of one line. ``status.json`` has it too, unless the directory
+        cannot be trained in as it is: a run that is refused stays unchanged.
     """
     with build.matmul_precision(config):
         return _train(config, workdir, dry_run)
@@ -110,9 +110,9 @@ def _run(
 
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        recorder.start(source)
 
         # --- The state: the newest whole checkpoint, or a fresh one. -----------------------------
+        recorder.open()
         sums = MetricSums(settings.steps_per_call, parallel.fetch)
         if (restored := recorder.restore()) is not None:
             _check_continues(restored.step, restored.meta, config, source)
@@ -120,6 +120,7 @@ def _run(
             sums.resume(restored.meta["metrics"], parallel.put_replicated)
         else:
             state, first, seconds = training.init_state(), 0, 0.0
+        recorder.start(source)  # Only what has been accepted is written.
 
         # --- Compile, and place what stays on the devices. ---------------------------------------
         compiled = _compile(training, pipeline)

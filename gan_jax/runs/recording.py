@@ -44,6 +44,7 @@ class Record:
         self._training = training
         self._primary = jax.process_index() == 0
         self._status = status.Status(run.path)
+        self._started = False
         self._step: int | None = None
         self._stack = ExitStack()
 
@@ -67,7 +68,9 @@ class Record:
             self._note_error(error)
 
     def _note_error(self, error: BaseException) -> None:
-        """Record an error; a status that cannot be written must not hide it."""
+        """Record an error of a run that has started; failing to write it must not hide it."""
+        if not self._started:
+            return
         explained = failures.explain(error, self._config, self._training.replication.sharing)
         with contextlib.suppress(errors.WorkdirError):
             self.note("failed", str(explained or error) or type(error).__name__)
@@ -87,6 +90,7 @@ class Record:
 
     def start(self, source: Source) -> None:
         """Write what describes the run itself: configuration, data, environment."""
+        self._started = True
         self.note("running", "starting")
         if self._primary:
             self.run.write_config(self._config)
@@ -129,9 +133,8 @@ class Recorder(Record):
         self._writer = writers.Writer()
         self._keep_latest = keep_latest or config.train.keep_latest
 
-    def start(self, source: Source) -> None:
-        """Write what describes the run, and open its checkpoints."""
-        super().start(source)
+    def open(self) -> None:
+        """Open the run's checkpoints; nothing that an earlier start has written changes."""
         self.checkpoints = self._stack.enter_context(
             Checkpoints(
                 self.run.checkpoints,

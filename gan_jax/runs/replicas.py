@@ -167,16 +167,21 @@ class ReplicaRecorder(Record):
     def _member(self, state: TrainState, replica: int) -> TrainState:
         return self._training.replication.member(state, replica)
 
-    def start(self, source: Source) -> None:
-        """Start every replica but those that an earlier process has recorded as diverged."""
-        super().start(source)
+    def open(self) -> None:
+        """Open every replica; those that an earlier process has recorded as diverged stay so."""
         for member in self._members:
             last = status.Status(member.run.path).read()
             if last is not None and last["state"] == "diverged":
                 member.stopped = last["reason"]
             self._stack.enter_context(member)
-            member.start(source)
+            member.open()
         self._check_alive()
+
+    def start(self, source: Source) -> None:
+        """Write what describes the run and each replica."""
+        super().start(source)
+        for member in self._members:
+            member.start(source)
 
     def restore(self) -> Restored | None:
         """Return the newest step that is whole in every replica; diverged ones start anew.

@@ -13,7 +13,7 @@ import gan_jax
 from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
-from gan_jax.report import atomic, lock
+from gan_jax.report import atomic, lock, writers
 from gan_jax.runs.config import chosen
 
 #: The version of the layout: names and content of a run's files. Raise it with every change that
@@ -153,15 +153,20 @@ class RunDirectory:
     def check_config(self, config: ConfigDict) -> None:
         """Check that the directory is new, or holds a run of ``config``.
 
+        A run without logs and checkpoints, whose start has failed, may be started with another one.
+
         Raises:
           WorkdirError: it holds a run of another configuration (the message lists the fields that
             differ) or of another version.
         """
+        saved = self.checkpoints.exists() and any(self.checkpoints.iterdir())
         if not (self.path / "config.json").exists():
-            if self.checkpoints.exists() and any(self.checkpoints.iterdir()):
+            if saved:
                 raise errors.WorkdirError(
                     f"--workdir={self.path} has checkpoints, but no config.json"
                 )
+            return
+        if not saved and not writers.has_records(self.path):
             return
         old, new = flat(self.read_config()), flat(chosen(config))
         allowed: tuple[str, ...] = OPERATIONAL

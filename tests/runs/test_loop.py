@@ -162,56 +162,69 @@ def test_a_finished_run_started_again_does_nothing(copied):
     assert (final(copied), rows(copied)) == (before, logged)
 
 
+def refused(config, path, error, match):
+    """Expect that a run is refused and stays as it is, byte for byte; return the message."""
+    before = program.files(path)
+    with pytest.raises(error, match=match) as caught:
+        loop.train(config, path)
+    after = program.files(path)
+    changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    assert [name for name in changed if name.name != ".lock"] == []
+    return str(caught.value)
+
+
 def test_another_configuration_is_refused_with_the_fields_that_differ(copied):
     config = configuration("resident")
-    before = program.files(copied)
     config.loss.name = "hinge"
     config.train.batch_size = 8
     config.train.log_every = 1  # may change: it decides what is shown, not what is computed
-    with pytest.raises(
-        errors.WorkdirError,
-        match=r"loss.name: 'non_saturating' there, 'hinge' now; train.batch_size: 16 there, 8 now",
-    ) as error:
-        loop.train(config, copied)
-    assert "log_every" not in str(error.value)
-    after = program.files(copied)
-    assert [path for path in after if path.name != ".lock" and after[path] != before[path]] == []
+    match = "loss.name: 'non_saturating' there, 'hinge' now; train.batch_size: 16 there, 8 now"
+    assert "log_every" not in refused(config, copied, errors.WorkdirError, match)
 
 
-def test_a_run_may_be_made_longer_where_no_schedule_depends_on_it(copied, tmp_path):
+def test_a_start_that_failed_does_not_fix_the_configuration(tmp_path, monkeypatch):
+    config = configuration("resident")
+    with monkeypatch.context() as patched:
+        patched.delattr(loop.plan, "show")
+        with pytest.raises(AttributeError):
+            loop.train(config, tmp_path)
+    assert status(tmp_path)["state"] == "failed"
+    config.train.update(batch_size=8, steps=1)
+    assert loop.train(config, tmp_path).step == 1
+    assert json.loads((tmp_path / "config.json").read_text())["train"]["batch_size"] == 8
+    config.train.batch_size = 16
+    refused(config, tmp_path, errors.WorkdirError, "train.batch_size: 8 there, 16 now")
+
+
+def test_a_run_may_be_made_longer_where_no_schedule_depends_on_it(copied):
     config = configuration("resident")
     config.train.steps = 9
     assert loop.train(config, copied).step == 9
     config.train.steps = 6
-    with pytest.raises(errors.WorkdirError, match=r"train.steps = 6, .* has taken 9 steps already"):
-        loop.train(config, copied)
+    refused(config, copied, errors.WorkdirError, r"train.steps = 6, .* taken 9 steps already")
 
     config.optimizer.generator.schedule.name = "linear"
-    run_directory.RunDirectory(tmp_path / "linear").write_config(config)
+    run_directory.RunDirectory(copied).write_config(config)
     config.train.steps = 9
-    with pytest.raises(errors.WorkdirError, match=r"train.steps: 6 there, 9 now"):
-        loop.train(config, tmp_path / "linear")
+    refused(config, copied, errors.WorkdirError, "train.steps: 6 there, 9 now")
 
 
 def test_calls_that_would_step_over_the_end_are_refused(copied):
     config = configuration("resident")
     config.train.update(steps=8, steps_per_call=4, log_every=4, checkpoint_every=4, sample_every=4)
-    with pytest.raises(errors.ConfigError, match=r"steps_per_call = 4, .* a divisor of 6"):
-        loop.train(config, copied)
+    refused(config, copied, errors.ConfigError, r"steps_per_call = 4, .* a divisor of 6")
 
 
 def test_checkpoints_without_a_configuration_are_not_touched(copied):
     (copied / "config.json").unlink()
-    with pytest.raises(errors.WorkdirError, match=r"no config\.json"):
-        loop.train(configuration("resident"), copied)
+    refused(configuration("resident"), copied, errors.WorkdirError, r"no config\.json")
 
 
 def test_a_changed_data_set_is_refused(copied, monkeypatch):
     config = configuration("resident")
     source = type(loop.sources.make_source(config.data))
     monkeypatch.setattr(source, "fingerprint", lambda self: "another")
-    with pytest.raises(errors.WorkdirError, match=r"data set has changed since .* step 6"):
-        loop.train(config, copied)
+    refused(config, copied, errors.WorkdirError, r"data set has changed since .* step 6")
 
 
 def test_divergence_stops_with_the_last_good_checkpoint(tmp_path):
