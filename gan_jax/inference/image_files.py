@@ -92,7 +92,8 @@ def find(path: str | Path, field: str, without: Path | None = None) -> list[Imag
     files, inside = open_files(path, field)
     if inside and inside in files.sizes():
         return [ImageFile(PurePosixPath(inside).name, files, inside)]
-    names = sorted(images_in(files, inside, field))
+    images, _ = images_in(files, inside, field)
+    names = sorted(images)
     if isinstance(files, Folder) and without is not None:
         names = [name for name in names if not name.startswith(_below(path, without))]
         if not names:

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,9 @@ from gan_jax.games.game import Game, images_per_step
 from gan_jax.games.translation import TranslationGame
 from gan_jax.runs import build
 
+# Classes that are named.
+_CLASSES = 10
+
 
 def rows(
     config: ConfigDict, training: build.Training, pipeline: Pipeline, compiled: Any
@@ -27,6 +31,7 @@ def rows(
     shape = specs.words(source.spec)
     size = " with ".join(f"{len(side):,}" for side in sources.domains(source).values())
     path = "on the device" if pipeline.resident else f"streamed by {config.data.workers} workers"
+    mirrored = ", mirrored at random" if config.data.flip else ""
     devices = training.devices
     images = images_per_step(training.game, length.batch_size)
     players = ", then ".join(
@@ -35,7 +40,9 @@ def rows(
     )
     plan = [
         ("variant", f"{config.variant}: {config.loss.name} loss, {config.penalty.name} penalty"),
-        ("data", f"{source.name}: {size} of {shape}, {path}"),
+        ("data", f"{source.name}: {size} of {shape}, {path}, split {source.split}{mirrored}"),
+        *_classes(source),
+        *_unused(source),
         *_degradation(training.game),
         ("train step", players),
         (
@@ -66,6 +73,22 @@ def rows(
     if (memory := _memory(compiled)) is not None:
         plan.append(("memory", f"{memory / 2**20:,.0f} MiB per device"))
     return plan
+
+
+def _classes(source: sources.Source) -> list[tuple[str, str]]:
+    """Return the row of the first classes with their counts, where these are known at once."""
+    labels = sources.known_labels(source)
+    if labels is None or source.class_names is None:
+        return []
+    counts = np.bincount(labels, minlength=len(source.class_names)).tolist()
+    named = [f"{n} ({c:,})" for n, c in zip(source.class_names, counts, strict=True)][:_CLASSES]
+    more = ", ..." if len(counts) > _CLASSES else ""
+    return [("classes", f"{len(counts)}: {', '.join(named)}{more}")]
+
+
+def _unused(source: sources.Source) -> list[tuple[str, str]]:
+    """Return the row of what is beside the data and not used."""
+    return [("not used", ", ".join(source.unused))] if source.unused else []
 
 
 def _degradation(game: Game) -> list[tuple[str, str]]:

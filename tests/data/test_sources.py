@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from gan_jax.data.sources import FolderSource, Source, Transform, make_source
 from gan_jax.errors import ConfigError, DataError
@@ -145,15 +145,67 @@ def test_a_folder_named_like_the_split_is_chosen(tmp_path):
     assert (reds(train), train.class_names) == ([1, 2], ("cat", "dog"))
     assert reds(FolderSource(root, "test", Transform())) == [3]
     every = FolderSource(root, "all", Transform())
-    assert (reds(every), every.class_names) == ([3, 1, 2], ("test", "train"))
+    assert (reds(every), every.class_names) == ([3, 1, 2], ("cat", "dog"))
+    assert labels(FolderSource(root, "test", Transform())) == [0]  # Numbered over all splits.
     with pytest.raises(ConfigError, match=r"data.split = 'val'.*accepted: all, test, train"):
         FolderSource(root, "val", Transform())
 
 
-def test_train_may_be_a_class(tmp_path):
-    for name, red in [("car", 1), ("train", 2)]:
-        png(tmp_path / name / "a.png", red)
-    assert FolderSource(tmp_path, "train", Transform()).class_names == ("car", "train")
+@pytest.mark.parametrize(
+    ("folders", "split", "used", "class_names", "unused"),
+    [
+        (("Training/b", "Training/c", "Testing/b"), "train", (0, 1), "b c", ["Testing/ (1)"]),
+        (("TRAIN/b", "TRAIN/c", "Valid/c", "x"), "val", (2,), "b c", ["TRAIN/ (2)", "x/ (1)"]),
+        (("test/b", "train/b", "train/c", "x"), "train", (1, 2), "b c", ["test/ (1)", "x/ (1)"]),
+        (("train/b", "test/c", "."), "test", (1,), "b c", ["1 beside the folders", "train/ (1)"]),
+        (("set/train/b", "set/train/c", "set/test/b"), "train", (0, 1), "b c", ["test/ (1)"]),
+        (("train/good", "test/good", "test/hole"), "train", (0,), "good hole", ["test/ (2)"]),
+        (("train/images", "test/images"), "train", (0,), None, ["test/ (1)"]),
+        (("train/images", "test"), "train", (0,), None, ["test/ (1)"]),
+        (("car", "train"), "all", (0, 1), "car train", []),
+        (("x", "test/b", "train/b"), "x", (0,), None, ["test/ (1)", "train/ (1)"]),
+    ],
+)
+def test_splits_are_not_classes(tmp_path, folders, split, used, class_names, unused):
+    for red, folder in enumerate(folders):
+        png(tmp_path / folder / "a.png", red)
+    source = FolderSource(tmp_path, split, Transform())
+    assert sorted(reds(source)) == list(used)
+    assert source.class_names == (class_names and tuple(class_names.split()))
+    for index, label in enumerate(labels(source) if class_names else ()):
+        assert f"/{source.class_names[label]}/" in source.item_name(index)
+    assert list(source.unused) == unused
+
+
+@pytest.mark.parametrize(
+    ("folders", "split", "message"),
+    [
+        (("car", "train"), "train", r"'train' beside others .* accepted: data.split = 'all'"),
+        (("cat", "dog", "Test"), "train", "'Test' beside others"),
+        ((".", "test"), "train", "'test' beside others or images"),
+        (("train", "val", "validation"), "valid", "several such folders; accepted: all, val, val"),
+        (("Test", "val"), "train", "no such folder; accepted: all, Test, val"),
+    ],
+)
+def test_an_ambiguous_split_is_refused(tmp_path, folders, split, message):
+    for red, folder in enumerate(folders):
+        png(tmp_path / folder / "a.png", red)
+    with pytest.raises(ConfigError, match=message):
+        FolderSource(tmp_path, split, Transform())
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow cannot read AVIF")
+def test_avif_is_read(tmp_path):
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "a.avif")
+    (pixels,) = [example["image"] for example in FolderSource(tmp_path, "train", Transform())]
+    np.testing.assert_allclose(pixels, 200.0, atol=4)
+
+
+def test_files_that_are_no_images_are_counted(tmp_path):
+    png(tmp_path / "a.png", 1)
+    for name in ("b.heic", "c.HEIC", "notes"):
+        (tmp_path / name).write_bytes(b"x")
+    assert FolderSource(tmp_path, "train", Transform()).unused == ("2 .heic", "1 without a suffix")
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

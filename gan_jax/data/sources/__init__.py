@@ -15,7 +15,7 @@ from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, TwinSource, domains, paired
 from gan_jax.data.sources.photos import photos
-from gan_jax.data.sources.subset import Subset, class_number, labels_of, only_classes
+from gan_jax.data.sources.subset import Subset, class_number, known_labels, labels_of, only_classes
 from gan_jax.data.sources.tfds import TfdsSource
 from gan_jax.data.sources.tiles import TiledSource, tiles
 from gan_jax.data.sources.tones import tones
@@ -37,6 +37,7 @@ __all__ = [
     "TwinSource",
     "domains",
     "image_source",
+    "known_labels",
     "labels_of",
     "left_out",
     "make_source",

@@ -23,10 +23,11 @@ class Source(abc.ABC):
       failures: index -> reason, of the examples that could not be decoded and that, as the
         configuration allows (``data.on_error = "skip"``), are replaced by the next readable
         example. Each process counts those that it read itself.
+      unused: what is beside the examples and is no part of them, for people: files and folders.
     """
 
-    def __init__(self, name: str, split: str, spec: Spec):
-        self.name, self.split, self.spec = name, split, spec
+    def __init__(self, name: str, split: str, spec: Spec, unused: Sequence[str] = ()):
+        self.name, self.split, self.spec, self.unused = name, split, spec, tuple(unused)
         self.failures: dict[int, str] = {}
 
     @abc.abstractmethod

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import features
+
 from gan_jax.errors import DataError
 
 # fmt: off
 SUFFIXES = frozenset([
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
+    ".tif", ".tiff", ".webp", *([".avif"] if features.check("avif") else []),
 ])
 # fmt: on
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -217,29 +219,40 @@ def open_files(path: Path, field: str = "data.path") -> tuple[Folder | Zip, str]
     return Folder(path), ""
 
 
-def images_in(files: Folder | Zip, inside: str, field: str = "data.path") -> dict[str, str]:
-    """Return the paths of the images at a place inside a container, with their `sizes`.
+def images_in(
+    files: Folder | Zip, inside: str, field: str = "data.path"
+) -> tuple[dict[str, str], list[str]]:
+    """Return the images at a place inside a container, and the other files.
+
+    Hidden files and folders are not listed.
 
     Args:
       files: the container.
       inside: the place, "" or "a/b".
       field: that gave it, for the message.
 
+    Returns:
+      The paths of the images with their `sizes`, and the paths of the other files.
+
     Raises:
-      DataError: there are none, one is a broken link, or too many links lead to one folder.
+      DataError: there are no images, one is a broken link, or too many links lead to one folder.
     """
     prefix = f"{inside}/" if inside else ""
-    found = {}
+    found, others = {}, []
     for name, content in files.sizes().items():
         below = name.removeprefix(prefix)
-        visible = not any(part.startswith((".", "__MACOSX")) for part in below.split("/"))
-        if name.startswith(prefix) and visible and Path(name).suffix.lower() in SUFFIXES:
-            if not content:
-                raise DataError(f"{files.full_name(name)} cannot be read: it is a broken link")
+        hidden = any(part.startswith((".", "__MACOSX")) for part in below.split("/"))
+        if hidden or not name.startswith(prefix):
+            continue
+        if Path(name).suffix.lower() not in SUFFIXES:
+            others.append(name)
+        elif not content:
+            raise DataError(f"{files.full_name(name)} cannot be read: it is a broken link")
+        else:
             found[name] = content
     if not found:
         raise DataError(
             f"{files.full_name(inside)} ({field}) has no images; "
             f"accepted suffixes: {' '.join(sorted(SUFFIXES))}"
         )
-    return found
+    return found, others

@@ -1,15 +1,21 @@
 """Images in a folder or a zip archive, read in place.
 
 Layout. The root is ``data.path``: a folder, a ``.zip``, or a place inside one
-(``photos.zip/train``). If the root has a folder named like ``data.split``, that becomes the root:
-always for a split other than "train"; for "train" only when all folders beside it are named
-like splits too, because "train" may also be a class. Folders that hold nothing but one other folder
-are stepped into. Then, if every image lies in a sub-folder of the root, the first-level sub-folders
-are the classes, in the order of their names; otherwise, or with one sub-folder only, the images are
-unlabelled. Images are all files with the suffix of an image, sorted by their path; hidden files
-and folders are left out.
+(``photos.zip/train``). Folders that hold nothing but one other folder are stepped into.
+
+Folders of the root named ``train`` or ``training``, ``test`` or ``testing``, ``val``, ``valid``,
+``validation``, ``dev`` or ``eval``, in whatever case, are splits if there are several of them, or
+nothing beside them. ``data.split`` chooses one of the splits, or ``all`` of them; what else is
+beside them is not used. One such folder beside others may be a split or a class: with the split
+``train`` that is an error, and with ``all`` it is a class.
+
+Then, if every image lies in a sub-folder, the first-level sub-folders are the classes, in the order
+of their names over all splits; otherwise, or with one sub-folder only, images are unlabelled.
+Images are all files with the suffix of an image, sorted by their path; hidden files and folders are
+left out.
 """
 
+import collections
 import dataclasses
 import hashlib
 import zipfile
@@ -26,11 +32,12 @@ from gan_jax.data.sources.containers import Folder, Zip, images_in, open_files
 from gan_jax.data.sources.images import Transform, decode, reason
 from gan_jax.errors import ConfigError, DataError
 
-# fmt: off
-SPLITS = frozenset([
-    "dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation",
-])
-# fmt: on
+# The names of the folders of splits, in lower case.
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
+}
 ON_ERROR = ("raise", "skip")
 # More unreadable images in a row than this mean that the set is damaged, or has no images.
 MAX_SKIPS = 64
@@ -42,8 +49,8 @@ class FolderSource(Source):
 
     Args:
       path: folder, zip, or place inside a zip.
-      split: sub-folder to use, if there is one of that name; "train" and "all" also mean "the
-        whole root" where there is none.
+      split: which of the splits to use; "train" and "all" also mean "the whole root" where there
+        are none.
       transform: the wanted size and channels. Without ``channels``, images are RGB, unless those of
         a sample of 16 are all grey; without ``resolution`` all have to be of one size.
       on_error: "raise": an image that cannot be decoded is an error that names it; "skip": it is
@@ -63,11 +70,11 @@ class FolderSource(Source):
         self.path, self.on_error = _checked_path(path), on_error
         self.files, inside = open_files(self.path)
         super().__init__(f"{self.files.name}/{inside}".rstrip("/"), split, {})
-        files = images_in(self.files, inside)
-        root, names = _choose_split(self.files, inside, sorted(files), split)
-        self.names = names
-        self._content = content_hash(f"{name} {files[name]}" for name in names)
-        self.labels, class_names = _classes(root, names)
+        images, others = images_in(self.files, inside)
+        found = _Layout(self.files, inside, sorted(images), split)
+        self.names, self.labels, class_names = found.names, found.labels, found.class_names
+        self.unused = (*found.unused, *_by_suffix(others))
+        self._content = content_hash(f"{name} {images[name]}" for name in self.names)
         self._transform, shapes = self._probe(transform)
         self.spec = {name: specs.image(shape) for name, shape in shapes.items()}
         if class_names is not None:
@@ -205,7 +212,8 @@ def find_folder(path: str | Path | None, split: str, name: str, field: str) -> P
     root_path = _checked_path(path)
     files, inside = open_files(root_path)
     prefix = f"{inside}/" if inside else ""
-    found = [name.removeprefix(prefix) for name in images_in(files, inside)]
+    images, _ = images_in(files, inside)
+    found = [name.removeprefix(prefix) for name in images]
     candidates = [f"{split}{name}", f"{split}/{name}", f"{name}/{split}"]
     if split in ("train", "all"):
         candidates.append(name)
@@ -230,37 +238,108 @@ def _checked_path(path: str | Path | None) -> Path:
     return Path(path)
 
 
-def _folders(root: str, names: Sequence[str]) -> list[str]:
-    """Return the first-level folders below ``root``, sorted; "" stands for images beside them."""
-    tails = (name[len(root) :] for name in names)
-    return sorted({tail.split("/")[0] if "/" in tail else "" for tail in tails})
+class _Layout:
+    """The images of a split and their classes, by the rules of this module.
+
+    Attributes:
+      names: of the images, sorted.
+      labels: int32 ``[n]``.
+      class_names: ``None``: the images are unlabelled.
+      unused: the other folders and images below the root, in words.
+
+    Raises:
+      ConfigError: there is no such split, or it is ambiguous.
+    """
+
+    def __init__(self, files: Folder | Zip, inside: str, names: list[str], split: str):
+        root = f"{inside}/" if inside else ""
+        while (only := _only_folder(root, names)) and only.lower() not in _SPLITS:
+            root += f"{only}/"
+        counts = collections.Counter(_first(name, root) for name in names)
+        parts = _splits_among(set(counts))
+        chosen = _chosen(files.full_name(root), set(counts) - {""}, parts, split)
+        if not chosen:
+            parts = chosen = [""]
+        elif not set(chosen) <= set(parts):
+            parts = chosen
+        of_part = {
+            part: names if part == "" else [n for n in names if _first(n, root) == part]
+            for part in parts
+        }
+        roots = _stepped({part: f"{root}{part}/" if part else root for part in parts}, of_part)
+        self.names = sorted(name for part in chosen for name in of_part[part])
+        classes = {part: {_first(n, roots[part]) for n in of_part[part]} for part in parts}
+        known = sorted(set().union(*(found for found in classes.values() if "" not in found)))
+        labelled = len(known) > 1 and not any("" in classes[part] for part in chosen)
+        self.class_names = tuple(known) if labelled else None
+        number = {name: k for k, name in enumerate(known)}
+        class_of = {n: number.get(_first(n, roots[p]), 0) for p in chosen for n in of_part[p]}
+        self.labels = np.array([class_of[n] if labelled else 0 for n in self.names], np.int32)
+        self.unused = []
+        if chosen != [""]:
+            self.unused = [
+                f"{folder}/ ({count})" if folder else f"{count} beside the folders"
+                for folder, count in sorted(counts.items())
+                if folder not in chosen
+            ]
 
 
-def _choose_split(
-    files: Folder | Zip, inside: str, names: list[str], split: str
-) -> tuple[str, list[str]]:
-    """Return the root that the module's rules lead to ("" or "a/b/"), and the images below it."""
-    root = f"{inside}/" if inside else ""
-    found = _folders(root, names)
-    chosen = split in found and (split != "train" or SPLITS.issuperset(found))
-    if split not in ("train", "all") and not chosen:
+def _first(name: str, root: str) -> str:
+    """Return the first folder of a path below ``root``, "" for a file in ``root`` itself."""
+    folder, slash, _ = name[len(root) :].partition("/")
+    return folder if slash else ""
+
+
+def _only_folder(root: str, names: Sequence[str]) -> str:
+    """Return the folder in which everything below ``root`` lies; "" if there is none."""
+    found = {_first(name, root) for name in names}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _stepped(roots: dict[str, str], names: dict[str, list[str]]) -> dict[str, str]:
+    """Return the roots of the parts below folders of one name that alone are in all of them."""
+    while True:
+        only = {_only_folder(roots[part], names[part]) for part in roots}
+        if len(only) != 1 or "" in only:
+            return roots
+        folder = only.pop()
+        roots = {part: f"{root}{folder}/" for part, root in roots.items()}
+
+
+def _splits_among(folders: set[str]) -> list[str]:
+    """Return the folders that are splits; "" in ``folders`` stands for images beside them."""
+    found = sorted(folder for folder in folders if folder.lower() in _SPLITS)
+    several = len({_SPLITS[folder.lower()] for folder in found}) > 1
+    return found if several or len(found) == len(folders) else []
+
+
+def _chosen(root: str, folders: set[str], splits: list[str], split: str) -> list[str]:
+    """Return the folders of the root that ``data.split`` means; none: there are no splits."""
+    if split == "all":
+        return splits
+    if split in folders and (splits or split != "train"):
+        return [split]
+    meant = _SPLITS.get(split.lower())
+    found = sorted(name for name in folders if _SPLITS.get(name.lower(), "") == meant)
+    if len(found) == 1 and (splits or meant != "train"):
+        return found
+    if split == "train" and not splits:
+        named = sorted(folder for folder in folders if folder.lower() in _SPLITS)
+        if not named:
+            return []
         raise ConfigError(
-            f"data.split = {split!r}: {files.full_name(root)} has no such folder; accepted: all, "
-            f"{', '.join(name for name in found if name) or 'train'}"
+            f"data.split = 'train': {root} has the folder {named[0]!r} beside others or images, so "
+            "that it may be a split or a class; accepted: data.split = 'all', which makes every "
+            "folder a class, or the folder to train on as data.path"
         )
-    if chosen:
-        root += f"{split}/"
-        names = [name for name in names if name.startswith(root)]
-    while len(found := _folders(root, names)) == 1 and found[0]:
-        root += f"{found[0]}/"
-    return root, names
+    what = "several such folders" if found else "no such folder"
+    raise ConfigError(
+        f"data.split = {split!r}: {root} has {what}; accepted: all, "
+        f"{', '.join(found or sorted(folders)) or 'train'}"
+    )
 
 
-def _classes(root: str, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return the labels, int32 [n], and the names of the classes, None when unlabelled."""
-    found = _folders(root, names)
-    if "" in found:
-        return np.zeros(len(names), np.int32), None
-    number = {name: k for k, name in enumerate(found)}
-    labels = [number[name[len(root) :].split("/")[0]] for name in names]
-    return np.array(labels, np.int32), tuple(found)
+def _by_suffix(others: Sequence[str]) -> list[str]:
+    """Return, in words, how many files of which suffix are no images."""
+    counts = collections.Counter(Path(name).suffix.lower() or "without a suffix" for name in others)
+    return [f"{count} {suffix}" for suffix, count in sorted(counts.items())]

@@ -12,13 +12,15 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from gan_jax.errors import ConfigError
 
 RESIZES = ("resize", "pad", "tile")
 # Otherwise Pillow tries all of its formats, whatever the suffix: for PostScript, Ghostscript.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"]
+if features.check("avif"):
+    _FORMATS.append("AVIF")
 # Pillow warns above half of the size above which it refuses to decode.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 

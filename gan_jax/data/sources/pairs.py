@@ -63,7 +63,8 @@ class _Two(Source):
                 f"{a.name} has images of shape {a.shape}, {b.name} of {b.shape}; accepted: the "
                 "same (data.resolution and data.channels bring them to one)"
             )
-        super().__init__(f"{a.name}+{b.name}", split, {"a": a.field, "b": b.field})
+        fields = {"a": a.field, "b": b.field}
+        super().__init__(f"{a.name}+{b.name}", split, fields, (*a.unused, *b.unused))
         self.a, self.b = a, b
 
     @override

@@ -23,7 +23,7 @@ class Subset(Source):
     """
 
     def __init__(self, source: Source, indices: Sequence[int] | np.ndarray, split: str):
-        super().__init__(source.name, split, source.spec)
+        super().__init__(source.name, split, source.spec, source.unused)
         self.source = source
         self.indices = np.asarray(indices, np.int64)
 
@@ -68,10 +68,8 @@ def class_number(source: Source, name: str, field: str) -> int:
 
 def labels_of(source: Source) -> np.ndarray:
     """Return the labels of all examples, int32 ``[len(source)]``, reading the set if necessary."""
-    if isinstance(source, ArraySource):
-        return source.arrays[LABEL]
-    if isinstance(source, FolderSource):
-        return source.labels
+    if (known := known_labels(source)) is not None:
+        return known
     starts = range(0, len(source), _READ_AT_ONCE)
     return np.concatenate(
         [
@@ -79,6 +77,19 @@ def labels_of(source: Source) -> np.ndarray:
             for first in starts
         ]
     )
+
+
+def known_labels(source: Source) -> np.ndarray | None:
+    """Return the labels of all examples, or ``None`` if the set would have to be read."""
+    if LABEL not in source.spec:
+        return None
+    if isinstance(source, ArraySource):
+        return source.arrays[LABEL]
+    if isinstance(source, FolderSource):
+        return source.labels
+    if isinstance(source, Subset) and (whole := known_labels(source.source)) is not None:
+        return whole[source.indices]
+    return None
 
 
 def only_classes(source: Source, classes: Sequence[int], split: str) -> Subset:
