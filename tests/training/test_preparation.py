@@ -69,5 +69,5 @@ def test_a_crop_of_the_whole_is_the_whole():
 def test_a_crop_that_is_none_is_refused(crop, shape, message):
     with pytest.raises(errors.ConfigError, match=message):
         Prepare(tiny.spec_of(shape), crop=crop)
-    with pytest.raises(ValueError, match=r"cannot cut 5x5 out of images of shape \(2, 4, 8, 1\)"):
+    with pytest.raises(ValueError, match=r"cannot crop images of shape \(2, 4, 8, 1\) to 5x5"):
         device.crop(jnp.zeros((2, 4, 8, 1)), 5, jax.random.split(jax.random.key(0), 2))
