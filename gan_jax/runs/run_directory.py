@@ -166,9 +166,9 @@ class RunDirectory:
                     f"--workdir={self.path} has checkpoints, but no config.json"
                 )
             return
+        old, new = flat(self.read_config()), flat(chosen(config))
         if not saved and not writers.has_records(self.path):
             return
-        old, new = flat(self.read_config()), flat(chosen(config))
         allowed: tuple[str, ...] = OPERATIONAL
         if all(
             value == "constant" for name, value in new.items() if name.endswith("schedule.name")
