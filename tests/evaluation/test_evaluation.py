@@ -13,7 +13,7 @@ from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.evaluation import best, evaluators, generative, real_images
 from gan_jax.evaluation.settings import Settings, make_settings
-from gan_jax.metrics import extractors, inception
+from gan_jax.metrics import inception
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.report import evaluations
 from gan_jax.runs import build, loop
@@ -22,18 +22,6 @@ from gan_jax.runs.run_evaluation import RunEvaluator
 from gan_jax.training import sampling
 from tests.metrics import stub
 from tests.training import tiny
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """Keep what is cached out of the user's directory, and apart between tests."""
-    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def quarters(monkeypatch):
-    """Register an extractor of our own."""
-    monkeypatch.setitem(extractors.EXTRACTORS, "quarters", lambda setting: stub.extractor())
 
 
 def points(**changes):

@@ -16,14 +16,13 @@ from gan_jax.evaluation import best, evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.anomaly import AnomalyGame
 from gan_jax.inference import sample_run
-from gan_jax.metrics import detection, extractors, similarity
+from gan_jax.metrics import detection, similarity
 from gan_jax.report import evaluations
 from gan_jax.runs import build, loop
 from gan_jax.runs.run import open_run
 from gan_jax.runs.run_evaluation import RunEvaluator
 from gan_jax.training import sampling, translating
 from tests.games import stub
-from tests.metrics import stub as metric_stub
 from tests.training import tiny
 from tests.training.images import (
     CONFIGS,
@@ -35,18 +34,6 @@ from tests.training.images import (
     unpaired,
     variables_of,
 )
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """Keep what is cached out of the user's directory, and apart between tests."""
-    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def quarters(monkeypatch):
-    """Register an extractor of our own."""
-    monkeypatch.setitem(extractors.EXTRACTORS, "quarters", lambda setting: metric_stub.extractor())
 
 
 def mean_psnr(images, reference, **options):

@@ -270,9 +270,10 @@ def test_a_dry_run_writes_nothing_and_records_the_plan(tmp_path, capsys):
     result = loop.train(configuration("image"), tmp_path / "run", dry_run=True)
     assert result.state == "planned"
     assert not (tmp_path / "run").exists()
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())  # A line may be wrapped anywhere.
     assert "discriminator 1 step, then generator 1 step" in out
-    assert "digits: 1,500 of 8x8x1, on the device" in out
+    assert "digits: 1,500 of 8x8x1, on the device, split train, mirrored at random" in out
+    assert "10: 0 (151), 1 (151), 2 (150)" in out
     assert "DCGANGenerator" in out
     assert "MiB per device" in out
     assert "Conv_0.kernel" in out

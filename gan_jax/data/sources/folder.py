@@ -1,18 +1,9 @@
 """Images in a folder or a zip archive, read in place.
 
-Layout. The root is ``data.path``: a folder, a ``.zip``, or a place inside one
-(``photos.zip/train``). Folders that hold nothing but one other folder are stepped into.
-
-Folders of the root named ``train`` or ``training``, ``test`` or ``testing``, ``val``, ``valid``,
-``validation``, ``dev`` or ``eval``, in whatever case, are splits if there are several of them, or
-nothing beside them. ``data.split`` chooses one of the splits, or ``all`` of them; what else is
-beside them is not used. One such folder beside others may be a split or a class: with the split
-``train`` that is an error, and with ``all`` it is a class.
-
-Then, if every image lies in a sub-folder, the first-level sub-folders are the classes, in the order
-of their names over all splits; otherwise, or with one sub-folder only, images are unlabelled.
-Images are all files with the suffix of an image, sorted by their path; hidden files and folders are
-left out.
+The root is ``data.path``: a folder, a ``.zip``, or a place inside one (``photos.zip/train``). Which
+folders in it are splits and which are classes is decided by `gan_jax.data.sources.splits`. Images
+are all files with the suffix of an image, sorted by their path; hidden files and folders are left
+out.
 """
 
 import collections
@@ -28,16 +19,11 @@ from typing_extensions import override
 
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
-from gan_jax.data.sources.containers import Folder, Zip, images_in, open_files
+from gan_jax.data.sources.containers import Zip, images_in, open_files, printable
 from gan_jax.data.sources.images import Transform, decode, reason
+from gan_jax.data.sources.splits import choose_split
 from gan_jax.errors import ConfigError, DataError
 
-# The names of the folders of splits, in lower case.
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
-}
 ON_ERROR = ("raise", "skip")
 # More unreadable images in a row than this mean that the set is damaged, or has no images.
 MAX_SKIPS = 64
@@ -71,14 +57,14 @@ class FolderSource(Source):
         self.files, inside = open_files(self.path)
         super().__init__(f"{self.files.name}/{inside}".rstrip("/"), split, {})
         images, others = images_in(self.files, inside)
-        found = _Layout(self.files, inside, sorted(images), split)
-        self.names, self.labels, class_names = found.names, found.labels, found.class_names
-        self.unused = (*found.unused, *_by_suffix(others))
+        part = choose_split(sorted(images), inside, split, self.files.full_name)
+        self.names, self.labels = part.names, part.labels
+        self.unused = (*part.unused, *_by_suffix(others))
         self._content = content_hash(f"{name} {images[name]}" for name in self.names)
         self._transform, shapes = self._probe(transform)
         self.spec = {name: specs.image(shape) for name, shape in shapes.items()}
-        if class_names is not None:
-            self.spec[specs.LABEL] = specs.label(class_names)
+        if part.class_names is not None:
+            self.spec[specs.LABEL] = specs.label(part.class_names)
 
     def _probe(self, transform: Transform) -> tuple[Transform, dict[str, tuple[int, int, int]]]:
         """Return the transform with its channels settled, and the shapes of its images."""
@@ -238,108 +224,7 @@ def _checked_path(path: str | Path | None) -> Path:
     return Path(path)
 
 
-class _Layout:
-    """The images of a split and their classes, by the rules of this module.
-
-    Attributes:
-      names: of the images, sorted.
-      labels: int32 ``[n]``.
-      class_names: ``None``: the images are unlabelled.
-      unused: the other folders and images below the root, in words.
-
-    Raises:
-      ConfigError: there is no such split, or it is ambiguous.
-    """
-
-    def __init__(self, files: Folder | Zip, inside: str, names: list[str], split: str):
-        root = f"{inside}/" if inside else ""
-        while (only := _only_folder(root, names)) and only.lower() not in _SPLITS:
-            root += f"{only}/"
-        counts = collections.Counter(_first(name, root) for name in names)
-        parts = _splits_among(set(counts))
-        chosen = _chosen(files.full_name(root), set(counts) - {""}, parts, split)
-        if not chosen:
-            parts = chosen = [""]
-        elif not set(chosen) <= set(parts):
-            parts = chosen
-        of_part = {
-            part: names if part == "" else [n for n in names if _first(n, root) == part]
-            for part in parts
-        }
-        roots = _stepped({part: f"{root}{part}/" if part else root for part in parts}, of_part)
-        self.names = sorted(name for part in chosen for name in of_part[part])
-        classes = {part: {_first(n, roots[part]) for n in of_part[part]} for part in parts}
-        known = sorted(set().union(*(found for found in classes.values() if "" not in found)))
-        labelled = len(known) > 1 and not any("" in classes[part] for part in chosen)
-        self.class_names = tuple(known) if labelled else None
-        number = {name: k for k, name in enumerate(known)}
-        class_of = {n: number.get(_first(n, roots[p]), 0) for p in chosen for n in of_part[p]}
-        self.labels = np.array([class_of[n] if labelled else 0 for n in self.names], np.int32)
-        self.unused = []
-        if chosen != [""]:
-            self.unused = [
-                f"{folder}/ ({count})" if folder else f"{count} beside the folders"
-                for folder, count in sorted(counts.items())
-                if folder not in chosen
-            ]
-
-
-def _first(name: str, root: str) -> str:
-    """Return the first folder of a path below ``root``, "" for a file in ``root`` itself."""
-    folder, slash, _ = name[len(root) :].partition("/")
-    return folder if slash else ""
-
-
-def _only_folder(root: str, names: Sequence[str]) -> str:
-    """Return the folder in which everything below ``root`` lies; "" if there is none."""
-    found = {_first(name, root) for name in names}
-    return found.pop() if len(found) == 1 else ""
-
-
-def _stepped(roots: dict[str, str], names: dict[str, list[str]]) -> dict[str, str]:
-    """Return the roots of the parts below folders of one name that alone are in all of them."""
-    while True:
-        only = {_only_folder(roots[part], names[part]) for part in roots}
-        if len(only) != 1 or "" in only:
-            return roots
-        folder = only.pop()
-        roots = {part: f"{root}{folder}/" for part, root in roots.items()}
-
-
-def _splits_among(folders: set[str]) -> list[str]:
-    """Return the folders that are splits; "" in ``folders`` stands for images beside them."""
-    found = sorted(folder for folder in folders if folder.lower() in _SPLITS)
-    several = len({_SPLITS[folder.lower()] for folder in found}) > 1
-    return found if several or len(found) == len(folders) else []
-
-
-def _chosen(root: str, folders: set[str], splits: list[str], split: str) -> list[str]:
-    """Return the folders of the root that ``data.split`` means; none: there are no splits."""
-    if split == "all":
-        return splits
-    if split in folders and (splits or split != "train"):
-        return [split]
-    meant = _SPLITS.get(split.lower())
-    found = sorted(name for name in folders if _SPLITS.get(name.lower(), "") == meant)
-    if len(found) == 1 and (splits or meant != "train"):
-        return found
-    if split == "train" and not splits:
-        named = sorted(folder for folder in folders if folder.lower() in _SPLITS)
-        if not named:
-            return []
-        raise ConfigError(
-            f"data.split = 'train': {root} has the folder {named[0]!r} beside others or images, so "
-            "that it may be a split or a class; accepted: data.split = 'all', which makes every "
-            "folder a class, or the folder to train on as data.path"
-        )
-    what = "several such folders" if found else "no such folder"
-    raise ConfigError(
-        f"data.split = {split!r}: {root} has {what}; accepted: all, "
-        f"{', '.join(found or sorted(folders)) or 'train'}"
-    )
-
-
 def _by_suffix(others: Sequence[str]) -> list[str]:
     """Return, in words, how many files of which suffix are no images."""
     counts = collections.Counter(Path(name).suffix.lower() or "without a suffix" for name in others)
-    return [f"{count} {suffix}" for suffix, count in sorted(counts.items())]
+    return [f"{count} {printable(suffix)}" for suffix, count in sorted(counts.items())]
