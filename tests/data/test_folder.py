@@ -1,4 +1,5 @@
 import pickle
+import shutil
 import zipfile
 
 import numpy as np
@@ -80,6 +81,39 @@ def test_a_folder_named_like_the_split_is_chosen(tmp_path):
     assert labels(FolderSource(root, "test", Transform())) == [0]  # Numbered over all splits.
     with pytest.raises(ConfigError, match=r"data.split = 'val'.*accepted: all, test, train"):
         FolderSource(root, "val", Transform())
+
+
+def test_a_set_is_identified_by_its_content(tmp_path):
+    for k in range(6):
+        png(tmp_path / "set" / "train" / f"class {k % 2}" / f"{k}.png", 40 * k)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copytree(tmp_path / "set", tmp_path / "elsewhere" / "renamed")
+    marks = {
+        FolderSource(path, "train", Transform()).fingerprint()
+        for path in (
+            tmp_path / "set",
+            tmp_path / "set" / "train",
+            tmp_path / "elsewhere",
+            zipped(tmp_path / "set", tmp_path / "a.zip", zipfile.ZIP_DEFLATED),
+            zipped(tmp_path / "elsewhere", tmp_path / "b.zip"),
+        )
+    }
+    assert len(marks) == 1
+    png(tmp_path / "set" / "train" / "class 0" / "0.png", 1)  # As many bytes as before.
+    assert FolderSource(tmp_path / "set", "train", Transform()).fingerprint() not in marks
+    (tmp_path / "elsewhere/renamed/train/class 1").rename(tmp_path / "elsewhere/renamed/train/b")
+    assert FolderSource(tmp_path / "elsewhere", "train", Transform()).fingerprint() not in marks
+
+
+def test_backslashes_in_a_zip_are_slashes(tmp_path):
+    png(tmp_path / "one.png", 7)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("train\\", b"")
+        for name in ("train\\cat\\a.png", "train\\dog\\b.png", ".\\test\\dog\\c.png"):
+            archive.writestr(name, (tmp_path / "one.png").read_bytes())
+    source = FolderSource(tmp_path / "a.zip", "train", Transform())
+    assert (reds(source), labels(source), source.class_names) == ([7, 7], [0, 1], ("cat", "dog"))
+    assert reds(FolderSource(tmp_path / "a.zip" / "test", "train", Transform())) == [7]
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow cannot read AVIF")

@@ -3,6 +3,7 @@
 import io
 import itertools
 import pickle
+import re
 import zipfile
 
 import jax
@@ -274,8 +275,14 @@ def test_tiles_are_cut_unscaled_from_photographs_of_any_size(tmp_path, data_conf
     )
     np.testing.assert_array_equal(source[-1]["image"], expected[-1])
     assert source.item_name(12).endswith("2.png[0]")
-    with pytest.raises(DataError, match=r"2\.png is 16x16, smaller than data\.resolution = 17"):
+    small = r"2\.png is 16x16, smaller than data\.resolution = 17"
+    with pytest.raises(DataError, match=small):
         make_source(data_config(**fields, resolution=17))
+    source = make_source(data_config(**fields, resolution=17, on_error="skip"))
+    assert len(source) == sum(len(places(*size, 17)) for size in sizes if min(size) >= 17)
+    assert re.search(r"1 photographs, the first: .*" + small, source.unused[-1])
+    with pytest.raises(DataError, match=r"has no tiles; the first image: .*0\.png is"):
+        make_source(data_config(**fields, resolution=99, on_error="skip"))
 
 
 def test_a_photograph_turned_by_its_camera_is_cut_as_it_is_seen(tmp_path, data_config):

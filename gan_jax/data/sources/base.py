@@ -58,7 +58,10 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def fingerprint(self) -> str:
-        """Return the identity of the content, for records: name, split, size, shape and a hash."""
+        """Return the identity of the content, for records; see `identity`.
+
+        Data that have been renamed, moved, or put into an archive keep it.
+        """
 
     @property
     def field(self) -> Field:
@@ -107,7 +110,7 @@ class ArraySource(Source):
     @override
     def fingerprint(self) -> str:
         content = content_hash(array.tobytes() for array in self.arrays.values())
-        return identity(self, self.split, content)
+        return identity(self.name, self, content)
 
 
 def image_source(
@@ -159,6 +162,12 @@ def content_hash(parts: Iterable[bytes | str]) -> str:
     return digest.hexdigest()[:12]
 
 
-def identity(source: Source, split: str, content: str) -> str:
-    """Return a fingerprint ``name:split:size:shape:hash``."""
-    return f"{source.name}:{split}:{len(source)}:{specs.words(source.spec)}:{content}"
+def identity(name: str, source: Source, content: str) -> str:
+    """Return a fingerprint ``name:split:size:shape:hash``.
+
+    Args:
+      name: of the data set, or of its kind if its own name is that of a file.
+      source: the data set.
+      content: the hash.
+    """
+    return f"{name}:{source.split}:{len(source)}:{specs.words(source.spec)}:{content}"

@@ -8,7 +8,7 @@ import struct
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +36,32 @@ class Folder:
         self.path = path
         self.name = path.resolve().name
 
-    def sizes(self) -> dict[str, str]:
-        """Return every file's path and what identifies its content: its size.
+    def sizes(self) -> Mapping[str, int | None]:
+        """Return every file's path and size in bytes; ``None``: it is a broken link.
 
-        The size of a broken link is empty. Only plain files are listed: reading from a device or a
-        pipe may never end.
+        Only plain files are listed: reading from a device or a pipe may never end.
 
         Raises:
           DataError: its folders link to one another in too many ways.
         """
-        found = {}
+        found: dict[str, int | None] = {}
         for path in map(Path, _files_below(str(self.path))):
             try:
                 status = path.stat()
             except OSError:
-                found[path.relative_to(self.path).as_posix()] = ""
+                found[path.relative_to(self.path).as_posix()] = None
                 continue
             if stat.S_ISREG(status.st_mode):
-                found[path.relative_to(self.path).as_posix()] = str(status.st_size)
+                found[path.relative_to(self.path).as_posix()] = status.st_size
         return found
+
+    def checksum(self, name: str) -> int:
+        """Return the CRC-32 of a file.
+
+        Raises:
+          OSError: it cannot be read, or is larger than any image.
+        """
+        return zlib.crc32(self.read(name))
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file.
@@ -127,6 +134,8 @@ def printable(name: str) -> str:
 class Zip:
     """The files in a zip archive, read by their offset: threads and processes share no position.
 
+    Backslashes in paths, which some programs for Windows write, are read as slashes.
+
     Raises:
       OSError, zipfile.BadZipFile: the archive cannot be read.
     """
@@ -136,10 +145,11 @@ class Zip:
         self.name = path.stem
         try:
             with zipfile.ZipFile(path) as archive:
-                self._members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+                members = {_slashes(m.filename): m for m in archive.infolist()}
         # Names that are not text, truncated fields, unknown versions.
         except (ValueError, NotImplementedError, OverflowError, struct.error) as error:
             raise zipfile.BadZipFile(" ".join(str(error).split())) from error
+        self._members = {name: m for name, m in members.items() if not name.endswith("/")}
         self._open()
 
     def _open(self) -> None:
@@ -147,9 +157,13 @@ class Zip:
         self._size = os.fstat(self._file.fileno()).st_size
         weakref.finalize(self, self._file.close)
 
-    def sizes(self) -> dict[str, str]:
-        """Return every file's path and what identifies its content: its size and checksum."""
-        return {name: f"{m.file_size} {m.CRC:08x}" for name, m in self._members.items()}
+    def sizes(self) -> Mapping[str, int | None]:
+        """Return every file's path and size in bytes."""
+        return {name: m.file_size for name, m in self._members.items()}
+
+    def checksum(self, name: str) -> int:
+        """Return the CRC-32 of a file, which the archive records."""
+        return self._members[name].CRC
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file.
@@ -194,6 +208,11 @@ class Zip:
         self._open()
 
 
+def _slashes(name: str) -> str:
+    """Return a member's name with slashes, and without "./" at its beginning."""
+    return name.replace("\\", "/").removeprefix("./")
+
+
 def open_files(path: Path, field: str = "data.path") -> tuple[Folder | Zip, str]:
     """Return the container of ``path`` and the place inside it, "" or "a/b".
 
@@ -221,7 +240,7 @@ def open_files(path: Path, field: str = "data.path") -> tuple[Folder | Zip, str]
 
 def images_in(
     files: Folder | Zip, inside: str, field: str = "data.path"
-) -> tuple[dict[str, str], list[str]]:
+) -> tuple[dict[str, int], list[str]]:
     """Return the images at a place inside a container, and the other files.
 
     Hidden files and folders are not listed.
@@ -232,24 +251,25 @@ def images_in(
       field: that gave it, for the message.
 
     Returns:
-      The paths of the images with their `sizes`, and the paths of the other files.
+      The paths of the images with their sizes, and the paths of the other files.
 
     Raises:
       DataError: there are no images, one is a broken link, or too many links lead to one folder.
     """
     prefix = f"{inside}/" if inside else ""
-    found, others = {}, []
-    for name, content in files.sizes().items():
+    found: dict[str, int] = {}
+    others: list[str] = []
+    for name, size in files.sizes().items():
         below = name.removeprefix(prefix)
         hidden = any(part.startswith((".", "__MACOSX")) for part in below.split("/"))
         if hidden or not name.startswith(prefix):
             continue
         if Path(name).suffix.lower() not in SUFFIXES:
             others.append(name)
-        elif not content:
+        elif size is None:
             raise DataError(f"{files.full_name(name)} cannot be read: it is a broken link")
         else:
-            found[name] = content
+            found[name] = size
     if not found:
         raise DataError(
             f"{files.full_name(inside)} ({field}) has no images; "

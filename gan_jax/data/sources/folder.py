@@ -8,7 +8,7 @@ out.
 
 import collections
 import dataclasses
-import hashlib
+import functools
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
-from gan_jax.data.sources.containers import Zip, images_in, open_files, printable
+from gan_jax.data.sources.containers import images_in, open_files, printable
 from gan_jax.data.sources.images import Transform, decode, reason
 from gan_jax.data.sources.splits import choose_split
 from gan_jax.errors import ConfigError, DataError
@@ -28,6 +28,8 @@ ON_ERROR = ("raise", "skip")
 # More unreadable images in a row than this mean that the set is damaged, or has no images.
 MAX_SKIPS = 64
 PROBES = 16
+# Files whose checksums are part of a fingerprint.
+CHECKED = 256
 
 
 class FolderSource(Source):
@@ -60,7 +62,7 @@ class FolderSource(Source):
         part = choose_split(sorted(images), inside, split, self.files.full_name)
         self.names, self.labels = part.names, part.labels
         self.unused = (*part.unused, *_by_suffix(others))
-        self._content = content_hash(f"{name} {images[name]}" for name in self.names)
+        self._sizes = [images[name] for name in self.names]
         self._transform, shapes = self._probe(transform)
         self.spec = {name: specs.image(shape) for name, shape in shapes.items()}
         if part.class_names is not None:
@@ -68,7 +70,7 @@ class FolderSource(Source):
 
     def _probe(self, transform: Transform) -> tuple[Transform, dict[str, tuple[int, int, int]]]:
         """Return the transform with its channels settled, and the shapes of its images."""
-        chosen = np.unique(np.linspace(0, len(self) - 1, PROBES).astype(int)).tolist()
+        chosen = self._sample(PROBES)
         settled = transform.resolution is not None and transform.channels is not None
         decoded = [self._decode_or_next(i)[1] for i in (chosen[:1] if settled else chosen)]
         channels = transform.channels or max(len(image.getbands()) for image in decoded)
@@ -161,21 +163,33 @@ class FolderSource(Source):
         return self.files.full_name(self.names[index])
 
     def content(self, indices: Sequence[int]) -> str:
-        """Return a hash of the bytes of some images; of a zip, of its checksums.
+        """Return a hash of the checksums of some files.
 
         Raises:
           DataError: a file cannot be read.
         """
-        if isinstance(self.files, Zip):
-            return self._content
-        digest = hashlib.sha256()
-        for index in indices:
-            digest.update(hashlib.sha256(self.raw(index)).digest())
-        return digest.hexdigest()[:12]
+        return content_hash(f"{self._checksum(index):08x}" for index in indices)
+
+    def _checksum(self, index: int) -> int:
+        try:
+            return self.files.checksum(self.names[index])
+        except OSError as error:
+            raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
 
     @override
     def fingerprint(self) -> str:
-        return identity(self, self.split, self._content)
+        return identity("folder", self, self._content)
+
+    @functools.cached_property
+    def _content(self) -> str:
+        """A hash of class and size of every file, in order, and the checksums of a sample."""
+        files = (f"{k} {size}" for k, size in zip(self.labels, self._sizes, strict=True))
+        checked = self.content(self._sample(CHECKED))
+        return content_hash([*(self.class_names or ()), *files, checked])
+
+    def _sample(self, count: int) -> list[int]:
+        """Return the indices of files that are spread evenly, all if they are few."""
+        return np.unique(np.linspace(0, len(self) - 1, count).astype(int)).tolist()
 
 
 class _UndecodableError(Exception):

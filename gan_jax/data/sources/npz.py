@@ -67,7 +67,7 @@ class NpzSource(ArraySource):
 
     @override
     def fingerprint(self) -> str:
-        return identity(self, self.split, self._content)
+        return identity("npz", self, self._content)
 
     # A worker is sent the path instead of the arrays.
     def __reduce__(self):

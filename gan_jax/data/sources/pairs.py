@@ -70,7 +70,7 @@ class _Two(Source):
     @override
     def fingerprint(self) -> str:
         content = content_hash([self.a.fingerprint(), self.b.fingerprint()])
-        return identity(self, self.split, content)
+        return identity("pairs", self, content)
 
 
 class TwinSource(_Two):

@@ -46,8 +46,9 @@ class Subset(Source):
 
     @override
     def fingerprint(self) -> str:
-        content = content_hash([self.source.fingerprint(), self.indices.tobytes()])
-        return identity(self, self.split, content)
+        whole = self.source.fingerprint()
+        content = content_hash([whole, self.indices.tobytes()])
+        return identity(whole.partition(":")[0], self, content)
 
 
 def class_number(source: Source, name: str, field: str) -> int:

@@ -144,7 +144,7 @@ class TfdsSource(Source):
 
     @override
     def fingerprint(self) -> str:
-        return identity(self, self.split, self._content)
+        return identity(self.name, self, self._content)
 
     # A worker opens the files itself.
     def __reduce__(self):

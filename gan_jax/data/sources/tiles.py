@@ -43,7 +43,8 @@ class TiledSource(Source):
       size: height and width of a tile.
 
     Raises:
-      DataError: a photograph is smaller than a tile, or cannot be read.
+      DataError: a photograph is smaller than a tile or cannot be decoded, unless
+        ``photos.on_error`` is "skip"; one cannot be read; or there are no tiles.
     """
 
     def __init__(self, photos: FolderSource, size: int):
@@ -56,11 +57,17 @@ class TiledSource(Source):
             for photo, found in enumerate(pool.map(self._places, range(len(photos)))):
                 numbers += [(photo, number) for number in range(len(found))]
         if not numbers:
-            raise DataError(f"no image of {photos.name} can be decoded")
+            raise DataError(f"{photos.name} has no tiles; the first image: {photos.failures[0]}")
         self._numbers = numbers
+        if failures := list(photos.failures.values()):
+            self.unused += (f"{len(failures)} photographs, the first: {failures[0]}",)
 
     def _places(self, photo: int) -> list[tuple[int, int]]:
-        """Return the corners of a photograph's tiles; only its header is decoded."""
+        """Return the corners of a photograph's tiles; only its header is decoded.
+
+        A photograph without tiles is an error, or one of the failures.
+        """
+        name = self.photos.item_name(photo)
         try:
             with opened(self.photos.raw(photo)) as image:
                 width, height = image.size
@@ -70,20 +77,18 @@ class TiledSource(Source):
             raise
         # Pillow raises exceptions of any type on damaged files.
         except Exception as error:
-            if self.photos.on_error == "raise":
-                raise DataError(
-                    f"{self.photos.item_name(photo)} {reason(error)} "
-                    '(data.on_error = "skip" leaves it out)'
-                ) from error
-            self.photos.failures[photo] = f"{self.photos.item_name(photo)} {reason(error)}"
-            return []
-        found = places(height, width, self._size)
-        if not found:
-            raise DataError(
-                f"{self.photos.item_name(photo)} is {height}x{width}, smaller than "
-                f"data.resolution = {self._size}, the size of its tiles"
+            failure = f"{name} {reason(error)}"
+        else:
+            if found := places(height, width, self._size):
+                return found
+            failure = (
+                f"{name} is {height}x{width}, smaller than data.resolution = {self._size}, the "
+                "size of its tiles"
             )
-        return found
+        if self.photos.on_error == "raise":
+            raise DataError(f'{failure} (data.on_error = "skip" leaves it out)')
+        self.photos.failures[photo] = failure
+        return []
 
     @override
     def __len__(self) -> int:
@@ -121,7 +126,7 @@ class TiledSource(Source):
     @override
     def fingerprint(self) -> str:
         content = content_hash([self.photos.fingerprint(), str(self._size)])
-        return identity(self, self.split, content)
+        return identity("tiles", self, content)
 
 
 def tiles(path: str | None, split: str, transform: Transform, on_error: str) -> TiledSource:
