@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from gan_jax.data.sources import Source
+from gan_jax.data.sources import Source, check_normal
 from gan_jax.evaluation import generative, translation
 from gan_jax.evaluation.evaluator import Evaluator
 from gan_jax.evaluation.real_images import real_source
 from gan_jax.evaluation.settings import Settings
+from gan_jax.games.anomaly import DetectionGame
 from gan_jax.games.game import Game, as_generative
 from gan_jax.games.translation import TranslationGame
 from gan_jax.metrics import compare, extractors, names
@@ -38,9 +39,12 @@ def check(config: Any, settings: Settings, game: Game, source: Source) -> None:
     """Check, before any work, what can be wrong with the evaluation of a run while it trains.
 
     Raises:
-      ConfigError: as for `choose_metrics`, or Inception's weights do not reach a metric's layer.
+      ConfigError: as for `choose_metrics`, Inception's weights do not reach a metric's layer, or a
+        game that detects anomalies would be trained on unknown classes.
       MetricError: Inception's weights are missing, or the images are too small for a metric.
     """
+    if isinstance(game, DetectionGame):
+        check_normal(config.data, source)
     if not settings.every:
         return
     metrics = choose_metrics(config, settings, game, source)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax import cache
+from gan_jax import cache, errors
 from gan_jax.data import order, sources
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data.sources import Source
@@ -48,18 +48,33 @@ def real_statistics(
     return statistics.cached(folder, identity, extraction, batches, count, needs)
 
 
-def real_source(config: Any, settings: Settings, source: Source, **changes: Any) -> Source:
-    """Return what a run is measured against: another split of its data, or its own.
-
-    ``changes`` are those of ``config.data``, if there are more.
-    """
-    if settings.split is not None and settings.split != config.data.split:
-        changes["split"] = settings.split
-    if not changes:
+def real_source(config: Any, settings: Settings, source: Source) -> Source:
+    """Return what a run is measured against: another split of its data, or its own."""
+    if settings.split in (None, config.data.split):
         return source
     fields = ConfigDict(config.data.to_dict())
-    fields.update(changes)
+    fields.split = settings.split
     return sources.make_source(fields)
+
+
+def held_out(fields: ConfigDict) -> tuple[Source, str]:
+    """Return the source of the test split, or of the training's where none is held out.
+
+    Args:
+      fields: ``config.data`` of a run.
+
+    Returns:
+      The source, and the name of the split.
+    """
+    # An archive of arrays has no splits, and what was not trained on "train" may have seen all.
+    if fields.name != "npz" and fields.split.startswith("train"):
+        test = ConfigDict(fields.to_dict())
+        test.split = "test"
+        try:
+            return sources.make_source(test), test.split
+        except (errors.ConfigError, errors.DataError):
+            pass  # There is no test split; other errors are raised for the training split below.
+    return sources.make_source(fields), fields.split
 
 
 def labelled_images(source: Source, data: Mapping[str, np.ndarray] | None = None) -> Labelled:

@@ -4,8 +4,8 @@ Three kinds of metrics, each as far as the game and its data allow:
 
 - of pairs (``psnr``, ``ssim``, ...): each output against its target; means over images;
 - of sets (``fid``, ``kid768``, ...): outputs against real images of the target domain;
-- of scores (``auroc``, ``average_precision``): whether images of classes that were left out of
-  training (``data.without``) have higher anomaly scores than the others.
+- of scores (``auroc``, ``average_precision``): whether images of classes that are not normal
+  (``data.normal``, ``data.without``) have higher anomaly scores than the others.
 
 Metrics of directions other than the first carry the name of the direction: ``kid768_BtoA``.
 """
@@ -23,6 +23,7 @@ from gan_jax.data import kinds, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import DomainSource, Source
 from gan_jax.device_map import DeviceMap
+from gan_jax.evaluation.anomalies import anomalous_classes, measured_source
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
 from gan_jax.evaluation.real_images import real_source
 from gan_jax.evaluation.settings import Settings
@@ -48,15 +49,17 @@ def choose_metrics(
     if has_targets:
         automatic = ["psnr", "ssim"]
         accepted = [*names.PAIR_STATISTICS, *accepted]
-    if isinstance(game, DetectionGame) and sources.left_out(config.data, source):
-        automatic = [*names.SCORE_STATISTICS]
-        accepted = [*names.SCORE_STATISTICS, *accepted]
+    if isinstance(game, DetectionGame):
+        automatic = []
+        if anomalous_classes(config, source, measured_source(config, settings)):
+            automatic = [*names.SCORE_STATISTICS]
+            accepted = [*names.SCORE_STATISTICS, *accepted]
     metrics = parse_metrics(settings, automatic)
     for metric in metrics:
         if metric.statistic not in accepted or metric.labelled:
             why = {
                 "pairs": "but images of two domains have no targets",
-                "scores": "but no classes are left out of training (data.without)",
+                "scores": "but there are no images of classes that are not normal (data.normal)",
                 "images": "but the game is not class-conditional",
             }.get(metric.of, "but these are images")
             raise errors.ConfigError(
@@ -79,8 +82,9 @@ def choose_metrics(
 
 def shown_source(config: Any, settings: Settings, game: TranslationGame, source: Source) -> Source:
     """Return the source of a run's evaluations and pictures, with anomalies if it detects them."""
-    finds = isinstance(game, DetectionGame) and bool(config.data.without)
-    return real_source(config, settings, source, **({"without": ()} if finds else {}))
+    if isinstance(game, DetectionGame):
+        return measured_source(config, settings)
+    return real_source(config, settings, source)
 
 
 def _count(settings: Settings, source: Source) -> int:
@@ -137,7 +141,6 @@ class TranslationEvaluator(Evaluator):
         )
         self._game = game
         self._border = _border(settings, game)
-        self._left_out = sources.left_out(config.data, source)
         found = translating.data_points(shown, settings.num_real)
         self._sizes = found.sizes
         self._points = translating.fitting(found.batch, game)
@@ -156,12 +159,15 @@ class TranslationEvaluator(Evaluator):
         self._scores = None
         if isinstance(game, DetectionGame) and any(m.of == "scores" for m in metrics):
             assert found.labels is not None
-            self._anomalous = np.isin(found.labels, self._left_out)
+            assert shown.class_names is not None
+            anomalous = anomalous_classes(config, source, shown)
+            self._anomalies = [shown.class_names[k] for k in anomalous]
+            self._anomalous = np.isin(found.labels, anomalous)
             if self._anomalous.all() or not self._anomalous.any():
                 raise errors.ConfigError(
-                    f"eval.num_real = {found.sizes[0]}, of which {self._anomalous.sum()} are of "
-                    "the classes in data.without; accepted: enough to have some of these, and "
-                    "others"
+                    f"eval.num_real = {found.sizes[0]}, eval.split = {settings.split!r}: of these "
+                    f"images of split {shown.split!r} {self._anomalous.sum()} are anomalies; "
+                    "accepted: images of which some are, and some are not"
                 )
             detector, spec = game, game.spec
             self._scores = DeviceMap(
@@ -184,8 +190,7 @@ class TranslationEvaluator(Evaluator):
         if any(metric.of == "pairs" for metric in self.metrics):
             details["border"] = self._border
         if self._scores is not None:
-            names_ = self._source.class_names or ()
-            details["anomalies"] = [names_[k] for k in self._left_out]
+            details["anomalies"] = self._anomalies
         return details
 
     def reference(self, variables: Mapping[str, Any]) -> tuple[list[Column], str]:

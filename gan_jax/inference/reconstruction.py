@@ -9,11 +9,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.data import device, kinds, sources
+from gan_jax.data import device, kinds
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import spec as specs
-from gan_jax.data.sources import Source
 from gan_jax.device_map import DeviceMap
+from gan_jax.evaluation.real_images import held_out
 from gan_jax.games.game import Game
 from gan_jax.metrics import similarity
 from gan_jax.report import grids
@@ -21,7 +21,6 @@ from gan_jax.report.bar import Advance
 
 # Rows of the picture, at most, while there are few images; more stand beside each other.
 _ROWS = 8
-_HELD_OUT = "test"
 
 
 @runtime_checkable
@@ -134,20 +133,7 @@ def held_out_images(
         raise errors.ConfigError(f"{num} images to reconstruct; accepted: 1 or more")
     fields = ConfigDict(config.data.to_dict())
     fields.update({name: value for name, value in changes.items() if value is not None})
-    source, split = _held_out(fields)
+    source, split = held_out(fields)
     kinds.check_images(source.spec, "reconstruction")
     count = len(source) if num is None else min(num, len(source))
     return pipelines.load(source, indices=range(count))["image"], split
-
-
-def _held_out(fields: ConfigDict) -> tuple[Source, str]:
-    """Return the source of the test split, or the training's, and the split's name."""
-    # An archive of arrays has no splits, and what was not trained on "train" may have seen all.
-    if fields.name != "npz" and fields.split.startswith("train"):
-        test = ConfigDict(fields.to_dict())
-        test.split = _HELD_OUT
-        try:
-            return sources.make_source(test), _HELD_OUT
-        except (errors.ConfigError, errors.DataError):
-            pass  # There is no test split; other errors are raised for the training split below.
-    return sources.make_source(fields), fields.split

@@ -69,7 +69,9 @@ class Data:
         folders, splits or classes.
       a: folder or class of the first image; unset: "A", so that folders are trainA and testA.
       b: folder or class of the second image; unset: "B".
-      without: names of classes that are left out of training, as anomalies.
+      normal: names of the classes that are trained on; to anomaly detection all others are
+        anomalies; (): all, or those that ``without`` leaves.
+      without: names of the classes that are not trained on, instead of ``normal``.
       path: the folder or zip file of images of "folder"; the file of "npz".
       data_dir: the directory of prepared TFDS data sets; unset: TFDS's default.
       on_error: what happens at a damaged image: "raise" reports its name, "skip" leaves it out and
@@ -91,6 +93,7 @@ class Data:
     pairing: str = "none"
     a: str | None = None
     b: str | None = None
+    normal: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     path: str | None = None
     data_dir: str | None = None

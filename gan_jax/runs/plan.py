@@ -13,8 +13,9 @@ from rich.table import Table
 from gan_jax.data import sources
 from gan_jax.data import spec as specs
 from gan_jax.data.pipeline import Pipeline
-from gan_jax.evaluation import evaluators
+from gan_jax.evaluation import anomalies, evaluators
 from gan_jax.evaluation.settings import make_settings
+from gan_jax.games.anomaly import DetectionGame
 from gan_jax.games.game import Game, images_per_step
 from gan_jax.games.translation import TranslationGame
 from gan_jax.runs import build
@@ -43,6 +44,7 @@ def rows(
         ("data", f"{source.name}: {size} of {shape}, {path}, split {source.split}{mirrored}"),
         *_classes(source),
         *_unused(source),
+        *_anomalies(config, training.game, source),
         *_degradation(training.game),
         ("train step", players),
         (
@@ -89,6 +91,21 @@ def _classes(source: sources.Source) -> list[tuple[str, str]]:
 def _unused(source: sources.Source) -> list[tuple[str, str]]:
     """Return the row of what is beside the data and not used."""
     return [("not used", ", ".join(source.unused))] if source.unused else []
+
+
+def _anomalies(config: ConfigDict, game: Game, source: sources.Source) -> list[tuple[str, str]]:
+    """Return the row of the classes that an evaluation of anomaly detection measures."""
+    if not isinstance(game, DetectionGame):
+        return []
+    measured = anomalies.measured_source(config, make_settings(config))
+    found = anomalies.anomalous_classes(config, source, measured)
+    if not found:
+        return [("anomalies", "none: all images are normal, so that nothing can be measured")]
+    assert measured.class_names is not None
+    named = ", ".join(measured.class_names[k] for k in found[:_CLASSES])
+    more = ", ..." if len(found) > _CLASSES else ""
+    trained = ", whose normal images are trained on" if measured.split == config.data.split else ""
+    return [("anomalies", f"{named}{more}; measured on split {measured.split}{trained}")]
 
 
 def _degradation(game: Game) -> list[tuple[str, str]]:

@@ -58,8 +58,8 @@ class RunEvaluator:
             )
         if evaluator is None:
             raise errors.ConfigError(
-                f"metrics is missing: {source.name} can be measured by Inception only; "
-                "accepted: names such as fid"
+                f"metrics = 'auto', which has none that suits {source.name}; accepted: names of "
+                "Inception's metrics, such as fid"
             )
         self._evaluator = evaluator
         self._images = images_per_step(run.game, config.train.batch_size)

@@ -27,6 +27,7 @@ def data_config():
             "pairing": "none",
             "a": None,
             "b": None,
+            "normal": (),
             "without": (),
         }
         assert fields.keys() <= defaults.keys()

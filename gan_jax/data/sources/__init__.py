@@ -12,10 +12,11 @@ from gan_jax.data.sources.base import ArraySource, Source, image_source
 from gan_jax.data.sources.digits import digits
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.images import Transform
+from gan_jax.data.sources.normal import check_normal, normal_names, trained_classes
 from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, TwinSource, domains, paired
 from gan_jax.data.sources.photos import photos
-from gan_jax.data.sources.subset import Subset, class_number, known_labels, labels_of, only_classes
+from gan_jax.data.sources.subset import Subset, known_labels, labels_of, only_classes
 from gan_jax.data.sources.tfds import TfdsSource
 from gan_jax.data.sources.tiles import TiledSource, tiles
 from gan_jax.data.sources.tones import tones
@@ -35,12 +36,13 @@ __all__ = [
     "ToySource",
     "Transform",
     "TwinSource",
+    "check_normal",
     "domains",
     "image_source",
     "known_labels",
     "labels_of",
-    "left_out",
     "make_source",
+    "normal_names",
 ]
 
 _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
@@ -71,30 +73,18 @@ def make_source(config: Any) -> Source:
     lookup(dict.fromkeys(PAIRINGS), config.pairing, "data.pairing")
     transform = Transform(config.resolution, config.channels, config.resize)
     if config.pairing != "none":
-        if config.without:
-            raise ConfigError(
-                f"data.without = {config.without} with data.pairing = {config.pairing!r}; "
-                "accepted: ()"
-            )
+        for field in ("normal", "without"):
+            if config[field]:
+                raise ConfigError(
+                    f"data.{field} = {config[field]} with data.pairing = {config.pairing!r}; "
+                    "accepted: ()"
+                )
         return paired(config, transform, _one)
     source = _one(config, transform)
-    if classes := left_out(config, source):
-        kept = [k for k in range(source.num_classes or 0) if k not in classes]
-        named = ",".join(map(str, config.without))
-        return only_classes(source, kept, f"{config.split}-without-{named}")
-    return source
-
-
-def left_out(config: Any, source: Source) -> list[int]:
-    """Return the numbers of the classes that ``config.without`` names.
-
-    Raises:
-      ConfigError: the source has no such class, or none is left.
-    """
-    classes = [class_number(source, name, "data.without") for name in config.without]
-    if classes and len(set(classes)) == source.num_classes:
-        raise ConfigError(f"data.without = {config.without} leaves nothing of {source.name}")
-    return classes
+    if (kept := trained_classes(config, source)) is None:
+        return source
+    word, names = ("only", config.normal) if config.normal else ("without", config.without)
+    return only_classes(source, kept, f"{config.split}-{word}-{','.join(map(str, names))}")
 
 
 def _one(config: Any, transform: Transform) -> Source:
