@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from gan_jax import errors
 from gan_jax.data.spec import Spec
 from gan_jax.games import registry
-from gan_jax.games.game import Game, batches_per_step, owner_starts, owner_steps
+from gan_jax.games.game import Game, Network, batches_per_step, owner_starts, owner_steps
 from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
 from gan_jax.training.fsdp import FSDP
@@ -214,13 +215,30 @@ def make_optimizers(config: Any, game: Game) -> dict[str, Optimizer]:
                 f"optimizer.{group} is missing; the game has a network {name!r}"
             )
         total = max(1, config.train.steps - starts[name])
+        own = config.optimizer[group]
+        layers = layers_of(game.networks[name]) if own.freeze_first or own.freeze else ()
         try:
             optimizers[name] = make_optimizer(
-                config.optimizer[group], total_steps=total, steps_per_train_step=steps
+                own, total_steps=total, steps_per_train_step=steps, layers=layers
             )
         except errors.ConfigError as error:
             raise errors.ConfigError(f"optimizer.{group}: {error}") from error
     return optimizers
+
+
+def layers_of(network: Network) -> list[str]:
+    """Return the paths of a network's layers, and of their parts, in the order of their use."""
+    paths: dict[str, None] = {}
+
+    def init(key: jax.Array) -> Any:
+        # Not sorted yet, as it will be by `jax.eval_shape`.
+        params = network.init(key)["params"]
+        for names in traverse_util.flatten_dict(params):
+            paths.update(dict.fromkeys("/".join(names[: i + 1]) for i in range(len(names))))
+        return params
+
+    jax.eval_shape(init, jax.random.key(0))
+    return list(paths)
 
 
 def check_train_fields(config: Any) -> None:

@@ -144,6 +144,23 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
+class Init:
+    """The weights that a new run starts from, as far as their shapes agree.
+
+    Attributes:
+      run: the directory of the run that they are taken from; unset: they are random.
+      checkpoint: its checkpoint: "latest", "best" or a train step.
+      networks: names of the networks whose weights and averages are taken; (): all.
+      optimizer: whether the state of their optimizers is taken, too. Learning rates begin anew.
+    """
+
+    run: str | None = None
+    checkpoint: str = "latest"
+    networks: tuple[str, ...] = ()
+    optimizer: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample(Sampling):
     """Sample grids, and how samples are made in training and evaluation.
 
@@ -207,6 +224,7 @@ class Config:
     ema: Group = Group(EMA)
     data: Group = Group(Data)
     train: Group = Group(Train)
+    init: Group = Group(Init)
     sample: Group = Group(Sample, hidden=("raw",))
     eval: Group = Group(Eval)
     profile: Group = Group(Profile)

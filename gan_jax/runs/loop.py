@@ -19,7 +19,7 @@ from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step, owner_starts
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import evaluations, progress
-from gan_jax.runs import build, failures, pictures, plan, replicas
+from gan_jax.runs import build, failures, initialization, pictures, plan, replicas
 from gan_jax.runs.metric_sums import MetricSums
 from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder
@@ -75,14 +75,17 @@ def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
     if isinstance(training.game, TranslationGame):
         translating.check_sampling(sampling.make_sampling(config))
     evaluators.check(config, make_settings(config), training.game, source)
+    owned = replicas.directories(config, workdir)
+    origin = None
+    if dry_run or not any(run.has_checkpoints() for run, _ in owned):
+        origin = initialization.read_weights(config, training)
     if dry_run:
-        plan.show(config, training, pipeline, _compile(training, pipeline))
+        plan.show(config, training, pipeline, _compile(training, pipeline), origin)
         plan.show_parameters(training)
         return Result("planned", 0, None)
 
     # --- Lock the directory, and train in it. ---------------------------------------------------
     with ExitStack() as stack:
-        owned = replicas.directories(config, workdir)
         for run, _ in owned:
             _claim(run)
             stack.callback(run.release)
@@ -90,7 +93,7 @@ def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
             run.check_config(own)
         try:
             with replicas.make_recorder(owned, training) as recorder:
-                return _run(config, training, pipeline, recorder)
+                return _run(config, training, pipeline, recorder, origin)
         except Exception as error:
             if explained := failures.explain(error, config, training.replication.sharing):
                 raise explained from error
@@ -102,8 +105,12 @@ def _run(
     training: build.Training,
     pipeline: Pipeline,
     recorder: Recorder | replicas.ReplicaRecorder,
+    origin: initialization.Weights | None,
 ) -> Result:
-    """Train from the newest checkpoint, or from the start, to the end or until asked to stop."""
+    """Train to the end or until asked to stop.
+
+    The first state is the newest checkpoint; without one, that of ``origin``, or a random one.
+    """
     primary = jax.process_index() == 0
     settings, evaluating = config.train, make_settings(config)
     parallel, source = training.parallel, pipeline.source
@@ -120,12 +127,14 @@ def _run(
             sums.resume(restored.meta["metrics"], parallel.put_replicated)
         else:
             state, first, seconds = training.init_state(), 0, 0.0
-        recorder.start(source)  # Only what has been accepted is written.
+            state = state if origin is None else origin.put(state)
+        # Only what has been accepted is written.
+        recorder.start(source, origin.record if origin is not None else None)
 
         # --- Compile, and place what stays on the devices. ---------------------------------------
         compiled = _compile(training, pipeline)
         if primary:
-            plan.show(config, training, pipeline, compiled)
+            plan.show(config, training, pipeline, compiled, origin)
         data = parallel.put_replicated(pipeline.data)
         evaluator = None
         if evaluating.every:

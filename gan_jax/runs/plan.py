@@ -19,15 +19,29 @@ from gan_jax.games.anomaly import DetectionGame
 from gan_jax.games.game import Game, images_per_step
 from gan_jax.games.translation import TranslationGame
 from gan_jax.runs import build
+from gan_jax.runs.initialization import Weights
+from gan_jax.training.optimizers import Optimizer
 
 # Classes that are named.
 _CLASSES = 10
 
 
 def rows(
-    config: ConfigDict, training: build.Training, pipeline: Pipeline, compiled: Any
+    config: ConfigDict,
+    training: build.Training,
+    pipeline: Pipeline,
+    compiled: Any,
+    origin: Weights | None = None,
 ) -> list[tuple[str, str]]:
-    """Return the plan as pairs of a heading and its text; ``compiled`` is the train step."""
+    """Return the plan as pairs of a heading and its text.
+
+    Args:
+      config: the run's configuration.
+      training: what it describes.
+      pipeline: its batches.
+      compiled: the train step.
+      origin: what it starts from; ``None``: random weights, or a checkpoint of its own.
+    """
     length, source = config.train, pipeline.source
     shape = specs.words(source.spec)
     size = " with ".join(f"{len(side):,}" for side in sources.domains(source).values())
@@ -46,6 +60,7 @@ def rows(
         *_unused(source),
         *_anomalies(config, training.game, source),
         *_degradation(training.game),
+        *(origin.words() if origin is not None else ()),
         ("train step", players),
         (
             "length",
@@ -71,7 +86,8 @@ def rows(
     state = training.abstract_member
     for name, network in state.networks.items():
         module = type(training.game.networks[name].module).__name__
-        plan.append((name, f"{module}, {count_parameters(network.params):,} parameters"))
+        frozen = _frozen(network.params, training.optimizers[name])
+        plan.append((name, f"{module}, {count_parameters(network.params):,} parameters{frozen}"))
     if (memory := _memory(compiled)) is not None:
         plan.append(("memory", f"{memory / 2**20:,.0f} MiB per device"))
     return plan
@@ -116,12 +132,26 @@ def _degradation(game: Game) -> list[tuple[str, str]]:
     return [("degradation", f"{how.name}: {settings}" if settings else how.name)]
 
 
-def show(config: ConfigDict, training: build.Training, pipeline: Pipeline, compiled: Any) -> None:
-    """Print the plan to standard output."""
+def _frozen(params: Any, optimizer: Optimizer) -> str:
+    """Return how many of a network's parameters stay as they are, and of which layers."""
+    if not optimizer.frozen:
+        return ""
+    leaves = [x for path, x in jax.tree.leaves_with_path(params) if optimizer.freezes(path)]
+    return f", {count_parameters(leaves):,} of them frozen: {', '.join(optimizer.frozen)}"
+
+
+def show(
+    config: ConfigDict,
+    training: build.Training,
+    pipeline: Pipeline,
+    compiled: Any,
+    origin: Weights | None = None,
+) -> None:
+    """Print the plan to standard output; the arguments are those of `rows`."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()
-    for heading, text in rows(config, training, pipeline, compiled):
+    for heading, text in rows(config, training, pipeline, compiled, origin):
         table.add_row(heading, text)
     Console().print(table)
 

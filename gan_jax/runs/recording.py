@@ -88,13 +88,18 @@ class Record:
         self.stopped = reason
         raise errors.DivergenceError(reason)
 
-    def start(self, source: Source) -> None:
-        """Write what describes the run itself: configuration, data, environment."""
+    def start(self, source: Source, origin: Mapping[str, Any] | None) -> None:
+        """Write what describes the run itself: configuration, data, environment.
+
+        ``origin`` is the record of the run that it starts from, if it starts from one.
+        """
         self._started = True
         self.note("running", "starting")
         if self._primary:
             self.run.write_config(self._config)
             self.run.write_data(source)
+            if origin is not None:
+                self.run.write_origin(origin)
             environment.record(self.run.path)
 
     def finish(self, state: str, reason: str, step: int) -> str:

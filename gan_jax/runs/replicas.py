@@ -177,11 +177,11 @@ class ReplicaRecorder(Record):
             member.open()
         self._check_alive()
 
-    def start(self, source: Source) -> None:
-        """Write what describes the run and each replica."""
-        super().start(source)
+    def start(self, source: Source, origin: Mapping[str, Any] | None) -> None:
+        """Write what describes the run and each replica; see `Record.start`."""
+        super().start(source, origin)
         for member in self._members:
-            member.start(source)
+            member.start(source, origin)
 
     def restore(self) -> Restored | None:
         """Return the newest step that is whole in every replica; diverged ones start anew.

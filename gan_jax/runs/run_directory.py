@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.report import atomic, lock, writers
-from gan_jax.runs.config import chosen
+from gan_jax.runs.config import chosen, create
 
 #: The version of the layout: names and content of a run's files. Raise it with every change that
 #: makes earlier directories unreadable.
@@ -23,6 +24,8 @@ LAYOUT = 2
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 # The record of that version.
 _VERSION_FILE = "run.json"
+#: The record of the run that a run has started from.
+ORIGIN = "origin.json"
 
 # Fields, and groups of them, that do not change what is trained, only where, how fast, and what is
 # logged.
@@ -94,13 +97,14 @@ class RunDirectory:
             self._lock = None
 
     def read_config(self) -> ConfigDict:
-        """Return the run's configuration.
+        """Return the run's configuration; fields that are newer than the run have their defaults.
 
         Raises:
           WorkdirError: there is none, it cannot be read, or another version has written it.
         """
         self._check_layout()
-        return ConfigDict(self._read_json("config.json"))
+        saved = self._read_json("config.json")
+        return chosen(ConfigDict(_filled(saved, plain(create()))))
 
     def _check_layout(self) -> None:
         """Raise a `WorkdirError` if the directory has another layout."""
@@ -145,6 +149,14 @@ class RunDirectory:
                 "fingerprint": source.fingerprint(),
             },
         )
+
+    def write_origin(self, origin: Mapping[str, Any]) -> None:
+        """Write which run, and step of it, this one has started from."""
+        self._write_json(ORIGIN, origin)
+
+    def has_checkpoints(self) -> bool:
+        """Return whether the directory has any complete checkpoint."""
+        return any(entry.name.isdecimal() for entry in self.checkpoints.glob("*"))
 
     def _write_json(self, name: str, content: Any) -> None:
         text = json.dumps(content, indent=2, sort_keys=True) + "\n"
@@ -199,6 +211,16 @@ def _goes_with_choice(name: str, old: dict[str, Any], new: dict[str, Any]) -> bo
     parts = name.split(".")
     groups = [".".join(parts[:i]) for i in range(1, len(parts))]
     return any(old.get(f"{group}.name") != new.get(f"{group}.name") for group in groups)
+
+
+def _filled(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that were saved, and the defaults of those that were not."""
+    groups = {name: default for name, default in defaults.items() if isinstance(default, dict)}
+    return {
+        **defaults,
+        **saved,
+        **{name: _filled(saved.get(name, {}), group) for name, group in groups.items()},
+    }
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:

@@ -5,7 +5,7 @@ takes five gradient steps per train step decays exactly as fast as its generator
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -197,11 +197,17 @@ class Fields:
     Attributes:
       learning_rate: before the schedule.
       clip_norm: gradients whose global norm is larger are scaled down to it; unset: never.
+      freeze_first: the first layers or blocks of the network keep their parameters: FreezeD, where
+        it is the discriminator that begins from another run (Mo 2020, 2002.10964).
+      freeze: names of further layers that keep their parameters, such as "Dense_0" or
+        "DownBlock_1/conv_1".
       schedule: of the learning rate, which counts train steps.
     """
 
     learning_rate: float = 2e-4
     clip_norm: float | None = None
+    freeze_first: int = 0
+    freeze: tuple[str, ...] = ()
     schedule: Group = Group(make_schedule, SCHEDULES, "constant")
 
 
@@ -216,11 +222,26 @@ class Optimizer:
       transformation: from clipped gradients to updates; elementwise, up to its step counts.
       learning_rate: the one that it uses, as a function of the train step.
       clip_norm: gradients whose global L2 norm is larger are scaled down to it; ``None``: never.
+      frozen: the layers whose parameters stay as they are, by their path in the parameters.
     """
 
     transformation: optax.GradientTransformation
     learning_rate: Schedule
     clip_norm: float | None = None
+    frozen: tuple[str, ...] = ()
+
+    def frozen_from(self, tree: Any, other: Any) -> Any:
+        """Return ``tree``, shaped as the parameters, with the frozen leaves of ``other``."""
+        if not self.frozen:
+            return tree
+        return jax.tree.map_with_path(
+            lambda path, own, kept: kept if self.freezes(path) else own, tree, other
+        )
+
+    def freezes(self, path: Any) -> bool:
+        """Return whether the parameter of a path stays as it is."""
+        name = f"{jax.tree_util.keystr(path, simple=True, separator='/')}/"
+        return any(name.startswith(f"{layer}/") for layer in self.frozen)
 
     def update(self, gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """Return the updates of a network's parameters and the optimizer's new state."""
@@ -230,16 +251,41 @@ class Optimizer:
         return self.transformation.update(gradients, state, params)
 
 
-def make_optimizer(group: Any, *, total_steps: int, steps_per_train_step: int = 1) -> Optimizer:
+def frozen_layers(layers: Sequence[str], first: int, named: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers that are frozen, by their path in the parameters.
+
+    Args:
+      layers: all layers of the network and, by their path, all parts of these, in the order in
+        which the network applies them.
+      first: so many of the first ones are frozen; a normalization belongs to the layer before it.
+      named: further ones.
+
+    Raises:
+      ConfigError: the network has fewer layers, or none of such a name.
+    """
+    whole = [layer for layer in layers if "/" not in layer]
+    # Normalization has scales and biases only.
+    starts = [i for i, layer in enumerate(whole) if i == 0 or "Norm" not in layer]
+    accepted = f"0 to {len(starts)}, the layers of the network: {', '.join(whole)}"
+    errors.require(0 <= first <= len(starts), "freeze_first", first, accepted)
+    for layer in named:
+        errors.lookup(dict.fromkeys(layers), layer, "freeze")
+    return (*whole[: [*starts, len(whole)][first]], *named)
+
+
+def make_optimizer(
+    group: Any, *, total_steps: int, steps_per_train_step: int = 1, layers: Sequence[str] = ()
+) -> Optimizer:
     """Return one network's optimizer.
 
     Args:
       group: of a configuration, with the fields of `OPTIMIZER`.
       total_steps: train steps of the whole run.
       steps_per_train_step: gradient steps that this network takes in one train step.
+      layers: of the network, as for `frozen_layers`.
 
     Raises:
-      ConfigError: an unknown name or option, or a value out of range.
+      ConfigError: an unknown name, layer or option, or a value out of range.
     """
     rate, limit, schedule = group.learning_rate, group.clip_norm, group.schedule
     errors.require(rate > 0, "learning_rate", rate, "a number above 0")
@@ -259,4 +305,5 @@ def make_optimizer(group: Any, *, total_steps: int, steps_per_train_step: int = 
         rate=lambda count: scheduled(count // steps_per_train_step),
         **group.get(group.name, {}),
     )
-    return Optimizer(transformation, scheduled, limit)
+    frozen = frozen_layers(layers, group.get("freeze_first", 0), group.get("freeze", ()))
+    return Optimizer(transformation, scheduled, limit, frozen)

@@ -194,6 +194,10 @@ def _update(
     metrics, mutable = {"loss": loss, **outcome.metrics}, outcome.mutable
     if turn.axis_name is not None:
         gradients, metrics, mutable = lax.pmean((gradients, metrics, mutable), turn.axis_name)
+    gradients = {
+        name: optimizers[name].frozen_from(own, optax.tree.zeros_like(own))
+        for name, own in gradients.items()
+    }
     metrics["gradient_norm"] = optax.tree.norm(gradients)
     params, opt_states = {}, {}
     for name in player.networks:
@@ -205,6 +209,8 @@ def _update(
         params[name] = optax.apply_updates(owned[name], updates)
     if player.project is not None:
         params = dict(player.project(params))
+    # Weight decay and a projection would change them without a gradient.
+    params = {n: optimizers[n].frozen_from(own, owned[n]) for n, own in params.items()}
     updated = {
         name: networks[name].replace(
             params=params[name],

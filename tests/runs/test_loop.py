@@ -182,6 +182,19 @@ def test_another_configuration_is_refused_with_the_fields_that_differ(copied):
     assert "log_every" not in refused(config, copied, errors.WorkdirError, match)
 
 
+def test_a_field_that_is_newer_than_a_run_has_its_default_there(copied):
+    file = copied / "config.json"
+    saved = json.loads(file.read_text())
+    del saved["init"], saved["data"]["toy_noise"], saved["optimizer"]["generator"]["freeze"]
+    file.write_text(json.dumps(saved))
+    config = configuration("resident")
+    assert open_run(copied).config.data.toy_noise == 0.02
+    config.data.toy_noise = 0.03
+    refused(config, copied, errors.WorkdirError, r"data.toy_noise: 0.02 there, 0.03 now")
+    config.data.toy_noise = 0.02
+    assert loop.train(config, copied).state == "done"
+
+
 def test_a_start_that_failed_does_not_fix_the_configuration(tmp_path, monkeypatch):
     config = configuration("resident")
     with monkeypatch.context() as patched:

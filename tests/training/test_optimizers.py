@@ -1,12 +1,14 @@
 """Optimizers against PyTorch's, schedules against their closed forms."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from gan_jax import errors
-from gan_jax.training.optimizers import make_schedule
+from gan_jax.training.optimizers import frozen_layers, make_schedule
 from tests.training.tiny import make_optimizer
 
 CASES = {
@@ -117,3 +119,22 @@ def test_clipping_scales_the_whole_gradient_down_and_leaves_small_ones():
 def test_bad_settings_are_named(arguments, message):
     with pytest.raises(errors.ConfigError, match=message):
         make_optimizer(**({"name": "adam", "learning_rate": 0.1} | arguments))
+
+
+def test_the_first_layers_are_counted_with_their_normalization():
+    layers = ["Conv_0", "Conv_0/kernel", "Conv_1", "BatchNorm_0", "DownBlock_2", "Dense_0"]
+    frozen = [frozen_layers(layers, k, ()) for k in range(5)]
+    assert [len(own) for own in frozen] == [0, 1, 3, 4, 5]
+    assert frozen[2] == ("Conv_0", "Conv_1", "BatchNorm_0")
+    assert frozen_layers(layers, 1, ("Conv_0/kernel",)) == ("Conv_0", "Conv_0/kernel")
+    with pytest.raises(errors.ConfigError, match="freeze_first = 5; accepted: 0 to 4, the layers"):
+        frozen_layers(layers, 5, ())
+    with pytest.raises(errors.ConfigError, match=r'freeze = .Conv_9. is unknown.*"Conv_'):
+        frozen_layers(layers, 0, ("Conv_9",))
+
+
+def test_leaves_of_frozen_layers_alone_come_from_the_other_tree():
+    tree = {"a": {"x": 1, "y": 2}, "ab": {"x": 3}, "b": {"x": 4}}
+    other = {"a": {"x": 5, "y": 6}, "ab": {"x": 7}, "b": {"x": 8}}
+    optimizer = dataclasses.replace(make_optimizer("sgd", 1.0), frozen=("a", "b/x"))
+    assert optimizer.frozen_from(tree, other) == {**other, "ab": {"x": 3}}
