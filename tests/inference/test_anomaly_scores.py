@@ -39,7 +39,7 @@ def parts(tmp_path_factory):
     return folder
 
 
-def test_every_file_has_the_score_of_its_image_prepared_as_in_training(run, parts, tmp_path, capsys):
+def test_every_file_has_the_score_of_its_image_as_in_training(run, parts, tmp_path, capsys):
     out = tmp_path / "scores.csv"
     summary = score(Request(run, parts, out, batch_size=2, worst=2))
     assert summary.failures == {"bad.png": "is not an image"}
