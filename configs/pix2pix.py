@@ -3,8 +3,9 @@
     python -m experiments.main --config=configs/pix2pix.py
     python -m experiments.main --config=configs/pix2pix.py:folder --config.data.path=facades.zip
 
-``:folder`` reads images with A on the left and B on the right, and translates A to B. For folders
-``trainA``, ``trainB`` and so on set ``--config.data.pairing=twins``.
+``:folder`` reads images with A on the left and B on the right, and translates A to B; with
+``--config.data.a=B`` it translates B to A. For folders ``trainA``, ``trainB`` and so on set
+``--config.data.pairing=twins``.
 """
 
 from ml_collections import ConfigDict

@@ -67,8 +67,9 @@ class Data:
       pairing: how examples of two images are made: "none"; "side_by_side", the halves of each file;
         "twins", two folders with the same file names; or "domains", which are not paired: two
         folders, splits or classes.
-      a: folder or class of the first image; unset: "A", so that folders are trainA and testA.
-      b: folder or class of the second image; unset: "B".
+      a: folder or class of the first image; unset: "A", so that folders are trainA and testA. Of
+        "side_by_side" the half: "A" or "left", "B" or "right".
+      b: the same of the second image; unset: "B", or the other half.
       normal: names of the classes that are trained on; to anomaly detection all others are
         anomalies; (): all, or those that ``without`` leaves.
       without: names of the classes that are not trained on, instead of ``normal``.

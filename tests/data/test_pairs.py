@@ -61,6 +61,26 @@ def test_side_by_side_is_the_left_half_and_the_right(tmp_path, data_config):
         make_source(config)[3]
 
 
+@pytest.mark.parametrize(
+    ("halves", "first"),
+    [
+        ({}, "left"),
+        ({"a": "B"}, "right"),
+        ({"b": "a"}, "right"),
+        ({"a": "right", "b": "left"}, "right"),
+        ({"a": "A", "b": "B"}, "left"),
+    ],
+)
+def test_either_half_may_be_the_first_image(tmp_path, data_config, halves, first):
+    whole = noise(0, 6, 12, 3)
+    save(tmp_path / "0.png", whole)
+    fields = {"name": "folder", "path": str(tmp_path), "pairing": "side_by_side"}
+    pair = make_source(data_config(**fields, resolution=None, **halves))[0]
+    left, right = whole[:, :6], whole[:, 6:]
+    expected = (left, right) if first == "left" else (right, left)
+    np.testing.assert_array_equal(np.stack([pair["a"], pair["b"]]), np.stack(expected))
+
+
 def test_twins_are_the_files_of_one_name(tmp_path, data_config):
     for i in (2, 0, 1):
         save(tmp_path / "train" / "in" / f"{i}.png", noise([0, i], 4, 4, 3))
@@ -77,8 +97,35 @@ def test_twins_are_the_files_of_one_name(tmp_path, data_config):
             np.testing.assert_array_equal(row, noise([side, i], 4, 4, 3))
     assert "0.png and" in source.item_name(0)
     save(tmp_path / "train" / "in" / "9.png", noise(9, 4, 4, 3))
-    with pytest.raises(DataError, match="9 exists for A only"):
+    with pytest.raises(DataError, match=r"9 is in in, and has no partner in out \(1 such in all"):
         make_source(config)
+    save(tmp_path / "train" / "out" / "9.png", noise(9, 4, 4, 3))
+    save(tmp_path / "train" / "out" / "9.bmp", noise(9, 4, 4, 3))
+    with pytest.raises(DataError, match=r"out has several files of the name 9 that differ"):
+        make_source(config)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_names_of_twins_may_have_dots_and_any_suffix(tmp_path, data_config, zipped):
+    """Sorted with their suffixes, a.jpg < a.night.jpg, but a.night.png < a.png."""
+    stems = ("a", "a.night", "sub/b.v1.2", "sub/b")
+    for i, stem in enumerate(stems):
+        save(tmp_path / "set" / "A" / f"{stem}.bmp", np.full((4, 4, 3), i, np.uint8))
+        save(tmp_path / "set" / "B" / f"{stem}.png", np.full((4, 4, 3), 100 + i, np.uint8))
+    path = tmp_path / "set"
+    if zipped:
+        path = tmp_path / "set.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in (tmp_path / "set").rglob("*.*"):
+                archive.write(file, file.relative_to(tmp_path))
+    fields = {"name": "folder", "path": str(path), "pairing": "twins", "resolution": 4}
+    rows = make_source(data_config(**fields)).read(range(4))
+    np.testing.assert_array_equal(rows["b"], rows["a"] + 100)
+    assert set(rows["a"].ravel()) == set(range(4))
+    other_way = make_source(data_config(**fields, a="B", b="A")).read(range(4))
+    np.testing.assert_array_equal(other_way["a"], other_way["b"] + 100)
+    with pytest.raises(ConfigError, match=r"data\.a = 'B' and data\.b = the same; accepted: two"):
+        make_source(data_config(**fields, a="B"))
 
 
 def test_twins_of_grey_and_colour_are_both_in_colour(tmp_path, data_config):
@@ -135,6 +182,15 @@ def test_domains_may_be_classes(data_config):
             r"data\.path is not set; accepted for data\.name = 'folder'",
         ),
         ({"pairing": "domains", "without": ("1",)}, r"data\.without = .*; accepted: \(\)"),
+        ({"pairing": "domains", "normal": ("1",)}, r"data\.normal = .*; accepted: \(\)"),
+        (
+            {"pairing": "side_by_side", "name": "folder", "path": ".", "a": "C"},
+            r"data\.a = 'c' is unknown; accepted: a, b, left, right",
+        ),
+        (
+            {"pairing": "side_by_side", "name": "folder", "path": ".", "a": "A", "b": "left"},
+            r"data\.a = 'A' and data\.b = 'left' are one half; accepted: two",
+        ),
         ({"without": ("11",)}, r"data\.without = '11' is unknown"),
         ({"without": tuple("0123456789")}, r"leaves nothing of digits"),
         ({"resize": "tile"}, r"data\.resize = 'tile' with data\.name = 'digits'"),
@@ -236,8 +292,12 @@ def test_an_undecodable_twin_is_skipped_and_counted(tmp_path, data_config):
     (tmp_path / "B" / "2.png").write_bytes(b"no image")
     fields = {"name": "folder", "path": str(tmp_path), "pairing": "twins", "resolution": 4}
     source = make_source(data_config(**fields, on_error="skip", channels=3))
-    source.read(range(4))
+    rows = source.read(range(4))
     assert list(source.failures) == [2]
+    # The whole pair is replaced, not the damaged side alone.
+    for side in "ab":
+        np.testing.assert_array_equal(rows[side][2], rows[side][3])
+        np.testing.assert_array_equal(rows[side][3], noise(3, 4, 4, 3))
     with pytest.raises(DataError, match=r"2\.png"):
         make_source(data_config(**fields, channels=3))[2]
 

@@ -7,11 +7,12 @@ out.
 """
 
 import collections
+import copy
 import dataclasses
 import functools
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -56,10 +57,10 @@ class FolderSource(Source):
         if on_error not in ON_ERROR:
             raise ConfigError(f"data.on_error = {on_error!r}; accepted: {', '.join(ON_ERROR)}")
         self.path, self.on_error = _checked_path(path), on_error
-        self.files, inside = open_files(self.path)
-        super().__init__(f"{self.files.name}/{inside}".rstrip("/"), split, {})
-        images, others = images_in(self.files, inside)
-        part = choose_split(sorted(images), inside, split, self.files.full_name)
+        self.files, self._inside = open_files(self.path)
+        super().__init__(f"{self.files.name}/{self._inside}".rstrip("/"), split, {})
+        images, others = images_in(self.files, self._inside)
+        part = choose_split(sorted(images), self._inside, split, self.files.full_name)
         self.names, self.labels = part.names, part.labels
         self.unused = (*part.unused, *_by_suffix(others))
         self._sizes = [images[name] for name in self.names]
@@ -161,6 +162,23 @@ class FolderSource(Source):
     @override
     def item_name(self, index: int) -> str:
         return self.files.full_name(self.names[index])
+
+    def stems(self) -> list[str]:
+        """Return the paths of the files below ``path``, without their last suffix."""
+        return [
+            PurePosixPath(name).relative_to(self._inside).with_suffix("").as_posix()
+            for name in self.names
+        ]
+
+    def in_order(self, indices: Sequence[int]) -> "FolderSource":
+        """Return a source of the same images in another order."""
+        other = copy.copy(self)
+        other.names = [self.names[i] for i in indices]
+        other.labels = self.labels[list(indices)]
+        other._sizes = [self._sizes[i] for i in indices]
+        other.failures = {}
+        other.__dict__.pop("_content", None)
+        return other
 
     def content(self, indices: Sequence[int]) -> str:
         """Return a hash of the checksums of some files.

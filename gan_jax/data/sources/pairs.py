@@ -4,8 +4,9 @@ The two images of an example are its fields ``a`` and ``b``.
 
 ``data.pairing`` says where A and B come from:
 
-- ``side_by_side``: every image file is A to the left and B to the right, of equal size;
-- ``twins``: two folders, whose files have the same names;
+- ``side_by_side``: every image file is A to the left and B to the right, of equal size; with
+  ``data.a = "B"`` (or "right") the right half is the first image;
+- ``twins``: two folders, whose files have the same names without their suffix;
 - ``domains``: two unrelated sets. Each is shuffled by itself; an example is any A with any B.
 
 The folders of ``twins`` and ``domains`` are below ``data.path``: for A of the split "train", and
@@ -14,27 +15,33 @@ the splits "train" and "all"). Other data have domains as splits (of TFDS: ``tra
 ``trainB``), or as classes (``data.a`` and ``data.b`` name one each).
 """
 
+import collections
 import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from gan_jax.data.sources.base import Example, Source, content_hash, identity
-from gan_jax.data.sources.folder import FolderSource, find_folder
+from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
+from gan_jax.data.sources.folder import MAX_SKIPS, FolderSource, find_folder
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.subset import class_number, only_classes
-from gan_jax.errors import ConfigError, DataError
+from gan_jax.errors import ConfigError, DataError, lookup
 
 PAIRINGS = ("none", "side_by_side", "twins", "domains")
 
 
 @dataclasses.dataclass(frozen=True)
 class SideBySide(Transform):
-    """Cuts an image into its left and right half, ``a`` and ``b``, both brought to one shape."""
+    """Cuts an image into its two halves, ``a`` and ``b``, both brought to one shape.
+
+    Attributes:
+      first: the half that is ``a``, "left" or "right".
+    """
+
+    first: str = "left"
 
     @override
     def fields(self, height: int, width: int, channels: int) -> dict[str, tuple[int, int, int]]:
@@ -50,8 +57,9 @@ class SideBySide(Transform):
                 "data.pairing = 'side_by_side': an even width"
             )
         half = width // 2
-        boxes = {"a": (0, 0, half, height), "b": (half, 0, width, height)}
-        return {name: self(image.crop(box)) for name, box in boxes.items()}
+        halves = [image.crop((left, 0, left + half, height)) for left in (0, half)]
+        first, second = halves if self.first == "left" else reversed(halves)
+        return {"a": self(first), "b": self(second)}
 
 
 class _Two(Source):
@@ -74,39 +82,61 @@ class _Two(Source):
 
 
 class TwinSource(_Two):
-    """Aligned pairs: example ``i`` is image ``i`` of either source.
+    """Aligned pairs: the two files of one name, whatever their suffix, in the order of ``a``.
+
+    A pair of which an image cannot be decoded is replaced as a whole.
 
     Raises:
       DataError: their images differ in shape, or in their names without suffix.
     """
 
     def __init__(self, a: FolderSource, b: FolderSource, split: str):
-        super().__init__(a, b, split)
-        names = [{str(PurePosixPath(n).with_suffix("")) for n in s.names} for s in (a, b)]
-        if alone := sorted(names[0] ^ names[1]):
-            side = "A" if alone[0] in names[0] else "B"
-            raise DataError(
-                f"{alone[0]} exists for {side} only ({len(alone)} such in all); accepted for "
-                "data.pairing = 'twins': two folders of files with the same names"
-            )
-        if len(a) != len(b) or len(a) != len(names[0]):
-            raise DataError(f"{a.name} and {b.name} have files that differ in their suffix only")
+        super().__init__(a, b.in_order(_partners(a, b)), split)
 
     @override
     def __len__(self) -> int:
         return len(self.a)
 
     @override
+    def __getitem__(self, index: int) -> Example:
+        index = range(len(self))[index]
+        for step in range(min(MAX_SKIPS, len(self))):
+            candidate = (index + step) % len(self)
+            if candidate in self.failures:
+                continue
+            pair = {"a": self.a[candidate]["image"], "b": self.b[candidate]["image"]}
+            failed = [s.failures[candidate] for s in (self.a, self.b) if candidate in s.failures]
+            if not failed:
+                return pair
+            self.failures[candidate] = failed[0]
+        raise DataError(f"many pairs in a row fail; the first: {self.failures[index]}")
+
+    @override
     def read(self, indices: Sequence[int]) -> Example:
-        rows = {"a": self.a.read(indices)["image"], "b": self.b.read(indices)["image"]}
-        for index in map(int, indices):
-            if reason := self.a.failures.get(index) or self.b.failures.get(index):
-                self.failures.setdefault(index, reason)
-        return rows
+        return stack(self[int(i)] for i in indices)
 
     @override
     def item_name(self, index: int) -> str:
         return f"{self.a.item_name(index)} and {self.b.item_name(index)}"
+
+
+def _partners(a: FolderSource, b: FolderSource) -> list[int]:
+    """Return, for each file of ``a``, the index of the file of ``b`` that has its name."""
+    first, second = a.stems(), b.stems()
+    for source, stems in ((a, first), (b, second)):
+        if double := [stem for stem, count in collections.Counter(stems).items() if count > 1]:
+            raise DataError(
+                f"{source.name} has several files of the name {double[0]} that differ in their "
+                "suffix; accepted for data.pairing = 'twins': one"
+            )
+    if alone := sorted(set(first) ^ set(second)):
+        has, lacks = (a, b) if alone[0] in first else (b, a)
+        raise DataError(
+            f"{alone[0]} is in {has.name}, and has no partner in {lacks.name} ({len(alone)} such "
+            "in all); accepted for data.pairing = 'twins': two folders of files with the same names"
+        )
+    number = {stem: i for i, stem in enumerate(second)}
+    return [number[stem] for stem in first]
 
 
 class DomainSource(_Two):
@@ -156,9 +186,11 @@ def paired(config: Any, transform: Transform, one: Callable[[Any, Transform], So
     """
     if config.pairing == "side_by_side":
         _only_folders(config)
-        halves = SideBySide(transform.resolution, transform.channels, transform.resize)
+        halves = SideBySide(**dataclasses.asdict(transform), first=_first_half(config))
         return FolderSource(config.path, config.split, halves, config.on_error)
     names = {"a": config.a or "A", "b": config.b or "B"}
+    if names["a"] == names["b"]:
+        raise ConfigError(f"data.a = {names['a']!r} and data.b = the same; accepted: two names")
     if config.pairing == "twins" or config.name == "folder":
         _only_folders(config)
         sides = [
@@ -184,6 +216,23 @@ def paired(config: Any, transform: Transform, one: Callable[[Any, Transform], So
         for side, name in names.items()
     )
     return DomainSource(first, second, config.split)
+
+
+def _first_half(config: Any) -> str:
+    """Return the half of an image that is ``a``, "left" or "right", by ``data.a`` or ``data.b``."""
+    known = {"a": "left", "left": "left", "b": "right", "right": "right"}
+    found = [
+        lookup(known, name.lower(), f"data.{side}")
+        for side, name in (("a", config.a), ("b", config.b))
+        if name is not None
+    ]
+    if len(found) == 2 and found[0] == found[1]:
+        raise ConfigError(
+            f"data.a = {config.a!r} and data.b = {config.b!r} are one half; accepted: two"
+        )
+    if config.a is None and found:
+        return "left" if found[0] == "right" else "right"
+    return found[0] if found else "left"
 
 
 def _same_channels(
