@@ -1,6 +1,6 @@
 """Checks of networks' fields, made when a network is constructed: before anything is compiled."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from gan_jax.errors import ConfigError, suggestion
 
@@ -59,22 +59,26 @@ def check_count(field: str, value: object, most: int | None = None) -> None:
         raise ConfigError(f"{field} = {value!r} cannot work; accepted: {accepted}.")
 
 
-def check_image_shape(
-    architecture: str, shape: tuple[int, ...], accepted: Iterable[int], more: bool = False
-) -> int:
-    """Return the resolution of a square image shape that `architecture` can make.
+COARSEST = 4
+"""Halvings of an image end while its shorter side has at least this many pixels."""
+
+
+def halvings(shape: Sequence[int]) -> int:
+    """Return how often an image ``(height, width, ...)`` is halved, to a shorter side of 4 to 7."""
+    return (min(shape[:2]) // COARSEST).bit_length() - 1
+
+
+def check_image_shape(architecture: str, shape: tuple[int, ...], least: int = 1) -> None:
+    """Raise a `ConfigError` unless networks that halve an image admit its shape.
+
+    Height and width are multiples of ``2 ** halvings(shape)``: their ratio is free, and 28x28 has a
+    coarsest map of 7x7, 96x64 one of 6x4.
 
     Args:
       architecture: the network's name, for the message.
       shape: of one data point, `(height, width, channels)`.
-      accepted: the resolutions the architecture admits, ascending.
-      more: the pattern of powers of two goes on above the last one listed.
-
-    Raises:
-      ConfigError: the shape is not that of a square image of an accepted resolution.
+      least: the smallest number of halvings.
     """
-    resolutions = tuple(accepted)
-    listed = ", ".join(map(str, resolutions)) + (", and on by powers of two" if more else "")
     if len(shape) != 3:
         raise ConfigError(
             f"data.name: {architecture} is a network for images, but one data point has shape "
@@ -82,12 +86,16 @@ def check_image_shape(
         )
     height, width, channels = shape
     check_size("data.channels", channels)
-    power_above = more and _is_size(height) and height > resolutions[-1]
-    power_above = power_above and not height & (height - 1)
-    if height != width or not (height in resolutions or power_above):
-        value = f"{height}" if height == width else f"{height}x{width}"
+    value = f"{height}" if height == width else f"({height}, {width})"
+    failed = f"data.resolution = {value} cannot be made by {architecture}; accepted: "
+    smallest = COARSEST << least
+    if not _is_size(height) or not _is_size(width) or min(height, width) < smallest:
+        raise ConfigError(f"{failed}{smallest} or more.")
+    multiple = 1 << halvings(shape)
+    if height % multiple or width % multiple:
+        below = [side // multiple * multiple for side in (height, width)]
+        above = [-(-side // multiple) * multiple for side in (height, width)]
+        near = [str(tuple(sides) if height != width else sides[0]) for sides in (below, above)]
         raise ConfigError(
-            f"data.resolution = {value} cannot be made by {architecture}; accepted: {listed} "
-            "(square)."
+            f"{failed}at this size multiples of {multiple}, such as {' or '.join(near)}."
         )
-    return height

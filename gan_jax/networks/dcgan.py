@@ -2,9 +2,10 @@
 
 The generator doubles the resolution from 4x4 with transposed convolutions; the discriminator and
 the encoder, which is also that of VAE/GAN (Larsen et al. 2015, 1512.09300), halve it back to 4x4
-with strided ones. The width at half the image's resolution is `features`, and it doubles with every
-halving, up to `max_features`. Weights start from N(0, 0.02), batch-norm's scales from N(1, 0.02),
-as in the paper.
+with strided ones. Sizes that are not powers of two have another coarsest map, whose shorter side is
+4 to 7: 7x7 for 28x28, 6x4 for 96x64. The width at half the image's resolution is `features`, and it
+doubles with every halving, up to `max_features`. Weights start from N(0, 0.02), batch-norm's scales
+from N(1, 0.02), as in the paper.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.normalization import make_norm
-from gan_jax.networks.checks import check_image_shape, check_size
+from gan_jax.networks.checks import check_image_shape, check_size, halvings
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import (
     ClassNormalized,
@@ -29,17 +30,12 @@ from gan_jax.networks.network import (
 )
 from gan_jax.networks.verdict import SLOPE, VectorDiscriminator, Verdict
 
-RESOLUTIONS = (8, 16, 32, 64, 128)
-"""The resolutions that the architecture admits; 28x28 data is padded or resized to 32 first."""
-
-_COARSEST = 4
 _INIT = nn.initializers.normal(0.02)
 
 
-def _widths(resolution: int, features: int, max_features: int) -> list[int]:
-    """Return the widths at half the resolution, a quarter, ... 4x4."""
-    halvings = (resolution // _COARSEST).bit_length() - 1
-    return [min(features << level, max_features) for level in range(halvings)]
+def _widths(shape: Sequence[int], features: int, max_features: int) -> list[int]:
+    """Return the widths at half the resolution, a quarter, ... that of the coarsest map."""
+    return [min(features << level, max_features) for level in range(halvings(shape))]
 
 
 def flattened(x: jax.Array) -> jax.Array:
@@ -78,8 +74,7 @@ def strided(
 class DCGANGenerator(ClassNormalized):
     """Latent vector to image: dense to 4x4, then transposed convolutions of stride 2.
 
-    Normalization and ReLU after every layer but the last, tanh after that. Images are square, of a
-    resolution in `RESOLUTIONS`.
+    Normalization and ReLU after every layer but the last, tanh after that.
 
     Attributes:
       features: width at half the image's resolution, which doubles with every halving up to
@@ -100,10 +95,10 @@ class DCGANGenerator(ClassNormalized):
     kernel_size: int = 4
 
     def __post_init__(self) -> None:
-        check_image_shape("dcgan", self.shape, RESOLUTIONS)
+        check_image_shape("dcgan", self.shape)
         check_size("generator.latent_dim", self.latent_dim)
         self._check_sizes("features", "max_features", "kernel_size")
-        widths = _widths(self.shape[0], self.features, self.max_features)
+        widths = _widths(self.shape, self.features, self.max_features)
         self._check_normalization(widths[::-1])
         super().__post_init__()
 
@@ -111,16 +106,20 @@ class DCGANGenerator(ClassNormalized):
         self, z: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> jax.Array:
         norm = self._class_norms(condition, scale_init=normal_scale)
-        size = (self.kernel_size, self.kernel_size)
         transposed = partial(
-            ConvTranspose, kernel_size=size, strides=(2, 2), kernel_init=_INIT, **self._types
+            ConvTranspose,
+            kernel_size=(self.kernel_size, self.kernel_size),
+            strides=(2, 2),
+            kernel_init=_INIT,
+            **self._types,
         )
-        *widths, first = _widths(self.shape[0], self.features, self.max_features)
+        *widths, first = _widths(self.shape, self.features, self.max_features)
         use_bias = wants_bias(self.normalization)
         x = self._with_class(z.astype(self.dtype), condition)
-        width = _COARSEST * _COARSEST * first
-        x = nn.Dense(width, use_bias=use_bias, kernel_init=_INIT, **self._types)(x)
-        x = x.reshape(-1, _COARSEST, _COARSEST, first)
+        height, width = (side >> halvings(self.shape) for side in self.shape[:2])
+        size = height * width * first
+        x = nn.Dense(size, use_bias=use_bias, kernel_init=_INIT, **self._types)(x)
+        x = x.reshape(-1, height, width, first)
         x = nn.relu(norm()(x, train))
         for width in reversed(widths):
             x = transposed(features=width, use_bias=use_bias)(x)
@@ -132,8 +131,7 @@ class DCGANGenerator(ClassNormalized):
 class DCGANDiscriminator(Normalized, VectorDiscriminator):
     """Image to score: strided convolutions down to 4x4, then one dense layer.
 
-    LeakyReLU after every convolution; normalization before it, except in the first layer. Images
-    are square, of a resolution in `RESOLUTIONS`.
+    LeakyReLU after every convolution; normalization before it, except in the first layer.
 
     Attributes:
       features: width at half the image's resolution, which doubles with every halving up to
@@ -153,9 +151,9 @@ class DCGANDiscriminator(Normalized, VectorDiscriminator):
     kernel_size: int = 4
 
     def __post_init__(self) -> None:
-        check_image_shape("dcgan", self.shape, RESOLUTIONS)
+        check_image_shape("dcgan", self.shape)
         self._check_sizes("features", "max_features", "kernel_size")
-        _, *widths = _widths(self.shape[0], self.features, self.max_features)
+        _, *widths = _widths(self.shape, self.features, self.max_features)
         self._check_normalization(widths, "spectral")
         super().__post_init__()
 
@@ -168,7 +166,7 @@ class DCGANDiscriminator(Normalized, VectorDiscriminator):
             spectral, train, kernel_size=size, strides=(2, 2), kernel_init=_INIT
         )
         x = self._with_class(x.astype(self.dtype), condition)
-        first, *rest = _widths(self.shape[0], self.features, self.max_features)
+        first, *rest = _widths(self.shape, self.features, self.max_features)
         others = ["none" if spectral else self.normalization] * len(rest)
         norm = self._norms(scale_init=normal_scale)
         features = strided(x, [first, *rest], conv, norm, ["none", *others], train)
@@ -188,7 +186,7 @@ class DCGANEncoder(Network):
 
     LeakyReLU after every convolution, batch-norm before it. The dense layer's weights start from
     N(0, 0.02), so that a posterior given by mean and logarithm of the variance starts near the
-    standard normal. Images are square, of a resolution in `RESOLUTIONS`.
+    standard normal.
 
     Attributes:
       outputs: length of the output for each image.
@@ -209,7 +207,7 @@ class DCGANEncoder(Network):
     normalization: str = "batch"
 
     def __post_init__(self) -> None:
-        check_image_shape("dcgan", self.shape, RESOLUTIONS)
+        check_image_shape("dcgan", self.shape)
         check_size("encoder.outputs", self.outputs)
         self._check_sizes("features", "max_features", "kernel_size")
         self._check_choice("normalization", ("batch", "none"))
@@ -221,7 +219,7 @@ class DCGANEncoder(Network):
         size = (self.kernel_size, self.kernel_size)
         conv = partial(Conv, kernel_size=size, strides=(2, 2), kernel_init=_INIT, **self._types)
         norm = partial(make_norm, axis_name=self.axis_name, scale_init=normal_scale, **self._types)
-        widths = _widths(self.shape[0], self.features, self.max_features)
+        widths = _widths(self.shape, self.features, self.max_features)
         normalizations = [self.normalization] * len(widths)
         x = strided(x.astype(self.dtype), widths, conv, norm, normalizations, train)[-1]
         last = nn.Dense(

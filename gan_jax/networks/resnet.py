@@ -2,10 +2,11 @@
 2018, 1802.05957) for CIFAR-10, and their rule for other resolutions.
 
 At 32x32 they are exactly the papers' (WGAN-GP: 128 features in both networks; SNGAN: 256 in the
-generator). At any power of two from 16 up:
+generator). At any size from 16x16 up that can be halved until its shorter side is 4 to 7:
 
-- the generator has one up-sampling block per doubling from 4x4;
-- the discriminator has one down-sampling block per halving until 8x8, then two blocks at 8x8.
+- the generator has one up-sampling block per doubling from 4x4, or that coarsest size;
+- the discriminator has one down-sampling block per halving until twice that, 8x8, then two blocks
+  at that size.
 
 Residual branches start from He-uniform weights and all other layers from Glorot-uniform ones, both
 by the mean of fan-in and fan-out, with zero biases, as in the WGAN-GP authors' code.
@@ -25,24 +26,14 @@ from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import make_norm
 from gan_jax.layers.resample import mean_pool, upsample_nearest
 from gan_jax.layers.spectral import SpectralConv
-from gan_jax.networks.checks import check_image_shape, check_size, check_sizes
+from gan_jax.networks.checks import check_image_shape, check_size, check_sizes, halvings
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import ClassNormalized, Layer
 from gan_jax.networks.verdict import VectorDiscriminator, Verdict
 
-RESOLUTIONS = (16, 32, 64, 128, 256)
-"""The first resolutions that the architecture admits; the powers of two above are admitted too."""
-
-_GENERATOR_START = 4
-_DISCRIMINATOR_END = 8
 _FLAT_BLOCKS = 2
 _HE = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 _GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-
-
-def _doublings(low: int, high: int) -> int:
-    """Return the number of doublings from the power of two `low` to `high`."""
-    return (high // low).bit_length() - 1
 
 
 def _check_widths(field: str, features: int | tuple[int, ...], length: int, meaning: str) -> None:
@@ -144,14 +135,12 @@ class DownBlock(nn.Module):
 class ResNetGenerator(ClassNormalized):
     """Latent vector to image: dense to 4x4, up-sampling blocks, one convolution, tanh.
 
-    Images are square, of a power of two from 16 up.
-
     Attributes:
-      features: width of every block, or a tuple: at 4x4, then after each block.
+      features: width of every block, or a tuple: at the coarsest map, then after each block.
       normalization: `none`, `batch`, `instance`, `layer`, `group`, `pixel` or `local_response`; the
         papers' is `batch`.
-      attention: resolution at which self-attention (Zhang et al. 2018, 1805.08318) follows the
-        block that ends there; 0: nowhere. Its memory grows with the fourth power of the resolution.
+      attention: height of the map at which self-attention (Zhang et al. 2018, 1805.08318) follows
+        the block that ends there; 0: nowhere. Its memory grows with the square of the map's pixels.
     """
 
     GROUP: ClassVar[str] = "generator.resnet"
@@ -162,27 +151,31 @@ class ResNetGenerator(ClassNormalized):
     attention: int = 0
 
     def __post_init__(self) -> None:
-        resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
+        check_image_shape("resnet", self.shape, least=2)
         check_size("generator.latent_dim", self.latent_dim)
-        levels = _doublings(_GENERATOR_START, resolution) + 1
-        meaning = f"the widths at 4x4, 8x8, ... {resolution}x{resolution}"
-        _check_widths("generator.resnet.features", self.features, levels, meaning)
+        doublings = halvings(self.shape)
+        sides = [
+            (self.shape[0] >> level, self.shape[1] >> level) for level in range(doublings, -1, -1)
+        ]
+        meaning = "the widths at " + ", ".join(f"{height}x{width}" for height, width in sides)
+        _check_widths("generator.resnet.features", self.features, doublings + 1, meaning)
         self._check_normalization(_widths(self.features, 1))
-        sides = [_GENERATOR_START << i for i in range(1, levels)]
-        _check_attention("generator.resnet.attention", self.attention, sides)
+        heights = [height for height, _ in sides[1:]]
+        _check_attention("generator.resnet.attention", self.attention, heights)
         super().__post_init__()
 
     def _forward(
         self, z: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> jax.Array:
-        start = _GENERATOR_START
-        first, *widths = _widths(self.features, _doublings(start, self.shape[0]) + 1)
+        doublings = halvings(self.shape)
+        first, *widths = _widths(self.features, doublings + 1)
+        height, width = (side >> doublings for side in self.shape[:2])
         x = self._with_class(z.astype(self.dtype), condition)
-        x = nn.Dense(start * start * first, kernel_init=_GLOROT, **self._types)(x)
-        x = x.reshape(-1, start, start, first)
+        x = nn.Dense(height * width * first, kernel_init=_GLOROT, **self._types)(x)
+        x = x.reshape(-1, height, width, first)
         norm = self._class_norms(condition)
-        for width in widths:
-            x = UpBlock(width, norm, **self._types)(x, train)
+        for features in widths:
+            x = UpBlock(features, norm, **self._types)(x, train)
             if x.shape[1] == self.attention:
                 x = SelfAttention(**self._types)(x, train)
         x = nn.relu(self._norms()(self.normalization)(x, train))
@@ -193,8 +186,7 @@ class ResNetGenerator(ClassNormalized):
 class ResNetDiscriminator(VectorDiscriminator):
     """Image to score: down-sampling blocks to 8x8, two more blocks, ReLU, pooling, one dense layer.
 
-    Images are square, of a power of two from 16 up. With minibatch `stddev` the deviation is a
-    channel of the last 8x8 map, pooled with it.
+    With minibatch `stddev` the deviation is a channel of the last map, pooled with it.
 
     Attributes:
       features: width of every block, or a tuple: after each down-sampling block, then after each
@@ -203,9 +195,9 @@ class ResNetDiscriminator(VectorDiscriminator):
         `spectral` (of every layer's kernel, as in SNGAN). There is no batch-norm: it would make the
         score of one image depend on the others.
       pooling: pooling of the last 8x8 map: `mean` (WGAN-GP) or `sum` (SNGAN).
-      attention: resolution at which self-attention (Zhang et al. 2018, 1805.08318) follows the
-        first block that ends there, spectrally normalized where the others are; 0: nowhere. Its
-        memory grows with the fourth power of the resolution.
+      attention: height of the map at which self-attention (Zhang et al. 2018, 1805.08318) follows
+        the first block that ends there, spectrally normalized where the others are; 0: nowhere. Its
+        memory grows with the square of the map's pixels.
     """
 
     GROUP: ClassVar[str] = "discriminator.resnet"
@@ -217,14 +209,15 @@ class ResNetDiscriminator(VectorDiscriminator):
     attention: int = 0
 
     def __post_init__(self) -> None:
-        resolution = check_image_shape("resnet", self.shape, RESOLUTIONS, more=True)
-        halvings = _doublings(_DISCRIMINATOR_END, resolution)
-        blocks = halvings + _FLAT_BLOCKS
+        check_image_shape("resnet", self.shape, least=2)
+        pooled = halvings(self.shape) - 1
         meaning = "the widths after each block"
-        _check_widths("discriminator.resnet.features", self.features, blocks, meaning)
+        _check_widths(
+            "discriminator.resnet.features", self.features, pooled + _FLAT_BLOCKS, meaning
+        )
         self._check_choice("normalization", ("none", "layer", "spectral"))
         self._check_choice("pooling", ("mean", "sum"))
-        sides = [_DISCRIMINATOR_END << i for i in range(halvings)]
+        sides = [self.shape[0] >> level for level in range(pooled, 0, -1)]
         _check_attention("discriminator.resnet.attention", self.attention, sides)
         super().__post_init__()
 
@@ -232,19 +225,19 @@ class ResNetDiscriminator(VectorDiscriminator):
         self, x: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> Verdict:
         spectral = self.normalization == "spectral"
-        halvings = _doublings(_DISCRIMINATOR_END, self.shape[0])
+        pooled = halvings(self.shape) - 1
         x = self._with_class(x.astype(self.dtype), condition)
         activations = []
-        for index, width in enumerate(_widths(self.features, halvings + _FLAT_BLOCKS)):
+        for index, width in enumerate(_widths(self.features, pooled + _FLAT_BLOCKS)):
             block = DownBlock(
                 width,
-                downsample=index < halvings,
+                downsample=index < pooled,
                 first=index == 0,
                 normalization=self.normalization,
                 **self._types,
             )
             x = block(x, train)
-            if index < halvings and x.shape[1] == self.attention:
+            if index < pooled and x.shape[1] == self.attention:
                 x = SelfAttention(spectral=spectral, **self._types)(x, train)
             activations.append(x)
         pool = partial(jnp.mean if self.pooling == "mean" else jnp.sum, axis=(1, 2))

@@ -78,19 +78,21 @@ def test_every_registered_network_is_under_test():
 
 
 @pytest.mark.parametrize(
-    ("name", "resolution", "channels"),
+    ("name", "shape"),
     [
-        ("mlp", 12, 1),
-        ("mlp", 12, 4),
-        ("dcgan", 8, 1),
-        ("dcgan", 128, 3),
-        ("resnet", 16, 4),
-        ("resnet", 512, 3),
+        ("mlp", (12, 12, 1)),
+        ("mlp", (12, 7, 4)),
+        ("dcgan", (8, 8, 1)),
+        ("dcgan", (28, 28, 1)),
+        ("dcgan", (96, 64, 3)),
+        ("dcgan", (128, 128, 3)),
+        ("resnet", (16, 16, 4)),
+        ("resnet", (48, 80, 3)),
+        ("resnet", (512, 512, 3)),
     ],
 )
-def test_output_shapes_and_dtypes(name, resolution, channels):
+def test_output_shapes_and_dtypes(name, shape):
     """At full size: traced, not computed."""
-    shape = (resolution, resolution, channels)
     generator, discriminator = (
         make("generator", name, shape=shape),
         make("discriminator", name, shape=shape),

@@ -282,6 +282,15 @@ def test_attention_stands_once_at_its_resolution(generator, discriminator):
         assert _sides_before_attention(module, jnp.zeros((1, 32, 32, 3))) == expected
 
 
+def test_attention_of_images_that_are_not_square_stands_at_its_height():
+    for role, x in (
+        ("generator", jnp.zeros((1, 128))),
+        ("discriminator", jnp.zeros((1, 48, 32, 3))),
+    ):
+        module = make(role, "resnet", shape=(48, 32, 3), features=8, attention=24)
+        assert _sides_before_attention(module, x) == [(24, 16)]
+
+
 @pytest.mark.parametrize("normalization", ["none", "spectral"])
 def test_attention_changes_nothing_until_gamma_grows(normalization):
     """And is spectrally normalized with the rest."""
