@@ -14,7 +14,23 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from gan_jax import errors
+from gan_jax import errors, settings
+
+
+class _NumberOrTuple(flags.ArgumentParser):
+    """Parses a whole number, or several between parentheses."""
+
+    syntactic_help = "a whole number, or several as in (48,64)"
+
+    def parse(self, argument: Any) -> int | tuple[int, ...]:
+        """Return the value of a flag; a default is no text."""
+        if isinstance(argument, str) and argument.startswith("("):
+            return tuple(int(part) for part in argument.strip("()").split(",") if part.strip())
+        return argument if isinstance(argument, tuple) else int(argument)
+
+    def flag_type(self) -> str:
+        """Return the name of the type, for help."""
+        return "int or tuple"
 
 
 class _OrNone(flags.ArgumentParser):
@@ -37,6 +53,7 @@ for _kind, _parser in (
     (float, flags.FloatParser()),
     (int, flags.IntegerParser()),
     (str, flags.ArgumentParser()),
+    (settings.NUMBER_OR_TUPLE, _NumberOrTuple()),
 ):
     config_flags.register_flag_parser_for_type(_kind, _OrNone(_parser))
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import docstring_parser
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+from ml_collections.config_dict import FieldReference
 
 from gan_jax.errors import ConfigError, lookup, suggestion
 
@@ -29,6 +29,8 @@ Entry = Callable[..., Any]
 _OFFERED = ("axis_name", "dtype", "num_classes", "param_dtype")
 _GIVEN = (*_OFFERED, "heads", "total_steps")
 _PLAIN = (bool, int, float, str, tuple)
+NUMBER_OR_TUPLE = (int, tuple)
+"""The type of fields that are one whole number or a tuple of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +103,14 @@ def _is_setting(parameter: inspect.Parameter) -> bool:
 
 def _kind(parameter: inspect.Parameter) -> Any:
     """Return the type of a setting; of one that may be unset, the type it has when it is set."""
+    kinds: list[Any] = []
+    if typing.get_origin(parameter.annotation) in (typing.Union, types.UnionType):
+        given = (k for k in typing.get_args(parameter.annotation) if k is not type(None))
+        kinds = [typing.get_origin(k) or k for k in given]
+    if set(kinds) == set(NUMBER_OR_TUPLE):
+        return NUMBER_OR_TUPLE
     if parameter.default is not None:
         return type(parameter.default)
-    if typing.get_origin(parameter.annotation) not in (typing.Union, types.UnionType):
-        return None
-    kinds = [k for k in typing.get_args(parameter.annotation) if k is not type(None)]
     return kinds[0] if len(kinds) == 1 else None
 
 
@@ -136,8 +141,8 @@ def _fill(config: ConfigDict, settings: Mapping[str, inspect.Parameter]) -> None
     for name, parameter in settings.items():
         if (inner := subgroup(parameter)) is not None:
             config[name] = create(inner)
-        elif parameter.default is None:
-            config[name] = placeholder(_kind(parameter))
+        elif parameter.default is None or _kind(parameter) == NUMBER_OR_TUPLE:
+            config[name] = FieldReference(parameter.default, field_type=_kind(parameter))
         else:
             config[name] = parameter.default
 
@@ -249,7 +254,13 @@ def _fields(
     if (inner := subgroup(parameter)) is not None:
         yield from walk(inner, config[name], f"{path}{name}.", every=every)
         return
-    kinds = {bool: "True, False", int: "an integer", float: "a number", tuple: "a tuple"}
+    kinds = {
+        bool: "True, False",
+        int: "an integer",
+        float: "a number",
+        tuple: "a tuple",
+        NUMBER_OR_TUPLE: "an integer, or a tuple of integers",
+    }
     accepted = kinds.get(_kind(parameter), "")
     if parameter.default is None:
         accepted = f"{accepted or 'a text'}, or None"

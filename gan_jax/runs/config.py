@@ -60,9 +60,12 @@ class Data:
     Attributes:
       name: digits, photos, folder, npz, ring, grid, swiss_roll, or the name of a TFDS data set.
       split: the part of the data set that is trained on.
-      resolution: height and width that images are brought to, after a crop to a centred square.
-      resize: how: "resize"; "pad", which puts a border around small images (MNIST: 28 to 32); or
-        "tile", which cuts photographs into tiles of that size without scaling them.
+      resolution: size that images are brought to: one number for squares, or (height, width).
+      resize: how: "resize" crops to a centred square, or a rectangle of that shape, and scales it;
+        "letterbox" scales the whole image and fills up with black; "squeeze" scales height and
+        width by factors of their own; "crop" cuts out the centre, and "pad" puts a border around
+        small images (MNIST: 28 to 32), both without scaling; "tile" cuts photographs into square
+        tiles without scaling.
       channels: 1 for grey images, 3 for colour; unset: as they are stored.
       pairing: how examples of two images are made: "none"; "side_by_side", the halves of each file;
         "twins", two folders with the same file names; or "domains", which are not paired: two
@@ -88,7 +91,7 @@ class Data:
 
     name: str = "digits"
     split: str = "train"
-    resolution: int = 16
+    resolution: int | tuple[int, int] = 16
     resize: str = "resize"
     channels: int | None = None
     pairing: str = "none"

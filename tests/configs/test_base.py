@@ -65,6 +65,9 @@ def parse(*overrides):
         ("optimizer.discriminator.clip_norm", "1", 1.0),
         ("generator.mlp.features", "(8, 16)", (8, 16)),
         ("game.laplacian.generator.features", "8", 8),
+        ("generator.resnet.features", "(8, 16,)", (8, 16)),
+        ("data.resolution", "48", 48),
+        ("data.resolution", "(48,64)", (48, 64)),
     ],
 )
 # ml_collections loads the file by a way that newer Pythons warn of.

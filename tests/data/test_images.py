@@ -106,6 +106,58 @@ def test_pad_puts_the_image_in_the_middle_of_black():
         Transform(16, resize="pad").array(image)
 
 
+class TestSizesThatAreNotSquare:
+    """A black image of 8x16 with a white centre of 4x4, brought to 8x4 and other sizes."""
+
+    image = np.zeros((8, 16, 1), np.uint8)
+    image[2:6, 6:10] = 255
+
+    def brought_to(self, height, width, resize):
+        result = Transform((height, width), resize=resize).array(self.image)
+        assert result.shape == (height, width, 1)
+        return result[:, :, 0]
+
+    def test_resize_keeps_the_aspect_of_the_largest_centre(self):
+        centre = self.image[:, 6:10, 0]
+        np.testing.assert_array_equal(self.brought_to(8, 4, "resize"), centre)
+        np.testing.assert_array_equal(self.brought_to(16, 8, "resize")[[6, 9], 1:7].min(), 255)
+
+    def test_crop_cuts_the_centre_unscaled(self):
+        np.testing.assert_array_equal(
+            self.brought_to(6, 8, "crop"), np.pad(np.full((4, 4), 255), ((1, 1), (2, 2)))
+        )
+        with pytest.raises(ConfigError, match=r"9x4 out of an image of 8x16; accepted: 8 or less"):
+            self.brought_to(9, 4, "crop")
+
+    def test_letterbox_shows_the_whole_image_between_bars(self):
+        result = self.brought_to(8, 8, "letterbox")
+        assert not result[:2].any()
+        assert not result[6:].any()
+        assert (result[3:5, 3:5] > 200).all()  # 2x2 of 4x8.
+        total = self.image.sum(dtype=float) / 4
+        assert result.sum() == pytest.approx(total, rel=0.05)
+
+    def test_squeeze_scales_each_side_by_its_own_factor(self):
+        result = self.brought_to(16, 8, "squeeze")
+        assert (result[5:11, 3:5] > 200).all()
+        assert result[:3].max() < 20  # Lanczos rings.
+
+        assert result.sum() == pytest.approx(self.image.sum(dtype=float), rel=0.05)
+
+    def test_pad_puts_the_image_in_the_middle(self):
+        expected = np.pad(self.image[:, :, 0], ((1, 1), (2, 2)))
+        np.testing.assert_array_equal(self.brought_to(10, 20, "pad"), expected)
+
+    def test_the_configuration_read_from_json_gives_lists(self):
+        assert Transform([8, 4]).shape(1, 1, 3) == (8, 4, 3)
+
+
+@pytest.mark.parametrize("resolution", [0, (8, 0), (8, 8, 3), (8,)])
+def test_sizes_that_are_none_are_refused(resolution):
+    with pytest.raises(ConfigError, match=r"data.resolution = .*accepted: 1 or more"):
+        Transform(resolution)
+
+
 def test_channels_are_converted_as_asked():
     pixels = COLOURS.repeat(2, axis=0)
     grey = Transform(2, channels=1).array(pixels)
@@ -129,7 +181,7 @@ def test_other_numbers_of_channels_pass_untouched_or_not_at_all():
     [
         ({"resolution": 0}, "data.resolution = 0; accepted: 1 or more"),
         ({"channels": 2}, "data.channels = 2; accepted: 1, 3"),
-        ({"resize": "stretch"}, "data.resize = 'stretch'; accepted: resize, pad"),
+        ({"resize": "stretch"}, "data.resize = 'stretch'; accepted: resize, letterbox"),
     ],
 )
 def test_impossible_fields(fields, message):

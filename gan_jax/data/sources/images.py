@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from gan_jax.errors import ConfigError
 
-RESIZES = ("resize", "pad", "tile")
+RESIZES = ("resize", "letterbox", "squeeze", "crop", "pad", "tile")
 # Otherwise Pillow tries all of its formats, whatever the suffix: for PostScript, Ghostscript.
 _FORMATS = ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"]
 if features.check("avif"):
@@ -30,46 +30,59 @@ class Transform:
     """Brings 8-bit images of any size to one shape.
 
     Attributes:
-      resolution: edge length of the square result; None keeps the size of every image.
+      resolution: height and width of the result, one number for both; None keeps the size of every
+        image.
       channels: 1 (grey), 3 (RGB), or None: as the image is.
-      resize: "resize" crops the largest centred square and resizes it (Lanczos down, bicubic up);
-        "pad" puts the image, unscaled, in the middle of a black square; "tile" is for sources of
-        square tiles of photographs (`gan_jax.data.sources.tiles`).
+      resize: "resize" crops the largest centred rectangle of the result's shape and scales it
+        (Lanczos down, bicubic up); "letterbox" scales the whole image and fills up with black;
+        "squeeze" scales height and width by factors of their own; "crop" cuts out the centre,
+        unscaled; "pad" puts the image, unscaled, in the middle of a black one; "tile" is for
+        sources of square tiles of photographs (`gan_jax.data.sources.tiles`).
 
     Raises:
       ConfigError: a field has a value that is not accepted.
     """
 
-    resolution: int | None = None
+    resolution: int | tuple[int, int] | None = None
     channels: int | None = None
     resize: str = "resize"
 
     def __post_init__(self):
-        if self.resolution is not None and self.resolution < 1:
-            raise ConfigError(f"data.resolution = {self.resolution}; accepted: 1 or more, or None")
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ConfigError(
+                f"data.resolution = {self.resolution}; accepted: 1 or more, two such numbers "
+                "(height, width), or None"
+            )
         if self.channels not in (None, 1, 3):
             raise ConfigError(f"data.channels = {self.channels}; accepted: 1, 3, None (as stored)")
         if self.resize not in RESIZES:
             raise ConfigError(f"data.resize = {self.resize!r}; accepted: {', '.join(RESIZES)}")
 
+    @property
+    def size(self) -> tuple[int, ...] | None:
+        """Height and width of the result; None: those of the image."""
+        if self.resolution is None or not isinstance(self.resolution, int):
+            return self.resolution and tuple(self.resolution)
+        return (self.resolution, self.resolution)
+
     def shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
         """Return the shape (h, w, c) that an image of this size gets."""
-        if self.resolution is not None:
-            height = width = self.resolution
+        if self.size is not None:
+            height, width = self.size
         return (height, width, self.channels or channels)
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return the image, of mode "L" or "RGB", as uint8 [h, w, c].
 
         Raises:
-          ConfigError: ``resize`` is "pad" and the image is larger than ``resolution``.
+          ConfigError: ``resize`` is "pad" and the image is larger than ``resolution``, or "crop"
+            and it is smaller.
         """
         if self.channels is not None:
             mode = "L" if self.channels == 1 else "RGB"
             image = image if image.mode == mode else image.convert(mode)
-        if self.resolution is not None and image.size != (self.resolution, self.resolution):
-            place = _pad if self.resize == "pad" else _crop_and_resize
-            image = place(image, self.resolution)
+        if self.size is not None and image.size != self.size[::-1]:
+            image = _PLACE[self.resize](image, *self.size)
         pixels = np.asarray(image)
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
@@ -100,27 +113,63 @@ class Transform:
         return self(to_grey_or_rgb(Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)))
 
 
-def _crop_and_resize(image: Image.Image, resolution: int) -> Image.Image:
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
-    if side == resolution:
+def _scale(
+    image: Image.Image, height: int, width: int, box: tuple[float, float, float, float]
+) -> Image.Image:
+    """Return a part of an image, (left, top, right, bottom), scaled to a size."""
+    smaller = height < box[3] - box[1] or width < box[2] - box[0]
+    kind = Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC
+    return image.resize((width, height), kind, box=box)
+
+
+def _resize(image: Image.Image, height: int, width: int) -> Image.Image:
+    scale = min(image.width / width, image.height / height)
+    inner_width, inner_height = round(width * scale), round(height * scale)
+    left, top = (image.width - inner_width) // 2, (image.height - inner_height) // 2
+    box = (left, top, left + inner_width, top + inner_height)
+    if (inner_height, inner_width) == (height, width):
         return image.crop(box)
-    kind = Image.Resampling.LANCZOS if side > resolution else Image.Resampling.BICUBIC
-    return image.resize((resolution, resolution), kind, box=box)
+    return _scale(image, height, width, box)
 
 
-def _pad(image: Image.Image, resolution: int) -> Image.Image:
-    width, height = image.size
-    if max(width, height) > resolution:
+def _letterbox(image: Image.Image, height: int, width: int) -> Image.Image:
+    scale = min(width / image.width, height / image.height)
+    inner = max(1, round(image.height * scale)), max(1, round(image.width * scale))
+    return _pad(_squeeze(image, *inner), height, width)
+
+
+def _squeeze(image: Image.Image, height: int, width: int) -> Image.Image:
+    return _scale(image, height, width, (0, 0, *image.size))
+
+
+def _crop(image: Image.Image, height: int, width: int) -> Image.Image:
+    if image.height < height or image.width < width:
         raise ConfigError(
-            f'data.resize = "pad" cannot fit an image of {height}x{width} into '
-            f"data.resolution = {resolution}; accepted: {max(width, height)} or more"
+            f'data.resize = "crop" cannot cut data.resolution = {height}x{width} out of an image '
+            f"of {image.height}x{image.width}; accepted: {min(image.size)} or less"
         )
-    square = Image.new(image.mode, (resolution, resolution))
-    square.paste(image, ((resolution - width) // 2, (resolution - height) // 2))
-    return square
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _pad(image: Image.Image, height: int, width: int) -> Image.Image:
+    if image.height > height or image.width > width:
+        raise ConfigError(
+            f'data.resize = "pad" cannot fit an image of {image.height}x{image.width} into '
+            f"data.resolution = {height}x{width}; accepted: {max(image.size)} or more"
+        )
+    whole = Image.new(image.mode, (width, height))
+    whole.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return whole
+
+
+_PLACE = {
+    "resize": _resize,
+    "letterbox": _letterbox,
+    "squeeze": _squeeze,
+    "crop": _crop,
+    "pad": _pad,
+}
 
 
 def decode(raw: bytes) -> Image.Image:

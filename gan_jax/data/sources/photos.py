@@ -29,7 +29,7 @@ def photos(split: str, transform: Transform) -> ArraySource:
 
     part = lookup(SPLITS, split, "data.split")
     size = transform.resolution
-    if transform.resize != "tile" or size is None:
+    if transform.resize != "tile" or not isinstance(size, int):
         raise ConfigError(
             f"data.resize = {transform.resize!r}, data.resolution = {size}; accepted for data.name "
             "= 'photos': 'tile' and the size of a tile"

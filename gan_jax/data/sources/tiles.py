@@ -136,8 +136,11 @@ def tiles(path: str | None, split: str, transform: Transform, on_error: str) -> 
       ConfigError: ``data.path`` or ``data.resolution`` is not set.
       DataError: the folder or zip cannot be used.
     """
-    if transform.resolution is None:
-        raise ConfigError("data.resolution is not set; accepted: the size of a tile")
+    if not isinstance(transform.resolution, int):
+        raise ConfigError(
+            f"data.resolution = {transform.resolution} with data.resize = 'tile'; accepted: one "
+            "number, the size of a tile"
+        )
     # The photographs themselves keep their sizes.
     whole = dataclasses.replace(transform, resolution=None, resize="resize")
     return TiledSource(FolderSource(path, split, whole, on_error), transform.resolution)
