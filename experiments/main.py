@@ -20,6 +20,11 @@ _WORKDIR = flags.DEFINE_string(
     "The run directory; one that holds a run of this configuration is continued. "
     "Default: runs/<config>-<data>-<time>.",
 )
+_CONTINUE_FROM = flags.DEFINE_string(
+    "continue_from",
+    None,
+    "RUN@STEP or RUN@best: a run that a new one, in another --workdir, continues as --config says.",
+)
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Build and compile everything, print networks and plan, train nothing."
 )
@@ -84,7 +89,9 @@ def _main() -> None:
     distributed.start(launch)
     workdir = _WORKDIR.value or _default_workdir()
     try:
-        result = loop.train(_CONFIG.value, workdir, dry_run=_DRY_RUN.value)
+        result = loop.train(
+            _CONFIG.value, workdir, dry_run=_DRY_RUN.value, continue_from=_CONTINUE_FROM.value
+        )
     except BaseException as error:
         if not several:
             raise

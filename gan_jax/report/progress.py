@@ -54,6 +54,7 @@ class Progress:
         images_per_step: int,
         *,
         start_step: int = 0,
+        start_kimg: float | None = None,
         clock: Clock | None = None,
         stream: TextIO | None = None,
         enabled: bool = True,
@@ -64,6 +65,7 @@ class Progress:
           total_steps: the step at which training ends.
           images_per_step: real images per step, on all devices.
           start_step: the step from which a resumed run continues.
+          start_kimg: thousands of images seen by then; None: ``images_per_step`` in each step.
           clock: measures the time for the speed; None: a new one.
           stream: where to print; None: standard output.
           enabled: whether to show anything; False for all processes but the first.
@@ -71,6 +73,8 @@ class Progress:
         self.clock = clock or Clock()
         self._total_steps = total_steps
         self._images_per_step = images_per_step
+        self._start_step = start_step
+        self._start_kimg = start_step * images_per_step / 1000 if start_kimg is None else start_kimg
         self._stream = stream or sys.stdout
         self._enabled = enabled
         # The speed is averaged over the last few updates.
@@ -110,8 +114,9 @@ class Progress:
         self._marks.append((step, self.clock.seconds))
         if not self._enabled:
             return
+        kimg = self._start_kimg + (step - self._start_step) * self._images_per_step / 1000
         line = format_line(
-            step, self._total_steps, self._images_per_step, self.images_per_second, losses
+            step, self._total_steps, self._images_per_step, self.images_per_second, losses, kimg
         )
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=line)
@@ -134,6 +139,7 @@ def format_line(
     images_per_step: int,
     images_per_second: float,
     losses: Mapping[str, float],
+    kimg: float,
 ) -> str:
     """Return the line of a log step: step, kimg, img/s (0 if it is not known yet), ETA, losses."""
     width = len(str(total_steps))
@@ -145,7 +151,7 @@ def format_line(
         left, speed = "?", "? img/s"
     parts = [
         f"step {step:{width}d}/{total_steps}",
-        f"kimg {step * images_per_step / 1000:.1f}",
+        f"kimg {kimg:.1f}",
         speed,
         f"ETA {left}",
         *(f"{name} {format_number(value)}" for name, value in losses.items()),

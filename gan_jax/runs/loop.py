@@ -19,7 +19,7 @@ from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step, owner_starts
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import evaluations, progress
-from gan_jax.runs import build, failures, initialization, pictures, plan, replicas
+from gan_jax.runs import branch, build, failures, initialization, pictures, plan, replicas
 from gan_jax.runs.metric_sums import MetricSums
 from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder
@@ -47,7 +47,13 @@ class Result:
     primary: bool = True
 
 
-def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> Result:
+def train(
+    config: ConfigDict,
+    workdir: str | Path,
+    *,
+    dry_run: bool = False,
+    continue_from: str | None = None,
+) -> Result:
     """Train ``config`` in ``workdir``; a run that is in it already is continued.
 
     Side effects: writes the run directory (process 0 alone), prints progress, handles SIGTERM and
@@ -57,16 +63,19 @@ def train(config: ConfigDict, workdir: str | Path, *, dry_run: bool = False) -> 
       config: a configuration, see `gan_jax.runs.config`.
       workdir: the run directory.
       dry_run: build and compile everything, print the plan, train nothing and write nothing.
+      continue_from: ``RUN@STEP``, another run that a new run continues with other settings.
 
     Raises:
       GanJaxError: with a reason of one line. ``status.json`` has it too, unless the directory
         cannot be trained in as it is: a run that is refused stays unchanged.
     """
     with build.matmul_precision(config):
-        return _train(config, workdir, dry_run)
+        return _train(config, workdir, dry_run, continue_from)
 
 
-def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
+def _train(
+    config: ConfigDict, workdir: str | Path, dry_run: bool, continue_from: str | None
+) -> Result:
     """Do what `train` does, in JAX's current precision of matrix products."""
     # --- Every mistake in the configuration is found here. --------------------------------------
     source = sources.make_source(config.data)
@@ -76,9 +85,10 @@ def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
         translating.check_sampling(sampling.make_sampling(config))
     evaluators.check(config, make_settings(config), training.game, source)
     owned = replicas.directories(config, workdir)
+    runs = [run for run, _ in owned]
     origin = None
-    if dry_run or not any(run.has_checkpoints() for run, _ in owned):
-        origin = initialization.read_weights(config, training)
+    if dry_run or _is_new(runs, config, continue_from):
+        origin = _read_origin(config, training, source, continue_from)
     if dry_run:
         plan.show(config, training, pipeline, _compile(training, pipeline), origin)
         plan.show_parameters(training)
@@ -86,7 +96,7 @@ def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
 
     # --- Lock the directory, and train in it. ---------------------------------------------------
     with ExitStack() as stack:
-        for run, _ in owned:
+        for run in runs:
             _claim(run)
             stack.callback(run.release)
         for run, own in owned:
@@ -100,12 +110,30 @@ def _train(config: ConfigDict, workdir: str | Path, dry_run: bool) -> Result:
             raise
 
 
+def _is_new(runs: list[RunDirectory], config: ConfigDict, continue_from: str | None) -> bool:
+    """Return whether nothing has been saved yet of a run, which may continue another one."""
+    count = config.train.replicas
+    single = count == 1 or continue_from is None
+    errors.require(single, "train.replicas", count, "1, with --continue_from")
+    runs[0].check_origin(continue_from)
+    return not any(run.has_checkpoints() for run in runs)
+
+
+def _read_origin(
+    config: ConfigDict, training: build.Training, source: sources.Source, continue_from: str | None
+) -> initialization.Weights | branch.Parent | None:
+    """Return what a new run starts from; ``None``: random weights."""
+    if continue_from is None:
+        return initialization.read_weights(config, training)
+    return branch.read_parent(continue_from, config, training, source)
+
+
 def _run(
     config: ConfigDict,
     training: build.Training,
     pipeline: Pipeline,
     recorder: Recorder | replicas.ReplicaRecorder,
-    origin: initialization.Weights | None,
+    origin: initialization.Weights | branch.Parent | None,
 ) -> Result:
     """Train to the end or until asked to stop.
 
@@ -125,6 +153,9 @@ def _run(
             _check_continues(restored.step, restored.meta, config, source)
             state, first, seconds = restored.state, restored.step, restored.meta["seconds"]
             sums.resume(restored.meta["metrics"], parallel.put_replicated)
+        elif isinstance(origin, branch.Parent):
+            state, first, seconds = origin.state, origin.step, 0.0
+            _check_calls(config, first)
         else:
             state, first, seconds = training.init_state(), 0, 0.0
             state = state if origin is None else origin.put(state)
@@ -157,6 +188,7 @@ def _run(
                 settings.steps,
                 images,
                 start_step=first,
+                start_kimg=recorder.kimg(first) * training.replicas,
                 clock=progress.Clock(seconds),
                 enabled=primary,
             )
@@ -178,8 +210,10 @@ def _run(
         # --- The loop. ---------------------------------------------------------------------------
         step, reason = first, None
         with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
-            if step == 0:
+            if restored is None:
                 actions.draw(step, state)
+            if restored is None and first:
+                actions.save(step, state)  # From here on, the other run is not needed.
             while step < settings.steps and not (reason := stop.reason()):
                 profiler(step)
                 state, metrics = parallel(state, data, parallel.put_batch(next(batches)))
@@ -298,15 +332,20 @@ def _check_continues(
             f"train.steps = {config.train.steps}, but this run has taken {step} steps already; "
             "accepted: that many or more"
         )
-    if step % config.train.steps_per_call:
-        raise errors.ConfigError(
-            f"train.steps_per_call = {config.train.steps_per_call}, but this run goes on from step "
-            f"{step}; accepted: a divisor of {step}"
-        )
+    _check_calls(config, step)
     if meta["fingerprint"] != source.fingerprint():
         raise errors.WorkdirError(
             f"the data set has changed since the checkpoint of step {step}: it was "
             f"{meta['fingerprint']}, it is {source.fingerprint()}"
+        )
+
+
+def _check_calls(config: ConfigDict, step: int) -> None:
+    """Check that the calls of a run that goes on from a step end at its intervals."""
+    if step % config.train.steps_per_call:
+        raise errors.ConfigError(
+            f"train.steps_per_call = {config.train.steps_per_call}, but this run goes on from step "
+            f"{step}; accepted: a divisor of {step}"
         )
 
 

@@ -19,6 +19,7 @@ from gan_jax.games.anomaly import DetectionGame
 from gan_jax.games.game import Game, images_per_step
 from gan_jax.games.translation import TranslationGame
 from gan_jax.runs import build
+from gan_jax.runs.branch import Parent
 from gan_jax.runs.initialization import Weights
 from gan_jax.training.optimizers import Optimizer
 
@@ -31,7 +32,7 @@ def rows(
     training: build.Training,
     pipeline: Pipeline,
     compiled: Any,
-    origin: Weights | None = None,
+    origin: Weights | Parent | None = None,
 ) -> list[tuple[str, str]]:
     """Return the plan as pairs of a heading and its text.
 
@@ -145,7 +146,7 @@ def show(
     training: build.Training,
     pipeline: Pipeline,
     compiled: Any,
-    origin: Weights | None = None,
+    origin: Weights | Parent | None = None,
 ) -> None:
     """Print the plan to standard output; the arguments are those of `rows`."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))

@@ -42,6 +42,7 @@ class Record:
         self.stopped: str | None = None
         self._config = config
         self._training = training
+        self._images = images_per_step(training.game, config.train.batch_size)
         self._primary = jax.process_index() == 0
         self._status = status.Status(run.path)
         self._started = False
@@ -88,6 +89,10 @@ class Record:
         self.stopped = reason
         raise errors.DivergenceError(reason)
 
+    def kimg(self, step: int) -> float:
+        """Return the thousands of real images that each run has seen by a train step."""
+        return self.run.kimg(step, self._images)
+
     def start(self, source: Source, origin: Mapping[str, Any] | None) -> None:
         """Write what describes the run itself: configuration, data, environment.
 
@@ -132,7 +137,6 @@ class Recorder(Record):
     ) -> None:
         super().__init__(config, run, training)
         self.name = name
-        self._images = images_per_step(training.game, config.train.batch_size)
         self._is_finite = jax.jit(_all_finite)
         self._judge: best.Judge | None = None
         self._writer = writers.Writer()
@@ -170,7 +174,7 @@ class Recorder(Record):
           DivergenceError: one is not finite.
         """
         numbers = {name: float(value) for name, value in metrics.items()}
-        self._writer.scalars(step, numbers, kimg=self._kimg(step))
+        self._writer.scalars(step, numbers, kimg=self.kimg(step))
         self.note("running", "", step)
         if bad := [name for name, value in numbers.items() if not np.isfinite(value)]:
             self.stop(f"{', '.join(bad)} is not finite by step {step}; {self._last_good()}")
@@ -208,9 +212,6 @@ class Recorder(Record):
             "smaller learning rate, or with optimizer.*.clip_norm"
         )
 
-    def _kimg(self, step: int) -> float:
-        return step * self._images / 1000
-
     def resume_evaluations(self, step: int, state: TrainState, due: bool) -> None:
         """Read the evaluations up to train step ``step``; if that is due and has none, evaluate."""
         if self._evaluator is None:
@@ -236,7 +237,7 @@ class Recorder(Record):
         assert self._judge is not None
         self._check_finite(step, state)
         result = self._evaluator(self._variables(state))
-        better, alarm = self._judge.add(result, step, self._kimg(step))
+        better, alarm = self._judge.add(result, step, self.kimg(step))
         self._writer.curves(step, {f"eval/{name}": x for name, x in result.values.items()})
         numbers = [f"{name} {evaluations.format_value(x)}" for name, x in result.values.items()]
         whose = f" of {self.name}" if self.name else ""

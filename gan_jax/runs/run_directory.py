@@ -154,6 +154,22 @@ class RunDirectory:
         """Write which run, and step of it, this one has started from."""
         self._write_json(ORIGIN, origin)
 
+    def read_origin(self) -> dict[str, Any] | None:
+        """Return the record of `write_origin`; ``None``: the run started from random weights."""
+        return self._read_json(ORIGIN) if (self.path / ORIGIN).exists() else None
+
+    def kimg(self, step: int, images: int) -> float:
+        """Return the thousands of real images that were seen by a train step.
+
+        Args:
+          step: the train step.
+          images: that one train step of this run sees; those of a run that it continues differ.
+        """
+        origin = self.read_origin() or {}
+        if "kimg" not in origin:
+            return step * images / 1000
+        return origin["kimg"] + (step - origin["step"]) * images / 1000
+
     def has_checkpoints(self) -> bool:
         """Return whether the directory has any complete checkpoint."""
         return any(entry.name.isdecimal() for entry in self.checkpoints.glob("*"))
@@ -178,27 +194,62 @@ class RunDirectory:
                     f"--workdir={self.path} has checkpoints, but no config.json"
                 )
             return
-        old, new = flat(self.read_config()), flat(chosen(config))
+        old = self.read_config()
         if not saved and not writers.has_records(self.path):
             return
-        allowed: tuple[str, ...] = OPERATIONAL
-        if all(
-            value == "constant" for name, value in new.items() if name.endswith("schedule.name")
-        ):
-            # No schedule depends on the length, so a run may be made longer.
-            allowed = (*allowed, "train.steps")
-        changed = [
-            f"{name}: {old.get(name)!r} there, {new.get(name)!r} now"
-            for name in sorted(old.keys() | new.keys())
-            if old.get(name) != new.get(name)
-            and not name.startswith(allowed)
-            and not _goes_with_choice(name, old, new)
-        ]
-        if changed:
+        schedules = [x for n, x in flat(chosen(config)).items() if n.endswith("schedule.name")]
+        # If no schedule depends on the length, a run may be made longer.
+        longer = ("train.steps",) if all(name == "constant" for name in schedules) else ()
+        if changed := differences(old, config, allowed=longer):
             raise errors.WorkdirError(
                 f"--workdir={self.path} holds a run of another configuration: "
-                f"{'; '.join(changed)}. Choose another --workdir, or the same values."
+                f"{'; '.join(changed)}. Choose the same values, or another --workdir, in which "
+                f"--continue_from={self.path} continues this run with them."
             )
+
+    def check_origin(self, place: str | None) -> None:
+        """Check that a run of this directory started where ``--continue_from`` says.
+
+        Raises:
+          WorkdirError: it started otherwise, or it is to start elsewhere but has no checkpoint.
+        """
+        origin = self.read_origin() or {}
+        continued = f"{origin['run']}@{origin['step']}" if "kimg" in origin else None
+        if place is None and continued is not None and not self.has_checkpoints():
+            raise errors.WorkdirError(
+                f"--workdir={self.path} is of a run that continues another one, but was ended "
+                f"before its first checkpoint; accepted: --continue_from={continued}"
+            )
+        if place is None or not self.has_checkpoints():
+            return
+        run, step = parse_place(place)
+        named = continued is not None and Path(origin["run"]) == Path(run).absolute()
+        if not named or (step.isdecimal() and int(step) != origin["step"]):
+            raise errors.WorkdirError(
+                f"--workdir={self.path} holds a run that continues {continued or 'no other'}, not "
+                f"--continue_from={place}; choose another --workdir"
+            )
+
+
+def parse_place(place: str) -> tuple[str, str]:
+    """Return the run directory and the checkpoint that ``RUN@STEP`` or ``RUN`` names."""
+    run, at, step = place.rpartition("@")
+    return (run, step) if at and not Path(place).exists() else (place, "latest")
+
+
+def differences(old: ConfigDict, config: ConfigDict, *, allowed: tuple[str, ...] = ()) -> list[str]:
+    """Return, in words, what a configuration trains otherwise than an older one.
+
+    ``allowed`` are fields, or the first letters of these, that may differ beside `OPERATIONAL`.
+    """
+    there, now = flat(old), flat(chosen(config))
+    return [
+        f"{name}: {there.get(name)!r} there, {now.get(name)!r} now"
+        for name in sorted(there.keys() | now.keys())
+        if there.get(name) != now.get(name)
+        and not name.startswith((*OPERATIONAL, *allowed))
+        and not _goes_with_choice(name, there, now)
+    ]
 
 
 def _goes_with_choice(name: str, old: dict[str, Any], new: dict[str, Any]) -> bool:

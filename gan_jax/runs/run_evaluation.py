@@ -13,6 +13,7 @@ from gan_jax.evaluation.result import Result
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
 from gan_jax.report import evaluations, status
+from gan_jax.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from gan_jax.runs.run import Run
@@ -81,7 +82,7 @@ class RunEvaluator:
           The row of ``eval.jsonl``.
         """
         step, result = self.measure(step)
-        row = result.row(step, step * self._images / 1000)
+        row = result.row(step, RunDirectory(self._run.path).kimg(step, self._images))
         evaluations.append(self.file, row)
         columns = [(f"step {step}", result.values, result.spread)]
         evaluations.table(columns, note=words(result.protocol))

@@ -305,5 +305,5 @@ def make_optimizer(
         rate=lambda count: scheduled(count // steps_per_train_step),
         **group.get(group.name, {}),
     )
-    frozen = frozen_layers(layers, group.get("freeze_first", 0), group.get("freeze", ()))
+    frozen = frozen_layers(layers, group.freeze_first, group.freeze)
     return Optimizer(transformation, scheduled, limit, frozen)

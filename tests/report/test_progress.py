@@ -109,7 +109,7 @@ def test_a_terminal_gets_a_bar_that_moves_in_place(monkeypatch):
 
 
 def test_the_time_left_is_unknown_before_the_speed_is():
-    line = format_line(0, 10, 64, 0.0, {})
+    line = format_line(0, 10, 64, 0.0, {}, 0.0)
     assert line == "step  0/10  kimg 0.0  ? img/s  ETA ?"
 
 

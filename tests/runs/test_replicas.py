@@ -81,7 +81,9 @@ def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
 @pytest.mark.parametrize("name", ["adamw", "rmsprop"])
 def test_a_factor_on_the_rate_leaves_the_optimizer_of_that_rate(name):
     config = make(tiny.point_config, 2, replica_learning_rates=(1.0, 4.0))
-    group = {"name": name, "learning_rate": 1e-3, "clip_norm": config.optimizer.generator.clip_norm}
+    shared = ("clip_norm", "freeze_first", "freeze")
+    group = {key: config.optimizer.generator[key] for key in shared}
+    group |= {"name": name, "learning_rate": 1e-3}
     if name == "rmsprop":
         group["rmsprop"] = {"momentum": 0.9}
     for network in ("generator", "discriminator"):

@@ -58,6 +58,8 @@ def make_optimizer(
             "name": name,
             "learning_rate": learning_rate,
             "clip_norm": clip_norm,
+            "freeze_first": 0,
+            "freeze": (),
             "schedule": {**chosen, chosen["name"]: own},
             name: options,
         }
