@@ -33,8 +33,10 @@ _MASK = flags.DEFINE_string(
     "mask",
     None,
     "For runs that fill holes: an image, white in them, for all inputs, or a folder of images of "
-    "the same names. Default: holes are where an input is not opaque.",
+    "the same names. Values 0 and 1, and coloured or transparent holes are understood, too. "
+    "Default: holes are where an input is not opaque.",
 )
+_INVERT_MASK = flags.DEFINE_bool("invert_mask", False, "Masks are white where there are no holes.")
 _DROPOUT = flags.DEFINE_bool(
     "dropout", False, "Keep the dropout that is the noise of some networks."
 )
@@ -83,6 +85,7 @@ def _main() -> None:
         out,
         direction=_DIRECTION.value,
         mask=_MASK.value,
+        invert_mask=_INVERT_MASK.value,
         checkpoint=run_flags.CHECKPOINT.value,
         raw=run_flags.RAW.value,
         dropout=_DROPOUT.value,

@@ -243,15 +243,6 @@ def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
     return colours, np.array(alpha)
 
 
-def read_holes(file: ImageFile) -> np.ndarray:
-    """Return where a mask is white, bool ``[height, width]``.
-
-    Raises:
-      DataError: it cannot be read or decoded; the message has the reason alone.
-    """
-    return read(file, 1).pixels[:, :, 0] >= 128
-
-
 def encode(pixels: np.ndarray, alpha: np.ndarray | None, suffix: str) -> bytes:
     """Return the bytes of an image file in one of `FORMATS`.
 

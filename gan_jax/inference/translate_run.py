@@ -23,7 +23,7 @@ from gan_jax.data import device
 from gan_jax.data.degrade import Degradation
 from gan_jax.games import draws
 from gan_jax.games.translation import Direction, TranslationGame, as_translation, choose_direction
-from gan_jax.inference import export, image_files, scores
+from gan_jax.inference import export, hole_masks, image_files, scores
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.inference.scores import Scores
 from gan_jax.report import atomic, grids
@@ -55,7 +55,9 @@ class Request:
       out: the folder of the outputs, which keep the names and sub-folders of the input.
       direction: such as "AtoB"; ``None``: the run's first.
       mask: for a run that fills holes: an image that is white in them, for all inputs, or a folder
-        with one of the same name for each; ``None``: holes are where an input is not opaque.
+        with one of the same name for each; ``None``: holes are where an input is not opaque. Other
+        masks: see `gan_jax.inference.hole_masks`.
+      invert_mask: the masks are white where there are no holes.
       checkpoint: "latest", "best" or a train step.
       raw: use the raw weights, not their moving average.
       dropout: keep the dropout that is a network's noise.
@@ -76,6 +78,7 @@ class Request:
     out: str | Path
     direction: str | None = None
     mask: str | Path | None = None
+    invert_mask: bool = False
     checkpoint: str = "latest"
     raw: bool = False
     dropout: bool = False
@@ -168,7 +171,12 @@ class Request:
             if not needed:
                 why = "--degrade makes holes" if self.degrade else f"{self.name} fills no holes"
                 raise errors.ConfigError(f"--mask={self.mask}, but {why}; accepted: no --mask")
-            return image_files.match(self.files, image_files.find(self.mask, "--mask"))
+            found = image_files.find(self.mask, "--mask")
+            if len(found) == 1:
+                self._holes(found[0])
+            return image_files.match(self.files, found)
+        if self.invert_mask:
+            raise errors.ConfigError("--invert_mask without --mask; accepted: both, or neither")
         if needed and not any(image_files.has_alpha(file) for file in self.files):
             raise errors.ConfigError(
                 f"{self.name} of {self.run.config.variant!r} fills holes, and no input has any; "
@@ -176,6 +184,16 @@ class Request:
                 "transparency"
             )
         return None
+
+    def _holes(self, mask: ImageFile) -> np.ndarray:
+        """Return where a mask has holes; a `DataError` names it."""
+        try:
+            return hole_masks.read(mask, inverted=self.invert_mask)
+        except errors.DataError as error:
+            raise errors.DataError(
+                f"the mask {mask.full_name} {error}; accepted: white, coloured or transparent in "
+                "holes, and neither elsewhere"
+            ) from error
 
     def read(self, number: int) -> "_Example":
         """Return the image in a file; the message of a `DataError` has the reason alone."""
@@ -206,7 +224,7 @@ class Request:
     def _known(self, number: int, pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
         known = np.ones(pixels.shape[:2], bool) if alpha is None else alpha == 255
         if self.masks is not None:
-            holes = image_files.read_holes(self.masks[number])
+            holes = self._holes(self.masks[number])
             if holes.shape != known.shape:
                 sizes = [f"{x.shape[0]}x{x.shape[1]}" for x in (known, holes)]
                 mask = self.masks[number].full_name
@@ -214,6 +232,7 @@ class Request:
             known &= ~holes
         elif alpha is None:
             raise errors.DataError("has no transparency that says where its holes are")
+        hole_masks.check(~known)
         return known[:, :, None].astype(np.float32)
 
     def degraded(self, number: int, example: "_Example") -> "_Example":
@@ -293,6 +312,7 @@ def translate(ask: Request) -> Summary:
     written: set[int] = set()
     failures: dict[int, str] = {}
     measured: dict[int, Scores] = {}
+    holes: list[float] = []
     gallery: dict[int, list[Image.Image]] = {}
     with (
         concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
@@ -323,6 +343,8 @@ def translate(ask: Request) -> Summary:
                 if (target := example.target) is not None:
                     border = ask.measured_border
                     measured[number] = scores.measure(made, example.shown, target, border)
+                if ask.way.masked and example.known is not None:
+                    holes.append(1.0 - float(np.mean(example.known)))
                 if ask.grid is not None and number < _SHOWN:
                     gallery[number] = _tiles(example, made)
                 yield number, made, example.alpha
@@ -337,6 +359,8 @@ def translate(ask: Request) -> Summary:
                 advance(len(written) + len(failures))
     total = f"{len(ask.files):,} image{'s' if len(ask.files) > 1 else ''}"
     text = f"translated {len(written):,} of {total} ({ask.name}) at step {weights.step}: {ask.out}"
+    if holes:
+        text += f"; {_share(holes, ask.mask is not None and not ask.invert_mask)}"
     names = [file.name for file in ask.files]
     # An image that could not be written does not count.
     found = {names[i]: measured[i] for i in sorted(written & measured.keys())}
@@ -358,6 +382,13 @@ def translate(ask: Request) -> Summary:
             f"{ask.grid}"
         )
     return dataclasses.replace(summary, text=text)
+
+
+def _share(holes: list[float], may_invert: bool) -> str:
+    """Return, in words, the mean share of the pixels that are holes."""
+    share = sum(holes) / len(holes)
+    hint = " (--invert_mask, if the masks are white elsewhere)" if may_invert else ""
+    return f"holes are {share:.0%} of the pixels{hint if share > 0.5 else ''}"
 
 
 def _ahead(

@@ -199,12 +199,6 @@ def test_masks_go_by_name_whatever_the_suffix(tmp_path):
         image_files.match(photos, masks)
 
 
-def test_a_mask_is_white_in_holes(tmp_path):
-    mask = np.array([[0, 127, 128, 255]], np.uint8)
-    found = image_files.read_holes(one(save(tmp_path / "a.png", mask)))
-    assert found.tolist() == [[False, False, True, True]]
-
-
 @pytest.mark.parametrize("alpha", [None, ALPHA])
 @pytest.mark.parametrize("pixels", [COLOUR, GREY[:, :, None]])
 def test_png_keeps_everything(pixels, alpha):

@@ -305,19 +305,29 @@ def test_one_mask_is_for_all_of_its_size(tmp_path, capsys):
     run = make_run(HOLES, Torn())
     save(tmp_path / "in" / "a.png", colour(9, 9))
     save(tmp_path / "in" / "b.png", colour(9, 8))
-    mask = save(tmp_path / "mask.png", np.full((9, 9), 255, np.uint8))
+    hole = np.zeros((9, 9), np.uint8)
+    hole[:6] = 1
+    mask = save(tmp_path / "mask.png", hole)
     summary = translate(Request(run, tmp_path / "in", tmp_path / "out", mask=mask))
     assert list(summary.outputs) == ["a.png"]
+    assert summary.text.endswith(
+        "; holes are 67% of the pixels (--invert_mask, if the masks are white elsewhere)"
+    )
     assert summary.failures == {"b.png": f"has 9x8 pixels, its mask {mask} 9x9"}
 
 
-def test_an_image_without_transparency_fails_beside_others_that_have_it(tmp_path):
+def test_an_image_without_a_hole_fails_beside_others_that_have_one(tmp_path):
     run = make_run(HOLES, Torn())
     save(tmp_path / "in" / "a.png", colour(9, 9))
-    save(tmp_path / "in" / "b.png", colour(9, 9), mode="RGBA")
+    save(tmp_path / "in" / "opaque.png", colour(9, 9), mode="RGBA")
+    torn = Image.fromarray(colour(9, 9))
+    torn.putalpha(Image.fromarray(np.where(np.eye(9), 0, 255).astype(np.uint8)))
+    save(tmp_path / "in" / "b.png", torn)
+    save(tmp_path / "in" / "gone.png", Image.new("RGBA", (9, 9)))
     summary = translate(Request(run, tmp_path / "in", tmp_path / "out"))
     assert list(summary.outputs) == ["b.png"]
-    assert "no transparency" in summary.failures["a.png"]
+    assert "no transparency" in summary.failures.pop("a.png")
+    assert summary.failures == {"gone.png": "is a hole everywhere", "opaque.png": "has no hole"}
 
 
 def degraded_by_hand(degradation, array, number, seed):
@@ -520,6 +530,8 @@ def test_mistakes_are_reported_before_weights_are_loaded(tmp_path):
     masks = save(tmp_path / "masks" / "b.png", np.zeros((9, 9), np.uint8))
     save(tmp_path / "masks" / "c.png", np.zeros((9, 9), np.uint8))
     refuses(r"--mask has nothing for a\.png", run, mask=masks.parent)
+    refuses(r"the mask .*b\.png has no hole; accepted: white, coloured", run, mask=masks)
+    refuses(r"--invert_mask without --mask; accepted: both", run, invert_mask=True)
     refuses(r"--border=-1; accepted: 0 or more", run, border=-1, degrade=True)
     (tmp_path / "free").mkdir()
     (tmp_path / "free" / "scores.json").touch()
