@@ -31,17 +31,20 @@ class Kind:
 
     Attributes:
       field: the field.
-      suffix: of a file that holds one example; the empty string: there is no such file.
       crowd: examples that a picture shows for each that is asked for.
       backdrop: real examples that a picture shows behind generated ones.
       movable: whether examples can be mirrored and cropped.
     """
 
     field: Field
-    suffix = ""
     crowd = 1
     backdrop = 0
     movable = False
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of a file that holds one example; the empty string: there is no such file."""
+        return ""
 
     def to_network(self, stored: jax.Array) -> jax.Array:
         """Return stored arrays ``[...]`` as networks see them: float32, same shape."""
@@ -89,10 +92,17 @@ class Kind:
 
 
 class Image(Kind):
-    """Images ``(height, width, channels)``: uint8 stored, [-1, 1] for networks; PNG files."""
+    """Images ``(height, width, channels)``: uint8 stored, [-1, 1] for networks.
 
-    suffix = ".png"
+    PNG files hold 1 channel (grey), 3 (RGB) or 4 (RGBA).
+    """
+
     movable = True
+
+    @property
+    @override
+    def suffix(self) -> str:
+        return ".png" if self.field.shape[-1] in (1, 3, 4) else ""
 
     @override
     def to_network(self, stored: jax.Array) -> jax.Array:
@@ -104,6 +114,8 @@ class Image(Kind):
 
     @override
     def file(self, example: np.ndarray) -> bytes:
+        if not self.suffix:
+            return super().file(example)
         buffer = io.BytesIO()
         pixels = example[..., 0] if example.shape[-1] == 1 else example
         PillowImage.fromarray(pixels).save(buffer, format="PNG")
@@ -141,7 +153,10 @@ class Audio(Kind):
     the mean over channels.
     """
 
-    suffix = ".wav"
+    @property
+    @override
+    def suffix(self) -> str:
+        return ".wav"
 
     @property
     def _full_scale(self) -> float:

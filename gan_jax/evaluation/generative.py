@@ -43,6 +43,11 @@ def choose_metrics(
                 f"eval.metrics has {metric.name!r}, but samples of {source.name} are unpaired "
                 f"{kind}; accepted: {', '.join(known) or 'none'}"
             )
+        if kind == "images" and not _is_seen(source):
+            raise errors.ConfigError(
+                f"eval.metrics has {metric.name!r}, but the images of {source.name} have "
+                f"{source.shape[2]} channels; accepted: images of 1 or 3 channels"
+            )
         if kind == "points" and getattr(source, "modes", None) is None:
             raise errors.ConfigError(
                 f"eval.metrics has {metric.name!r}, but {source.name} has no modes; "
@@ -83,10 +88,15 @@ def _suitable(source: Source) -> tuple[str, Sequence[str]]:
             return kind, []
 
 
+def _is_seen(source: Source) -> bool:
+    """Return whether the data are images of which extractors can compute features."""
+    return source.field.kind == "image" and source.shape[2] in (1, 3)
+
+
 def _automatic(source: Source, num_classes: int | None) -> list[str]:
     if source.field.kind == "points":
         return ["modes", "high_quality"] if getattr(source, "modes", None) is not None else []
-    if source.field.kind == "image" and (source.num_classes or 0) > 1:
+    if _is_seen(source) and (source.num_classes or 0) > 1:
         conditional = ["classifier_accuracy"] if num_classes is not None else []
         return ["classifier_fid", "classifier_precision", "classifier_recall", *conditional]
     return []

@@ -221,7 +221,8 @@ def export(ask: Request, *, archive: bool) -> str:
     if not archive and not kinds.of(ask.field).suffix:
         raise errors.ConfigError(
             f"--out={ask.out} is a folder of files, but samples of {ask.run.data['name']} are "
-            f"of kind {ask.field.kind!r}; accepted: a picture as .png, or an .npz"
+            f"of kind {ask.field.kind!r} and shape {ask.field.shape}; accepted: a picture as .png, "
+            "or an .npz"
         )
     if archive:
         atomic.check_free(ask.out, ask.overwrite)

@@ -26,27 +26,30 @@ def grid(
     """Lay images out in rows, with grey lines between and around them.
 
     Args:
-      images: uint8 [n, height, width, channels], of 1 or 3 channels.
+      images: uint8 [n, height, width, channels]. Of 4 channels the last one is alpha, and what is
+        transparent is drawn on white; of 2, or of more than 4, the channels of an image are grey
+        images side by side.
       columns: images per row; None for as square a grid as n allows.
       padding: width of the lines, in pixels of the result.
       scale: side of the square that each pixel becomes; None for the smallest whole number that
         makes a tile at least 32 pixels high and wide, so that a person can see a 16 x 16 digit.
 
     Returns:
-      uint8 [H, W, channels]; tiles that the last row lacks are grey.
+      uint8 [H, W, 1 or 3]; tiles that the last row lacks are grey.
 
     Raises:
       ValueError: the images have another dtype or rank, or there are none.
     """
     images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+    if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(
             f"images are {images.dtype}{list(images.shape)}; accepted: uint8 [n, height, width, "
-            "channels] of 1 or 3 channels."
+            "channels]."
         )
-    number, height, width, channels = images.shape
     if 0 in images.shape:
         raise ValueError(f"images have the shape {images.shape}; accepted: at least one pixel.")
+    images = _visible(images)
+    number, height, width, channels = images.shape
     if scale is None:
         scale = max(1, math.ceil(_VISIBLE / min(height, width)))
     if columns is None:
@@ -67,11 +70,22 @@ def grid(
     return canvas
 
 
+def _visible(images: np.ndarray) -> np.ndarray:
+    """Return images of any number of channels, uint8, as grey or colour images; see `grid`."""
+    number, height, width, channels = images.shape
+    if channels in (1, 3):
+        return images
+    if channels == 4:
+        colours, alpha = images[..., :3].astype(np.float32), images[..., 3:] / np.float32(255)
+        return np.round(colours * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return np.moveaxis(images, -1, 2).reshape(number, height, channels * width, 1)
+
+
 def named_rows(tiles: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Lay rows of images out below each other, with the name of each row to its left.
 
     Args:
-      tiles: uint8 [rows, columns, height, width, channels], of 1 or 3 channels.
+      tiles: uint8 [rows, columns, height, width, channels]; see `grid`.
       names: of the rows, black on white; all empty: there is no margin for them.
 
     Raises:

@@ -66,7 +66,10 @@ class Data:
         width by factors of their own; "crop" cuts out the centre, and "pad" puts a border around
         small images (MNIST: 28 to 32), both without scaling; "tile" cuts photographs into square
         tiles without scaling.
-      channels: 1 for grey images, 3 for colour; unset: as they are stored.
+      channels: 1 for grey images, 3 for colour, 4 for colour and alpha; unset: as they are stored,
+        with transparency of files put on white.
+      value_range: the values of pixels that become black and white; (): 0 and 255 of 8-bit images,
+        and of others a range that is found over a sample of the set.
       pairing: how examples of two images are made: "none"; "side_by_side", the halves of each file;
         "twins", two folders with the same file names; or "domains", which are not paired: two
         folders, splits or classes.
@@ -94,6 +97,7 @@ class Data:
     resolution: int | tuple[int, int] = 16
     resize: str = "resize"
     channels: int | None = None
+    value_range: tuple[float, ...] = ()
     pairing: str = "none"
     a: str | None = None
     b: str | None = None

@@ -57,6 +57,7 @@ def rows(
     plan = [
         ("variant", f"{config.variant}: {config.loss.name} loss, {config.penalty.name} penalty"),
         ("data", f"{source.name}: {size} of {shape}, {path}, split {source.split}{mirrored}"),
+        *([("images", ", ".join(source.notes))] if source.notes else []),
         *_classes(source),
         *_unused(source),
         *_anomalies(config, training.game, source),

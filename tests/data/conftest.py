@@ -18,6 +18,7 @@ def data_config():
             "split": "train",
             "resolution": 16,
             "channels": None,
+            "value_range": (),
             "resize": "resize",
             "path": None,
             "data_dir": None,

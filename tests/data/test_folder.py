@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from gan_jax.data.sources import FolderSource, Transform, make_source
+from gan_jax.data.sources import FolderSource, Transform, folder, make_source
 from gan_jax.errors import ConfigError, DataError
 
 
@@ -158,6 +158,41 @@ def test_grey_folders_stay_grey_and_mixed_ones_become_colour(tmp_path, data_conf
     png(tmp_path / "99.png", 50)
     mixed = make_source(config)
     assert mixed.shape == mixed[0]["image"].shape == (6, 6, 3)
+
+
+def test_one_image_in_colour_among_many_is_found_or_an_error(tmp_path, monkeypatch):
+    for k in range(40):
+        png(tmp_path / f"{k:02}.png", k, mode="L")
+    png(tmp_path / "07.png", 50)
+    source = FolderSource(tmp_path, "train", Transform())
+    assert source.shape == (6, 6, 3)
+    assert source.notes[:2] == ("of 6x6", "1 of 40 in colour")
+    # In a larger set, another one than those that were looked at.
+    monkeypatch.setattr(folder, "HEADERS", 2)
+    source = FolderSource(tmp_path, "train", Transform())
+    assert source.shape == (6, 6, 1)
+    with pytest.raises(DataError, match=r"07\.png is in colour.*set data\.channels to 3 or 1"):
+        source[7]
+    assert FolderSource(tmp_path, "train", Transform(channels=1))[7]["image"].shape == (6, 6, 1)
+
+
+def test_a_grey_palette_is_grey(tmp_path):
+    pixels = np.arange(16, dtype=np.uint8).reshape(4, 4) * 17
+    Image.fromarray(pixels).convert("P").save(tmp_path / "a.png")
+    source = FolderSource(tmp_path, "train", Transform())
+    np.testing.assert_array_equal(source[0]["image"][..., 0], pixels)
+
+
+def test_transparency_is_kept_where_asked_for(tmp_path):
+    Image.new("RGBA", (6, 6), (10, 20, 30, 0)).save(tmp_path / "a.png")
+    png(tmp_path / "b.png", 40)
+    white = FolderSource(tmp_path, "train", Transform())
+    assert (white.shape, reds(white)) == ((6, 6, 3), [255, 40])
+    assert white.notes == ("of 6x6", "1 of 2 transparent, put on white")
+    kept = FolderSource(tmp_path, "train", Transform(channels=4))
+    assert [kept[k]["image"][0, 0].tolist() for k in (0, 1)] == [[10, 20, 30, 0], [40, 0, 0, 255]]
+    with pytest.raises(ConfigError, match=r"data\.channels = 2; accepted for image files: 1"):
+        FolderSource(tmp_path, "train", Transform(channels=2))
 
 
 def test_a_truncated_jpeg_is_named(tmp_path):

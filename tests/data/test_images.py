@@ -169,18 +169,26 @@ def test_channels_are_converted_as_asked():
     np.testing.assert_array_equal(Transform().array(pixels), pixels)
 
 
-def test_other_numbers_of_channels_pass_untouched_or_not_at_all():
-    pixels = np.zeros((4, 4, 5), np.uint8)
-    assert Transform(4).array(pixels) is pixels
-    with pytest.raises(ConfigError, match="5 channels"):
-        Transform(8).array(pixels)
+def test_alpha_is_kept_where_four_channels_are_asked_for():
+    alpha = np.array([[0, 128]], np.uint8)
+    image = Image.fromarray(np.dstack([COLOURS, alpha]))
+    kept = Transform(channels=4)(decode(encoded(image), alpha=True))
+    np.testing.assert_array_equal(kept, np.dstack([COLOURS, alpha]))
+    opaque = Transform(channels=4)(decode(encoded(Image.fromarray(COLOURS)), alpha=True))
+    np.testing.assert_array_equal(opaque[..., 3], 255)
+    # What is transparent has no influence on the colours of its neighbours.
+    half = np.zeros((4, 4, 4), np.uint8)
+    half[:, :2] = (200, 100, 50, 255)
+    small = Transform(1, channels=4)(Image.fromarray(half))[0, 0]
+    np.testing.assert_allclose(small, (200, 100, 50, 128), atol=2)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"resolution": 0}, "data.resolution = 0; accepted: 1 or more"),
-        ({"channels": 2}, "data.channels = 2; accepted: 1, 3"),
+        ({"channels": 0}, "data.channels = 0; accepted: 1 or more"),
+        ({"value_range": (3, 2)}, r"data.value_range = \(3, 2\); accepted: \(\), or"),
         ({"resize": "stretch"}, "data.resize = 'stretch'; accepted: resize, letterbox"),
     ],
 )

@@ -122,7 +122,8 @@ def test_the_fingerprint_of_an_npz_is_of_what_was_read(tmp_path, data_config):
             {"z": np.zeros((2, 4, 4), np.uint8)},
             "no data; accepted: one of .*audio; found: z",
         ),
-        ({"x": np.zeros((2, 4, 4), np.float32)}, r"x is float32 \[2, 4, 4\]; accepted: uint8"),
+        ({"x": np.zeros((2, 4, 4), complex)}, r"x is complex128 \[2, 4, 4\]; accepted: numbers"),
+        ({"x": np.full((2, 4, 4), np.nan)}, "x has numbers that are not finite"),
         ({"x": np.zeros((0, 4, 4), np.uint8)}, "not empty"),
         ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.zeros(3, int)}, r"y is int64 \[3\]"),
         ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.array([0, -1])}, "integers from 0 to"),
@@ -144,6 +145,35 @@ def test_no_npz(tmp_path, data_config):
     (tmp_path / "a.npz").write_text("text")
     with pytest.raises(DataError, match="cannot be read as arrays"):
         make_source(data_config(name="npz", path=str(tmp_path / "a.npz")))
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_npz_of_many_channels(tmp_path, data_config, channels):
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, channels), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images)
+    fields = {"name": "npz", "path": str(tmp_path / "a.npz")}
+    for asked in (None, channels):
+        source = make_source(data_config(**fields, channels=asked))
+        np.testing.assert_array_equal(source.arrays["image"], images)
+    small = make_source(data_config(**fields, resolution=8)).arrays["image"]
+    # Every channel is resized by itself.
+    for c in range(channels):
+        np.savez(tmp_path / "one.npz", images=images[..., c])
+        config = data_config(name="npz", path=str(tmp_path / "one.npz"), resolution=8)
+        np.testing.assert_array_equal(make_source(config).arrays["image"][..., 0], small[..., c])
+    if channels != 4:  # The fourth may be alpha.
+        accepted = rf"images of {channels} channels cannot be converted; accepted: {channels}, or"
+        with pytest.raises(ConfigError, match=accepted):
+            make_source(data_config(**fields, channels=3))
+
+
+def test_npz_that_is_not_uint8_is_scaled_by_the_range_of_all(tmp_path, data_config):
+    levels = np.linspace(0, 1, 5, dtype=np.float32)[:, None, None] * np.ones((16, 16), np.float32)
+    for array in (levels, np.round(levels * 4095).astype(np.int32)):
+        np.savez(tmp_path / "a.npz", images=array)
+        source = make_source(data_config(name="npz", path=str(tmp_path / "a.npz")))
+        assert [int(image.max()) for image in source.arrays["image"]] == [0, 64, 128, 191, 255]
+        assert source.notes[1].endswith("become 0 to 255")
 
 
 # Toy points.
@@ -284,7 +314,8 @@ from gan_jax.data import device, order, pipeline, sources
 assert "tensorflow_datasets" not in sys.modules, "slow to import: only where it is needed"
 assert "grain" not in sys.modules, "slow to import: only where it is needed"
 config = ConfigDict(dict(name="fashion_mnist", split="train", resolution=28, channels=None,
-    resize="resize", data_dir={str(shared_data("tfds"))!r}, pairing="none", without=()))
+    value_range=(), resize="resize", data_dir={str(shared_data("tfds"))!r}, pairing="none",
+    without=()))
 sources.make_source(config).read([0])
 assert not {{"tensorflow", "torch"}} & sys.modules.keys()
 import jax

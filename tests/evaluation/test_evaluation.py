@@ -361,6 +361,14 @@ def test_automatic_metrics_suit_the_data():
     assert chosen(sources.make_source(config.data)) == []
 
 
+def test_images_of_many_channels_have_no_metrics():
+    images = np.zeros((2000, 8, 8, 5), np.uint8)
+    source = sources.image_source("a", "train", images, np.arange(2000) % 2)
+    assert generative.choose_metrics(Settings(), source) == []
+    with pytest.raises(errors.ConfigError, match="have 5 channels; accepted: images of 1"):
+        generative.choose_metrics(Settings(metrics=("classifier_fid",)), source)
+
+
 def test_missing_weights_are_reported_before_anything_is_written(tmp_path):
     config = tiny.image_config()
     config.num_devices = 1

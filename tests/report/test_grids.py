@@ -53,12 +53,25 @@ def test_the_default_grid_is_as_square_as_can_be(n, columns, rows):
     assert grid(numbered(n, 32, 32), padding=0).shape == (rows * 32, columns * 32, 1)
 
 
+def test_many_channels_are_grey_images_side_by_side():
+    images = np.arange(2 * 2 * 3 * 5, dtype=np.uint8).reshape(2, 2, 3, 5)
+    shown = grid(images, columns=1, padding=0, scale=1)
+    rows = images.transpose(0, 1, 3, 2).reshape(4, 15, 1)
+    np.testing.assert_array_equal(shown, rows)
+
+
+def test_what_is_transparent_is_drawn_on_white():
+    pixels = np.array([[[200, 0, 100, 255], [200, 0, 100, 51], [200, 0, 100, 0]]], np.uint8)
+    shown = grid(pixels[None], padding=0, scale=1)
+    assert shown.tolist() == [[[200, 0, 100], [244, 204, 224], [255, 255, 255]]]
+
+
 @pytest.mark.parametrize(
     "images",
     [
         np.zeros((2, 4, 4, 3), np.float32),
         np.zeros((4, 4, 3), np.uint8),
-        np.zeros((2, 4, 4, 2), np.uint8),
+        np.zeros((2, 4, 4, 0), np.uint8),
         np.zeros((0, 4, 4, 3), np.uint8),
     ],
 )

@@ -71,7 +71,9 @@ def make_source(config: Any) -> Source:
       DataError: the data set is missing, damaged or empty.
     """
     lookup(dict.fromkeys(PAIRINGS), config.pairing, "data.pairing")
-    transform = Transform(config.resolution, config.channels, config.resize)
+    transform = Transform(
+        config.resolution, config.channels, config.resize, tuple(config.value_range)
+    )
     if config.pairing != "none":
         for field in ("normal", "without"):
             if config[field]:

@@ -24,10 +24,19 @@ class Source(abc.ABC):
         configuration allows (``data.on_error = "skip"``), are replaced by the next readable
         example. Each process counts those that it read itself.
       unused: what is beside the examples and is no part of them, for people: files and folders.
+      notes: how the data were stored and are converted, for people.
     """
 
-    def __init__(self, name: str, split: str, spec: Spec, unused: Sequence[str] = ()):
-        self.name, self.split, self.spec, self.unused = name, split, spec, tuple(unused)
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        spec: Spec,
+        unused: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ):
+        self.name, self.split, self.spec = name, split, spec
+        self.unused, self.notes = tuple(unused), tuple(notes)
         self.failures: dict[int, str] = {}
 
     @abc.abstractmethod
@@ -92,10 +101,18 @@ class ArraySource(Source):
       split: name of the part of the data set, for records.
       arrays: the examples by field, ``[n, *field.shape]``.
       spec: the fields.
+      notes: as for `Source`.
     """
 
-    def __init__(self, name: str, split: str, arrays: Mapping[str, np.ndarray], spec: Spec):
-        super().__init__(name, split, spec)
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        arrays: Mapping[str, np.ndarray],
+        spec: Spec,
+        notes: Sequence[str] = (),
+    ):
+        super().__init__(name, split, spec, notes=notes)
         self.arrays = dict(arrays)
 
     @override

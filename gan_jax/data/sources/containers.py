@@ -63,8 +63,8 @@ class Folder:
         """
         return zlib.crc32(self.read(name))
 
-    def read(self, name: str) -> bytes:
-        """Return the bytes of a file.
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """Return the bytes of a file, or the first ``most`` of them.
 
         Raises:
           OSError: it cannot be read, or is larger than any image.
@@ -72,7 +72,8 @@ class Folder:
         path = self.path / name
         if path.stat().st_size > MAX_FILE_BYTES:
             raise OSError(errno.EFBIG, f"more than {MAX_FILE_BYTES:,} bytes")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
 
     def full_name(self, name: str) -> str:
         """Return what a message calls the file."""
@@ -165,8 +166,8 @@ class Zip:
         """Return the CRC-32 of a file, which the archive records."""
         return self._members[name].CRC
 
-    def read(self, name: str) -> bytes:
-        """Return the bytes of a file.
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """Return the bytes of a file, or the first ``most`` of them, without a check.
 
         Raises:
           zipfile.BadZipFile: they are damaged.
@@ -183,14 +184,19 @@ class Zip:
         if len(header) < 30 or header[:4] != b"PK\x03\x04":
             raise zipfile.BadZipFile("no local header")
         start = member.header_offset + 30 + sum(struct.unpack("<HH", header[26:]))
-        raw = os.pread(descriptor, member.compress_size, start)
+        size = member.file_size if most is None else min(most, member.file_size)
+        # An incompressible block of deflate is stored, with 5 bytes more.
+        stored = member.compress_size if most is None else min(size + 1024, member.compress_size)
+        raw = os.pread(descriptor, stored, start)
         if member.flag_bits & 1 or member.compress_type not in (_STORED, _DEFLATED):
             raise OSError("accepted in a zip: stored or deflated, not encrypted")
         if member.compress_type == _DEFLATED:
             try:
-                raw = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, member.file_size + 1)
+                raw = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, size + 1)
             except zlib.error as error:
                 raise zipfile.BadZipFile(str(error)) from error
+        if most is not None:
+            return raw[:size]
         if len(raw) != member.file_size or zlib.crc32(raw) != member.CRC:
             raise zipfile.BadZipFile("its bytes do not fit their checksum")
         return raw

@@ -7,11 +7,12 @@ out.
 """
 
 import collections
+import contextlib
 import copy
 import dataclasses
 import functools
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,16 +20,20 @@ from PIL import Image
 from typing_extensions import override
 
 from gan_jax.data import spec as specs
+from gan_jax.data.sources import levels, survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.containers import images_in, open_files, printable
-from gan_jax.data.sources.images import Transform, decode, reason
+from gan_jax.data.sources.images import Transform, decode, deep_pixels, opened, reason
 from gan_jax.data.sources.splits import choose_split
 from gan_jax.errors import ConfigError, DataError
 
 ON_ERROR = ("raise", "skip")
 # More unreadable images in a row than this mean that the set is damaged, or has no images.
 MAX_SKIPS = 64
-PROBES = 16
+# Files whose headers are read, and how many bytes of each.
+HEADERS, HEADER_BYTES = 4096, 2**16
+# Files of more than 8 bits that are decoded to find the range of their values.
+DEEP = 256
 # Files whose checksums are part of a fingerprint.
 CHECKED = 256
 
@@ -41,7 +46,8 @@ class FolderSource(Source):
       split: which of the splits to use; "train" and "all" also mean "the whole root" where there
         are none.
       transform: the wanted size and channels. Without ``channels``, images are RGB, unless those of
-        a sample of 16 are all grey; without ``resolution`` all have to be of one size.
+        a sample of 4096 are all grey: then one in colour is an error. Without ``resolution`` all
+        have to be of one size.
       on_error: "raise": an image that cannot be decoded is an error that names it; "skip": it is
         replaced by the next one that can be decoded, and noted in ``failures``. A file that cannot
         be read at all is always an error.
@@ -64,26 +70,62 @@ class FolderSource(Source):
         self.names, self.labels = part.names, part.labels
         self.unused = (*part.unused, *_by_suffix(others))
         self._sizes = [images[name] for name in self.names]
-        self._transform, shapes = self._probe(transform)
+        transform.check_files()
+        headers = self._headers()
+        self._levels = levels.given(transform.value_range) or self._found_levels(headers)
+        self._grey = transform.channels is None and all(h.grey for h in headers.values())
+        channels = transform.channels or (1 if self._grey else 3)
+        self._transform = dataclasses.replace(transform, channels=channels)
+        first = self._decode_or_next(0)[1]
+        shapes = self._transform.fields(first.height, first.width, channels)
         self.spec = {name: specs.image(shape) for name, shape in shapes.items()}
+        self.notes = (
+            *survey.in_words(list(headers.values()), channels),
+            *([str(self._levels)] if self._levels else survey.darkness(first)),
+        )
         if part.class_names is not None:
             self.spec[specs.LABEL] = specs.label(part.class_names)
 
-    def _probe(self, transform: Transform) -> tuple[Transform, dict[str, tuple[int, int, int]]]:
-        """Return the transform with its channels settled, and the shapes of its images."""
-        chosen = self._sample(PROBES)
-        settled = transform.resolution is not None and transform.channels is not None
-        decoded = [self._decode_or_next(i)[1] for i in (chosen[:1] if settled else chosen)]
-        channels = transform.channels or max(len(image.getbands()) for image in decoded)
-        transform = dataclasses.replace(transform, channels=channels)
-        width, height = decoded[0].size
-        return transform, transform.fields(height, width, channels)
+    def _headers(self) -> dict[int, survey.Header]:
+        """Return the headers of a sample by index, without those that cannot be read."""
+        found: dict[int, survey.Header] = {}
+        for index in survey.spread(len(self), HEADERS):
+            # The header of a few formats may be at the end of the file.
+            header = self._header(index, HEADER_BYTES) or self._header(index, None)
+            if header is not None:
+                found[index] = header
+        return found
+
+    def _header(self, index: int, most: int | None) -> survey.Header | None:
+        """Return the header of a file, if its first ``most`` bytes have it."""
+        try:
+            with opened(self.raw(index, most)) as image:
+                return survey.Header.of(image)
+        except DataError:
+            raise
+        # Pillow raises exceptions of any type on damaged files, and on those that are not complete.
+        except Exception:
+            return None
+
+    def _found_levels(self, headers: Mapping[int, survey.Header]) -> levels.Levels | None:
+        """Return the levels of files of more than 8 bits, by a sample; ``None``: there are none."""
+        deep = [index for index, header in headers.items() if header.deep]
+
+        def pixels() -> Iterator[np.ndarray]:
+            for place in survey.spread(len(deep), DEEP) if deep else []:
+                # What cannot be decoded is reported when it is read.
+                with contextlib.suppress(Exception):
+                    found = deep_pixels(self.raw(deep[place]))
+                    has_alpha = found.ndim == 3 and found.shape[2] in (2, 4)
+                    yield found[..., :-1] if has_alpha else found
+
+        return levels.found(pixels())
 
     def _decode(self, index: int) -> Image.Image:
         """Return the decoded image.
 
         Raises:
-          DataError: the file cannot be read.
+          DataError: the file cannot be read, or is in colour where the sample is grey.
           _UndecodableError: it can, but holds no intact image.
         """
         try:
@@ -91,20 +133,26 @@ class FolderSource(Source):
         except zipfile.BadZipFile as error:
             raise _UndecodableError(f"{self.item_name(index)} is damaged: {error}") from error
         try:
-            return decode(raw)
+            image = decode(raw, self._levels, alpha=self._transform.channels == 4)
         # Pillow's decoders raise exceptions of any type on damaged files.
         except Exception as error:
             raise _UndecodableError(f"{self.item_name(index)} {reason(error)}") from error
+        if self._grey and image.mode != "L":
+            raise DataError(
+                f"{self.item_name(index)} is in colour, and {HEADERS:,} others that were looked at "
+                "are grey; set data.channels to 3 or 1"
+            )
+        return image
 
-    def raw(self, index: int) -> bytes:
-        """Return the bytes of a file.
+    def raw(self, index: int, most: int | None = None) -> bytes:
+        """Return the bytes of a file, or the first ``most`` of them.
 
         Raises:
           DataError: it cannot be read.
           zipfile.BadZipFile: it is damaged.
         """
         try:
-            return self.files.read(self.names[index])
+            return self.files.read(self.names[index], most)
         except OSError as error:
             raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
 
@@ -202,12 +250,8 @@ class FolderSource(Source):
     def _content(self) -> str:
         """A hash of class and size of every file, in order, and the checksums of a sample."""
         files = (f"{k} {size}" for k, size in zip(self.labels, self._sizes, strict=True))
-        checked = self.content(self._sample(CHECKED))
+        checked = self.content(survey.spread(len(self), CHECKED))
         return content_hash([*(self.class_names or ()), *files, checked])
-
-    def _sample(self, count: int) -> list[int]:
-        """Return the indices of files that are spread evenly, all if they are few."""
-        return np.unique(np.linspace(0, len(self) - 1, count).astype(int)).tolist()
 
 
 class _UndecodableError(Exception):

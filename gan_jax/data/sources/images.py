@@ -1,8 +1,9 @@
 """Decoding image files and bringing images to one shape, with Pillow.
 
-Any file becomes 8-bit grey or RGB: palettes, CMYK, YCbCr and bilevel images are
-converted, 16-bit grey is scaled to 8 bits, transparency is composited on white, the orientation
-noted by a camera (EXIF) is applied. Of an animation the first frame is taken.
+Any file becomes 8-bit grey, RGB or RGBA: palettes, CMYK, YCbCr and bilevel images are converted,
+more bits are scaled to 8 (`gan_jax.data.sources.levels`), transparency is composited on white
+unless RGBA is asked for, the orientation noted by a camera (EXIF) is applied. Of an animation the
+first frame is taken.
 """
 
 import contextlib
@@ -12,11 +13,15 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
+from gan_jax.data.sources import levels
+from gan_jax.data.sources.levels import Levels
 from gan_jax.errors import ConfigError
 
 RESIZES = ("resize", "letterbox", "squeeze", "crop", "pad", "tile")
+# Pillow's modes by the number of channels.
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # Otherwise Pillow tries all of its formats, whatever the suffix: for PostScript, Ghostscript.
 _FORMATS = ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"]
 if features.check("avif"):
@@ -32,12 +37,14 @@ class Transform:
     Attributes:
       resolution: height and width of the result, one number for both; None keeps the size of every
         image.
-      channels: 1 (grey), 3 (RGB), or None: as the image is.
+      channels: 1 (grey), 3 (RGB), 4 (RGBA), None (as the image is), or the number of channels that
+        an array has.
       resize: "resize" crops the largest centred rectangle of the result's shape and scales it
         (Lanczos down, bicubic up); "letterbox" scales the whole image and fills up with black;
         "squeeze" scales height and width by factors of their own; "crop" cuts out the centre,
         unscaled; "pad" puts the image, unscaled, in the middle of a black one; "tile" is for
         sources of square tiles of photographs (`gan_jax.data.sources.tiles`).
+      value_range: the values that become 0 and 255; (): see `gan_jax.data.sources.levels`.
 
     Raises:
       ConfigError: a field has a value that is not accepted.
@@ -46,6 +53,7 @@ class Transform:
     resolution: int | tuple[int, int] | None = None
     channels: int | None = None
     resize: str = "resize"
+    value_range: tuple[float, ...] = ()
 
     def __post_init__(self):
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -53,8 +61,9 @@ class Transform:
                 f"data.resolution = {self.resolution}; accepted: 1 or more, two such numbers "
                 "(height, width), or None"
             )
-        if self.channels not in (None, 1, 3):
-            raise ConfigError(f"data.channels = {self.channels}; accepted: 1, 3, None (as stored)")
+        if self.channels is not None and self.channels < 1:
+            raise ConfigError(f"data.channels = {self.channels}; accepted: 1 or more, or None")
+        levels.given(self.value_range)
         if self.resize not in RESIZES:
             raise ConfigError(f"data.resize = {self.resize!r}; accepted: {', '.join(RESIZES)}")
 
@@ -65,6 +74,14 @@ class Transform:
             return self.resolution and tuple(self.resolution)
         return (self.resolution, self.resolution)
 
+    def check_files(self) -> None:
+        """Raise a `ConfigError` unless image files can be brought to these channels."""
+        if self.channels is not None and self.channels not in _MODES:
+            raise ConfigError(
+                f"data.channels = {self.channels}; accepted for image files: 1 (grey), 3 (colour), "
+                "4 (colour and alpha), None (as stored)"
+            )
+
     def shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
         """Return the shape (h, w, c) that an image of this size gets."""
         if self.size is not None:
@@ -72,14 +89,14 @@ class Transform:
         return (height, width, self.channels or channels)
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """Return the image, of mode "L" or "RGB", as uint8 [h, w, c].
+        """Return the image, of mode "L", "RGB" or "RGBA", as uint8 [h, w, c].
 
         Raises:
           ConfigError: ``resize`` is "pad" and the image is larger than ``resolution``, or "crop"
             and it is smaller.
         """
         if self.channels is not None:
-            mode = "L" if self.channels == 1 else "RGB"
+            mode = _MODES[self.channels]
             image = image if image.mode == mode else image.convert(mode)
         if self.size is not None and image.size != self.size[::-1]:
             image = _PLACE[self.resize](image, *self.size)
@@ -94,23 +111,40 @@ class Transform:
         """Return the images of an example, uint8 [h, w, c] by field, that an image file holds."""
         return {"image": self(image)}
 
-    def array(self, pixels: np.ndarray) -> np.ndarray:
-        """Transform uint8 [h, w, c] with 1, 3 or 4 (with alpha) channels.
+    def array(self, pixels: np.ndarray, found: Levels | None = None) -> np.ndarray:
+        """Transform an image [h, w, c] with any number of channels.
 
-        Images of any other number of channels are returned unchanged if their shape is right.
+        Of 4 channels that become 1 or 3, the last one is alpha. Channels that stay as many are
+        resized one by one.
+
+        Args:
+          pixels: the image.
+          found: the levels of pixels that are not uint8, unless ``value_range`` is given.
+
+        Returns:
+          uint8 ``shape(h, w, c)``.
 
         Raises:
-          ConfigError: this number of channels can be neither resized nor converted.
+          ConfigError: this number of channels cannot be converted.
+          ValueError: a pixel is not finite.
         """
         height, width, channels = pixels.shape
-        if self.shape(height, width, channels) == pixels.shape and channels != 4:
+        given = levels.given(self.value_range)
+        if given is not None or pixels.dtype != np.uint8:
+            pixels = (given or found or Levels()).to_bytes(pixels)
+        if self.shape(height, width, channels) == pixels.shape:
             return pixels
-        if channels not in (1, 3, 4):
+        if self.channels in (None, channels):
+            grey = dataclasses.replace(self, channels=1)
+            planes = [grey(Image.fromarray(pixels[:, :, c])) for c in range(channels)]
+            return np.concatenate(planes, axis=-1)
+        if channels not in _MODES or self.channels not in _MODES:
             raise ConfigError(
-                f"images of {channels} channels can be neither resized nor converted; "
-                f"accepted: images of shape {self.shape(height, width, channels)}"
+                f"data.channels = {self.channels}: images of {channels} channels cannot be "
+                f"converted; accepted: {channels}, or None (as stored)"
             )
-        return self(to_grey_or_rgb(Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)))
+        image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+        return self(to_grey_or_rgb(image))
 
 
 def _scale(
@@ -172,19 +206,34 @@ _PLACE = {
 }
 
 
-def decode(raw: bytes) -> Image.Image:
-    """Decode the bytes of an image file to mode "L" or "RGB".
+def decode(raw: bytes, found: Levels | None = None, *, alpha: bool = False) -> Image.Image:
+    """Decode the bytes of an image file to mode "L" or "RGB", or with ``alpha`` to "RGBA".
+
+    Args:
+      raw: the content of the file.
+      found: the levels of the set; ``None``: those of all integers of 16 bits.
+      alpha: whether transparency is kept.
 
     Raises:
       Exception: any that Pillow raises for bytes that are no image, truncated or damaged.
     """
+    convert = to_rgba if alpha else to_grey_or_rgb
     with opened(raw) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        return to_grey_or_rgb(image)
+        if not levels.is_deep(image):
+            ImageOps.exif_transpose(image, in_place=True)
+            return (found or Levels()).on_bytes(convert(image))
+        if found is None and image.mode == "F":
+            raise ValueError("floating-point pixels have no known range")
+    return convert((found or Levels()).image(deep_pixels(raw)))
+
+
+def deep_pixels(raw: bytes) -> np.ndarray:
+    """Return the pixels of a file of more than 8 bits; see `gan_jax.data.sources.levels`."""
+    return levels.deep_pixels(raw, _FORMATS)
 
 
 @contextlib.contextmanager
-def opened(raw: bytes) -> Iterator[Image.Image]:
+def opened(raw: bytes) -> Iterator[ImageFile.ImageFile]:
     """Open the bytes of an image file, of which only the header is read.
 
     Raises:
@@ -207,8 +256,9 @@ def to_grey_or_rgb(image: Image.Image) -> Image.Image:
     image.load()
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
+    mode = "L" if is_grey(image) else "RGB"
     if image.mode == "1":
-        return image.convert("L")
+        return image.convert(mode)
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if image.mode.startswith("I"):
@@ -218,6 +268,20 @@ def to_grey_or_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         see_through = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        grey = image.mode in ("L", "LA", "La")
-        return Image.alpha_composite(white, see_through).convert("L" if grey else "RGB")
-    return image.convert("RGB")
+        return Image.alpha_composite(white, see_through).convert(mode)
+    return image.convert(mode)
+
+
+def to_rgba(image: Image.Image) -> Image.Image:
+    """Return any image of 8 bits per channel as one of mode "RGBA"."""
+    image.load()
+    see_through = image.has_transparency_data
+    return (image if see_through else to_grey_or_rgb(image)).convert("RGBA")
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Return whether an image is stored without colour, or with a palette that has none."""
+    if image.mode in ("P", "PA"):
+        palette = np.reshape(image.getpalette() or [0] * 3, (-1, 3))
+        return bool((palette == palette[:, :1]).all())
+    return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")

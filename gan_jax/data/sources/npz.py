@@ -8,6 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from gan_jax import arrays
+from gan_jax.data.sources import levels
 from gan_jax.data.sources.base import ArraySource, classes_of, content_hash, identity
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.spec import LABEL, Field, image, labelled
@@ -31,7 +32,8 @@ class NpzSource(ArraySource):
 
     The file holds one of
 
-    - images: uint8 [n, h, w] or [n, h, w, c] under "image", "images", "x" or "arr_0";
+    - images: numbers [n, h, w] or [n, h, w, c] under "image", "images", "x" or "arr_0"; those that
+      are not uint8 are scaled to it (`gan_jax.data.sources.levels`);
     - sound: int16 or float32 [n, samples] or [n, samples, channels] under "audio", with an integer
       "sample_rate" in Hz;
 
@@ -54,12 +56,12 @@ class NpzSource(ArraySource):
         self.path, self.transform = Path(path), transform
         found, self._content = _load(self.path)
         name, make = ("audio", _audio) if "audio" in found else ("image", _images)
-        data, field = make(self.path, found, transform)
+        data, field, notes = make(self.path, found, transform)
         held = {name: data}
         if LABEL in found:
             held[LABEL] = _labels(self.path, *found[LABEL], len(data))
         spec = labelled(name, field, classes_of(held.get(LABEL)))
-        super().__init__(self.path.stem, split, held, spec)
+        super().__init__(self.path.stem, split, held, spec, notes)
 
     @override
     def item_name(self, index: int) -> str:
@@ -106,17 +108,29 @@ def _load(path: Path) -> tuple[Found, str]:
     return {field: (name, found[name]) for field, name in names.items()}, content_hash(parts)
 
 
-def _images(path: Path, found: Found, transform: Transform) -> tuple[np.ndarray, Field]:
+# The data, their field, and how they are converted, for people.
+Data = tuple[np.ndarray, Field, tuple[str, ...]]
+
+
+def _images(path: Path, found: Found, transform: Transform) -> Data:
     name, images = found["image"]
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
-        raise _refused(path, name, images, "uint8 [n, h, w] or [n, h, w, c], not empty")
+    if images.dtype.kind not in "buif" or images.ndim not in (3, 4) or 0 in images.shape:
+        raise _refused(path, name, images, "numbers [n, h, w] or [n, h, w, c], not empty")
     images = images if images.ndim == 4 else images[..., None]
-    if transform.shape(*images.shape[1:]) != images.shape[1:] or images.shape[3] == 4:
-        images = np.stack([transform.array(one) for one in images])
-    return images, image(images.shape[1:])
+    images = images.astype(np.int16) if images.dtype == bool else images
+    scale = levels.given(transform.value_range)
+    if scale is None and images.dtype != np.uint8:
+        scale = levels.found([images])
+    height, width, channels = images.shape[1:]
+    if scale is not None or transform.shape(height, width, channels) != images.shape[1:]:
+        if not np.isfinite(images).all():
+            raise DataError(f"{path}: {name} has numbers that are not finite")
+        images = np.stack([transform.array(one, scale) for one in images])
+    notes = [f"of {height}x{width}", *([str(scale)] if scale else [])]
+    return images, image(images.shape[1:]), tuple(notes)
 
 
-def _audio(path: Path, found: Found, transform: Transform) -> tuple[np.ndarray, Field]:
+def _audio(path: Path, found: Found, transform: Transform) -> Data:
     del transform
     _, sound = found["audio"]
     if sound.dtype not in (np.int16, np.float32) or sound.ndim not in (2, 3) or 0 in sound.shape:
@@ -128,7 +142,7 @@ def _audio(path: Path, found: Found, transform: Transform) -> tuple[np.ndarray, 
     if rate.shape != () or not np.issubdtype(rate.dtype, np.integer) or rate < 1:
         raise _refused(path, "sample_rate", rate, "a positive integer, in Hz")
     sound = sound if sound.ndim == 3 else sound[..., None]
-    return sound, Field("audio", sound.shape[1:], sound.dtype.name, sample_rate=int(rate))
+    return sound, Field("audio", sound.shape[1:], sound.dtype.name, sample_rate=int(rate)), ()
 
 
 def _labels(path: Path, name: str, labels: np.ndarray, count: int) -> np.ndarray:

@@ -72,7 +72,8 @@ class _Two(Source):
                 "same (data.resolution and data.channels bring them to one)"
             )
         fields = {"a": a.field, "b": b.field}
-        super().__init__(f"{a.name}+{b.name}", split, fields, (*a.unused, *b.unused))
+        unused, notes = (*a.unused, *b.unused), dict.fromkeys((*a.notes, *b.notes))
+        super().__init__(f"{a.name}+{b.name}", split, fields, unused, tuple(notes))
         self.a, self.b = a, b
 
     @override

@@ -4,6 +4,8 @@ A Chinese temple and a flower, 427x640 pixels each, split into tiles at full res
 quarter of either is held out.
 """
 
+import dataclasses
+
 import numpy as np
 
 from gan_jax.data.sources.base import ArraySource, image_source
@@ -44,7 +46,7 @@ def photos(split: str, transform: Transform) -> ArraySource:
     # An overlap of about a half makes a larger set of two photographs.
     step = -(-size // 2)
     corners = places(height - size + step, width - size + step, step)
-    plain = Transform(None, transform.channels)
+    plain = dataclasses.replace(transform, resolution=None, resize="resize")
     images = [
         plain.array(np.ascontiguousarray(pixels[top : top + size, left : left + size]))
         for pixels in parts

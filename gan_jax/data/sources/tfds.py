@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from gan_jax.data.sources import levels
 from gan_jax.data.sources.base import Example, Source, content_hash, identity
 from gan_jax.data.sources.images import Transform, decode
 from gan_jax.data.spec import LABEL, images
@@ -99,6 +100,7 @@ class TfdsSource(Source):
             ) from error
         shape = info.features[self._image].shape
         self._transform = _settled(name, shape, transform)
+        self._levels = levels.given(transform.value_range)
         super().__init__(
             name, split, images(self._transform.shape(*shape), _class_names(info.features))
         )
@@ -133,7 +135,8 @@ class TfdsSource(Source):
 
     def _pixels(self, index: int, raw: bytes) -> np.ndarray:
         try:
-            return self._transform(decode(raw))
+            alpha = self._transform.channels == 4
+            return self._transform(decode(raw, self._levels, alpha=alpha))
         # Pillow raises exceptions of any type on damaged images.
         except Exception as error:
             raise DataError(f"{self.item_name(index)} cannot be used: {error}") from error
@@ -157,6 +160,7 @@ def _settled(name: str, shape: Sequence[int | None], transform: Transform) -> Tr
         raise ConfigError(
             f"data.resolution = None: the images of {name} differ in size; accepted: a number"
         )
+    transform.check_files()
     return dataclasses.replace(
         transform, channels=transform.channels or (1 if shape[2] == 1 else 3)
     )

@@ -49,7 +49,7 @@ class TiledSource(Source):
 
     def __init__(self, photos: FolderSource, size: int):
         spec = images((size, size, photos.shape[2]), photos.class_names)
-        super().__init__(photos.name, photos.split, spec, photos.unused)
+        super().__init__(photos.name, photos.split, spec, photos.unused, photos.notes)
         self.photos, self._size = photos, size
         numbers: list[tuple[int, int]] = []
         workers = min(16, os.cpu_count() or 1)
