@@ -14,7 +14,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from gan_jax import errors, settings
+from gan_jax import errors, paths, settings
 
 
 class _NumberOrTuple(flags.ArgumentParser):
@@ -121,7 +121,8 @@ def _parse(argv: list[str]) -> list[str]:
       ConfigError: a flag, or the configuration file that it names, cannot be used.
     """
     try:
-        rest = flags.FLAGS(argv[:1] + [_underscored(arg) for arg in argv[1:]])
+        rest = flags.FLAGS(argv[:1] + [_with_home(_underscored(arg)) for arg in argv[1:]])
+        _make_paths_local()
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
             # A file that could not be read raises its error only when its content is touched.
             _ = flags.FLAGS["config"].value.is_locked
@@ -160,6 +161,28 @@ def _check_unset(flag: flags.Flag[Any]) -> None:
         # A field that may be unset keeps the type of its values.
         if value is None and group.get_type(name) is type(None):
             raise errors.ConfigError(f"--config.{path}=None; accepted: a value")
+
+
+def _with_home(arg: str) -> str:
+    """Return a ``--config`` flag with ``~`` expanded, which shells do not do after "="."""
+    name, _, value = arg.partition("=")
+    return f"{name}={Path(value).expanduser()}" if arg.startswith("--config=~") else arg
+
+
+def _make_paths_local() -> None:
+    """Expand ``~`` in the values of flags, and refuse paths that are not on this machine.
+
+    Raises:
+      ConfigError: a path is not.
+    """
+    for name, flag in flags.FLAGS.flag_values_dict().items():
+        # That of a Ray cluster; the fields of the configuration are checked by themselves.
+        if name == "address" or name.startswith("config"):
+            continue
+        values = flag if isinstance(flag, list) else [flag]
+        if any(isinstance(value, str) and paths.is_special(value) for value in values):
+            made = [str(paths.local(value, f"--{name}")) for value in values]
+            flags.FLAGS[name].value = made if isinstance(flag, list) else made[0]
 
 
 def _nearest(argv: list[str]) -> str:

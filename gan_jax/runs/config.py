@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 from ml_collections import ConfigDict
 
-from gan_jax import errors, settings
+from gan_jax import errors, paths, settings
 from gan_jax.data.degrade.registry import DEGRADATIONS
 from gan_jax.evaluation.settings import Settings as Eval
 from gan_jax.games.registry import GAMES, GROUPS
@@ -253,6 +253,25 @@ def create() -> ConfigDict:
 def chosen(config: ConfigDict) -> ConfigDict:
     """Return a copy of a configuration with the groups of what it chooses alone."""
     return settings.chosen(ROOT, config)
+
+
+def with_local_paths(config: ConfigDict) -> ConfigDict:
+    """Return a configuration whose paths are on this machine, with ``~`` expanded.
+
+    Raises:
+      ConfigError: one is not.
+    """
+    config = config.copy_and_resolve_references()
+
+    def visit(group: ConfigDict, path: str) -> None:
+        for name, value in group.items():
+            if isinstance(value, ConfigDict):
+                visit(value, f"{path}{name}.")
+            elif isinstance(value, str) and paths.is_special(value):
+                group[name] = str(paths.local(value, f"{path}{name}"))
+
+    visit(config, "")
+    return config
 
 
 def fields(config: ConfigDict) -> list[Field]:

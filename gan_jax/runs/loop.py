@@ -20,6 +20,7 @@ from gan_jax.games.game import images_per_step, owner_starts
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import evaluations, progress
 from gan_jax.runs import branch, build, failures, initialization, pictures, plan, replicas
+from gan_jax.runs.config import with_local_paths
 from gan_jax.runs.metric_sums import MetricSums
 from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder
@@ -69,6 +70,7 @@ def train(
       GanJaxError: with a reason of one line. ``status.json`` has it too, unless the directory
         cannot be trained in as it is: a run that is refused stays unchanged.
     """
+    config = with_local_paths(config)
     with build.matmul_precision(config):
         return _train(config, workdir, dry_run, continue_from)
 

@@ -58,7 +58,7 @@ class Run:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        directory = RunDirectory(path)
+        directory = RunDirectory(path, "--run")
         self.path = directory.path
         self.config: ConfigDict = directory.read_config()
         self.data: dict[str, Any] = directory.read_data()

@@ -11,7 +11,7 @@ from filelock import BaseFileLock
 from ml_collections import ConfigDict
 
 import gan_jax
-from gan_jax import errors
+from gan_jax import errors, paths
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.report import atomic, lock, writers
@@ -55,12 +55,19 @@ OPERATIONAL = (
 class RunDirectory:
     """A directory that this process holds for itself while it trains.
 
+    Args:
+      path: as a user gave it.
+      field: that gave it, for messages.
+
     Attributes:
       path: the directory.
+
+    Raises:
+      ConfigError: the path is not on this machine.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()
+    def __init__(self, path: str | os.PathLike[str], field: str = "--workdir") -> None:
+        self.path = paths.local(path, field).absolute()
         self._lock: BaseFileLock | None = None
 
     @property
@@ -223,7 +230,7 @@ class RunDirectory:
         if place is None or not self.has_checkpoints():
             return
         run, step = parse_place(place)
-        named = continued is not None and Path(origin["run"]) == Path(run).absolute()
+        named = continued is not None and Path(origin["run"]) == RunDirectory(run).path
         if not named or (step.isdecimal() and int(step) != origin["step"]):
             raise errors.WorkdirError(
                 f"--workdir={self.path} holds a run that continues {continued or 'no other'}, not "
@@ -234,7 +241,9 @@ class RunDirectory:
 def parse_place(place: str) -> tuple[str, str]:
     """Return the run directory and the checkpoint that ``RUN@STEP`` or ``RUN`` names."""
     run, at, step = place.rpartition("@")
-    return (run, step) if at and not Path(place).exists() else (place, "latest")
+    if not at or paths.local(place, "--continue_from").exists():
+        return place, "latest"
+    return run, step
 
 
 def differences(old: ConfigDict, config: ConfigDict, *, allowed: tuple[str, ...] = ()) -> list[str]:

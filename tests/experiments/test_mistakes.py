@@ -174,3 +174,57 @@ def test_a_damaged_record_of_the_configuration_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     message = complaint(call(*program.POINTS, f"--workdir={tmp_path}"))
     assert re.match(r".*config\.json is damaged: ", message)
+
+
+REMOTE = r"is not on this machine; accepted: a path on it"
+
+
+@pytest.mark.parametrize(
+    ("module", "flag"),
+    [
+        ("main", "--workdir=gs://bucket/run"),
+        ("main", "--continue_from=hdfs://cluster/run@400"),
+        ("evaluate", "--run=s3://bucket/run"),
+        ("sample", "--out=gs:/bucket/samples"),
+        ("translate", "--input=https://example.org/photo.jpg"),
+    ],
+)
+def test_a_remote_path_in_a_flag(module, flag, tmp_path):
+    name, _, value = flag.partition("=")
+    message = complaint(call(flag, module=f"experiments.{module}", cwd=tmp_path))
+    assert re.match(rf"{name} = '{value}' {REMOTE}", message)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data.path", "http://example.org/photos.zip"),
+        ("data.data_dir", "gs://tfds-data"),
+        ("init.run", "az://container/run"),
+        ("eval.inception", "s3://bucket/inception.npz"),
+    ],
+)
+def test_a_remote_path_in_a_field(field, value, tmp_path):
+    flags = (f"--config.{field}={value}", f"--workdir={tmp_path / 'run'}")
+    assert re.match(rf"{field} = '{value}' {REMOTE}", complaint(call(SMOKE, *flags)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_home_and_file_urls_are_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = "def get_config():\n    from configs import gan\n    return gan.get_config('smoke')\n"
+    (tmp_path / "mine.py").write_text(config)
+    (tmp_path / "my photos").mkdir()
+    Image.new("L", (16, 16)).save(tmp_path / "my photos" / "one.png")
+    flags = ("--config=~/mine.py", "--config.data.name=folder", "--config.num_devices=1")
+    for i, path in enumerate(("~/my photos", f"file://{tmp_path}/my%20photos")):
+        field = f"--config.data.path={path}"
+        ended = call(*flags, field, "--config.train.steps=2", f"--workdir=~/run{i}")
+        assert ended.out.splitlines()[-1] == f"done at step 2: {tmp_path}/run{i}", ended
+        saved = json.loads((tmp_path / f"run{i}" / "config.json").read_text())
+        assert saved["data"]["path"] == str(tmp_path / "my photos")
+    message = complaint(call(SMOKE, "--workdir=file://elsewhere/run"))
+    assert message == "--workdir = 'file://elsewhere/run'; accepted: file:///..."
+    message = complaint(call(SMOKE, "--workdir=~nobody_9/run"))
+    assert message.startswith("--workdir = '~nobody_9/run': ")

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
+from gan_jax import paths
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import levels, survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
@@ -297,7 +298,7 @@ def _checked_path(path: str | Path | None) -> Path:
         raise ConfigError(
             "data.path is not set; accepted for data.name = 'folder': a folder or .zip of images"
         )
-    return Path(path)
+    return paths.local(path, "data.path")
 
 
 def _by_suffix(others: Sequence[str]) -> list[str]:

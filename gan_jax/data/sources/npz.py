@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import override
 
-from gan_jax import arrays
+from gan_jax import arrays, paths
 from gan_jax.data.sources import levels
 from gan_jax.data.sources.base import ArraySource, classes_of, content_hash, identity
 from gan_jax.data.sources.images import Transform
@@ -53,7 +53,7 @@ class NpzSource(ArraySource):
     def __init__(self, path: str | Path | None, split: str, transform: Transform):
         if not path:
             raise ConfigError("data.path is not set; accepted for data.name = 'npz': an .npz file")
-        self.path, self.transform = Path(path), transform
+        self.path, self.transform = paths.local(path, "data.path"), transform
         found, self._content = _load(self.path)
         name, make = ("audio", _audio) if "audio" in found else ("image", _images)
         data, field, notes = make(self.path, found, transform)
