@@ -28,7 +28,7 @@ class Evaluator(abc.ABC):
 
     Args:
       settings: what to measure, and how.
-      metrics: as `evaluators.choose_metrics` returns them; at least one.
+      metrics: as `evaluators.choose` returns them; at least one.
       game: what is trained.
       source: of the real images.
       devices: over which the work is split.

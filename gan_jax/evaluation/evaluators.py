@@ -1,6 +1,6 @@
 """The metrics and the evaluator of a game: of samples, or of translated images."""
 
-import logging
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +11,7 @@ from gan_jax.data.sources import Source, check_normal
 from gan_jax.evaluation import generative, translation
 from gan_jax.evaluation.evaluator import Evaluator
 from gan_jax.evaluation.real_images import real_source
-from gan_jax.evaluation.settings import Settings
+from gan_jax.evaluation.settings import AUTO, Settings
 from gan_jax.games.anomaly import DetectionGame
 from gan_jax.games.game import Game, as_generative
 from gan_jax.games.translation import TranslationGame
@@ -19,40 +19,62 @@ from gan_jax.metrics import compare, extractors, names
 from gan_jax.metrics.names import Metric
 from gan_jax.training.sampling import Sampling
 
-logger = logging.getLogger(__name__)
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """What an evaluation measures.
+
+    Attributes:
+      metrics: the metrics; maybe none.
+      real: the real images that samples are measured against.
+      reason: why there are no metrics.
+    """
+
+    metrics: list[Metric]
+    real: Source
+    reason: str = ""
 
 
-def choose_metrics(config: Any, settings: Settings, game: Game, source: Source) -> list[Metric]:
-    """Return the metrics to compute, ``auto`` replaced by what suits game and data; maybe none.
+def choose(config: Any, settings: Settings, game: Game, source: Source) -> Chosen:
+    """Return what is measured, ``auto`` replaced by the metrics that suit game and data.
 
     Raises:
       ConfigError: a name is unknown, does not suit, or ``eval.best`` is not among them.
       MetricError: the images are too small for a metric.
+      DataError: the other split cannot be read.
     """
+    unsuited = f"no metric in eval.metrics = {AUTO!r} suits {source.name}"
     if isinstance(game, TranslationGame):
-        return translation.choose_metrics(config, settings, game, source)
-    game = as_generative(game, "evaluation by samples")
-    return generative.choose_metrics(settings, source, game.num_classes)
+        return Chosen(translation.choose_metrics(config, settings, game, source), source, unsuited)
+    classes = as_generative(game, "evaluation by samples").num_classes
+    real = real_source(config, settings, source)
+    metrics = generative.choose_metrics(settings, source, classes, real)
+    return Chosen(metrics, real, generative.refusal(settings, source, real) or unsuited)
 
 
-def check(config: Any, settings: Settings, game: Game, source: Source) -> None:
+def check(config: Any, settings: Settings, game: Game, source: Source) -> Chosen | None:
     """Check, before any work, what can be wrong with the evaluation of a run while it trains.
 
+    Returns:
+      What will be measured; ``None`` if the run is not evaluated.
+
     Raises:
-      ConfigError: as for `choose_metrics`, Inception's weights do not reach a metric's layer, or a
-        game that detects anomalies would be trained on unknown classes.
+      ConfigError: as for `choose`, Inception's weights do not reach a metric's layer, or a game
+        that detects anomalies would be trained on unknown classes.
       MetricError: Inception's weights are missing, or the images are too small for a metric.
+      DataError: the other split cannot be read.
     """
     if isinstance(game, DetectionGame):
         check_normal(config.data, source)
     if not settings.every:
-        return
-    metrics = choose_metrics(config, settings, game, source)
-    if own := [metric for metric in metrics if metric.extractor == names.INCEPTION]:
+        return None
+    chosen = choose(config, settings, game, source)
+    if own := [metric for metric in chosen.metrics if metric.extractor == names.INCEPTION]:
         setting = extractors.Setting(None, settings.inception)
         inception = extractors.make_extractor(names.INCEPTION, setting)
         for metric in own:
             compare.layer_of(metric, inception)
+    return chosen
 
 
 def make_evaluator(
@@ -64,6 +86,7 @@ def make_evaluator(
     devices: Sequence[jax.Device],
     sampling: Sampling,
     data: Mapping[str, np.ndarray] | None = None,
+    chosen: Chosen | None = None,
 ) -> Evaluator | None:
     """Return the evaluator that a configuration asks for; ``None`` where no metric suits.
 
@@ -75,15 +98,15 @@ def make_evaluator(
       devices: over which the work is split.
       sampling: how samples are made, and from which weights.
       data: the arrays of ``source``, where they are in memory anyway.
+      chosen: what `choose` returns for them, where it is known.
 
     Raises:
       ConfigError: a setting cannot work.
       DataError: the other split cannot be read.
       MetricError: an extractor's weights are missing.
     """
-    metrics = choose_metrics(config, settings, game, source)
-    if not metrics:
-        logger.info("no evaluation: no metric in eval.metrics = 'auto' suits %s", source.name)
+    chosen = chosen or choose(config, settings, game, source)
+    if not (metrics := chosen.metrics):
         return None
     how: dict[str, Any] = {"devices": devices, "sampling": sampling}
     if isinstance(game, TranslationGame):
@@ -94,7 +117,7 @@ def make_evaluator(
         settings,
         metrics,
         game=as_generative(game, "evaluation by samples"),
-        source=real_source(config, settings, source),
+        source=chosen.real,
         labelled=source,
         data=data,
         **how,

@@ -9,15 +9,14 @@ import jax
 import numpy as np
 
 from gan_jax import errors
-from gan_jax.data import order
-from gan_jax.data import pipeline as pipelines
+from gan_jax.data import order, sources
 from gan_jax.data.sources import Source, ToySource
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
-from gan_jax.evaluation.real_images import labelled_images, real_statistics
+from gan_jax.evaluation.real_images import LABELLED, labelled_images, real_statistics
 from gan_jax.evaluation.result import mean_and_spread
 from gan_jax.evaluation.settings import Settings
 from gan_jax.games.game import GenerativeGame
-from gan_jax.metrics import compare, names, statistics
+from gan_jax.metrics import classifier, compare, names, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Statistics
 from gan_jax.training.sampling import Sampler, Sampling
@@ -26,16 +25,22 @@ REFERENCE_SPLITS = 3
 
 
 def choose_metrics(
-    settings: Settings, source: Source, num_classes: int | None = None
+    settings: Settings,
+    source: Source,
+    num_classes: int | None = None,
+    real: Source | None = None,
 ) -> list[Metric]:
-    """Return the metrics to compute; as `evaluators.choose_metrics`.
+    """Return the metrics to compute; as `evaluators.choose`.
 
     Args:
       settings: what is asked for.
       source: the training data.
       num_classes: that the game's generator can be asked for; ``None``: it is unconditional.
+      real: what is measured against; ``None``: the training data.
     """
-    metrics = parse_metrics(settings, _automatic(source, num_classes))
+    real = real or source
+    automatic = [] if refusal(settings, source, real) else _automatic(source, num_classes)
+    metrics = parse_metrics(settings, automatic)
     kind, known = _suitable(source)
     for metric in metrics:
         if metric.of != kind:
@@ -58,6 +63,11 @@ def choose_metrics(
                 f"eval.metrics has {metric.name!r}, but {source.name} has no labels to train a "
                 "classifier with; accepted: Inception's metrics, such as fid"
             )
+        if metric.extractor == "classifier" and (why := _untrainable(source)):
+            raise errors.ConfigError(
+                f"eval.metrics has {metric.name!r}, but no classifier can be trained on "
+                f"{source.name}: {why}"
+            )
         if metric.labelled and (num_classes is None or metric.extractor != "classifier"):
             why = "asks for classes" if num_classes is None else "needs a classifier of these data"
             raise errors.ConfigError(
@@ -70,11 +80,37 @@ def choose_metrics(
                 f"eval.num_fake = {settings.num_fake}; accepted for {metric.name}: {least} or more"
             )
         # Half of the real ones are measured against the other half.
-        if (num_real := min(settings.num_real or len(source), len(source))) < 2 * least:
+        if (num_real := min(settings.num_real or len(real), len(real))) < 2 * least:
             raise errors.ConfigError(
                 f"eval.num_real = {num_real}; accepted for {metric.name}: {2 * least} or more"
             )
     return metrics
+
+
+def refusal(settings: Settings, source: Source, real: Source) -> str:
+    """Return why labelled data are too few, or too small, for the metrics of "auto", or ""."""
+    if not _is_seen(source) or (source.num_classes or 0) < 2:
+        return ""
+    if why := _untrainable(source):
+        return f"no classifier can be trained on {source.name}: {why}"
+    names_ = _automatic(source, None)
+    least = 2 * max(compare.least_images(m) for m in parse_metrics(settings, names_))
+    if settings.num_real is None and len(real) < least:
+        return f"{real.name} has {len(real)} images of split {real.split}; accepted: {least}"
+    return ""
+
+
+def _untrainable(source: Source) -> str:
+    """Return why no classifier can be trained on labelled images, or ""."""
+    labels = sources.known_labels(source)
+    if labels is not None and len(np.unique(labels)) < 2:
+        return "all are of one class"
+    try:
+        count = min(len(source), LABELLED)
+        classifier.check_set(count, source.shape, source.num_classes or 0)
+    except errors.MetricError as error:
+        return str(error)
+    return ""
 
 
 def _suitable(source: Source) -> tuple[str, Sequence[str]]:
@@ -275,5 +311,5 @@ def _class_shares(
     """Return how frequent the classes are in the data, for a game that asks for a class."""
     if game.num_classes is None:
         return None
-    labels = (data or pipelines.load(source))["label"]
+    labels = data["label"] if data else sources.labels_of(source)
     return np.bincount(labels, minlength=game.num_classes) / len(labels)

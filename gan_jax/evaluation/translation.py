@@ -42,7 +42,7 @@ IDENTICAL_DB = 100.0
 def choose_metrics(
     config: Any, settings: Settings, game: TranslationGame, source: Source
 ) -> list[Metric]:
-    """Return the metrics to compute; as `evaluators.choose_metrics`."""
+    """Return the metrics to compute; as `evaluators.choose`."""
     automatic: list[str] = []
     accepted = [*names.STATISTICS]
     has_targets = not isinstance(source, DomainSource)

@@ -176,16 +176,10 @@ def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
             f"images are {images.dtype}{list(images.shape)}; accepted: uint8 [n, height, width, "
             "channels]"
         )
-    _check_shape(images.shape[1:])
+    check_set(len(images), images.shape[1:], num_classes)
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise MetricError(
             f"labels are {labels.dtype}{list(labels.shape)}; accepted: integers [{len(images)}]"
-        )
-    check_count("num_classes", num_classes, 2)
-    if len(images) < _PER_CLASS * num_classes:
-        raise MetricError(
-            f"{len(images)} images of {num_classes} classes; accepted: at least {_PER_CLASS} per "
-            f"class, {_PER_CLASS * num_classes}"
         )
     if labels.min() < 0 or labels.max() >= num_classes:
         raise MetricError(
@@ -193,6 +187,26 @@ def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
         )
     if labels.min() == labels.max():
         raise MetricError(f"all labels are {labels.min()}; accepted: labels of two classes or more")
+
+
+def check_set(count: int, shape: tuple[int, ...], num_classes: int) -> None:
+    """Check whether a classifier can be trained on a set that has not been read.
+
+    Args:
+      count: number of its images.
+      shape: (height, width, channels) of each.
+      num_classes: number of its classes.
+
+    Raises:
+      MetricError: it cannot: the images are too few, too small or of other channels.
+    """
+    _check_shape(shape)
+    check_count("num_classes", num_classes, 2)
+    if count < _PER_CLASS * num_classes:
+        raise MetricError(
+            f"{count} images of {num_classes} classes; accepted: at least {_PER_CLASS} per "
+            f"class, {_PER_CLASS * num_classes}"
+        )
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -85,14 +85,14 @@ def _train(
     pipeline = replicas.make_pipeline(config, training, source)
     if isinstance(training.game, TranslationGame):
         translating.check_sampling(sampling.make_sampling(config))
-    evaluators.check(config, make_settings(config), training.game, source)
+    measured = evaluators.check(config, make_settings(config), training.game, source)
     owned = replicas.directories(config, workdir)
     runs = [run for run, _ in owned]
     origin = None
     if dry_run or _is_new(runs, config, continue_from):
         origin = _read_origin(config, training, source, continue_from)
     if dry_run:
-        plan.show(config, training, pipeline, _compile(training, pipeline), origin)
+        plan.show(config, training, pipeline, _compile(training, pipeline), origin, measured)
         plan.show_parameters(training)
         return Result("planned", 0, None)
 
@@ -105,7 +105,7 @@ def _train(
             run.check_config(own)
         try:
             with replicas.make_recorder(owned, training) as recorder:
-                return _run(config, training, pipeline, recorder, origin)
+                return _run(config, training, pipeline, recorder, origin, measured)
         except Exception as error:
             if explained := failures.explain(error, config, training.replication.sharing):
                 raise explained from error
@@ -136,6 +136,7 @@ def _run(
     pipeline: Pipeline,
     recorder: Recorder | replicas.ReplicaRecorder,
     origin: initialization.Weights | branch.Parent | None,
+    measured: evaluators.Chosen | None,
 ) -> Result:
     """Train to the end or until asked to stop.
 
@@ -144,6 +145,7 @@ def _run(
     primary = jax.process_index() == 0
     settings, evaluating = config.train, make_settings(config)
     parallel, source = training.parallel, pipeline.source
+    evaluate_every = evaluating.every if measured is not None and measured.metrics else 0
 
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
@@ -167,10 +169,10 @@ def _run(
         # --- Compile, and place what stays on the devices. ---------------------------------------
         compiled = _compile(training, pipeline)
         if primary:
-            plan.show(config, training, pipeline, compiled, origin)
+            plan.show(config, training, pipeline, compiled, origin, measured)
         data = parallel.put_replicated(pipeline.data)
         evaluator = None
-        if evaluating.every:
+        if evaluate_every:
             if primary:
                 print("preparing the evaluation ...", flush=True)
             evaluator = evaluators.make_evaluator(
@@ -181,6 +183,7 @@ def _run(
                 devices=training.devices,
                 sampling=sampling.make_sampling(config),
                 data=pipeline.data,
+                chosen=measured,
             )
 
         # --- Logs, and the actions with their intervals in train steps. --------------------------
@@ -202,10 +205,10 @@ def _run(
         hooks = (
             (settings.log_every, actions.log),
             (settings.sample_every, actions.draw),
-            (evaluating.every, actions.evaluate),
+            (evaluate_every, actions.evaluate),
             (settings.checkpoint_every, actions.save),
         )
-        due = first > 0 and _is_due(first, evaluating.every, settings.steps)
+        due = first > 0 and _is_due(first, evaluate_every, settings.steps)
         with bar.clock.pause(), jax.transfer_guard("allow"):
             recorder.resume_evaluations(first, state, due)
 

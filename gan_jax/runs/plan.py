@@ -33,6 +33,7 @@ def rows(
     pipeline: Pipeline,
     compiled: Any,
     origin: Weights | Parent | None = None,
+    chosen: evaluators.Chosen | None = None,
 ) -> list[tuple[str, str]]:
     """Return the plan as pairs of a heading and its text.
 
@@ -42,6 +43,7 @@ def rows(
       pipeline: its batches.
       compiled: the train step.
       origin: what it starts from; ``None``: random weights, or a checkpoint of its own.
+      chosen: what is measured while it trains; ``None``: nothing is asked for.
     """
     length, source = config.train, pipeline.source
     shape = specs.words(source.spec)
@@ -79,12 +81,10 @@ def rows(
         plan.append(("replicas", f"{training.replicas}, of seeds {training.seed} to {last}"))
     if training.fsdp.enabled:
         plan.append(("state", f"sharded over {training.fsdp.devices} devices"))
-    settings = make_settings(config)
-    if settings.every and (
-        metrics := evaluators.choose_metrics(config, settings, training.game, source)
-    ):
-        named = ", ".join(metric.name for metric in metrics)
-        plan.append(("evaluation", f"every {settings.every:,} steps: {named}"))
+    if chosen is not None:
+        named = ", ".join(metric.name for metric in chosen.metrics)
+        every = f"every {config.eval.every:,} steps: {named}"
+        plan.append(("evaluation", every if named else f"none: {chosen.reason}"))
     state = training.abstract_member
     for name, network in state.networks.items():
         module = type(training.game.networks[name].module).__name__
@@ -148,12 +148,13 @@ def show(
     pipeline: Pipeline,
     compiled: Any,
     origin: Weights | Parent | None = None,
+    chosen: evaluators.Chosen | None = None,
 ) -> None:
     """Print the plan to standard output; the arguments are those of `rows`."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()
-    for heading, text in rows(config, training, pipeline, compiled, origin):
+    for heading, text in rows(config, training, pipeline, compiled, origin, chosen):
         table.add_row(heading, text)
     Console().print(table)
 

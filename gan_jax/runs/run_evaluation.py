@@ -48,19 +48,22 @@ class RunEvaluator:
         config.data.update({name: value for name, value in data.items() if value is not None})
         source = run.source(**data)
         self._sampling = run.sampling(average=average, batch_norm=batch_norm)
+        settings = make_settings(config, **changes)
+        chosen = evaluators.choose(config, settings, run.game, source)
         with run.precision():
             evaluator = evaluators.make_evaluator(
                 config,
-                make_settings(config, **changes),
+                settings,
                 game=run.game,
                 source=source,
                 devices=jax.devices(),
                 sampling=self._sampling,
+                chosen=chosen,
             )
         if evaluator is None:
             raise errors.ConfigError(
-                f"metrics = 'auto', which has none that suits {source.name}; accepted: names of "
-                "Inception's metrics, such as fid"
+                f"metrics is missing: {chosen.reason}; accepted: names of Inception's metrics, "
+                "such as fid"
             )
         self._evaluator = evaluator
         self._images = images_per_step(run.game, config.train.batch_size)

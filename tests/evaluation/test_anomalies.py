@@ -41,7 +41,7 @@ def found(config):
     evaluators.check(config, settings, game, source)
     measured = anomalies.measured_source(config, settings)
     classes = anomalies.anomalous_classes(config, source, measured)
-    metrics = evaluators.choose_metrics(config, settings, game, source)
+    metrics = evaluators.choose(config, settings, game, source).metrics
     assert [m.name for m in metrics] == (["auroc", "average_precision"] if classes else [])
 
     def levels(source, rows):

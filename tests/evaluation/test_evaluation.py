@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import base
 from gan_jax import errors
@@ -350,8 +351,8 @@ def test_automatic_metrics_suit_the_data():
         metrics = generative.choose_metrics(Settings(), source, classes)
         return [metric.name for metric in metrics]
 
-    images = np.zeros((16, 8, 8, 1), np.uint8)
-    labelled = sources.image_source("a", "train", images, np.arange(16) % 2)
+    images = np.zeros((20, 8, 8, 1), np.uint8)
+    labelled = sources.image_source("a", "train", images, np.arange(20) % 2)
     assert chosen(labelled) == ["classifier_fid", "classifier_precision", "classifier_recall"]
     assert chosen(labelled, 2)[3:] == ["classifier_accuracy"]
     assert chosen(sources.image_source("a", "train", images, None)) == []
@@ -359,6 +360,58 @@ def test_automatic_metrics_suit_the_data():
     assert chosen(sources.make_source(config.data)) == ["modes", "high_quality"]
     config.data.name = "swiss_roll"
     assert chosen(sources.make_source(config.data)) == []
+
+
+def of_classes(count, labels, size=8, split="train"):
+    images = np.zeros((count, size, size, 1), np.uint8)
+    return sources.image_source("few", split, images, np.asarray(labels))
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (of_classes(600, np.arange(600) // 2), "600 images of 300 classes; accepted: at least 10"),
+        (of_classes(40, np.full(40, 1)), "all are of one class"),
+        (of_classes(40, np.arange(40) % 2, size=4), "images of shape 4x4x1; accepted: at least 8"),
+    ],
+)
+def test_data_that_no_classifier_learns_from_are_not_measured_by_default(source, reason):
+    config = tiny.image_config()
+    game = build.make_game(config, tiny.spec_of((8, 8, 1), 2), None)
+    found = evaluators.choose(config, Settings(every=1), game, source)
+    assert found.metrics == []
+    assert found.reason.startswith(f"no classifier can be trained on few: {reason}")
+    with pytest.raises(errors.ConfigError, match=f"'classifier_fid', but no classifier .*{reason}"):
+        generative.choose_metrics(Settings(metrics=("classifier_fid",)), source)
+
+
+def test_a_split_of_few_images_is_not_measured_by_default():
+    source, real = (of_classes(n, np.arange(n) % 2) for n in (40, 3))
+    assert generative.choose_metrics(Settings(), source, real=real) == []
+    reason = generative.refusal(Settings(), source, real)
+    assert reason == "few has 3 images of split train; accepted: 12"
+    with pytest.raises(errors.ConfigError, match=r"num_real = 3; accepted for classifier_prec"):
+        generative.choose_metrics(Settings(metrics=("classifier_precision",)), source, real=real)
+
+
+def test_a_run_on_few_images_per_class_is_trained_without_an_evaluation(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for label in range(30):
+        folder = tmp_path / "few" / f"{label:02}"
+        folder.mkdir(parents=True)
+        for i in range(2):
+            image = rng.integers(0, 256, (8, 8), np.uint8)
+            Image.fromarray(image).save(folder / f"{i}.png")
+    config = tiny.conditional_config()
+    config.data.update(name="folder", path=str(tmp_path / "few"))
+    config.train.steps = 2
+    config.eval.every = 1
+    config.num_devices = 1
+    assert loop.train(config, tmp_path / "run").state == "done"
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "evaluation none: no classifier can be trained on few: 60 images of 30 classes" in shown
+    with pytest.raises(errors.ConfigError, match="metrics is missing: no classifier can be"):
+        open_run(tmp_path / "run").evaluate()
 
 
 def test_images_of_many_channels_have_no_metrics():
@@ -431,8 +484,8 @@ def test_a_layer_that_the_weights_do_not_reach_is_reported_before_anything_is_wr
     ],
 )
 def test_an_accuracy_that_cannot_be_had_is_refused(metric, classes, message):
-    images = np.zeros((16, 8, 8, 1), np.uint8)
-    source = sources.image_source("a", "train", images, np.arange(16) % 2)
+    images = np.zeros((20, 8, 8, 1), np.uint8)
+    source = sources.image_source("a", "train", images, np.arange(20) % 2)
     settings = Settings(metrics=(metric,))
     with pytest.raises(errors.ConfigError, match=message):
         generative.choose_metrics(settings, source, classes)

@@ -280,7 +280,7 @@ def test_metrics_are_chosen_by_what_is_known(kind, without, names):
     source = sources.make_source(config.data)
     game = build.make_game(config, source.spec, None)
     settings = make_settings(config)
-    found = evaluators.choose_metrics(config, settings, game, source)
+    found = evaluators.choose(config, settings, game, source).metrics
     assert [metric.name for metric in found] == names
     if not names:
         assert evaluator(game, source, config) is None
@@ -330,7 +330,7 @@ def test_metrics_that_do_not_suit_are_refused(kind, changes, message, quarters):
     game = build.make_game(config, source.spec, None)
     config.eval.update(changes)
     with pytest.raises(errors.ConfigError, match=message):
-        evaluators.choose_metrics(config, make_settings(config), game, source)
+        evaluators.choose(config, make_settings(config), game, source)
 
 
 def test_ways_to_sample_that_depend_on_others_are_refused():
