@@ -40,6 +40,12 @@ _NUM = flags.DEFINE_integer(
     lower_bound=1,
 )
 _LABEL = flags.DEFINE_integer("label", None, "The class to sample, for class-conditional runs.")
+_PROPORTIONS = flags.DEFINE_enum(
+    "proportions",
+    None,
+    ["equal", "data"],
+    "A folder or .npz of a run with classes: how many samples of each. Default: equal.",
+)
 _TRUNCATION = flags.DEFINE_string(
     "truncation", None, "Limit of normal latents; several, such as 1.5,1.0,0.5: a row for each."
 )
@@ -47,7 +53,7 @@ _OUT = flags.DEFINE_string(
     "out",
     None,
     "What to write: a .png; a folder of a PNG per sample (continued if it was stopped); an .npz of "
-    "all samples; with --interpolate a .gif or .webp. Default: a .png in the run directory.",
+    "all samples; with --interpolate a .gif, .webp or .mp4. Default: a .png in the run directory.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing .npz.")
 flags.DEFINE_enum(
@@ -87,20 +93,23 @@ flags.DEFINE_integer(
 _DATA_PATH = flags.DEFINE_string(
     "data_path",
     None,
-    "--neighbours, --reconstruct: where the run's images are now (data.path).",
+    "--neighbours, --reconstruct, --proportions: where the run's images are now (data.path).",
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "--neighbours, --reconstruct: where TFDS sets are now (data.data_dir)."
+    "data_dir",
+    None,
+    "--neighbours, --reconstruct, --proportions: where TFDS sets are now (data.data_dir).",
 )
 
 _MODES = ("project", "neighbours", "interpolate", "traverse", "reconstruct")
 # The flags that have an effect in some modes only, by mode.
 _GRID = {"seed", "num", "label", "truncation", "batch_size"}
+_EXPORT = _GRID | {"proportions", "data_path", "data_dir"}
 _FIT = {
     "a grid": _GRID,
     "several values of --truncation": _GRID,
-    "a folder": _GRID,
-    "an .npz": _GRID | {"overwrite"},
+    "a folder": _EXPORT,
+    "an .npz": _EXPORT | {"overwrite"},
     "--interpolate": _GRID | {"interpolate", "frames"},
     "an animation": _GRID | {"interpolate", "frames", "fps"},
     "--neighbours": _GRID | {"neighbours", "features", "data_path", "data_dir"},
@@ -117,6 +126,7 @@ def _main() -> None:
     run = run_flags.open_run()
     from gan_jax.inference import projection, sample_run
 
+    data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
     ask = sample_run.Request(
         run,
         checkpoint=run_flags.CHECKPOINT.value,
@@ -124,13 +134,13 @@ def _main() -> None:
         batch_norm=_BATCH_NORM.value,
         seed=_SEED.value,
         label=_LABEL.value,
+        class_counts=run.class_counts(**data) if _PROPORTIONS.value == "data" else None,
         truncation=truncations,
         num=_NUM.value,
         batch_size=run_flags.BATCH_SIZE.value or 64,
         out=Path(_OUT.value) if _OUT.value else None,
         overwrite=_OVERWRITE.value,
     )
-    data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
     given = [flags.FLAGS[name].value for name in _MODES]
     # The value of the flag that has chosen the mode, if one has.
     chosen: Any = next((value for value in given if value is not None), None)
@@ -184,7 +194,7 @@ def _mode(truncations: tuple[float, ...]) -> str:
     mode = given[0] if given else {"": "a folder", ".npz": "an .npz"}.get(suffix, "a grid")
     if moving and mode != "--interpolate":
         raise errors.ConfigError(
-            f"--out={_OUT.value} with {mode}; accepted: .gif and .webp with --interpolate"
+            f"--out={_OUT.value} with {mode}; accepted: .gif, .webp and .mp4 with --interpolate"
         )
     if given and suffix in ("", ".npz"):
         raise errors.ConfigError(f"--out={_OUT.value} with {mode}; accepted: a .png")
@@ -210,7 +220,8 @@ def _suffix() -> str:
     suffix = out.suffix.lower()
     if suffix not in ("", ".png", ".npz", *animation.FORMATS):
         raise errors.ConfigError(
-            f"--out={_OUT.value}; accepted: a .png, .npz, .gif or .webp, or a folder: its name/"
+            f"--out={_OUT.value}; accepted: a .png, .npz, .gif, .webp or .mp4, or a folder: its "
+            "name/"
         )
     return suffix
 

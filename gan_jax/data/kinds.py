@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image as PillowImage
 from typing_extensions import override
 
 from gan_jax.data import device
@@ -54,8 +53,12 @@ class Kind:
         """Return what networks see or make as the field stores it; inverse of `to_network`."""
         return data.astype(self.field.dtype)
 
-    def file(self, example: np.ndarray) -> bytes:
+    def file(self, example: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
         """Return the content of a file of one stored example.
+
+        Args:
+          example: ``[*field.shape]``.
+          text: for formats that have chunks of text, by their keys.
 
         Raises:
           ConfigError: the kind has no such file.
@@ -113,13 +116,8 @@ class Image(Kind):
         return device.to_uint8(data)
 
     @override
-    def file(self, example: np.ndarray) -> bytes:
-        if not self.suffix:
-            return super().file(example)
-        buffer = io.BytesIO()
-        pixels = example[..., 0] if example.shape[-1] == 1 else example
-        PillowImage.fromarray(pixels).save(buffer, format="PNG")
-        return buffer.getvalue()
+    def file(self, example: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+        return grids.png(example, text) if self.suffix else super().file(example)
 
     @override
     def is_complete(self, content: bytes) -> bool:
@@ -175,7 +173,7 @@ class Audio(Kind):
         return jnp.clip(data.astype(jnp.float32), -1.0, 1.0)
 
     @override
-    def file(self, example: np.ndarray) -> bytes:
+    def file(self, example: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
         from scipy.io import wavfile  # slow to import, and needed for sound only
 
         buffer = io.BytesIO()

@@ -89,6 +89,7 @@ def to_folder(
     about: Mapping[str, Any],
     *,
     place: Callable[[int], str] = lambda number: "",
+    text: Mapping[str, str] | None = None,
     advance: Advance = lambda done: None,
 ) -> int:
     """Write samples as ``00000000.png``, ``00000001.png``, ...; complete files are kept.
@@ -102,6 +103,7 @@ def to_folder(
       num: how many.
       about: the description of the samples, JSON-able.
       place: sub-folder of a sample's number; the empty string: none.
+      text: of every file, for formats that have chunks of text; the sample's number is added.
       advance: called with the number of samples done.
 
     Returns:
@@ -121,17 +123,18 @@ def to_folder(
         numbers = range(first, min(first + sampler.batch_size, num))
         return [i for i in numbers if not _is_complete(names[i], kind)]
 
-    def write(path: Path, example: np.ndarray) -> None:
+    def write(number: int, example: np.ndarray) -> None:
+        content = kind.file(example, {**(text or {}), "sample": str(number)})
         # Waiting for the disk would take longer than all else; `_is_complete` finds what was lost.
-        with atomic.replacing(path, sync=False) as file:
-            file.write(kind.file(example))
+        with atomic.replacing(names[number], sync=False) as file:
+            file.write(content)
 
     with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
         for first, wanted, data in _batches(sampler, variables, num, missing):
             if wanted:
                 chosen = data[np.array(wanted) - first]
                 # Listed, so that an error in a thread is raised here.
-                list(pool.map(write, (names[i] for i in wanted), chosen))
+                list(pool.map(write, wanted, chosen))
             written += len(wanted)
             advance(min(first + sampler.batch_size, num))
     return written

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from gan_jax.data.sources.containers import Folder, Zip, images_in, open_files
 from gan_jax.data.sources.images import opened, reason, to_grey_or_rgb
 from gan_jax.errors import ConfigError, DataError, WorkdirError, lookup
+from gan_jax.report import grids
 
 _QUALITY = 95
 # File systems take 255; a file that is being written has a longer name.
@@ -243,18 +244,26 @@ def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
     return colours, np.array(alpha)
 
 
-def encode(pixels: np.ndarray, alpha: np.ndarray | None, suffix: str) -> bytes:
+def encode(
+    pixels: np.ndarray,
+    alpha: np.ndarray | None,
+    suffix: str,
+    text: Mapping[str, str] | None = None,
+) -> bytes:
     """Return the bytes of an image file in one of `FORMATS`.
 
     Args:
       pixels: uint8 ``[height, width, 1 or 3]``.
       alpha: uint8 ``[height, width]``, or ``None``. JPEG has none: the image is put on white.
       suffix: of the format.
+      text: by its keys, for PNG.
 
     Raises:
       DataError: the format cannot hold it; the message has the reason alone.
     """
     kind, options = lookup(FORMATS, suffix, "--format")
+    if kind == "PNG":
+        options = {**options, "pnginfo": grids.text_chunks(text)}
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if alpha is not None and kind == "JPEG":
         white = Image.new(image.mode, image.size, "white")

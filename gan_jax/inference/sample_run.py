@@ -24,10 +24,10 @@ from gan_jax.inference import export as exports
 from gan_jax.inference import interpolation, projection, reconstruction, rendering
 from gan_jax.inference import neighbours as neighbour_search
 from gan_jax.report import animation as animations
-from gan_jax.report import atomic, grids
+from gan_jax.report import atomic, grids, provenance
 from gan_jax.report.bar import bar
 from gan_jax.runs.run import Run, Weights, choose_step
-from gan_jax.training.sampling import Sampler, Sampling, Variables
+from gan_jax.training.sampling import ClassOf, InProportion, InTurn, Sampler, Sampling, Variables
 
 # The smallest side of an animation of single pictures; smaller ones are magnified.
 _ANIMATED_SIDE = 128
@@ -46,6 +46,8 @@ class Request:
       batch_norm: one of `sampling.BATCH_NORM`, in place of the run's.
       seed: of the latents.
       label: the class of the samples.
+      class_counts: examples of each class, for an export in their proportions; ``None``: samples go
+        through the classes in turn.
       truncation: limits of the latents; empty: the run's; several, for `truncations` only.
       num: how many; ``None``: the default of each function.
       batch_size: samples made at a time.
@@ -59,6 +61,7 @@ class Request:
     batch_norm: str | None = None
     seed: int = 0
     label: int | None = None
+    class_counts: tuple[int, ...] | None = None
     truncation: tuple[float, ...] = ()
     num: int | None = None
     batch_size: int = 64
@@ -85,6 +88,28 @@ class Request:
         """How samples are made."""
         limit = self.truncation[0] if len(self.truncation) == 1 else None
         return self.run.sampling(average=not self.raw, batch_norm=self.batch_norm, truncation=limit)
+
+    @functools.cached_property
+    def class_of(self) -> ClassOf | None:
+        """The classes of samples by number; ``None``: there are none, or one is asked for.
+
+        Raises:
+          ConfigError: one class is asked for, and the proportions of all.
+        """
+        classes = self.game.num_classes
+        if self.class_counts is not None:
+            if self.label is not None:
+                raise errors.ConfigError(
+                    f"--proportions=data with --label={self.label}; accepted: one of them"
+                )
+            return InProportion(self.class_counts)
+        return None if classes is None or self.label is not None else InTurn(classes)
+
+    def labels(self, num: int) -> np.ndarray | None:
+        """Return the classes of the first samples, int32 ``[num]``; ``None``: there are none."""
+        if self.class_of is not None:
+            return self.class_of(np.arange(num, dtype=np.uint32))
+        return None if self.label is None else np.full(num, self.label, np.int32)
 
     def require_images(self, flag: str, *, independent: bool = False) -> None:
         """Check that samples are images, and maybe that none depends on the others of its batch.
@@ -119,6 +144,7 @@ class Request:
             self.sampling,
             seed=self.seed,
             label=self.label,
+            class_of=self.class_of,
             batch_size=self.batch_size,
             devices=devices,
         )
@@ -161,6 +187,11 @@ class Request:
         ]
         return self.run.path / f"{'-'.join(parts)}.png"
 
+    @property
+    def text(self) -> dict[str, str]:
+        """Chunks of text for PNG files."""
+        return provenance.synthetic(self.run.path, self.step, seed=self.seed, label=self.label)
+
     def about(self) -> dict[str, Any]:
         """Return a description of the samples without that of the weights, JSON-able."""
         record = {
@@ -171,6 +202,7 @@ class Request:
             "truncation": self.sampling.truncation,
             "seed": self.seed,
             "label": self.label,
+            "class_counts": self.class_counts,
         }
         if self.sampling.batch_norm in ("standing", "batch"):
             record["batch_size"] = self.batch_size
@@ -184,7 +216,7 @@ def grid(ask: Request) -> str:
         return _rows_of_classes(ask)
     data = ask.sampler().samples(ask.variables, ask.num or 64)
     out = ask.picture("sample")
-    grids.save_png(out, kinds.of(ask.field).picture(data))
+    grids.save_png(out, kinds.of(ask.field).picture(data), ask.text)
     return f"{len(data)} samples of step {ask.step}: {out}"
 
 
@@ -192,7 +224,7 @@ def _rows_of_classes(ask: Request) -> str:
     classes = rendering.shown_classes(ask.game)
     tiles = ask.renderer().rows(ask.latents(ask.num or 8), classes)
     out = ask.picture("sample")
-    grids.save_png(out, grids.named_rows(tiles, ask.class_names(classes)))
+    grids.save_png(out, grids.named_rows(tiles, ask.class_names(classes)), ask.text)
     total = ask.game.num_classes
     some = "" if len(classes) == total else f"{len(classes)} of "
     return f"{tiles.shape[1]} samples of each of {some}{total} classes of step {ask.step}: {out}"
@@ -211,7 +243,7 @@ def truncations(ask: Request) -> str:
     z, render = ask.latents(num), ask.renderer()
     tiles = np.stack([render(z, labels, limit) for limit in ask.truncation])
     out = ask.picture("sample")
-    grids.save_png(out, grids.named_rows(tiles, [f"{t:g}" for t in ask.truncation]))
+    grids.save_png(out, grids.named_rows(tiles, [f"{t:g}" for t in ask.truncation]), ask.text)
     return f"{num} samples at each of {len(tiles)} truncations of step {ask.step}: {out}"
 
 
@@ -228,7 +260,8 @@ def export(ask: Request, *, archive: bool) -> str:
         atomic.check_free(ask.out, ask.overwrite)
     else:
         exports.check_folder(ask.out, ask.about())
-    num, classes = ask.num or 64, ask.game.num_classes
+    num = ask.num or 64
+    labels = ask.labels(num)
     weights = exports.weights_hash(ask.weights.variables)
     about = ask.about() | {"step": ask.step, "weights": weights}
     # A sample does not depend on how many devices there are.
@@ -237,16 +270,15 @@ def export(ask: Request, *, archive: bool) -> str:
     line = f"{num:,} samples of step {ask.step}: {ask.out}"
     if archive:
         arrays: dict[str, np.ndarray] = {"about": np.asarray(json.dumps(about, sort_keys=True))}
-        if classes is not None:
-            cycle = np.arange(num) % classes
-            labels = cycle if ask.label is None else np.full(num, ask.label)
-            arrays["label"] = labels.astype(np.int32)
+        if labels is not None:
+            arrays["label"] = labels
         with bar("sampling", num) as advance:
             exports.to_npz(ask.out, sampler, variables, num, arrays, advance=advance)
         return line
-    folders = [""]
-    if classes is not None and ask.label is None:
-        folders = exports.class_folders(ask.class_names(range(classes)))
+    places = [""] * num
+    if ask.class_of is not None and labels is not None:
+        folders = exports.class_folders(ask.class_names(range(ask.game.num_classes or 0)))
+        places = [folders[label] for label in labels]
     with bar("sampling", num) as advance:
         written = exports.to_folder(
             ask.out,
@@ -254,7 +286,8 @@ def export(ask: Request, *, archive: bool) -> str:
             variables,
             num,
             about,
-            place=lambda number: folders[number % len(folders)],
+            place=places.__getitem__,
+            text=ask.text,
             advance=advance,
         )
     return line if written == num else f"{line} ({num - written:,} existed already)"
@@ -279,7 +312,7 @@ def strips(ask: Request, path: str, frames: int) -> str:
     tiles = tiles.reshape(-1, *tiles.shape[2:])
     names = ask.class_names(classes) * pairs
     out = ask.picture(path)
-    grids.save_png(out, grids.named_rows(tiles, names))
+    grids.save_png(out, grids.named_rows(tiles, names), ask.text)
     return f"{len(tiles)} rows of {frames} pictures by {path} of step {ask.step}: {out}"
 
 
@@ -342,7 +375,7 @@ def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | Non
     print(found.words)
     out = ask.picture(f"neighbours-{features}")
     tiles = neighbour_search.picture_rows(samples[:num], found.near, source)
-    grids.save_png(out, grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=1 + k))
+    grids.save_png(out, grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=1 + k), ask.text)
     return f"{num} samples of step {ask.step}, each beside {k} training images: {out}"
 
 
@@ -374,7 +407,7 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
         print(f"{name}  PSNR {value:.2f} dB")
     columns = 2 * -(-len(images) // _PROJECTED_ROWS)
     tiles = np.stack([images, found.image], axis=1).reshape(-1, *images.shape[1:])
-    grids.save_png(out, grids.grid(tiles, columns=columns))
+    grids.save_png(out, grids.grid(tiles, columns=columns), ask.text)
     arrays = {"z": found.z, "image": found.image, "psnr": found.psnr, "name": np.asarray(names)}
     if found.label is not None:
         arrays["label"] = found.label
@@ -398,7 +431,7 @@ def traversals(ask: Request, code: str) -> str:
     rows, values = z.shape[:2]
     tiles = ask.renderer().rows(z.reshape(-1, z.shape[-1]), [None])
     out = ask.picture(f"traversal-{code}")
-    grids.save_png(out, grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=values))
+    grids.save_png(out, grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=values), ask.text)
     return f"{rows} samples along {values} values of {code} of step {ask.step}: {out}"
 
 
@@ -416,5 +449,5 @@ def reconstructions(ask: Request, num: int, data: Mapping[str, str | None]) -> s
         )
     print(f"{split}: {found.words}")
     out = ask.picture("reconstruction")
-    grids.save_png(out, found.picture())
+    grids.save_png(out, found.picture(), ask.text)
     return f"{len(images)} images and their reconstructions at step {ask.step}: {out}"

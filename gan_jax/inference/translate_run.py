@@ -26,7 +26,7 @@ from gan_jax.games.translation import Direction, TranslationGame, as_translation
 from gan_jax.inference import export, hole_masks, image_files, scores
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.inference.scores import Scores
-from gan_jax.report import atomic, grids
+from gan_jax.report import atomic, grids, provenance
 from gan_jax.report.bar import bar
 from gan_jax.runs.run import Run, Weights, choose_step
 from gan_jax.training import tiling, translating
@@ -257,9 +257,12 @@ class Request:
 
         return degrade
 
-    def write(self, number: int, made: np.ndarray, alpha: np.ndarray | None) -> None:
+    def write(
+        self, number: int, made: np.ndarray, alpha: np.ndarray | None, text: Mapping[str, str]
+    ) -> None:
         """Write an output; a `DataError` is raised where the format cannot hold it."""
-        atomic.write_bytes(self.places[number], image_files.encode(made, alpha, self.suffix))
+        content = image_files.encode(made, alpha, self.suffix, text)
+        atomic.write_bytes(self.places[number], content)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,6 +311,7 @@ def translate(ask: Request) -> Summary:
     """
     weights = ask.run.load(ask.checkpoint, make_sampling(ask.run.config, raw=ask.raw))
     dropout = ask.seed if ask.dropout else None
+    text = provenance.synthetic(ask.run.path, weights.step, direction=ask.name)
     apply = translating.network(ask.game, ask.name, weights.variables, dropout=dropout)
     written: set[int] = set()
     failures: dict[int, str] = {}
@@ -337,7 +341,7 @@ def translate(ask: Request) -> Summary:
                     continue
                 yield tiling.Input(number, ready.pixels, ready.known)
 
-        def outputs() -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+        def outputs() -> Iterator[tuple[Any, ...]]:
             for number, made in tiling.run(inputs(), apply, ask.tiling, batch_size=ask.batch_size):
                 example = waiting.pop(number)
                 if (target := example.target) is not None:
@@ -347,7 +351,7 @@ def translate(ask: Request) -> Summary:
                     holes.append(1.0 - float(np.mean(example.known)))
                 if ask.grid is not None and number < _SHOWN:
                     gallery[number] = _tiles(example, made)
-                yield number, made, example.alpha
+                yield number, made, example.alpha, text
 
         for (number, *_), writing in _ahead(pool, ask.write, outputs()):
             try:
@@ -358,15 +362,15 @@ def translate(ask: Request) -> Summary:
                 written.add(number)
                 advance(len(written) + len(failures))
     total = f"{len(ask.files):,} image{'s' if len(ask.files) > 1 else ''}"
-    text = f"translated {len(written):,} of {total} ({ask.name}) at step {weights.step}: {ask.out}"
+    line = f"translated {len(written):,} of {total} ({ask.name}) at step {weights.step}: {ask.out}"
     if holes:
-        text += f"; {_share(holes, ask.mask is not None and not ask.invert_mask)}"
+        line += f"; {_share(holes, ask.mask is not None and not ask.invert_mask)}"
     names = [file.name for file in ask.files]
     # An image that could not be written does not count.
     found = {names[i]: measured[i] for i in sorted(written & measured.keys())}
     failed = {names[i]: failures[i] for i in sorted(failures)}
     summary = Summary(
-        text,
+        line,
         {names[i]: ask.places[i] for i in sorted(written)},
         failed,
         found,
@@ -374,14 +378,14 @@ def translate(ask: Request) -> Summary:
     )
     if ask.degrade:
         _write_scores(ask, weights, summary)
-        text += f"; scores in {SCORES}"
+        line += f"; scores in {SCORES}"
     if ask.grid is not None and gallery:
         size = _save_gallery(ask.grid, [gallery[number] for number in sorted(gallery)])
-        text += (
+        line += (
             f"; {len(gallery)} of them, the middle square of each scaled to {size}x{size}: "
             f"{ask.grid}"
         )
-    return dataclasses.replace(summary, text=text)
+    return dataclasses.replace(summary, text=line)
 
 
 def _share(holes: list[float], may_invert: bool) -> str:

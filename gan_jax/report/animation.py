@@ -1,7 +1,9 @@
-"""Animations: GIF and animated WebP files that loop forever."""
+"""Animations: GIF and animated WebP files that loop forever, and MP4 files."""
 
+import importlib.util
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from gan_jax import errors
 from gan_jax.report import atomic
 
 #: Formats by file suffix.
-FORMATS = {".gif": "GIF", ".webp": "WEBP"}
+FORMATS = {".gif": "GIF", ".webp": "WEBP", ".mp4": "MP4"}
 #: Maximum frames per second; most programs show faster GIFs at ten per second.
 MOST_FPS = 50.0
 
@@ -20,11 +22,18 @@ def check(path: str | Path, fps: float) -> None:
     """Check that an animation can be written, before its frames are computed.
 
     Raises:
-      ConfigError: Pillow cannot write the format of the suffix, or ``fps`` is out of range.
+      ConfigError: the format of the suffix cannot be written, or ``fps`` is out of range.
     """
     suffix = Path(path).suffix.lower()
     Image.init()
     known = [name for name, kind in FORMATS.items() if kind in Image.SAVE_ALL]
+    if importlib.util.find_spec("av") is not None:
+        known.append(".mp4")
+    elif suffix == ".mp4":
+        raise errors.ConfigError(
+            f"{path} needs the video encoder of the package av: pip install 'gan_jax[video]'; "
+            f"accepted without it: {', '.join(known)}"
+        )
     if suffix not in known:
         raise errors.ConfigError(f"{path} is no animation; accepted: {', '.join(known)}")
     if not 0 < fps <= MOST_FPS:
@@ -41,10 +50,12 @@ def save(path: str | Path, frames: Sequence[np.ndarray] | np.ndarray, fps: float
     """Write an animation atomically.
 
     WebP and grey GIF files are lossless; a GIF in colour has 256 colours per frame. A frame that
-    equals the previous one may be stored by extending the duration of that frame.
+    equals the previous one may be stored by extending the duration of that frame. MP4 files are
+    H.264, of even height and width: the last row or column is repeated where necessary.
 
     Args:
-      path: the file, a .gif or .webp; an existing one is replaced, and a missing folder created.
+      path: the file, a .gif, .webp or .mp4; an existing one is replaced, and a
+        missing folder created.
       frames: uint8 ``[height, width, channels]`` with 1 or 3 channels, all of one shape.
       fps: frames per second, up to `MOST_FPS`.
 
@@ -62,6 +73,9 @@ def save(path: str | Path, frames: Sequence[np.ndarray] | np.ndarray, fps: float
         )
     if 0 in pictures.shape:
         raise ValueError(f"The frames have the shape {pictures.shape}; accepted: one or more.")
+    if Path(path).suffix.lower() == ".mp4":
+        atomic.write_bytes(path, _mp4(pictures, fps))
+        return
     images = [Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x) for x in pictures]
     buffer = io.BytesIO()
     options = {"save_all": True, "append_images": images[1:], "loop": 0}
@@ -72,3 +86,22 @@ def save(path: str | Path, frames: Sequence[np.ndarray] | np.ndarray, fps: float
     else:
         images[0].save(buffer, kind, disposal=1, **options)
     atomic.write_bytes(path, buffer.getvalue())
+
+
+def _mp4(frames: np.ndarray, fps: float) -> bytes:
+    """Return frames, uint8 ``[n, height, width, 1 or 3]``, as an MP4 file."""
+    import av  # An optional dependency.
+
+    odd = [(0, side % 2) for side in frames.shape[1:3]]
+    colour = np.broadcast_to(frames, (*frames.shape[:3], 3))
+    colour = np.pad(colour, [(0, 0), *odd, (0, 0)], mode="edge")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as file:
+        stream = file.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.height, stream.width = colour.shape[1:3]
+        stream.pix_fmt = "yuv420p"  # What every player shows.
+        stream.options = {"crf": "15"}
+        for frame in colour:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
+        file.mux(stream.encode())
+    return buffer.getvalue()

@@ -2,11 +2,12 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from gan_jax.report import atomic
 
@@ -161,23 +162,41 @@ def scatter(
     return canvas
 
 
-def save_png(path: str | Path, image: np.ndarray) -> None:
-    """Write a picture, uint8 [height, width, 1 or 3] or [height, width], atomically as a PNG file.
+def text_chunks(text: Mapping[str, str] | None) -> PngInfo:
+    """Return texts by their keys as chunks of a PNG file, which Pillow's ``save`` takes."""
+    chunks = PngInfo()
+    for key, value in (text or {}).items():
+        chunks.add_itxt(key, value)
+    return chunks
+
+
+def png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+    """Return pixels, uint8 [height, width(, channels)], as a PNG file with chunks of text."""
+    squeezed = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+    buffer = io.BytesIO()
+    Image.fromarray(squeezed).save(buffer, format="PNG", pnginfo=text_chunks(text))
+    return buffer.getvalue()
+
+
+def save_png(path: str | Path, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
+    """Write a picture atomically as a PNG file.
+
+    Args:
+      path: the file; an existing one is replaced.
+      image: uint8 [height, width, 1 or 3] or [height, width].
+      text: chunks of text for the file, by their keys.
 
     Raises:
       ValueError: the picture has another dtype or shape.
       WorkdirError: the file cannot be written.
     """
     image = np.asarray(image)
-    squeezed = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-    if image.dtype != np.uint8 or not (squeezed.ndim == 2 or squeezed.shape[2:] == (3,)):
+    if image.dtype != np.uint8 or not (image.ndim == 2 or image.shape[2:] in ((1,), (3,))):
         raise ValueError(
             f"The picture is {image.dtype}{list(image.shape)}; accepted: uint8 [height, width] or "
             "[height, width, channels] of 1 or 3 channels."
         )
-    buffer = io.BytesIO()
-    Image.fromarray(squeezed).save(buffer, format="PNG")
-    atomic.write_bytes(path, buffer.getvalue())
+    atomic.write_bytes(path, png(image, text))
 
 
 def _limits(points: np.ndarray) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from gan_jax.data.sources import Source
 from gan_jax.evaluation import best, evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
-from gan_jax.report import environment, evaluations, grids, status, writers
+from gan_jax.report import environment, evaluations, grids, provenance, status, writers
 from gan_jax.runs import build, failures
 from gan_jax.runs.checkpoint import Checkpoints, Restored
 from gan_jax.runs.pictures import Draw
@@ -184,7 +184,8 @@ class Recorder(Record):
         """Draw a state, and record the picture."""
         image = picture(state, self._config.train.seed)
         if self._primary:
-            grids.save_png(self.run.samples / f"{step:08d}.png", image)
+            text = provenance.synthetic(self.run.path, step, seed=self._config.train.seed)
+            grids.save_png(self.run.samples / f"{step:08d}.png", image, text)
             self._writer.image(step, "samples", image)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, Any]) -> None:

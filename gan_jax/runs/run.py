@@ -22,7 +22,14 @@ from gan_jax.runs import build, replicas
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training import tiling, translating
-from gan_jax.training.sampling import Sampler, Sampling, Variables, make_sampling
+from gan_jax.training.sampling import (
+    ClassOf,
+    InTurn,
+    Sampler,
+    Sampling,
+    Variables,
+    make_sampling,
+)
 from gan_jax.training.state import TrainState
 
 
@@ -166,6 +173,24 @@ class Run:
             )
         return source
 
+    def class_counts(self, **changes: str | None) -> tuple[int, ...]:
+        """Return how many training examples each class has.
+
+        Args:
+          **changes: as those of `source`.
+
+        Raises:
+          ConfigError: the run is not class-conditional.
+          DataError: as `source`.
+        """
+        classes = self.game.num_classes
+        if classes is None:
+            raise errors.ConfigError(
+                f"{self.config.variant!r} is not class-conditional; accepted: a run with classes"
+            )
+        labels = sources.labels_of(self.source(**changes))
+        return tuple(np.bincount(labels, minlength=classes).tolist())
+
     def sampling(
         self,
         *,
@@ -200,16 +225,22 @@ class Run:
         *,
         seed: int = 0,
         label: int | None = None,
+        class_of: ClassOf | None = None,
         batch_size: int = 64,
         devices: list[jax.Device] | None = None,
     ) -> Sampler:
-        """Return what makes samples by number; without a label it goes through the classes in turn.
+        """Return what makes samples by number.
+
+        The class of a run with classes is ``label``, or that of ``class_of``; with neither, samples
+        go through the classes in turn.
 
         Raises:
           ConfigError: the run has no such class, or makes nothing from noise.
         """
         game = as_generative(self.game, "sampling")
         self.check_label(label)
+        if class_of is None and label is None and game.num_classes is not None:
+            class_of = InTurn(game.num_classes)
         return Sampler(
             game,
             seed=seed,
@@ -217,7 +248,7 @@ class Run:
             sampling=how,
             devices=devices,
             label=label,
-            cycle=game.num_classes is not None and label is None,
+            class_of=class_of,
         )
 
     def sample(

@@ -14,7 +14,7 @@ average is kept.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -33,6 +33,7 @@ from gan_jax.training.state import TrainState
 
 BATCH_NORM = ("ema", "running", "standing", "batch")
 Variables = dict[str, Any]
+ClassOf = Callable[[Any], Any]  # Numbers of samples, uint32 [n], to their classes, int32 [n].
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,35 @@ def numbered_keys(numbers: jax.Array, use: str) -> jax.Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers[:, 1])
 
 
+@dataclasses.dataclass(frozen=True)
+class InTurn:
+    """The class of sample ``i`` is ``i`` modulo the number of classes."""
+
+    classes: int
+
+    def __call__(self, numbers: Any) -> Any:
+        """Return the classes of samples with these numbers, uint32 to int32 ``[n]``."""
+        return (numbers % np.uint32(self.classes)).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class InProportion:
+    """The classes of the first samples, of however many, are in proportion to ``counts``.
+
+    Sample ``i`` is at the fractional part of ``i`` times the golden ratio, of which every part of
+    the unit interval gets its share: multiplication modulo 2^32 is exact.
+    """
+
+    counts: tuple[int, ...]
+
+    def __call__(self, numbers: Any) -> Any:
+        """Return the classes of samples with these numbers, uint32 to int32 ``[n]``."""
+        bounds = np.cumsum(self.counts)[:-1] / sum(self.counts)
+        place = numbers * np.uint32(2654435769)
+        ends = np.rint(bounds * 2**32).clip(0, 2**32 - 1).astype(np.uint32)
+        return (place[:, None] >= ends).sum(axis=1, dtype=np.int32)
+
+
 class Sampler:
     """Makes batches of samples, split over devices.
 
@@ -83,7 +113,7 @@ class Sampler:
       devices: over which a batch is split; all processes call alike.
       class_shares: for a game with classes: the share of each in the samples; ``None``: equal ones.
       label: for a game with classes: the one class asked for, instead.
-      cycle: for a game with classes: sample ``i`` is of class ``i`` modulo their number, instead.
+      class_of: for a game with classes: the class of a sample by its number, instead.
 
     Attributes:
       batch_size: as rounded.
@@ -99,12 +129,12 @@ class Sampler:
         devices: Sequence[jax.Device] | None = None,
         class_shares: np.ndarray | None = None,
         label: int | None = None,
-        cycle: bool = False,
+        class_of: ClassOf | None = None,
     ) -> None:
         self._game = game
         self._seed = seed
         self._sampling = sampling or Sampling()
-        self._cycle = cycle
+        self._class_of = class_of
         self._logits = None
         if game.num_classes is not None:
             shares = np.ones(game.num_classes) if class_shares is None else class_shares
@@ -189,8 +219,8 @@ class Sampler:
         z = self._game.latents(keys)
         if (logits := self._logits) is None:
             return keys, z, None
-        if self._cycle:
-            return keys, z, {"label": (numbers[:, 1] % len(logits)).astype(jnp.int32)}
+        if self._class_of is not None:
+            return keys, z, {"label": self._class_of(numbers[:, 1])}
         label_keys = jax.vmap(lambda key: draws.named(key, "label"))(keys)
         labels = jax.vmap(lambda key: jax.random.categorical(key, logits))(label_keys)
         return keys, z, {"label": labels.astype(jnp.int32)}

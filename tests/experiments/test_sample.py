@@ -88,8 +88,11 @@ def test_every_mode_is_reached(trained, tmp_path):
         (["--out=a/", "--overwrite"], "--overwrite has no effect with a folder"),
         (["--features=classifier"], "--features has no effect with a grid"),
         (["--project=a.png", "--neighbours=2"], "--project and --neighbours are two modes"),
-        (["--out=a.jpg"], "--out=a.jpg; accepted: a .png, .npz, .gif or .webp, or a folder"),
-        (["--out=a.gif"], "--out=a.gif with a grid; accepted: .gif and .webp with --interpolate"),
+        (["--out=a.jpg"], "--out=a.jpg; accepted: a .png, .npz, .gif, .webp or .mp4, or a folder"),
+        (
+            ["--out=a.gif"],
+            "--out=a.gif with a grid; accepted: .gif, .webp and .mp4 with --interpolate",
+        ),
         (["--neighbours=2", "--out=a/"], "--out=a/ with --neighbours; accepted: a .png"),
         (["--truncation=1,0.5", "--out=a.npz"], "--truncation=1,0.5 with an .npz; accepted: one"),
         (["--truncation=1,x"], "--truncation=1,x; accepted: a number above 0, or several"),

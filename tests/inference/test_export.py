@@ -11,7 +11,7 @@ from PIL import Image
 from gan_jax.data.sources import FolderSource, NpzSource, Transform
 from gan_jax.errors import WorkdirError
 from gan_jax.inference import export
-from gan_jax.training.sampling import Sampler
+from gan_jax.training.sampling import InTurn, Sampler
 from tests.inference.painter import Painter
 
 ABOUT = {"seed": 0, "weights": "a", "truncation": None}
@@ -138,7 +138,7 @@ def test_the_archive_is_a_labelled_source(tmp_path):
     labels = (np.arange(NUM) % 3).astype(np.int32)
     path = tmp_path / "new" / "a.npz"
     about = np.asarray(json.dumps({"seed": 0}))
-    cycled = sampler(game=game, cycle=True)
+    cycled = sampler(game=game, class_of=InTurn(game.num_classes))
     export.to_npz(path, cycled, game.variables, NUM, {"label": labels, "about": about})
     source = NpzSource(path, "all", Transform())
     assert (len(source), source.shape, source.num_classes) == (NUM, (8, 8, 1), 3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gan_jax.inference.rendering import MOST_CLASSES, Renderer, latents, shown_classes
-from gan_jax.training.sampling import Sampler, Sampling
+from gan_jax.training.sampling import InTurn, Sampler, Sampling
 from tests.inference.painter import Painter
 
 
@@ -32,7 +32,7 @@ def test_truncation_is_the_samplers():
 @pytest.mark.parametrize("batch_size", [7, 64])
 def test_pictures_are_the_samplers(batch_size):
     game = Painter(num_classes=3)
-    sampler = Sampler(game, seed=0, batch_size=20, cycle=True)
+    sampler = Sampler(game, seed=0, batch_size=20, class_of=InTurn(game.num_classes))
     render = Renderer(game, game.variables, batch_size=batch_size)
     z = latents(game, seed=0, num=20)
     found = render(z, np.arange(20) % 3).astype(int)

@@ -1,6 +1,7 @@
 """Animations read back as they were written: pictures, duration, loop."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -38,6 +39,27 @@ def test_an_animation_reads_back(suffix, channels, tmp_path):
     assert durations == [80] * 5
     assert loop == 0
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_film_of_odd_size_reads_back(channels, tmp_path):
+    av = pytest.importorskip("av", reason="the extra 'video' is not installed")
+    smooth = np.linspace(0, 255, 6 * 33 * 47 * channels).reshape(6, 33, 47, channels)
+    written = smooth.astype(np.uint8)
+    animation.save(tmp_path / "a.mp4", written, fps=12.5)
+    with av.open(tmp_path / "a.mp4") as file:
+        stream = file.streams.video[0]
+        assert float(stream.average_rate) == 12.5
+        pictures = np.stack([f.to_ndarray(format="rgb24") for f in file.decode(stream)])
+    assert pictures.shape == (6, 34, 48, 3)
+    error = pictures[:, :33, :47].astype(int) - written
+    assert np.abs(error).mean() < 3  # Lossy, and colours are 8 bits of a narrower range.
+
+
+def test_a_film_needs_an_encoder(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ConfigError, match=r"package av: .*gan_jax\[video\]"):
+        animation.check(tmp_path / "a.mp4", 10)
 
 
 def test_every_grey_of_a_gif_is_kept(tmp_path):

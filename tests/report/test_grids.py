@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import gan_jax
 from gan_jax.errors import WorkdirError
+from gan_jax.report import provenance
 from gan_jax.report.grids import grid, save_png, scatter
 
 GREY = 128
@@ -145,6 +147,19 @@ def test_a_png_reads_back_as_it_was(tmp_path, shape):
             np.asarray(read), image.reshape(shape[:2] + shape[2:] * (shape[-1] == 3))
         )
     assert os.listdir(path.parent) == ["0001.png"]
+
+
+def test_a_png_says_what_it_is_told(tmp_path):
+    text = provenance.synthetic(tmp_path / "näher", 7, seed=3, label=None)
+    save_png(tmp_path / "a.png", np.zeros((2, 2), np.uint8), text)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.text == {
+            "Software": f"gan_jax {gan_jax.__version__}",
+            "Description": "synthetic image",
+            "run": "näher",
+            "step": "7",
+            "seed": "3",
+        }
 
 
 def test_a_png_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):

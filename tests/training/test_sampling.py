@@ -1,6 +1,7 @@
 """Samples depend on weights, seed and number alone; what batch-norm takes its statistics from."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,7 +9,14 @@ from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.data.device import to_uint8
 from gan_jax.games import draws
-from gan_jax.training.sampling import Sampler, Sampling, chosen_variables, make_sampling
+from gan_jax.training.sampling import (
+    InProportion,
+    InTurn,
+    Sampler,
+    Sampling,
+    chosen_variables,
+    make_sampling,
+)
 from tests.training import tiny
 
 
@@ -170,10 +178,22 @@ def test_classes_come_in_the_shares_that_are_asked_for(trained):
         labels(class_shares=np.array([0.7, 0.3, 0.0])), [0.7, 0.3, 0.0], atol=0.04
     )
     np.testing.assert_array_equal(labels(label=1), [0, 1, 0])
-    sampler = Sampler(Conditional(), seed=0, batch_size=50, cycle=True)
+    sampler = Sampler(Conditional(), seed=0, batch_size=50, class_of=InTurn(3))
     np.testing.assert_array_equal(sampler.samples({}, 100)[:, 0], np.arange(100) % 3)
     told = [np.asarray(sampler.latents(first)[1]) for first in (0, 50)]
     np.testing.assert_array_equal(np.concatenate(told), np.arange(100) % 3)
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (5, 0, 2, 93), (1000, 1)])
+@pytest.mark.parametrize("num", [50, 5000])
+def test_any_first_samples_are_in_proportion(counts, num):
+    """Closer than random draws would be: by less than 4 samples."""
+    labels = InProportion(counts)(np.arange(num, dtype=np.uint32))
+    found = np.bincount(labels, minlength=len(counts))
+    np.testing.assert_allclose(found, np.array(counts) / sum(counts) * num, atol=4)
+    assert found[np.array(counts) == 0].sum() == 0
+    on_device = InProportion(counts)(jnp.arange(num, dtype=jnp.uint32))
+    np.testing.assert_array_equal(on_device, labels)
 
 
 def test_mistakes_name_the_field():
