@@ -1,8 +1,8 @@
 """What all configurations share: data sets, lengths of runs, and the smoke run.
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
-(``digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``photos``, ``tiles``) and
-``smoke``, which shrinks the run to seconds. Single fields are set with
+(``digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``, ``photos``, ``tiles``)
+and ``smoke``, which shrinks the run to seconds. Single fields are set with
 ``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
 ``--describe`` prints them all. They are defined in `gan_jax.runs.config`.
 
@@ -118,8 +118,13 @@ def fashion_mnist(c: ConfigDict) -> None:
 
 
 def folder(c: ConfigDict) -> None:
-    """Any folder or zip of images: ``--config.data.path=...``."""
-    c.data.update(name="folder", resolution=64, channels=3, flip=True)
+    """Any folder or zip of images, ``--config.data.path=...``, near their own size, as stored."""
+    c.data.name = "folder"
+
+
+def npz(c: ConfigDict) -> None:
+    """The images of an ``.npz`` file: ``--config.data.path=...``."""
+    c.data.name = "npz"
 
 
 def photos(c: ConfigDict) -> None:
@@ -141,13 +146,14 @@ DATASETS = {
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
     "folder": folder,
+    "npz": npz,
     "photos": photos,
     "tiles": tiles,
 }
 
 
 # The data sets that suit a variant. The first is its default, which is in every installation.
-GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder")
+GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz")
 TRANSLATION = ("photos", "folder")
 RESTORATION = ("photos", "tiles")
 

@@ -97,7 +97,7 @@ def _is_setting(parameter: inspect.Parameter) -> bool:
     default = parameter.default
     if default is None:
         # Every Flax module may be given a name.
-        return parameter.name != "name" and _kind(parameter) in _PLAIN
+        return parameter.name != "name" and _kind(parameter) in (*_PLAIN, NUMBER_OR_TUPLE)
     return isinstance(default, _PLAIN) or subgroup(parameter) is not None
 
 

@@ -60,7 +60,8 @@ class Data:
     Attributes:
       name: digits, photos, folder, npz, ring, grid, swiss_roll, or the name of a TFDS data set.
       split: the part of the data set that is trained on.
-      resolution: size that images are brought to: one number for squares, or (height, width).
+      resolution: size that images are brought to: one number for squares, or (height, width);
+        unset: the nearest to the images' own that the networks make.
       resize: how: "resize" crops to a centred square, or a rectangle of that shape, and scales it;
         "letterbox" scales the whole image and fills up with black; "squeeze" scales height and
         width by factors of their own; "crop" cuts out the centre, and "pad" puts a border around
@@ -94,7 +95,7 @@ class Data:
 
     name: str = "digits"
     split: str = "train"
-    resolution: int | tuple[int, int] = 16
+    resolution: int | tuple[int, int] | None = None
     resize: str = "resize"
     channels: int | None = None
     value_range: tuple[float, ...] = ()

@@ -19,7 +19,7 @@ from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step, owner_starts
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import evaluations, progress
-from gan_jax.runs import branch, build, failures, initialization, pictures, plan, replicas
+from gan_jax.runs import branch, build, failures, fitting, initialization, pictures, plan, replicas
 from gan_jax.runs.config import with_local_paths
 from gan_jax.runs.metric_sums import MetricSums
 from gan_jax.runs.preemption import StopRequest
@@ -80,6 +80,7 @@ def _train(
 ) -> Result:
     """Do what `train` does, in JAX's current precision of matrix products."""
     # --- Every mistake in the configuration is found here. --------------------------------------
+    config = fitting.fitted(config)
     source = sources.make_source(config.data)
     training = build.make_training(config, source.spec)
     pipeline = replicas.make_pipeline(config, training, source)

@@ -83,6 +83,12 @@ class Source(abc.ABC):
         return self.field.shape
 
     @property
+    def own_size(self) -> tuple[int, int]:
+        """Height and width of the images before they were resized, or a size that suits most."""
+        height, width, *_ = next(f.shape for f in self.spec.values() if f.kind == "image")
+        return height, width
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """The names of the classes, ``None`` where examples have no label."""
         return specs.class_names(self.spec)

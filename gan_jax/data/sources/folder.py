@@ -78,12 +78,17 @@ class FolderSource(Source):
         channels = transform.channels or (1 if self._grey else 3)
         self._transform = dataclasses.replace(transform, channels=channels)
         first = self._decode_or_next(0)[1]
+        if not headers:
+            raise DataError(
+                f"{self.name}: none of {HEADERS:,} files that were looked at is an image"
+            )
         shapes = self._transform.fields(first.height, first.width, channels)
         self.spec = {name: specs.image(shape) for name, shape in shapes.items()}
         self.notes = (
             *survey.in_words(list(headers.values()), channels),
             *([str(self._levels)] if self._levels else survey.darkness(first)),
         )
+        self._own_size = survey.own_size(headers.values(), transform)
         if part.class_names is not None:
             self.spec[specs.LABEL] = specs.label(part.class_names)
 
@@ -207,6 +212,11 @@ class FolderSource(Source):
     @override
     def read(self, indices: Sequence[int]) -> Example:
         return stack(self[int(i)] for i in indices)
+
+    @property
+    @override
+    def own_size(self) -> tuple[int, int]:
+        return self._own_size
 
     @override
     def item_name(self, index: int) -> str:

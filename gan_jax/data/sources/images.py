@@ -22,6 +22,9 @@ from gan_jax.errors import ConfigError
 RESIZES = ("resize", "letterbox", "squeeze", "crop", "pad", "tile")
 # Pillow's modes by the number of channels.
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+EXIF_ORIENTATION = 0x0112
+# Orientations that exchange height and width.
+TURNED = (5, 6, 7, 8)
 # Otherwise Pillow tries all of its formats, whatever the suffix: for PostScript, Ghostscript.
 _FORMATS = ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"]
 if features.check("avif"):

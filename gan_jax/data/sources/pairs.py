@@ -76,6 +76,11 @@ class _Two(Source):
         super().__init__(f"{a.name}+{b.name}", split, fields, unused, tuple(notes))
         self.a, self.b = a, b
 
+    @property
+    @override
+    def own_size(self) -> tuple[int, int]:
+        return self.a.own_size
+
     @override
     def fingerprint(self) -> str:
         content = content_hash([self.a.fingerprint(), self.b.fingerprint()])

@@ -40,6 +40,11 @@ class Subset(Source):
                     self.failures.setdefault(index, reason)
         return rows
 
+    @property
+    @override
+    def own_size(self) -> tuple[int, int]:
+        return self.source.own_size
+
     @override
     def item_name(self, index: int) -> str:
         return self.source.item_name(int(self.indices[index]))

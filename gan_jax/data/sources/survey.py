@@ -1,12 +1,12 @@
 """What the image files of a set are like, by the headers of a sample: sizes, colour, bits."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageFile
 
-from gan_jax.data.sources.images import is_grey
+from gan_jax.data.sources.images import EXIF_ORIENTATION, TURNED, Transform, is_grey
 from gan_jax.data.sources.levels import is_deep
 
 # Below this value, of 255, nothing can be seen.
@@ -18,7 +18,7 @@ class Header:
     """What is known of an image before it is decoded.
 
     Attributes:
-      height: in pixels, before the image is turned as its EXIF data say.
+      height: in pixels.
       width: likewise.
       grey: whether it is stored without colour.
       transparent: whether it has transparency.
@@ -35,14 +35,15 @@ class Header:
     def of(cls, image: ImageFile.ImageFile) -> "Header":
         """Return what the header of an opened image says."""
         width, height = image.size
+        # Of other formats Pillow decodes the image to find the orientation.
+        if "exif" in image.info and image.getexif().get(EXIF_ORIENTATION) in TURNED:
+            width, height = height, width
         transparent = image.has_transparency_data
         return cls(height, width, is_grey(image), transparent, is_deep(image))
 
 
 def in_words(headers: Sequence[Header], channels: int) -> tuple[str, ...]:
     """Return what people should know of a set that is stored with so many channels."""
-    if not headers:
-        return ()
     sizes = sorted({(header.height, header.width) for header in headers}, key=lambda x: x[0] * x[1])
     (height, width), *_, (last_height, last_width) = [*sizes, sizes[-1]]
     words = [f"of {height}x{width}"]
@@ -55,6 +56,23 @@ def in_words(headers: Sequence[Header], channels: int) -> tuple[str, ...]:
     if see_through and channels != 4:
         words.append(f"{see_through:,} of {len(headers):,} transparent, put on white")
     return tuple(words)
+
+
+def own_size(headers: Iterable[Header], transform: Transform) -> tuple[int, int]:
+    """Return the height and width that images are best brought to, if networks make all sizes.
+
+    That is their own size where all have the same, and else a square of the median of their shorter
+    sides; with ``data.resize`` "pad" the largest height and width, with "crop" the smallest.
+    """
+    free = dataclasses.replace(transform, resolution=None)
+    shapes = [next(iter(free.fields(h.height, h.width, 1).values())) for h in headers]
+    heights, widths, _ = np.transpose(shapes).tolist()
+    if transform.resize == "pad" or len({*shapes}) == 1:
+        return max(heights), max(widths)
+    if transform.resize == "crop":
+        return min(heights), min(widths)
+    side = int(np.median(np.minimum(heights, widths)))
+    return side, side
 
 
 def darkness(first: Image.Image) -> list[str]:

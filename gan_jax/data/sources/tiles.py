@@ -15,12 +15,9 @@ from typing_extensions import override
 
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.folder import FolderSource
-from gan_jax.data.sources.images import Transform, opened, reason
+from gan_jax.data.sources.images import EXIF_ORIENTATION, TURNED, Transform, opened, reason
 from gan_jax.data.spec import images
 from gan_jax.errors import ConfigError, DataError
-
-_EXIF_ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)  # Orientations that exchange height and width.
 
 
 def places(height: int, width: int, size: int) -> list[tuple[int, int]]:
@@ -71,7 +68,7 @@ class TiledSource(Source):
         try:
             with opened(self.photos.raw(photo)) as image:
                 width, height = image.size
-                if image.getexif().get(_EXIF_ORIENTATION) in _TURNED:
+                if image.getexif().get(EXIF_ORIENTATION) in TURNED:
                     width, height = height, width
         except DataError:
             raise

@@ -1,0 +1,80 @@
+"""The size that images are trained at, where a configuration leaves ``data.resolution`` unset."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+from gan_jax.data import sources
+from gan_jax.data.spec import Spec
+from gan_jax.runs import build
+
+# Networks halve images: of a size that some cannot make, a multiple of one of these is tried.
+_MULTIPLES = tuple(2**k for k in range(10))
+
+
+def fitted(config: ConfigDict) -> ConfigDict:
+    """Return a configuration whose ``data.resolution`` is set, if its data are images.
+
+    An unset one becomes the size, nearest to the images' own, that all networks admit. With
+    ``data.resize`` "pad" it is not smaller than the images, with "crop" not larger.
+
+    Raises:
+      ConfigError: the networks admit no size near that of the images, or something else of the
+        configuration cannot work.
+      DataError: the data cannot be read.
+    """
+    if config.data.resolution is not None:
+        return config
+    copy = ConfigDict(config.copy_and_resolve_references())
+    # Two images of an example may differ in size until they are resized.
+    copy.data.resolution = None if config.data.pairing == "none" else 1
+    source = sources.make_source(copy.data)
+    if not any(field.kind == "image" for field in source.spec.values()):
+        return config
+    copy.data.resolution = _nearest(copy, source)
+    return copy.lock()
+
+
+def _nearest(config: ConfigDict, source: sources.Source) -> int | tuple[int, int]:
+    """Return the size, nearest to the images' own, of which the game can be built."""
+    own, refused = source.own_size, []
+    sizes = sorted(_sizes(own, config.data.resize), key=lambda size: _distance(size, own))
+    for size in sizes:
+        try:
+            build.make_game(config, _of_size(source.spec, size))
+        except errors.ConfigError as error:
+            refused.append(error)
+        else:
+            return size[0] if size[0] == size[1] else size
+    raise refused[0]
+
+
+def _sizes(own: tuple[int, int], resize: str) -> Iterator[tuple[int, int]]:
+    """Yield the sizes to try: multiples near the images' own size, and squares."""
+    for multiple in _MULTIPLES:
+        below = [max(1, side // multiple) * multiple for side in own]
+        above = [-(-side // multiple) * multiple for side in own]
+        sides = list(zip(below, above, strict=True))
+        squares = ((side, side) for pair in sides for side in pair)
+        for size in {*itertools.product(*sides), *squares}:
+            larger, smaller = (all(map(order, size, own)) for order in (int.__ge__, int.__le__))
+            if (larger or resize != "pad") and (smaller or resize != "crop"):
+                yield size
+
+
+def _distance(size: tuple[int, int], own: tuple[int, int]) -> tuple[float, float]:
+    """Return how far a size is from the images' own, by the ratios of their sides."""
+    ratios = [abs(math.log(a / b)) for a, b in zip(size, own, strict=True)]
+    return (round(sum(ratios), 9), -size[0] * size[1])
+
+
+def _of_size(spec: Spec, size: tuple[int, int]) -> Spec:
+    def resized(field: Any) -> Any:
+        return dataclasses.replace(field, shape=(*size, *field.shape[2:]))
+
+    return {name: resized(f) if f.kind == "image" else f for name, f in spec.items()}

@@ -1,0 +1,69 @@
+"""The size that images are trained at, where the configuration leaves it unset."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_jax.data import sources
+from gan_jax.errors import ConfigError
+from gan_jax.runs import fitting
+from tests.configs import variants
+
+
+def fit(tmp_path, sizes, name="dcgan", mode="L", **fields):
+    """Return ``config.data`` of a folder of images of some sizes, height first, and its source."""
+    for k, (height, width) in enumerate(sizes):
+        Image.new(mode, (width, height)).save(tmp_path / f"{k}.png")
+    config = variants.load(name, "folder")
+    config.data.update(path=str(tmp_path), **fields)
+    data = fitting.fitted(config).data
+    return data, sources.make_source(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "fields", "expected"),
+    [
+        ("dcgan", [(28, 28)], {}, 28),
+        ("dcgan", [(64, 64)], {}, 64),
+        ("dcgan", [(100, 100)], {}, 96),
+        ("dcgan", [(48, 64)], {}, (48, 64)),
+        ("dcgan", [(64, 200), (66, 70), (40, 40), (300, 300), (60, 80)], {}, 64),
+        ("dcgan", [(28, 28), (20, 30)], {"resize": "pad"}, (28, 32)),
+        ("dcgan", [(37, 50), (45, 41)], {"resize": "crop"}, (32, 40)),
+        ("gan", [(37, 23)], {}, (37, 23)),
+        ("lapgan", [(100, 60)], {}, 64),
+    ],
+)
+def test_the_nearest_size_that_the_networks_make(tmp_path, name, sizes, fields, expected):
+    data, source = fit(tmp_path, sizes, name, **fields)
+    assert data.resolution == expected
+    assert source.shape[:2] == ((expected, expected) if isinstance(expected, int) else expected)
+    assert source.shape[2] == 1
+    assert not data.flip
+
+
+def test_what_a_camera_has_turned_has_its_seen_size(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 48)).save(tmp_path / "x.jpg", exif=exif)
+    assert fit(tmp_path, [(64, 48)])[0].resolution == (64, 48)
+
+
+def test_halves_are_fitted_one_by_one(tmp_path):
+    fields = {"resolution": None, "crop": None, "channels": 3}
+    data, source = fit(tmp_path, [(64, 128)], "pix2pix", "RGB", **fields)
+    assert (data.resolution, source.spec["a"].shape) == (256, (256, 256, 3))
+
+
+def test_a_size_that_is_given_and_other_mistakes_stay(tmp_path):
+    assert fit(tmp_path, [(28, 28)], resolution=16)[0].resolution == 16
+    with pytest.raises(ConfigError, match=r"generator\.conditioning = 'concat' needs classes"):
+        fit(tmp_path, [(28, 28)], "cgan")
+
+
+def test_arrays_are_fitted(tmp_path):
+    np.savez(tmp_path / "a.npz", image=np.zeros((2, 31, 31, 5), np.uint8))
+    config = variants.load("dcgan", "npz")
+    config.data.path = str(tmp_path / "a.npz")
+    data = fitting.fitted(config).data
+    assert (data.resolution, sources.make_source(data).shape) == (32, (32, 32, 5))
