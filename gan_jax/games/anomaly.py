@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from gan_jax.data import spec as specs
 from gan_jax.data.spec import Spec
+from gan_jax.errors import ConfigError
 from gan_jax.games import building, judging
 from gan_jax.games.apply import apply, judge
 from gan_jax.games.game import Game, Network, Outcome, Params, Player, Turn, Variables
@@ -80,7 +81,12 @@ class AnomalyGame(TranslationGame, DetectionGame):
     @classmethod
     def from_config(cls, config: Any, given: building.Given) -> Self:
         building.refuse_conditioning(config)
-        _ = given.image_shape  # Raises for other data.
+        height, width, _ = given.image_shape
+        if height != width:
+            raise ConfigError(
+                f"data.resolution = ({height}, {width}); accepted for game.name = 'anomaly': one "
+                "number, for square images"
+            )
         latent_dim = config.generator.latent_dim
         return cls(
             encoder=building.make_network("encoder", config, given, outputs=latent_dim),

@@ -237,10 +237,10 @@ def read_images(
       resize: as ``config.data.resize``.
 
     Raises:
-      DataError: there are none, one cannot be read, or does not come out in this shape.
+      DataError: there are none, or one cannot be read or brought to this shape.
     """
     height, width, channels = shape
-    transform = Transform(height if height == width else None, channels, resize)
+    transform = Transform((height, width), channels, resize)
     images, names = [], []
     for file in image_files.find(path, "--project"):
         try:
@@ -250,11 +250,6 @@ def read_images(
         # Pillow's decoders raise many kinds of errors about damaged files.
         except Exception as error:
             raise errors.DataError(f"{file.full_name} {reason(error)}") from error
-        if image.shape != tuple(shape):
-            raise errors.DataError(
-                f"{file.full_name} has the shape {image.shape}; accepted: {tuple(shape)}, as the "
-                "run's"
-            )
         images.append(image)
         names.append(Path(file.name).name)
     return np.stack(images), names

@@ -217,6 +217,12 @@ def test_what_cannot_work_is_refused(changes, message):
         make_game(config, specs.images(SHAPE, 10), None)
 
 
+def test_images_that_are_not_square_are_refused():
+    message = r"data\.resolution = \(8, 12\); accepted for game\.name = 'anomaly': one number"
+    with pytest.raises(errors.ConfigError, match=message):
+        make_game(mlp_config(), specs.images((8, 12, 1), 10), None)
+
+
 def test_points_are_refused():
     with pytest.raises(errors.ConfigError, match=r"points .*; accepted for .* images"):
         make_game(mlp_config(), specs.points(), None)
