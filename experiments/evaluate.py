@@ -5,6 +5,8 @@ python -m experiments.evaluate --run=DIR --follow
 python -m experiments.evaluate --images=SAMPLES --against=PHOTOS --metrics=fid768
 """
 
+import re
+
 from absl import flags
 
 from experiments import command_line, run_flags
@@ -20,8 +22,16 @@ _PATIENCE = flags.DEFINE_float(
 )
 _IMAGES = flags.DEFINE_string("images", None, "A folder, .zip or .npz of images to measure ...")
 _AGAINST = flags.DEFINE_string("against", None, "... against another one: the real images.")
-_RESOLUTION = flags.DEFINE_integer(
-    "resolution", None, "Crop to a centred square of this size; needed if sizes differ in a set."
+_RESOLUTION = flags.DEFINE_string(
+    "resolution",
+    None,
+    "Bring all images of both sets to this size, N or HxW; needed where sizes differ.",
+)
+_RESIZE = flags.DEFINE_enum(
+    "resize",
+    "resize",
+    ["resize", "letterbox", "squeeze", "crop", "pad"],
+    "--resolution: how, as data.resize in training.",
 )
 _METRICS = flags.DEFINE_list(
     "metrics", None, "Such as fid, kid768, classifier_fid. Default: the run's; with --images fid."
@@ -58,7 +68,7 @@ def _main() -> None:
             "nothing to measure is given; accepted: --run, or --images and --against"
         )
     if of_run:
-        command_line.refuse(["resolution"], "--run")
+        command_line.refuse(["resolution", "resize"], "--run")
         if _FOLLOW.value:
             command_line.refuse(["checkpoint"], "--follow")
         else:
@@ -105,18 +115,32 @@ def _measure_sets(images: str, against: str) -> None:
     from gan_jax.inference import image_sets
     from gan_jax.runs import compilation_cache
 
+    if _RESOLUTION.value is None:
+        command_line.refuse(["resize"], "--images without --resolution")
     compilation_cache.enable()
     metrics = tuple(_METRICS.value or ["fid"])
     image_sets.measure(
         images,
         against,
         metrics,
-        resolution=_RESOLUTION.value,
+        resolution=_resolution(),
+        resize=_RESIZE.value,
         num_real=_NUM_REAL.value,
         batch_size=run_flags.BATCH_SIZE.value or 64,
         inception=_INCEPTION.value,
         border=_BORDER.value or 0,
     )
+
+
+def _resolution() -> int | tuple[int, int] | None:
+    """Return the value of ``--resolution``."""
+    given = _RESOLUTION.value
+    if given is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)?", given):
+        raise errors.ConfigError(f"--resolution={given}; accepted: N or HxW, such as 32 or 96x128")
+    height, *width = map(int, given.split("x"))
+    return (height, width[0]) if width else height
 
 
 if __name__ == "__main__":

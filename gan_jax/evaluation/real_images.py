@@ -9,7 +9,9 @@ from ml_collections import ConfigDict
 from gan_jax import cache, errors
 from gan_jax.data import order, sources
 from gan_jax.data import pipeline as pipelines
+from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
+from gan_jax.data.sources.base import content_hash
 from gan_jax.evaluation.settings import Settings
 from gan_jax.metrics import statistics
 from gan_jax.metrics.extractors import Labelled
@@ -17,6 +19,8 @@ from gan_jax.metrics.statistics import Extraction, Statistics
 
 #: Images at most that a classifier is trained on.
 LABELLED = 25_000
+# Data points by which a cache tells apart how they were prepared.
+_COMPARED = 64
 
 
 def real_statistics(
@@ -36,7 +40,7 @@ def real_statistics(
       images: all images of the source, where they are in memory anyway.
     """
     chosen = order.subset(len(source), count)
-    identity = {"data": source.fingerprint()}
+    identity = {"data": _prepared(source, images)}
     if isinstance(source, sources.FolderSource):
         identity["content"] = source.content(chosen.tolist())
     size = extraction.batch_size
@@ -92,4 +96,16 @@ def labelled_images(source: Source, data: Mapping[str, np.ndarray] | None = None
         found = pipelines.load(source, indices=chosen.tolist())
         return found["image"], found["label"]
 
-    return Labelled(source.name, source.num_classes, source.fingerprint(), read)
+    held = specs.data(data, source.spec) if data else None
+    return Labelled(source.name, source.num_classes, _prepared(source, held), read)
+
+
+def _prepared(source: Source, held: np.ndarray | None) -> str:
+    """Return the identity of a source's data points as they are prepared.
+
+    A fingerprint is that of the files, whatever way they are brought to one size. ``held`` are the
+    data points, where they are in memory anyway.
+    """
+    chosen = np.unique(np.linspace(0, len(source) - 1, _COMPARED).astype(int)).tolist()
+    points = (specs.data(source[i], source.spec) if held is None else held[i] for i in chosen)
+    return f"{source.fingerprint()}:{content_hash(x.tobytes() for x in points)}"

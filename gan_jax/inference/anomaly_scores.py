@@ -96,8 +96,8 @@ class Request:
             raise errors.ConfigError(
                 f"data.resize = {resize!r} of the run; accepted: a run of whole images"
             )
-        height, _, channels = specs.data_field(specs.from_json(self.run.data["spec"])).shape
-        return Transform(height, channels, resize)
+        height, width, channels = specs.data_field(specs.from_json(self.run.data["spec"])).shape
+        return Transform((height, width), channels, resize)
 
     @functools.cached_property
     def files(self) -> list[ImageFile]:

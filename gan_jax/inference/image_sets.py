@@ -1,7 +1,7 @@
 """Metrics of any two sets of images: folders, zips or arrays. No model is needed."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.data.sources import FolderSource, NpzSource, Source, Transform
+from gan_jax.data.sources.pairs import partners
 from gan_jax.evaluation.real_images import labelled_images, real_statistics
 from gan_jax.metrics import compare, extractors, names
 from gan_jax.metrics.names import Metric
@@ -21,6 +22,8 @@ _UNFIT = {
     "points": "of points; see fid",
     "scores": "of runs that detect anomalies; use --run",
 }
+
+Resolution = int | tuple[int, int] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +44,8 @@ def measure(
     against: str | Path,
     metrics: Sequence[str],
     *,
-    resolution: int | None = None,
+    resolution: Resolution = None,
+    resize: str = "resize",
     num_real: int | None = None,
     batch_size: int = 64,
     inception: str | None = None,
@@ -49,20 +53,24 @@ def measure(
 ) -> Comparison:
     """Measure one set of images against another, and print the result.
 
+    Both sets are prepared alike. Pairs are compared at their own size, whatever ``resolution`` is.
+
     Args:
       images: a folder, .zip or .npz of images: the generated or restored ones.
       against: another one: the real ones. For the classifier its sub-folders are the classes.
       metrics: names; ``psnr``, ``ssim``, ``ms_ssim`` and, of luminance, ``psnr_y`` and ``ssim_y``
-        are of pairs, in the order of the files' names.
-      resolution: crop every image to a centred square and make it this size.
+        are of pairs: of files of one name, or in the order of arrays.
+      resolution: height and width, one number for both, that all images are brought to.
+      resize: how; see `gan_jax.data.sources.Transform`.
       num_real: number of images of ``against``, a fixed random choice; ``None``: all.
       batch_size: images at a time.
       inception: converted weights of Inception; ``None``: in the cache directory.
       border: pixels at each edge of pairs that are left out.
 
     Raises:
-      ConfigError: a metric does not exist or does not suit, or the sets cannot be paired.
-      DataError: a set cannot be read, or has images of several sizes.
+      ConfigError: a metric does not exist or does not suit, the sets cannot be paired, or their
+        images differ in size.
+      DataError: a set cannot be read, has images of several sizes, or two of a pair differ in size.
       MetricError: an extractor's weights are missing, or there are too few images.
     """
     parsed = [names.parse(n, extractors.EXTRACTORS, "--metrics") for n in dict.fromkeys(metrics)]
@@ -70,23 +78,33 @@ def measure(
         unfit = "of class-conditional runs; use --run" if metric.labelled else _UNFIT.get(metric.of)
         if unfit:
             raise errors.ConfigError(f"--metrics has {metric.name!r}, which is {unfit}")
-    fake, real = open_set(images, resolution), open_set(against, resolution)
-    count = min(num_real or len(real), len(real))
     pairs = [metric for metric in parsed if metric.of == "pairs"]
-    values: dict[str, float] = {}
+    fake, real = open_sets(images, against, Transform(resolution, None, resize))
+    count = min(num_real or len(real), len(real))
+    if len(pairs) < len(parsed):
+        _check_sizes(fake, real)
+    elif resolution is not None:
+        raise errors.ConfigError(
+            f"--resolution with measures of pairs alone, such as {pairs[0].name!r}, which are "
+            "taken at the images' own sizes; accepted: none"
+        )
+    of_pairs: dict[str, float] = {}
     if pairs:
-        _check_pairs(fake, real)
+        whole = open_sets(images, against, Transform())
+        of_pairs = _pair_values(pairs, *whole, batch_size, border)
+    values: dict[str, float] = {}
     protocol: dict[str, Any] = {
         "images": fake.fingerprint(),
         "against": real.fingerprint(),
         "n_fake": len(fake),
         "n_real": count,
         "resolution": resolution,
+        "resize": resize if resolution is not None else None,
         "constants": compare.constants(parsed, count, len(fake)),
         "extractors": {},
     }
-    setting = extractors.Setting(labelled_images(real), inception)
     used = dict.fromkeys(m.extractor for m in parsed if m.extractor is not None)
+    setting = extractors.Setting(labelled_images(real) if used else None, inception)
     for name, extractor in {n: extractors.make_extractor(n, setting) for n in used}.items():
         own = [m for m in parsed if m.extractor == name]
         layers = {m.name: compare.layer_of(m, extractor) for m in own}
@@ -99,48 +117,95 @@ def measure(
         protocol["extractors"][name] = dict(extractor.protocol)
     if pairs:
         protocol["border"] = border
-    values |= _pair_values(pairs, fake, real, batch_size, border)
+    values |= of_pairs
     evaluations.table([(fake.name, values, {})], note=_words(protocol))
     return Comparison(values, protocol)
 
 
-def open_set(path: str | Path, resolution: int | None = None) -> Source:
+def open_sets(
+    images: str | Path, against: str | Path, transform: Transform
+) -> tuple[Source, Source]:
+    """Return two sets of images that are prepared alike, in colour if one of them is.
+
+    Raises:
+      DataError: there are none, or they cannot be read.
+    """
+    fake, real = (open_set(path, transform) for path in (images, against))
+    channels = {fake.shape[2], real.shape[2]}
+    if channels == {1, 3}:
+        transform = dataclasses.replace(transform, channels=3)
+        fake, real = (open_set(path, transform) for path in (images, against))
+    return fake, real
+
+
+def open_set(path: str | Path, transform: Transform) -> Source:
     """Return the images at a path: a folder, a .zip or a place in one, or an .npz.
 
     Raises:
       DataError: there are none, or they cannot be read.
     """
-    transform = Transform(resolution, None, "resize")
     if Path(path).suffix.lower() == ".npz":
         return NpzSource(path, "all", transform)
     return FolderSource(path, "all", transform)
 
 
-def _check_pairs(fake: Source, real: Source) -> None:
-    """Check that two sets can be paired: equal counts, sizes and, of files, names."""
-    if len(fake) != len(real) or fake.shape != real.shape:
+def _check_sizes(fake: Source, real: Source) -> None:
+    """Check that the images of two sets have one shape."""
+    if fake.shape != real.shape:
+        sizes = ["x".join(map(str, source.shape)) for source in (fake, real)]
         raise errors.ConfigError(
-            f"--metrics has measures of pairs, but {fake.name} is {len(fake)} of {fake.shape} and "
-            f"{real.name} {len(real)} of {real.shape}; accepted: as many, of one shape"
+            f"the images of {fake.name} are {sizes[0]}, those of {real.name} {sizes[1]}; accepted: "
+            "one shape, to which --resolution=N or HxW brings both by --resize=resize, pad, ..."
         )
-    if not (isinstance(fake, FolderSource) and isinstance(real, FolderSource)):
-        return
-    for i in range(len(fake)):
-        one, other = Path(fake.item_name(i)), Path(real.item_name(i))
-        if one.stem != other.stem:
-            raise errors.ConfigError(
-                f"--metrics has measures of pairs, but image {i} is {one} here and {other} there; "
-                "accepted: folders with the same names"
+
+
+def _partners(fake: Source, real: Source) -> list[int]:
+    """Return, for each image of ``fake``, the index of its partner."""
+    if isinstance(fake, FolderSource) and isinstance(real, FolderSource):
+        return partners(fake, real, "measures of pairs")
+    if len(fake) != len(real):
+        raise errors.ConfigError(
+            f"--metrics has measures of pairs, but {fake.name} has {len(fake)} images and "
+            f"{real.name} {len(real)}; accepted: as many"
+        )
+    return list(range(len(real)))
+
+
+def _own_size(source: Source, index: int) -> np.ndarray:
+    whole = source.whole(index) if isinstance(source, FolderSource) else source[index]
+    return whole["image"]
+
+
+def _same_sizes(fake: Source, real: Source, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield all pairs in batches of one size, uint8 ``[at most size, height, width, channels]``.
+
+    Raises:
+      DataError: the two images of a pair differ in size.
+    """
+    waiting: dict[tuple[int, ...], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for index, partner in enumerate(_partners(fake, real)):
+        one, other = _own_size(fake, index), _own_size(real, partner)
+        if one.shape != other.shape:
+            sizes = ["x".join(map(str, pixels.shape)) for pixels in (one, other)]
+            raise errors.DataError(
+                f"{fake.item_name(index)} is {sizes[0]}, {real.item_name(partner)} {sizes[1]}; "
+                "accepted for measures of pairs: the same size, as nothing is resized"
             )
+        group = waiting.setdefault(one.shape, [])
+        group.append((one, other))
+        if len(group) == size:
+            del waiting[one.shape]
+            yield np.stack([a for a, _ in group]), np.stack([b for _, b in group])
+    for group in waiting.values():
+        yield np.stack([a for a, _ in group]), np.stack([b for _, b in group])
 
 
 def _pair_values(
     metrics: Sequence[Metric], fake: Source, real: Source, batch_size: int, border: int
 ) -> dict[str, float]:
+    """Return the means over all pairs, each at its own size."""
     found: dict[str, list[np.ndarray]] = {metric.name: [] for metric in metrics}
-    for first in range(0, len(fake), batch_size) if metrics else ():
-        chosen = range(first, min(first + batch_size, len(fake)))
-        one, other = fake.read(chosen)["image"], real.read(chosen)["image"]
+    for one, other in _same_sizes(fake, real, batch_size):
         for metric in metrics:
             values = compare.pair_values(metric.statistic, one, other, border=border)
             found[metric.name].append(np.asarray(values))
@@ -149,6 +214,8 @@ def _pair_values(
 
 def _words(protocol: Mapping[str, Any]) -> str:
     parts = [f"{protocol['n_fake']:,} images against {protocol['n_real']:,}"]
+    if (resolution := protocol["resolution"]) is not None:
+        parts.append(f"both brought to {resolution} by {protocol['resize']}")
     for extractor in protocol["extractors"].values():
         parts += [f"{key} {value}" for key, value in extractor.items()]
     return "; ".join(parts)

@@ -52,6 +52,11 @@ def measure(
                 f"{name} is {array.dtype} {list(array.shape)}; accepted: uint8 "
                 "[n, height, width, channels]"
             )
+    if images.shape[1:] != against.shape[1:]:
+        raise errors.MetricError(
+            f"images is {list(images.shape)} and against {list(against.shape)}; accepted: images "
+            "of one shape, prepared alike"
+        )
     values: dict[str, float] = {}
     setting = extractors.Setting(None, inception)
     for name in dict.fromkeys(m.extractor for m in parsed if m.extractor is not None):

@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 from PIL import Image
 
+from gan_jax.data.sources import Transform
 from gan_jax.evaluation import best
 from gan_jax.inference import image_sets
 from gan_jax.metrics import inception
@@ -145,6 +146,8 @@ def test_an_archive_of_arrays_serves_as_a_folder_does(tmp_path):
         (["--run=a", "--poll=3"], "--poll has no effect with a single evaluation"),
         (["--run=a", "--follow", "--checkpoint=best"], "--checkpoint has no effect with --follow"),
         (["--run=a", "--resolution=8"], "--resolution has no effect with --run"),
+        (["--images=a", "--against=b", "--resize=pad"], "--resize has no effect with --images wi"),
+        (["--images=a", "--against=b", "--resolution=8x"], "--resolution=8x; accepted: N or HxW"),
         (["--images=a", "--against=b", "--seeds=3"], "--seeds has no effect with --images"),
         (["--run=nowhere"], "nowhere is no run directory"),
         (["--images=nowhere", "--against=b", "--metrics=psnr"], "nowhere (data.path) does not"),
@@ -173,7 +176,12 @@ def test_sets_that_cannot_be_paired_are_refused(tmp_path):
     message = program.complaint(
         program.call(f"--images={a}", f"--against={fewer}", "--metrics=psnr", module=EVALUATE)
     )
-    assert "a is 12 of (16, 16, 3) and b 11 of (16, 16, 3)" in message
+    assert "011 is in a, and has no partner in b (1 such in all)" in message
+    arrays = np.zeros((3, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "c.npz", arrays)
+    flags = (f"--images={a}", f"--against={tmp_path / 'c.npz'}", "--metrics=psnr")
+    message = program.complaint(program.call(*flags, module=EVALUATE))
+    assert "a has 12 images and c 3; accepted: as many" in message
 
 
 @pytest.mark.slow
@@ -199,7 +207,7 @@ def test_folders_are_measured_by_inception_as_the_reference_does(run, tmp_path):
     net = fidelity.network(["64"], fidelity.unfolded_state(inception.load_weights(converted)))
     sides = []
     for name in ("testA", "testB"):
-        source = image_sets.open_set(horses / name)
+        source = image_sets.open_set(horses / name, Transform())
         images = source.read(range(len(source)))["image"]
         sides.append(fidelity.features(net, images)["64"].astype(np.float64))
     (a, b), (cov_a, cov_b) = sides, [np.cov(side.T) for side in sides]

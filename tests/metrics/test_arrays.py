@@ -50,6 +50,7 @@ def test_metrics_of_pairs_are_means_over_them():
         (["auroc"], images(4, 0), "'auroc', which is not a metric of two sets of images"),
         (["psnr"], np.zeros((4, 8, 8, 3)), r"images is float64 \[4, 8, 8, 3\]; accepted: uint8"),
         (["psnrr"], images(4, 0), "psnrr"),
+        (["fid"], images(4, 0)[:, :-1], r"images is \[4, .*; accepted: images of one shape, prepa"),
     ],
 )
 def test_mistakes_are_named(metrics, array, message):

@@ -97,7 +97,8 @@ class TwinSource(_Two):
     """
 
     def __init__(self, a: FolderSource, b: FolderSource, split: str):
-        super().__init__(a, b.in_order(_partners(a, b)), split)
+        accepted = "data.pairing = 'twins'"
+        super().__init__(a, b.in_order(partners(a, b, accepted)), split)
 
     @override
     def __len__(self) -> int:
@@ -126,20 +127,31 @@ class TwinSource(_Two):
         return f"{self.a.item_name(index)} and {self.b.item_name(index)}"
 
 
-def _partners(a: FolderSource, b: FolderSource) -> list[int]:
-    """Return, for each file of ``a``, the index of the file of ``b`` that has its name."""
+def partners(a: FolderSource, b: FolderSource, what: str) -> list[int]:
+    """Return, for each file of ``a``, the index of the file of ``b`` that has its name.
+
+    Suffixes are ignored; sub-folders are part of a name.
+
+    Args:
+      a: the first files.
+      b: the second files.
+      what: needs pairs, for the message.
+
+    Raises:
+      DataError: a file has no partner, or two.
+    """
     first, second = a.stems(), b.stems()
     for source, stems in ((a, first), (b, second)):
         if double := [stem for stem, count in collections.Counter(stems).items() if count > 1]:
             raise DataError(
                 f"{source.name} has several files of the name {double[0]} that differ in their "
-                "suffix; accepted for data.pairing = 'twins': one"
+                f"suffix; accepted for {what}: one"
             )
     if alone := sorted(set(first) ^ set(second)):
         has, lacks = (a, b) if alone[0] in first else (b, a)
         raise DataError(
             f"{alone[0]} is in {has.name}, and has no partner in {lacks.name} ({len(alone)} such "
-            "in all); accepted for data.pairing = 'twins': two folders of files with the same names"
+            f"in all); accepted for {what}: two folders of files with the same names"
         )
     number = {stem: i for i, stem in enumerate(second)}
     return [number[stem] for stem in first]
