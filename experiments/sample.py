@@ -124,10 +124,10 @@ def _main() -> None:
     truncations = _truncations()
     mode = _mode(truncations)
     run = run_flags.open_run()
-    from gan_jax.inference import projection, sample_run
+    from gan_jax.inference import projection, sample_request, sample_run
 
     data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
-    ask = sample_run.Request(
+    ask = sample_request.Request(
         run,
         checkpoint=run_flags.CHECKPOINT.value,
         raw=run_flags.RAW.value,

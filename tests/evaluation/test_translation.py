@@ -15,7 +15,6 @@ from gan_jax.data import spec as specs
 from gan_jax.evaluation import best, evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.anomaly import AnomalyGame
-from gan_jax.inference import sample_run
 from gan_jax.metrics import detection, similarity
 from gan_jax.report import evaluations
 from gan_jax.runs import build, loop
@@ -440,5 +439,5 @@ def test_a_run_that_translates_makes_no_samples(trained, tmp_path):
     with pytest.raises(
         errors.ConfigError, match=r"^experiments\.sample is .*experiments\.trans"
     ) as e:
-        sample_run.Request(open_run(path), out=tmp_path / "x.png")
+        sample_request.Request(open_run(path), out=tmp_path / "x.png")
     assert "\n" not in str(e.value)

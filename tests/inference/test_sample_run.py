@@ -13,7 +13,7 @@ from configs import cgan, gan, infogan, vae_gan
 from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.inference import export, projection, rendering, sample_run
-from gan_jax.inference.sample_run import Request
+from gan_jax.inference.sample_request import Request
 from gan_jax.metrics import extractors
 from gan_jax.runs import build
 from gan_jax.runs.checkpoint import Checkpoints

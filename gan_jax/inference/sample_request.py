@@ -1,0 +1,192 @@
+"""What `gan_jax.inference.sample_run` is asked to make, and of which run."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax import errors
+from gan_jax.data import spec as specs
+from gan_jax.games.game import GenerativeGame, as_generative
+from gan_jax.inference import rendering
+from gan_jax.report import provenance
+from gan_jax.runs.run import Run, Weights, choose_step
+from gan_jax.training.sampling import ClassOf, InProportion, InTurn, Sampler, Sampling, Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The arguments that all functions share; they are checked against the run at once.
+
+    Attributes:
+      run: the trained run.
+      checkpoint: "latest", "best" or a train step.
+      raw: use the raw weights, not their moving average.
+      batch_norm: one of `sampling.BATCH_NORM`, in place of the run's.
+      seed: of the latents.
+      label: the class of the samples.
+      class_counts: examples of each class, for an export in their proportions; ``None``: samples go
+        through the classes in turn.
+      truncation: limits of the latents; empty: the run's; several, for `truncations` only.
+      num: how many; ``None``: the default of each function.
+      batch_size: samples made at a time.
+      out: the file or folder; ``None``: a picture in the run directory, named after its content.
+      overwrite: replace an existing ``.npz``.
+    """
+
+    run: Run
+    checkpoint: str = "latest"
+    raw: bool = False
+    batch_norm: str | None = None
+    seed: int = 0
+    label: int | None = None
+    class_counts: tuple[int, ...] | None = None
+    truncation: tuple[float, ...] = ()
+    num: int | None = None
+    batch_size: int = 64
+    out: Path | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        choose_step(self.run.path, self.checkpoint)
+        _ = self.game, self.sampling
+        self.run.check_label(self.label)
+
+    @functools.cached_property
+    def game(self) -> GenerativeGame:
+        """The game of the run."""
+        return as_generative(self.run.game, "experiments.sample")
+
+    @functools.cached_property
+    def field(self) -> specs.Field:
+        """The field of the samples."""
+        return specs.data_field(self.game.spec)
+
+    @functools.cached_property
+    def sampling(self) -> Sampling:
+        """How samples are made."""
+        limit = self.truncation[0] if len(self.truncation) == 1 else None
+        return self.run.sampling(average=not self.raw, batch_norm=self.batch_norm, truncation=limit)
+
+    @functools.cached_property
+    def class_of(self) -> ClassOf | None:
+        """The classes of samples by number; ``None``: there are none, or one is asked for.
+
+        Raises:
+          ConfigError: one class is asked for, and the proportions of all.
+        """
+        classes = self.game.num_classes
+        if self.class_counts is not None:
+            if self.label is not None:
+                raise errors.ConfigError(
+                    f"--proportions=data with --label={self.label}; accepted: one of them"
+                )
+            return InProportion(self.class_counts)
+        return None if classes is None or self.label is not None else InTurn(classes)
+
+    def labels(self, num: int) -> np.ndarray | None:
+        """Return the classes of the first samples, int32 ``[num]``; ``None``: there are none."""
+        if self.class_of is not None:
+            return self.class_of(np.arange(num, dtype=np.uint32))
+        return None if self.label is None else np.full(num, self.label, np.int32)
+
+    def require_images(self, flag: str, *, independent: bool = False) -> None:
+        """Check that samples are images, and maybe that none depends on the others of its batch.
+
+        Raises:
+          ConfigError: they are not; ``flag`` says what needs it.
+        """
+        if self.field.kind != "image":
+            raise errors.ConfigError(
+                f"{flag}, but samples of {self.run.data['name']} are of kind "
+                f"{self.field.kind!r}; accepted: a picture as .png, or an .npz"
+            )
+        if independent and self.sampling.batch_norm == "batch":
+            raise errors.ConfigError(
+                f"{flag} with batch_norm = 'batch', where a sample depends on the others of "
+                "its batch; accepted: --batch_norm=ema, running or standing"
+            )
+
+    @functools.cached_property
+    def weights(self) -> Weights:
+        """The variables of the checkpoint, which is read here."""
+        return self.run.load(self.checkpoint, self.sampling)
+
+    @property
+    def step(self) -> int:
+        """The train step of the checkpoint."""
+        return self.weights.step
+
+    def sampler(self, devices: list[jax.Device] | None = None) -> Sampler:
+        """Return what makes samples by number, on ``devices``; ``None``: on the first one."""
+        return self.run.sampler(
+            self.sampling,
+            seed=self.seed,
+            label=self.label,
+            class_of=self.class_of,
+            batch_size=self.batch_size,
+            devices=devices,
+        )
+
+    @functools.cached_property
+    def variables(self) -> dict[str, Variables]:
+        """The variables on the first device, with ``standing`` statistics."""
+        return self.sampler().place(self.weights.variables)
+
+    def renderer(self) -> rendering.Renderer:
+        """Return what makes pictures of latents."""
+        return rendering.Renderer(
+            self.game,
+            self.variables,
+            batch_size=self.batch_size,
+            train=self.sampling.batch_norm == "batch",
+            truncation=self.sampling.truncation,
+        )
+
+    def latents(self, num: int) -> np.ndarray:
+        """Return the latents of the first samples."""
+        return rendering.latents(self.game, seed=self.seed, num=num)
+
+    def class_names(self, classes: Sequence[int | None]) -> list[str]:
+        """Return the names of the rows of a picture; empty strings where there are no classes."""
+        names = specs.class_names(self.game.spec)
+        return ["" if k is None else names[k] if names else str(k) for k in classes]
+
+    def picture(self, kind: str) -> Path:
+        """Return the picture to write."""
+        if self.out is not None:
+            return self.out
+        limits = "_".join(f"{value:g}" for value in self.truncation)
+        parts = [
+            f"{kind}-step{self.step:08d}-seed{self.seed}",
+            *([] if self.label is None else [f"label{self.label}"]),
+            *([f"truncation{limits}"] if limits else []),
+            *([] if self.batch_norm is None else [self.batch_norm]),
+            *(["raw"] if self.raw else []),
+        ]
+        return self.run.path / f"{'-'.join(parts)}.png"
+
+    @property
+    def text(self) -> dict[str, str]:
+        """Chunks of text for PNG files."""
+        return provenance.synthetic(self.run.path, self.step, seed=self.seed, label=self.label)
+
+    def about(self) -> dict[str, Any]:
+        """Return a description of the samples without that of the weights, JSON-able."""
+        record = {
+            "variant": self.run.config.variant,
+            "data": self.run.data["fingerprint"],
+            "raw": self.raw,
+            "batch_norm": self.sampling.batch_norm,
+            "truncation": self.sampling.truncation,
+            "seed": self.seed,
+            "label": self.label,
+            "class_counts": self.class_counts,
+        }
+        if self.sampling.batch_norm in ("standing", "batch"):
+            record["batch_size"] = self.batch_size
+        return record
