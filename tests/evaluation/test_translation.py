@@ -15,6 +15,7 @@ from gan_jax.data import spec as specs
 from gan_jax.evaluation import best, evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.anomaly import AnomalyGame
+from gan_jax.inference import sample_request
 from gan_jax.metrics import detection, similarity
 from gan_jax.report import evaluations
 from gan_jax.runs import build, loop
