@@ -77,6 +77,9 @@ class Data:
       a: folder or class of the first image; unset: "A", so that folders are trainA and testA. Of
         "side_by_side" the half: "A" or "left", "B" or "right".
       b: the same of the second image; unset: "B", or the other half.
+      labels: columns of metadata.csv or metadata.jsonl beside the images of "folder" that are the
+        label, several of them in combination; (): the column "label" if there is one, or the
+        sub-folders.
       normal: names of the classes that are trained on; to anomaly detection all others are
         anomalies; (): all, or those that ``without`` leaves.
       without: names of the classes that are not trained on, instead of ``normal``.
@@ -102,6 +105,7 @@ class Data:
     pairing: str = "none"
     a: str | None = None
     b: str | None = None
+    labels: tuple[str, ...] = ()
     normal: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     path: str | None = None

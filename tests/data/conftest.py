@@ -19,6 +19,7 @@ def data_config():
             "resolution": 16,
             "channels": None,
             "value_range": (),
+            "labels": (),
             "resize": "resize",
             "path": None,
             "data_dir": None,

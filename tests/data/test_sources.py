@@ -315,7 +315,7 @@ assert "tensorflow_datasets" not in sys.modules, "slow to import: only where it 
 assert "grain" not in sys.modules, "slow to import: only where it is needed"
 config = ConfigDict(dict(name="fashion_mnist", split="train", resolution=28, channels=None,
     value_range=(), resize="resize", data_dir={str(shared_data("tfds"))!r}, pairing="none",
-    without=(), normal=()))
+    without=(), normal=(), labels=()))
 sources.make_source(config).read([0])
 assert not {{"tensorflow", "torch"}} & sys.modules.keys()
 import jax

@@ -48,7 +48,7 @@ __all__ = [
 _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     "digits": lambda config, transform: digits(config.split, transform),
     "folder": lambda config, transform: FolderSource(
-        config.path, config.split, transform, config.on_error
+        config.path, config.split, transform, config.on_error, config.labels
     ),
     "npz": lambda config, transform: NpzSource(config.path, config.split, transform),
     "photos": lambda config, transform: photos(config.split, transform),
@@ -74,8 +74,13 @@ def make_source(config: Any) -> Source:
     transform = Transform(
         config.resolution, config.channels, config.resize, tuple(config.value_range)
     )
+    if config.labels and config.name != "folder":
+        raise ConfigError(
+            f"data.labels = {config.labels} with data.name = {config.name!r}; accepted: (), or "
+            "'folder'"
+        )
     if config.pairing != "none":
-        for field in ("normal", "without"):
+        for field in ("labels", "normal", "without"):
             if config[field]:
                 raise ConfigError(
                     f"data.{field} = {config[field]} with data.pairing = {config.pairing!r}; "
@@ -96,7 +101,7 @@ def _one(config: Any, transform: Transform) -> Source:
     if config.name == "tones":
         return tones(config.split, config.toy_size)
     if transform.resize == "tile" and config.name == "folder":
-        return tiles(config.path, config.split, transform, config.on_error)
+        return tiles(config.path, config.split, transform, config.on_error, config.labels)
     if transform.resize == "tile" and config.name != "photos":
         raise ConfigError(
             f"data.resize = 'tile' with data.name = {config.name!r}; accepted: 'folder' or 'photos'"

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from gan_jax import paths
 from gan_jax.data import spec as specs
-from gan_jax.data.sources import levels, survey
+from gan_jax.data.sources import levels, metadata, survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.containers import images_in, open_files, printable
 from gan_jax.data.sources.images import Transform, decode, deep_pixels, opened, reason
@@ -52,14 +52,21 @@ class FolderSource(Source):
       on_error: "raise": an image that cannot be decoded is an error that names it; "skip": it is
         replaced by the next one that can be decoded, and noted in ``failures``. A file that cannot
         be read at all is always an error.
+      columns: of `gan_jax.data.sources.metadata` that are the label; (): the column ``label``, or
+        the folders where there is none; ``None``: the folders.
 
     Raises:
-      ConfigError: ``path`` is not set; ``split`` or ``on_error`` is unknown.
-      DataError: the path does not exist, or has no images.
+      ConfigError: ``path`` is not set; ``split``, ``on_error`` or a column is unknown.
+      DataError: the path does not exist, has no images, or metadata that do not fit them.
     """
 
     def __init__(
-        self, path: str | Path | None, split: str, transform: Transform, on_error: str = "raise"
+        self,
+        path: str | Path | None,
+        split: str,
+        transform: Transform,
+        on_error: str = "raise",
+        columns: Sequence[str] | None = None,
     ):
         if on_error not in ON_ERROR:
             raise ConfigError(f"data.on_error = {on_error!r}; accepted: {', '.join(ON_ERROR)}")
@@ -68,8 +75,14 @@ class FolderSource(Source):
         super().__init__(f"{self.files.name}/{self._inside}".rstrip("/"), split, {})
         images, others = images_in(self.files, self._inside)
         part = choose_split(sorted(images), self._inside, split, self.files.full_name)
-        self.names, self.labels = part.names, part.labels
-        self.unused = (*part.unused, *_by_suffix(others))
+        self.names, self.labels, class_names = part.names, part.labels, part.class_names
+        rows = {} if columns is None else metadata.read(self.files, others)
+        chosen = metadata.columns_of(rows, columns or ())
+        if chosen:
+            self.labels, class_names = metadata.labels(rows, self.names, chosen)
+            others = [name for name in others if PurePosixPath(name).name not in metadata.FILES]
+        unused = metadata.unused(rows, images, chosen)
+        self.unused = (*part.unused, *_by_suffix(others), *unused)
         self._sizes = [images[name] for name in self.names]
         transform.check_files()
         headers = self._headers()
@@ -89,8 +102,10 @@ class FolderSource(Source):
             *([str(self._levels)] if self._levels else survey.darkness(first)),
         )
         self._own_size = survey.own_size(headers.values(), transform)
-        if part.class_names is not None:
-            self.spec[specs.LABEL] = specs.label(part.class_names)
+        if class_names is not None:
+            self.spec[specs.LABEL] = specs.label(class_names)
+        if chosen:
+            self.notes += (f"labelled by the column {', '.join(chosen)} of the metadata",)
 
     def _headers(self) -> dict[int, survey.Header]:
         """Return the headers of a sample by index, without those that cannot be read."""

@@ -126,7 +126,9 @@ class TiledSource(Source):
         return identity("tiles", self, content)
 
 
-def tiles(path: str | None, split: str, transform: Transform, on_error: str) -> TiledSource:
+def tiles(
+    path: str | None, split: str, transform: Transform, on_error: str, columns: Sequence[str]
+) -> TiledSource:
     """Return the tiles of the photographs at ``data.path``.
 
     Raises:
@@ -140,4 +142,4 @@ def tiles(path: str | None, split: str, transform: Transform, on_error: str) -> 
         )
     # The photographs themselves keep their sizes.
     whole = dataclasses.replace(transform, resolution=None, resize="resize")
-    return TiledSource(FolderSource(path, split, whole, on_error), transform.resolution)
+    return TiledSource(FolderSource(path, split, whole, on_error, columns), transform.resolution)

@@ -1,0 +1,124 @@
+"""Labels from metadata.csv and metadata.jsonl."""
+
+import json
+import zipfile
+
+import pytest
+from PIL import Image
+
+from gan_jax.data.sources import make_source
+from gan_jax.errors import ConfigError, DataError
+
+COLUMNS = {"size": ("small", "large", "small", "large"), "digit": (10, 9, 9, 10)}
+
+
+def images(root, *names):
+    for k, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), 20 * k).save(root / name)
+
+
+def rows(names, **columns):
+    return [
+        dict(zip(columns, row, strict=True)) | {"file_name": n}
+        for n, *row in zip(names, *columns.values(), strict=True)
+    ]
+
+
+def csv(path, found):
+    names = list(found[0])
+    lines = [",".join(names), *(",".join(str(row[name]) for name in names) for row in found)]
+    path.write_text("\n".join(lines))
+
+
+def jsonl(path, found):
+    path.write_text("\n".join(map(json.dumps, found)) + "\n")
+
+
+@pytest.fixture
+def make(tmp_path, data_config):
+    """Return a function that makes the source of ``tmp_path``."""
+
+    def source(**fields):
+        return make_source(data_config(**{"name": "folder", "path": str(tmp_path)} | fields))
+
+    return source
+
+
+NAMES = ("a.png", "b.png", "deep/c.png", "d.png")
+
+
+@pytest.mark.parametrize("write", [csv, jsonl])
+def test_a_column_is_the_label(tmp_path, make, write):
+    images(tmp_path, *NAMES)
+    write(tmp_path / f"metadata.{write.__name__}", rows(NAMES, **COLUMNS))
+    # The images are sorted by path: a, b, d, deep/c. Numbers are sorted by size.
+    source = make(labels=("digit",))
+    assert (source.class_names, source.labels.tolist()) == (("9", "10"), [1, 0, 1, 0])
+    assert int(source[3]["label"]) == 0
+    assert source.unused == ("columns of the metadata: size",)
+    assert source.notes[-1] == "labelled by the column digit of the metadata"
+    source = make(labels=("size",))
+    assert (source.class_names, source.labels.tolist()) == (("large", "small"), [1, 0, 0, 1])
+    # No column is named label, so without data.labels there are no classes.
+    assert make().class_names is None
+    with pytest.raises(ConfigError, match=r"data\.labels = 'sise'.*Did you mean \"size\"\?"):
+        make(labels=("sise",))
+
+
+def test_several_columns_are_one_label(tmp_path, make):
+    images(tmp_path, *NAMES)
+    csv(tmp_path / "metadata.csv", rows(NAMES, **COLUMNS))
+    source = make(labels=("size", "digit"))
+    assert source.class_names == (
+        "size=large,digit=9",
+        "size=large,digit=10",
+        "size=small,digit=9",
+        "size=small,digit=10",
+    )
+    assert source.labels.tolist() == [3, 0, 1, 2]
+
+
+def test_splits_have_metadata_of_their_own_in_a_zip(tmp_path, make):
+    root = tmp_path / "set"
+    images(root, "train/a.png", "train/b.png", "test/c.png")
+    csv(root / "train" / "metadata.csv", rows(("a.png", "b.png"), label=("x", "z")))
+    csv(root / "test" / "metadata.csv", rows(("c.png",), label=("y",)))
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for file in root.rglob("*.*"):
+            archive.write(file, file.relative_to(root))
+    for path in (root, tmp_path / "set.zip"):
+        # The column "label" needs no name, and classes are numbered over all splits.
+        train, test = (make(path=str(path), split=split) for split in ("train", "test"))
+        assert (train.class_names, train.labels.tolist()) == (("x", "y", "z"), [0, 2])
+        assert test.labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([{"file_name": "a.png", "label": "x"}], r"b\.png has no row.*\(1 such images in all\)"),
+        ([{"name": "a.png", "label": "x"}], r"metadata\.jsonl has a row without a path in .*"),
+        ([{"file_name": n, "label": None} for n in ("a.png", "b.png")], "a.png has no value in"),
+        ([7], "has a row without a path"),
+    ],
+)
+def test_metadata_that_do_not_fit(tmp_path, make, found, message):
+    images(tmp_path, "a.png", "b.png")
+    jsonl(tmp_path / "metadata.jsonl", found)
+    with pytest.raises(DataError, match=message):
+        make(labels=("label",) if "label" in str(found) else ())
+
+
+def test_metadata_that_cannot_be_read_or_have_no_use(tmp_path, make):
+    images(tmp_path, "a.png")
+    jsonl(tmp_path / "metadata.jsonl", rows(("a.png", "gone.png"), label=("x", "y")))
+    assert make().unused == ("1 rows of the metadata without an image",)
+    (tmp_path / "metadata.jsonl").write_text("{")
+    with pytest.raises(DataError, match=r"metadata\.jsonl cannot be read"):
+        make()
+    (tmp_path / "metadata.jsonl").unlink()
+    with pytest.raises(ConfigError, match=r"there is no metadata\.csv or metadata\.jsonl"):
+        make(labels=("label",))
+    with pytest.raises(ConfigError, match=r"data\.labels = .* with data\.name = 'digits'"):
+        make(name="digits", labels=("label",))
