@@ -39,7 +39,9 @@ _NUM = flags.DEFINE_integer(
     "rows, default 8.",
     lower_bound=1,
 )
-_LABEL = flags.DEFINE_integer("label", None, "The class to sample, for class-conditional runs.")
+_LABEL = flags.DEFINE_string(
+    "label", None, "The class to sample, by name or number, for class-conditional runs."
+)
 _PROPORTIONS = flags.DEFINE_enum(
     "proportions",
     None,
@@ -133,7 +135,7 @@ def _main() -> None:
         raw=run_flags.RAW.value,
         batch_norm=_BATCH_NORM.value,
         seed=_SEED.value,
-        label=_LABEL.value,
+        label=run.class_number(_LABEL.value),
         class_counts=run.class_counts(**data) if _PROPORTIONS.value == "data" else None,
         truncation=truncations,
         num=_NUM.value,

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gan_jax.errors import ConfigError
+from gan_jax.errors import ConfigError, lookup, require
 
 LABEL = "label"
 
@@ -114,6 +114,25 @@ def num_classes(spec: Spec) -> int | None:
     """Return the number of classes, or ``None`` where examples have no label."""
     names = class_names(spec)
     return None if names is None else len(names)
+
+
+def class_number(names: Sequence[str], name: str | int, field: str) -> int:
+    """Return the number of a class, given by its name, or else by its number.
+
+    Args:
+      names: of all classes.
+      name: a name; a number, also as text, counts where no class has that name.
+      field: that gave it, for the message.
+
+    Raises:
+      UnknownNameError: there is no such class.
+    """
+    if isinstance(name, int):
+        accepted = f"0 to {len(names) - 1}"
+        require(0 <= name < len(names), field, name, accepted)
+        return name
+    by_name = {known: k for k, known in enumerate(names)}
+    return lookup({**{str(k): k for k in range(len(names))}, **by_name}, name, field)
 
 
 def words(spec: Spec) -> str:

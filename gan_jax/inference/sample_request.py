@@ -54,7 +54,7 @@ class Request:
     def __post_init__(self) -> None:
         choose_step(self.run.path, self.checkpoint)
         _ = self.game, self.sampling
-        self.run.check_label(self.label)
+        self.run.class_number(self.label)
 
     @functools.cached_property
     def game(self) -> GenerativeGame:

@@ -203,21 +203,21 @@ class Run:
         changes: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
         return dataclasses.replace(make_sampling(self.config, raw=not average), **changes)
 
-    def check_label(self, label: int | None) -> None:
-        """Check that samples of class ``label`` can be asked for.
+    def class_number(self, label: int | str | None) -> int | None:
+        """Return the number of the class of samples, given by its number or name, or ``None``.
 
         Raises:
           ConfigError: the run has no classes, or not that one.
         """
-        classes = self.game.num_classes
         if label is None:
-            return
-        if classes is None:
+            return None
+        names = specs.class_names(specs.from_json(self.data["spec"]))
+        if self.game.num_classes is None or names is None:
             raise errors.ConfigError(
                 f"label = {label}, but {self.config.variant!r} is not class-conditional; "
                 "accepted: no label"
             )
-        errors.require(0 <= label < classes, "label", label, f"0 to {classes - 1}")
+        return specs.class_number(names, label, "label")
 
     def sampler(
         self,
@@ -238,7 +238,7 @@ class Run:
           ConfigError: the run has no such class, or makes nothing from noise.
         """
         game = as_generative(self.game, "sampling")
-        self.check_label(label)
+        label = self.class_number(label)
         if class_of is None and label is None and game.num_classes is not None:
             class_of = InTurn(game.num_classes)
         return Sampler(
@@ -256,7 +256,7 @@ class Run:
         num: int = 64,
         *,
         seed: int = 0,
-        label: int | None = None,
+        label: int | str | None = None,
         truncation: float | None = None,
         batch_norm: str | None = None,
         step: int | str | None = None,
@@ -268,8 +268,8 @@ class Run:
         Args:
           num: how many. Sample ``i`` of a seed is the same for any ``num`` and ``batch_size``.
           seed: of the latents, 0 to 2^32 - 1.
-          label: the class of all samples; ``None``: sample ``i`` of a class-conditional run has
-            class ``i`` modulo the number of classes.
+          label: the class of all samples, by number or name; ``None``: sample ``i`` of a
+            class-conditional run has class ``i`` modulo the number of classes.
           truncation: limit of normal latents; ``None``: that of the configuration.
           batch_norm: the statistics of batch normalisation, one of `sampling.BATCH_NORM`; ``None``:
             those of the configuration.
@@ -290,8 +290,8 @@ class Run:
         # Beside standing statistics, the seed changes nothing that is compiled or placed.
         fixed = seed if how.batch_norm == "standing" else 0
         with self.precision():
-            chosen = choose_step(self.path, step)
-            sampler, variables = self._ready(how, fixed, label, size, chosen, tuple(self.steps))
+            chosen, number = choose_step(self.path, step), self.class_number(label)
+            sampler, variables = self._ready(how, fixed, number, size, chosen, tuple(self.steps))
             return sampler.samples(variables, num, seed)
 
     def _make_ready(

@@ -53,6 +53,8 @@ def test_samples_of_a_run_that_was_moved_are_the_same_in_a_folder_and_an_archive
     for i in range(20):
         one = pixels(tmp_path / "samples" / f"{i:08d}.png").astype(int)
         assert np.abs(one - images[i, ..., 0]).max() <= 1
+    message = complaint(call("--run=moved", "--label=two", **options))
+    assert message.startswith("label = 'two' is unknown; accepted: 0, 1, 2")
     message = complaint(call(*flags, "--out=a.npz", **options))
     assert message == "a.npz already exists; pass --overwrite to replace it"
 

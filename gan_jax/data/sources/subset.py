@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
+from gan_jax.data import spec as specs
 from gan_jax.data.sources.base import ArraySource, Example, Source, content_hash, identity
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.spec import LABEL
-from gan_jax.errors import ConfigError, lookup
+from gan_jax.errors import ConfigError
 
 _READ_AT_ONCE = 1024
 
@@ -67,9 +68,7 @@ def class_number(source: Source, name: str, field: str) -> int:
             f"{field} = {name!r} names a class, and {source.name} has no labels; accepted: data "
             "with labels"
         )
-    by_name = {known: k for k, known in enumerate(source.class_names)}
-    by_number = {str(k): k for k in range(len(source.class_names))}
-    return lookup({**by_number, **by_name}, str(name), field)
+    return specs.class_number(source.class_names, str(name), field)
 
 
 def labels_of(source: Source) -> np.ndarray:
