@@ -71,6 +71,11 @@ class Pipeline:
             loaded.update({name: specs.data(arrays, side.spec)} if name else arrays)
         return loaded
 
+    def read(self, progress: Progress) -> Batch:
+        """Return `data`; while they are read, ``progress`` is called as for `load`."""
+        self.progress = progress
+        return self.data
+
     def abstract_data(self) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Return shape and dtype of everything in `data`, without reading it."""
         if not self.resident:

@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -34,6 +35,7 @@ class Evaluator(abc.ABC):
       devices: over which the work is split.
       sampling: how samples are made, and of which weights.
       labelled: what a classifier learns from; ``None``: there is none.
+      kept: the folder of the run's classifier; ``None``: it keeps none.
 
     Attributes:
       metrics: the metrics it measures; by default, the first one chooses the best checkpoint.
@@ -52,6 +54,7 @@ class Evaluator(abc.ABC):
         devices: Sequence[jax.Device],
         sampling: Sampling,
         labelled: extractors.Labelled | None = None,
+        kept: Path | None = None,
     ) -> None:
         self.metrics = list(metrics)
         self._settings, self._sampling, self._source = settings, sampling, source
@@ -59,7 +62,7 @@ class Evaluator(abc.ABC):
         self._used = [name for name, network in game.networks.items() if network.averaged]
         self._extractions: dict[str, Extraction] = {}
         self._layers: dict[str, str] = {}
-        setting = extractors.Setting(labelled, settings.inception)
+        setting = extractors.Setting(labelled, settings.inception, kept)
         for name in dict.fromkeys(m.extractor for m in metrics if m.extractor is not None):
             extractor = extractors.make_extractor(name, setting)
             if jax.process_count() > 1:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -87,6 +88,7 @@ def make_evaluator(
     sampling: Sampling,
     data: Mapping[str, np.ndarray] | None = None,
     chosen: Chosen | None = None,
+    kept: Path | None = None,
 ) -> Evaluator | None:
     """Return the evaluator that a configuration asks for; ``None`` where no metric suits.
 
@@ -99,6 +101,7 @@ def make_evaluator(
       sampling: how samples are made, and from which weights.
       data: the arrays of ``source``, where they are in memory anyway.
       chosen: what `choose` returns for them, where it is known.
+      kept: the folder of the run's classifier, which is written there if it is missing.
 
     Raises:
       ConfigError: a setting cannot work.
@@ -120,5 +123,6 @@ def make_evaluator(
         source=chosen.real,
         labelled=source,
         data=data,
+        kept=kept,
         **how,
     )

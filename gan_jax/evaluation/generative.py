@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -160,6 +161,7 @@ class GenerativeEvaluator(Evaluator):
         sampling: Sampling,
         labelled: Source | None = None,
         data: Mapping[str, np.ndarray] | None = None,
+        kept: Path | None = None,
     ) -> None:
         labelled = labelled or source
         super().__init__(
@@ -170,6 +172,7 @@ class GenerativeEvaluator(Evaluator):
             devices=devices,
             sampling=sampling,
             labelled=labelled_images(labelled, data),
+            kept=kept,
         )
         self._labelled = any(metric.labelled for metric in metrics)
         self._images = data["image"] if data and source is labelled and "image" in data else None

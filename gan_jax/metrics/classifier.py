@@ -14,7 +14,7 @@ import functools
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -340,24 +340,24 @@ def _damaged(path: str | Path, reason: str) -> MetricError:
 
 
 def cached_classifier(
-    folder: str | Path,
+    folders: Sequence[str | Path],
     fingerprint: str,
     read: Callable[[], tuple[np.ndarray, np.ndarray]],
     num_classes: int,
     *,
     steps: int = STEPS,
 ) -> Classifier:
-    """Return the classifier of a data set from a cache folder; train and store it if necessary.
+    """Return the classifier of a data set from the first folder that has it; train it if none has.
 
-    Side effect: writes a file ``classifier-NAME-HASH.npz`` if it does not exist. Concurrent
-    processes each write a complete file; the last one remains.
+    Side effect: writes a file ``classifier-NAME-HASH.npz`` into each folder that lacks it.
+    Concurrent processes each write a complete file; the last one remains.
 
     Args:
-      folder: the cache folder; created if it is missing.
+      folders: where it is kept; created if they are missing.
       fingerprint: identity of the labelled set, ``Source.fingerprint()``; the part up to the first
         colon is its name.
       read: returns images and labels, as for `train_classifier`; called only if the classifier is
-        not cached.
+        not kept.
       num_classes: as for `train_classifier`.
       steps: likewise.
 
@@ -366,19 +366,25 @@ def cached_classifier(
     """
     identity = json.dumps([_CODE_VERSION, fingerprint, num_classes, steps])
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", fingerprint.split(":")[0]).strip("-.")[:64] or "unnamed"
-    path = Path(folder) / f"classifier-{name}-{content_hash([identity])}.npz"
-    if path.exists():
+    paths = [Path(f) / f"classifier-{name}-{content_hash([identity])}.npz" for f in folders]
+    found, missing = None, []
+    for path in paths:
         try:
-            return load(path)
+            found = found or (load(path) if path.exists() else None)
         except MetricError as error:
-            logger.warning("%s; it is trained again", error)
-    logger.info("Training the classifier of %s for its features", name)
-    classifier = train_classifier(*read(), num_classes, steps=steps)
-    try:
-        save(path, classifier)
-    except WorkdirError as error:
-        logger.warning("%s; the classifier will be trained again next time", error)
-    return classifier
+            logger.warning("%s; it is replaced", error)
+            missing.append(path)
+        else:
+            missing += [] if path.exists() else [path]
+    if found is None:
+        logger.info("Training the classifier of %s for its features", name)
+        found = train_classifier(*read(), num_classes, steps=steps)
+    for path in missing:
+        try:
+            save(path, found)
+        except WorkdirError as error:
+            logger.warning("%s; the classifier will be trained again next time", error)
+    return found
 
 
 def make_extractor(classifier: Classifier) -> Extractor:

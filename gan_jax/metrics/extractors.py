@@ -44,10 +44,12 @@ class Setting:
     Attributes:
       labelled: the images on which an extractor may be trained; ``None``: there are none.
       inception: file of the converted Inception weights; ``None``: in the cache directory.
+      kept: the folder of a run's own classifier; ``None``: in the cache directory alone.
     """
 
     labelled: Labelled | None = None
     inception: str | Path | None = None
+    kept: Path | None = None
 
 
 def _inception(setting: Setting) -> Extractor:
@@ -63,7 +65,7 @@ def _classifier(setting: Setting) -> Extractor:
             f"of two classes or more, and {what}; accepted: Inception's metrics, such as fid"
         )
     trained = classifier.cached_classifier(
-        cache.root() / "classifiers",
+        [*([setting.kept] if setting.kept is not None else []), cache.root() / "classifiers"],
         labelled.fingerprint,
         labelled.read,
         labelled.num_classes or 0,

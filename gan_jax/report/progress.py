@@ -11,6 +11,8 @@ from typing import TextIO
 import rich.console
 import rich.progress
 
+from gan_jax.report.heartbeat import Heartbeat
+
 
 class Clock:
     """Counts seconds of training across restarts, excluding evaluation."""
@@ -45,7 +47,8 @@ class Progress:
     """Context manager that shows the progress of training.
 
     On a terminal it shows a bar (``rich``). Elsewhere (a log file, a pipe) every ``update`` prints
-    one line without control characters.
+    one line without control characters, and so does the first ``reach``. At the latest after ten
+    seconds without a line, one more says which step was reached, and what is done meanwhile.
     """
 
     def __init__(
@@ -79,6 +82,10 @@ class Progress:
         self._enabled = enabled
         # The speed is averaged over the last few updates.
         self._marks = collections.deque([(start_step, self.clock.seconds)], maxlen=9)
+        self._reached = start_step
+        self._losses: Mapping[str, float] = {}
+        self._doing = ""
+        self._heartbeat = Heartbeat(self._show)
         self._bar: rich.progress.Progress | None = None
         console = rich.console.Console(file=self._stream)
         if enabled and console.is_terminal:
@@ -95,9 +102,13 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self._bar is not None:
             self._bar.start()
+        if self._enabled:
+            self._heartbeat.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._enabled:
+            self._heartbeat.__exit__()
         if self._bar is not None:
             self._bar.stop()
 
@@ -111,17 +122,48 @@ class Progress:
 
     def update(self, step: int, losses: Mapping[str, float]) -> None:
         """Show the last finished step, with these values after the speed."""
+        self._losses = losses
+        self._mark(step)
+        self._show()
+
+    def reach(self, step: int) -> None:
+        """Note the last finished step, which is shown if it is the first or nothing else is."""
+        self._reached = step
+        if len(self._marks) == 1:
+            self._mark(step)
+            self._show()
+
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Say, where a line is due, that this is done in the context; the clock pauses."""
+        self._doing, self._since = what, time.monotonic()
+        with self.clock.pause():
+            try:
+                yield
+            finally:
+                self._doing = ""
+
+    def _mark(self, step: int) -> None:
+        self._reached = step
         self._marks.append((step, self.clock.seconds))
+
+    def _show(self) -> None:
+        """Show the line of the last finished step."""
         if not self._enabled:
             return
+        step, doing = self._reached, self._doing
         kimg = self._start_kimg + (step - self._start_step) * self._images_per_step / 1000
+        speed = self.images_per_second
         line = format_line(
-            step, self._total_steps, self._images_per_step, self.images_per_second, losses, kimg
+            step, self._total_steps, self._images_per_step, speed, self._losses, kimg
         )
+        if doing:
+            line += f"  {doing}, {time.monotonic() - self._since:.0f} s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=line)
         else:
             print(line, file=self._stream, flush=True)
+        self._heartbeat.rest()
 
     def log(self, text: str) -> None:
         """Print a line, above the bar if there is one."""
@@ -131,6 +173,7 @@ class Progress:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=self._stream, flush=True)
+        self._heartbeat.rest()
 
 
 def format_line(

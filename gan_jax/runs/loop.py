@@ -16,17 +16,18 @@ from gan_jax.data import sources
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.evaluation import evaluators
 from gan_jax.evaluation.settings import make_settings
-from gan_jax.games.game import images_per_step, owner_starts
+from gan_jax.games.game import images_per_step
 from gan_jax.games.translation import TranslationGame
-from gan_jax.report import evaluations, progress
+from gan_jax.report import heartbeat, progress
 from gan_jax.runs import branch, build, failures, fitting, initialization, pictures, plan, replicas
+from gan_jax.runs.actions import Actions
 from gan_jax.runs.config import with_local_paths
 from gan_jax.runs.metric_sums import MetricSums
+from gan_jax.runs.pace import Pace
 from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder
 from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training import sampling, translating
-from gan_jax.training.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +81,11 @@ def _train(
 ) -> Result:
     """Do what `train` does, in JAX's current precision of matrix products."""
     # --- Every mistake in the configuration is found here. --------------------------------------
-    config = fitting.fitted(config)
-    source = sources.make_source(config.data)
+    primary = jax.process_index() == 0
+    with heartbeat.working("scanning the data set", enabled=primary):
+        config = fitting.fitted(config)
+        source = sources.make_source(config.data)
+        source.fingerprint()
     training = build.make_training(config, source.spec)
     pipeline = replicas.make_pipeline(config, training, source)
     if isinstance(training.game, TranslationGame):
@@ -144,9 +148,9 @@ def _run(
     The first state is the newest checkpoint; without one, that of ``origin``, or a random one.
     """
     primary = jax.process_index() == 0
-    settings, evaluating = config.train, make_settings(config)
+    settings = config.train
     parallel, source = training.parallel, pipeline.source
-    evaluate_every = evaluating.every if measured is not None and measured.metrics else 0
+    evaluate_every = config.eval.every if measured is not None and measured.metrics else 0
 
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
@@ -168,24 +172,17 @@ def _run(
         recorder.start(source, origin.record if origin is not None else None)
 
         # --- Compile, and place what stays on the devices. ---------------------------------------
-        compiled = _compile(training, pipeline)
-        if primary:
-            plan.show(config, training, pipeline, compiled, origin, measured)
-        data = parallel.put_replicated(pipeline.data)
-        evaluator = None
-        if evaluate_every:
+        def prepare() -> Any:
+            with heartbeat.working("compiling the train step", enabled=primary):
+                compiled = _compile(training, pipeline)
             if primary:
-                print("preparing the evaluation ...", flush=True)
-            evaluator = evaluators.make_evaluator(
-                config,
-                evaluating,
-                game=training.game,
-                source=source,
-                devices=training.devices,
-                sampling=sampling.make_sampling(config),
-                data=pipeline.data,
-                chosen=measured,
-            )
+                plan.show(config, training, pipeline, compiled, origin, measured)
+            with heartbeat.working("reading the data set", enabled=primary) as count:
+                return parallel.put_replicated(pipeline.read(count))
+
+        if (data := stop.attempt(prepare)) is None:
+            signal = recorder.finish("preempted", stop.reason() or "", first)
+            return Result("preempted", first, recorder.run.path, signal, primary)
 
         # --- Logs, and the actions with their intervals in train steps. --------------------------
         images = images_per_step(training.game, settings.batch_size) * training.replicas
@@ -201,102 +198,45 @@ def _run(
         )
         profiler = stack.enter_context(_profiler(config, recorder.run.path, enabled=primary))
         picture = pictures.make_picture(config, training, pipeline)
-        recorder.begin(first, evaluator, bar.log)
-        actions = _Actions(config, training, recorder, sums, bar, picture, source)
+        recorder.begin(first, bar.log, stop.attempt)
+        actions = Actions(config, training, recorder, sums, bar, picture, pipeline, stop, measured)
         hooks = (
             (settings.log_every, actions.log),
             (settings.sample_every, actions.draw),
             (evaluate_every, actions.evaluate),
             (settings.checkpoint_every, actions.save),
         )
-        due = first > 0 and _is_due(first, evaluate_every, settings.steps)
-        with bar.clock.pause(), jax.transfer_guard("allow"):
-            recorder.resume_evaluations(first, state, due)
 
         # --- The loop. ---------------------------------------------------------------------------
-        step, reason = first, None
+        step, reason, pace = first, None, Pace()
         with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
             if restored is None:
                 actions.draw(step, state)
             if restored is None and first:
                 actions.save(step, state)  # From here on, the other run is not needed.
+            if first > 0 and _is_due(first, evaluate_every, settings.steps):
+                actions.prepare(first, state, due=True)
             while step < settings.steps and not (reason := stop.reason()):
                 profiler(step)
                 state, metrics = parallel(state, data, parallel.put_batch(next(batches)))
                 sums.add(metrics)
                 step += settings.steps_per_call
+                bar.reach(step - settings.steps_per_call * pace.add(metrics))
+                if evaluate_every:
+                    actions.prepare(first, state)
                 for every, action in hooks:
                     if _is_due(step, every, settings.steps):
                         action(step, state)
+            if actions.abandoned:
+                reason = reason or stop.reason()
             if reason and step > first and step % settings.checkpoint_every:
                 actions.save(step, state)
             recorder.wait()
-        if evaluator is not None and not reason and step > first:
-            columns, note = recorder.reference(state)
-            if primary:
-                evaluations.table(columns, note=note)
+        if not reason and step > first:
+            actions.compare(state)
         outcome = "preempted" if reason else "done"
         reason = recorder.finish(outcome, reason or "", step)
     return Result(outcome, step, recorder.run.path, reason, primary)
-
-
-@dataclasses.dataclass
-class _Actions:
-    """The periodic actions of a run; each takes the train step and its state."""
-
-    config: ConfigDict
-    training: build.Training
-    recorder: Recorder | replicas.ReplicaRecorder
-    sums: MetricSums
-    bar: progress.Progress
-    picture: pictures.Draw
-    source: sources.Source
-
-    def __post_init__(self) -> None:
-        self._fingerprint = self.source.fingerprint()
-        self._rates = {n: jax.jit(o.learning_rate) for n, o in self.training.optimizers.items()}
-
-    def log(self, step: int, state: TrainState) -> None:
-        """Record the means of the metrics since the last log step, and the learning rates."""
-        del state
-        metrics = {**self.sums.means(), **self._learning_rates(step)}
-        if step % self.config.train.log_every == 0:
-            self.sums.restart()
-        logged = self.recorder.log(step, metrics)
-        losses = {n: x for n, x in logged.items() if n.endswith(("loss", "penalty"))}
-        self.bar.update(step, losses)
-
-    def _learning_rates(self, step: int) -> dict[str, Any]:
-        """Return the learning rate that each network was last updated with."""
-        factor = np.asarray(self.training.settings.get("learning_rate", 1.0), np.float64)
-        starts = owner_starts(self.training.game)
-        with jax.transfer_guard("allow"):
-            return {
-                f"{name}/learning_rate": factor * float(rate(max(0, step - 1 - starts[name])))
-                for name, rate in self._rates.items()
-            }
-
-    def draw(self, step: int, state: TrainState) -> None:
-        """Record a picture."""
-        with self.bar.clock.pause():
-            self.recorder.draw(step, state, self.picture)
-
-    def evaluate(self, step: int, state: TrainState) -> None:
-        """Record an evaluation, and keep a checkpoint of the best one."""
-        with self.bar.clock.pause(), jax.transfer_guard("allow"):
-            better = self.recorder.evaluate(step, state)
-        if better:
-            self.save(step, state)
-            self.recorder.keep_best()
-
-    def save(self, step: int, state: TrainState) -> None:
-        """Save a checkpoint."""
-        meta = {
-            "seconds": self.bar.clock.seconds,
-            "fingerprint": self._fingerprint,
-            "metrics": self.sums.pending(),
-        }
-        self.recorder.save(step, state, meta)
 
 
 def _claim(run: RunDirectory) -> None:

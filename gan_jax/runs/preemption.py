@@ -4,11 +4,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.experimental import multihost_utils
+
+T = TypeVar("T")
 
 # One Ctrl-C may come twice: to the process itself, and again from the one that watches it.
 _SAME_SECONDS = 1.0
@@ -27,6 +30,7 @@ class StopRequest:
         self._asked: str | None = None
         self._interrupted: float | None = None
         self._calls = 0
+        self._abandons = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -49,6 +53,10 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._asked != "SIGTERM":
             self._asked = signal.Signals(number).name
+        if self._abandons:
+            self._abandons = False
+            self._interrupted = time.monotonic()
+            raise KeyboardInterrupt
         if number != signal.SIGINT:
             return
         now = time.monotonic()
@@ -58,6 +66,26 @@ class StopRequest:
                 os.kill(os.getpid(), signal.SIGTERM)
         elif now - self._interrupted >= _SAME_SECONDS:
             signal.default_int_handler(number, frame)
+
+    def attempt(self, work: Callable[[], T]) -> T | None:
+        """Return what ``work`` returns; ``None``: a signal came before its end, and ended it.
+
+        For work that can be repeated later, such as an evaluation. Several processes, which stop
+        together, do all of it.
+        """
+        if not self._previous or jax.process_count() > 1:
+            return work()
+        if self._asked is not None:
+            return None
+        self._abandons = True
+        try:
+            return work()
+        except KeyboardInterrupt:
+            if self._asked is None:
+                raise
+            return None
+        finally:
+            self._abandons = False
 
     def reason(self) -> str | None:
         """Return the signal's name if the run is to stop now, else ``None``.

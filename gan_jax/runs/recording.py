@@ -26,6 +26,9 @@ from gan_jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
+# Returns what a function returns; `None`: a signal has ended it.
+Attempt = Callable[[Callable[[], Any]], Any]
+
 
 class Record:
     """Records what a run directory is of, and how training in it goes and ends: its status.
@@ -139,6 +142,7 @@ class Recorder(Record):
         self.name = name
         self._is_finite = jax.jit(_all_finite)
         self._judge: best.Judge | None = None
+        self._evaluator: evaluators.Evaluator | None = None
         self._writer = writers.Writer()
         self._keep_latest = keep_latest or config.train.keep_latest
 
@@ -158,11 +162,15 @@ class Recorder(Record):
             return None
         return self.checkpoints.restore(self._training.abstract_member)
 
-    def begin(
-        self, first: int, evaluator: evaluators.Evaluator | None, show: Callable[[str], None]
-    ) -> None:
-        """Open the logs from train step ``first`` on; lines on evaluations go to ``show``."""
-        self._evaluator, self._show = evaluator, show
+    def begin(self, first: int, show: Callable[[str], None], attempt: Attempt) -> None:
+        """Open the logs.
+
+        Args:
+          first: train step from which on.
+          show: shows lines on evaluations.
+          attempt: does work that a signal may end; see `gan_jax.runs.preemption`.
+        """
+        self._show, self._attempt = show, attempt
         if self._primary:
             self._writer = writers.make_writers(self.run.path, first or None)
             self._stack.callback(self._writer.close)
@@ -213,10 +221,11 @@ class Recorder(Record):
             "smaller learning rate, or with optimizer.*.clip_norm"
         )
 
-    def resume_evaluations(self, step: int, state: TrainState, due: bool) -> None:
+    def resume_evaluations(
+        self, evaluator: evaluators.Evaluator, step: int, state: TrainState, due: bool
+    ) -> None:
         """Read the evaluations up to train step ``step``; if that is due and has none, evaluate."""
-        if self._evaluator is None:
-            return
+        self._evaluator = evaluator
         settings = make_settings(self._config)
         by_name = {metric.name: metric for metric in self._evaluator.metrics}
         chosen = by_name[settings.best] if settings.best else self._evaluator.metrics[0]
@@ -227,8 +236,10 @@ class Recorder(Record):
             self.evaluate(step, state)
         self.keep_best()
 
-    def evaluate(self, step: int, state: TrainState) -> bool:
+    def evaluate(self, step: int, state: TrainState) -> bool | None:
         """Evaluate a state, record the numbers, and return whether it is the best so far.
+
+        ``None``: a signal has ended the evaluation. A run that resumes at this step repeats it.
 
         Raises:
           DivergenceError: the state is not finite, or far worse than the best one, where
@@ -237,7 +248,10 @@ class Recorder(Record):
         assert self._evaluator is not None
         assert self._judge is not None
         self._check_finite(step, state)
-        result = self._evaluator(self._variables(state))
+        evaluator, variables = self._evaluator, self._variables(state)
+        result = self._attempt(lambda: evaluator(variables))
+        if result is None:
+            return None
         better, alarm = self._judge.add(result, step, self.kimg(step))
         self._writer.curves(step, {f"eval/{name}": x for name, x in result.values.items()})
         numbers = [f"{name} {evaluations.format_value(x)}" for name, x in result.values.items()]

@@ -26,7 +26,7 @@ from gan_jax.report import status
 from gan_jax.runs import build
 from gan_jax.runs.checkpoint import Restored
 from gan_jax.runs.pictures import Draw
-from gan_jax.runs.recording import Record, Recorder
+from gan_jax.runs.recording import Attempt, Record, Recorder
 from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training.replication import on_host
 from gan_jax.training.state import TrainState
@@ -216,11 +216,9 @@ class ReplicaRecorder(Record):
         meta = {**first.meta, "seconds": seconds, "metrics": metrics}
         return Restored(first.step, state, meta, [])
 
-    def begin(
-        self, first: int, evaluator: evaluators.Evaluator | None, show: Callable[[str], None]
-    ) -> None:
-        """Open every replica's logs."""
-        self._each(lambda i, member: member.begin(first, evaluator, show))
+    def begin(self, first: int, show: Callable[[str], None], attempt: Attempt) -> None:
+        """Open every replica's logs; see `Recorder.begin`."""
+        self._each(lambda i, member: member.begin(first, show, attempt))
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
         """Record every replica's metrics, ``[replicas]`` or one for all; return their means."""
@@ -251,20 +249,30 @@ class ReplicaRecorder(Record):
 
         self._each(save)
 
-    def resume_evaluations(self, step: int, state: TrainState, due: bool) -> None:
+    def resume_evaluations(
+        self, evaluator: evaluators.Evaluator, step: int, state: TrainState, due: bool
+    ) -> None:
         """Read every replica's evaluations; make up for those that are missing."""
-        self._each(lambda i, member: member.resume_evaluations(step, self._member(state, i), due))
+        self._each(
+            lambda i, member: member.resume_evaluations(
+                evaluator, step, self._member(state, i), due
+            )
+        )
 
-    def evaluate(self, step: int, state: TrainState) -> bool:
-        """Evaluate every replica; return whether any is at its best so far."""
+    def evaluate(self, step: int, state: TrainState) -> bool | None:
+        """Evaluate every replica; return whether any is at its best so far.
+
+        ``None``: a signal has ended it, and no replica is.
+        """
         self._better = []
 
-        def evaluate(i: int, member: Recorder) -> None:
-            if member.evaluate(step, self._member(state, i)):
+        def evaluate(i: int, member: Recorder) -> bool | None:
+            if better := member.evaluate(step, self._member(state, i)):
                 self._better.append(member)
+            return better
 
-        self._each(evaluate)
-        return bool(self._better)
+        ended = None in self._each(evaluate)
+        return bool(self._better) or (None if ended else False)
 
     def keep_best(self) -> None:
         """Keep the checkpoints of those that the last evaluation found at their best."""

@@ -76,6 +76,11 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def classifier(self) -> Path:
+        """The folder of the classifier by which the run is evaluated."""
+        return self.path / "classifier"
+
+    @property
     def samples(self) -> Path:
         """The sample grids' folder."""
         return self.path / "samples"

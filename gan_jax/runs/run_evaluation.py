@@ -50,6 +50,7 @@ class RunEvaluator:
         self._sampling = run.sampling(average=average, batch_norm=batch_norm)
         settings = make_settings(config, **changes)
         chosen = evaluators.choose(config, settings, run.game, source)
+        kept = RunDirectory(run.path).classifier
         with run.precision():
             evaluator = evaluators.make_evaluator(
                 config,
@@ -59,6 +60,7 @@ class RunEvaluator:
                 devices=jax.devices(),
                 sampling=self._sampling,
                 chosen=chosen,
+                kept=kept if kept.exists() else None,
             )
         if evaluator is None:
             raise errors.ConfigError(

@@ -1,7 +1,9 @@
 """Evaluation while a run trains: what is recorded, which checkpoint stays, when the alarm goes."""
 
+import itertools
 import json
 import re
+import signal
 from typing import ClassVar
 
 import jax
@@ -14,7 +16,7 @@ from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.evaluation import best, evaluators, generative, real_images
 from gan_jax.evaluation.settings import Settings, make_settings
-from gan_jax.metrics import inception
+from gan_jax.metrics import classifier, inception
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.report import evaluations
 from gan_jax.runs import build, loop
@@ -135,6 +137,81 @@ def test_the_best_checkpoint_stays(tmp_path, monkeypatch):
     found = best.read(tmp_path)
     assert (found.step, found.metric, found.value) == (4, "high_quality", 0.9)
     assert open_run(tmp_path).state("best").step == 4
+
+
+def test_a_signal_ends_an_evaluation_which_is_repeated(tmp_path, monkeypatch, whole):
+    measure, count = generative.GenerativeEvaluator._measure, itertools.count(1)
+
+    def interrupted(self, variables, seed):
+        if next(count) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return measure(self, variables, seed)
+
+    monkeypatch.setattr(generative.GenerativeEvaluator, "_measure", interrupted)
+    result = loop.train(long_points(), tmp_path)
+    assert (result.state, result.step, result.reason) == ("preempted", 4, "SIGINT")
+    assert [row["step"] for row in rows(tmp_path)] == [2]
+    assert loop.train(long_points(), tmp_path).state == "done"
+    assert rows(tmp_path) == rows(whole)
+    assert best.read(tmp_path) == best.read(whole)
+    assert tiny.bits(open_run(tmp_path).state()) == tiny.bits(open_run(whole).state())
+
+
+def test_the_evaluation_is_prepared_after_the_first_step(tmp_path, monkeypatch, capsys):
+    make, shown = evaluators.make_evaluator, []
+
+    def prepared(*arguments, **options):
+        shown.append(capsys.readouterr().out)
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(evaluators, "make_evaluator", prepared)
+    config = points()
+    loop.train(config, tmp_path)
+    (before,) = shown
+    assert re.search(r"step 1/6 .* img/s", before)
+    assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6]
+    signals = iter([signal.SIGINT])
+
+    def interrupted(*arguments, **options):
+        signal.raise_signal(next(signals))
+
+    monkeypatch.setattr(evaluators, "make_evaluator", interrupted)
+    result = loop.train(config, tmp_path / "stopped")
+    assert (result.state, result.step) == ("preempted", 1)
+    monkeypatch.setattr(evaluators, "make_evaluator", make)
+    loop.train(config, tmp_path / "stopped")
+    assert rows(tmp_path / "stopped") == rows(tmp_path)
+
+
+def test_labels_are_counted_without_decoding_images(tmp_path, monkeypatch):
+    for label, count in (("a", 3), ("b", 1)):
+        (tmp_path / label).mkdir()
+        for i in range(count):
+            Image.new("L", (8, 8)).save(tmp_path / label / f"{i}.png")
+    config = tiny.conditional_config()
+    config.data.update(name="folder", path=str(tmp_path))
+    source = sources.make_source(config.data)
+    game = build.make_game(config, source.spec, None)
+    monkeypatch.setattr(type(source), "read", None)
+    np.testing.assert_array_equal(generative._class_shares(game, source, None), [0.75, 0.25])
+
+
+def test_a_run_keeps_its_classifier(tmp_path, monkeypatch):
+    config = tiny.image_config(critic_steps=1)
+    config.num_devices = 1
+    config.train.update(steps=2, log_every=2, checkpoint_every=2)
+    config.eval.update(every=2, num_fake=40, num_real=40)
+    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "cache"))
+    train = classifier.train_classifier
+    monkeypatch.setattr(classifier, "train_classifier", lambda *args, steps: train(*args, steps=2))
+    loop.train(config, tmp_path / "run")
+    # Another machine, or an empty cache.
+    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr(classifier, "train_classifier", None)
+    result = open_run(tmp_path / "run").evaluate()
+    (row,) = rows(tmp_path / "run")
+    assert result.protocol == row["protocol"]
+    assert result.values["classifier_fid"] == pytest.approx(row["classifier_fid"], rel=1e-4)
 
 
 class Killed(BaseException):

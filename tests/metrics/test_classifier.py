@@ -221,7 +221,7 @@ def never():
 
 
 def cached(folder, small, fingerprint="toy:train:60:8x10x3:abc", steps=2):
-    return cached_classifier(folder, fingerprint, lambda: small[:2], 2, steps=steps)
+    return cached_classifier([folder], fingerprint, lambda: small[:2], 2, steps=steps)
 
 
 def test_cache_is_used_without_the_images(small, tmp_path):
@@ -229,7 +229,7 @@ def test_cache_is_used_without_the_images(small, tmp_path):
     assert first.hash == small[2].hash
     (file,) = tmp_path.iterdir()
     assert file.name.startswith("classifier-toy-")
-    again = cached_classifier(tmp_path, "toy:train:60:8x10x3:abc", never, 2, steps=2)
+    again = cached_classifier([tmp_path], "toy:train:60:8x10x3:abc", never, 2, steps=2)
     assert again.hash == first.hash
     assert again.accuracy == first.accuracy
 
@@ -256,9 +256,21 @@ def test_a_damaged_cache_is_replaced(small, tmp_path, caplog):
         again = cached(tmp_path, small)
     assert again.hash == small[2].hash
     assert file.name in caplog.text
-    assert "trained again" in caplog.text
+    assert "it is replaced" in caplog.text
     assert load(file).hash == again.hash
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_the_first_folder_that_has_it_gives_it_to_the_others(small, tmp_path):
+    fingerprint = "toy:train:60:8x10x3:abc"
+    cached(tmp_path / "cache", small)
+    (file,) = (tmp_path / "cache").iterdir()
+    folders = [tmp_path / "run", tmp_path / "cache"]
+    assert cached_classifier(folders, fingerprint, never, 2, steps=2).hash == small[2].hash
+    assert (tmp_path / "run" / file.name).read_bytes() == file.read_bytes()
+    file.unlink()
+    assert cached_classifier(folders, fingerprint, never, 2, steps=2).hash == small[2].hash
+    assert file.exists()
 
 
 def test_a_folder_that_cannot_be_written_costs_the_cache_only(small, tmp_path, caplog):

@@ -58,6 +58,36 @@ def test_one_ctrl_c_that_comes_twice_is_one_and_the_next_acts_at_once(
         signal.signal(signal.SIGTERM, before[1])
 
 
+def test_a_signal_ends_work_that_can_be_repeated(processes):
+    processes(1)
+
+    def work():
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    with preemption.StopRequest() as stop:
+        assert stop.attempt(lambda: 3) == 3
+        assert stop.attempt(work) is None
+        assert stop.reason() == "SIGINT"
+        assert stop.attempt(work) is None  # It is not begun again.
+
+
+def test_an_interrupt_of_another_origin_is_no_stop(processes):
+    def work():
+        raise KeyboardInterrupt
+
+    processes(1)
+    with preemption.StopRequest() as stop, pytest.raises(KeyboardInterrupt):
+        stop.attempt(work)
+
+
+def test_several_processes_finish_their_work(processes, monkeypatch):
+    processes(2)
+    monkeypatch.setattr(os, "kill", lambda process, number: None)
+    with preemption.StopRequest() as stop:
+        assert stop.attempt(lambda: signal.raise_signal(signal.SIGINT) or "done") == "done"
+
+
 class Service:
     """What JAX does: it stops everybody at the number after the largest, at no other."""
 

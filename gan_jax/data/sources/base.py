@@ -51,6 +51,10 @@ class Source(abc.ABC):
           DataError: an example cannot be read or decoded; the message names it.
         """
 
+    def read_labels(self, indices: Sequence[int]) -> np.ndarray:
+        """Return the labels of several examples, int32 ``[n]``; raises as `read`."""
+        return self.read(indices)[specs.LABEL]
+
     def __getitem__(self, index: int) -> Example:
         """Return one example: an array of ``field.shape`` for each field.
 

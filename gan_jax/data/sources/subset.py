@@ -47,6 +47,10 @@ class Subset(Source):
         return self.source.own_size
 
     @override
+    def read_labels(self, indices: Sequence[int]) -> np.ndarray:
+        return self.source.read_labels(self.indices[np.asarray(indices)].tolist())
+
+    @override
     def item_name(self, index: int) -> str:
         return self.source.item_name(int(self.indices[index]))
 
@@ -78,7 +82,7 @@ def labels_of(source: Source) -> np.ndarray:
     starts = range(0, len(source), _READ_AT_ONCE)
     return np.concatenate(
         [
-            source.read(range(first, min(first + _READ_AT_ONCE, len(source))))[LABEL]
+            source.read_labels(range(first, min(first + _READ_AT_ONCE, len(source))))
             for first in starts
         ]
     )

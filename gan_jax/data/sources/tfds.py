@@ -117,21 +117,29 @@ class TfdsSource(Source):
 
     @override
     def read(self, indices: Sequence[int]) -> Example:
-        chosen = [int(i) for i in indices]
-        try:
-            # One reader of ArrayRecord has one position in its file, so threads take turns.
-            with self._lock:
-                records = self._records.__getitems__(chosen)
-        # ArrayRecord and TFDS raise exceptions of several types on damaged files.
-        except Exception as error:
-            raise DataError(f"{self.name} ({self.split}) cannot be read: {error}") from error
+        records = self._read_records(indices)
         pixels = [
-            self._pixels(i, record[self._image]) for i, record in zip(chosen, records, strict=True)
+            self._pixels(int(i), record[self._image])
+            for i, record in zip(indices, records, strict=True)
         ]
         rows = {"image": np.stack(pixels)}
         if LABEL in self.spec:
-            rows[LABEL] = np.array([record["label"] for record in records], np.int32)
+            rows[LABEL] = _labels(records)
         return rows
+
+    @override
+    def read_labels(self, indices: Sequence[int]) -> np.ndarray:
+        return _labels(self._read_records(indices))
+
+    def _read_records(self, indices: Sequence[int]) -> list[Any]:
+        """Return records, their images still encoded."""
+        try:
+            # One reader of ArrayRecord has one position in its file, so threads take turns.
+            with self._lock:
+                return list(self._records.__getitems__([int(i) for i in indices]))
+        # ArrayRecord and TFDS raise exceptions of several types on damaged files.
+        except Exception as error:
+            raise DataError(f"{self.name} ({self.split}) cannot be read: {error}") from error
 
     def _pixels(self, index: int, raw: bytes) -> np.ndarray:
         try:
@@ -152,6 +160,10 @@ class TfdsSource(Source):
     # A worker opens the files itself.
     def __reduce__(self):
         return TfdsSource, (self.name, self.split, self._data_dir, self._transform)
+
+
+def _labels(records: Sequence[Any]) -> np.ndarray:
+    return np.array([record["label"] for record in records], np.int32)
 
 
 def _settled(name: str, shape: Sequence[int | None], transform: Transform) -> Transform:
