@@ -26,7 +26,7 @@ T = TypeVar("T")
 Entry = Callable[..., Any]
 
 # Parameters that the program gives, never settings. `build` offers the first ones to every entry.
-_OFFERED = ("axis_name", "dtype", "num_classes", "param_dtype")
+_OFFERED = ("attributes", "axis_name", "dtype", "num_classes", "param_dtype")
 _GIVEN = (*_OFFERED, "heads", "total_steps")
 _PLAIN = (bool, int, float, str, tuple)
 NUMBER_OR_TUPLE = (int, tuple)
@@ -172,8 +172,8 @@ def build(registry: Mapping[str, Callable[..., T]], path: str, name: str, /, **a
       path: the configuration group that the name and the settings come from, for messages.
       name: a key of ``registry``.
       **arguments: settings, and what the program gives. A setting that is ``None`` stays at its
-        default; a list becomes a tuple. Those of ``axis_name``, ``dtype``, ``num_classes`` and
-        ``param_dtype`` that the entry does not have are left out.
+        default; a list becomes a tuple. Those of `_OFFERED` that the entry does
+        not have are left out.
 
     Raises:
       ConfigError: the name or a setting is unknown, or a setting has a value that cannot work.

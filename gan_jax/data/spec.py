@@ -24,6 +24,8 @@ class Field:
       shape: of one example's array; ``()`` for a label.
       dtype: name of the NumPy dtype in which the source stores it.
       class_names: of a label, in the order of its values.
+      attributes: of a label, the vector of numbers that each value stands for; ``None``: it is a
+        class.
       sample_rate: of audio, in Hz.
     """
 
@@ -32,6 +34,7 @@ class Field:
     dtype: str
     class_names: tuple[str, ...] | None = None
     sample_rate: int | None = None
+    attributes: tuple[tuple[float, ...], ...] | None = None
 
 
 Spec = Mapping[str, Field]
@@ -42,9 +45,11 @@ def image(shape: Sequence[int]) -> Field:
     return Field("image", tuple(shape), "uint8")
 
 
-def label(class_names: Sequence[str]) -> Field:
-    """Return the field of a label, int32, whose values have these names."""
-    return Field("label", (), "int32", class_names=tuple(class_names))
+def label(
+    class_names: Sequence[str], attributes: tuple[tuple[float, ...], ...] | None = None
+) -> Field:
+    """Return the field of a label, int32, whose values have these names and attributes."""
+    return Field("label", (), "int32", class_names=tuple(class_names), attributes=attributes)
 
 
 def labelled(name: str, field: Field, classes: int | Sequence[str] | None = None) -> Spec:
@@ -135,6 +140,11 @@ def class_number(names: Sequence[str], name: str | int, field: str) -> int:
     return lookup({**{str(k): k for k in range(len(names))}, **by_name}, name, field)
 
 
+def attributes(spec: Spec) -> tuple[tuple[float, ...], ...] | None:
+    """Return the vectors that the labels stand for, or ``None`` where they are classes alone."""
+    return spec[LABEL].attributes if LABEL in spec else None
+
+
 def words(spec: Spec) -> str:
     """Return the shapes of the data, such as ``32x32x3``, for records and messages."""
     return "+".join("x".join(map(str, spec[name].shape)) for name in data_names(spec))
@@ -149,6 +159,6 @@ def from_json(record: Mapping[str, Mapping[str, Any]]) -> Spec:
     """Return the specification of which `to_json` returned the record."""
 
     def value(x: Any) -> Any:
-        return tuple(x) if isinstance(x, list) else x
+        return tuple(map(value, x)) if isinstance(x, list) else x
 
     return {name: Field(**{k: value(x) for k, x in row.items()}) for name, row in record.items()}

@@ -48,6 +48,7 @@ def network_fields(config: Any, given: Given) -> dict[str, Any]:
     """Return what every network of a run is given beside its settings and its shape."""
     return {
         "num_classes": given.num_classes,
+        "attributes": specs.attributes(given.spec),
         "axis_name": given.axis_name,
         "dtype": errors.lookup(PRECISIONS, config.precision, "precision"),
         "param_dtype": jnp.float32,

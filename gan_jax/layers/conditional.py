@@ -23,8 +23,11 @@ class ConditionalBatchNorm(nn.Module):
     The statistics are those of the whole batch, over all classes: the variables of `BatchNorm` in
     `batch_stats`, and its collection `moments`.
 
+    Of an example with attributes, scale and bias are the sums of the tables' rows, weighted by its
+    attributes.
+
     Attributes:
-      num_classes: number of rows of the tables.
+      num_classes: number of rows of the tables: of classes, or of attributes.
       axis_name: the mapped axis whose devices share one batch; see `BatchNorm`.
       momentum: weight of the previous running average.
       epsilon: added to the variance.
@@ -46,19 +49,22 @@ class ConditionalBatchNorm(nn.Module):
         Args:
           inputs: activations, any floating dtype.
           labels: integers [batch], from 0 to `num_classes` - 1; an example whose label is not below
-            `num_classes` becomes NaN.
+            `num_classes` becomes NaN. Or attributes, floats [batch, num_classes].
           train: as for `BatchNorm`.
 
         Returns:
           Activations of the same shape, of dtype `dtype`.
 
         Raises:
-          ValueError: the labels are not integers, or not one per example.
+          ValueError: the labels are neither integers, one per example, nor attributes.
         """
-        if labels.shape != inputs.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        is_class = jnp.issubdtype(labels.dtype, jnp.integer)
+        count = inputs.shape[0]
+        if labels.shape != ((count,) if is_class else (count, self.num_classes)):
             raise ValueError(
                 f"labels of shape {labels.shape} and dtype {labels.dtype} for inputs "
-                f"{inputs.shape}; accepted: integers of shape {inputs.shape[:1]}"
+                f"{inputs.shape}; accepted: integers of shape {(count,)}, or floats of shape "
+                f"{(count, self.num_classes)}"
             )
         table = (self.num_classes, inputs.shape[-1])
         scales = self.param("scale", nn.initializers.zeros, table, self.param_dtype)
@@ -68,6 +74,8 @@ class ConditionalBatchNorm(nn.Module):
         # Combined per example and channel first: one multiplication and addition per element.
         scale, bias = (
             jnp.take(rows.astype(jnp.float32), labels, axis=0, mode="fill")
+            if is_class
+            else labels @ rows.astype(jnp.float32)
             for rows in (scales, biases)
         )
         multiplier = (1.0 + scale) * lax.rsqrt(var + self.epsilon)

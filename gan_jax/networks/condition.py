@@ -32,17 +32,19 @@ def joined(*conditions: Condition) -> Condition:
 
 
 def with_class(x: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
-    """Return ``x`` with a one-hot plane per class: ones for the example's class, else zeros.
+    """Return ``x`` with a plane per number that describes the example's class.
 
     Args:
       x: ``[batch, ..., channels]``.
-      labels: int32 ``[batch]``.
-      num_classes: number of classes.
+      labels: int32 ``[batch]``, which are described by a one-hot vector, or attributes, float32
+        ``[batch, num_classes]``.
+      num_classes: number of classes, or of attributes.
 
     Returns:
       ``[batch, ..., channels + num_classes]``, of the dtype of ``x``.
     """
-    one_hot = jax.nn.one_hot(labels, num_classes, dtype=x.dtype)
-    one_hot = one_hot.reshape(-1, *(1,) * (x.ndim - 2), num_classes)
-    planes = jnp.broadcast_to(one_hot, (*x.shape[:-1], num_classes))
+    is_class = jnp.issubdtype(labels.dtype, jnp.integer)
+    vectors = jax.nn.one_hot(labels, num_classes) if is_class else labels
+    vectors = vectors.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2), num_classes)
+    planes = jnp.broadcast_to(vectors, (*x.shape[:-1], num_classes))
     return jnp.concatenate([x, planes], axis=-1)

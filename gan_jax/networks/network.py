@@ -156,6 +156,8 @@ class Conditioned(Network):
     Attributes:
       conditioning: how it is.
       num_classes: of the data; None: they have no labels.
+      attributes: the vector that each class stands for, all of one length, which the network sees
+        in place of the class; None: it sees the class.
     """
 
     ROLE: ClassVar[str]
@@ -166,6 +168,7 @@ class Conditioned(Network):
     _: dataclasses.KW_ONLY
     conditioning: str = "none"
     num_classes: int | None = None
+    attributes: tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         check_choice(f"{self.ROLE}.conditioning", self.conditioning, self.CONDITIONING)
@@ -176,12 +179,20 @@ class Conditioned(Network):
             )
         super().__post_init__()
 
-    def _with_class(self, x: jax.Array, condition: Condition) -> jax.Array:
-        """Return `x`, with one-hot planes of the class if the conditioning is `concat`."""
-        if self.conditioning != "concat":
-            return x
+    def _classes(self, condition: Condition) -> tuple[jax.Array, int]:
+        """Return the classes of examples, int32 `[batch]`, and how many there are.
+
+        If classes stand for attributes, return these instead, float32 `[batch, n]`, and `n`.
+        """
+        labels = required(condition, LABEL)
+        if self.attributes is not None:
+            return jnp.asarray(self.attributes, jnp.float32)[labels], len(self.attributes[0])
         assert self.num_classes is not None  # Checked in `__post_init__`.
-        return with_class(x, required(condition, LABEL), self.num_classes)
+        return labels, self.num_classes
+
+    def _with_class(self, x: jax.Array, condition: Condition) -> jax.Array:
+        """Return `x`, with planes that describe the class if the conditioning is `concat`."""
+        return x if self.conditioning != "concat" else with_class(x, *self._classes(condition))
 
 
 class Generator(Conditioned):
@@ -215,9 +226,8 @@ class ClassNormalized(Normalized, Generator):
         """Return what makes a layer of normalization, conditional if the network is."""
         if self.conditioning != "batch_norm":
             return partial(self._norms(**options), self.normalization)
-        assert self.num_classes is not None  # Checked in `__post_init__`.
-        labels = required(condition, LABEL)
-        fields = {"num_classes": self.num_classes, "axis_name": self.axis_name, **self._types}
+        labels, count = self._classes(condition)
+        fields = {"num_classes": count, "axis_name": self.axis_name, **self._types}
 
         def norm(name: str | None = None) -> Layer:
             layer = ConditionalBatchNorm(name=name, **fields)

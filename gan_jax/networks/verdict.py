@@ -26,7 +26,7 @@ from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
 from gan_jax.layers.spectral import SpectralConv, SpectralDense, SpectralEmbed
-from gan_jax.networks.condition import LABEL, Condition, required
+from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import Conditioned, Network
 
 SLOPE = 0.2
@@ -175,10 +175,13 @@ class VectorDiscriminator(Conditioned, Discriminator):
         dense = partial(SpectralDense, train=train) if spectral else nn.Dense
         scores = dense(1, **options, **types)(self._scored(x, phi, pool, train))[:, 0]
         if self.conditioning == "projection":
-            assert self.num_classes is not None  # Checked in `__post_init__`.
-            embed = partial(SpectralEmbed, train=train) if spectral else nn.Embed
-            classes = embed(self.num_classes, phi.shape[-1], name="projection", **types)
-            vectors = classes(required(condition, LABEL))
+            labels, count = self._classes(condition)
+            name, width = "projection", phi.shape[-1]
+            if self.attributes is None:
+                embed = partial(SpectralEmbed, train=train) if spectral else nn.Embed
+                vectors = embed(count, width, name=name, **types)(labels)
+            else:
+                vectors = dense(width, use_bias=False, name=name, **types)(labels)
             scores = scores + jnp.sum(vectors * phi, axis=-1)
         outputs = {}
         for head in self.heads:

@@ -6,6 +6,7 @@ import zipfile
 import pytest
 from PIL import Image
 
+from gan_jax.data import spec as specs
 from gan_jax.data.sources import make_source
 from gan_jax.errors import ConfigError, DataError
 
@@ -58,6 +59,7 @@ def test_a_column_is_the_label(tmp_path, make, write):
     assert int(source[3]["label"]) == 0
     assert source.unused == ("columns of the metadata: size",)
     assert source.notes[-1] == "labelled by the column digit of the metadata"
+    assert specs.attributes(source.spec) is None
     source = make(labels=("size",))
     assert (source.class_names, source.labels.tolist()) == (("large", "small"), [1, 0, 0, 1])
     # No column is named label, so without data.labels there are no classes.
@@ -77,6 +79,18 @@ def test_several_columns_are_one_label(tmp_path, make):
         "size=small,digit=10",
     )
     assert source.labels.tolist() == [3, 0, 1, 2]
+    # A text is a one-hot vector (large, small), and a number itself.
+    assert specs.attributes(source.spec) == ((1, 0, 9), (1, 0, 10), (0, 1, 9), (0, 1, 10))
+    recorded = json.loads(json.dumps(specs.to_json(source.spec)))
+    assert specs.from_json(recorded) == source.spec
+
+
+def test_fractions_are_attributes(tmp_path, make):
+    images(tmp_path, *NAMES)
+    jsonl(tmp_path / "metadata.jsonl", rows(NAMES, age=(0.5, 0.25, 2, 0.5)))
+    source = make(labels=("age",))
+    assert specs.attributes(source.spec) == ((0.25,), (0.5,), (2.0,))
+    assert (source.class_names, source.labels.tolist()) == (("0.25", "0.5", "2"), [1, 0, 1, 2])
 
 
 def test_splits_have_metadata_of_their_own_in_a_zip(tmp_path, make):

@@ -75,11 +75,12 @@ class FolderSource(Source):
         super().__init__(f"{self.files.name}/{self._inside}".rstrip("/"), split, {})
         images, others = images_in(self.files, self._inside)
         part = choose_split(sorted(images), self._inside, split, self.files.full_name)
-        self.names, self.labels, class_names = part.names, part.labels, part.class_names
+        self.names, self.labels = part.names, part.labels
+        label = None if part.class_names is None else specs.label(part.class_names)
         rows = {} if columns is None else metadata.read(self.files, others)
         chosen = metadata.columns_of(rows, columns or ())
         if chosen:
-            self.labels, class_names = metadata.labels(rows, self.names, chosen)
+            self.labels, label = metadata.labels(rows, self.names, chosen)
             others = [name for name in others if PurePosixPath(name).name not in metadata.FILES]
         unused = metadata.unused(rows, images, chosen)
         self.unused = (*part.unused, *_by_suffix(others), *unused)
@@ -102,8 +103,8 @@ class FolderSource(Source):
             *([str(self._levels)] if self._levels else survey.darkness(first)),
         )
         self._own_size = survey.own_size(headers.values(), transform)
-        if class_names is not None:
-            self.spec[specs.LABEL] = specs.label(class_names)
+        if label is not None:
+            self.spec[specs.LABEL] = label
         if chosen:
             self.notes += (f"labelled by the column {', '.join(chosen)} of the metadata",)
 

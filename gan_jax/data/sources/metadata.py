@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from gan_jax.data import spec as specs
 from gan_jax.data.sources.containers import Folder, Zip, printable
+from gan_jax.data.spec import Field
 from gan_jax.errors import ConfigError, DataError, lookup
 
 FILES = ("metadata.csv", "metadata.jsonl")
@@ -98,10 +100,12 @@ def _columns(rows: Mapping[str, Row]) -> list[str]:
 
 def labels(
     rows: Mapping[str, Row], names: Sequence[str], columns: Sequence[str]
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the labels of images, int32 ``[n]``, and the names of the classes.
+) -> tuple[np.ndarray, Field]:
+    """Return the labels of images, int32 ``[n]``, and their field.
 
-    A class is a value of the column, or a combination of values of several columns. Classes are
+    A class is a value of the column, or a combination of values of several columns. Several
+    columns, or one with fractions, are attributes: a class stands for the vector of its numbers,
+    with a one-hot vector in place of texts. Classes are
     numbered over all rows, in the order of the values: numbers by size, texts by name.
 
     Args:
@@ -121,14 +125,28 @@ def labels(
         name: tuple(_value(name, row, column) for column in columns) for name, row in rows.items()
     }
     known = sorted(set(values.values()), key=lambda found: [_order(value) for value in found])
-    if len(columns) > 1 and len(known) > _MAX_COMBINATIONS:
-        raise DataError(
-            f"data.labels = {tuple(columns)} have {len(known):,} different combinations; accepted: "
-            f"{_MAX_COMBINATIONS:,} at most"
-        )
     number = {value: k for k, value in enumerate(known)}
     found = np.array([number[values[name]] for name in names], np.int32)
-    return found, tuple(_class_name(columns, value) for value in known)
+    class_names = [_class_name(columns, value) for value in known]
+    vectors = [_numbers([value[i] for value in known]) for i in range(len(columns))]
+    has_fractions = vectors[0].shape[1] == 1 and (vectors[0] % 1 != 0).any()
+    if len(columns) == 1 and not has_fractions:
+        return found, specs.label(class_names)
+    if len(known) > _MAX_COMBINATIONS:
+        raise DataError(
+            f"data.labels = {tuple(columns)} have {len(known):,} different combinations of values; "
+            f"accepted: {_MAX_COMBINATIONS:,} at most"
+        )
+    attributes = np.concatenate(vectors, axis=1).tolist()
+    return found, specs.label(class_names, tuple(map(tuple, attributes)))
+
+
+def _numbers(values: Sequence[str]) -> np.ndarray:
+    """Return the values of a column as numbers ``[n, 1]``, or of texts as one-hot vectors."""
+    if not any(is_text for is_text, _, _ in map(_order, values)):
+        return np.array([[number] for _, number, _ in map(_order, values)])
+    known = sorted(set(values))
+    return np.eye(len(known))[[known.index(value) for value in values]]
 
 
 def _value(name: str, row: Row, column: str) -> str:
