@@ -112,7 +112,9 @@ class Request:
         """
         raw = file.read()
         try:
-            pixels = self.transform(decode(raw))
+            pixels = self.transform(
+                decode(raw, self.run.levels, alpha=self.transform.channels == 4)
+            )
         # Pillow's decoders raise exceptions of any type on damaged files.
         except Exception as error:
             raise errors.DataError(reason(error)) from error

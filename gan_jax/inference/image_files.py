@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from gan_jax.data.sources.containers import Folder, Zip, images_in, open_files
-from gan_jax.data.sources.images import opened, reason, to_grey_or_rgb
+from gan_jax.data.sources.images import decode, opened, reason
+from gan_jax.data.sources.levels import Levels
 from gan_jax.errors import ConfigError, DataError, WorkdirError, lookup
 from gan_jax.report import grids
 
@@ -205,8 +206,14 @@ def has_alpha(file: ImageFile) -> bool:
         return False
 
 
-def read(file: ImageFile, channels: int) -> Picture:
+def read(file: ImageFile, channels: int, levels: Levels | None = None) -> Picture:
     """Return the content of a file, with 1 channel (grey) or 3.
+
+    Args:
+      file: the image.
+      channels: 1 or 3.
+      levels: black and white of pixels of more than 8 bits; ``None``: the least and the greatest
+        value.
 
     Raises:
       DataError: it cannot be read or decoded; the message has the reason alone.
@@ -214,9 +221,9 @@ def read(file: ImageFile, channels: int) -> Picture:
     raw = file.read()
     try:
         with opened(raw) as stored:
+            see_through = _is_see_through(stored)
             ImageOps.exif_transpose(stored, in_place=True)
-            stored.load()
-            image, alpha = _split(stored)
+            image, alpha = _split(stored) if see_through else (decode(raw, levels), None)
             image = image.convert("L" if channels == 1 else "RGB")
     # Pillow's decoders raise many kinds of errors about damaged files.
     except Exception as error:
@@ -230,10 +237,8 @@ def _is_see_through(image: Image.Image) -> bool:
     return image.has_transparency_data and not image.mode.startswith(("1", "I", "F"))
 
 
-def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
-    """Return the colours of an image, "L" or "RGB", and its alpha."""
-    if not _is_see_through(image):
-        return to_grey_or_rgb(image), None
+def _split(image: Image.Image) -> tuple[Image.Image, np.ndarray]:
+    """Return the colours of an image with transparency, "RGB", and its alpha."""
     image = image.convert("RGBA")
     alpha = image.getchannel("A")
     # Pixels that are translucent keep their own colour, since the output is translucent there too;

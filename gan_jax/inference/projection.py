@@ -20,6 +20,7 @@ from gan_jax import errors
 from gan_jax.data import device
 from gan_jax.data.sources import Transform
 from gan_jax.data.sources.images import decode, reason
+from gan_jax.data.sources.levels import Levels
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
 from gan_jax.inference import image_files
@@ -227,7 +228,10 @@ def _samples(
 
 
 def read_images(
-    path: str | Path, shape: tuple[int, ...], resize: str = "resize"
+    path: str | Path,
+    shape: tuple[int, ...],
+    resize: str = "resize",
+    levels: Levels | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """Return the images at a path as a run's data are, uint8 ``[n, *shape]``, and their names.
 
@@ -235,6 +239,7 @@ def read_images(
       path: an image, or a folder or zip of images.
       shape: of the run's data, ``(height, width, channels)``.
       resize: as ``config.data.resize``.
+      levels: of the run's data.
 
     Raises:
       DataError: there are none, or one cannot be read or brought to this shape.
@@ -244,7 +249,7 @@ def read_images(
     images, names = [], []
     for file in image_files.find(path, "--project"):
         try:
-            image = transform(decode(file.read()))
+            image = transform(decode(file.read(), levels, alpha=channels == 4))
         except errors.DataError as error:
             raise errors.DataError(f"{file.full_name} {error}") from error
         # Pillow's decoders raise many kinds of errors about damaged files.

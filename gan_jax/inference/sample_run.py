@@ -208,7 +208,8 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
     samples as ``image``. ``path`` is an image, or a folder or zip of images.
     """
     ask.require_images("--project", independent=True)
-    images, names = projection.read_images(path, ask.game.shape, ask.run.config.data.resize)
+    resize, levels = ask.run.config.data.resize, ask.run.levels
+    images, names = projection.read_images(path, ask.game.shape, resize, levels)
     if ask.out is not None:  # Else the name has the step, and the checkpoint is read first.
         atomic.check_free(ask.out.with_suffix(".npz"), ask.overwrite)
     out = ask.picture(f"projection-{Path(path).stem}")

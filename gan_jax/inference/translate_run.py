@@ -199,7 +199,7 @@ class Request:
         """Return the image in a file; the message of a `DataError` has the reason alone."""
         way, file = self.way, self.files[number]
         channels = way.inputs if self.degradation is None else way.outputs
-        pixels, alpha = image_files.read(file, channels)
+        pixels, alpha = image_files.read(file, channels, self.run.levels)
         if self.degradation is not None:
             return self._clean(pixels, alpha)
         if way.masked:

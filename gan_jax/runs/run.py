@@ -14,6 +14,7 @@ from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
+from gan_jax.data.sources.levels import Levels
 from gan_jax.evaluation import best
 from gan_jax.evaluation.result import Result
 from gan_jax.games.game import Game, as_generative
@@ -172,6 +173,11 @@ class Run:
                 f"was trained with {self.data['fingerprint']}"
             )
         return source
+
+    @property
+    def levels(self) -> Levels | None:
+        """The values of pixels that are black and white in image files of more than 8 bits."""
+        return Levels(**found) if (found := self.data["levels"]) else None
 
     def class_counts(self, **changes: str | None) -> tuple[int, ...]:
         """Return how many training examples each class has.

@@ -1,5 +1,6 @@
 """A run's directory: its lock, its layout version, and its configuration."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -159,6 +160,7 @@ class RunDirectory:
                 "spec": specs.to_json(source.spec),
                 "size": len(source),
                 "fingerprint": source.fingerprint(),
+                "levels": source.levels and dataclasses.asdict(source.levels),
             },
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_jax.data.sources import FolderSource, Transform, levels
+from gan_jax.data.sources import FolderSource, Subset, Transform, levels
 from gan_jax.data.sources.images import deep_pixels
 
 RANDOM = np.random.default_rng(0)
@@ -89,6 +89,15 @@ def test_all_files_of_a_set_have_one_range(tmp_path):
     assert source.notes == ("of 4x4", "values 0 to 4095 become 0 to 255")
     given = folder(tmp_path, dark, bright, value_range=(1024, 2048))
     assert values(given) == [[0], [255]]
+
+
+def test_splits_have_the_range_of_all_of_them(tmp_path):
+    for split, value in (("train", 4095), ("test", 1024)):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "a.png").write_bytes(png(np.full((4, 4, 1), value, np.uint16)))
+    sources = [FolderSource(tmp_path, split, Transform()) for split in ("train", "test")]
+    assert [values(source) for source in sources] == [[[255]], [[64]]]
+    assert Subset(sources[1], [0], "part").levels == levels.Levels(0, 4095)
 
 
 def test_colours_of_twelve_bits_are_not_black(tmp_path):

@@ -96,6 +96,7 @@ class OpenConvolver:
 
     game: Convolver
     path: Path = Path("run")
+    levels: None = None
     restored: list = dataclasses.field(default_factory=list)
     config: Any = dataclasses.field(default_factory=lambda: ConfigDict(CONFIG))
 

@@ -8,9 +8,11 @@ from PIL import Image
 
 from gan_jax import errors
 from gan_jax.data import device
+from gan_jax.data.sources import FolderSource, Transform
 from gan_jax.inference.anomaly_scores import Request, score
 from gan_jax.runs import loop
 from gan_jax.runs.run import open_run
+from gan_jax.runs.run_directory import RunDirectory
 from tests.experiments.program import call, complaint
 from tests.training import tiny
 
@@ -66,6 +68,18 @@ def test_every_file_has_the_score_of_its_image_as_in_training(run, parts, tmp_pa
     worst = next(iter(summary.scores))
     tile = shown[2:34, -3 * 34 : -2 * 34 - 2][::4, ::4]
     np.testing.assert_array_equal(tile, prepared[worst][0, :, :, 0])
+
+
+def test_files_of_twelve_bits_have_the_levels_of_the_training_images(run, tmp_path, monkeypatch):
+    grey = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(grey.astype(np.uint16) * 16).save(tmp_path / "a.png")
+    source = FolderSource(tmp_path, "train", Transform())
+    there = RunDirectory(tmp_path / "run")
+    there.write_data(source)
+    monkeypatch.setitem(run.data, "levels", there.read_data()["levels"])
+    ask = Request(run, tmp_path / "a.png", tmp_path / "scores.csv")
+    np.testing.assert_array_equal(ask.read(ask.files[0]), source[0]["image"])
+    np.testing.assert_allclose(ask.read(ask.files[0])[..., 0], grey, atol=1)
 
 
 def test_what_cannot_be_scored_is_refused(run, parts, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from gan_jax import errors
 from gan_jax.data.sources import images
+from gan_jax.data.sources.levels import Levels
 from gan_jax.inference import image_files
 
 RNG = np.random.default_rng(0)
@@ -65,6 +66,12 @@ def test_what_is_opaque_is_decoded_as_data_are(name, image, options, channels, t
     np.testing.assert_array_equal(found.pixels, expected)
     assert found.alpha is None
     assert found.pixels.shape[:2] == ((9, 6) if options else (6, 9))
+
+
+def test_twelve_bits_have_the_levels_of_the_runs_data(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(GREY.astype(np.uint16) * 16))
+    found = image_files.read(one(path), 1, Levels(0, 255 * 16))
+    np.testing.assert_array_equal(found.pixels[..., 0], GREY)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -8,6 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from gan_jax.data import spec as specs
+from gan_jax.data.sources.levels import Levels
 from gan_jax.data.spec import Field, Spec
 
 Example = dict[str, np.ndarray]
@@ -25,7 +26,10 @@ class Source(abc.ABC):
         example. Each process counts those that it read itself.
       unused: what is beside the examples and is no part of them, for people: files and folders.
       notes: how the data were stored and are converted, for people.
+      levels: the values of stored pixels that are black and white; ``None``: those of 8-bit files.
     """
+
+    levels: Levels | None = None
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import copy
 import dataclasses
 import functools
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,7 +33,7 @@ ON_ERROR = ("raise", "skip")
 MAX_SKIPS = 64
 # Files whose headers are read, and how many bytes of each.
 HEADERS, HEADER_BYTES = 4096, 2**16
-# Files of more than 8 bits that are decoded to find the range of their values.
+# Files that are decoded to find the range of their values, if they have more than 8 bits.
 DEEP = 256
 # Files whose checksums are part of a fingerprint.
 CHECKED = 256
@@ -87,7 +87,9 @@ class FolderSource(Source):
         self._sizes = [images[name] for name in self.names]
         transform.check_files()
         headers = self._headers()
-        self._levels = levels.given(transform.value_range) or self._found_levels(headers)
+        self.levels = levels.given(transform.value_range)
+        if self.levels is None and any(header.deep for header in headers.values()):
+            self.levels = self._found_levels(sorted(images))
         self._grey = transform.channels is None and all(h.grey for h in headers.values())
         channels = transform.channels or (1 if self._grey else 3)
         self._transform = dataclasses.replace(transform, channels=channels)
@@ -100,7 +102,7 @@ class FolderSource(Source):
         self.spec = {name: specs.image(shape) for name, shape in shapes.items()}
         self.notes = (
             *survey.in_words(list(headers.values()), channels),
-            *([str(self._levels)] if self._levels else survey.darkness(first)),
+            *([str(self.levels)] if self.levels else survey.darkness(first)),
         )
         self._own_size = survey.own_size(headers.values(), transform)
         if label is not None:
@@ -129,15 +131,18 @@ class FolderSource(Source):
         except Exception:
             return None
 
-    def _found_levels(self, headers: Mapping[int, survey.Header]) -> levels.Levels | None:
-        """Return the levels of files of more than 8 bits, by a sample; ``None``: there are none."""
-        deep = [index for index, header in headers.items() if header.deep]
+    def _found_levels(self, names: Sequence[str]) -> levels.Levels | None:
+        """Return the levels of files of more than 8 bits, by a sample of all splits."""
 
         def pixels() -> Iterator[np.ndarray]:
-            for place in survey.spread(len(deep), DEEP) if deep else []:
+            for place in survey.spread(len(names), DEEP):
                 # What cannot be decoded is reported when it is read.
                 with contextlib.suppress(Exception):
-                    found = deep_pixels(self.raw(deep[place]))
+                    raw = self.files.read(names[place])
+                    with opened(raw) as image:
+                        if not levels.is_deep(image):
+                            continue
+                    found = deep_pixels(raw)
                     has_alpha = found.ndim == 3 and found.shape[2] in (2, 4)
                     yield found[..., :-1] if has_alpha else found
 
@@ -155,7 +160,7 @@ class FolderSource(Source):
         except zipfile.BadZipFile as error:
             raise _UndecodableError(f"{self.item_name(index)} is damaged: {error}") from error
         try:
-            image = decode(raw, self._levels, alpha=self._transform.channels == 4)
+            image = decode(raw, self.levels, alpha=self._transform.channels == 4)
         # Pillow's decoders raise exceptions of any type on damaged files.
         except Exception as error:
             raise _UndecodableError(f"{self.item_name(index)} {reason(error)}") from error

@@ -255,19 +255,13 @@ def reason(error: Exception) -> str:
 
 
 def to_grey_or_rgb(image: Image.Image) -> Image.Image:
-    """Return any image as one of mode "L" or "RGB", 8 bits per channel."""
+    """Return any image of 8 bits per channel as one of mode "L" or "RGB"."""
     image.load()
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     mode = "L" if is_grey(image) else "RGB"
     if image.mode == "1":
         return image.convert(mode)
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
-    if image.mode.startswith("I"):
-        # 65535 / 255 = 257 exactly, so that white stays white and the levels are evenly spaced.
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         see_through = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

@@ -74,7 +74,7 @@ class _Two(Source):
         fields = {"a": a.field, "b": b.field}
         unused, notes = (*a.unused, *b.unused), dict.fromkeys((*a.notes, *b.notes))
         super().__init__(f"{a.name}+{b.name}", split, fields, unused, tuple(notes))
-        self.a, self.b = a, b
+        self.a, self.b, self.levels = a, b, a.levels
 
     @property
     @override

@@ -25,7 +25,7 @@ class Subset(Source):
 
     def __init__(self, source: Source, indices: Sequence[int] | np.ndarray, split: str):
         super().__init__(source.name, split, source.spec, source.unused, source.notes)
-        self.source = source
+        self.source, self.levels = source, source.levels
         self.indices = np.asarray(indices, np.int64)
 
     @override

@@ -100,10 +100,10 @@ class TfdsSource(Source):
             ) from error
         shape = info.features[self._image].shape
         self._transform = _settled(name, shape, transform)
-        self._levels = levels.given(transform.value_range)
         super().__init__(
             name, split, images(self._transform.shape(*shape), _class_names(info.features))
         )
+        self.levels = levels.given(transform.value_range)
         self._records = _open(builder, split)
         self._lock = threading.Lock()
         self._content = content_hash([info.full_name, str(part.num_examples), str(part.num_bytes)])
@@ -144,7 +144,7 @@ class TfdsSource(Source):
     def _pixels(self, index: int, raw: bytes) -> np.ndarray:
         try:
             alpha = self._transform.channels == 4
-            return self._transform(decode(raw, self._levels, alpha=alpha))
+            return self._transform(decode(raw, self.levels, alpha=alpha))
         # Pillow raises exceptions of any type on damaged images.
         except Exception as error:
             raise DataError(f"{self.item_name(index)} cannot be used: {error}") from error

@@ -47,7 +47,7 @@ class TiledSource(Source):
     def __init__(self, photos: FolderSource, size: int):
         spec = images((size, size, photos.shape[2]), photos.class_names)
         super().__init__(photos.name, photos.split, spec, photos.unused, photos.notes)
-        self.photos, self._size = photos, size
+        self.photos, self._size, self.levels = photos, size, photos.levels
         numbers: list[tuple[int, int]] = []
         workers = min(16, os.cpu_count() or 1)
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
