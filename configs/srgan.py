@@ -2,10 +2,15 @@
 
     python -m experiments.main --config=configs/srgan.py
     python -m experiments.main --config=configs/srgan.py:tiles --config.data.path=photographs/
+    python -m experiments.main --config=configs/srgan.py:tiles --config.data.path=pairs/ \
+        --config.data.pairing=twins --config.degrade.name=none
     python -m experiments.translate --run=RUN --input=Set5/ --degrade --out=made/
 
 Inputs are photographs made smaller (bicubic, antialiased, rounded to bytes); what a run learns is
 measured on luminance, without a border as wide as the factor, as in the papers.
+
+With pairs of small and large photographs (folders ``A`` and ``B``, files of the same names), the
+factor is that of their sizes, and nothing is made smaller.
 
 The default enlarges twice: an SRResNet of 4 blocks of 32 features without normalization, which adds
 to the bicubic enlargement; 750 of its 1,000 steps are by squared error alone. On 200 photographs
@@ -33,6 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.game.paired.update(conditional=False, content_steps=100_000)
     c.degrade.name = "downsample"
     c.degrade.downsample.factor = 4
+    c.data.scale = None
     c.generator.name = "srresnet"
     c.generator.srresnet.update(features=64, blocks=16, kernel_size=9)
     c.generator.srresnet.update(normalization="batch", output="linear")

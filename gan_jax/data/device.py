@@ -75,13 +75,14 @@ def flip(images: jax.Array, draws: jax.Array) -> jax.Array:
     return jnp.where(draws[:, None, None, None], images[:, :, ::-1, :], images)
 
 
-def crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
+def crop(images: jax.Array, size: int, keys: jax.Array, step: int = 1) -> jax.Array:
     """Crop a square at a random place of each image [batch, height, width, channels].
 
     Args:
       images: any dtype, which is kept.
       size: height and width of the square.
       keys: [batch], for the places.
+      step: places are multiples of it: those in images that are so much smaller, enlarged.
 
     Raises:
       ValueError: the data are not images, or smaller than the square.
@@ -90,8 +91,8 @@ def crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
         raise ValueError(f"cannot crop images of shape {images.shape} to {size}x{size}")
 
     def one(image: jax.Array, key: jax.Array) -> jax.Array:
-        spare = jnp.asarray([image.shape[0] - size, image.shape[1] - size], jnp.int32)
-        top, left = jax.random.randint(key, (2,), 0, spare + 1, jnp.int32)
+        spare = jnp.asarray([image.shape[0] - size, image.shape[1] - size], jnp.int32) // step
+        top, left = step * jax.random.randint(key, (2,), 0, spare + 1, jnp.int32)
         return jax.lax.dynamic_slice(image, (top, left, jnp.int32(0)), (size, size, image.shape[2]))
 
     return jax.vmap(one)(images, keys)

@@ -105,6 +105,19 @@ def data_field(spec: Spec) -> Field:
     return spec[data_name(spec)]
 
 
+def target(spec: Spec) -> Field:
+    """Return the field of what a translation is compared with: ``b`` of pairs, or the data point.
+
+    The images ``a`` of pairs may be smaller, see `pair_scale`.
+    """
+    return spec["b"] if "b" in spec else data_field(spec)
+
+
+def pair_scale(spec: Spec) -> int:
+    """Return the size of the images ``b`` of pairs over that of ``a``; 1 for other data."""
+    return spec["b"].shape[0] // spec["a"].shape[0] if "b" in spec else 1
+
+
 def data(batch: Mapping[str, Any], spec: Spec) -> Any:
     """Return the array of the data points of a batch; see `data_name`."""
     return batch[data_name(spec)]

@@ -105,7 +105,8 @@ def _check_pair(metric: Metric, game: TranslationGame, source: Source, border: i
     """Fail now if the images are too small for a metric, or have the wrong channels."""
     direction = next(iter(game.directions.values()))
     # Whole images are measured, however small the squares are that the game is trained on.
-    height, width, _ = kinds.check_images(source.spec, "metrics of pairs")
+    target = {"image": specs.target(source.spec)}
+    height, width, _ = kinds.check_images(target, "metrics of pairs")
     whole = {"image": np.empty((1, height, width, direction.outputs), np.uint8)}
     shape = jax.ShapeDtypeStruct(translating.fitting(whole, game)["image"].shape, np.uint8)
     try:
@@ -144,9 +145,9 @@ class TranslationEvaluator(Evaluator):
         found = translating.data_points(shown, settings.num_real)
         self._sizes = found.sizes
         self._points = translating.fitting(found.batch, game)
-        self._size = next(iter(self._points.values())).shape[1:3]
+        self._size = max(images.shape[1:3] for images in self._points.values())
         if 0 in self._size:
-            height, width, _ = kinds.check_images(shown.spec, "evaluation")
+            height, width, _ = specs.target(shown.spec).shape
             raise errors.ConfigError(
                 f"data.resolution: images of {height}x{width} are too small for "
                 "the networks to be evaluated"

@@ -27,7 +27,7 @@ from jax import lax
 from typing_extensions import override
 
 from gan_jax import errors
-from gan_jax.data import degrade
+from gan_jax.data import degrade, kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation
 from gan_jax.data.spec import Spec
@@ -110,10 +110,11 @@ class PairedGame(TranslationGame):
     @classmethod
     def from_config(cls, config: Any, given: building.Given) -> Self:
         own, degradation = config.game.paired, _degradation(config, given)
-        channels = given.image_shape[2]
-        way = _way(degradation, channels)
+        shape = _target_shape(given.spec)
+        channels = shape[2]
+        way = _way(degradation, given.spec)
         _check(own, way.scale)
-        inputs, seen = _shapes(given.image_shape, way, own.conditional)
+        inputs, seen = _shapes(shape, way, own.conditional)
         discriminator = None
         if own.adversarial_weight:
             discriminator = building.make_network(
@@ -144,7 +145,12 @@ class PairedGame(TranslationGame):
     @property
     @override
     def directions(self) -> Mapping[str, Direction]:
-        return {A_TO_B: _way(self.degradation, self.image_shape[2], self.generator.multiple)}
+        return {A_TO_B: _way(self.degradation, self.spec, self.generator.multiple)}
+
+    @property
+    @override
+    def image_shape(self) -> tuple[int, int, int]:
+        return _target_shape(self.spec)
 
     @property
     @override
@@ -285,7 +291,7 @@ def _degradation(config: Any, given: building.Given) -> Degradation | None:
             "accepted: 'none'"
         )
     made = degrade.make(name, **options(config.degrade, kind))
-    made.check(given.image_shape)
+    made.check(_target_shape(given.spec))
     return made
 
 
@@ -296,15 +302,21 @@ def _check(own: Any, scale: int) -> None:
     errors.lookup(reconstruction.PIXEL_LOSSES, own.pixel, "game.paired.pixel")
     if own.conditional and scale != 1 and own.adversarial_weight:
         raise errors.ConfigError(
-            f"game.paired.conditional = True, but inputs are {scale} times smaller than images; "
+            f"game.paired.conditional = True, but inputs are {scale} times smaller than targets; "
             "accepted: False"
         )
 
 
-def _way(degradation: Degradation | None, channels: int, multiple: int = 1) -> Direction:
-    """Return the direction from inputs to images of that many channels."""
+def _target_shape(spec: Spec) -> tuple[int, int, int]:
+    """Return the shape of the target images."""
+    return kinds.check_images({"image": specs.target(spec)}, "this game")
+
+
+def _way(degradation: Degradation | None, spec: Spec, multiple: int = 1) -> Direction:
+    """Return the direction from inputs to target images."""
+    channels = _target_shape(spec)[2]
     if (how := degradation) is None:
-        return Direction(channels, channels, multiple)
+        return Direction(channels, channels, multiple, scale=specs.pair_scale(spec))
     inputs = how.inputs(channels)
     return Direction(inputs, channels, multiple, scale=how.scale, masked=how.masked)
 
@@ -325,7 +337,7 @@ def _factor(generator: str, scale: int) -> dict[str, int]:
         return {"factor": scale}
     if scale != 1:
         raise errors.ConfigError(
-            f"generator.name = {generator!r} does not enlarge images, but degrade makes them "
-            f"{scale} times smaller; accepted: 'srresnet'"
+            f"generator.name = {generator!r} does not enlarge images, but inputs are {scale} times "
+            "smaller than targets; accepted: 'srresnet'"
         )
     return {}

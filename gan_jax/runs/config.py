@@ -77,6 +77,8 @@ class Data:
       a: folder or class of the first image; unset: "A", so that folders are trainA and testA. Of
         "side_by_side" the half: "A" or "left", "B" or "right".
       b: the same of the second image; unset: "B", or the other half.
+      scale: of "twins", the size of the second images over that of the first; 1: both are brought
+        to one size; unset: as the files are, for super-resolution.
       labels: columns of metadata.csv or metadata.jsonl beside the images of "folder" that are the
         label, several of them in combination; (): the column "label" if there is one, or the
         sub-folders.
@@ -105,6 +107,7 @@ class Data:
     pairing: str = "none"
     a: str | None = None
     b: str | None = None
+    scale: int | None = 1
     labels: tuple[str, ...] = ()
     normal: tuple[str, ...] = ()
     without: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.data import sources
-from gan_jax.data.spec import Spec
+from gan_jax.data.spec import Spec, pair_scale
 from gan_jax.runs import build
 
 # Networks halve images: of a size that some cannot make, a multiple of one of these is tried.
@@ -31,8 +31,9 @@ def fitted(config: ConfigDict) -> ConfigDict:
     if config.data.resolution is not None:
         return config
     copy = ConfigDict(config.copy_and_resolve_references())
-    # Two images of an example may differ in size until they are resized.
-    copy.data.resolution = None if config.data.pairing == "none" else 1
+    # Two images of an example may differ in size until they are resized, or by their factor.
+    factors = config.data.pairing == "twins" and config.data.scale is None
+    copy.data.resolution = None if factors or config.data.pairing == "none" else 1
     source = sources.make_source(copy.data)
     if not any(field.kind == "image" for field in source.spec.values()):
         return config
@@ -74,7 +75,9 @@ def _distance(size: tuple[int, int], own: tuple[int, int]) -> tuple[float, float
 
 
 def _of_size(spec: Spec, size: tuple[int, int]) -> Spec:
-    def resized(field: Any) -> Any:
-        return dataclasses.replace(field, shape=(*size, *field.shape[2:]))
+    def resized(name: str, field: Any) -> Any:
+        scale = pair_scale(spec) if name == "a" else 1
+        sides = (side // scale for side in size)
+        return dataclasses.replace(field, shape=(*sides, *field.shape[2:]))
 
-    return {name: resized(f) if f.kind == "image" else f for name, f in spec.items()}
+    return {name: resized(name, f) if f.kind == "image" else f for name, f in spec.items()}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import jax
 
 from gan_jax.data import device, kinds
-from gan_jax.data.spec import LABEL, Field, Spec
-from gan_jax.errors import ConfigError
+from gan_jax.data.spec import LABEL, Field, Spec, pair_scale
+from gan_jax.errors import ConfigError, require
 from gan_jax.games import draws
 
 
@@ -18,8 +18,8 @@ class Prepare:
     Attributes:
       stored: the specification of the source.
       flip: images are mirrored left to right with probability 1/2.
-      crop: a square of this size is cut out of every image at a random place; ``None``: they stay
-        whole.
+      crop: a square of this size is cut out of every image at a random place, and the same part of
+        the smaller images of pairs of two sizes; ``None``: they stay whole.
       apart: ``a`` and ``b`` are unrelated images, which are cropped and mirrored independently;
         otherwise all images of an example are moved alike.
 
@@ -43,12 +43,15 @@ class Prepare:
     @property
     def spec(self) -> Spec:
         """The specification of the prepared data."""
-        return {name: self._cropped(field) for name, field in self.stored.items()}
+        return {name: self._cropped(name, field) for name, field in self.stored.items()}
 
-    def _cropped(self, field: Field) -> Field:
+    def _cropped(self, name: str, field: Field) -> Field:
         if self.crop is None or field.kind == LABEL:
             return field
-        return kinds.cropped(field, self.crop)
+        scale = pair_scale(self.stored)
+        accepted = f"a multiple of {scale}, the factor of the pairs"
+        require(self.crop % scale == 0, "data.crop", self.crop, accepted)
+        return kinds.cropped(field, self.crop // scale if name == "a" else self.crop)
 
     def __call__(
         self, batch: Mapping[str, jax.Array], key: jax.Array, axis_name: str | None
@@ -75,7 +78,8 @@ class Prepare:
             return draws.example_keys(named, len(x), axis_name)
 
         if self.crop is not None:
-            x = device.crop(x, self.crop, keys("crop"))
+            size = self.spec[name].shape[0]
+            x = device.crop(x, size, keys("crop"), pair_scale(self.stored) if name == "b" else 1)
         if self.flip:
             x = device.flip(x, jax.vmap(jax.random.bernoulli)(keys("flip")))
         return x

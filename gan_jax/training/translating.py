@@ -164,11 +164,20 @@ def fitting(batch: Batch, game: TranslationGame) -> Batch:
     ways = game.directions.values()
     multiple = max(way.multiple * way.scale for way in ways)
 
+    smallest = min(images.shape[1] for images in batch.values())
+    largest = max(images.shape[1] for images in batch.values())
+
     def middle(images: np.ndarray) -> np.ndarray:
-        height, width = (side - side % multiple for side in images.shape[1:3])
+        # Of pairs of two sizes, the same part of both.
+        own = multiple * images.shape[1] // largest
+        height, width = (side - side % own for side in images.shape[1:3])
         if any(way.exact for way in ways):
-            height, width = min(height, multiple), min(width, multiple)
-        top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+            height, width = min(height, own), min(width, own)
+        step = images.shape[1] // smallest
+        top, left = (
+            step * ((side - kept) // step // 2)
+            for side, kept in zip(images.shape[1:3], (height, width), strict=True)
+        )
         return images[:, top : top + height, left : left + width]
 
     return {name: middle(images) for name, images in batch.items()}

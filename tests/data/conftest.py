@@ -29,6 +29,7 @@ def data_config():
             "pairing": "none",
             "a": None,
             "b": None,
+            "scale": 1,
             "normal": (),
             "without": (),
         }

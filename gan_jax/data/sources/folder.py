@@ -114,11 +114,14 @@ class FolderSource(Source):
         """Return the headers of a sample by index, without those that cannot be read."""
         found: dict[int, survey.Header] = {}
         for index in survey.spread(len(self), HEADERS):
-            # The header of a few formats may be at the end of the file.
-            header = self._header(index, HEADER_BYTES) or self._header(index, None)
-            if header is not None:
+            if (header := self.header(index)) is not None:
                 found[index] = header
         return found
+
+    def header(self, index: int) -> survey.Header | None:
+        """Return the header of a file; ``None``: it is no image."""
+        # That of a few formats may be at the end of the file.
+        return self._header(index, HEADER_BYTES) or self._header(index, None)
 
     def _header(self, index: int, most: int | None) -> survey.Header | None:
         """Return the header of a file, if its first ``most`` bytes have it."""

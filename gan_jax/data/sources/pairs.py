@@ -6,7 +6,8 @@ The two images of an example are its fields ``a`` and ``b``.
 
 - ``side_by_side``: every image file is A to the left and B to the right, of equal size; with
   ``data.a = "B"`` (or "right") the right half is the first image;
-- ``twins``: two folders, whose files have the same names without their suffix;
+- ``twins``: two folders, whose files have the same names without their suffix. With
+  ``data.scale`` unset, the images of B may be larger than those of A by a whole factor;
 - ``domains``: two unrelated sets. Each is shuffled by itself; an example is any A with any B.
 
 The folders of ``twins`` and ``domains`` are below ``data.path``: for A of the split "train", and
@@ -16,8 +17,11 @@ the splits "train" and "all"). Other data have domains as splits (of TFDS: ``tra
 """
 
 import collections
+import concurrent.futures
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +32,8 @@ from gan_jax.data.sources.base import Example, Source, content_hash, identity, s
 from gan_jax.data.sources.folder import MAX_SKIPS, FolderSource, find_folder
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.subset import class_number, only_classes
-from gan_jax.errors import ConfigError, DataError, lookup
+from gan_jax.data.sources.tiles import TiledSource
+from gan_jax.errors import ConfigError, DataError, lookup, require
 
 PAIRINGS = ("none", "side_by_side", "twins", "domains")
 
@@ -63,17 +68,23 @@ class SideBySide(Transform):
 
 
 class _Two(Source):
-    """Two sources of images of one shape, ``a`` and ``b``; their labels are dropped."""
+    """Two sources of images, ``a`` and ``b``; their labels are dropped.
 
-    def __init__(self, a: Source, b: Source, split: str):
-        if a.shape != b.shape:
+    Images of ``b`` are ``scale`` times as large as those of ``a``.
+    """
+
+    def __init__(self, a: Source, b: Source, split: str, scale: int = 1):
+        height, width, channels = a.shape
+        if (scale * height, scale * width, channels) != b.shape:
             raise DataError(
                 f"{a.name} has images of shape {a.shape}, {b.name} of {b.shape}; accepted: the "
                 "same (data.resolution and data.channels bring them to one)"
             )
         fields = {"a": a.field, "b": b.field}
-        unused, notes = (*a.unused, *b.unused), dict.fromkeys((*a.notes, *b.notes))
-        super().__init__(f"{a.name}+{b.name}", split, fields, unused, tuple(notes))
+        unused, notes = (*a.unused, *b.unused), list(dict.fromkeys((*a.notes, *b.notes)))
+        if scale > 1:
+            notes.append(f"the second {scale} times as large as the first")
+        super().__init__(f"{a.name}+{b.name}", split, fields, unused, notes)
         self.a, self.b, self.levels = a, b, a.levels
 
     @property
@@ -88,17 +99,18 @@ class _Two(Source):
 
 
 class TwinSource(_Two):
-    """Aligned pairs: the two files of one name, whatever their suffix, in the order of ``a``.
+    """Aligned pairs: example ``i`` is image ``i`` of either source.
 
     A pair of which an image cannot be decoded is replaced as a whole.
 
     Raises:
-      DataError: their images differ in shape, or in their names without suffix.
+      DataError: their images differ in shape otherwise than by ``scale``.
     """
 
-    def __init__(self, a: FolderSource, b: FolderSource, split: str):
-        accepted = "data.pairing = 'twins'"
-        super().__init__(a, b.in_order(partners(a, b, accepted)), split)
+    @property
+    @override
+    def own_size(self) -> tuple[int, int]:
+        return self.b.own_size if self.a.shape != self.b.shape else self.a.own_size
 
     @override
     def __len__(self) -> int:
@@ -204,6 +216,7 @@ def paired(config: Any, transform: Transform, one: Callable[[Any, Transform], So
     """
     if config.pairing == "side_by_side":
         _only_folders(config)
+        _refuse_tiles(config)
         halves = SideBySide(**dataclasses.asdict(transform), first=_first_half(config))
         return FolderSource(config.path, config.split, halves, config.on_error)
     names = {"a": config.a or "A", "b": config.b or "B"}
@@ -211,18 +224,14 @@ def paired(config: Any, transform: Transform, one: Callable[[Any, Transform], So
         raise ConfigError(f"data.a = {names['a']!r} and data.b = the same; accepted: two names")
     if config.pairing == "twins" or config.name == "folder":
         _only_folders(config)
-        sides = [
-            FolderSource(
-                find_folder(config.path, config.split, name, f"data.{side}"),
-                "all",
-                transform,
-                config.on_error,
-            )
+        paths = [
+            find_folder(config.path, config.split, name, f"data.{side}")
             for side, name in names.items()
         ]
-        sides = _same_channels(sides, config, transform)
-        kind = TwinSource if config.pairing == "twins" else DomainSource
-        return kind(sides[0], sides[1], config.split)
+        if config.pairing == "twins":
+            return _twins(paths, config, transform)
+        _refuse_tiles(config)
+        return DomainSource(*_sides(paths, config, transform, transform), config.split)
     if config.a is None or config.b is None:
         first, second = (
             one(_with(config, split=f"{config.split}{name}"), transform) for name in names.values()
@@ -253,15 +262,95 @@ def _first_half(config: Any) -> str:
     return found[0] if found else "left"
 
 
-def _same_channels(
-    sides: list[FolderSource], config: Any, transform: Transform
-) -> list[FolderSource]:
-    """Return the sources anew, in colour, where one alone is grey."""
-    channels = [side.shape[2] for side in sides]
-    if channels[0] == channels[1]:
-        return sides
-    transform = dataclasses.replace(transform, channels=max(channels))
-    return [FolderSource(side.path, "all", transform, config.on_error) for side in sides]
+def _sides(
+    paths: Sequence[Path], config: Any, *transforms: Transform
+) -> tuple[FolderSource, FolderSource]:
+    """Return the images of two folders by a transform each, in colour if one alone is grey."""
+
+    def opened(channels: int | None) -> tuple[FolderSource, FolderSource]:
+        a, b = (
+            FolderSource(
+                path, "all", dataclasses.replace(transform, channels=channels), config.on_error
+            )
+            for path, transform in zip(paths, transforms, strict=True)
+        )
+        return a, b
+
+    a, b = opened(transforms[0].channels)
+    return (a, b) if a.shape[2] == b.shape[2] else opened(max(a.shape[2], b.shape[2]))
+
+
+def _matched(
+    paths: Sequence[Path], config: Any, *transforms: Transform
+) -> tuple[FolderSource, FolderSource]:
+    """Return the images of two folders as `_sides`, the second in the order of its partners."""
+    a, b = _sides(paths, config, *transforms)
+    return a, b.in_order(partners(a, b, "data.pairing = 'twins'"))
+
+
+def _twins(paths: Sequence[Path], config: Any, transform: Transform) -> TwinSource:
+    """Return the pairs of two folders, whose sizes may differ where ``data.scale`` is unset."""
+    wanted, tiled, size = config.scale, transform.resize == "tile", transform.resolution
+    require(wanted is None or wanted >= 1, "data.scale", wanted, "1 or more, or None")
+    if wanted == 1 and not tiled:
+        return TwinSource(*_matched(paths, config, transform, transform), config.split)
+    whole = dataclasses.replace(transform, resolution=None, resize="resize")
+    a, b = _matched(paths, config, whole, whole)
+    scale, readable = _scale_of(a, b)
+    accepted = f"{scale}, the size of the images of {b.name} over those of {a.name}"
+    require(wanted in (None, scale), "data.scale", wanted, accepted)
+    if size is None:
+        require(not tiled, "data.resolution", size, "the size of a tile")
+        return TwinSource(a, b, config.split, scale)
+    accepted = f"a multiple of {scale}, the factor of the pairs"
+    require(not any(x % scale for x in transform.size or ()), "data.resolution", size, accepted)
+    if not tiled:
+        height, width = transform.size or (0, 0)
+        smaller = dataclasses.replace(transform, resolution=(height // scale, width // scale))
+        return TwinSource(*_matched(paths, config, smaller, transform), config.split, scale)
+    if not isinstance(size, int):
+        raise ConfigError(f"data.resolution = {size}; accepted: one number, the size of a tile")
+    first = TiledSource(a.in_order(readable), size // scale)
+    second = TiledSource(b.in_order(readable), size, scale)
+    return TwinSource(first, second, config.split, scale)
+
+
+def _scale_of(a: FolderSource, b: FolderSource) -> tuple[int, list[int]]:
+    """Return the size of the images of ``b`` over their partners', and the readable pairs.
+
+    Raises:
+      DataError: it is not a whole number, or not the same for all pairs.
+    """
+    with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        headers = [list(pool.map(side.header, range(len(side)))) for side in (a, b)]
+    scale, readable = 0, []
+    for i, (small, large) in enumerate(zip(*headers, strict=True)):
+        if small is None or large is None:
+            if a.on_error == "raise":
+                name = (a if small is None else b).item_name(i)
+                raise DataError(f'{name} is not an image (data.on_error = "skip" leaves it out)')
+            continue
+        factor = scale or max(1, large.height // small.height)
+        if (large.height, large.width) != (factor * small.height, factor * small.width):
+            expected = f"{factor} times as large" if scale else "a whole number of times as large"
+            raise DataError(
+                f"{a.item_name(i)} is {small.height}x{small.width}, {b.item_name(i)} "
+                f"{large.height}x{large.width}; accepted for pairs of two sizes: the second "
+                f"{expected} (data.a and data.b exchange them)"
+            )
+        scale = factor
+        readable.append(i)
+    if not readable:
+        raise DataError(f"no pair of {a.name} and {b.name} can be decoded")
+    return scale, readable
+
+
+def _refuse_tiles(config: Any) -> None:
+    if config.resize == "tile":
+        raise ConfigError(
+            f"data.resize = 'tile' with data.pairing = {config.pairing!r} of a folder; accepted: "
+            "'resize', 'crop', ..., or data.pairing = 'twins'"
+        )
 
 
 def _only_folders(config: Any) -> None:

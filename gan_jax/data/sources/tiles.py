@@ -20,12 +20,17 @@ from gan_jax.data.spec import images
 from gan_jax.errors import ConfigError, DataError
 
 
-def places(height: int, width: int, size: int) -> list[tuple[int, int]]:
-    """Return (top, left) of the tiles of an image; none if it is smaller than a tile."""
+def places(height: int, width: int, size: int, step: int = 1) -> list[tuple[int, int]]:
+    """Return (top, left) of the tiles of an image; none if it is smaller than a tile.
+
+    They are multiples of ``step``, which divides ``height``, ``width`` and ``size``: the places in
+    an image that is so much smaller, enlarged.
+    """
 
     def along(length: int) -> list[int]:
         count = -(-length // size)
-        return np.round(np.linspace(0, length - size, count)).astype(int).tolist()
+        corners = np.round(np.linspace(0, (length - size) // step, count)).astype(int)
+        return (step * corners).tolist()
 
     if min(height, width) < size:
         return []
@@ -38,16 +43,18 @@ class TiledSource(Source):
     Args:
       photos: the photographs, of any size.
       size: height and width of a tile.
+      step: corners of tiles are multiples of it; see `places`.
 
     Raises:
       DataError: a photograph is smaller than a tile or cannot be decoded, unless
         ``photos.on_error`` is "skip"; one cannot be read; or there are no tiles.
     """
 
-    def __init__(self, photos: FolderSource, size: int):
+    def __init__(self, photos: FolderSource, size: int, step: int = 1):
         spec = images((size, size, photos.shape[2]), photos.class_names)
         super().__init__(photos.name, photos.split, spec, photos.unused, photos.notes)
-        self.photos, self._size, self.levels = photos, size, photos.levels
+        self.photos, self._size, self._step = photos, size, step
+        self.levels = photos.levels
         numbers: list[tuple[int, int]] = []
         workers = min(16, os.cpu_count() or 1)
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
@@ -76,7 +83,7 @@ class TiledSource(Source):
         except Exception as error:
             failure = f"{name} {reason(error)}"
         else:
-            if found := places(height, width, self._size):
+            if found := places(height, width, self._size, self._step):
                 return found
             failure = (
                 f"{name} is {height}x{width}, smaller than data.resolution = {self._size}, the "
@@ -100,7 +107,7 @@ class TiledSource(Source):
             example = self.photos.whole(photo)
             pixels = example["image"]
             # Where another photograph replaces a damaged one, its own tiles are used.
-            found = places(pixels.shape[0], pixels.shape[1], self._size)
+            found = places(pixels.shape[0], pixels.shape[1], self._size, self._step)
             if not found:
                 raise DataError(f"{self.photos.item_name(photo)} is smaller than its tiles")
             for index in group:
