@@ -211,7 +211,7 @@ def _run(
         step, reason, pace = first, None, Pace()
         with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
             if restored is None:
-                actions.draw(step, state)
+                stop.attempt(lambda: actions.draw(first, state))
             if restored is None and first:
                 actions.save(step, state)  # From here on, the other run is not needed.
             if first > 0 and _is_due(first, evaluate_every, settings.steps):
