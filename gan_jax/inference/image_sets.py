@@ -10,7 +10,7 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.data.sources import FolderSource, NpzSource, Source, Transform
-from gan_jax.data.sources.pairs import partners
+from gan_jax.data.sources.twins import partners
 from gan_jax.evaluation.real_images import labelled_images, real_statistics
 from gan_jax.metrics import compare, extractors, names
 from gan_jax.metrics.names import Metric
@@ -125,15 +125,22 @@ def measure(
 def open_sets(
     images: str | Path, against: str | Path, transform: Transform
 ) -> tuple[Source, Source]:
-    """Return two sets of images that are prepared alike, in colour if one of them is.
+    """Return two sets of images that are prepared alike.
+
+    They are in colour if one of them is, and if both have more than 8 bits, the levels of the
+    second are those of both.
 
     Raises:
       DataError: there are none, or they cannot be read.
     """
     fake, real = (open_set(path, transform) for path in (images, against))
-    channels = {fake.shape[2], real.shape[2]}
-    if channels == {1, 3}:
-        transform = dataclasses.replace(transform, channels=3)
+    changes: dict[str, Any] = {}
+    if {fake.shape[2], real.shape[2]} == {1, 3}:
+        changes["channels"] = 3
+    if fake.levels is not None and real.levels is not None and fake.levels != real.levels:
+        changes["value_range"] = (real.levels.low, real.levels.high)
+    if changes:
+        transform = dataclasses.replace(transform, **changes)
         fake, real = (open_set(path, transform) for path in (images, against))
     return fake, real
 

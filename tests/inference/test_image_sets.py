@@ -70,3 +70,15 @@ def test_grey_files_are_compared_with_colour_files_in_colour(tmp_path):
     save(tmp_path / "b" / "0.png", (grey + np.uint8(10))[:, :, None].repeat(3, 2))
     found = image_sets.measure(tmp_path / "a", tmp_path / "b", ["psnr"])
     assert found.values["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=1e-3)
+
+
+def test_deep_pixels_of_both_sets_are_scaled_alike(tmp_path):
+    """Of 11 bits and of 12 bits, each would be spread over its own range."""
+    values = RNG.integers(0, 1000, (12, 12)).astype(np.uint16)
+    for name, highest in (("a", 2000), ("b", 4000)):
+        pixels = values.copy()
+        pixels[0, 0] = highest
+        save(tmp_path / name / "0.png", pixels)
+    found = image_sets.measure(tmp_path / "a", tmp_path / "b", ["psnr"])
+    error = (round(4000 / 4095 * 255) - round(2000 / 4095 * 255)) ** 2 / 144
+    assert found.values["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)

@@ -14,7 +14,7 @@ from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.normal import check_normal, normal_names, trained_classes
 from gan_jax.data.sources.npz import NpzSource
-from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, TwinSource, domains, paired
+from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
 from gan_jax.data.sources.photos import photos
 from gan_jax.data.sources.subset import Subset, known_labels, labels_of, only_classes
 from gan_jax.data.sources.tfds import TfdsSource
@@ -22,6 +22,7 @@ from gan_jax.data.sources.tiles import TiledSource, tiles
 from gan_jax.data.sources.tones import tones
 from gan_jax.data.sources.toy import NAMES as TOYS
 from gan_jax.data.sources.toy import ToySource, toy
+from gan_jax.data.sources.twins import TwinSource
 from gan_jax.errors import ConfigError, lookup
 
 __all__ = [
