@@ -1,4 +1,7 @@
-"""The size that images are trained at, where a configuration leaves ``data.resolution`` unset."""
+"""What a configuration leaves to the images that are found: their size and channels.
+
+What is found is recorded in the run's configuration, so that other splits are prepared alike.
+"""
 
 import dataclasses
 import itertools
@@ -17,28 +20,35 @@ from gan_jax.runs import build
 _MULTIPLES = tuple(2**k for k in range(10))
 
 
-def fitted(config: ConfigDict) -> ConfigDict:
-    """Return a configuration whose ``data.resolution`` is set, if its data are images.
+def fitted(config: ConfigDict) -> tuple[ConfigDict, sources.Source]:
+    """Return a configuration that is fitted to its data, and these.
 
-    An unset one becomes the size, nearest to the images' own, that all networks admit. With
-    ``data.resize`` "pad" it is not smaller than the images, with "crop" not larger.
+    An unset ``data.resolution`` becomes the size, nearest to the images' own, that all networks
+    admit: with ``data.resize`` "pad" not smaller than the images, with "crop" not larger. Unset
+    ``data.channels`` become those of the images, if these are in colour.
 
     Raises:
       ConfigError: the networks admit no size near that of the images, or something else of the
         configuration cannot work.
       DataError: the data cannot be read.
     """
-    if config.data.resolution is not None:
-        return config
     copy = ConfigDict(config.copy_and_resolve_references())
     # Two images of an example may differ in size until they are resized, or by their factor.
     factors = config.data.pairing == "twins" and config.data.scale is None
-    copy.data.resolution = None if factors or config.data.pairing == "none" else 1
+    if config.data.resolution is None and not factors and config.data.pairing != "none":
+        copy.data.resolution = 1
     source = sources.make_source(copy.data)
-    if not any(field.kind == "image" for field in source.spec.values()):
-        return config
-    copy.data.resolution = _nearest(copy, source)
-    return copy.lock()
+    images = [field for field in source.spec.values() if field.kind == "image"]
+    if not images:
+        return config, source
+    channels = images[0].shape[2]
+    # Of a set that is grey as far as was looked at, an image in colour remains an error.
+    if config.data.channels is None and channels != 1:
+        copy.data.channels = channels
+    if config.data.resolution is None:
+        copy.data.resolution = _nearest(copy, source)
+        source = sources.make_source(copy.data)
+    return copy.lock(), source
 
 
 def _nearest(config: ConfigDict, source: sources.Source) -> int | tuple[int, int]:

@@ -83,8 +83,7 @@ def _train(
     # --- Every mistake in the configuration is found here. --------------------------------------
     primary = jax.process_index() == 0
     with heartbeat.working("scanning the data set", enabled=primary):
-        config = fitting.fitted(config)
-        source = sources.make_source(config.data)
+        config, source = fitting.fitted(config)
         source.fingerprint()
     training = build.make_training(config, source.spec)
     pipeline = replicas.make_pipeline(config, training, source)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from gan_jax.data.sources import FolderSource, Subset, Transform, levels
 from gan_jax.data.sources.images import deep_pixels
+from gan_jax.errors import ConfigError
 
 RANDOM = np.random.default_rng(0)
 
@@ -119,5 +120,12 @@ def test_a_given_range_is_that_of_8_bit_images_too(tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(np.full((4, 4, 3), (0, 1, 2), np.uint8)).save(buffer, "PNG")
     assert values(folder(tmp_path, buffer.getvalue(), value_range=(0, 2))) == [[0, 128, 255]]
+    with pytest.raises(ConfigError, match=r"\(0, 256\): the images of .* have 8 bits; accepted"):
+        folder(tmp_path, buffer.getvalue(), value_range=(0, 256))
+    # Beside images of more bits, those of 8 bits stay as they are.
+    wide = png(np.full((4, 4, 1), 2048, np.uint16))
+    mixed = folder(tmp_path, buffer.getvalue(), wide, value_range=(0, 4095))
+    assert values(mixed) == [[0, 1, 2], [128] * 3]
+    (tmp_path / "1.png").unlink()
     dark = folder(tmp_path, buffer.getvalue()).notes[-1]
     assert dark == "no value of the first above 2 of 255 (data.value_range=(0, 2) spreads them)"

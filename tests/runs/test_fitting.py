@@ -16,8 +16,9 @@ def fit(tmp_path, sizes, name="dcgan", mode="L", **fields):
         Image.new(mode, (width, height)).save(tmp_path / f"{k}.png")
     config = variants.load(name, "folder")
     config.data.update(path=str(tmp_path), **fields)
-    data = fitting.fitted(config).data
-    return data, sources.make_source(data)
+    fitted, source = fitting.fitted(config)
+    assert sources.make_source(fitted.data).fingerprint() == source.fingerprint()
+    return fitted.data, source
 
 
 @pytest.mark.parametrize(
@@ -65,5 +66,16 @@ def test_arrays_are_fitted(tmp_path):
     np.savez(tmp_path / "a.npz", image=np.zeros((2, 31, 31, 5), np.uint8))
     config = variants.load("dcgan", "npz")
     config.data.path = str(tmp_path / "a.npz")
-    data = fitting.fitted(config).data
-    assert (data.resolution, sources.make_source(data).shape) == (32, (32, 32, 5))
+    fitted, source = fitting.fitted(config)
+    assert (fitted.data.resolution, fitted.data.channels, source.shape) == (32, 5, (32, 32, 5))
+
+
+def test_a_grey_split_of_a_set_in_colour_is_in_colour(tmp_path):
+    for split, mode in {"train": "RGB", "test": "L"}.items():
+        (tmp_path / split).mkdir()
+        Image.new(mode, (8, 8)).save(tmp_path / split / "a.png")
+    config = variants.load("dcgan", "folder")
+    config.data.path = str(tmp_path)
+    data = fitting.fitted(config)[0].data
+    data.split = "test"
+    assert sources.make_source(data).shape == (8, 8, 3)

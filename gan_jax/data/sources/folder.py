@@ -88,7 +88,10 @@ class FolderSource(Source):
         transform.check_files()
         headers = self._headers()
         self.levels = levels.given(transform.value_range)
-        if self.levels is None and any(header.deep for header in headers.values()):
+        has_deep = any(header.deep for header in headers.values())
+        if self.levels is not None:
+            levels.check_use(self.levels, self.name, has_deep=has_deep)
+        elif has_deep:
             self.levels = self._found_levels(sorted(images))
         self._grey = transform.channels is None and all(h.grey for h in headers.values())
         channels = transform.channels or (1 if self._grey else 3)

@@ -132,9 +132,9 @@ class Transform:
           ValueError: a pixel is not finite.
         """
         height, width, channels = pixels.shape
-        given = levels.given(self.value_range)
-        if given is not None or pixels.dtype != np.uint8:
-            pixels = (given or found or Levels()).to_bytes(pixels)
+        scale = levels.given(self.value_range) or found or Levels()
+        if scale.is_of_bytes or pixels.dtype != np.uint8:
+            pixels = scale.to_bytes(pixels)
         if self.shape(height, width, channels) == pixels.shape:
             return pixels
         if self.channels in (None, channels):

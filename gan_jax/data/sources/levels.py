@@ -33,7 +33,8 @@ class Levels:
     Attributes:
       low: becomes 0.
       high: becomes 255.
-      given: whether the range was given; then it is that of 8-bit images, too.
+      given: whether the range was given; then it is that of 8-bit images, too, if these have all of
+        its values.
     """
 
     low: float = 0.0
@@ -51,6 +52,11 @@ class Levels:
         share = (pixels.astype(np.float64) - self.low) / (self.high - self.low)
         return np.round(share.clip(0, 1) * 255).astype(np.uint8)
 
+    @property
+    def is_of_bytes(self) -> bool:
+        """Whether 8-bit images are scaled, too."""
+        return self.given and self.low >= 0 and self.high <= 255
+
     def image(self, pixels: np.ndarray) -> Image.Image:
         """Return the 8-bit image of the pixels that `deep_pixels` returns.
 
@@ -63,8 +69,8 @@ class Levels:
         return Image.fromarray(np.concatenate([self.to_bytes(pixels[..., :-1]), alpha], axis=-1))
 
     def on_bytes(self, image: Image.Image) -> Image.Image:
-        """Return an 8-bit image of mode "L", "RGB" or "RGBA" scaled, if the range was given."""
-        if not self.given:
+        """Return an 8-bit image, of mode "L", "RGB" or "RGBA", scaled if the range is its, too."""
+        if not self.is_of_bytes:
             return image
         colours, alpha = self.to_bytes(np.arange(256)).tolist(), list(range(256))
         bands = len(image.getbands())
@@ -89,6 +95,15 @@ def given(value_range: Sequence[float]) -> Levels | None:
             "black and white, the smaller first"
         )
     return Levels(float(value_range[0]), float(value_range[1]), given=True)
+
+
+def check_use(scale: Levels, name: str, *, has_deep: bool) -> None:
+    """Raise a `ConfigError` if a range that is given applies to no image of a set."""
+    if not has_deep and not scale.is_of_bytes:
+        raise ConfigError(
+            f"data.value_range = ({scale.low:g}, {scale.high:g}): the images of {name} have 8 "
+            "bits; accepted: (), or a range within 0 to 255"
+        )
 
 
 def found(arrays: Iterable[np.ndarray]) -> Levels | None:

@@ -56,12 +56,13 @@ class NpzSource(ArraySource):
         self.path, self.transform = paths.local(path, "data.path"), transform
         found, self._content = _load(self.path)
         name, make = ("audio", _audio) if "audio" in found else ("image", _images)
-        data, field, notes = make(self.path, found, transform)
+        data, field, scale, notes = make(self.path, found, transform)
         held = {name: data}
         if LABEL in found:
             held[LABEL] = _labels(self.path, *found[LABEL], len(data))
         spec = labelled(name, field, classes_of(held.get(LABEL)))
         super().__init__(self.path.stem, split, held, spec, notes)
+        self.levels = scale
 
     @override
     def item_name(self, index: int) -> str:
@@ -108,8 +109,8 @@ def _load(path: Path) -> tuple[Found, str]:
     return {field: (name, found[name]) for field, name in names.items()}, content_hash(parts)
 
 
-# The data, their field, and how they are converted, for people.
-Data = tuple[np.ndarray, Field, tuple[str, ...]]
+# The data, their field, and `levels` and `notes` of a source.
+Data = tuple[np.ndarray, Field, levels.Levels | None, tuple[str, ...]]
 
 
 def _images(path: Path, found: Found, transform: Transform) -> Data:
@@ -119,7 +120,9 @@ def _images(path: Path, found: Found, transform: Transform) -> Data:
     images = images if images.ndim == 4 else images[..., None]
     images = images.astype(np.int16) if images.dtype == bool else images
     scale = levels.given(transform.value_range)
-    if scale is None and images.dtype != np.uint8:
+    if scale is not None:
+        levels.check_use(scale, str(path), has_deep=images.dtype != np.uint8)
+    elif images.dtype != np.uint8:
         scale = levels.found([images])
     height, width, channels = images.shape[1:]
     if scale is not None or transform.shape(height, width, channels) != images.shape[1:]:
@@ -127,7 +130,7 @@ def _images(path: Path, found: Found, transform: Transform) -> Data:
             raise DataError(f"{path}: {name} has numbers that are not finite")
         images = np.stack([transform.array(one, scale) for one in images])
     notes = [f"of {height}x{width}", *([str(scale)] if scale else [])]
-    return images, image(images.shape[1:]), tuple(notes)
+    return images, image(images.shape[1:]), scale, tuple(notes)
 
 
 def _audio(path: Path, found: Found, transform: Transform) -> Data:
@@ -142,7 +145,8 @@ def _audio(path: Path, found: Found, transform: Transform) -> Data:
     if rate.shape != () or not np.issubdtype(rate.dtype, np.integer) or rate < 1:
         raise _refused(path, "sample_rate", rate, "a positive integer, in Hz")
     sound = sound if sound.ndim == 3 else sound[..., None]
-    return sound, Field("audio", sound.shape[1:], sound.dtype.name, sample_rate=int(rate)), ()
+    field = Field("audio", sound.shape[1:], sound.dtype.name, sample_rate=int(rate))
+    return sound, field, None, ()
 
 
 def _labels(path: Path, name: str, labels: np.ndarray, count: int) -> np.ndarray:
