@@ -80,8 +80,8 @@ class Data:
       scale: of "twins", the size of the second images over that of the first; 1: both are brought
         to one size; unset: as the files are, for super-resolution.
       labels: columns of metadata.csv or metadata.jsonl beside the images of "folder" that are the
-        label, several of them in combination; (): the column "label" if there is one, or the
-        sub-folders.
+        label, several of them as attributes; (): the sub-folders, or the column "label" where these
+        are no classes.
       normal: names of the classes that are trained on; to anomaly detection all others are
         anomalies; (): all, or those that ``without`` leaves.
       without: names of the classes that are not trained on, instead of ``normal``.

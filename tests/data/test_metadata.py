@@ -108,13 +108,21 @@ def test_splits_have_metadata_of_their_own_in_a_zip(tmp_path, make):
         assert test.labels.tolist() == [1]
 
 
+def test_folders_are_the_classes_unless_a_column_is_asked_for(tmp_path, make):
+    images(tmp_path, "cat/a.png", "dog/b.png")
+    csv(tmp_path / "metadata.csv", rows(("cat/a.png", "dog/b.png"), label=("y", "x")))
+    assert make().class_names == ("cat", "dog")
+    assert make().unused[-1] == "columns of the metadata: label"
+    assert make(labels=("label",)).labels.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("found", "message"),
     [
         ([{"file_name": "a.png", "label": "x"}], r"b\.png has no row.*\(1 such images in all\)"),
         ([{"name": "a.png", "label": "x"}], r"metadata\.jsonl has a row without a path in .*"),
+        ([{"file_name": "a.png"}, {"name": "b.png"}], "has a row without a path"),
         ([{"file_name": n, "label": None} for n in ("a.png", "b.png")], "a.png has no value in"),
-        ([7], "has a row without a path"),
     ],
 )
 def test_metadata_that_do_not_fit(tmp_path, make, found, message):
@@ -128,6 +136,10 @@ def test_metadata_that_cannot_be_read_or_have_no_use(tmp_path, make):
     images(tmp_path, "a.png")
     jsonl(tmp_path / "metadata.jsonl", rows(("a.png", "gone.png"), label=("x", "y")))
     assert make().unused == ("1 rows of the metadata without an image",)
+    # Another file of this name is not of this convention.
+    csv(tmp_path / "metadata.csv", [{"id": 1, "label": "x"}])
+    assert make().class_names == ("x", "y")
+    (tmp_path / "metadata.csv").unlink()
     (tmp_path / "metadata.jsonl").write_text("{")
     with pytest.raises(DataError, match=r"metadata\.jsonl cannot be read"):
         make()

@@ -12,7 +12,7 @@ import copy
 import dataclasses
 import functools
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -25,7 +25,7 @@ from gan_jax.data.sources import levels, metadata, survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.containers import images_in, open_files, printable
 from gan_jax.data.sources.images import Transform, decode, deep_pixels, opened, reason
-from gan_jax.data.sources.splits import choose_split
+from gan_jax.data.sources.splits import Part, choose_split
 from gan_jax.errors import ConfigError, DataError
 
 ON_ERROR = ("raise", "skip")
@@ -52,8 +52,8 @@ class FolderSource(Source):
       on_error: "raise": an image that cannot be decoded is an error that names it; "skip": it is
         replaced by the next one that can be decoded, and noted in ``failures``. A file that cannot
         be read at all is always an error.
-      columns: of `gan_jax.data.sources.metadata` that are the label; (): the column ``label``, or
-        the folders where there is none; ``None``: the folders.
+      columns: of `gan_jax.data.sources.metadata` that are the label; (): the folders, or the column
+        ``label`` where these are no classes; ``None``: the folders.
 
     Raises:
       ConfigError: ``path`` is not set; ``split``, ``on_error`` or a column is unknown.
@@ -75,24 +75,51 @@ class FolderSource(Source):
         super().__init__(f"{self.files.name}/{self._inside}".rstrip("/"), split, {})
         images, others = images_in(self.files, self._inside)
         part = choose_split(sorted(images), self._inside, split, self.files.full_name)
-        self.names, self.labels = part.names, part.labels
+        self.names, self._sizes = part.names, [images[name] for name in part.names]
+        label = self._read_labels(part, images, others, columns)
+        transform.check_files()
+        fields = self._survey(transform, sorted(images))
+        self.spec = fields if label is None else {**fields, specs.LABEL: label}
+
+    def _read_labels(
+        self,
+        part: Part,
+        images: Container[str],
+        others: Sequence[str],
+        columns: Sequence[str] | None,
+    ) -> specs.Field | None:
+        """Set the labels, and what is not used, and return the labels' field, if there is one."""
         label = None if part.class_names is None else specs.label(part.class_names)
-        rows = {} if columns is None else metadata.read(self.files, others)
-        chosen = metadata.columns_of(rows, columns or ())
+        self.labels, self.unused = part.labels, (*part.unused, *_by_suffix(others))
+        if columns is None:
+            return label
+        rows = metadata.read(self.files, others, required=bool(columns))
+        chosen = metadata.columns_of(rows, columns, default=label is None)
         if chosen:
             self.labels, label = metadata.labels(rows, self.names, chosen)
             others = [name for name in others if PurePosixPath(name).name not in metadata.FILES]
-        unused = metadata.unused(rows, images, chosen)
-        self.unused = (*part.unused, *_by_suffix(others), *unused)
-        self._sizes = [images[name] for name in self.names]
-        transform.check_files()
+            self.notes = (f"labelled by the column {', '.join(chosen)} of the metadata",)
+        self.unused = (
+            *part.unused,
+            *_by_suffix(others),
+            *metadata.unused(rows, images, chosen),
+        )
+        return label
+
+    def _survey(self, transform: Transform, every: Sequence[str]) -> dict[str, specs.Field]:
+        """Set transform and notes by a sample of the files, and return the fields of images.
+
+        Args:
+          transform: the wanted size and channels.
+          every: the names of the images of all splits, which have one range of values.
+        """
         headers = self._headers()
         self.levels = levels.given(transform.value_range)
-        has_deep = any(header.deep for header in headers.values())
+        deep = [self.names[index] for index, header in headers.items() if header.deep]
         if self.levels is not None:
-            levels.check_use(self.levels, self.name, has_deep=has_deep)
-        elif has_deep:
-            self.levels = self._found_levels(sorted(images))
+            levels.check_use(self.levels, self.name, has_deep=bool(deep))
+        elif deep:
+            self.levels = self._found_levels(every) or self._found_levels(deep)
         self._grey = transform.channels is None and all(h.grey for h in headers.values())
         channels = transform.channels or (1 if self._grey else 3)
         self._transform = dataclasses.replace(transform, channels=channels)
@@ -101,17 +128,14 @@ class FolderSource(Source):
             raise DataError(
                 f"{self.name}: none of {HEADERS:,} files that were looked at is an image"
             )
-        shapes = self._transform.fields(first.height, first.width, channels)
-        self.spec = {name: specs.image(shape) for name, shape in shapes.items()}
+        self._own_size = survey.own_size(headers.values(), transform)
         self.notes = (
             *survey.in_words(list(headers.values()), channels),
             *([str(self.levels)] if self.levels else survey.darkness(first)),
+            *self.notes,
         )
-        self._own_size = survey.own_size(headers.values(), transform)
-        if label is not None:
-            self.spec[specs.LABEL] = label
-        if chosen:
-            self.notes += (f"labelled by the column {', '.join(chosen)} of the metadata",)
+        shapes = self._transform.fields(first.height, first.width, channels)
+        return {name: specs.image(shape) for name, shape in shapes.items()}
 
     def _headers(self) -> dict[int, survey.Header]:
         """Return the headers of a sample by index, without those that cannot be read."""

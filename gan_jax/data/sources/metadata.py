@@ -31,15 +31,16 @@ _MAX_COMBINATIONS = 4096
 Row = Mapping[str, Any]
 
 
-def read(files: Folder | Zip, names: Sequence[str]) -> dict[str, Row]:
+def read(files: Folder | Zip, names: Sequence[str], *, required: bool) -> dict[str, Row]:
     """Return the rows by the path of the image.
 
     Args:
       files: a container.
       names: the paths in it, of which some may be of metadata.
+      required: whether a file of such a name must have rows of this convention; others have none.
 
     Raises:
-      DataError: a file cannot be read, or has no column ``file_name``.
+      DataError: a file cannot be read, or a row of it has no ``file_name``.
     """
     rows: dict[str, Row] = {}
     for name in names:
@@ -50,7 +51,8 @@ def read(files: Folder | Zip, names: Sequence[str]) -> dict[str, Row]:
             found = _rows(text, path.suffix)
         except (OSError, zipfile.BadZipFile, ValueError, csv.Error) as error:
             raise DataError(f"{files.full_name(name)} cannot be read: {error}") from error
-        for row in found:
+        named = any(isinstance(row, dict) and _FILE_NAME in row for row in found)
+        for row in found if named or required else ():
             if not isinstance(row, dict) or not isinstance(row.get(_FILE_NAME), str):
                 raise DataError(
                     f"{files.full_name(name)} has a row without a path in the column {_FILE_NAME}"
@@ -66,8 +68,8 @@ def _rows(text: str, suffix: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
-def columns_of(rows: Mapping[str, Row], asked: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that are labels: those asked for, or ``label`` if there is one.
+def columns_of(rows: Mapping[str, Row], asked: Sequence[str], *, default: bool) -> tuple[str, ...]:
+    """Return the columns that are labels: those asked for, or by ``default`` the one ``label``.
 
     Raises:
       ConfigError: a column does not exist.
@@ -80,7 +82,7 @@ def columns_of(rows: Mapping[str, Row], asked: Sequence[str]) -> tuple[str, ...]
         )
     for column in asked:
         lookup(dict.fromkeys(known), column, "data.labels")
-    return tuple(asked) or ((LABEL,) if LABEL in known else ())
+    return tuple(asked) or ((LABEL,) if default and LABEL in known else ())
 
 
 def unused(rows: Mapping[str, Row], images: Container[str], used: Sequence[str]) -> list[str]:
