@@ -13,8 +13,8 @@ from gan_jax.evaluation.settings import Settings
 def measured_source(config: Any, settings: Settings) -> Source:
     """Return the images of an evaluation, normal ones and anomalies.
 
-    They are of ``eval.split``; where that is unset, of the test split if there is one, else of the
-    training split, whose normal images were trained on.
+    They are of ``eval.split``; where that is unset, of the test or validation split if there is
+    one, else of the training split, whose normal images were trained on.
     """
     fields = ConfigDict(config.data.to_dict())
     fields.update(normal=(), without=())
@@ -25,7 +25,9 @@ def measured_source(config: Any, settings: Settings) -> Source:
 
 
 def anomalous_classes(config: Any, training: Source, measured: Source) -> list[int]:
-    """Return the numbers of the classes of ``measured`` that are not normal; maybe none.
+    """Return the numbers of the classes of ``measured`` that are not normal.
+
+    There are none where images of one kind alone cannot be compared: normal ones or others.
 
     Args:
       config: of the run.
@@ -41,4 +43,6 @@ def anomalous_classes(config: Any, training: Source, measured: Source) -> list[i
     labelled = measured if training.class_names is None else training
     sources.check_normal(config.data, labelled)
     normal = sources.normal_names(config.data, labelled)
-    return [k for k, name in enumerate(names) if name not in normal]
+    present = sources.present_classes(measured)
+    found = [k for k in present if names[k] not in normal]
+    return found if len(found) < len(present) else []

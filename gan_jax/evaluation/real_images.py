@@ -19,6 +19,8 @@ from gan_jax.metrics.statistics import Extraction, Statistics
 
 #: Images at most that a classifier is trained on.
 LABELLED = 25_000
+# The splits of images that are not trained on, the preferred one first.
+_HELD_OUT = ("test", "val")
 # Data points by which a cache tells apart how they were prepared.
 _COMPARED = 64
 
@@ -62,7 +64,7 @@ def real_source(config: Any, settings: Settings, source: Source) -> Source:
 
 
 def held_out(fields: ConfigDict) -> tuple[Source, str]:
-    """Return the source of the test split, or of the training's where none is held out.
+    """Return the source of the test or validation split, or of the training's if it has neither.
 
     Args:
       fields: ``config.data`` of a run.
@@ -72,12 +74,13 @@ def held_out(fields: ConfigDict) -> tuple[Source, str]:
     """
     # An archive of arrays has no splits, and what was not trained on "train" may have seen all.
     if fields.name != "npz" and fields.split.startswith("train"):
-        test = ConfigDict(fields.to_dict())
-        test.split = "test"
-        try:
-            return sources.make_source(test), test.split
-        except (errors.ConfigError, errors.DataError):
-            pass  # There is no test split; other errors are raised for the training split below.
+        for split in _HELD_OUT:
+            other = ConfigDict(fields.to_dict())
+            other.split = split
+            try:
+                return sources.make_source(other), split
+            except (errors.ConfigError, errors.DataError):
+                pass  # There is no such split; other errors are raised for the last one below.
     return sources.make_source(fields), fields.split
 
 

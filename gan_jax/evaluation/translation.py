@@ -59,7 +59,7 @@ def choose_metrics(
         if metric.statistic not in accepted or metric.labelled:
             why = {
                 "pairs": "but images of two domains have no targets",
-                "scores": "but there are no images of classes that are not normal (data.normal)",
+                "scores": "but no split has images of normal classes and of others (data.normal)",
                 "images": "but the game is not class-conditional",
             }.get(metric.of, "but these are images")
             raise errors.ConfigError(

@@ -69,6 +69,8 @@ PLAIN = {"good": 3, "bad": 2, "crack": 1}
         ({"": 4}, {}, 4, "train", []),
         ({"good": 4}, {"normal": ("good",)}, 4, "train", []),
         ({"train/good": 3, "test/good": 2}, {}, 3, "test", []),
+        ({"train/good": 3, "test/bad": 2}, {}, 3, "test", []),
+        ({"train/good": 3, "valid/good": 1, "valid/bad": 2}, {}, 3, "val", [200, 201]),
     ],
 )
 def test_normal_images_are_trained_on_and_all_others_are_anomalies(

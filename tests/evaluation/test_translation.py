@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from gan_jax import errors
-from gan_jax.data import sources
+from gan_jax.data import order, sources
 from gan_jax.data import spec as specs
 from gan_jax.evaluation import best, evaluators
 from gan_jax.evaluation.settings import make_settings
@@ -260,9 +260,12 @@ def test_anomalies_are_reported_by_their_scores(monkeypatch):
     columns, _ = made.reference(variables)
     assert [name for name, _, _ in columns] == ["scores"]
     # Without anomalies among the measured images, scores cannot be evaluated.
+    lone = np.isin(np.arange(40), order.subset(40, 2), invert=True).argmax()
+    whole = source_of(images, (np.arange(40) == lone).astype(np.int32), ("even", "odd"))
+    with pytest.raises(errors.ConfigError, match=r"num_real = 2, .* 0 are anomalies"):
+        evaluator(game, train, config, num_real=2)
     whole = source_of(images, np.zeros(40, np.int32), ("even", "odd"))
-    with pytest.raises(errors.ConfigError, match=r"num_real = 40, .* 0 are anomalies"):
-        evaluator(game, train, config)
+    assert evaluator(game, train, config) is None
 
 
 @pytest.mark.parametrize(
@@ -299,7 +302,7 @@ def test_what_is_measured_is_larger_than_what_is_trained_on():
     ("kind", "changes", "message"),
     [
         ("paired", {"metrics": ("psnrr",)}, r"eval\.metrics has 'psnrr'; accepted: fid.*psnr"),
-        ("paired", {"metrics": ("auroc",)}, r"has 'auroc', but there are no images of classes th"),
+        ("paired", {"metrics": ("auroc",)}, r"has 'auroc', but no split has images of normal cla"),
         ("paired", {"metrics": ("modes",)}, r"has 'modes', but these are images"),
         ("paired", {"metrics": ("classifier_fid",)}, r"'classifier_fid'; accepted for games that"),
         ("paired", {"metrics": ("classifier_accuracy",)}, r"but the game is not class-conditional"),
@@ -318,7 +321,7 @@ def test_what_is_measured_is_larger_than_what_is_trained_on():
             r"eval\.num_real = 5; accepted for quarters_recall: 6 or more",
         ),
         ("cycle", {"metrics": ("psnr",)}, r"'psnr', but images of two domains have no targets"),
-        ("cycle", {"metrics": ("auroc",)}, r"'auroc', but there are no images of classes th"),
+        ("cycle", {"metrics": ("auroc",)}, r"'auroc', but no split has images of normal cla"),
         ("anomaly", {}, r"data\.normal = \(\), and digits has images of 10 classes in split 'tr"),
     ],
 )

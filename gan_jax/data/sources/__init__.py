@@ -12,7 +12,7 @@ from gan_jax.data.sources.base import ArraySource, Source, image_source
 from gan_jax.data.sources.digits import digits
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.images import Transform
-from gan_jax.data.sources.normal import check_normal, normal_names, trained_classes
+from gan_jax.data.sources.normal import check_normal, normal_names, present_classes, trained_classes
 from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
 from gan_jax.data.sources.photos import photos
@@ -44,6 +44,7 @@ __all__ = [
     "labels_of",
     "make_source",
     "normal_names",
+    "present_classes",
 ]
 
 _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {

@@ -48,7 +48,7 @@ def normal_names(config: Any, source: Source) -> list[str]:
     assert source.class_names is not None
     numbers = trained_classes(config, source)
     if numbers is None:
-        numbers = _present(source)
+        numbers = present_classes(source)
     return [source.class_names[k] for k in numbers]
 
 
@@ -60,7 +60,7 @@ def check_normal(config: Any, source: Source) -> None:
     """
     if config.normal or config.without or source.class_names is None:
         return
-    if len(found := _present(source)) > 1:
+    if len(found := present_classes(source)) > 1:
         named = ", ".join(source.class_names[k] for k in found)
         raise ConfigError(
             f"data.normal = (), and {source.name} has images of {len(found)} classes in split "
@@ -69,7 +69,7 @@ def check_normal(config: Any, source: Source) -> None:
         )
 
 
-def _present(source: Source) -> list[int]:
+def present_classes(source: Source) -> list[int]:
     """Return the numbers of the classes with examples, as far as these need not be read."""
     if (labels := known_labels(source)) is None:
         return list(range(source.num_classes or 0))
