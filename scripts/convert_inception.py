@@ -133,9 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, help="a .pth or .npz file, see the manual in the script")
     parser.add_argument("--out", type=Path, help=f"default: {inception.default_path()}")
     options = parser.parse_args(arguments)
-    out = options.out or inception.default_path()
+    out = options.out.expanduser() if options.out else inception.default_path()
     try:
-        weights = convert(options.file)
+        weights = convert(options.file.expanduser())
         inception.save_weights(out, weights)
     except GanJaxError as error:
         where = f"{options.file} cannot be converted: " if isinstance(error, MetricError) else ""
