@@ -42,39 +42,8 @@ def choose_metrics(
     real = real or source
     automatic = [] if refusal(settings, source, real) else _automatic(source, num_classes)
     metrics = parse_metrics(settings, automatic)
-    kind, known = _suitable(source)
     for metric in metrics:
-        if metric.of != kind:
-            raise errors.ConfigError(
-                f"eval.metrics has {metric.name!r}, but samples of {source.name} are unpaired "
-                f"{kind}; accepted: {', '.join(known) or 'none'}"
-            )
-        if kind == "images" and not _is_seen(source):
-            raise errors.ConfigError(
-                f"eval.metrics has {metric.name!r}, but the images of {source.name} have "
-                f"{source.shape[2]} channels; accepted: images of 1 or 3 channels"
-            )
-        if kind == "points" and getattr(source, "modes", None) is None:
-            raise errors.ConfigError(
-                f"eval.metrics has {metric.name!r}, but {source.name} has no modes; "
-                "accepted: ring or grid as data.name"
-            )
-        if metric.extractor == "classifier" and (source.num_classes or 0) < 2:
-            raise errors.ConfigError(
-                f"eval.metrics has {metric.name!r}, but {source.name} has no labels to train a "
-                "classifier with; accepted: Inception's metrics, such as fid"
-            )
-        if metric.extractor == "classifier" and (why := _untrainable(source)):
-            raise errors.ConfigError(
-                f"eval.metrics has {metric.name!r}, but no classifier can be trained on "
-                f"{source.name}: {why}"
-            )
-        if metric.labelled and (num_classes is None or metric.extractor != "classifier"):
-            why = "asks for classes" if num_classes is None else "needs a classifier of these data"
-            raise errors.ConfigError(
-                f"eval.metrics has {metric.name!r}, which {why}; accepted: "
-                "classifier_accuracy, for class-conditional games"
-            )
+        _check(metric, source, num_classes)
         least = compare.least_images(metric)
         if settings.num_fake < least:
             raise errors.ConfigError(
@@ -86,6 +55,42 @@ def choose_metrics(
                 f"eval.num_real = {num_real}; accepted for {metric.name}: {2 * least} or more"
             )
     return metrics
+
+
+def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
+    """Raise a `ConfigError` if a metric does not suit the data or the game."""
+    kind, known = _suitable(source)
+    if metric.of != kind:
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, but samples of {source.name} are unpaired "
+            f"{kind}; accepted: {', '.join(known) or 'none'}"
+        )
+    if kind == "images" and not _is_seen(source):
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, but the images of {source.name} have "
+            f"{source.shape[2]} channels; accepted: images of 1 or 3 channels"
+        )
+    if kind == "points" and getattr(source, "modes", None) is None:
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, but {source.name} has no modes; "
+            "accepted: ring or grid as data.name"
+        )
+    if metric.extractor == "classifier" and (source.num_classes or 0) < 2:
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, but {source.name} has no labels to train a "
+            "classifier with; accepted: Inception's metrics, such as fid"
+        )
+    if metric.extractor == "classifier" and (why := _untrainable(source)):
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, but no classifier can be trained on "
+            f"{source.name}: {why}"
+        )
+    if metric.labelled and (num_classes is None or metric.extractor != "classifier"):
+        why = "asks for classes" if num_classes is None else "needs a classifier of these data"
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, which {why}; accepted: "
+            "classifier_accuracy, for class-conditional games"
+        )
 
 
 def refusal(settings: Settings, source: Source, real: Source) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,6 +28,7 @@ from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder
 from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training import sampling, translating
+from gan_jax.training.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,16 +158,9 @@ def _run(
         # --- The state: the newest whole checkpoint, or a fresh one. -----------------------------
         recorder.open()
         sums = MetricSums(settings.steps_per_call, parallel.fetch)
-        if (restored := recorder.restore()) is not None:
-            _check_continues(restored.step, restored.meta, config, source)
-            state, first, seconds = restored.state, restored.step, restored.meta["seconds"]
-            sums.resume(restored.meta["metrics"], parallel.put_replicated)
-        elif isinstance(origin, branch.Parent):
-            state, first, seconds = origin.state, origin.step, 0.0
-            _check_calls(config, first)
-        else:
-            state, first, seconds = training.init_state(), 0, 0.0
-            state = state if origin is None else origin.put(state)
+        fresh, state, first, seconds = _first_state(
+            config, training, recorder, sums, source, origin
+        )
         # Only what has been accepted is written.
         recorder.start(source, origin.record if origin is not None else None)
 
@@ -209,9 +203,9 @@ def _run(
         # --- The loop. ---------------------------------------------------------------------------
         step, reason, pace = first, None, Pace()
         with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
-            if restored is None:
+            if fresh:
                 stop.attempt(lambda: actions.draw(first, state))
-            if restored is None and first:
+            if fresh and first:
                 actions.save(step, state)  # From here on, the other run is not needed.
             if first > 0 and _is_due(first, evaluate_every, settings.steps):
                 actions.prepare(first, state, due=True)
@@ -236,6 +230,35 @@ def _run(
         outcome = "preempted" if reason else "done"
         reason = recorder.finish(outcome, reason or "", step)
     return Result(outcome, step, recorder.run.path, reason, primary)
+
+
+class _First(NamedTuple):
+    """The first state of a process: whether no process had it before, its step, and the seconds."""
+
+    fresh: bool
+    state: TrainState
+    step: int
+    seconds: float
+
+
+def _first_state(
+    config: ConfigDict,
+    training: build.Training,
+    recorder: Recorder | replicas.ReplicaRecorder,
+    sums: MetricSums,
+    source: sources.Source,
+    origin: initialization.Weights | branch.Parent | None,
+) -> _First:
+    """Return the newest checkpoint, whose metrics continue in ``sums``, or a fresh state."""
+    if (restored := recorder.restore()) is not None:
+        _check_continues(restored.step, restored.meta, config, source)
+        sums.resume(restored.meta["metrics"], training.parallel.put_replicated)
+        return _First(False, restored.state, restored.step, restored.meta["seconds"])
+    if isinstance(origin, branch.Parent):
+        _check_calls(config, origin.step)
+        return _First(True, origin.state, origin.step, 0.0)
+    state = training.init_state()
+    return _First(True, state if origin is None else origin.put(state), 0, 0.0)
 
 
 def _claim(run: RunDirectory) -> None:

@@ -81,10 +81,7 @@ def rows(
         plan.append(("replicas", f"{training.replicas}, of seeds {training.seed} to {last}"))
     if training.fsdp.enabled:
         plan.append(("state", f"sharded over {training.fsdp.devices} devices"))
-    if chosen is not None:
-        named = ", ".join(metric.name for metric in chosen.metrics)
-        every = f"every {config.eval.every:,} steps: {named}"
-        plan.append(("evaluation", every if named else f"none: {chosen.reason}"))
+    plan += _evaluation(config, chosen)
     state = training.abstract_member
     for name, network in state.networks.items():
         module = type(training.game.networks[name].module).__name__
@@ -93,6 +90,16 @@ def rows(
     if (memory := _memory(compiled)) is not None:
         plan.append(("memory", f"{memory / 2**20:,.0f} MiB per device"))
     return plan
+
+
+def _evaluation(config: ConfigDict, chosen: evaluators.Chosen | None) -> list[tuple[str, str]]:
+    """Return the row of what is measured, or why nothing is."""
+    if chosen is None:
+        return []
+    if not chosen.metrics:
+        return [("evaluation", f"none: {chosen.reason}")]
+    named = ", ".join(metric.name for metric in chosen.metrics)
+    return [("evaluation", f"every {config.eval.every:,} steps: {named}")]
 
 
 def _classes(source: sources.Source) -> list[tuple[str, str]]:
