@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from gan_jax.data.sources.containers import Folder, Zip, images_in, open_files
+from gan_jax.data.sources.containers import Files, Folder, images_in, open_files
 from gan_jax.data.sources.images import decode, opened, reason
 from gan_jax.data.sources.levels import Levels
 from gan_jax.errors import ConfigError, DataError, WorkdirError, lookup
@@ -43,7 +43,7 @@ class ImageFile:
     """
 
     name: str
-    files: Folder | Zip
+    files: Files
     inside: str
 
     @property

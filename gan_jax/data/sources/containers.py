@@ -10,11 +10,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from PIL import features
 
 from gan_jax.errors import DataError
+
+if TYPE_CHECKING:
+    from gan_jax.data.sources.parquet import Parquet
 
 # fmt: off
 SUFFIXES = frozenset([
@@ -214,16 +217,20 @@ class Zip:
         self._open()
 
 
+Files: TypeAlias = "Folder | Zip | Parquet"
+"""What has the files of a set of images."""
+
+
 def _slashes(name: str) -> str:
     """Return a member's name with slashes, and without "./" at its beginning."""
     return name.replace("\\", "/").removeprefix("./")
 
 
-def open_files(path: Path, field: str = "data.path") -> tuple[Folder | Zip, str]:
+def open_files(path: Path, field: str = "data.path") -> tuple["Files", str]:
     """Return the container of ``path`` and the place inside it, "" or "a/b".
 
     Args:
-      path: a folder, a ``.zip``, or a place inside one.
+      path: a folder, a ``.zip``, a place inside one, a ``.parquet`` file, or a folder of these.
       field: that gave it, for the message.
 
     Raises:
@@ -239,13 +246,30 @@ def open_files(path: Path, field: str = "data.path") -> tuple[Folder | Zip, str]
             return files, "" if inside == "." else inside
     if not path.exists():
         raise DataError(f"{path} ({field}) does not exist")
+    if tables := _tables(path):
+        from gan_jax.data.sources.parquet import Parquet  # It imports this module.
+
+        return Parquet(path, tables), ""
     if not path.is_dir():
         raise DataError(f"{path} ({field}) is neither a folder nor a .zip")
     return Folder(path), ""
 
 
+def _tables(path: Path) -> list[Path]:
+    """Return the Parquet files at a path, or in its folder ``data``, if there are no images."""
+    if path.is_file():
+        return [path] if path.suffix == ".parquet" else []
+    for folder in (path, path / "data"):
+        entries = list(os.scandir(folder)) if folder.is_dir() else []
+        found = sorted(Path(entry.path) for entry in entries if entry.name.endswith(".parquet"))
+        if found:
+            images = any(Path(entry.name).suffix.lower() in SUFFIXES for entry in entries)
+            return [] if images or any(map(_is_folder, entries)) else found
+    return []
+
+
 def images_in(
-    files: Folder | Zip, inside: str, field: str = "data.path"
+    files: "Files", inside: str, field: str = "data.path"
 ) -> tuple[dict[str, int], list[str]]:
     """Return the images at a place inside a container, and the other files.
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gan_jax.data import spec as specs
-from gan_jax.data.sources.containers import Folder, Zip, printable
+from gan_jax.data.sources.containers import Files, printable
 from gan_jax.data.spec import Field
 from gan_jax.errors import ConfigError, DataError, lookup
 
@@ -31,7 +31,7 @@ _MAX_COMBINATIONS = 4096
 Row = Mapping[str, Any]
 
 
-def read(files: Folder | Zip, names: Sequence[str], *, required: bool) -> dict[str, Row]:
+def read(files: Files, names: Sequence[str], *, required: bool) -> dict[str, Row]:
     """Return the rows by the path of the image.
 
     Args:

@@ -21,8 +21,8 @@ import numpy as np
 from gan_jax.data.sources.containers import printable
 from gan_jax.errors import ConfigError
 
-# The names of the folders of splits, in lower case.
-_SPLITS = {
+#: The names of the folders of splits, in lower case.
+SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("test", "testing"), "test"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
@@ -61,7 +61,7 @@ def choose_split(
       ConfigError: there is no such split, or it is ambiguous.
     """
     root = f"{inside}/" if inside else ""
-    while (only := _only_folder(root, names)) and only.lower() not in _SPLITS:
+    while (only := _only_folder(root, names)) and only.lower() not in SPLITS:
         root += f"{only}/"
     below: dict[str, list[str]] = collections.defaultdict(list)
     for name in names:
@@ -118,8 +118,8 @@ def _only_folder(root: str, names: Sequence[str]) -> str:
 
 def _splits_among(folders: Collection[str]) -> list[str]:
     """Return the folders that are splits; "" in ``folders`` stands for images beside them."""
-    found = sorted(folder for folder in folders if folder.lower() in _SPLITS)
-    several = len({_SPLITS[folder.lower()] for folder in found}) > 1
+    found = sorted(folder for folder in folders if folder.lower() in SPLITS)
+    several = len({SPLITS[folder.lower()] for folder in found}) > 1
     return found if several or len(found) == len(folders) else []
 
 
@@ -129,12 +129,12 @@ def _chosen(shown: str, folders: Collection[str], splits: list[str], split: str)
         return splits
     if split in folders and (splits or split != "train"):
         return [split]
-    meant = _SPLITS.get(split.lower())
-    found = sorted(name for name in folders if _SPLITS.get(name.lower(), "") == meant)
+    meant = SPLITS.get(split.lower())
+    found = sorted(name for name in folders if SPLITS.get(name.lower(), "") == meant)
     if len(found) == 1 and (splits or meant != "train"):
         return found
     if split == "train" and not splits:
-        named = sorted(folder for folder in folders if folder.lower() in _SPLITS)
+        named = sorted(folder for folder in folders if folder.lower() in SPLITS)
         if not named:
             return []
         raise ConfigError(
