@@ -77,9 +77,9 @@ def _main() -> None:
             f"--seed={_SEED.value} goes with --degrade or --dropout; accepted: none"
         )
     run = run_flags.open_run()
-    from gan_jax.inference import translate_run
+    from gan_jax.inference import translate_request, translate_run
 
-    request = translate_run.Request(
+    request = translate_request.Request(
         run,
         source,
         out,

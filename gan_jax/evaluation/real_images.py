@@ -21,7 +21,7 @@ from gan_jax.metrics.statistics import Extraction, Statistics
 LABELLED = 25_000
 # The splits of images that are not trained on, the preferred one first.
 _HELD_OUT = ("test", "val")
-# Data points by which a cache tells apart how they were prepared.
+# Data points whose prepared values are part of a cache's key.
 _COMPARED = 64
 
 

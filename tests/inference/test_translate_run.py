@@ -19,7 +19,8 @@ from gan_jax.data.degrade import Degradation, Degraded
 from gan_jax.games import draws
 from gan_jax.games.translation import Direction
 from gan_jax.inference import translate_run
-from gan_jax.inference.translate_run import Request, translate
+from gan_jax.inference.translate_request import Request
+from gan_jax.inference.translate_run import translate
 from tests.inference.convolver import Convolver, OpenConvolver
 
 RNG = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from PIL import Image
 import gan_jax
 from configs import cgan
 from gan_jax import errors
-from gan_jax.inference import sample_run, translate_run
+from gan_jax.inference import sample_run, translate_request, translate_run
 from gan_jax.runs import checkpoint_files
 from tests.training import images, tiny
 
@@ -159,7 +159,7 @@ def test_images_are_translated_as_by_the_command_line(translator, tmp_path):
     (tmp_path / "in").mkdir()
     for i, image in enumerate(given):
         Image.fromarray(image[..., 0]).save(tmp_path / "in" / f"{i}.png")
-    ask = translate_run.Request(gan_jax.open_run(translator), tmp_path / "in", tmp_path / "out")
+    ask = translate_request.Request(run, tmp_path / "in", tmp_path / "out")
     translate_run.translate(ask)
     written = [np.asarray(Image.open(tmp_path / "out" / f"{i}.png")) for i in range(3)]
     agree(made, np.stack(written).reshape(made.shape))
