@@ -94,7 +94,6 @@ def whole() -> dict[str, tuple[bytes, tuple[int, int, int]]]:
 
 def broken() -> dict[str, bytes]:
     """Return files by name that are no images, or none that can be decoded."""
-    grey = Image.fromarray(LEVELS[..., 0])
     return {
         "empty.png": b"",
         "empty.jpg": b"",
@@ -106,7 +105,7 @@ def broken() -> dict[str, bytes]:
         "nothing.png": png(size=(0, 0)),
         "bits.png": png(bits=5),
         "colour.png": png(colour=9),
-        "float.tif": encoded(grey.convert("F"), "TIFF"),
+        "undefined.tif": encoded(Image.fromarray(np.full((12, 9), np.nan, np.float32)), "TIFF"),
         "head.gif": b"GIF89a\xff\xff\xff\xff",
         "head.bmp": b"BM" + bytes(12) + struct.pack("<I", 40) + b"\xff" * 36,
         "head.ppm": b"P6 99999999 99999999 255\n",
