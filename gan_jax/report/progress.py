@@ -85,7 +85,7 @@ class Progress:
         self._reached = start_step
         self._losses: Mapping[str, float] = {}
         self._doing = ""
-        self._heartbeat = Heartbeat(self._show)
+        self._heartbeat = Heartbeat(self._show_reached)
         self._bar: rich.progress.Progress | None = None
         console = rich.console.Console(file=self._stream)
         if enabled and console.is_terminal:
@@ -146,6 +146,12 @@ class Progress:
     def _mark(self, step: int) -> None:
         self._reached = step
         self._marks.append((step, self.clock.seconds))
+
+    def _show_reached(self) -> None:
+        """Show the line of the last finished step, with the speed up to it."""
+        if self._reached > self._marks[-1][0]:
+            self._mark(self._reached)
+        self._show()
 
     def _show(self) -> None:
         """Show the line of the last finished step."""

@@ -59,6 +59,8 @@ def test_progress_shows_the_first_step_and_then_is_never_silent_for_long(monkeyp
     assert re.match(r"step  2/40 .*  evaluating, 0 s$", lines[1])
     assert re.match(r"step  3/40 .*  loss 0.5$", lines[-2])
     assert lines[-1].endswith("loss 0.5")
+    # The speed is that of the steps reached, not of the first alone.
+    assert [step for step, _ in progress._marks] == [0, 1, 2, 3]
     ended = stream.getvalue()
     time.sleep(0.2)
     assert stream.getvalue() == ended
