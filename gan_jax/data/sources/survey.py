@@ -43,7 +43,7 @@ class Header:
 
 
 def in_words(headers: Sequence[Header], channels: int) -> tuple[str, ...]:
-    """Return what people should know of a set that is stored with so many channels."""
+    """Return notes for people on a set of images that are brought to a number of channels."""
     sizes = sorted({(header.height, header.width) for header in headers}, key=lambda x: x[0] * x[1])
     (height, width), *_, (last_height, last_width) = [*sizes, sizes[-1]]
     words = [f"of {height}x{width}"]
