@@ -116,8 +116,7 @@ class RunDirectory:
           WorkdirError: there is none, it cannot be read, or another version has written it.
         """
         self._check_layout()
-        saved = self._read_json("config.json")
-        return chosen(ConfigDict(_filled(saved, plain(create()))))
+        return _completed(self._read_json("config.json"))
 
     def _check_layout(self) -> None:
         """Raise a `WorkdirError` if the directory has another layout."""
@@ -258,7 +257,7 @@ def differences(old: ConfigDict, config: ConfigDict, *, allowed: tuple[str, ...]
 
     ``allowed`` are fields, or the first letters of these, that may differ beside `OPERATIONAL`.
     """
-    there, now = flat(old), flat(chosen(config))
+    there, now = flat(old), flat(_completed(plain(config)))
     return [
         f"{name}: {there.get(name)!r} there, {now.get(name)!r} now"
         for name in sorted(there.keys() | now.keys())
@@ -278,6 +277,11 @@ def _goes_with_choice(name: str, old: dict[str, Any], new: dict[str, Any]) -> bo
     parts = name.split(".")
     groups = [".".join(parts[:i]) for i in range(1, len(parts))]
     return any(old.get(f"{group}.name") != new.get(f"{group}.name") for group in groups)
+
+
+def _completed(fields: Mapping[str, Any]) -> ConfigDict:
+    """Return a configuration of these fields, with the defaults of those that are missing."""
+    return chosen(ConfigDict(_filled(fields, plain(create()))))
 
 
 def _filled(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
