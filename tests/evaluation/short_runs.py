@@ -1,0 +1,17 @@
+"""Runs on points of the plane that are evaluated while they train."""
+
+from gan_jax.report import evaluations
+from tests.training import tiny
+
+
+def points(**changes):
+    config = tiny.point_config()
+    config.num_devices = 1
+    config.train.update(steps=6, log_every=1, sample_every=100, checkpoint_every=2)
+    config.eval.update(every=2, num_fake=100, num_real=512)
+    config.eval.update(**changes)
+    return config
+
+
+def rows(path):
+    return evaluations.read(path / evaluations.EVALUATIONS)
