@@ -38,7 +38,7 @@ def make(make_config, count, **fields):
     ("make_config", "count", "devices"),
     [
         (tiny.point_config, 3, 4),  # a replica's batch over all devices
-        (tiny.point_config, 4, 2),  # two on each device
+        pytest.param(tiny.point_config, 4, 2, marks=pytest.mark.exhaustive),  # two on each device
         (tiny.penalized_config, 2, 4),  # two devices each
     ],
 )

@@ -208,6 +208,7 @@ def test_asha_stops_what_is_worse_and_they_save(begin, folder):
     assert all(starts(folder, name) == 1 for name in states)
 
 
+@pytest.mark.exhaustive
 def test_asha_continues_with_earlier_results_and_waits_for_runs_that_save(begin, folder):
     plan = {"method": "asha", "num_samples": 10}
     common = {"train.steps": 9, "pause": 1.0, "saving": 15.0}
@@ -233,6 +234,7 @@ def test_asha_continues_with_earlier_results_and_waits_for_runs_that_save(begin,
     assert program.status(folder.run(runs[9].name))["step"] < 9
 
 
+@pytest.mark.exhaustive
 def test_machines_are_shared_and_a_lost_one_costs_no_run(begin, folder):
     runs = {name: {"rate": rate} for name, rate in (("a", 0.1), ("b", 0.2), ("c", 0.3))}
     common = {"pause": 1.0, "train.steps": 8}
