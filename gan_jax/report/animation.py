@@ -31,7 +31,7 @@ def check(path: str | Path, fps: float) -> None:
         known.append(".mp4")
     elif suffix == ".mp4":
         raise errors.ConfigError(
-            f"{path} needs the video encoder of the package av: pip install 'gan_jax[video]'; "
+            f"{path} needs the video encoder of the package av: pip install -e '.[video]'; "
             f"accepted without it: {', '.join(known)}"
         )
     if suffix not in known:
