@@ -97,7 +97,8 @@ def _train(
     if dry_run or _is_new(runs, config, continue_from):
         origin = _read_origin(config, training, source, continue_from)
     if dry_run:
-        plan.show(config, training, pipeline, _compile(training, pipeline), origin, measured)
+        compiled = _compile(training, pipeline)
+        plan.show(plan.rows(config, training, pipeline, compiled, origin, measured))
         plan.show_parameters(training)
         return Result("planned", 0, None)
 
@@ -169,7 +170,7 @@ def _run(
             with heartbeat.working("compiling the train step", enabled=primary):
                 compiled = _compile(training, pipeline)
             if primary:
-                plan.show(config, training, pipeline, compiled, origin, measured)
+                plan.show(plan.rows(config, training, pipeline, compiled, origin, measured))
             with heartbeat.working("reading the data set", enabled=primary) as count:
                 return parallel.put_replicated(pipeline.read(count))
 

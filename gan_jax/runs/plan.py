@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -150,19 +151,12 @@ def _frozen(params: Any, optimizer: Optimizer) -> str:
     return f", {count_parameters(leaves):,} of them frozen: {', '.join(optimizer.frozen)}"
 
 
-def show(
-    config: ConfigDict,
-    training: build.Training,
-    pipeline: Pipeline,
-    compiled: Any,
-    origin: Weights | Parent | None = None,
-    chosen: evaluators.Chosen | None = None,
-) -> None:
-    """Print the plan to standard output; the arguments are those of `rows`."""
+def show(plan: Iterable[tuple[str, str]]) -> None:
+    """Print the plan that `rows` returns to standard output."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()
-    for heading, text in rows(config, training, pipeline, compiled, origin, chosen):
+    for heading, text in plan:
         table.add_row(heading, text)
     Console().print(table)
 

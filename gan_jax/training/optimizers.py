@@ -257,7 +257,8 @@ def frozen_layers(layers: Sequence[str], first: int, named: Sequence[str]) -> tu
     Args:
       layers: all layers of the network and, by their path, all parts of these, in the order in
         which the network applies them.
-      first: so many of the first ones are frozen; a normalization belongs to the layer before it.
+      first: how many layers are frozen from the input on; a normalization counts as a part of the
+        layer before it.
       named: further ones.
 
     Raises:
