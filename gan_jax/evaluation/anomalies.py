@@ -46,3 +46,14 @@ def anomalous_classes(config: Any, training: Source, measured: Source) -> list[i
     present = sources.present_classes(measured)
     found = [k for k in present if names[k] not in normal]
     return found if len(found) < len(present) else []
+
+
+def lacking(config: Any, training: Source, measured: Source) -> str:
+    """Return, in words, which images ``measured`` lacks that has normal ones or anomalies alone."""
+    where = f"in split {measured.split}"
+    if measured.class_names is not None and training.class_names is not None:
+        present = [measured.class_names[k] for k in sources.present_classes(measured)]
+        normal = sources.normal_names(config.data, training)
+        if not set(present) & set(normal):
+            return f"no images of {', '.join(normal)} {where}, but of {', '.join(present)}"
+    return f"none beside normal images {where}"

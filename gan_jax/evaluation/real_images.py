@@ -1,5 +1,6 @@
 """The real images of an evaluation: which ones, and their statistics, cached."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,16 +72,18 @@ def held_out(fields: ConfigDict) -> tuple[Source, str]:
 
     Returns:
       The source, and the name of the split.
+
+    Raises:
+      ConfigError: it is unclear what such a split has.
+      DataError: its images cannot be used.
     """
     # An archive of arrays has no splits, and what was not trained on "train" may have seen all.
     if fields.name != "npz" and fields.split.startswith("train"):
         for split in _HELD_OUT:
             other = ConfigDict(fields.to_dict())
             other.split = split
-            try:
+            with contextlib.suppress(errors.UnknownNameError):  # There is no such split.
                 return sources.make_source(other), split
-            except (errors.ConfigError, errors.DataError):
-                pass  # There is no such split; other errors are raised for the last one below.
     return sources.make_source(fields), fields.split
 
 

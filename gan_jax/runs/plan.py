@@ -126,7 +126,7 @@ def _anomalies(config: ConfigDict, game: Game, source: sources.Source) -> list[t
     measured = anomalies.measured_source(config, make_settings(config))
     found = anomalies.anomalous_classes(config, source, measured)
     if not found:
-        text = f"none beside normal images in split {measured.split}: nothing can be measured"
+        text = f"{anomalies.lacking(config, source, measured)}: nothing can be measured"
         return [("anomalies", text)]
     assert measured.class_names is not None
     named = ", ".join(measured.class_names[k] for k in found[:_CLASSES])

@@ -62,7 +62,7 @@ def test_images_beside_folders_or_in_one_folder_are_unlabelled(tmp_path):
     png(tmp_path / "only" / "a.png", 1)
     assert FolderSource(tmp_path, "train", Transform()).class_names is None
     png(tmp_path / "z.png", 2)
-    source = FolderSource(tmp_path, "train", Transform())
+    source = FolderSource(tmp_path, "all", Transform())
     assert source.num_classes is None
     assert "label" not in source[0]
     assert reds(source) == [1, 2]

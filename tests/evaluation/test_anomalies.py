@@ -92,7 +92,8 @@ def test_normal_images_are_trained_on_and_all_others_are_anomalies(
         ({"train": 3, "test/good": 2, "test/bad": 2}, {}, r"2 classes in split 'test': bad, good"),
         (PLAIN, {"normal": ("god",)}, r"data\.normal = 'god' is unknown.*Did you mean \"good\""),
         (PLAIN, {"normal": ("good",), "without": ("bad",)}, r"accepted: one of them"),
-        ({"": 2, **PLAIN}, {"normal": ("good",)}, r"data\.normal = 'good' names a class, and set"),
+        ({"": 2, **PLAIN}, {"normal": ("good",)}, r"has 2 images beside the folders"),
+        ({"train/good": 3, "test": 2, "test/good": 2, "test/bad": 2}, {}, r"test has 2 images"),
         (
             {"train": 3, "test/good": 2, "test/bad": 2},
             {"normal": ("god",)},
@@ -103,3 +104,15 @@ def test_normal_images_are_trained_on_and_all_others_are_anomalies(
 def test_what_is_normal_is_never_guessed(tmp_path, counts, data, message):
     with pytest.raises(errors.ConfigError, match=message):
         found(folder_config(make(tmp_path / "set", counts), **data))
+
+
+def test_a_split_without_normal_images_is_not_called_one_without_anomalies(tmp_path):
+    def words(counts):
+        config = folder_config(make(tmp_path / f"set{len(counts)}", counts))
+        measured = anomalies.measured_source(config, make_settings(config))
+        return anomalies.lacking(config, sources.make_source(config.data), measured)
+
+    counts = {"train/normal": 1, "test/bent": 2}
+    assert words(counts) == "no images of normal in split test, but of bent"
+    assert words({**counts, "test/good": 1}).endswith("test, but of bent, good")
+    assert words({**counts, "test/good": 1, "test/normal": 1}).startswith("none beside normal")

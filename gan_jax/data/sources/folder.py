@@ -74,7 +74,10 @@ class FolderSource(Source):
         self.files, self._inside = open_files(self.path)
         super().__init__(f"{self.files.name}/{self._inside}".rstrip("/"), split, {})
         images, others = images_in(self.files, self._inside)
-        part = choose_split(sorted(images), self._inside, split, self.files.full_name)
+        has_metadata = any(PurePosixPath(name).name in metadata.FILES for name in others)
+        part = choose_split(
+            sorted(images), self._inside, split, self.files.full_name, has_metadata=has_metadata
+        )
         self.names, self._sizes = part.names, [images[name] for name in part.names]
         label = self._read_labels(part, images, others, columns)
         transform.check_files()

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gan_jax.data.sources.containers import printable
-from gan_jax.data.sources.splits import SPLITS
+from gan_jax.data.sources.splits import split_of
 from gan_jax.errors import DataError
 
 _METADATA = "metadata.jsonl"
@@ -144,8 +144,8 @@ def _folder(path: Path) -> str:
     """Return the folder of the images of a file, "" or "a/"."""
     parts = list(PurePosixPath(path.parent.as_posix()).parts)
     part = _PART.fullmatch(path.stem)
-    if part or path.stem.lower() in SPLITS:
-        parts.append(part[1] if part else path.stem)
+    if part or split_of(path.stem):
+        parts.append(part[1] if part else split_of(path.stem))
     return "".join(f"{name}/" for name in parts)
 
 

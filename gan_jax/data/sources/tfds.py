@@ -13,7 +13,7 @@ from gan_jax.data.sources import levels
 from gan_jax.data.sources.base import Example, Source, content_hash, identity
 from gan_jax.data.sources.images import Transform, decode
 from gan_jax.data.spec import LABEL, images
-from gan_jax.errors import ConfigError, DataError, suggestion
+from gan_jax.errors import ConfigError, DataError, UnknownNameError, suggestion
 
 
 def find_builder(name: str, data_dir: str | None, known_here: Sequence[str] = ()) -> Any:
@@ -94,7 +94,7 @@ class TfdsSource(Source):
         try:
             part = info.splits[split]
         except (KeyError, ValueError) as error:
-            raise ConfigError(
+            raise UnknownNameError(
                 f"data.split = {split!r}: {name} has no such split; accepted: "
                 f"{', '.join(info.splits)}, or a part such as {min(info.splits)}[:50%]"
             ) from error
