@@ -5,8 +5,10 @@ import dataclasses
 import io
 import json
 import logging
+import math
 import os
 import re
+import resource
 import runpy
 import signal
 import subprocess
@@ -32,7 +34,8 @@ MAIN, SAMPLE = "experiments.main", "experiments.sample"
 # A start takes some seconds; the machine may be busy with more than this test.
 LIMIT = 150.0
 
-# MLPs on points of the plane: the configuration that compiles fastest.
+# MLPs on points of the plane: the configuration that compiles fastest. With one device, so that it
+# is the same run in a process of its own and in this one.
 POINTS = (
     "--config=configs/gan.py:smoke",
     "--config.data.name=ring",
@@ -40,17 +43,12 @@ POINTS = (
     "--config.train.batch_size=16",
     "--config.sample.num=1",
     "--config.train.sample_every=100000",
+    "--config.num_devices=1",
 )
 
 # Linux has a device that is always full; macOS has none.
 FULL = "/dev/full"
 has_full = pytest.mark.skipif(not Path(FULL).exists(), reason=f"this system has no {FULL}")
-
-# Sets the limit and becomes the program. (``preexec_fn`` would fork this process, with JAX in it.)
-_LIMITED = (
-    "import os, resource, sys; size = int(sys.argv[1]); "
-    "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); os.execv(sys.argv[2], sys.argv[2:])"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +70,10 @@ class Program:
         module: str = MAIN,
         cwd: Path = REPO,
         devices: int = 1,
-        largest_file: int | None = None,
         **variables: str | None,
     ) -> None:
         self._out, self._err = folder / "out.txt", folder / "err.txt"
         command = [sys.executable, "-m", module, *map(str, args)]
-        if largest_file is not None:
-            # The limit is for all files, and caches would be left with entries that are cut off.
-            variables["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-            variables["PYTHONDONTWRITEBYTECODE"] = "1"
-            command = [sys.executable, "-c", _LIMITED, str(largest_file), *command]
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 command,
@@ -194,6 +186,24 @@ def call(*args: str | Path, module: str = MAIN, cwd: Path = REPO) -> Ended:
         finally:
             logging.getLogger("gan_jax").setLevel(level)
     return Ended(code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def limited(resource_name: int, size: int) -> Iterator[None]:
+    """Limit a resource of this process, such as `resource.RLIMIT_FSIZE`.
+
+    Nothing is written to JAX's cache, where an entry might be cut off.
+    """
+    soft, hard = resource.getrlimit(resource_name)
+    shortest = jax.config.jax_persistent_cache_min_compile_time_secs
+    with mock.patch.dict(os.environ, JAX_COMPILATION_CACHE_DIR="set by the test"):
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
+        resource.setrlimit(resource_name, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource_name, (soft, hard))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", shortest)
 
 
 def succeeded(ended: Ended) -> Ended:

@@ -1,6 +1,7 @@
 """Signals, kills, a full disk, a second process: a run continues bit for bit."""
 
 import os
+import resource
 import signal
 import socket
 import time
@@ -13,7 +14,7 @@ from tests.faults.kills import kill_often
 ENDLESS = (*POINTS, "--config.train.log_every=5", "--config.train.steps=100000")
 
 
-def test_a_second_process_is_refused_and_a_signal_saves_the_first(start, run, tmp_path):
+def test_a_second_process_is_refused_and_a_signal_saves_the_first(start, tmp_path):
     flags = (*ENDLESS, "--config.train.checkpoint_every=100000")
     running = start(*flags, f"--workdir={tmp_path / 'run'}")
     assert running.wait_for(r"step +20/")
@@ -31,16 +32,16 @@ def test_a_second_process_is_refused_and_a_signal_saves_the_first(start, run, tm
     assert ended.out.splitlines()[-1].startswith(f"preempted at step {now['step']}: ")
 
     steps = f"--config.train.steps={now['step'] + 20}"
-    succeeded(run(*flags, steps, f"--workdir={tmp_path / 'run'}"))
+    succeeded(call(*flags, steps, f"--workdir={tmp_path / 'run'}"))
     assert program.status(tmp_path / "run")["state"] == "done"
-    succeeded(run(*flags, steps, f"--workdir={tmp_path / 'whole'}"))
+    succeeded(call(*flags, steps, f"--workdir={tmp_path / 'whole'}"))
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
-def test_a_signal_while_it_starts_harms_nothing(start, run, tmp_path):
+def test_a_signal_while_it_starts_harms_nothing(start, tmp_path):
     workdir = tmp_path / "run"
     flags = (*POINTS, f"--workdir={workdir}")
-    succeeded(run(*flags))
+    succeeded(call(*flags))
     before, rows = program.leaves(workdir), program.metrics(workdir)
     running = start(*flags)
     time.sleep(1.5)
@@ -53,15 +54,14 @@ def test_a_signal_while_it_starts_harms_nothing(start, run, tmp_path):
     assert program.metrics(workdir) == rows
 
 
-def test_kills_at_random_moments(start, run, tmp_path):
-    kill_often(start, run, tmp_path, kills=2, seed=1)
+def test_kills_at_random_moments(start, tmp_path):
+    kill_often(start, tmp_path, kills=2, seed=1)
 
 
-def test_a_full_disk_loses_nothing_that_was_saved(run, tmp_path):
+def test_a_full_disk_loses_nothing_that_was_saved(tmp_path):
     workdir = tmp_path / "run"
     flags = (
         *POINTS,
-        "--config.num_devices=1",
         "--config.generator.mlp.features=(700,700)",
         "--config.discriminator.mlp.features=(16,)",
         f"--workdir={workdir}",
@@ -70,8 +70,8 @@ def test_a_full_disk_loses_nothing_that_was_saved(run, tmp_path):
     before = program.leaves(workdir, step=2)
 
     # No file may grow beyond this: a checkpoint cannot be written, all else can.
-    ended = run(*flags, "--config.train.steps=4", largest_file=1_000_000)
-    message = complaint(ended)
+    with program.limited(resource.RLIMIT_FSIZE, 1_000_000):
+        message = complaint(call(*flags, "--config.train.steps=4"))
     assert message.startswith(f"Could not save step 4 in {workdir / 'checkpoints'}: ")
     assert "File too large" in message
     assert message.endswith("complete checkpoints: 2.")

@@ -5,13 +5,13 @@ import signal
 import time
 
 from tests.experiments import program
-from tests.experiments.program import POINTS, assert_same_run, succeeded
+from tests.experiments.program import POINTS, assert_same_run, call, succeeded
 
 # Every step is saved, so that a kill hits a save more often than not.
 SAVING = (*POINTS, "--config.train.log_every=1", "--config.train.checkpoint_every=1")
 
 
-def kill_often(start, run, folder, kills, seed):
+def kill_often(start, folder, kills, seed):
     """Kill a run at random moments, start it again each time, and compare how it ends.
 
     Returns:
@@ -34,10 +34,10 @@ def kill_often(start, run, folder, kills, seed):
             names = [p.name for p in (parts / "checkpoints").iterdir()]
             temporary += any(not name.isdigit() for name in names)
     steps = f"--config.train.steps={max(program.checkpoints(parts), default=0) + 10}"
-    ended = run(*SAVING, steps, f"--workdir={parts}")
+    ended = call(*SAVING, steps, f"--workdir={parts}")
     assert ended.code == 0, ended.err
     assert program.status(parts)["state"] == "done"
     once = "--config.train.checkpoint_every=100000"
-    succeeded(run(*SAVING, once, steps, f"--workdir={whole}"))
+    succeeded(call(*SAVING, once, steps, f"--workdir={whole}"))
     assert_same_run(parts, whole)
     return temporary

@@ -10,8 +10,8 @@ from tests.faults.kills import kill_often
 
 @pytest.mark.slow
 @pytest.mark.exhaustive  # test_stops.py kills three times.
-def test_twenty_five_kills_of_the_program(start, run, tmp_path):
-    inside_saves = kill_often(start, run, tmp_path, kills=25, seed=2)
+def test_twenty_five_kills_of_the_program(start, tmp_path):
+    inside_saves = kill_often(start, tmp_path, kills=25, seed=2)
     assert inside_saves >= 5  # else this test has not tested what it is for
 
 

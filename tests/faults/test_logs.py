@@ -1,23 +1,22 @@
 """The logs of a run cannot grow."""
 
-import pytest
+import resource
 
 from tests.experiments import program
-from tests.experiments.program import POINTS, complaint
+from tests.experiments.program import POINTS, call, complaint
 
 
-@pytest.mark.slow
-def test_metrics_that_there_is_no_room_for_are_reported_in_one_line(run, tmp_path):
+def test_metrics_that_there_is_no_room_for_are_reported_in_one_line(tmp_path):
     workdir = tmp_path / "run"
-    ended = run(
+    flags = (
         *POINTS,
         "--config.train.log_every=1",
         "--config.train.steps=100000",
         "--config.train.checkpoint_every=100000",
         f"--workdir={workdir}",
-        largest_file=40_000,
     )
-    message = complaint(ended)
+    with program.limited(resource.RLIMIT_FSIZE, 40_000):
+        message = complaint(call(*flags))
     assert message == f"Cannot write {workdir / 'metrics.jsonl'}: File too large"
     now = program.status(workdir)
     assert (now["state"], now["reason"]) == ("failed", message)

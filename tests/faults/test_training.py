@@ -1,14 +1,15 @@
 """Numbers that are not finite, too little memory, and repeated signals."""
 
+import resource
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from gan_jax.training import optimizers
 from tests.experiments import program
-from tests.experiments.program import POINTS, assert_same_run, complaint, succeeded
+from tests.experiments.program import POINTS, assert_same_run, call, complaint, succeeded
 from tests.faults.scenario import FLAGS
 
 # The gradients of the generator are NaN from one step on; both players move once per step.
@@ -26,21 +27,21 @@ def nan_from(step):
     return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
 
 def get_config():
-    known = dict(optimizers.OPTIMIZERS)
-    known["sgd"] = lambda rate, **options: optax.chain(nan_from(25), optax.sgd(rate))
-    optimizers.OPTIMIZERS = known
+    optimizers.OPTIMIZERS["sgd"] = lambda rate: optax.chain(nan_from(25), optax.sgd(rate))
     config = tiny.sgd(tiny.point_config())
     config.train.update(steps=60, log_every=5, checkpoint_every=10, sample_every=100000)
-    config.sample.num = 1
+    config.sample.num = config.num_devices = 1
     return config
 """
 
 
-@pytest.mark.slow
-def test_gradients_that_are_not_numbers_stop_the_run_at_its_last_good_checkpoint(run, tmp_path):
+def test_gradients_that_are_not_numbers_stop_the_run_at_its_last_good_checkpoint(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(optimizers, "OPTIMIZERS", dict(optimizers.OPTIMIZERS))
     (tmp_path / "mine.py").write_text(NAN_CONFIG)
     flags = (f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
-    message = complaint(run(*flags))
+    message = complaint(call(*flags))
     assert "not finite" in message
     assert "the last good checkpoint is of step 20" in message
     now = program.status(tmp_path / "run")
@@ -48,39 +49,23 @@ def test_gradients_that_are_not_numbers_stop_the_run_at_its_last_good_checkpoint
     good = program.files(tmp_path / "run" / "checkpoints" / "20")
 
     # The same command again: it diverges again, and overwrites nothing good.
-    assert complaint(run(*flags)) == message
+    assert complaint(call(*flags)) == message
     assert program.checkpoints(tmp_path / "run")[-1] == 20
     assert program.files(tmp_path / "run" / "checkpoints" / "20") == good
 
 
-@pytest.mark.slow
 def test_too_large_a_batch_is_reported_with_its_size_and_what_helps(tmp_path):
-    # 2 million points through 4096 units are 32 GiB, of which the process may have 12.
-    command = [
-        sys.executable,
-        "-m",
-        program.MAIN,
+    # 2 million points through 4096 units are 32 GiB, of which the process may have 12 more.
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    flags = (
         *POINTS,
         "--config.train.batch_size=2097152",
         "--config.generator.mlp.features=(4096,)",
         "--config.train.steps=2",
         f"--workdir={tmp_path / 'run'}",
-    ]
-    limit = 12 * 2**30
-    code = (
-        f"import os, resource; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit})); "
-        f"os.execv({command[0]!r}, {command!r})"
     )
-    made = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=program.REPO,
-        env=program.environment(),
-        capture_output=True,
-        text=True,
-        timeout=program.LIMIT,
-        check=False,
-    )
-    message = complaint(program.Ended(made.returncode, made.stdout, made.stderr))
+    with program.limited(resource.RLIMIT_AS, pages * resource.getpagesize() + 12 * 2**30):
+        message = complaint(call(*flags))
     assert message.startswith("out of device memory (")
     assert "train.batch_size = 2097152 is on one device" in message
     assert "train.accumulate = 2" in message
@@ -117,14 +102,11 @@ command_line.run(main._main)
     ],
 )
 @pytest.mark.slow
-def test_a_second_signal_during_the_save_loses_nothing(number, start, run, tmp_path):
+def test_a_second_signal_during_the_save_loses_nothing(number, start, tmp_path):
     (tmp_path / "slow_disk.py").write_text(SLOW_DISK)
     slow = tmp_path / "slow"
-    # A save of some megabytes takes its time.
-    large = ("--config.generator.mlp.features=(1500,1500)",)
     running = start(
         *FLAGS,
-        *large,
         "--config.train.steps=100000",
         f"--workdir={tmp_path / 'run'}",
         module="slow_disk",
@@ -133,17 +115,19 @@ def test_a_second_signal_during_the_save_loses_nothing(number, start, run, tmp_p
     )
     # The save of step 20 is complete when that of step 40 has begun.
     assert running.wait_for(r"step +45/")
+    slow.touch()
+    running.signal(number)
+    assert running.wait_for("the disk is slow")
     if number == signal.SIGTERM:
-        # It comes again and again, as schedulers do it.
-        for _ in range(200):
+        # It comes again and again, as schedulers do it: while it saves, and until the end.
+        for i in range(1000):
             running.signal(number)
             time.sleep(0.01)
+            if i == 50:
+                slow.unlink()
             if running.ended:
                 break
     else:
-        slow.touch()
-        running.signal(number)
-        assert running.wait_for("the disk is slow")
         time.sleep(1.5)  # two within a second count as one
         running.signal(number)
         time.sleep(0.1)
@@ -161,6 +145,6 @@ def test_a_second_signal_during_the_save_loses_nothing(number, start, run, tmp_p
         assert program.checkpoints(tmp_path / "run")[-1] >= 20
     last = program.checkpoints(tmp_path / "run")[-1]
     steps = f"--config.train.steps={last + 20}"
-    succeeded(run(*FLAGS, *large, steps, f"--workdir={tmp_path / 'run'}"))
-    succeeded(run(*FLAGS, *large, steps, f"--workdir={tmp_path / 'whole'}"))
+    succeeded(call(*FLAGS, steps, f"--workdir={tmp_path / 'run'}"))
+    succeeded(call(*FLAGS, steps, f"--workdir={tmp_path / 'whole'}"))
     assert_same_run(tmp_path / "run", tmp_path / "whole")
