@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gan_jax.evaluation import best
+from gan_jax.metrics import extractors
 from gan_jax.report import evaluations
 from gan_jax.runs import replicas
 from tests.experiments import program, several
@@ -31,11 +32,18 @@ def get_config():
     weights = f"process {os.getpid()}"
     extractors.EXTRACTORS["quarters"] = lambda setting: stub.extractor(weights=weights)
     config = tiny.sgd(tiny.image_config(critic_steps=1))
-    config.train.update(batch_size=16, steps=6, log_every=2, checkpoint_every=6, sample_every=6)
+    config.train.update(batch_size=16, steps=6, log_every=3, checkpoint_every=6, sample_every=6)
     config.sample.num = 1
     config.eval.update(every=3, metrics=("quarters_fid", "quarters_recall"), num_fake=50)
     return config
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def extractors_restored():
+    """Remove at the end the extractor that reading the configuration file adds."""
+    with mock.patch.dict(extractors.EXTRACTORS):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -47,112 +55,114 @@ def config(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def one_process(config, run, tmp_path_factory):
+def one_process(config, tmp_path_factory):
     """The run of one process with four devices."""
     workdir = tmp_path_factory.mktemp("one") / "run"
-    succeeded(run(config, f"--workdir={workdir}", devices=4))
+    succeeded(call(config, f"--workdir={workdir}", "--config.num_devices=4"))
     return workdir
 
 
 def assert_alike(a, b):
-    one, other = program.leaves(a), program.leaves(b)
+    """Assert that a run has, up to the step where another ended, the other's state and numbers."""
+    last = program.status(b)["step"]
+    one, other = program.leaves(a, last), program.leaves(b)
     assert one.keys() == other.keys()
     for name, leaf in one.items():
         np.testing.assert_allclose(leaf, other[name], err_msg=name, **TOLERANCE)
     one, other = program.metrics(a), program.metrics(b)
-    assert len(one) == len(other)
-    for row, another in zip(one, other, strict=True):
+    assert [row["step"] for row in other] == [3, 6]
+    for row, another in zip(one, other, strict=False):
         assert row == pytest.approx(another, rel=1e-4, abs=1e-5)
     one, other = (evaluations.read(path / "eval.jsonl") for path in (a, b))
-    assert [row["step"] for row in one] == [row["step"] for row in other] == [3, 6]
-    for row, another in zip(one, other, strict=True):
+    assert [row["step"] for row in other] == [3, 6]
+    for row, another in zip(one, other, strict=False):
+        assert row["step"] == another["step"]
         for name in ("quarters_fid", "quarters_recall"):
             assert row[name] == pytest.approx(another[name], rel=1e-3, abs=1e-6)
-    assert best.read(a).step == best.read(b).step
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param((), id="resident"),
-        pytest.param(
-            ("--config.data.device_cache_gib=0", "--config.data.workers=0"),
-            marks=pytest.mark.slow,
-            id="streamed",
-        ),
-    ],
-)
-def test_two_processes_train_as_one_and_only_the_first_writes(
-    path, config, one_process, start, tmp_path
+def goes_on_with_one_device(config, workdir, *flags):
+    """Continue a run in this process; assert that it ends well."""
+    last = program.status(workdir)["step"] + 3
+    flags = (*flags, f"--config.train.steps={last}", "--config.num_devices=1")
+    succeeded(call(config, f"--workdir={workdir}", *flags))
+    assert program.checkpoints(workdir)[-1] == last
+    assert all(np.all(np.isfinite(leaf)) for leaf in program.leaves(workdir).values())
+
+
+def test_two_processes_train_as_one_until_a_signal_to_one_stops_both(
+    config, one_process, start, tmp_path
 ):
     # The directory of the second one does not exist, and is not needed.
     workdirs = [[f"--workdir={tmp_path / name}"] for name in ("run", "other")]
-    processes = several.start(start, 2, config, *path, each=workdirs, devices=2)
+    flags = ("--config.train.steps_per_call=3", "--config.train.keep_every=6")
+    endless = (*flags, "--config.train.steps=300000")
+    processes = several.start(start, 2, config, *endless, each=workdirs, devices=2)
+    assert processes[0].wait_for(r"step +9/")
+    processes[1].signal(signal.SIGTERM)
     first, second = [process.wait() for process in processes]
     assert first.code == 0, first.err
     assert second.code == 0, second.err
     assert re.search(r"devices +4 x cpu", first.out)
-    assert "step 6/6" in first.out
-    assert "step 6/6" not in second.out  # Only the first process reports.
-    assert_alike(tmp_path / "run", one_process)
+    assert re.search(r"step +6/", first.out)
+    assert not re.search(r"step +6/", second.out)  # Only the first process reports, and writes.
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    run = tmp_path / "run"
+    now = program.status(run)
+    assert (now["state"], now["reason"]) == ("preempted", "SIGTERM")
+    assert program.checkpoints(run)[-1] == now["step"]
+    assert_alike(run, one_process)
+    goes_on_with_one_device(config, run, *flags)
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [
-        ("--config.fsdp.devices=4", "--config.fsdp.min_size=16"),  # Over both processes.
-        ("--config.train.replicas=2",),  # One in each process.
-    ],
-    ids=["fsdp", "replicas"],
-)
 @pytest.mark.slow
-def test_two_processes_with_a_layout_train_as_one(layout, config, start, run, tmp_path):
-    succeeded(run(config, f"--workdir={tmp_path / 'one'}", *layout, devices=4))
-    two = f"--workdir={tmp_path / 'two'}"
-    for process in several.start(start, 2, config, two, *layout, devices=2):
+def test_two_processes_that_stream_and_share_the_state_train_as_one(
+    config, one_process, start, tmp_path
+):
+    flags = (
+        f"--workdir={tmp_path}",
+        "--config.data.device_cache_gib=0",
+        "--config.data.workers=0",
+        "--config.fsdp.devices=4",  # Over both processes.
+        "--config.fsdp.min_size=16",
+    )
+    for process in several.start(start, 2, config, *flags, devices=2):
         ended = process.wait()
         assert ended.code == 0, ended.err
-    count = int(layout[0].partition("replicas=")[2] or 1)
-    pairs = (replicas.folders(tmp_path / name, count) for name in ("one", "two"))
+    assert program.status(tmp_path)["state"] == "done"
+    assert_alike(tmp_path, one_process)
+    assert best.read(tmp_path).step == best.read(one_process).step
+    goes_on_with_one_device(config, tmp_path, "--config.data.device_cache_gib=0")
+
+
+@pytest.mark.slow
+def test_a_replica_in_each_process_that_slurms_variables_name(config, start, tmp_path):
+    two = "--config.train.replicas=2"
+    succeeded(call(config, f"--workdir={tmp_path / 'one'}", two, "--config.num_devices=4"))
+    # JAX derives the port from the job's number.
+    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost"}
+    processes = [
+        start(
+            config,
+            two,
+            f"--workdir={tmp_path / 'two'}",
+            "--distributed=auto",
+            devices=2,
+            **job,
+            SLURM_NTASKS="2",
+            SLURM_PROCID=str(i),
+            SLURM_LOCALID=str(i),
+        )
+        for i in range(2)
+    ]
+    first, second = [process.wait() for process in processes]
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert "done at step 6" in first.out
+    assert "done at step 6" not in second.out
+    assert program.status(tmp_path / "two")["state"] == "done"
+    pairs = (replicas.folders(tmp_path / name, 2) for name in ("one", "two"))
     for one, other in zip(*pairs, strict=True):
         assert_alike(other, one)
-    assert program.status(tmp_path / "two")["state"] == "done"
-
-    if count == 1:  # One device goes on with a state that was sharded over processes.
-        succeeded(call(config, two, "--config.train.steps=8", "--config.num_devices=1"))
-        assert program.checkpoints(tmp_path / "two")[-1] == 8
-        leaves = program.leaves(tmp_path / "two")
-        assert all(np.all(np.isfinite(leaf)) for leaf in leaves.values())
-
-
-@pytest.mark.slow
-def test_a_signal_to_one_process_stops_both(config, start, run, tmp_path):
-    flags = (
-        config,
-        f"--workdir={tmp_path / 'run'}",
-        "--config.train.steps_per_call=5",
-        "--config.train.log_every=10",
-        "--config.eval.every=15",
-        "--config.train.checkpoint_every=100000",
-        "--config.train.sample_every=100000",
-    )
-    processes = several.start(start, 2, *flags, "--config.train.steps=100000", devices=2)
-    assert processes[0].wait_for(r"step +40/")
-    processes[1].signal(signal.SIGTERM)
-    for process in processes:
-        ended = process.wait()
-        assert ended.code == 0, ended.err
-    now = program.status(tmp_path / "run")
-    assert now["state"] == "preempted"
-    assert now["reason"] == "SIGTERM"
-    # The best one may be kept beside it.
-    assert program.checkpoints(tmp_path / "run")[-1] == now["step"]
-
-    # One process with one device goes on.
-    last = now["step"] + 10
-    succeeded(run(*flags, f"--config.train.steps={last}"))
-    assert program.status(tmp_path / "run")["step"] == last
 
 
 def test_pmap_is_refused_in_several_processes(config, tmp_path):
@@ -199,27 +209,3 @@ def test_a_start_timeout_names_what_to_check(run, tmp_path):
     message = complaint(run(*flags, "--process_id=1"))
     assert message.startswith("not all processes of this run came together")
     assert "--coordinator" in message
-
-
-@pytest.mark.slow
-def test_processes_find_each_other_by_slurms_variables(start, tmp_path):
-    # JAX derives the port from the job's number.
-    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost"}
-    processes = [
-        start(
-            *POINTS,
-            "--config.train.steps=2",
-            f"--workdir={tmp_path / 'run'}",
-            "--distributed=auto",
-            **job,
-            SLURM_NTASKS="2",
-            SLURM_PROCID=str(i),
-            SLURM_LOCALID=str(i),
-        )
-        for i in range(2)
-    ]
-    first, second = [process.wait() for process in processes]
-    assert (first.code, second.code) == (0, 0), first.err + second.err
-    assert re.search(r"devices +2 x cpu", first.out)
-    assert "done at step 2" in first.out
-    assert "done at step 2" not in second.out

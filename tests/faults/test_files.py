@@ -30,9 +30,7 @@ def workdir(half, tmp_path):
 )
 @mounts
 @pytest.mark.slow
-def test_a_disk_that_fills_up_is_named_and_the_run_goes_on_later(
-    room, workdir, whole, tmp_path
-):
+def test_a_disk_that_fills_up_is_named_and_the_run_goes_on_later(room, workdir, whole, tmp_path):
     disk, rescued = tmp_path / "disk", tmp_path / "rescued"
     disk.mkdir()
     size = sum(4096 * (1 + len(content) // 4096) for content in program.files(workdir).values())
