@@ -34,13 +34,35 @@ CORE = (
     "runs/test_loop.py",
 )
 
+# The files that take longest. With -n, a worker takes the next file in the order of collection: one
+# of these would leave the other workers without work if it came last.
+LONGEST = (
+    "configs/test_variants.py",
+    "sweeps/test_ray.py",
+    "experiments/test_distributed.py",
+    "evaluation/test_evaluation.py",
+    "training/test_restoration.py",
+    "runs/test_replicas.py",
+    "games/test_vae.py",
+    "training/test_class_consistency.py",
+    "games/test_terms.py",
+    "runs/test_loop.py",
+    "faults/test_lost_processes.py",
+    "training/test_parallel.py",
+    "training/test_translation.py",
+    "training/test_step.py",
+)
+
 
 @pytest.hookimpl(tryfirst=True)  # Before pytest deselects by marks.
 def pytest_collection_modifyitems(items):
-    """Mark the core tests."""
-    for item in items:
-        if item.path.relative_to(FOLDER).as_posix().startswith(CORE):
+    """Mark the core tests, and put the longest files first."""
+    first = {name: number for number, name in enumerate(LONGEST)}
+    names = {item: item.path.relative_to(FOLDER).as_posix() for item in items}
+    for item, name in names.items():
+        if name.startswith(CORE):
             item.add_marker(pytest.mark.core)
+    items.sort(key=lambda item: first.get(names[item], len(first)))
 
 
 # Optax adds integers to floats, so the training tests cannot be strict.
