@@ -18,6 +18,8 @@ from gan_jax.runs import build
 
 # Networks halve images: of a size that some cannot make, a multiple of one of these is tried.
 _MULTIPLES = tuple(2**k for k in range(10))
+# No image has more pixels on a side.
+_LARGEST = 2**31 - 1
 
 
 def fitted(config: ConfigDict) -> tuple[ConfigDict, sources.Source]:
@@ -36,7 +38,8 @@ def fitted(config: ConfigDict) -> tuple[ConfigDict, sources.Source]:
     # Two images of an example may differ in size until they are resized, or by their factor.
     factors = config.data.pairing == "twins" and config.data.scale is None
     if config.data.resolution is None and not factors and config.data.pairing != "none":
-        copy.data.resolution = 1
+        # Nothing is read at this size; it is one that all images can be brought to.
+        copy.data.resolution = _LARGEST if config.data.resize == "pad" else 1
     source = sources.make_source(copy.data)
     images = [field for field in source.spec.values() if field.kind == "image"]
     if not images:

@@ -253,7 +253,9 @@ def test_sizes_that_differ_need_a_resolution(tmp_path):
         source[1]
     assert FolderSource(tmp_path, "train", Transform(1))[1]["image"].shape == (1, 1, 3)
     with pytest.raises(DataError, match=r"b\.png: .*cannot fit"):
-        FolderSource(tmp_path, "train", Transform(6, resize="pad"))[1]
+        FolderSource(tmp_path, "train", Transform(6, resize="pad"))
+    with pytest.raises(DataError, match=r"a\.png: .*cannot cut"):
+        FolderSource(tmp_path, "train", Transform((5, 9), resize="crop"))
 
 
 def test_unusable_paths(tmp_path, data_config):

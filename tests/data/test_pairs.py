@@ -58,7 +58,7 @@ def test_side_by_side_is_the_left_half_and_the_right(tmp_path, data_config):
     assert make_source(config).spec == specs.pairs((4, 4, 1))
     save(tmp_path / "3.png", noise(3, 6, 11, 3))
     with pytest.raises(DataError, match=r"3\.png.*6x11.*an even width"):
-        make_source(config)[3]
+        make_source(config)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,58 @@ def test_twins_are_the_files_of_one_name(tmp_path, data_config):
     save(tmp_path / "train" / "out" / "9.bmp", noise(9, 4, 4, 3))
     with pytest.raises(DataError, match=r"out has several files of the name 9 that differ"):
         make_source(config)
+
+
+@pytest.mark.parametrize(
+    ("folders", "fields"),
+    [
+        (("TrainA", "trainb"), {}),
+        (("Training/horse", "Training/zebra"), {"a": "horse", "b": "zebra"}),
+        (("set/Images/TRAIN", "set/Masks/TRAIN"), {"a": "images", "b": "masks"}),
+    ],
+)
+def test_sides_are_found_whatever_their_case(tmp_path, data_config, folders, fields):
+    for side, folder in enumerate(folders):
+        save(tmp_path / folder / "0.png", np.full((4, 4, 3), side + 1, np.uint8))
+    config = data_config(name="folder", path=str(tmp_path), pairing="twins", resolution=4, **fields)
+    assert [int(x.max()) for x in make_source(config)[0].values()] == [1, 2]
+    if not fields:  # What is spelled as asked for comes first.
+        save(tmp_path / "trainA" / "0.png", np.full((4, 4, 3), 9, np.uint8))
+        assert make_source(config)[0]["a"].max() == 9
+
+
+def test_two_folders_are_no_halves(tmp_path, data_config):
+    for name in ("trainA", "trainB"):
+        save(tmp_path / name / "0.png", noise(0, 4, 8, 3))
+    config = data_config(name="folder", path=str(tmp_path), pairing="side_by_side", resolution=4)
+    with pytest.raises(ConfigError, match=r"has the folders trainA, trainB; accepted: 'twins'"):
+        make_source(config)
+
+
+@pytest.mark.parametrize(
+    ("second", "resize", "accepted"),
+    [
+        ((12, 16), "resize", None),
+        ((9, 11), "resize", None),
+        ((8, 6), "resize", "one ratio"),
+        ((8, 6), "letterbox", "one ratio"),
+        ((8, 6), "squeeze", None),
+        ((12, 16), "crop", "one size"),
+    ],
+)
+def test_twins_of_other_shapes_would_not_be_aligned(
+    tmp_path, data_config, second, resize, accepted
+):
+    save(tmp_path / "A" / "0.png", noise(0, 6, 8, 3))
+    save(tmp_path / "B" / "0.png", noise(0, *second, 3))
+    config = data_config(
+        name="folder", path=str(tmp_path), pairing="twins", resolution=4, resize=resize
+    )
+    if accepted is None:
+        assert len(make_source(config)) == 1
+    else:
+        with pytest.raises(DataError, match=rf"6x8, .*B/0\.png {second[0]}x.*: {accepted}"):
+            make_source(config)
 
 
 @pytest.mark.parametrize("zipped", [False, True])

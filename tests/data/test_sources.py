@@ -128,6 +128,9 @@ def test_the_fingerprint_of_an_npz_is_of_what_was_read(tmp_path, data_config):
         ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.zeros(3, int)}, r"y is int64 \[3\]"),
         ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.array([0, -1])}, "integers from 0 to"),
         ({"x": np.zeros((2, 4, 4), np.uint8), "image": np.zeros(1)}, "several names: image, x"),
+        ({"x": np.zeros((2, 3, 8, 8))}, r"x is float64 \[2, 3, 8, 8\]; accepted: channels last"),
+        ({"x": np.zeros((2, 5, 8, 8))}, r"numpy\.moveaxis\(x, 1, -1\), or data\.channels = 8"),
+        ({"x": np.zeros((64, 64, 3), np.uint8)}, "of what may be one image"),
         ({"x": np.array([{}, None])}, "cannot be read as arrays: .*allow_pickle"),
     ],
 )
@@ -135,6 +138,17 @@ def test_unfit_npz(tmp_path, data_config, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(DataError, match=message):
         make_source(data_config(name="npz", path=str(tmp_path / "a.npz")))
+
+
+def test_axes_of_an_npz_that_are_known_are_not_questioned(tmp_path, data_config):
+    for shape, channels in [((2, 8, 8, 13), None), ((2, 3, 8, 8), 8), ((9, 9, 3, 1), None)]:
+        np.savez(tmp_path / "a.npz", x=np.full(shape, 9, np.uint8), target=np.zeros(2))
+        fields = {"channels": channels, "resolution": None}
+        config = data_config(name="npz", path=str(tmp_path / "a.npz"), **fields)
+        source = make_source(config)
+        assert (len(source), *source.shape) == shape
+        assert source.unused == ("arrays target",)
+        assert "no value of the images above 9 of 255" in source.notes[1]
 
 
 def test_no_npz(tmp_path, data_config):

@@ -25,7 +25,7 @@ from gan_jax.data.sources import levels, metadata, survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.containers import images_in, open_files, printable
 from gan_jax.data.sources.images import Transform, decode, deep_pixels, opened, reason
-from gan_jax.data.sources.splits import Part, choose_split
+from gan_jax.data.sources.splits import Part, choose_split, split_of
 from gan_jax.errors import ConfigError, DataError
 
 ON_ERROR = ("raise", "skip")
@@ -131,6 +131,8 @@ class FolderSource(Source):
             raise DataError(
                 f"{self.name}: none of {HEADERS:,} files that were looked at is an image"
             )
+        for index, header in headers.items():
+            self._check_file(index, header.height, header.width)
         self._own_size = survey.own_size(headers.values(), transform)
         self.notes = (
             *survey.in_words(list(headers.values()), channels),
@@ -250,11 +252,15 @@ class FolderSource(Source):
         found, image = self._decode_or_next(range(len(self))[index])
         return self._labelled(self._fit(image, found), found)
 
-    def _fit(self, image: Image.Image, index: int) -> dict[str, np.ndarray]:
+    def _check_file(self, index: int, height: int, width: int) -> None:
         try:
-            images = self._transform.cut(image)
+            self._transform.check_file(height, width)
         except ConfigError as error:
             raise DataError(f"{self.item_name(index)}: {error}") from error
+
+    def _fit(self, image: Image.Image, index: int) -> dict[str, np.ndarray]:
+        self._check_file(index, image.height, image.width)
+        images = self._transform.cut(image)
         for name, pixels in images.items():
             if pixels.shape != self.spec[name].shape:
                 raise DataError(
@@ -348,13 +354,30 @@ def find_folder(path: str | Path | None, split: str, name: str, field: str) -> P
     tops = {image.split("/")[0] for image in found}
     roots = ["", *(f"{top}/" for top in tops)] if len(tops) == 1 else [""]
     for root in roots:
+        below = {"/".join(image.removeprefix(root).split("/")[:-1]) for image in found}
+        folders = {folder for path in below for folder in _and_above(path)}
         for candidate in candidates:
-            if any(image.startswith(f"{root}{candidate}/") for image in found):
+            if candidate in folders:
                 return root_path / f"{root}{candidate}"
+        for candidate in candidates:
+            alike = sorted(f for f in folders if _spelling(f) == _spelling(candidate))
+            if len(alike) == 1:
+                return root_path / f"{root}{alike[0]}"
     raise ConfigError(
         f"{field} = {name!r} with data.split = {split!r}: {files.full_name(inside)} has images in "
         f"none of the folders {', '.join(candidates)}; accepted: the name of one that it has"
     )
+
+
+def _and_above(folder: str) -> list[str]:
+    """Return a folder and those that it is in."""
+    parts = folder.split("/")
+    return ["/".join(parts[:k]) for k in range(1, len(parts) + 1)]
+
+
+def _spelling(folder: str) -> list[str]:
+    """Return what folders that differ in case, or in the name of a split, have in common."""
+    return [split_of(part) or part.lower() for part in folder.split("/")]
 
 
 def _checked_path(path: str | Path | None) -> Path:

@@ -85,6 +85,33 @@ class Transform:
                 "4 (colour and alpha), None (as stored)"
             )
 
+    def check_size(self, height: int, width: int) -> None:
+        """Check that images of a size can be brought to that of the result.
+
+        Raises:
+          ConfigError: ``resize`` is "pad" and the image is larger than ``resolution``, or "crop"
+            and it is smaller.
+        """
+        if self.size is None:
+            return
+        size = "x".join(map(str, self.size))
+        larger = height > self.size[0] or width > self.size[1]
+        smaller = height < self.size[0] or width < self.size[1]
+        if self.resize == "crop" and smaller:
+            raise ConfigError(
+                f'data.resize = "crop" cannot cut data.resolution = {size} out of an image of '
+                f"{height}x{width}; accepted: {min(height, width)} or less"
+            )
+        if self.resize == "pad" and larger:
+            raise ConfigError(
+                f'data.resize = "pad" cannot fit an image of {height}x{width} into '
+                f"data.resolution = {size}; accepted: {max(height, width)} or more"
+            )
+
+    def check_file(self, height: int, width: int) -> None:
+        """Check that `cut` can be applied to images of a size; raises as `check_size`."""
+        self.check_size(height, width)
+
     def shape(self, height: int, width: int, channels: int) -> tuple[int, int, int]:
         """Return the shape (h, w, c) that an image of this size gets."""
         if self.size is not None:
@@ -95,13 +122,13 @@ class Transform:
         """Return the image, of mode "L", "RGB" or "RGBA", as uint8 [h, w, c].
 
         Raises:
-          ConfigError: ``resize`` is "pad" and the image is larger than ``resolution``, or "crop"
-            and it is smaller.
+          ConfigError: as `check_size`.
         """
         if self.channels is not None:
             mode = _MODES[self.channels]
             image = image if image.mode == mode else image.convert(mode)
         if self.size is not None and image.size != self.size[::-1]:
+            self.check_size(image.height, image.width)
             image = _PLACE[self.resize](image, *self.size)
         pixels = np.asarray(image)
         return pixels[:, :, None] if pixels.ndim == 2 else pixels
@@ -180,21 +207,11 @@ def _squeeze(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _crop(image: Image.Image, height: int, width: int) -> Image.Image:
-    if image.height < height or image.width < width:
-        raise ConfigError(
-            f'data.resize = "crop" cannot cut data.resolution = {height}x{width} out of an image '
-            f"of {image.height}x{image.width}; accepted: {min(image.size)} or less"
-        )
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
 
 
 def _pad(image: Image.Image, height: int, width: int) -> Image.Image:
-    if image.height > height or image.width > width:
-        raise ConfigError(
-            f'data.resize = "pad" cannot fit an image of {image.height}x{image.width} into '
-            f"data.resolution = {height}x{width}; accepted: {max(image.size)} or more"
-        )
     whole = Image.new(image.mode, (width, height))
     whole.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
     return whole

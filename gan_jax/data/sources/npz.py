@@ -8,8 +8,9 @@ import numpy as np
 from typing_extensions import override
 
 from gan_jax import arrays, paths
-from gan_jax.data.sources import levels
+from gan_jax.data.sources import levels, survey
 from gan_jax.data.sources.base import ArraySource, classes_of, content_hash, identity
+from gan_jax.data.sources.containers import printable
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.spec import LABEL, Field, image, labelled
 from gan_jax.errors import ConfigError, DataError
@@ -38,7 +39,8 @@ class NpzSource(ArraySource):
       "sample_rate" in Hz;
 
     and may hold integers [n] from 0 on under "label", "labels", "y" or "arr_1". Other arrays are
-    ignored. Nothing is unpickled. The file has no splits: ``data.split`` is only recorded.
+    reported as not used. Nothing is unpickled. The file has no splits: ``data.split`` is only
+    recorded.
 
     Args:
       path: the file.
@@ -54,7 +56,7 @@ class NpzSource(ArraySource):
         if not path:
             raise ConfigError("data.path is not set; accepted for data.name = 'npz': an .npz file")
         self.path, self.transform = paths.local(path, "data.path"), transform
-        found, self._content = _load(self.path)
+        found, self._content, others = _load(self.path)
         name, make = ("audio", _audio) if "audio" in found else ("image", _images)
         data, field, scale, notes = make(self.path, found, transform)
         held = {name: data}
@@ -63,6 +65,7 @@ class NpzSource(ArraySource):
         spec = labelled(name, field, classes_of(held.get(LABEL)))
         super().__init__(self.path.stem, split, held, spec, notes)
         self.levels = scale
+        self.unused = (f"arrays {', '.join(map(printable, others))}",) if others else ()
 
     @override
     def item_name(self, index: int) -> str:
@@ -77,9 +80,10 @@ class NpzSource(ArraySource):
         return NpzSource, (self.path, self.split, self.transform)
 
 
-def _load(path: Path) -> tuple[Found, str]:
-    """Return the arrays of a file by field, and a hash that identifies its content."""
+def _load(path: Path) -> tuple[Found, str, list[str]]:
+    """Return the arrays of a file by field, a hash of its content, and the names of the others."""
     names: dict[str, str] = {}
+    others: list[str] = []
 
     def choose(found: Sequence[str]) -> list[str]:
         for field, accepted in NAMES.items():
@@ -92,6 +96,7 @@ def _load(path: Path) -> tuple[Found, str]:
                 f"{path} has {' and '.join(data) or 'no data'}; accepted: one of {known}; "
                 f"found: {', '.join(found) or 'none'}"
             )
+        others.extend(name for name in found if name not in names.values())
         return list(names.values())
 
     try:
@@ -106,7 +111,8 @@ def _load(path: Path) -> tuple[Found, str]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except (arrays.UnreadableError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as arrays: {error}") from error
-    return {field: (name, found[name]) for field, name in names.items()}, content_hash(parts)
+    by_field = {field: (name, found[name]) for field, name in names.items()}
+    return by_field, content_hash(parts), others
 
 
 # The data, their field, and `levels` and `notes` of a source.
@@ -117,6 +123,7 @@ def _images(path: Path, found: Found, transform: Transform) -> Data:
     name, images = found["image"]
     if images.dtype.kind not in "buif" or images.ndim not in (3, 4) or 0 in images.shape:
         raise _refused(path, name, images, "numbers [n, h, w] or [n, h, w, c], not empty")
+    _check_order(path, name, images, transform)
     images = images if images.ndim == 4 else images[..., None]
     images = images.astype(np.int16) if images.dtype == bool else images
     scale = levels.given(transform.value_range)
@@ -129,8 +136,20 @@ def _images(path: Path, found: Found, transform: Transform) -> Data:
         if not np.isfinite(images).all():
             raise DataError(f"{path}: {name} has numbers that are not finite")
         images = np.stack([transform.array(one, scale) for one in images])
-    notes = [f"of {height}x{width}", *([str(scale)] if scale else [])]
+    words = [str(scale)] if scale else survey.darkness(images, "of the images")
+    notes = [f"of {height}x{width}", *words]
     return images, image(images.shape[1:]), scale, tuple(notes)
+
+
+def _check_order(path: Path, name: str, images: np.ndarray, transform: Transform) -> None:
+    """Refuse arrays whose axes seem to be others than [n, h, w] or [n, h, w, c]."""
+    _, height, *rest = images.shape
+    last = rest[-1]
+    if len(rest) == 2 and last > 4 and height < min(rest) and transform.channels != last:
+        accepted = f"channels last, as of numpy.moveaxis({name}, 1, -1), or data.channels = {last}"
+        raise _refused(path, name, images, f"{accepted} if these are channels")
+    if len(rest) == 1 and last in (1, 3, 4) and height > 4:
+        raise _refused(path, name, images, "[n, h, w, c] of what may be one image, or [n, h, w, 1]")
 
 
 def _audio(path: Path, found: Found, transform: Transform) -> Data:
@@ -151,10 +170,12 @@ def _audio(path: Path, found: Found, transform: Transform) -> Data:
 
 def _labels(path: Path, name: str, labels: np.ndarray, count: int) -> np.ndarray:
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    fits = labels.shape == (count,) and np.issubdtype(labels.dtype, np.integer)
-    if not fits or labels.min() < 0 or labels.max() >= _MAX_CLASSES:
-        accepted = f"integers from 0 to {_MAX_CLASSES - 1:,}, [{count}]"
+    accepted = f"integers from 0 to {_MAX_CLASSES - 1:,}, [{count}]"
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise _refused(path, name, labels, accepted)
+    low, high = labels.min(), labels.max()
+    if low < 0 or high >= _MAX_CLASSES:
+        raise DataError(f"{path}: {name} is from {low:,} to {high:,}; accepted: {accepted}")
     return labels.astype(np.int32)
 
 

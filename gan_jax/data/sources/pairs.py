@@ -17,6 +17,7 @@ the splits "train" and "all"). Other data have domains as splits (of TFDS: ``tra
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ from gan_jax.data.sources.subset import class_number, only_classes
 from gan_jax.data.sources.twins import TwoImages, sides, twins
 from gan_jax.errors import ConfigError, lookup
 
+# What is before the side in the name of a folder: trainA.
+_SIDE = re.compile(r"^(train|test|val)", re.IGNORECASE)
 PAIRINGS = ("none", "side_by_side", "twins", "domains")
 
 
@@ -49,14 +52,19 @@ class SideBySide(Transform):
         return dict.fromkeys("ab", self.shape(height, width // 2, channels))
 
     @override
-    def cut(self, image: Image.Image) -> dict[str, np.ndarray]:
-        """Return both halves of the image; its width must be even."""
-        width, height = image.size
+    def check_file(self, height: int, width: int) -> None:
         if width % 2:
             raise ConfigError(
                 f"an image of {height}x{width} has no two halves side by side; accepted for "
                 "data.pairing = 'side_by_side': an even width"
             )
+        self.check_size(height, width // 2)
+
+    @override
+    def cut(self, image: Image.Image) -> dict[str, np.ndarray]:
+        """Return both halves of the image; its width must be even."""
+        width, height = image.size
+        self.check_file(height, width)
         half = width // 2
         halves = [image.crop((left, 0, left + half, height)) for left in (0, half)]
         first, second = halves if self.first == "left" else reversed(halves)
@@ -112,7 +120,9 @@ def paired(config: Any, transform: Transform, one: Callable[[Any, Transform], So
         _only_folders(config)
         _refuse_tiles(config)
         halves = SideBySide(**dataclasses.asdict(transform), first=_first_half(config))
-        return FolderSource(config.path, config.split, halves, config.on_error)
+        source = FolderSource(config.path, config.split, halves, config.on_error)
+        _refuse_two_folders(source)
+        return source
     names = {"a": config.a or "A", "b": config.b or "B"}
     if names["a"] == names["b"]:
         raise ConfigError(f"data.a = {names['a']!r} and data.b = the same; accepted: two names")
@@ -154,6 +164,16 @@ def _first_half(config: Any) -> str:
     if config.a is None and found:
         return "left" if found[0] == "right" else "right"
     return found[0] if found else "left"
+
+
+def _refuse_two_folders(source: FolderSource) -> None:
+    """Raise a `ConfigError` if the folders of files of two halves are those of two sides."""
+    names = source.class_names or ()
+    if {_SIDE.sub("", name).lower() for name in names} == {"a", "b"}:
+        raise ConfigError(
+            f"data.pairing = 'side_by_side', and {source.name} has the folders {', '.join(names)}; "
+            "accepted: 'twins', or 'domains'"
+        )
 
 
 def _refuse_tiles(config: Any) -> None:

@@ -75,14 +75,13 @@ def own_size(headers: Iterable[Header], transform: Transform) -> tuple[int, int]
     return side, side
 
 
-def darkness(first: Image.Image) -> list[str]:
-    """Return a warning if the first image of a set, of 8 bits, looks black."""
-    brightest = max(1, int(np.asarray(first).max()))
+def darkness(pixels: Image.Image | np.ndarray, of: str = "of the first") -> list[str]:
+    """Return a warning if pixels of 8 bits, which are those of the words ``of``, look black."""
+    brightest = max(1, int(np.asarray(pixels).max()))
     if brightest >= _DARK:
         return []
     return [
-        f"no value of the first above {brightest} of 255 "
-        f"(data.value_range=(0, {brightest}) spreads them)"
+        f"no value {of} above {brightest} of 255 (data.value_range=(0, {brightest}) spreads them)"
     ]
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from typing_extensions import override
 
+from gan_jax.data.sources import survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
-from gan_jax.data.sources.folder import MAX_SKIPS, FolderSource
+from gan_jax.data.sources.folder import HEADERS, MAX_SKIPS, FolderSource
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.tiles import TiledSource
 from gan_jax.errors import ConfigError, DataError, require
@@ -154,7 +155,9 @@ def twins(paths: Sequence[Path], config: Any, transform: Transform) -> TwinSourc
     wanted, tiled, size = config.scale, transform.resize == "tile", transform.resolution
     require(wanted is None or wanted >= 1, "data.scale", wanted, "1 or more, or None")
     if wanted == 1 and not tiled:
-        return TwinSource(*_matched(paths, config, transform, transform), config.split)
+        a, b = _matched(paths, config, transform, transform)
+        _check_shapes(a, b, transform.resize)
+        return TwinSource(a, b, config.split)
     whole = dataclasses.replace(transform, resolution=None, resize="resize")
     a, b = _matched(paths, config, whole, whole)
     scale, readable = _scale_of(a, b)
@@ -174,6 +177,30 @@ def twins(paths: Sequence[Path], config: Any, transform: Transform) -> TwinSourc
     first = TiledSource(a.in_order(readable), size // scale)
     second = TiledSource(b.in_order(readable), size, scale)
     return TwinSource(first, second, config.split, scale)
+
+
+def _check_shapes(a: FolderSource, b: FolderSource, resize: str) -> None:
+    """Check that the same parts of the two images of pairs are left, by a sample of the headers.
+
+    Raises:
+      DataError: the ratios of the sides of a pair differ by more than a pixel, or its sizes where
+        nothing is scaled.
+    """
+    if resize == "squeeze":
+        return
+    for i in survey.spread(len(a), HEADERS):
+        one, other = a.header(i), b.header(i)
+        if one is None or other is None:  # It is reported when it is read.
+            continue
+        sides = one.height, one.width, other.height, other.width
+        differs = abs(one.height * other.width - other.height * one.width) > max(sides)
+        if differs or (resize in ("crop", "pad") and sides[:2] != sides[2:]):
+            accepted = "one size" if resize in ("crop", "pad") else "one ratio of the sides"
+            raise DataError(
+                f"{a.item_name(i)} is {one.height}x{one.width}, {b.item_name(i)} "
+                f"{other.height}x{other.width}; accepted for twins with data.resize = {resize!r}: "
+                f"{accepted} (data.resize = 'squeeze' scales each as a whole)"
+            )
 
 
 def _scale_of(a: FolderSource, b: FolderSource) -> tuple[int, list[int]]:
