@@ -2,7 +2,7 @@
 
 The first of these rules that applies to a mask says where it has holes:
 
-- where it is transparent; but if all that is opaque is white, where it is opaque;
+- where it is transparent; but if all that is opaque is white or coloured, where it is opaque;
 - where it is coloured, whatever is below;
 - of two grey values, where it has the larger one;
 - where it is at least half as bright as white.
@@ -61,12 +61,12 @@ def holes(image: Image.Image) -> np.ndarray:
         white = _WIDE_WHITE if image.mode.startswith("I") else 1.0 if values.max() <= 1 else 255.0
         return _larger(values, white / 2)
     colours = np.asarray(image.convert("RGB")).astype(np.int16)
-    if image.has_transparency_data:
-        opaque = np.asarray(image.convert("RGBA"))[:, :, 3] >= _HALF
-        if not opaque.all():
-            is_white = opaque.any() and colours[opaque].min() >= _HALF
-            return opaque if is_white else ~opaque
     coloured = colours.max(axis=2) - colours.min(axis=2) >= _CHROMA
+    if image.has_transparency_data:
+        opaque = _larger(np.asarray(image.convert("RGBA"))[:, :, 3], _HALF)
+        if not opaque.all():
+            is_painted = (coloured | (colours.min(axis=2) >= _HALF))[opaque].all()
+            return opaque if opaque.any() and is_painted else ~opaque
     if coloured.any():
         return coloured
     return _larger(colours.mean(axis=2), _HALF)

@@ -258,6 +258,14 @@ def test_sizes_that_differ_need_a_resolution(tmp_path):
         FolderSource(tmp_path, "train", Transform((5, 9), resize="crop"))
 
 
+def test_files_of_operating_systems_are_no_images(tmp_path):
+    folders = ("cat", "dog", "dog/@eaDir", "__MACOSX/cat", "$RECYCLE.BIN", ".thumbnails")
+    for k, folder in enumerate(folders):
+        png(tmp_path / folder / "0.png", k)
+    source = FolderSource(tmp_path, "train", Transform(6))
+    assert (reds(source), source.class_names) == ([0, 1], ("cat", "dog"))
+
+
 def test_unusable_paths(tmp_path, data_config):
     def make(path, **fields):
         return make_source(data_config(name="folder", path=path, **fields))
@@ -269,7 +277,7 @@ def test_unusable_paths(tmp_path, data_config):
     with pytest.raises(DataError, match="has no images; accepted suffixes"):
         make(str(tmp_path))
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match="neither a folder nor"):
+    with pytest.raises(DataError, match=r"neither a folder nor.*archives have to be unpacked"):
         make(str(tmp_path / "a.png"))
     with pytest.raises(DataError, match=r"a\.png is not an image"):
         make(str(tmp_path))

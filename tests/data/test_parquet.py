@@ -85,3 +85,40 @@ def test_what_is_no_set_of_images(tmp_path, make):
         make()
     (tmp_path / "b.png").write_bytes(png(50))  # Beside images, a table is no set of its own.
     assert make(resolution=4).unused == ("1 .parquet",)
+
+
+def test_files_may_be_in_folders_of_splits(tmp_path, make):
+    for split, value in (("train", 10), ("test", 20)):
+        write(tmp_path / "default" / split / "0000.parquet", [value], [0])
+        write(tmp_path / f"flat/{split}_0.PARQUET", [value], [0])
+    for path in (tmp_path / "default", tmp_path / "flat"):
+        assert greys(make(path, resolution=4)) == [10]
+        assert greys(make(path, resolution=4, split="test")) == [20]
+
+
+def test_the_image_is_the_column_of_that_name(tmp_path, make):
+    def table(**columns):
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        return make(tmp_path / "a.parquet", resolution=4)
+
+    source = table(mask=[png(200)], image=[png(10)], id=[1])
+    assert greys(source) == [10]
+    assert source.unused == ("columns of the metadata: mask, id",)
+    with pytest.raises(DataError, match=r"has mask, photo of images; accepted: .* in one column"):
+        table(mask=[png(200)], photo=[png(10)])
+
+
+def test_a_row_without_an_image_is_left_out_or_an_error(tmp_path, make):
+    pq.write_table(pa.table({"image": [png(10), None]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"00000001\.png is not an image"):
+        make(resolution=4).read([0, 1])
+    assert greys(make(resolution=4, on_error="skip")) == [10, 10]
+
+
+def test_a_missing_or_damaged_part_is_named(tmp_path, make):
+    write(tmp_path / "train-00000-of-00002.parquet", [10], [0])
+    with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet does not exist, but"):
+        make()
+    (tmp_path / "train-00001-of-00002.parquet").write_bytes(b"")
+    with pytest.raises(DataError, match=r"00001-of-00002\.parquet cannot be read as Parquet"):
+        make()

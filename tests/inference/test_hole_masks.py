@@ -24,9 +24,9 @@ def rgb(hole, ground):
     return Image.fromarray(where)
 
 
-def with_alpha(image, alpha):
+def with_alpha(image, alpha, opaque=255):
     image = image.convert("RGBA")
-    image.putalpha(Image.fromarray(np.where(alpha, 255, 0).astype(np.uint8)))
+    image.putalpha(Image.fromarray(np.where(alpha, opaque, 0).astype(np.uint8)))
     return image
 
 
@@ -63,6 +63,9 @@ MASKS = {
     "erased from a photograph": with_alpha(Image.fromarray(PHOTO), ~HOLE),
     "white strokes on nothing": with_alpha(rgb((255, 255, 255), (0, 0, 0)), HOLE),
     "white strokes on white nothing": with_alpha(rgb((255, 255, 255), (255, 255, 255)), HOLE),
+    "red strokes on nothing": with_alpha(rgb((255, 0, 0), (0, 0, 0)), HOLE, 128),
+    "erased, by alpha of 1 and 0": with_alpha(rgb((0, 0, 0), (0, 0, 0)), ~HOLE, 1),
+    "white strokes, by alpha of 1 and 0": with_alpha(rgb((255, 255, 255), (0, 0, 0)), HOLE, 1),
     "opaque, with alpha": with_alpha(grey(255, 0), np.ones_like(HOLE)),
     "jpeg": jpeg(grey(255, 0)),
     "jpeg, red on white": jpeg(rgb((255, 0, 0), (255, 255, 255))),

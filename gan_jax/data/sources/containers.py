@@ -8,7 +8,7 @@ import struct
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +25,8 @@ SUFFIXES = frozenset([
     ".tif", ".tiff", ".webp", *([".avif"] if features.check("avif") else []),
 ])
 # fmt: on
+# What operating systems and file servers put beside files.
+_HIDDEN = (".", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 # No image file is larger; an archive may state any size, to fill the memory.
 MAX_FILE_BYTES = 2**30
@@ -251,21 +253,32 @@ def open_files(path: Path, field: str = "data.path") -> tuple["Files", str]:
 
         return Parquet(path, tables), ""
     if not path.is_dir():
-        raise DataError(f"{path} ({field}) is neither a folder nor a .zip")
+        raise DataError(
+            f"{path} ({field}) is neither a folder nor a .zip; accepted: one of these, a place in "
+            "a .zip, or a .parquet (other archives have to be unpacked)"
+        )
     return Folder(path), ""
 
 
 def _tables(path: Path) -> list[Path]:
-    """Return the Parquet files at a path, or in its folder ``data``, if there are no images."""
+    """Return the Parquet file at a path, or those below it if there are no images."""
     if path.is_file():
-        return [path] if path.suffix == ".parquet" else []
-    for folder in (path, path / "data"):
-        entries = list(os.scandir(folder)) if folder.is_dir() else []
-        found = sorted(Path(entry.path) for entry in entries if entry.name.endswith(".parquet"))
-        if found:
-            images = any(Path(entry.name).suffix.lower() in SUFFIXES for entry in entries)
-            return [] if images or any(map(_is_folder, entries)) else found
-    return []
+        return [path] if path.suffix.lower() == ".parquet" else []
+    found = []
+    for name in _files_below(str(path)):
+        suffix = os.path.splitext(name)[1].lower()
+        if _is_hidden(os.path.relpath(name, path)):
+            continue
+        if suffix in SUFFIXES:
+            return []
+        if suffix == ".parquet":
+            found.append(Path(name))
+    return found
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file, or a folder that it is in, is one of an operating system's own."""
+    return any(part.startswith(_HIDDEN) for part in name.split("/"))
 
 
 def images_in(
@@ -291,8 +304,7 @@ def images_in(
     others: list[str] = []
     for name, size in files.sizes().items():
         below = name.removeprefix(prefix)
-        hidden = any(part.startswith((".", "__MACOSX")) for part in below.split("/"))
-        if hidden or not name.startswith(prefix):
+        if _is_hidden(below) or not name.startswith(prefix):
             continue
         if Path(name).suffix.lower() not in SUFFIXES:
             others.append(name)
@@ -301,8 +313,15 @@ def images_in(
         else:
             found[name] = size
     if not found:
+        words = f", but {', '.join(by_suffix(others))}" if others else ""
         raise DataError(
-            f"{files.full_name(inside)} ({field}) has no images; "
+            f"{files.full_name(inside)} ({field}) has no images{words}; "
             f"accepted suffixes: {' '.join(sorted(SUFFIXES))}"
         )
     return found, others
+
+
+def by_suffix(names: Sequence[str]) -> list[str]:
+    """Return, in words, how many files have which suffix."""
+    counts = collections.Counter(Path(name).suffix.lower() or "without a suffix" for name in names)
+    return [f"{count} {printable(suffix)}" for suffix, count in sorted(counts.items())]

@@ -6,7 +6,6 @@ are all files with the suffix of an image, sorted by their path; hidden files an
 out.
 """
 
-import collections
 import contextlib
 import copy
 import dataclasses
@@ -23,7 +22,7 @@ from gan_jax import paths
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import levels, metadata, survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
-from gan_jax.data.sources.containers import images_in, open_files, printable
+from gan_jax.data.sources.containers import by_suffix, images_in, open_files
 from gan_jax.data.sources.images import Transform, decode, deep_pixels, opened, reason
 from gan_jax.data.sources.splits import Part, choose_split, split_of
 from gan_jax.errors import ConfigError, DataError
@@ -93,18 +92,19 @@ class FolderSource(Source):
     ) -> specs.Field | None:
         """Set the labels, and what is not used, and return the labels' field, if there is one."""
         label = None if part.class_names is None else specs.label(part.class_names)
-        self.labels, self.unused = part.labels, (*part.unused, *_by_suffix(others))
+        self.labels, self.unused = part.labels, (*part.unused, *by_suffix(others))
         if columns is None:
             return label
         rows = metadata.read(self.files, others, required=bool(columns))
         chosen = metadata.columns_of(rows, columns, default=label is None)
+        if rows:
+            others = [name for name in others if PurePosixPath(name).name not in metadata.FILES]
         if chosen:
             self.labels, label = metadata.labels(rows, self.names, chosen)
-            others = [name for name in others if PurePosixPath(name).name not in metadata.FILES]
             self.notes = (f"labelled by the column {', '.join(chosen)} of the metadata",)
         self.unused = (
             *part.unused,
-            *_by_suffix(others),
+            *by_suffix(others),
             *metadata.unused(rows, images, chosen),
         )
         return label
@@ -386,9 +386,3 @@ def _checked_path(path: str | Path | None) -> Path:
             "data.path is not set; accepted for data.name = 'folder': a folder or .zip of images"
         )
     return paths.local(path, "data.path")
-
-
-def _by_suffix(others: Sequence[str]) -> list[str]:
-    """Return, in words, how many files of which suffix are no images."""
-    counts = collections.Counter(Path(name).suffix.lower() or "without a suffix" for name in others)
-    return [f"{count} {printable(suffix)}" for suffix, count in sorted(counts.items())]

@@ -1,8 +1,9 @@
 """Images in Parquet files, as the data sets of Hugging Face have them, read in place.
 
-A row is an image: bytes, or a struct with the field ``bytes``. The rows of ``train-00000-of-00002``
-and of the files beside it are the images of a folder ``train``; their other columns are its
-metadata (`gan_jax.data.sources.metadata`), in which a class label has its name.
+A row is an image: bytes, or a struct with the field ``bytes``, in the only such column or in that
+named ``image``. The rows of ``train-00000-of-00002`` and of the files beside it, or of the files in
+a folder ``train``, are the images of a folder ``train``; their other columns are its metadata
+(`gan_jax.data.sources.metadata`), in which a class label has its name.
 
 Whole row groups are read, of which the last few are kept: reading in order is fast, and reading at
 random is not. Needs pyarrow.
@@ -22,10 +23,11 @@ from gan_jax.data.sources.containers import printable
 from gan_jax.data.sources.splits import split_of
 from gan_jax.errors import DataError
 
+_IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
 _METADATA = "metadata.jsonl"
 _KEPT_GROUPS = 4
 # A part of a split.
-_PART = re.compile(r"(.+)-\d+-of-\d+")
+_PART = re.compile(r"(.+)-(\d+)-of-(\d+)")
 
 
 class Parquet:
@@ -36,11 +38,12 @@ class Parquet:
       files: the Parquet files.
 
     Raises:
-      DataError: pyarrow is not installed, or a file cannot be read or has no images.
+      DataError: pyarrow is not installed, a file is missing, cannot be read or has no images.
     """
 
     def __init__(self, path: Path, files: Sequence[Path]):
         self.path, self.name, self._paths = path, path.stem, list(files)
+        _check_complete(files)
         self._open()
         # Name of an image: its file, row group, and row in that; and of a folder its metadata.
         self._rows: dict[str, tuple[int, int, int]] = {}
@@ -55,10 +58,12 @@ class Parquet:
             raise DataError(
                 f"{self.path} is read by pyarrow, which is not installed: pip install pyarrow"
             ) from error
-        try:
-            self._files = [parquet.ParquetFile(path) for path in self._paths]
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.path} cannot be read as Parquet: {error}") from error
+        self._files = []
+        for path in self._paths:
+            try:
+                self._files.append(parquet.ParquetFile(path))
+            except (OSError, ValueError) as error:
+                raise DataError(f"{path} cannot be read as Parquet: {error}") from error
         self._lock = threading.Lock()
         self._groups: collections.OrderedDict[tuple[int, int], list[Any]] = (
             collections.OrderedDict()
@@ -67,7 +72,9 @@ class Parquet:
     def _list(self, number: int, path: Path) -> None:
         """List the rows of a file."""
         file, column = self._files[number], self._image_column(number)
-        others = [name for name in file.schema_arrow.names if name != column]
+        every = [name for name in file.schema_arrow.names if name != column]
+        # Other images would fill the memory.
+        others = [name for name in every if not _has_bytes(file.schema_arrow.field(name).type)]
         names = _class_names(file.schema_arrow.metadata)
         folder = _folder(path.relative_to(self.path) if path != self.path else Path(path.name))
         rows = file.read(columns=others).to_pylist() if others else itertools.repeat({})
@@ -76,19 +83,18 @@ class Parquet:
         for at, row in zip(places, rows, strict=False):
             base = f"{len(self._rows):08d}.png"
             self._rows[f"{folder}{base}"] = number, *at
-            values = {column: _value(x, names.get(column)) for column, x in row.items()}
+            values = {name: _value(row.get(name), names.get(name)) for name in every}
             self._metadata[folder].append(json.dumps({"file_name": base, **values}))
 
     def _image_column(self, number: int) -> str:
-        import pyarrow.types as types
-
-        for field in self._files[number].schema_arrow:
-            inner = field.type
-            if types.is_struct(inner) and inner.get_field_index("bytes") >= 0:
-                return field.name
-            if types.is_binary(inner) or types.is_large_binary(inner):
-                return field.name
-        raise DataError(f"{self._paths[number]} has no column of images; accepted: bytes of files")
+        found = [field.name for field in self._files[number].schema_arrow if _has_bytes(field.type)]
+        named = [name for name in found if name.lower() in _IMAGE_COLUMNS]
+        if len(named or found) == 1:
+            return (named or found)[0]
+        raise DataError(
+            f"{self._paths[number]} has {', '.join(found) or 'no column'} of images; accepted: "
+            "bytes of files in one column, or in one named image"
+        )
 
     def sizes(self) -> Mapping[str, int | None]:
         """Return every image's path, and that of the metadata; their sizes are not known: 0."""
@@ -109,11 +115,14 @@ class Parquet:
         if base == _METADATA:
             return "\n".join(self._metadata[f"{folder}/" if folder else ""]).encode()[:most]
         number, group, place = self._rows[name]
-        value = self._group(number, group)[place]
-        raw = value.get("bytes") if isinstance(value, dict) else value
-        if raw is None:
-            raise OSError("the row has no bytes of an image")
-        return raw[:most]
+        try:
+            value = self._group(number, group)[place]
+        except ValueError as error:
+            raise OSError(" ".join(str(error).split())) from error
+        if isinstance(value, dict) and value["bytes"] is None and value.get("path"):
+            raise OSError(f"the row has no bytes of an image, but the path {value['path']}")
+        raw = value["bytes"] if isinstance(value, dict) else value
+        return (raw or b"")[:most]  # No bytes are no image.
 
     def _group(self, number: int, group: int) -> list[Any]:
         """Return the images of a row group."""
@@ -138,6 +147,27 @@ class Parquet:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._open()
+
+
+def _has_bytes(kind: Any) -> bool:
+    """Return whether a column of a type may hold files."""
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0
+    return types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def _check_complete(files: Sequence[Path]) -> None:
+    """Check that no part of a split is missing."""
+    found = {path: _PART.fullmatch(path.stem) for path in files}
+    for path, part in found.items():
+        if part is None:
+            continue
+        for number in range(int(part[3])):
+            name = f"{part[1]}-{number:0{len(part[2])}d}-of-{part[3]}{path.suffix}"
+            if path.with_name(name) not in found:
+                raise DataError(f"{path.with_name(name)} does not exist, but {path.name} does")
 
 
 def _folder(path: Path) -> str:
