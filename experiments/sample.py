@@ -40,7 +40,10 @@ _NUM = flags.DEFINE_integer(
     lower_bound=1,
 )
 _LABEL = flags.DEFINE_string(
-    "label", None, "The class to sample, by name or number, for class-conditional runs."
+    "label",
+    None,
+    "The class to sample, by name or number, for class-conditional runs. For runs with attributes "
+    "values of some of them, such as Smiling=1,Male=-1 (the others are as in images), or of all.",
 )
 _PROPORTIONS = flags.DEFINE_enum(
     "proportions",
@@ -136,7 +139,7 @@ def _main() -> None:
         batch_norm=_BATCH_NORM.value,
         seed=_SEED.value,
         label=run.class_number(_LABEL.value),
-        class_counts=run.class_counts(**data) if _PROPORTIONS.value == "data" else None,
+        proportions=run.proportions(**data) if _PROPORTIONS.value == "data" else None,
         truncation=truncations,
         num=_NUM.value,
         batch_size=run_flags.BATCH_SIZE.value or 64,

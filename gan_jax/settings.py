@@ -26,7 +26,7 @@ T = TypeVar("T")
 Entry = Callable[..., Any]
 
 # Parameters that the program gives, never settings. `build` offers the first ones to every entry.
-_OFFERED = ("attributes", "axis_name", "dtype", "num_classes", "param_dtype")
+_OFFERED = ("axis_name", "dtype", "num_classes", "param_dtype")
 _GIVEN = (*_OFFERED, "heads", "total_steps")
 _PLAIN = (bool, int, float, str, tuple)
 NUMBER_OR_TUPLE = (int, tuple)

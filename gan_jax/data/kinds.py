@@ -1,4 +1,4 @@
-"""Kinds of data: everything that depends on whether a field holds images, points, audio or labels.
+"""Kinds of data: everything that depends on whether a field holds images, sound, labels and so on.
 
 A kind converts stored arrays to what networks see and back, says which augmentations apply, writes
 an example to a file and draws a batch as one picture. A new kind is a class here, an entry of
@@ -16,7 +16,7 @@ import numpy as np
 from typing_extensions import override
 
 from gan_jax.data import device
-from gan_jax.data.spec import Field, Spec
+from gan_jax.data.spec import Field, Spec, data_names
 from gan_jax.errors import ConfigError, lookup
 from gan_jax.report import grids, spectrograms
 
@@ -205,7 +205,27 @@ class Label(Kind):
         return stored
 
 
-KINDS: dict[str, type[Kind]] = {"image": Image, "points": Points, "audio": Audio, "label": Label}
+class Attributes(Kind):
+    """Vectors of attributes ``(n,)``, float32; networks see each number on its scale."""
+
+    @override
+    def to_network(self, stored: jax.Array) -> jax.Array:
+        mean, deviation = np.transpose(np.asarray(self.field.scales, np.float32))
+        return (stored - mean) / deviation
+
+    @override
+    def to_stored(self, data: jax.Array) -> jax.Array:
+        mean, deviation = np.transpose(np.asarray(self.field.scales, np.float32))
+        return data * deviation + mean
+
+
+KINDS: dict[str, type[Kind]] = {
+    "image": Image,
+    "points": Points,
+    "audio": Audio,
+    "label": Label,
+    "attributes": Attributes,
+}
 
 
 def of(field: Field) -> Kind:
@@ -250,7 +270,7 @@ def check_images(spec: Spec, what: str) -> tuple[int, int, int]:
       ConfigError: they hold something else, or images of several shapes.
     """
     shapes = {field.shape for field in spec.values() if field.kind == "image"}
-    others = {field.kind for field in spec.values()} - {"image", "label"}
+    others = {spec[name].kind for name in data_names(spec)} - {"image"}
     if others or len(shapes) != 1:
         found = ", ".join(f"{name}: {field.kind} {field.shape}" for name, field in spec.items())
         raise ConfigError(f"data.name: the data have {found}; accepted for {what}: images")

@@ -2,8 +2,8 @@
 
 A source has a specification ``{name: Field}``, its batches are dictionaries of arrays by the same
 names, and so is ``Turn.batch`` of a player. The names in use are ``image``, ``points``, ``audio``
-and ``label``; ``a`` and ``b`` are the two images of an example for translation. The operations on
-the arrays of a kind are in `gan_jax.data.kinds`.
+and ``label``, a class or a vector of attributes; ``a`` and ``b`` are the two images of an example
+for translation. The operations on the arrays of a kind are in `gan_jax.data.kinds`.
 """
 
 import dataclasses
@@ -24,8 +24,10 @@ class Field:
       shape: of one example's array; ``()`` for a label.
       dtype: name of the NumPy dtype in which the source stores it.
       class_names: of a label, in the order of its values.
-      attributes: of a label, the vector of numbers that each value stands for; ``None``: it is a
-        class.
+      attributes: of a label that is a vector of numbers, their names; see
+        `gan_jax.data.attributes`.
+      scales: of attributes, the mean and the deviation by which networks see each.
+      vectors: of attributes, those of some images.
       sample_rate: of audio, in Hz.
     """
 
@@ -34,7 +36,9 @@ class Field:
     dtype: str
     class_names: tuple[str, ...] | None = None
     sample_rate: int | None = None
-    attributes: tuple[tuple[float, ...], ...] | None = None
+    attributes: tuple[str, ...] | None = None
+    scales: tuple[tuple[float, float], ...] = ()
+    vectors: tuple[tuple[float, ...], ...] = ()
 
 
 Spec = Mapping[str, Field]
@@ -45,11 +49,9 @@ def image(shape: Sequence[int]) -> Field:
     return Field("image", tuple(shape), "uint8")
 
 
-def label(
-    class_names: Sequence[str], attributes: tuple[tuple[float, ...], ...] | None = None
-) -> Field:
-    """Return the field of a label, int32, whose values have these names and attributes."""
-    return Field("label", (), "int32", class_names=tuple(class_names), attributes=attributes)
+def label(class_names: Sequence[str]) -> Field:
+    """Return the field of a label, int32, whose values have these names."""
+    return Field("label", (), "int32", class_names=tuple(class_names))
 
 
 def labelled(name: str, field: Field, classes: int | Sequence[str] | None = None) -> Spec:
@@ -81,8 +83,8 @@ def pairs(shape: Sequence[int]) -> Spec:
 
 
 def data_names(spec: Spec) -> list[str]:
-    """Return the names of all fields that are not labels."""
-    return [name for name, field in spec.items() if field.kind != LABEL]
+    """Return the names of all fields but the label."""
+    return [name for name in spec if name != LABEL]
 
 
 def data_name(spec: Spec) -> str:
@@ -124,14 +126,19 @@ def data(batch: Mapping[str, Any], spec: Spec) -> Any:
 
 
 def class_names(spec: Spec) -> tuple[str, ...] | None:
-    """Return the names of the classes, or ``None`` where examples have no label."""
+    """Return the names of the classes, or ``None`` where examples have none."""
     return spec[LABEL].class_names if LABEL in spec else None
 
 
 def num_classes(spec: Spec) -> int | None:
-    """Return the number of classes, or ``None`` where examples have no label."""
+    """Return the number of classes, or ``None`` where examples have none."""
     names = class_names(spec)
     return None if names is None else len(names)
+
+
+def label_size(spec: Spec) -> int | None:
+    """Return the number of classes or attributes, or ``None`` where examples have no label."""
+    return spec[LABEL].shape[0] if LABEL in spec and spec[LABEL].shape else num_classes(spec)
 
 
 def class_number(names: Sequence[str], name: str | int, field: str) -> int:
@@ -151,11 +158,6 @@ def class_number(names: Sequence[str], name: str | int, field: str) -> int:
         return name
     by_name = {known: k for k, known in enumerate(names)}
     return lookup({**{str(k): k for k in range(len(names))}, **by_name}, name, field)
-
-
-def attributes(spec: Spec) -> tuple[tuple[float, ...], ...] | None:
-    """Return the vectors that the labels stand for, or ``None`` where they are classes alone."""
-    return spec[LABEL].attributes if LABEL in spec else None
 
 
 def words(spec: Spec) -> str:

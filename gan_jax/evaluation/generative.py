@@ -11,6 +11,7 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.data import order, sources
+from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source, ToySource
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
 from gan_jax.evaluation.real_images import LABELLED, labelled_images, real_statistics
@@ -20,9 +21,11 @@ from gan_jax.games.game import GenerativeGame
 from gan_jax.metrics import classifier, compare, names, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Statistics
-from gan_jax.training.sampling import Sampler, Sampling
+from gan_jax.training.sampling import Sampler, Sampling, Vectors
 
 REFERENCE_SPLITS = 3
+# Images whose attributes are those of samples.
+_VECTORS = 16_384
 
 
 def choose_metrics(
@@ -95,6 +98,8 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
 
 def refusal(settings: Settings, source: Source, real: Source) -> str:
     """Return why labelled data are too few, or too small, for the metrics of "auto", or ""."""
+    if specs.label_size(source.spec) is not None and source.num_classes is None:
+        return f"{source.name} has attributes, and no classes to train a classifier with"
     if not _is_seen(source) or (source.num_classes or 0) < 2:
         return ""
     if why := _untrainable(source):
@@ -189,6 +194,7 @@ class GenerativeEvaluator(Evaluator):
             sampling=sampling,
             devices=devices,
             class_shares=_class_shares(game, source, data),
+            class_of=_attributes(game, source, data),
         )
         self._place = self._sampler.place
         self._real = {
@@ -321,3 +327,13 @@ def _class_shares(
         return None
     labels = data["label"] if data else sources.labels_of(source)
     return np.bincount(labels, minlength=game.num_classes) / len(labels)
+
+
+def _attributes(
+    game: GenerativeGame, source: Source, data: Mapping[str, np.ndarray] | None
+) -> Vectors | None:
+    """Return the attributes of a random choice of the images, for a game that asks for them."""
+    if game.attributes is None:
+        return None
+    labels = data["label"] if data else sources.labels_of(source)
+    return Vectors(labels[order.subset(len(labels), min(len(labels), _VECTORS))])

@@ -17,8 +17,9 @@ from jax import lax
 from typing_extensions import override
 
 from gan_jax.augment import Augmentation, make_augmentations
+from gan_jax.data import attributes
 from gan_jax.data import spec as specs
-from gan_jax.data.spec import LABEL, Spec
+from gan_jax.data.spec import LABEL, Field, Spec
 from gan_jax.errors import ConfigError
 from gan_jax.games import building, draws, judging
 from gan_jax.games.apply import apply, judge
@@ -116,6 +117,12 @@ class AdversarialGame(GenerativeGame):
 
     @property
     @override
+    def attributes(self) -> Field | None:
+        unconditional = getattr(self.generator, "conditioning", "none") == "none"
+        return None if unconditional else attributes.of(self.spec)
+
+    @property
+    @override
     def latent_dim(self) -> int:
         return self.generator.latent_dim
 
@@ -124,7 +131,8 @@ class AdversarialGame(GenerativeGame):
     def networks(self) -> Mapping[str, Network]:
         z = jax.ShapeDtypeStruct((1, self.latent_dim), jnp.float32)
         x = jax.ShapeDtypeStruct((1, *self.shape), jnp.float32)
-        condition = {LABEL: jax.ShapeDtypeStruct((1,), jnp.int32)}
+        label = self.spec.get(LABEL, specs.label(()))
+        condition = {LABEL: jax.ShapeDtypeStruct((1, *label.shape), jnp.dtype(label.dtype))}
         return {
             "generator": Network(self.generator, (z, condition), averaged=True),
             "discriminator": Network(self.discriminator, (x, condition)),

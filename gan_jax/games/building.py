@@ -31,7 +31,7 @@ class Given:
 
     @property
     def num_classes(self) -> int | None:
-        """Number of classes of the data; ``None``: they have no labels."""
+        """Number of classes of the data; ``None``: they have none."""
         return specs.num_classes(self.spec)
 
     @property
@@ -47,8 +47,7 @@ class Given:
 def network_fields(config: Any, given: Given) -> dict[str, Any]:
     """Return what every network of a run is given beside its settings and its shape."""
     return {
-        "num_classes": given.num_classes,
-        "attributes": specs.attributes(given.spec),
+        "num_classes": specs.label_size(given.spec),
         "axis_name": given.axis_name,
         "dtype": errors.lookup(PRECISIONS, config.precision, "precision"),
         "param_dtype": jnp.float32,

@@ -45,7 +45,11 @@ class Fakes:
         if not self.history:
             return {}
         image = jax.ShapeDtypeStruct(data_field(spec).shape, jnp.float32)
-        condition = {LABEL: jax.ShapeDtypeStruct((), jnp.int32)} if LABEL in spec else {}
+        condition = {
+            name: jax.ShapeDtypeStruct(field.shape, jnp.dtype(field.dtype))
+            for name, field in spec.items()
+            if name == LABEL
+        }
         return {_SLOT: init(self.history, (image, condition))}
 
     def shown(self, made: jax.Array, turn: Turn) -> tuple[jax.Array, Condition, dict[str, History]]:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.data import spec as specs
-from gan_jax.data.spec import Spec
+from gan_jax.data.spec import LABEL, Field, Spec
 from gan_jax.errors import ConfigError
 from gan_jax.games import draws
 from gan_jax.games.building import Given
@@ -92,7 +92,7 @@ class Turn:
     @property
     def condition(self) -> dict[str, jax.Array]:
         """What networks are conditioned on: the labels, where the data have any."""
-        return {"label": self.batch["label"]} if "label" in self.batch else {}
+        return {LABEL: self.batch[LABEL]} if LABEL in self.batch else {}
 
     @property
     def size(self) -> int:
@@ -200,7 +200,12 @@ class Game(abc.ABC):
 
     @property
     def num_classes(self) -> int | None:
-        """Classes that can be asked for when sampling; ``None`` if the game is unconditional."""
+        """Classes that can be asked for when sampling; ``None``: there are none."""
+        return None
+
+    @property
+    def attributes(self) -> Field | None:
+        """The field of attributes that can be asked for when sampling; ``None``: there are none."""
         return None
 
     @property

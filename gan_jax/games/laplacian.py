@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from gan_jax import errors
 from gan_jax.data import spec as specs
-from gan_jax.data.spec import Spec
+from gan_jax.data.spec import Field, Spec
 from gan_jax.games import building, judging
 from gan_jax.games.adversarial import AdversarialGame
 from gan_jax.games.game import (
@@ -223,6 +223,11 @@ class LaplacianGame(GenerativeGame):
     @override
     def num_classes(self) -> int | None:
         return self.coarsest.num_classes
+
+    @property
+    @override
+    def attributes(self) -> Field | None:
+        return self.coarsest.attributes
 
     @property
     @override

@@ -27,6 +27,7 @@ from gan_jax.inference import image_files
 from gan_jax.inference.rendering import Renderer
 from gan_jax.metrics import similarity
 from gan_jax.report.bar import Advance
+from gan_jax.training import sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Projection:
 
     Attributes:
       z: float32 ``[n, latent_dim]``.
-      label: int32 ``[n]``; ``None`` where the game has no classes.
+      label: as the data have them, ``[n, ...]``; ``None`` where the game has no labels.
       image: samples of these, uint8 ``[n, height, width, channels]``.
       psnr: of these against the originals, in decibels, float32 ``[n]``.
     """
@@ -82,7 +83,7 @@ def project(
     settings: Settings | None = None,
     *,
     seed: int = 0,
-    label: int | None = None,
+    label: int | str | None = None,
     batch_size: int = 64,
     advance: Advance = lambda done: None,
 ) -> Projection:
@@ -97,8 +98,8 @@ def project(
       images: uint8 ``[n, *game.shape]``.
       settings: how.
       seed: of the candidates.
-      label: the class of all images; ``None``: where the game has classes, that of each start: the
-        candidates go through all of them.
+      label: the class of all images, or what is asked of their attributes; ``None``: that of each
+        start: the candidates go through all classes, or through vectors of attributes.
       batch_size: latents at a time, rounded up to a multiple of the restarts.
       advance: called with the number of images done.
 
@@ -127,9 +128,7 @@ def project(
         done.append((z[rows], None if labels is None else labels[rows]))
         advance(first + count)
     z = np.concatenate([one[0] for one in done])
-    labels = None
-    if game.num_classes is not None:
-        labels = np.concatenate([one[1] for one in done])
+    labels = None if done[0][1] is None else np.concatenate([one[1] for one in done])
     made = _samples(game, variables, z, labels, batch_size)
     psnr = np.asarray(similarity.psnr(made, images))
     return Projection(z, labels, made, psnr)
@@ -144,7 +143,7 @@ class _Starts:
         variables: dict[str, Any],
         settings: Settings,
         seed: int,
-        label: int | None,
+        label: int | str | None,
         batch_size: int,
     ) -> None:
         self._restarts = settings.restarts
@@ -152,10 +151,7 @@ class _Starts:
         key = draws.named(jax.random.key(np.uint32(seed)), "projection")
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))
         self._z = np.asarray(game.latents(keys))
-        self._labels: np.ndarray | None = None
-        if game.num_classes is not None:
-            cycle = np.arange(count) % game.num_classes
-            self._labels = (cycle if label is None else np.full(count, label)).astype(np.int32)
+        self._labels = sampling.first_labels(game, count, label)
         made = _samples(game, variables, self._z, self._labels, batch_size)
         self._candidates = made.reshape(count, -1).astype(np.float64)
 
@@ -180,7 +176,7 @@ def _descent(game: GenerativeGame, variables: dict[str, Any], settings: Settings
     optimizer = optax.adam(schedule)
 
     def losses(z: jax.Array, labels: Any, targets: jax.Array, variables: Any) -> jax.Array:
-        condition = None if labels is None else {"label": labels}
+        condition = sampling.condition_of(game, labels)
         made = game.sample(variables, z, condition).astype(jnp.float32)
         error = jnp.square(made - targets).mean(tuple(range(1, made.ndim)))
         return error + settings.prior * jnp.square(jnp.square(z).mean(1) - 1.0)

@@ -29,12 +29,18 @@ def latents(game: GenerativeGame, *, seed: int, num: int) -> np.ndarray:
     return np.asarray(game.latents(sampling.numbered_keys(numbers, "sample")))
 
 
-def shown_classes(game: GenerativeGame, label: int | None = None) -> list[int | None]:
-    """Return the classes that a picture has rows of.
+def shown_labels(game: GenerativeGame, label: int | str | None = None) -> list[Any]:
+    """Return the labels that a picture has rows of.
 
-    They are ``[None]`` for a game without classes; otherwise ``label`` if it is given, or all
-    classes; of more than `MOST_CLASSES` that number, evenly spread, with the first and the last.
+    They are ``[None]`` for a game without labels; otherwise ``label`` if it is given, or all
+    classes; of more than `MOST_CLASSES` that number, evenly spread, with the first and the last. Of
+    attributes it is one vector, that of the first sample.
     """
+    if game.attributes is not None:
+        assert not isinstance(label, int)
+        class_of = sampling.in_turn(game, label)
+        assert class_of is not None
+        return [tuple(class_of(np.zeros(1, np.uint32))[0].tolist())]
     if label is not None or game.num_classes is None:
         return [label]
     if game.num_classes <= MOST_CLASSES:
@@ -69,7 +75,7 @@ class Renderer:
 
         def share(shared: tuple[Any, Any], z: jax.Array, labels: Any) -> jax.Array:
             variables, truncation = shared
-            condition = None if labels is None else {"label": labels}
+            condition = sampling.condition_of(game, labels)
             data = game.sample(variables, z, condition, truncation=truncation, train=train)
             return kind.to_stored(data)
 
@@ -86,7 +92,7 @@ class Renderer:
 
         Args:
           z: float32 ``[n, latent_dim]``.
-          labels: int32 ``[n]``, where the game has classes.
+          labels: as the data have them, ``[n, ...]``, where the game has any.
           truncation: in place of the renderer's.
 
         Returns:
@@ -94,19 +100,18 @@ class Renderer:
         """
         truncation = self._truncation if truncation is None else truncation
         limit = None if truncation is None else np.float32(truncation)
-        asked = None if labels is None else np.asarray(labels, np.int32)
-        return self._render.on_host((self._variables, limit), np.asarray(z, np.float32), asked)
+        return self._render.on_host((self._variables, limit), np.asarray(z, np.float32), labels)
 
-    def rows(self, z: np.ndarray, classes: Sequence[int | None]) -> np.ndarray:
-        """Return pictures of the same latents in each of several classes, ``[classes, n, ...]``.
+    def rows(self, z: np.ndarray, labels: Sequence[Any]) -> np.ndarray:
+        """Return pictures of the same latents with each of several labels, ``[labels, n, ...]``.
 
         Args:
           z: float32 ``[n, latent_dim]``.
-          classes: as `shown_classes` returns them.
+          labels: as `shown_labels` returns them.
         """
-        every = np.tile(z, (len(classes), 1))
-        labels = None
-        if classes[0] is not None:
-            labels = np.repeat(np.asarray(classes, np.int32), len(z))
-        data = self(every, labels)
-        return data.reshape(len(classes), len(z), *data.shape[1:])
+        every = np.tile(z, (len(labels), 1))
+        repeated = None
+        if labels[0] is not None:
+            repeated = np.repeat(np.asarray(labels), len(z), axis=0)
+        data = self(every, repeated)
+        return data.reshape(len(labels), len(z), *data.shape[1:])

@@ -15,7 +15,16 @@ from gan_jax.games.game import GenerativeGame, as_generative
 from gan_jax.inference import rendering
 from gan_jax.report import provenance
 from gan_jax.runs.run import Run, Weights, choose_step
-from gan_jax.training.sampling import ClassOf, InProportion, InTurn, Sampler, Sampling, Variables
+from gan_jax.training.sampling import (
+    ClassOf,
+    InProportion,
+    Sampler,
+    Sampling,
+    Variables,
+    Vectors,
+    first_labels,
+    in_turn,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +37,9 @@ class Request:
       raw: use the raw weights, not their moving average.
       batch_norm: one of `sampling.BATCH_NORM`, in place of the run's.
       seed: of the latents.
-      label: the class of the samples.
-      class_counts: examples of each class, for an export in their proportions; ``None``: samples go
-        through the classes in turn.
+      label: the class of the samples, or what is asked of their attributes.
+      proportions: the labels of an export in the proportions of the data; ``None``: samples go
+        through the classes, or through vectors of attributes, in turn.
       truncation: limits of the latents; empty: the run's; several, for `truncations` only.
       num: how many; ``None``: the default of each function.
       batch_size: samples made at a time.
@@ -43,8 +52,8 @@ class Request:
     raw: bool = False
     batch_norm: str | None = None
     seed: int = 0
-    label: int | None = None
-    class_counts: tuple[int, ...] | None = None
+    label: int | str | None = None
+    proportions: InProportion | Vectors | None = None
     truncation: tuple[float, ...] = ()
     num: int | None = None
     batch_size: int = 64
@@ -74,25 +83,24 @@ class Request:
 
     @functools.cached_property
     def class_of(self) -> ClassOf | None:
-        """The classes of samples by number; ``None``: there are none, or one is asked for.
+        """The labels of samples by number; ``None``: there are none, or one class is asked for.
 
         Raises:
-          ConfigError: one class is asked for, and the proportions of all.
+          ConfigError: a label is asked for, and the proportions of all.
         """
-        classes = self.game.num_classes
-        if self.class_counts is not None:
+        if self.proportions is not None:
             if self.label is not None:
                 raise errors.ConfigError(
                     f"--proportions=data with --label={self.label}; accepted: one of them"
                 )
-            return InProportion(self.class_counts)
-        return None if classes is None or self.label is not None else InTurn(classes)
+            return self.proportions
+        return None if isinstance(self.label, int) else in_turn(self.game, self.label)
 
     def labels(self, num: int) -> np.ndarray | None:
-        """Return the classes of the first samples, int32 ``[num]``; ``None``: there are none."""
-        if self.class_of is not None:
-            return self.class_of(np.arange(num, dtype=np.uint32))
-        return None if self.label is None else np.full(num, self.label, np.int32)
+        """Return the labels of the first samples, ``[num, ...]``; ``None``: there are none."""
+        if self.proportions is not None:
+            return np.asarray(self.proportions(np.arange(num, dtype=np.uint32)))
+        return first_labels(self.game, num, self.label)
 
     def require_images(self, flag: str, *, independent: bool = False) -> None:
         """Check that samples are images, and maybe that none depends on the others of its batch.
@@ -151,10 +159,10 @@ class Request:
         """Return the latents of the first samples."""
         return rendering.latents(self.game, seed=self.seed, num=num)
 
-    def class_names(self, classes: Sequence[int | None]) -> list[str]:
+    def class_names(self, labels: Sequence[Any]) -> list[str]:
         """Return the names of the rows of a picture; empty strings where there are no classes."""
-        names = specs.class_names(self.game.spec)
-        return ["" if k is None else names[k] if names else str(k) for k in classes]
+        names = specs.class_names(self.game.spec) or ()
+        return [names[k] if isinstance(k, int) else "" for k in labels]
 
     def picture(self, kind: str) -> Path:
         """Return the picture to write."""
@@ -185,7 +193,7 @@ class Request:
             "truncation": self.sampling.truncation,
             "seed": self.seed,
             "label": self.label,
-            "class_counts": self.class_counts,
+            "proportions": self.proportions and self.proportions.record,
         }
         if self.sampling.batch_norm in ("standing", "batch"):
             record["batch_size"] = self.batch_size

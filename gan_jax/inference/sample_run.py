@@ -43,7 +43,7 @@ def grid(ask: Request) -> str:
 
 
 def _rows_of_classes(ask: Request) -> str:
-    classes = rendering.shown_classes(ask.game)
+    classes = rendering.shown_labels(ask.game)
     tiles = ask.renderer().rows(ask.latents(ask.num or 8), classes)
     out = ask.picture("sample")
     grids.save_png(out, grids.named_rows(tiles, ask.class_names(classes)), ask.text)
@@ -58,10 +58,8 @@ def truncations(ask: Request) -> str:
     Without a label, the columns of a run with classes go through the classes in turn.
     """
     ask.require_images("--truncation has several values")
-    num, game = ask.num or 8, ask.game
-    labels = None
-    if game.num_classes is not None:
-        labels = np.arange(num) % game.num_classes if ask.label is None else np.full(num, ask.label)
+    num = ask.num or 8
+    labels = ask.labels(num)
     z, render = ask.latents(num), ask.renderer()
     tiles = np.stack([render(z, labels, limit) for limit in ask.truncation])
     out = ask.picture("sample")
@@ -98,7 +96,7 @@ def export(ask: Request, *, archive: bool) -> str:
             exports.to_npz(ask.out, sampler, variables, num, arrays, advance=advance)
         return line
     places = [""] * num
-    if ask.class_of is not None and labels is not None:
+    if ask.class_of is not None and labels is not None and ask.game.attributes is None:
         folders = exports.class_folders(ask.class_names(range(ask.game.num_classes or 0)))
         places = [folders[label] for label in labels]
     with bar("sampling", num) as advance:
@@ -124,7 +122,7 @@ def strips(ask: Request, path: str, frames: int) -> str:
       frames: pictures in a row, both ends included.
     """
     ask.require_images("--interpolate", independent=True)
-    classes = rendering.shown_classes(ask.game, ask.label)
+    classes = rendering.shown_labels(ask.game, ask.label)
     pairs = ask.num or (8 if len(classes) == 1 else 1)
     ends = ask.latents(2 * pairs)
     z = interpolation.between(interpolation.PATHS[path], ends[::2], ends[1::2], frames)
@@ -154,7 +152,7 @@ def animation(ask: Request, path: str, frames: int, fps: float) -> str:
     if num < 2:
         raise errors.ConfigError(f"--num={num} with an animation; accepted: 2 or more")
     ask.require_images("--interpolate", independent=True)
-    classes = rendering.shown_classes(ask.game, ask.label)
+    classes = rendering.shown_labels(ask.game, ask.label)
     z = interpolation.loop(interpolation.PATHS[path], ask.latents(num), frames)
     tiles = ask.renderer().rows(z, classes).swapaxes(0, 1)
     layout: dict[str, Any] = {}

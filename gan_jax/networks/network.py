@@ -155,9 +155,7 @@ class Conditioned(Network):
 
     Attributes:
       conditioning: how it is.
-      num_classes: of the data; None: they have no labels.
-      attributes: the vector that each class stands for, all of one length, which the network sees
-        in place of the class; None: it sees the class.
+      num_classes: of the data, or the number of their attributes; None: they have no labels.
     """
 
     ROLE: ClassVar[str]
@@ -168,7 +166,6 @@ class Conditioned(Network):
     _: dataclasses.KW_ONLY
     conditioning: str = "none"
     num_classes: int | None = None
-    attributes: tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         check_choice(f"{self.ROLE}.conditioning", self.conditioning, self.CONDITIONING)
@@ -182,13 +179,10 @@ class Conditioned(Network):
     def _classes(self, condition: Condition) -> tuple[jax.Array, int]:
         """Return the classes of examples, int32 `[batch]`, and how many there are.
 
-        If classes stand for attributes, return these instead, float32 `[batch, n]`, and `n`.
+        Labels that are attributes are float32 `[batch, n]`.
         """
-        labels = required(condition, LABEL)
-        if self.attributes is not None:
-            return jnp.asarray(self.attributes, jnp.float32)[labels], len(self.attributes[0])
         assert self.num_classes is not None  # Checked in `__post_init__`.
-        return labels, self.num_classes
+        return required(condition, LABEL), self.num_classes
 
     def _with_class(self, x: jax.Array, condition: Condition) -> jax.Array:
         """Return `x`, with planes that describe the class if the conditioning is `concat`."""

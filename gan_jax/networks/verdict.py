@@ -177,7 +177,7 @@ class VectorDiscriminator(Conditioned, Discriminator):
         if self.conditioning == "projection":
             labels, count = self._classes(condition)
             name, width = "projection", phi.shape[-1]
-            if self.attributes is None:
+            if jnp.issubdtype(labels.dtype, jnp.integer):
                 embed = partial(SpectralEmbed, train=train) if spectral else nn.Embed
                 vectors = embed(count, width, name=name, **types)(labels)
             else:

@@ -61,7 +61,7 @@ class Data:
       name: digits, photos, folder, npz, ring, grid, swiss_roll, or the name of a TFDS data set.
       split: the part of the data set that is trained on.
       resolution: size that images are brought to: one number for squares, or (height, width);
-        unset: the nearest to the images' own that the networks make.
+        unset: the nearest to the images' own that the networks make, and at most 256.
       resize: how: "resize" crops to a centred square, or a rectangle of that shape, and scales it;
         "letterbox" scales the whole image and fills up with black; "squeeze" scales height and
         width by factors of their own; "crop" cuts out the centre, and "pad" puts a border around
@@ -80,8 +80,8 @@ class Data:
       scale: of "twins", the size of the second images over that of the first; 1: both are brought
         to one size; unset: as the files are, for super-resolution.
       labels: columns of metadata.csv or metadata.jsonl beside the images of "folder" that are the
-        label, several of them as attributes; (): the sub-folders, or the column "label" where these
-        are no classes.
+        label, several of them as a vector of attributes; (): the sub-folders, or the column "label"
+        where these are no classes.
       normal: names of the classes that are trained on; to anomaly detection all others are
         anomalies; (): all, or those that ``without`` leaves.
       without: names of the classes that are not trained on, instead of ``normal``.

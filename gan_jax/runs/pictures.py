@@ -45,7 +45,7 @@ def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
         batch_size=count,
         sampling=how,
         devices=training.devices,
-        class_of=None if classes is None else sampling.InTurn(classes),
+        class_of=sampling.in_turn(game),
     )
     real = None
     if kind.backdrop:

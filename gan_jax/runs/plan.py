@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from gan_jax.data import sources
+from gan_jax.data import attributes, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.evaluation import anomalies, evaluators
@@ -24,7 +24,7 @@ from gan_jax.runs.branch import Parent
 from gan_jax.runs.initialization import Weights
 from gan_jax.training.optimizers import Optimizer
 
-# Classes that are named.
+# Classes or attributes that are named.
 _CLASSES = 10
 
 
@@ -61,7 +61,7 @@ def rows(
         ("variant", f"{config.variant}: {config.loss.name} loss, {config.penalty.name} penalty"),
         ("data", f"{source.name}: {size} of {shape}, {path}, split {source.split}{mirrored}"),
         *([("images", ", ".join(source.notes))] if source.notes else []),
-        *_classes(source),
+        *_labels(source),
         *_unused(source),
         *_anomalies(config, training.game, source),
         *_degradation(training.game),
@@ -103,15 +103,32 @@ def _evaluation(config: ConfigDict, chosen: evaluators.Chosen | None) -> list[tu
     return [("evaluation", f"every {config.eval.every:,} steps: {named}")]
 
 
-def _classes(source: sources.Source) -> list[tuple[str, str]]:
-    """Return the row of the first classes with their counts, where these are known at once."""
+def _labels(source: sources.Source) -> list[tuple[str, str]]:
+    """Return the row of the first classes or attributes, where the labels are known at once."""
     labels = sources.known_labels(source)
-    if labels is None or source.class_names is None:
+    if labels is None:
         return []
-    counts = np.bincount(labels, minlength=len(source.class_names)).tolist()
-    named = [f"{n} ({c:,})" for n, c in zip(source.class_names, counts, strict=True)][:_CLASSES]
-    more = ", ..." if len(counts) > _CLASSES else ""
-    return [("classes", f"{len(counts)}: {', '.join(named)}{more}")]
+    if (field := attributes.of(source.spec)) is not None:
+        heading, named = "attributes", _ranges(field, labels)
+    else:
+        assert source.class_names is not None
+        counts = np.bincount(labels, minlength=len(source.class_names)).tolist()
+        heading = "classes"
+        named = [f"{n} ({c:,})" for n, c in zip(source.class_names, counts, strict=True)]
+    more = ", ..." if len(named) > _CLASSES else ""
+    return [(heading, f"{len(named)}: {', '.join(named[:_CLASSES])}{more}")]
+
+
+def _ranges(field: specs.Field, vectors: np.ndarray) -> list[str]:
+    """Return the attributes with their smallest and largest values, and how they are scaled."""
+    words = []
+    ends = zip(vectors.min(0), vectors.max(0), strict=True)
+    for name, (low, high), (mean, std) in zip(
+        field.attributes or (), ends, field.scales, strict=True
+    ):
+        scaled = "" if (mean, std) == (0, 1) else f", standardised by {mean:.4g} ± {std:.4g}"
+        words.append(f"{name} ({low:g} to {high:g}{scaled})")
+    return words
 
 
 def _unused(source: sources.Source) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.data import sources
+from gan_jax.data import attributes, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.data.sources.levels import Levels
@@ -25,10 +25,12 @@ from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training import tiling, translating
 from gan_jax.training.sampling import (
     ClassOf,
-    InTurn,
+    InProportion,
     Sampler,
     Sampling,
     Variables,
+    Vectors,
+    in_turn,
     make_sampling,
 )
 from gan_jax.training.state import TrainState
@@ -179,23 +181,25 @@ class Run:
         """The values of pixels that are black and white in image files of more than 8 bits."""
         return Levels(**found) if (found := self.data["levels"]) else None
 
-    def class_counts(self, **changes: str | None) -> tuple[int, ...]:
-        """Return how many training examples each class has.
+    def proportions(self, **changes: str | None) -> InProportion | Vectors:
+        """Return labels of samples in the proportions of the training data.
 
         Args:
           **changes: as those of `source`.
 
         Raises:
-          ConfigError: the run is not class-conditional.
+          ConfigError: the run is not conditional.
           DataError: as `source`.
         """
         classes = self.game.num_classes
-        if classes is None:
+        if classes is None and self.game.attributes is None:
             raise errors.ConfigError(
                 f"{self.config.variant!r} is not class-conditional; accepted: a run with classes"
             )
         labels = sources.labels_of(self.source(**changes))
-        return tuple(np.bincount(labels, minlength=classes).tolist())
+        if classes is None:
+            return Vectors(labels)
+        return InProportion(tuple(np.bincount(labels, minlength=classes).tolist()))
 
     def sampling(
         self,
@@ -209,14 +213,20 @@ class Run:
         changes: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
         return dataclasses.replace(make_sampling(self.config, raw=not average), **changes)
 
-    def class_number(self, label: int | str | None) -> int | None:
+    def class_number(self, label: int | str | None) -> int | str | None:
         """Return the number of the class of samples, given by its number or name, or ``None``.
 
+        A text that gives values to attributes, as `gan_jax.data.attributes.asked` takes it, is
+        checked and returned.
+
         Raises:
-          ConfigError: the run has no classes, or not that one.
+          ConfigError: the run has no classes, or not that one, or no such attribute.
         """
         if label is None:
             return None
+        if (field := self.game.attributes) is not None:
+            attributes.asked(field, str(label))
+            return str(label)
         names = specs.class_names(specs.from_json(self.data["spec"]))
         if self.game.num_classes is None or names is None:
             raise errors.ConfigError(
@@ -230,30 +240,30 @@ class Run:
         how: Sampling,
         *,
         seed: int = 0,
-        label: int | None = None,
+        label: int | str | None = None,
         class_of: ClassOf | None = None,
         batch_size: int = 64,
         devices: list[jax.Device] | None = None,
     ) -> Sampler:
         """Return what makes samples by number.
 
-        The class of a run with classes is ``label``, or that of ``class_of``; with neither, samples
-        go through the classes in turn.
+        The label of a run with labels is ``label``, or that of ``class_of``; with neither, samples
+        go through the classes, or through vectors of attributes, in turn.
 
         Raises:
           ConfigError: the run has no such class, or makes nothing from noise.
         """
         game = as_generative(self.game, "sampling")
-        label = self.class_number(label)
-        if class_of is None and label is None and game.num_classes is not None:
-            class_of = InTurn(game.num_classes)
+        number = self.class_number(label)
+        if class_of is None and not isinstance(number, int):
+            class_of = in_turn(game, number)
         return Sampler(
             game,
             seed=seed,
             batch_size=batch_size,
             sampling=how,
             devices=devices,
-            label=label,
+            label=number if isinstance(number, int) else None,
             class_of=class_of,
         )
 
@@ -275,7 +285,8 @@ class Run:
           num: how many. Sample ``i`` of a seed is the same for any ``num`` and ``batch_size``.
           seed: of the latents, 0 to 2^32 - 1.
           label: the class of all samples, by number or name; ``None``: sample ``i`` of a
-            class-conditional run has class ``i`` modulo the number of classes.
+            class-conditional run has class ``i`` modulo the number of classes. Of attributes, such
+            as ``"Smiling=1,Male=-1"``, those that are not named are as in vectors of the data.
           truncation: limit of normal latents; ``None``: that of the configuration.
           batch_norm: the statistics of batch normalisation, one of `sampling.BATCH_NORM`; ``None``:
             those of the configuration.
@@ -304,7 +315,7 @@ class Run:
         self,
         how: Sampling,
         seed: int,
-        label: int | None,
+        label: int | str | None,
         size: int,
         step: int | None,
         steps: tuple[int, ...],

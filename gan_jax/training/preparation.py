@@ -34,7 +34,7 @@ class Prepare:
 
     def __post_init__(self):
         for name, field in self.stored.items():
-            if self.flip and field.kind != LABEL and not kinds.of(field).movable:
+            if self.flip and name != LABEL and not kinds.of(field).movable:
                 raise ConfigError(
                     f"data.flip = True; accepted for {name!r} of kind {field.kind!r}: False"
                 )
@@ -46,7 +46,7 @@ class Prepare:
         return {name: self._cropped(name, field) for name, field in self.stored.items()}
 
     def _cropped(self, name: str, field: Field) -> Field:
-        if self.crop is None or field.kind == LABEL:
+        if self.crop is None or name == LABEL:
             return field
         scale = pair_scale(self.stored)
         accepted = f"a multiple of {scale}, the factor of the pairs"

@@ -22,8 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_jax import errors
-from gan_jax.data import kinds
+from gan_jax.data import attributes, kinds
 from gan_jax.data import spec as specs
+from gan_jax.data.sources.base import content_hash
+from gan_jax.data.spec import LABEL
 from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
@@ -33,7 +35,8 @@ from gan_jax.training.state import TrainState
 
 BATCH_NORM = ("ema", "running", "standing", "batch")
 Variables = dict[str, Any]
-ClassOf = Callable[[Any], Any]  # Numbers of samples, uint32 [n], to their classes, int32 [n].
+# Numbers of samples, uint32 [n], to their classes, int32 [n], or attributes, float32 [n, k].
+ClassOf = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +97,64 @@ class InProportion:
 
     counts: tuple[int, ...]
 
+    @property
+    def record(self) -> Any:
+        """What a record says of them, JSON-able."""
+        return list(self.counts)
+
     def __call__(self, numbers: Any) -> Any:
         """Return the classes of samples with these numbers, uint32 to int32 ``[n]``."""
         bounds = np.cumsum(self.counts)[:-1] / sum(self.counts)
         place = numbers * np.uint32(2654435769)
         ends = np.rint(bounds * 2**32).clip(0, 2**32 - 1).astype(np.uint32)
         return (place[:, None] >= ends).sum(axis=1, dtype=np.int32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Vectors:
+    """The attributes of sample ``i`` are row ``i``, modulo the number of rows."""
+
+    rows: np.ndarray
+
+    @property
+    def record(self) -> Any:
+        """What a record says of them, JSON-able."""
+        return f"{len(self.rows)} vectors {content_hash([self.rows.tobytes()])}"
+
+    def __call__(self, numbers: Any) -> Any:
+        """Return the attributes of samples with these numbers, uint32 ``[n]``."""
+        rows = jnp.asarray(self.rows, jnp.float32)
+        return jnp.take(rows, numbers % np.uint32(len(self.rows)), axis=0)
+
+
+def in_turn(game: GenerativeGame, label: str | None = None) -> ClassOf | None:
+    """Return the labels of samples that go through all classes, or through vectors of attributes.
+
+    ``label`` is what is asked of attributes, see `gan_jax.data.attributes.asked`. The result is
+    ``None`` where the game has no labels.
+    """
+    if (field := game.attributes) is not None:
+        rows = field.vectors if label is None else attributes.asked(field, label)
+        return Vectors(np.asarray(rows, np.float32))
+    return None if game.num_classes is None else InTurn(game.num_classes)
+
+
+def first_labels(
+    game: GenerativeGame, num: int, label: int | str | None = None
+) -> np.ndarray | None:
+    """Return the labels of the first ``num`` samples: of one class, or as `in_turn`."""
+    if isinstance(label, int):
+        return np.full(num, label, np.int32)
+    class_of = in_turn(game, label)
+    return None if class_of is None else np.asarray(class_of(np.arange(num, dtype=np.uint32)))
+
+
+def condition_of(game: GenerativeGame, labels: Any) -> Condition:
+    """Return what networks see of labels, as the data have them; ``None`` of ``None``."""
+    if labels is None:
+        return None
+    field = game.attributes
+    return {LABEL: labels if field is None else kinds.of(field).to_network(labels)}
 
 
 class Sampler:
@@ -113,7 +168,7 @@ class Sampler:
       devices: over which a batch is split; all processes call alike.
       class_shares: for a game with classes: the share of each in the samples; ``None``: equal ones.
       label: for a game with classes: the one class asked for, instead.
-      class_of: for a game with classes: the class of a sample by its number, instead.
+      class_of: for a game with labels: that of a sample by its number, instead.
 
     Attributes:
       batch_size: as rounded.
@@ -173,11 +228,11 @@ class Sampler:
         """Return what `batch`, with the same arguments, makes its samples from.
 
         Returns:
-          Latents, float32 ``[batch_size, latent_dim]``, and labels, int32 ``[batch_size]``, or
-          ``None`` where the game has no classes.
+          Latents, float32 ``[batch_size, latent_dim]``, and labels ``[batch_size, ...]`` as the
+          data have them, or ``None`` where the game has none.
         """
-        z, condition = self._latents((), self._numbers(first, seed))
-        return z, None if condition is None else condition["label"]
+        found: tuple[jax.Array, jax.Array | None] = self._latents((), self._numbers(first, seed))
+        return found
 
     @property
     def spec(self) -> specs.Spec:
@@ -213,23 +268,26 @@ class Sampler:
             for name, own in variables.items()
         }
 
-    def _draw(self, numbers: jax.Array, use: str) -> tuple[jax.Array, jax.Array, Condition]:
-        """Return keys, latents and condition of samples for one use."""
+    def _draw(self, numbers: jax.Array, use: str) -> tuple[jax.Array, jax.Array, Any]:
+        """Return keys, latents and labels of samples for one use."""
         keys = numbered_keys(numbers, use)
         z = self._game.latents(keys)
+        if self._class_of is not None:
+            return keys, z, self._class_of(numbers[:, 1])
         if (logits := self._logits) is None:
             return keys, z, None
-        if self._class_of is not None:
-            return keys, z, {"label": self._class_of(numbers[:, 1])}
         label_keys = jax.vmap(lambda key: draws.named(key, "label"))(keys)
         labels = jax.vmap(lambda key: jax.random.categorical(key, logits))(label_keys)
-        return keys, z, {"label": labels.astype(jnp.int32)}
+        return keys, z, labels.astype(jnp.int32)
 
     def _arguments(self, numbers: jax.Array, use: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what the game's methods take beside the variables, for `_draw`'s arguments."""
-        keys, z, condition = self._draw(numbers, use)
+        keys, z, labels = self._draw(numbers, use)
         noise = jax.vmap(lambda key: draws.named(key, "generator"))(keys)
-        return (z, condition), {"keys": noise, "truncation": self._sampling.truncation}
+        return (z, condition_of(self._game, labels)), {
+            "keys": noise,
+            "truncation": self._sampling.truncation,
+        }
 
     def _sample_share(self, variables: dict[str, Variables], numbers: jax.Array) -> jax.Array:
         inputs, how = self._arguments(numbers, "sample")

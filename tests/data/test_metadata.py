@@ -3,9 +3,11 @@
 import json
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from gan_jax.data import attributes, kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import make_source
 from gan_jax.errors import ConfigError, DataError
@@ -59,7 +61,7 @@ def test_a_column_is_the_label(tmp_path, make, write):
     assert int(source[3]["label"]) == 0
     assert source.unused == ("columns of the metadata: size",)
     assert source.notes[-1] == "labelled by the column digit of the metadata"
-    assert specs.attributes(source.spec) is None
+    assert attributes.of(source.spec) is None
     source = make(labels=("size",))
     assert (source.class_names, source.labels.tolist()) == (("large", "small"), [1, 0, 0, 1])
     # No column is named label, so without data.labels there are no classes.
@@ -68,19 +70,21 @@ def test_a_column_is_the_label(tmp_path, make, write):
         make(labels=("sise",))
 
 
-def test_several_columns_are_one_label(tmp_path, make):
+def test_several_columns_are_a_vector(tmp_path, make):
     images(tmp_path, *NAMES)
-    csv(tmp_path / "metadata.csv", rows(NAMES, **COLUMNS))
-    source = make(labels=("size", "digit"))
-    assert source.class_names == (
-        "size=large,digit=9",
-        "size=large,digit=10",
-        "size=small,digit=9",
-        "size=small,digit=10",
-    )
-    assert source.labels.tolist() == [3, 0, 1, 2]
-    # A text is a one-hot vector (large, small), and a number itself.
-    assert specs.attributes(source.spec) == ((1, 0, 9), (1, 0, 10), (0, 1, 9), (0, 1, 10))
+    csv(tmp_path / "metadata.csv", rows(NAMES, **COLUMNS, smiling=(-1, 1, 1, -1)))
+    source = make(labels=("size", "digit", "smiling"))
+    field = source.spec["label"]
+    # A text is a one-hot vector, and a number itself. The images are a, b, d, deep/c.
+    assert field.attributes == ("size=large", "size=small", "digit", "smiling")
+    vectors = [[0, 1, 10, -1], [1, 0, 9, 1], [1, 0, 10, -1], [0, 1, 9, 1]]
+    np.testing.assert_array_equal(source.labels, vectors)
+    np.testing.assert_array_equal(source[3]["label"], vectors[3])
+    assert (source.class_names, source.num_classes, field.vectors[1]) == (None, None, (1, 0, 9, 1))
+    # Networks see numbers within -1 and 1 as they are; digits are 9.5 with a deviation of 0.5.
+    seen = kinds.of(field).to_network(source.labels)
+    np.testing.assert_allclose(seen, [[0, 1, 1, -1], [1, 0, -1, 1], [1, 0, 1, -1], [0, 1, -1, 1]])
+    np.testing.assert_allclose(kinds.of(field).to_stored(seen), vectors)
     recorded = json.loads(json.dumps(specs.to_json(source.spec)))
     assert specs.from_json(recorded) == source.spec
 
@@ -89,8 +93,35 @@ def test_fractions_are_attributes(tmp_path, make):
     images(tmp_path, *NAMES)
     jsonl(tmp_path / "metadata.jsonl", rows(NAMES, age=(0.5, 0.25, 2, 0.5)))
     source = make(labels=("age",))
-    assert specs.attributes(source.spec) == ((0.25,), (0.5,), (2.0,))
-    assert (source.class_names, source.labels.tolist()) == (("0.25", "0.5", "2"), [1, 0, 1, 2])
+    assert source.spec["label"].attributes == ("age",)
+    np.testing.assert_array_equal(source.labels[:, 0], [0.5, 0.25, 0.5, 2])
+
+
+def test_any_number_of_combinations(tmp_path, make):
+    images(tmp_path, *(f"{k:04d}.png" for k in range(300)))
+    signs = np.random.default_rng(0).choice([-1, 1], (5000, 40))
+    columns = {f"c{k}": signs[:, k] for k in range(40)}
+    csv(tmp_path / "metadata.csv", rows([f"{k:04d}.png" for k in range(5000)], **columns))
+    source = make(labels=tuple(columns))
+    np.testing.assert_array_equal(source.labels, signs[:300])
+    assert len(source.spec["label"].vectors) == 256
+    # The fingerprint depends on every number.
+    columns["c39"] = 0.5 * columns["c39"]
+    csv(tmp_path / "metadata.csv", rows([f"{k:04d}.png" for k in range(5000)], **columns))
+    assert make(labels=tuple(columns)).fingerprint() != source.fingerprint()
+
+
+def test_attributes_that_are_asked_for(tmp_path, make):
+    images(tmp_path, *NAMES)
+    csv(tmp_path / "metadata.csv", rows(NAMES, **COLUMNS))
+    field = make(labels=("size", "digit")).spec["label"]
+    # What is not named is that of an image.
+    np.testing.assert_array_equal(attributes.asked(field, "digit=9.5"), [[0, 1, 9.5], [1, 0, 9.5]])
+    np.testing.assert_array_equal(attributes.asked(field, "size=large"), [[1, 0, 9], [1, 0, 10]])
+    np.testing.assert_array_equal(attributes.asked(field, "0, 1,-3"), [[0, 1, -3]])
+    for text in ("digid=1", "9", "size=larg", "digit=", "1,2,x"):
+        with pytest.raises(ConfigError, match="label"):
+            attributes.asked(field, text)
 
 
 def test_splits_have_metadata_of_their_own_in_a_zip(tmp_path, make):

@@ -12,6 +12,7 @@ class Painter:
     """Makes 8x8 pictures of two layers of random weights; a class shifts the hidden layer."""
 
     latent_dim = 4
+    attributes = None
 
     def __init__(self, num_classes=None, shape=(8, 8, 1)):
         self.num_classes, self.shape = num_classes, shape

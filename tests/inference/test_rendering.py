@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gan_jax.inference.rendering import MOST_CLASSES, Renderer, latents, shown_classes
+from gan_jax.inference.rendering import MOST_CLASSES, Renderer, latents, shown_labels
 from gan_jax.training.sampling import InTurn, Sampler, Sampling
 from tests.inference.painter import Painter
 
@@ -46,7 +46,7 @@ def test_rows_have_one_latent_per_column():
     rows = render.rows(z, [2, 0])
     assert rows.shape == (2, 5, 8, 8, 1)
     np.testing.assert_array_equal(rows[0], render(z, np.full(5, 2)))
-    np.testing.assert_array_equal(rows[1], render(z, np.zeros(5)))
+    np.testing.assert_array_equal(rows[1], render(z, np.zeros(5, np.int32)))
     assert (rows[0] != rows[1]).any()
 
 
@@ -64,9 +64,9 @@ def test_points_stay_floats():
 
 
 def test_of_many_classes_some_are_shown():
-    assert shown_classes(Painter()) == [None]
-    assert shown_classes(Painter(num_classes=3)) == [0, 1, 2]
-    assert shown_classes(Painter(num_classes=3), 1) == [1]
-    many = shown_classes(Painter(num_classes=1000))
+    assert shown_labels(Painter()) == [None]
+    assert shown_labels(Painter(num_classes=3)) == [0, 1, 2]
+    assert shown_labels(Painter(num_classes=3), 1) == [1]
+    many = shown_labels(Painter(num_classes=1000))
     assert len(set(many)) == MOST_CLASSES
     assert (many[0], many[-1]) == (0, 999)

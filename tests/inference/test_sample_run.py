@@ -19,6 +19,7 @@ from gan_jax.runs import build
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.run import open_run
 from gan_jax.runs.run_directory import RunDirectory
+from gan_jax.training.sampling import InProportion
 from tests.training import tiny
 
 STEP = 4
@@ -141,19 +142,19 @@ def test_exported_samples_go_through_the_classes(classes, tmp_path):
 
 
 def test_exported_samples_have_the_proportions_of_the_data(classes, tmp_path):
-    counts = (3, 0, 1, *[0] * 7)
-    arrays = archive(classes, tmp_path / "a.npz", 40, class_counts=counts)
+    counts = InProportion((3, 0, 1, *[0] * 7))
+    arrays = archive(classes, tmp_path / "a.npz", 40, proportions=counts)
     found = np.bincount(arrays["label"], minlength=10)
     np.testing.assert_allclose(found, [30, 0, 10, *[0] * 7], atol=1)
     out = tmp_path / "out"
-    sample_run.export(Request(classes, num=40, out=out, class_counts=counts), archive=False)
+    sample_run.export(Request(classes, num=40, out=out, proportions=counts), archive=False)
     names = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
     assert names == sorted(f"{k}/{i:08d}.png" for i, k in enumerate(arrays["label"]))
     for name, image in zip(
         names, arrays["image"][[int(name[2:10]) for name in names]], strict=True
     ):
         agree(pixels(out / name), image[..., 0])
-    assert classes.class_counts() == tuple(np.bincount(sources.labels_of(classes.source())))
+    assert classes.proportions().counts == tuple(np.bincount(sources.labels_of(classes.source())))
 
 
 def test_an_exported_file_says_that_it_is_synthetic(plain, tmp_path):

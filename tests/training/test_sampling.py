@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
+from gan_jax.data import attributes
 from gan_jax.data import spec as specs
 from gan_jax.data.device import to_uint8
 from gan_jax.games import draws
@@ -15,6 +16,8 @@ from gan_jax.training.sampling import (
     Sampler,
     Sampling,
     chosen_variables,
+    first_labels,
+    in_turn,
     make_sampling,
 )
 from tests.training import tiny
@@ -162,6 +165,7 @@ def test_classes_come_in_the_shares_that_are_asked_for(trained):
         spec = specs.points(3)
         latent_dim = 1
         num_classes = 3
+        attributes = None
 
         def latents(self, keys):
             return jax.numpy.zeros((len(keys), 1))
@@ -203,3 +207,36 @@ def test_mistakes_name_the_field():
         make_sampling(config)
     with pytest.raises(errors.ConfigError, match=r"sample\.standing_images = 0"):
         Sampling(standing_images=0)
+
+
+def test_attributes_are_those_asked_for_on_the_scales_of_networks():
+    vectors = np.array([[-1.0, 10.0], [1.0, 30.0], [1.0, 20.0]])
+
+    field = attributes.field(("smiling", "age"), vectors, vectors)
+    described = {**specs.points(), "label": field}
+
+    class Described:
+        """A game whose sample is its condition."""
+
+        attributes, spec = field, described
+        latent_dim = 1
+        num_classes = None
+
+        def latents(self, keys):
+            return jax.numpy.zeros((len(keys), 1))
+
+        def sample(self, variables, z, condition, *, keys, truncation, train):
+            return condition["label"]
+
+    def samples(label=None):
+        class_of = in_turn(Described(), label)
+        return Sampler(Described(), seed=0, batch_size=4, class_of=class_of).samples({}, 4)
+
+    # Ages are 20 with a deviation of the root of 200 / 3; smiling stays as it is.
+    unit = (200 / 3) ** 0.5
+    np.testing.assert_allclose(
+        samples(), [[-1, -10 / unit], [1, 10 / unit], [1, 0], [-1, -10 / unit]], rtol=1e-5
+    )
+    np.testing.assert_allclose(samples("smiling=0.5,age=30")[0], [0.5, 10 / unit], rtol=1e-5)
+    labels = first_labels(Described(), 4, "age=30")
+    np.testing.assert_array_equal(labels, [[-1, 30], [1, 30], [-1, 30], [1, 30]])

@@ -19,6 +19,7 @@ from PIL import Image
 from typing_extensions import override
 
 from gan_jax import paths
+from gan_jax.data import attributes
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import levels, metadata, survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
@@ -101,7 +102,8 @@ class FolderSource(Source):
             others = [name for name in others if PurePosixPath(name).name not in metadata.FILES]
         if chosen:
             self.labels, label = metadata.labels(rows, self.names, chosen)
-            self.notes = (f"labelled by the column {', '.join(chosen)} of the metadata",)
+            what = f"the column {chosen[0]}" if len(chosen) == 1 else f"{len(chosen)} columns"
+            self.notes = (f"labelled by {what} of the metadata",)
         self.unused = (
             *part.unused,
             *by_suffix(others),
@@ -299,6 +301,15 @@ class FolderSource(Source):
         other.__dict__.pop("_content", None)
         return other
 
+    def resized(self, resolution: int | tuple[int, int]) -> "FolderSource":
+        """Return a source of the same images, brought to another size."""
+        other = copy.copy(self)
+        other._transform = dataclasses.replace(self._transform, resolution=resolution)
+        shapes = other._transform.fields(*self._own_size, other._transform.channels or 1)
+        other.spec = {**self.spec, **{name: specs.image(shape) for name, shape in shapes.items()}}
+        other.failures = dict(self.failures)
+        return other
+
     def content(self, indices: Sequence[int]) -> str:
         """Return a hash of the checksums of some files.
 
@@ -320,9 +331,12 @@ class FolderSource(Source):
     @functools.cached_property
     def _content(self) -> str:
         """A hash of class and size of every file, in order, and the checksums of a sample."""
-        files = (f"{k} {size}" for k, size in zip(self.labels, self._sizes, strict=True))
+        described = attributes.of(self.spec)
+        names = (self.class_names if described is None else described.attributes) or ()
+        labels = self.labels if described is None else [row.tobytes().hex() for row in self.labels]
+        files = (f"{label} {size}" for label, size in zip(labels, self._sizes, strict=True))
         checked = self.content(survey.spread(len(self), CHECKED))
-        return content_hash([*(self.class_names or ()), *files, checked])
+        return content_hash([*names, *files, checked])
 
 
 class _UndecodableError(Exception):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gan_jax.data import attributes
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.containers import Files, printable
 from gan_jax.data.spec import Field
@@ -24,8 +25,8 @@ FILES = ("metadata.csv", "metadata.jsonl")
 # The column that is the label if ``data.labels`` names none.
 LABEL = "label"
 _FILE_NAME = "file_name"
-# Every combination of values has a name, and a row in tables.
-_MAX_COMBINATIONS = 4096
+# Numbers in a vector of attributes, at most.
+_MOST = 4096
 
 # The values of an image by column.
 Row = Mapping[str, Any]
@@ -103,12 +104,12 @@ def _columns(rows: Mapping[str, Row]) -> list[str]:
 def labels(
     rows: Mapping[str, Row], names: Sequence[str], columns: Sequence[str]
 ) -> tuple[np.ndarray, Field]:
-    """Return the labels of images, int32 ``[n]``, and their field.
+    """Return the labels of images, and their field.
 
-    A class is a value of the column, or a combination of values of several columns. Several
-    columns, or one with fractions, are attributes: a class stands for the vector of its numbers,
-    with a one-hot vector in place of texts. Classes are
-    numbered over all rows, in the order of the values: numbers by size, texts by name.
+    The values of one column are classes, int32 ``[n]``, which are numbered over all rows in the
+    order of the values: numbers by size, texts by name. Several columns, or one with fractions, are
+    attributes, float32 ``[n, k]``: a column of numbers is one of them; one of texts is a one-hot
+    vector.
 
     Args:
       rows: as `read` returns them.
@@ -116,39 +117,61 @@ def labels(
       columns: at least one.
 
     Raises:
-      DataError: an image has no row or a row no value, or there are too many combinations.
+      DataError: an image has no row or a row no value, or there are too many attributes.
     """
     if missing := [name for name in names if name not in rows]:
         raise DataError(
             f"{printable(missing[0])} has no row in the metadata ({len(missing)} such images in "
             f"all), of which data.labels = {tuple(columns)} are columns"
         )
-    values = {
-        name: tuple(_value(name, row, column) for column in columns) for name, row in rows.items()
-    }
-    known = sorted(set(values.values()), key=lambda found: [_order(value) for value in found])
-    number = {value: k for k, value in enumerate(known)}
-    found = np.array([number[values[name]] for name in names], np.int32)
-    class_names = [_class_name(columns, value) for value in known]
-    vectors = [_numbers([value[i] for value in known]) for i in range(len(columns))]
-    has_fractions = vectors[0].shape[1] == 1 and (vectors[0] % 1 != 0).any()
-    if len(columns) == 1 and not has_fractions:
-        return found, specs.label(class_names)
-    if len(known) > _MAX_COMBINATIONS:
+    place = {name: k for k, name in enumerate(rows)}
+    chosen = [place[name] for name in names]
+    found = [_Column(column, rows) for column in columns]
+    first = found[0]
+    if len(found) == 1 and not first.has_fractions:
+        return first.numbers[chosen].astype(np.int32), specs.label(first.known)
+    if (size := sum(len(column.names) for column in found)) > _MOST:
         raise DataError(
-            f"data.labels = {tuple(columns)} have {len(known):,} different combinations of values; "
-            f"accepted: {_MAX_COMBINATIONS:,} at most"
+            f"data.labels = {tuple(columns)} are {size:,} attributes, since each different text is "
+            f"one; accepted: {_MOST:,} at most"
         )
-    attributes = np.concatenate(vectors, axis=1).tolist()
-    return found, specs.label(class_names, tuple(map(tuple, attributes)))
+    every = np.concatenate([column.vectors for column in found], axis=1)
+    own = every[chosen]
+    field = attributes.field(tuple(name for column in found for name in column.names), every, own)
+    return own, field
 
 
-def _numbers(values: Sequence[str]) -> np.ndarray:
-    """Return the values of a column as numbers ``[n, 1]``, or of texts as one-hot vectors."""
-    if not any(is_text for is_text, _, _ in map(_order, values)):
-        return np.array([[number] for _, number, _ in map(_order, values)])
-    known = sorted(set(values))
-    return np.eye(len(known))[[known.index(value) for value in values]]
+class _Column:
+    """The values of a column.
+
+    Attributes:
+      known: the different values, in order.
+      numbers: which of these each row has, ``[rows]``.
+      has_fractions: whether all are numbers, and one is no whole one.
+      names: of the attributes that the column is.
+    """
+
+    def __init__(self, name: str, rows: Mapping[str, Row]):
+        # A call for each of the millions of values of a large set takes longer than all else.
+        values = [
+            value if isinstance(value := row.get(name), str) and value else _value(image, row, name)
+            for image, row in rows.items()
+        ]
+        order = {value: _order(value) for value in set(values)}
+        self.known = sorted(order, key=order.__getitem__)
+        number = {value: k for k, value in enumerate(self.known)}
+        self.numbers = np.array([number[value] for value in values])
+        self._are_texts = any(is_text for is_text, _, _ in order.values())
+        self._values = [order[value][1] for value in self.known]
+        self.has_fractions = not self._are_texts and any(x % 1 for x in self._values)
+        self.names = [f"{name}={value}" for value in self.known] if self._are_texts else [name]
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """The attributes of the rows, float32 ``[rows, len(names)]``."""
+        texts = self._are_texts
+        table = np.eye(len(self.known)) if texts else np.reshape(self._values, (-1, 1))
+        return table.astype(np.float32)[self.numbers]
 
 
 def _value(name: str, row: Row, column: str) -> str:
@@ -165,9 +188,3 @@ def _order(value: str) -> tuple[bool, float, str]:
     except ValueError:
         number = math.nan
     return (False, number, value) if math.isfinite(number) else (True, 0.0, value)
-
-
-def _class_name(columns: Sequence[str], values: Sequence[str]) -> str:
-    if len(columns) == 1:
-        return values[0]
-    return ",".join(f"{column}={value}" for column, value in zip(columns, values, strict=True))

@@ -16,7 +16,7 @@ from typing_extensions import override
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.images import EXIF_ORIENTATION, TURNED, Transform, opened, reason
-from gan_jax.data.spec import images
+from gan_jax.data.spec import image
 from gan_jax.errors import ConfigError, DataError
 
 
@@ -51,7 +51,7 @@ class TiledSource(Source):
     """
 
     def __init__(self, photos: FolderSource, size: int, step: int = 1):
-        spec = images((size, size, photos.shape[2]), photos.class_names)
+        spec = {**photos.spec, "image": image((size, size, photos.shape[2]))}
         super().__init__(photos.name, photos.split, spec, photos.unused, photos.notes)
         self.photos, self._size, self._step = photos, size, step
         self.levels = photos.levels
@@ -73,9 +73,9 @@ class TiledSource(Source):
         """
         name = self.photos.item_name(photo)
         try:
-            with opened(self.photos.raw(photo)) as image:
-                width, height = image.size
-                if image.getexif().get(EXIF_ORIENTATION) in TURNED:
+            with opened(self.photos.raw(photo)) as header:
+                width, height = header.size
+                if header.getexif().get(EXIF_ORIENTATION) in TURNED:
                     width, height = height, width
         except DataError:
             raise

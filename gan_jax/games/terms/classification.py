@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from typing_extensions import override
 
+from gan_jax.data import attributes
 from gan_jax.errors import ConfigError
 from gan_jax.games.building import Given
 from gan_jax.games.judging import Judged
@@ -48,6 +49,11 @@ class Classification(Term):
 
     @override
     def check_game(self, config: Any, given: Given) -> None:
+        if (described := attributes.of(given.spec)) is not None:
+            raise ConfigError(
+                f"terms.classification needs classes, but the data have the attributes "
+                f"{', '.join(described.attributes or ())}; accepted: one column in data.labels"
+            )
         if config.generator.conditioning == "none":
             raise ConfigError(
                 "generator.conditioning = 'none', but terms.classification asks the generator for "
