@@ -45,6 +45,7 @@ __all__ = [
     "make_source",
     "normal_names",
     "present_classes",
+    "resized",
 ]
 
 _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
@@ -94,6 +95,16 @@ def make_source(config: Any) -> Source:
         return source
     word, names = ("only", config.normal) if config.normal else ("without", config.without)
     return only_classes(source, kept, f"{config.split}-{word}-{','.join(map(str, names))}")
+
+
+def resized(source: Source, config: Any) -> Source:
+    """Return the source of a configuration that differs from that of ``source`` in its size alone.
+
+    The files of a folder are not listed again.
+    """
+    if isinstance(source, FolderSource):
+        return source.resized(config.resolution)
+    return make_source(config)
 
 
 def _one(config: Any, transform: Transform) -> Source:
