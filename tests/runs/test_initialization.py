@@ -121,6 +121,34 @@ def test_a_run_with_frozen_layers_records_its_origin_and_resumes_without_it(
     assert same == {f"{first}/kernel", f"{first}/bias", "generator/params/Dense_1/bias"}
 
 
+def test_frozen_layers_of_another_run_on_one_device_and_on_many(parent):
+    """SGD, of which the steps are proportional to the gradients."""
+
+    def trained(**changes):
+        config = configuration(run=str(parent))
+        config.data.name = "ring"
+        config.optimizer.discriminator.freeze_first = 1
+        for network in ("generator", "discriminator"):
+            config.optimizer[network].update(name="sgd", learning_rate=0.1)
+        config.update(changes)
+        training = build.make_training(config, tiny.spec(config))
+        state = read_weights(config, training).put(training.init_state())
+        resident = training.parallel.put_replicated(tiny.data(config))
+        for step in range(2):
+            batch = training.parallel.put_batch(tiny.index_batch(config, training, step))
+            state, _ = training.parallel(state, resident, batch)
+        return {name: x for name, x in variables(state).items() if "/params/" in name}
+
+    there, one = variables(open_run(parent).state()), trained()
+    first = {f"discriminator/params/Dense_0/{leaf}" for leaf in ("kernel", "bias")}
+    assert {name for name in one if np.array_equal(one[name], there[name])} == first
+    for changes in ({"num_devices": 4}, {"num_devices": 4, "fsdp": {"devices": 2, "min_size": 8}}):
+        many = trained(**changes)
+        assert {name for name in many if np.array_equal(many[name], there[name])} == first
+        for name, values in one.items():
+            np.testing.assert_allclose(many[name], values, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
