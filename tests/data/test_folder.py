@@ -260,8 +260,8 @@ def test_sizes_that_differ_need_a_resolution(tmp_path):
 
 def test_files_of_operating_systems_are_no_images(tmp_path):
     folders = ("cat", "dog", "dog/@eaDir", "__MACOSX/cat", "$RECYCLE.BIN", ".thumbnails")
-    for k, folder in enumerate(folders):
-        png(tmp_path / folder / "0.png", k)
+    for k, name in enumerate(folders):
+        png(tmp_path / name / "0.png", k)
     source = FolderSource(tmp_path, "train", Transform(6))
     assert (reds(source), source.class_names) == ([0, 1], ("cat", "dog"))
 
