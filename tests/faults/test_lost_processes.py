@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.experiments import program, several
-from tests.experiments.program import complaint, succeeded
+from tests.experiments.program import call, complaint, succeeded
 
 # As in tests/experiments/test_distributed.py: SGD, because Adam hides factors and grows rounding.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
@@ -51,10 +51,10 @@ def config(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(config, run, tmp_path_factory):
+def uninterrupted(config, tmp_path_factory):
     """The uninterrupted run of one process with one device."""
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    succeeded(run(config, f"--workdir={workdir}"))
+    succeeded(call(config, f"--workdir={workdir}", "--config.num_devices=1"))
     return workdir
 
 
@@ -71,10 +71,14 @@ def assert_alike(a, b):
 
 
 def finish(start, config, workdir, processes, devices):
-    """Continue a run on some processes, with some devices each."""
-    for process in several.start(start, processes, config, f"--workdir={workdir}", devices=devices):
-        ended = process.wait()
-        assert ended.code == 0, ended.err
+    """Continue a run on some processes, with some devices each; a single process is this one."""
+    flags = (config, f"--workdir={workdir}")
+    if processes == 1:
+        succeeded(call(*flags, f"--config.num_devices={devices}"))
+    else:
+        for process in several.start(start, processes, *flags, devices=devices):
+            ended = process.wait()
+            assert ended.code == 0, ended.err
     assert program.status(workdir)["state"] == "done"
 
 
@@ -101,7 +105,7 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(
 ):
     workdir = tmp_path / "run"
     # From step 24 on so slow that the kill comes before the end.
-    slow = {number: {"PAUSE": "5"} for number in range(processes)}
+    slow = {number: {"PAUSE": "2"} for number in range(processes)}
     flags = (config, f"--workdir={workdir}", "--peer_timeout=10")
     running = several.start(start, processes, *flags, devices=devices, options=slow)
     # The save of step 10 is complete when that of step 20 has begun.
@@ -206,7 +210,7 @@ def image_folder(path):
 
 
 @pytest.mark.slow
-def test_a_process_that_fails_takes_the_others_along_and_they_say_why(start, run, tmp_path):
+def test_a_process_that_fails_takes_the_others_along_and_they_say_why(start, tmp_path):
     workdir = tmp_path / "run"
     flags = (
         "--config=configs/gan.py:smoke",
@@ -239,5 +243,5 @@ def test_a_process_that_fails_takes_the_others_along_and_they_say_why(start, run
     assert saved
 
     last = f"--config.train.steps={saved[-1] + 20}"
-    succeeded(run(*flags, last, *paths[0]))
+    succeeded(call(*flags, last, *paths[0], "--config.num_devices=1"))
     assert program.checkpoints(workdir)[-1] == saved[-1] + 20
