@@ -161,9 +161,9 @@ def _flags_restored(module: str) -> Iterator[None]:
 def call(*args: str | Path, module: str = MAIN, cwd: Path = REPO) -> Ended:
     """Run a program in this process, seconds faster than in its own.
 
-    For what a program does before it trains: the process's devices, logging handlers and signal
-    handlers are those of the tests. Flags that the program itself defines are removed again, but
-    not those of modules that it is the first to import, such as Grain: they stay imported.
+    The process's devices, logging handlers and signal handlers are those of the tests. Flags that
+    the program itself defines are removed again, but not those of modules that it is the first to
+    import, such as Grain: they stay imported.
     """
     app.define_help_flags()  # Once per process, so before the flags are saved.
     out, err, level = io.StringIO(), io.StringIO(), logging.getLogger("gan_jax").level
@@ -189,20 +189,20 @@ def call(*args: str | Path, module: str = MAIN, cwd: Path = REPO) -> Ended:
 
 
 @contextlib.contextmanager
-def limited(resource_name: int, size: int) -> Iterator[None]:
-    """Limit a resource of this process, such as `resource.RLIMIT_FSIZE`.
+def limited(kind: int, size: int) -> Iterator[None]:
+    """Limit what this process may use: `resource.RLIMIT_FSIZE` is the size of a file in bytes.
 
     Nothing is written to JAX's cache, where an entry might be cut off.
     """
-    soft, hard = resource.getrlimit(resource_name)
+    soft, hard = resource.getrlimit(kind)
     shortest = jax.config.jax_persistent_cache_min_compile_time_secs
     with mock.patch.dict(os.environ, JAX_COMPILATION_CACHE_DIR="set by the test"):
         jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
-        resource.setrlimit(resource_name, (size, hard))
+        resource.setrlimit(kind, (size, hard))
         try:
             yield
         finally:
-            resource.setrlimit(resource_name, (soft, hard))
+            resource.setrlimit(kind, (soft, hard))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", shortest)
 
 

@@ -1,6 +1,7 @@
 """``experiments.evaluate`` as a person uses it: a run, a running job, two sets of images."""
 
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from gan_jax.evaluation import best
 from gan_jax.inference import image_sets
 from gan_jax.metrics import inception
 from gan_jax.report import evaluations
+from scripts import convert_inception
 from tests.experiments import program
 from tests.metrics import fidelity
 from tests.real_data import find
@@ -28,10 +30,10 @@ RUN = (
 
 
 @pytest.fixture(scope="module")
-def trained(run, tmp_path_factory):
+def trained(tmp_path_factory):
     """A run of eight steps, with checkpoints of 2, 4, 6 and 8, and the program's output."""
     workdir = tmp_path_factory.mktemp("trained") / "run"
-    return workdir, program.succeeded(run(*RUN, f"--workdir={workdir}"))
+    return workdir, program.succeeded(program.call(*RUN, f"--workdir={workdir}"))
 
 
 @pytest.fixture
@@ -185,23 +187,25 @@ def test_sets_that_cannot_be_paired_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_folders_are_measured_by_inception_as_the_reference_does(run, tmp_path):
-    # Real photographs through the files, the programs and the real weights; the reference is
+def test_folders_are_measured_by_inception_as_the_reference_does(tmp_path, monkeypatch):
+    # Real photographs through the files, the program and the real weights; the reference is
     # torch-fidelity's network with the same weights, NumPy's covariance and SciPy's matrix root.
+    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "cache"))  # No statistics are there.
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "that of the tests")
+    converted, horses = tmp_path / "weights.npz", tmp_path / "horses"
     weights = find("inception-2015-12-05_to_mixed_7.npz")
-    horses = find("horse2zebra_128.zip")
-    converted = tmp_path / "weights.npz"
-    program.succeeded(run(weights, f"--out={converted}", module="scripts.convert_inception"))
-    ended = run(
+    inception.save_weights(converted, convert_inception.convert(weights))
+    with zipfile.ZipFile(find("horse2zebra_128.zip")) as archive:
+        for side, count in (("testA", 70), ("testB", 80)):
+            names = [name for name in archive.namelist() if name.startswith(f"{side}/")]
+            archive.extractall(horses, sorted(names)[:count])
+    lines = evaluate(
         f"--images={horses / 'testA'}",
         f"--against={horses / 'testB'}",
         "--metrics=fid64,kid64",
         f"--inception={converted}",
-        module=EVALUATE,
-        GAN_JAX_CACHE=str(tmp_path / "cache"),
-    )
-    lines = program.succeeded(ended).out.splitlines()
-    assert lines[0].split() == ["horse2zebra_128/testA"]
+    ).out.splitlines()
+    assert lines[0].split() == ["testA"]
     assert lines[1].split()[0] == "fid64"
 
     net = fidelity.network(["64"], fidelity.unfolded_state(inception.load_weights(converted)))
@@ -214,4 +218,4 @@ def test_folders_are_measured_by_inception_as_the_reference_does(run, tmp_path):
     root = scipy.linalg.sqrtm(cov_a @ cov_b).real
     fid = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a + cov_b - 2 * root)
     assert float(lines[1].split()[1]) == pytest.approx(fid, rel=1e-3)
-    assert "120 images against 140" in ended.out
+    assert "70 images against 80" in "\n".join(lines)

@@ -1,5 +1,6 @@
 """The example of ``docs/extending.md``: a GAN that no file of the project knows of."""
 
+import contextlib
 import json
 import re
 import sys
@@ -24,20 +25,32 @@ def my_gan(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(my_gan, run, tmp_path_factory):
+def trained(my_gan, tmp_path_factory):
     """A run of it."""
     workdir = tmp_path_factory.mktemp("trained") / "run"
-    succeeded(run(f"--config={my_gan}:smoke", f"--workdir={workdir}"))
+    with imports_undone():
+        succeeded(call(f"--config={my_gan}:smoke", f"--workdir={workdir}"))
     return workdir
 
 
-@pytest.fixture
-def registries(monkeypatch):
+@contextlib.contextmanager
+def imports_undone():
     """Restore at the end what importing the file changes."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    with mock.patch.dict(GENERATORS), mock.patch.dict(LOSSES), mock.patch.dict(TERMS):
+    with (
+        mock.patch.object(sys, "path", list(sys.path)),
+        mock.patch.dict(GENERATORS),
+        mock.patch.dict(LOSSES),
+        mock.patch.dict(TERMS),
+    ):
         yield
     sys.modules.pop("my_gan", None)
+
+
+@pytest.fixture
+def registries():
+    """Restore after the test what importing the file changes."""
+    with imports_undone():
+        yield
 
 
 def test_a_gan_from_outside_the_project_is_trained(trained):

@@ -3,15 +3,15 @@
 import numpy as np
 from PIL import Image
 
-from configs import dcgan
+from configs import gan
 from gan_jax.runs import loop, run_directory
 from tests.real_data import find
 
 
 def small(arg):
-    config = dcgan.get_config(arg)
-    config.generator.latent_dim = 8
+    config = gan.get_config(arg)
     config.num_devices = 1
+    config.data.resolution = 32
     config.train.update(steps=2, log_every=1, sample_every=2, checkpoint_every=2)
     return config
 
@@ -30,9 +30,7 @@ def test_fashion_mnist_by_tfds(tmp_path):
 
 def test_photographs_in_a_zip(tmp_path):
     config = small("folder,smoke")
-    config.data.update(
-        path=str(find("faces_64.zip")), device_cache_gib=0.0, workers=0, resolution=32
-    )
+    config.data.update(path=str(find("faces_64.zip")), device_cache_gib=0.0, workers=0)
     assert loop.train(config, tmp_path).state == "done"
     data = run_directory.RunDirectory(tmp_path).read_data()
     assert (data["size"], data["spec"]["image"]["shape"]) == (9_780, [32, 32, 3])

@@ -64,7 +64,7 @@ def test_training_leaves_its_samples(tmp_path):
     (row,) = stage["rows"]
     assert (stage["state"], row["exit status"]) == ("done", 0), row["last lines"]
     assert row["grid"] == "00000004.png"
-    assert (out / "samples_wgan_gp.png").exists()
+    assert (out / "samples_gan.png").exists()
 
 
 def test_unknown_stages_are_refused(tmp_path, capsys):

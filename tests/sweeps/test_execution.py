@@ -20,6 +20,12 @@ from tests.sweeps.conftest import PLAN, make_sweep, starts
 LIMIT = 60.0
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch):
+    """Look at a run more often than a sweep has to."""
+    monkeypatch.setattr(execution, "_POLL_SECONDS", 0.02)
+
+
 def task_of(folder, **overrides):
     sweep = make_sweep(lambda add: add("run", **overrides))
     return execution.make_task(sweep, folder, sweep.runs[0], PLAN)
