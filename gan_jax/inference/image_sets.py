@@ -82,7 +82,7 @@ def measure(
     fake, real = open_sets(images, against, Transform(resolution, None, resize))
     count = min(num_real or len(real), len(real))
     if len(pairs) < len(parsed):
-        _check_sizes(fake, real)
+        _check_sizes(fake, real, resolution)
     elif resolution is not None:
         raise errors.ConfigError(
             f"--resolution with measures of pairs alone, such as {pairs[0].name!r}, which are "
@@ -118,7 +118,8 @@ def measure(
     if pairs:
         protocol["border"] = border
     values |= of_pairs
-    evaluations.table([(fake.name, values, {})], note=_words(protocol))
+    unused = [f"not used of {s.name}: {', '.join(s.unused)}" for s in (fake, real) if s.unused]
+    evaluations.table([(fake.name, values, {})], note="; ".join([_words(protocol), *unused]))
     return Comparison(values, protocol)
 
 
@@ -156,8 +157,16 @@ def open_set(path: str | Path, transform: Transform) -> Source:
     return FolderSource(path, "all", transform)
 
 
-def _check_sizes(fake: Source, real: Source) -> None:
+def _check_sizes(fake: Source, real: Source, resolution: Resolution) -> None:
     """Check that the images of two sets have one shape."""
+    for source in (fake, real):
+        if resolution is None and isinstance(source, FolderSource) and len(source.sizes) > 1:
+            first, second = ["x".join(map(str, size)) for size in sorted(source.sizes)[:2]]
+            raise errors.ConfigError(
+                f"the images of {source.name} have {len(source.sizes)} sizes, such as {first} and "
+                f"{second}; accepted: one, to which --resolution=N or HxW brings all by "
+                "--resize=resize, pad, ..."
+            )
     if fake.shape != real.shape:
         sizes = ["x".join(map(str, source.shape)) for source in (fake, real)]
         raise errors.ConfigError(

@@ -62,14 +62,20 @@ def test_sets_are_brought_to_one_size_alike(tmp_path, quarters):
     assert found["pad"].values["quarters_fid"] == pytest.approx(0, abs=1e-3)
     assert found["resize"].values["quarters_fid"] > 0.01
     assert found["pad"].protocol["resize"] == "pad"
+    save(padded / "12.png", RNG.integers(0, 256, (20, 16, 3)).astype(np.uint8))
+    message = r"images of padded have 2 sizes, such as 16x16 and 20x16; .*--resolution"
+    with pytest.raises(errors.ConfigError, match=message):
+        image_sets.measure(padded, padded, ["quarters_fid"])
 
 
-def test_grey_files_are_compared_with_colour_files_in_colour(tmp_path):
+def test_grey_files_are_compared_with_colour_files_in_colour(tmp_path, capsys):
     grey = RNG.integers(0, 200, (12, 12)).astype(np.uint8)
     save(tmp_path / "a" / "0.png", grey)
     save(tmp_path / "b" / "0.png", (grey + np.uint8(10))[:, :, None].repeat(3, 2))
+    (tmp_path / "b" / "0.heic").touch()
     found = image_sets.measure(tmp_path / "a", tmp_path / "b", ["psnr"])
     assert found.values["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=1e-3)
+    assert "not used of b: 1 .heic" in " ".join(capsys.readouterr().out.split())
 
 
 def test_deep_pixels_of_both_sets_are_scaled_alike(tmp_path):

@@ -42,6 +42,9 @@ CHECKED = 256
 class FolderSource(Source):
     """A source that decodes image files at every access; see the module for the layout.
 
+    Attributes:
+      sizes: height and width of the images of a sample of 4096.
+
     Args:
       path: folder, zip, or place inside a zip.
       split: which of the splits to use; "train" and "all" also mean "the whole root" where there
@@ -135,6 +138,7 @@ class FolderSource(Source):
             )
         for index, header in headers.items():
             self._check_file(index, header.height, header.width)
+        self.sizes = {(header.height, header.width) for header in headers.values()}
         self._own_size = survey.own_size(headers.values(), transform)
         self.notes = (
             *survey.in_words(list(headers.values()), channels),
