@@ -1,5 +1,6 @@
-"""Runs on points of the plane that are evaluated while they train."""
+"""Runs on points of the plane that are evaluated while they train; classifiers of few steps."""
 
+from gan_jax.metrics import classifier
 from gan_jax.report import evaluations
 from tests.training import tiny
 
@@ -15,3 +16,13 @@ def points(**changes):
 
 def rows(path):
     return evaluations.read(path / evaluations.EVALUATIONS)
+
+
+def shorten_classifier(monkeypatch, steps):
+    """Train classifiers for some steps: most of the time of a short run would go into theirs."""
+    train = classifier.train_classifier
+
+    def shortened(*arguments, **options):
+        return train(*arguments, **{**options, "steps": steps})
+
+    monkeypatch.setattr(classifier, "train_classifier", shortened)

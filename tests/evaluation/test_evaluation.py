@@ -19,7 +19,7 @@ from gan_jax.runs import build, loop
 from gan_jax.runs.run import Run, open_run
 from gan_jax.runs.run_evaluation import RunEvaluator
 from gan_jax.training import sampling
-from tests.evaluation.short_runs import points, rows
+from tests.evaluation.short_runs import points, rows, shorten_classifier
 from tests.metrics import stub
 from tests.training import tiny
 
@@ -343,6 +343,7 @@ def corners():
 
 
 def test_class_consistency_is_judged_by_the_classifier(monkeypatch):
+    shorten_classifier(monkeypatch, 60)
     labels = np.repeat(np.arange(4), 100)
     images = corners()[labels]
     noise = np.random.default_rng(0).integers(0, 30, images.shape).astype(np.uint8)

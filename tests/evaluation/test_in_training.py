@@ -17,7 +17,7 @@ from gan_jax.metrics import classifier
 from gan_jax.report import evaluations
 from gan_jax.runs import build, loop
 from gan_jax.runs.run import open_run
-from tests.evaluation.short_runs import points, rows
+from tests.evaluation.short_runs import points, rows, shorten_classifier
 from tests.training import tiny
 
 
@@ -174,8 +174,7 @@ def test_a_run_keeps_its_classifier(tmp_path, monkeypatch):
     config.train.update(steps=2, log_every=2, checkpoint_every=2)
     config.eval.update(every=2, num_fake=40, num_real=40)
     monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "cache"))
-    train = classifier.train_classifier
-    monkeypatch.setattr(classifier, "train_classifier", lambda *args, steps: train(*args, steps=2))
+    shorten_classifier(monkeypatch, 2)
     loop.train(config, tmp_path / "run")
     # Another machine, or an empty cache.
     monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "other"))
