@@ -58,6 +58,7 @@ def choose(folders, split, inside=""):
         ),
         (("images/b", "images/c"), "train", (0, 1), "b c", []),
         (("images", "masks"), "all", (0, 1), "images masks", []),
+        (("trainA", "trainB"), "train", (0, 1), "trainA trainB", []),
     ],
 )
 def test_splits_are_not_classes(inside, folders, split, used, class_names, unused):
@@ -79,6 +80,11 @@ def test_splits_are_not_classes(inside, folders, split, used, class_names, unuse
         (("Test", "val"), "train", "no such folder; accepted: all, Test, val"),
         (("cat/train", "cat/test", "dog/train"), "train", "'cat' has 'test', 'train'; accepted"),
         (("images/train", "images/val", "x"), "train", "'images' has 'train', 'val'; accepted"),
+        (
+            ("trainA", "trainB", "testA"),
+            "train",
+            "'testA', 'trainA', 'trainB', which are splits of",
+        ),
         (("images", "masks"), "train", "'images' beside 'masks', which may be masks or classes"),
         (("train/img", "train/labels", "val/img"), "train", "'img' beside 'labels'"),
     ],

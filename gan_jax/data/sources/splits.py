@@ -40,6 +40,9 @@ _SPLIT = re.compile(
 _MASKS = re.compile(r"ground[ _-]?truths?", re.IGNORECASE)
 _NO_CLASS = re.compile(rf"{_IMAGES}|jpegimages", re.IGNORECASE)
 
+# A split of one side of pairs, such as trainA.
+_SIDE = re.compile(r"(train|test|val)[ _-]?[AB]", re.IGNORECASE)
+
 
 def split_of(folder: str) -> str:
     """Return the split that a folder's name stands for: "train", "test", "val", or ""."""
@@ -212,6 +215,13 @@ def _check_inner_splits(
 
 def _check_classes(shown: str, folders: Collection[str]) -> None:
     """Raise a `ConfigError` if one of several folders cannot be a class."""
+    sides = sorted(filter(_SIDE.fullmatch, folders))
+    if len({side[:-1].lower() for side in sides}) > 1:
+        raise ConfigError(
+            f"data.path: {shown} has {', '.join(map(repr, sides[:4]))}, which are splits of the "
+            "two sides of pairs; accepted: one of these folders as data.path, data.pairing = "
+            "'domains' or 'twins', or data.split = 'all', which makes every folder a class"
+        )
     for folder in sorted(folders):
         if len(folders) > 1 and _NO_CLASS.fullmatch(folder):
             others = ", ".join(sorted(map(repr, set(folders) - {folder}))[:3])
