@@ -236,7 +236,8 @@ class RunDirectory:
         if place is None or not self.has_checkpoints():
             return
         run, step = parse_place(place)
-        named = continued is not None and Path(origin["run"]) == RunDirectory(run).path
+        path = RunDirectory(run).path.resolve()  # It may be given by a link, too.
+        named = continued is not None and Path(origin["run"]).resolve() == path
         if not named or (step.isdecimal() and int(step) != origin["step"]):
             raise errors.WorkdirError(
                 f"--workdir={self.path} holds a run that continues {continued or 'no other'}, not "

@@ -98,3 +98,14 @@ def test_a_new_lock_on_a_full_disk_is_reported_and_given_back(tmp_path):
     )
     message = f"--workdir={tmp_path / 'run'} cannot be written to: File too large\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, message, "")
+
+
+def test_the_parent_of_a_branch_may_be_named_in_another_way(tmp_path):
+    parent, branch = RunDirectory(tmp_path / "parent"), RunDirectory(tmp_path / "branch")
+    (branch.checkpoints / "4").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(parent.path)
+    branch.write_origin({"run": str(tmp_path / "link"), "step": 2, "kimg": 0.1})
+    for name in ("link", "parent", "branch/../parent"):
+        branch.check_origin(f"{tmp_path / name}@2")
+    with pytest.raises(errors.WorkdirError, match=r"continues .*link@2, not --continue_from="):
+        branch.check_origin(f"{tmp_path / 'other'}@2")
