@@ -1,8 +1,8 @@
 """The residual networks are the papers': counts by hand, the naive order, parity with PyTorch."""
 
+import functools
 import math
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,6 @@ import pytest
 
 from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.convolution import Conv
-from gan_jax.layers.resample import mean_pool, upsample_nearest
 from gan_jax.networks.registry import make
 from gan_jax.networks.resnet import DownBlock, ResNetDiscriminator, UpBlock
 
@@ -77,6 +76,12 @@ def test_widths_per_block():
     assert ["shortcut" in params[f"DownBlock_{i}"] for i in range(4)] == [True, True, True, False]
 
 
+@functools.cache
+def _generator_params():
+    module = make("generator", "resnet", shape=(32, 32, 3), features=64)
+    return jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 128)))["params"]
+
+
 @pytest.mark.parametrize(
     ("path", "gain"),
     [
@@ -88,8 +93,7 @@ def test_widths_per_block():
 )
 def test_residual_branches_start_from_he_and_the_rest_from_glorot(path, gain):
     """Uniform on +-sqrt(3 gain / mean of fans): the bounds are nearly reached, never passed."""
-    module = make("generator", "resnet", shape=(32, 32, 3), features=64)
-    layer = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 128)))["params"]
+    layer = _generator_params()
     for name in path:
         layer = layer[name]
     kernel = np.asarray(layer["kernel"])
@@ -113,27 +117,44 @@ def _randomized(variables, seed=3):
     return jax.tree_util.tree_map_with_path(draw, variables)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(module, variables, x):
+    return module.apply(variables, x)
+
+
 def _images(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def _conv_layer(params, x):
+    """Return a convolution's output by its parameters."""
+    *size, _, features = params["kernel"].shape
+    return np.asarray(_apply(Conv(features, tuple(size)), {"params": params}, x))
+
+
+def _up_block(x):
+    init = jax.jit(UpBlock(5).init, static_argnums=2)
+    return jax.device_get(_randomized(init(jax.random.key(0), x, True)))
 
 
 def test_up_block_equals_the_papers_order():
     """The papers up-sample before the shortcut's 1x1 convolution; ours is the other way round."""
     x = _images(2, 4, 4, 3)
-    variables = _randomized(UpBlock(5).init(jax.random.key(0), x, True))
+    variables = _up_block(x)
     p, s = variables["params"], variables["batch_stats"]
 
     def norm_relu(y, name):
         y = (y - s[name]["mean"]) / np.sqrt(s[name]["var"] + 1e-5)
-        return nn.relu(y * p[name]["scale"] + p[name]["bias"])
+        return np.maximum(y * p[name]["scale"] + p[name]["bias"], 0.0)
 
-    def conv(y, name, size):
-        return Conv(5, (size, size)).apply({"params": p[name]}, y)
+    def upsample(y):
+        return y.repeat(2, axis=1).repeat(2, axis=2)
 
-    y = conv(upsample_nearest(norm_relu(x, "norm_1")), "conv_1", 3)
-    y = conv(norm_relu(y, "norm_2"), "conv_2", 3)
-    expected = conv(upsample_nearest(x), "shortcut", 1) + y
-    np.testing.assert_allclose(UpBlock(5).apply(variables, x, False), expected, atol=1e-5)
+    y = _conv_layer(p["conv_1"], upsample(norm_relu(x, "norm_1")))
+    y = _conv_layer(p["conv_2"], norm_relu(y, "norm_2"))
+    expected = _conv_layer(p["shortcut"], upsample(x)) + y
+    block = jax.jit(UpBlock(5).apply, static_argnums=2)
+    np.testing.assert_allclose(block(variables, x, False), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -141,25 +162,25 @@ def test_down_block_equals_the_papers_order(first):
     """The papers pool after the shortcut's 1x1 convolution; ours is the other way round."""
     x = _images(2, 8, 8, 3)
     block = DownBlock(5, downsample=True, first=first)
-    variables = _randomized(block.init(jax.random.key(0), x))
+    variables = _randomized(jax.jit(block.init)(jax.random.key(0), x))
     p = variables["params"]
 
-    def conv(y, name):
-        *size, _, features = p[name]["kernel"].shape
-        return Conv(features, tuple(size)).apply({"params": p[name]}, y)
+    def pool(y):
+        return y.reshape(2, 4, 2, 4, 2, -1).mean((2, 4))
 
-    y = conv(x if first else nn.relu(x), "conv_1")
+    y = _conv_layer(p["conv_1"], x if first else np.maximum(x, 0.0))
     assert y.shape[-1] == (5 if first else 3)
-    y = mean_pool(conv(nn.relu(y), "conv_2"))
-    expected = mean_pool(conv(x, "shortcut")) + y
-    np.testing.assert_allclose(block.apply(variables, x), expected, atol=1e-5)
+    y = pool(_conv_layer(p["conv_2"], np.maximum(y, 0.0)))
+    expected = pool(_conv_layer(p["shortcut"], x)) + y
+    np.testing.assert_allclose(_apply(block, variables, x), expected, atol=1e-5)
 
 
 def test_flat_block_of_equal_width_has_the_identity_as_shortcut():
     x = _images(2, 8, 8, 5)
     block = DownBlock(5, downsample=False)
-    params = jax.tree.map(jnp.zeros_like, block.init(jax.random.key(0), x))
-    np.testing.assert_array_equal(block.apply(params, x), x)
+    shapes = jax.eval_shape(block.init, jax.random.key(0), x)
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    np.testing.assert_array_equal(_apply(block, params, x), x)
 
 
 def test_layer_norm_stands_before_each_rectifier_after_the_first_block():
@@ -176,8 +197,8 @@ def test_sum_pooling_is_64_means():
     x = _images(2, 16, 16, 3)
     mean = ResNetDiscriminator((16, 16, 3), features=4)
     variables = jax.jit(mean.init)(jax.random.key(0), x)
-    total = mean.clone(pooling="sum").apply(variables, x)
-    np.testing.assert_allclose(total, 64.0 * mean.apply(variables, x), rtol=1e-4)
+    total = _apply(mean.clone(pooling="sum"), variables, x)
+    np.testing.assert_allclose(total, 64.0 * _apply(mean, variables, x), rtol=1e-4)
 
 
 def _load(torch, layer, params):
@@ -198,7 +219,7 @@ def test_up_block_equals_pytorch(train):
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
     x = _images(3, 4, 4, 6)
-    variables = _randomized(UpBlock(5).init(jax.random.key(0), x, True))
+    variables = _up_block(x)
     p, s = variables["params"], variables["batch_stats"]
 
     def norm(name, width):
@@ -216,7 +237,8 @@ def test_up_block_equals_pytorch(train):
         h = functional.relu(norm("norm_2", 5)(conv("conv_1", 6, 3)(h)))
         h = conv("conv_2", 5, 3)(h)
         h = h + conv("shortcut", 6, 1)(functional.interpolate(t, scale_factor=2))
-    ours, _ = UpBlock(5).apply(variables, x, train, mutable=["batch_stats"])
+    apply = functools.partial(UpBlock(5).apply, mutable=["batch_stats"])
+    ours, _ = jax.jit(apply, static_argnums=2)(variables, x, train)
     np.testing.assert_allclose(ours, h.numpy().transpose(0, 2, 3, 1), atol=1e-4)
 
 
@@ -297,7 +319,7 @@ def test_attention_changes_nothing_until_gamma_grows(normalization):
     x = _images(2, 16, 16, 3)
     plain = ResNetDiscriminator((16, 16, 3), features=8, normalization=normalization)
     module = plain.clone(attention=8)
-    apply = jax.jit(module.apply)
+    apply = functools.partial(_apply, module)
     variables = jax.jit(module.init)(jax.random.key(0), x)
     attention = variables["params"]["SelfAttention_0"]
     assert ("SelfAttention_0" in variables.get("spectral", {})) == (normalization == "spectral")
