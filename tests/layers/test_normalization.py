@@ -45,22 +45,30 @@ class _Network(nn.Module):
 
 def _named(normalization, x, **options):
     network = _Network(normalization, options)
-    return network, network.init(jax.random.key(0), x, train=False)
+    return network, jax.jit(partial(network.init, train=False))(jax.random.key(0), x)
 
 
 def _applied(normalization, params, x, **options):
     """Normalize with a given scale and bias."""
     network = _Network(normalization, {"name": "norm", **options})
-    return network.apply({"params": {"norm": params}}, x, True)
+    apply = jax.jit(network.apply, static_argnums=2)
+    return apply({"params": {"norm": params}}, x, True)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _updated(module, variables, x, train=None):
+    """Return the output and the new statistics."""
+    arguments = () if train is None else (train,)
+    return module.apply(variables, x, *arguments, mutable=["batch_stats"])
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (4, 5, 5, 3)])
 @pytest.mark.parametrize("train", [True, False])
 def test_batch_norm_equals_flax(shape, train):
     x, variables = _activations(*shape), _variables(3)
-    ours, our_update = BatchNorm().apply(variables, x, train, mutable=["batch_stats"])
     reference = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)
-    theirs, their_update = reference.apply(variables, x, mutable=["batch_stats"])
+    ours, our_update = _updated(BatchNorm(), variables, x, train)
+    theirs, their_update = _updated(reference, variables, x)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     for name in ("mean", "var"):
         np.testing.assert_allclose(
@@ -139,13 +147,14 @@ def test_eight_devices_equal_one():
     sharded_input_gradient = over_devices(
         jax.grad(partial(loss_of_input, axis_name="data")), in_specs=P("data"), out_specs=P("data")
     )
-    single = step(variables["params"], variables["batch_stats"], x, axis_name=None)
+    alone = jax.jit(partial(step, axis_name=None))
+    single = alone(variables["params"], variables["batch_stats"], x)
     several = jax.jit(sharded_step)(variables["params"], variables["batch_stats"], x)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-5), several, single)
     # The mean over one device's shard is 8 times that over the whole batch.
     np.testing.assert_allclose(
         jax.jit(sharded_input_gradient)(x) / 8,
-        jax.grad(partial(loss_of_input, axis_name=None))(x),
+        jax.jit(jax.grad(partial(loss_of_input, axis_name=None)))(x),
         atol=1e-5,
     )
 
@@ -367,9 +376,10 @@ def test_an_unknown_normalization_is_refused_with_the_known_ones():
 def test_examples_are_independent(normalization):
     x = _activations(4, 3, 3, 6)
     network, variables = _named(normalization, x)
-    y = network.apply(variables, x, True)
-    np.testing.assert_allclose(network.apply(variables, x[2:3], True), y[2:3], atol=1e-6)
-    np.testing.assert_array_equal(network.apply(variables, x, False), y)
+    apply = jax.jit(network.apply, static_argnums=2)
+    y = apply(variables, x, True)
+    np.testing.assert_allclose(apply(variables, x[2:3], True), y[2:3], atol=1e-6)
+    np.testing.assert_array_equal(apply(variables, x, False), y)
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -382,8 +392,8 @@ def test_bfloat16_is_rounded_only_at_the_end(normalization):
     full = network.clone(options={"dtype": jnp.float32})
     exact = jax.jit(full.apply, static_argnums=2)(variables, x.astype(jnp.float32), True)
     np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2**-8, atol=1e-5)
-    kept = network.clone(options={})
-    assert kept.apply(variables, x, True).dtype == jnp.bfloat16
+    kept = partial(network.clone(options={}).apply, train=True)
+    assert jax.eval_shape(kept, variables, x).dtype == jnp.bfloat16
 
 
 def test_eight_devices_equal_one_by_name():
@@ -397,5 +407,5 @@ def test_eight_devices_equal_one_by_name():
         out_specs=P("data"),
         check_vma=False,
     )
-    alone = network.clone(options={})
-    np.testing.assert_allclose(jax.jit(several)(x), alone.apply(variables, x, True), atol=1e-5)
+    alone = jax.jit(network.clone(options={}).apply, static_argnums=2)
+    np.testing.assert_allclose(jax.jit(several)(x), alone(variables, x, True), atol=1e-5)
