@@ -67,9 +67,9 @@ def _init(module, key, inputs):
 
 
 @functools.partial(jax.jit, static_argnames=("module", "train"))
-def _apply(module, variables, inputs, train=True, condition=None):
+def _apply(module, variables, inputs, train=True):
     """Return the output and the new batch statistics."""
-    return module.apply(variables, inputs, condition, train=train, mutable=["batch_stats"])
+    return module.apply(variables, inputs, train=train, mutable=["batch_stats"])
 
 
 def test_every_registered_network_is_under_test():
@@ -123,12 +123,16 @@ def test_initialization_is_determined_by_the_key_alone(case):
 
 @pytest.mark.parametrize("case", EVERY)
 def test_a_condition_changes_nothing(case):
-    module, variables, inputs = _network(case)
-    condition = {"label": jnp.arange(BATCH), "other": jnp.ones((BATCH, 2))}
-    np.testing.assert_array_equal(
-        _apply(module, variables, inputs, condition=condition)[0],
-        _apply(module, variables, inputs)[0],
-    )
+    """The traced program is the same, whatever is compiled of it."""
+    module, inputs = _module_and_inputs(case)
+    variables = jax.eval_shape(module.init, jax.random.key(0), inputs)
+
+    def traced(condition):
+        apply = functools.partial(module.apply, condition=condition, mutable=["batch_stats"])
+        return str(jax.make_jaxpr(apply)(variables, inputs))
+
+    condition = {"label": np.arange(BATCH), "other": np.ones((BATCH, 2), np.float32)}
+    assert traced(condition) == traced(None)
 
 
 @pytest.mark.parametrize("case", [*EVERY, "D-resnet-spectral"])
@@ -288,10 +292,10 @@ def test_score_depends_on_the_other_images(case):
     [
         ("mlp", jnp.float32),
         ("dcgan", jnp.float32),
-        ("dcgan-discrimination", jnp.float32),
-        ("resnet-layer-sum", jnp.float32),
         ("resnet-spectral", jnp.float32),
-        ("resnet", jnp.bfloat16),
+        pytest.param("dcgan-discrimination", jnp.float32, marks=pytest.mark.exhaustive),
+        pytest.param("resnet-layer-sum", jnp.float32, marks=pytest.mark.exhaustive),
+        pytest.param("resnet", jnp.bfloat16, marks=pytest.mark.exhaustive),
     ],
 )
 def test_gradient_of_the_input_gradient_is_finite_and_not_zero(case, dtype):
