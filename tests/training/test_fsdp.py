@@ -40,7 +40,8 @@ def weight_clipping_config():
         (lambda: tiny.sgd(tiny.batch_norm_config()), 4),
         (clipped_config, 4),
         (weight_clipping_config, 2),
-        (lambda: tiny.sgd(tiny.minibatch_config()), 4),
+        # The layer alone is compared over devices in layers/test_minibatch.py.
+        pytest.param(lambda: tiny.sgd(tiny.minibatch_config()), 4, marks=pytest.mark.exhaustive),
     ],
     ids=["batch_norm", "clip_norm", "weight_clipping", "minibatch"],
 )
