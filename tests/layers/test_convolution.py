@@ -90,7 +90,7 @@ def test_third_order_gradient_equals_xla():
             def curve(t):
                 return jnp.sum(jnp.tanh(convolve(jnp.tanh(t * x), t * w, (2, 2), "SAME", name)))
 
-            return jax.grad(jax.grad(jax.grad(curve)))(0.7)
+            return jax.jit(jax.grad(jax.grad(jax.grad(curve))))(0.7)
 
         np.testing.assert_allclose(third("cpu"), third("xla"), rtol=1e-10)
 
@@ -109,7 +109,7 @@ def test_vmap_over_images_and_over_kernels(function):
 
         def gradients(f, axes=axes, arguments=arguments):
             loss = jax.grad(lambda x, w: jnp.sum(f(x, w) ** 2), (0, 1))
-            return jax.vmap(loss, axes)(*arguments)
+            return jax.jit(jax.vmap(loss, axes))(*arguments)
 
         for got, expected in zip(gradients(fast), gradients(plain), strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
@@ -139,7 +139,7 @@ def test_shard_map_over_eight_devices_equals_one(function):
             check_vma=False,
         )
     )
-    np.testing.assert_allclose(sharded(x, w), mean_gradient(x, w), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(sharded(x, w), jax.jit(mean_gradient)(x, w), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("implementation", ["cpu", "xla"])
@@ -155,11 +155,11 @@ def test_layers_are_drop_in_for_flax(layer, reference, implementation, dtype):
     fields["bias_init"] = nn.initializers.normal(1.0)
     ours = layer(**fields, implementation=implementation)
     theirs = reference(**fields)
-    variables = theirs.init(jax.random.key(0), x)
+    variables = jax.jit(theirs.init)(jax.random.key(0), x)
     jax.tree.map(
-        np.testing.assert_array_equal, ours.init(jax.random.key(0), x), variables
+        np.testing.assert_array_equal, jax.jit(ours.init)(jax.random.key(0), x), variables
     )  # the same names, shapes and initial values
-    got, expected = ours.apply(variables, x), theirs.apply(variables, x)
+    got, expected = (jax.jit(module.apply)(variables, x) for module in (ours, theirs))
     assert got.dtype == expected.dtype
     tolerance = 1e-5 if dtype is None else 0.03  # bfloat16 keeps 8 bits of values up to 4
     np.testing.assert_allclose(
@@ -215,11 +215,8 @@ def test_penalty_gradient_equals_pytorch(stride):
     x, w = draw(3 if stride == 1 else 4, 8, 3, 4, np.float32)
     x = x[:, :, :8]
     fast = partial(convolve, strides=(stride, stride), implementation="cpu")
-    got = jax.grad(
-        lambda w: jnp.sum(
-            jax.grad(lambda x: jnp.sum(jnp.tanh(fast(x, w))))(x) ** 2,
-        )
-    )(w)
+    slope = jax.grad(lambda x, w: jnp.sum(jnp.tanh(fast(x, w))))
+    got = jax.jit(jax.grad(lambda w: jnp.sum(slope(x, w) ** 2)))(w)
     tx = torch.tensor(np.asarray(x).transpose(0, 3, 1, 2).copy(), requires_grad=True)
     tw = torch.tensor(np.asarray(w).transpose(3, 2, 0, 1).copy(), requires_grad=True)
     scores = torch.tanh(torch.nn.functional.conv2d(tx, tw, stride=stride, padding=1)).sum()
@@ -243,11 +240,13 @@ def test_pooled_convolution_is_convolution_then_pooling(implementation, size, ke
 
     def penalty(function):
         slope = jax.grad(lambda x, w: jnp.sum(jnp.tanh(function(x, w))))
-        return jax.grad(lambda x, w: jnp.sum(jnp.square(slope(x, w))), argnums=(0, 1))
+        gradient = jax.grad(lambda x, w: jnp.sum(jnp.square(slope(x, w))), argnums=(0, 1))
+        return jax.jit(lambda x, w: (function(x, w), gradient(x, w)))(x, w)
 
-    np.testing.assert_allclose(one(x, w), two(x, w), rtol=1e-4, atol=1e-5)
-    for ours, expected in zip(penalty(one)(x, w), penalty(two)(x, w), strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
+    (value, ours), (reference, theirs) = penalty(one), penalty(two)
+    np.testing.assert_allclose(value, reference, rtol=1e-4, atol=1e-5)
+    for got, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("size", "kernel"), [((7, 8), 3), ((8, 8), 4)])
