@@ -240,11 +240,14 @@ def test_features_are_the_hidden_layers_from_the_input_on(name, shapes):
 @pytest.mark.parametrize("name", QUICK)
 def test_the_verdicts_scores_are_what_calling_gives(name, minibatch):
     module, variables = _discriminator(name, minibatch=minibatch, heads=HEADS)
-    x = _images()
-    for train in (True, False):
-        called = jax.jit(functools.partial(module.apply, train=train))(variables, x)
-        judged = _judge(module, variables, x, train=train)
-        np.testing.assert_array_equal(called, judged.scores)
+
+    @jax.jit
+    def both(variables, x):
+        judged = {t: module.apply(variables, x, train=t, method="judge") for t in (True, False)}
+        return [(module.apply(variables, x, train=t), judged[t].scores) for t in (True, False)]
+
+    for called, score in both(variables, _images()):
+        np.testing.assert_array_equal(called, score)
 
 
 @pytest.mark.parametrize("minibatch", ["stddev", "discrimination"])
@@ -292,12 +295,14 @@ def test_discrimination_counts_near_examples(name):
     module, variables = _discriminator(name, minibatch="discrimination")
     nearness = {}
 
+    capture = functools.partial(
+        module.apply,
+        capture_intermediates=lambda m, _: type(m).__name__ == "MinibatchDiscrimination",
+    )
+    apply = jax.jit(capture)
+
     def appended(x):
-        _, state = module.apply(
-            variables,
-            x,
-            capture_intermediates=lambda m, _: type(m).__name__ == "MinibatchDiscrimination",
-        )
+        _, state = apply(variables, x)
         (value,) = state["intermediates"]["MinibatchDiscrimination_0"]["__call__"]
         assert value.shape == (4, TRUNK[name] + 16)
         return np.asarray(value[:, -16:])
@@ -312,7 +317,7 @@ def test_discrimination_counts_near_examples(name):
 
 def test_groups_of_the_deviation():
     module, variables = _discriminator("dcgan", minibatch="stddev")
-    x = _images(8)
+    x = np.asarray(_images(8))
     scores = _judge(module, variables, x).scores
     np.testing.assert_allclose(scores[4:], _judge(module, variables, x[4:]).scores, rtol=1e-5)
     # A smaller batch is one group.
@@ -325,10 +330,10 @@ def test_groups_of_the_deviation():
     assert "a multiple of 4 (see train.batch_size and train.accumulate)" in message
     # Two on each of two devices would be groups that one device does not have.
     shared = module.clone(axis_name="data")
-    both = jax.vmap(lambda x: shared.apply(variables, x), axis_name="data")
+    both = jax.jit(jax.vmap(lambda x: shared.apply(variables, x), axis_name="data"))
     with pytest.raises(ConfigError, match=r"2 examples at once on each of 2 devices"):
         both(x[:4].reshape(2, 2, *SHAPE))
-    np.testing.assert_allclose(both(x.reshape(2, 4, *SHAPE)).reshape(-1), scores, rtol=1e-5)
+    np.testing.assert_allclose(np.ravel(both(x.reshape(2, 4, *SHAPE))), scores, rtol=1e-5)
 
 
 @pytest.mark.parametrize("minibatch", ["stddev", "discrimination"])
