@@ -48,9 +48,16 @@ def main(path: str, settings: str) -> None:
     with folder.claim():
         sweep, _, _ = record.merge(folder.read(), sweep)
         folder.write(sweep)
-        parallel = given.get("num_parallel", 2)
-        plan = dataclasses.replace(PLAN, num_parallel=parallel, gpus=given.get("gpus"), cpus=0.5)
-        agenda, asked = ray_tune.run(sweep, folder, plan, cluster and cluster.address)
+        plan = dataclasses.replace(
+            PLAN,
+            num_parallel=given.get("num_parallel", 2),
+            gpus=given.get("gpus"),
+            cpus=0.5,
+            retries=1,
+            environment={**PLAN.environment, **given.get("environment", {})},
+        )
+        address = cluster.address if cluster else given.get("address")
+        agenda, asked = ray_tune.run(sweep, folder, plan, address)
     states = {s.run.name: s.state for s in summary.look(agenda.sweep, folder)}
     if cluster:
         cluster.shutdown()

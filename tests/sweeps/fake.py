@@ -21,8 +21,14 @@ def main(arguments: list[str]) -> int:
     steps = int(flags.get("config.train.steps", 4))
     rate = float(flags.get("config.rate", 1.0))
     seed = int(flags.get("config.train.seed", 0))
+    pause = float(flags.get("config.pause", 0.02))
     asked = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+
+    def wait(seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not asked and time.monotonic() < until:
+            time.sleep(0.02)
 
     run.mkdir(parents=True, exist_ok=True)
     first = not (run / "starts").exists()
@@ -41,11 +47,15 @@ def main(arguments: list[str]) -> int:
 
     record = status.Status(run)
     saved = run / "step"
-    step = int(saved.read_text()) if saved.exists() else 0
+    begun = step = int(saved.read_text()) if saved.exists() else 0
     record.write("running", "starting", step, steps)
-    while step < steps and not asked:
+    while step < steps:
+        # A slow one takes a step, and then as long as the test says for each.
+        slow = mode == "slow" and step > begun
+        wait(float(os.environ.get("PAUSE", 0)) if slow else pause)
+        if asked:
+            break
         step += 1
-        time.sleep(float(flags.get("config.pause", 0.02)))
         # Best where the rate is 0.01; better with every step.
         value = abs(math.log10(rate) + 2) + 1 / step + 0.1 * seed
         row = {"step": step, "fid": value, "is": 10 - value, "protocol": {"n_fake": 8}}
@@ -59,6 +69,7 @@ def main(arguments: list[str]) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         if step == 2 and mode == "worker_killed_once" and first:
             os.kill(os.getppid(), signal.SIGKILL)
+            wait(60)  # It is asked to stop once its parent has ended.
         if step == 2 and mode == "diverges":
             record.write("diverged", "the loss is not finite", step, steps)
             print("error: the loss is not finite", file=sys.stderr)
