@@ -109,22 +109,28 @@ def begin(config, shape=(2,), classes=8, batch=16, count=0):
     return game, turn(game, jax.tree.map(jnp.asarray, arrays), count)
 
 
+def owned(game, name, moment):
+    """Return a player by its name, and the parameters of its networks."""
+    (player,) = (player for player in game.players if player.name == name)
+    return player, {own: moment.variables[own]["params"] for own in player.networks}
+
+
 def play(game, name, moment):
     """Return a player's loss, its gradient by the player's networks, and its outcome."""
-    (player,) = (player for player in game.players if player.name == name)
-    params = {own: moment.variables[own]["params"] for own in player.networks}
-    return compiled(player, moment)(params)
-
-
-def compiled(player, moment):
-    """Return ``parameters -> (loss, gradient, outcome)`` of a player's turn, as one program."""
+    player, params = owned(game, name, moment)
 
     @jax.jit
     def compute(params):
         (value, outcome), gradient = jax.value_and_grad(player.loss, has_aux=True)(params, moment)
         return value, gradient, outcome
 
-    return compute
+    return compute(params)
+
+
+def loss(game, name, moment):
+    """Return a player's loss and its outcome: quicker to compile than the gradient."""
+    player, params = owned(game, name, moment)
+    return jax.jit(lambda params: player.loss(params, moment))(params)
 
 
 def generated(game, moment):

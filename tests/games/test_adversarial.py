@@ -100,7 +100,7 @@ def test_the_generator_learns_from_its_best_images_alone():
     config.fakes.update(top_k=0.25, top_k_decay=0.5, top_k_steps=1)
     for count, kept in ((0, 8), (1, 4), (9, 2)):
         game, turn = stub.begin(config, batch=8, count=count)
-        loss, _, _ = stub.play(game, "generator", turn)
+        loss, _ = stub.loss(game, "generator", turn)
         scores = stub.verdict(game, turn, stub.generated(game, turn)).scores
         best = np.sort(scores)[-kept:]
         np.testing.assert_allclose(loss, np.log1p(np.exp(-best)).mean(), rtol=1e-5)
@@ -110,13 +110,13 @@ def test_past_fakes_are_shown_with_the_labels_that_they_were_made_for():
     config = tiny.point_config()
     config.fakes.history = 8
     game, turn = stub.begin(config, batch=8)
-    memory = stub.play(game, "discriminator", turn)[2].memory
+    memory = stub.loss(game, "discriminator", turn)[1].memory
     assert int(memory["history"].count) == 8
     points, condition = memory["history"].images
     np.testing.assert_allclose(points, stub.generated(game, turn), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(condition["label"], turn.batch["label"])
     later = dataclasses.replace(turn, memory=memory, key=draws.named(turn.key, "later"))
-    shown = stub.play(game, "discriminator", later)[2].metrics["fake_score"]
+    shown = stub.loss(game, "discriminator", later)[1].metrics["fake_score"]
     fresh = stub.verdict(game, later, stub.generated(game, later)).scores.mean()
     assert abs(shown - fresh) > 1e-6
 

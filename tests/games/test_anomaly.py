@@ -126,13 +126,13 @@ def test_batch_statistics_are_those_of_its_players_turn():
     config.num_devices = 1
     game = make_game(config, specs.images((8, 8, 1)), None)
     moment = stub.turn(game, stub.images((16, 8, 8, 1)))
-    moved = stub.play(game, "generator", moment)[2].mutable
+    moved = stub.loss(game, "generator", moment)[1].mutable
     assert set(moved) == {"encoder", "generator", "second_encoder"}
     for name, own in moved.items():
         start = moment.variables[name]["batch_stats"]
         for a, b in zip(jax.tree.leaves(start), jax.tree.leaves(own["batch_stats"]), strict=True):
             assert np.abs(a - b).max() > 1e-5
-    assert set(stub.play(game, "discriminator", moment)[2].mutable) <= {"discriminator"}
+    assert set(stub.loss(game, "discriminator", moment)[1].mutable) <= {"discriminator"}
 
 
 def test_it_reconstructs_images_of_its_own_size():

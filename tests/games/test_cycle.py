@@ -110,14 +110,14 @@ def test_a_cycle_teaches_both_generators():
 def test_images_of_the_target_domain_are_not_translated_without_weight():
     game = cycle(identity_weight=0.0)
     moment = prepared(game, stub.images((5, *SHAPE)))
-    metrics = stub.play(game, "generators", moment)[2].metrics
+    metrics = stub.loss(game, "generators", moment)[1].metrics
     assert not [name for name in metrics if "identity" in name]
 
 
 def test_each_pass_has_a_dropout_of_its_own():
     game = cycle(generator=stub.Affine(noise=0.5), loss=adversarial.make("wasserstein"))
     batch = np.zeros((64, *SHAPE), np.float32)
-    metrics = stub.play(game, "generators", prepared(game, batch, (1, 0), (1, 0)))[2].metrics
+    metrics = stub.loss(game, "generators", prepared(game, batch, (1, 0), (1, 0)))[1].metrics
     # Sums of two normals on the way there and back, which would cancel nowhere; one alone.
     for way in (A_TO_B, B_TO_A):
         np.testing.assert_allclose(
@@ -134,7 +134,7 @@ def test_a_loss_that_compares_with_real_images_gets_those_of_the_target_domain()
     )
     batch = stub.images((5, *SHAPE))
     a, b = batch[..., :2], batch[..., 2:]
-    metrics = stub.play(game, "generators", prepared(game, batch))[2].metrics
+    metrics = stub.loss(game, "generators", prepared(game, batch))[1].metrics
     for way, real, fake in (
         ("AtoB", judged(b, "b"), judged(0.5 * a + 0.1, "b")),
         ("BtoA", judged(a, "a"), judged(2.0 * b - 0.2, "a")),
@@ -149,10 +149,10 @@ def test_a_loss_that_compares_with_real_images_gets_those_of_the_target_domain()
 def test_a_pool_that_is_being_filled_shows_the_fakes_themselves():
     batch = stub.images((5, *SHAPE))
     without = cycle()
-    alone = stub.play(without, "discriminators", prepared(without, batch))[0]
+    alone = stub.loss(without, "discriminators", prepared(without, batch))[0]
     game = cycle(history=8)
     assert set(game.memory) == {"history/discriminator_a", "history/discriminator_b"}
-    value, _, outcome = stub.play(game, "discriminators", prepared(game, batch))
+    value, outcome = stub.loss(game, "discriminators", prepared(game, batch))
     np.testing.assert_allclose(value, alone, rtol=1e-6)
     there = outcome.memory["history/discriminator_b"]
     back = outcome.memory["history/discriminator_a"]
@@ -167,7 +167,7 @@ def test_a_full_pool_shows_fakes_of_the_past_and_takes_new_ones():
     batch = stub.images((64, *SHAPE))
     past = history.History(jnp.full((4, 4, 6, 2), 9.0), jnp.int32(4))
     memory = dict.fromkeys(game.memory, past)
-    _, _, outcome = stub.play(game, "discriminators", prepared(game, batch, memory=memory))
+    _, outcome = stub.loss(game, "discriminators", prepared(game, batch, memory=memory))
     fakes = 0.5 * batch[..., :2] + 0.1
     kept = np.asarray(outcome.memory["history/discriminator_b"].images)
     # After 64 fakes nothing is left of those that were there.

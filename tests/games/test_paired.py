@@ -99,7 +99,7 @@ def test_both_losses_are_those_of_the_paper(pixel, conditional):
         return stub.scores(seen, weights, 0.25)
 
     moment = stub.turn(game, batch)
-    value, _, outcome = stub.play(game, "discriminator", moment)
+    value, outcome = stub.loss(game, "discriminator", moment)
     expected = (softplus(-judged(y)) + softplus(judged(made))).mean()
     np.testing.assert_allclose(outcome.metrics["adversarial"], expected, rtol=1e-5)
     np.testing.assert_allclose(value, 0.25 * expected, rtol=1e-5)
@@ -126,7 +126,7 @@ def test_a_loss_that_compares_with_real_images_gets_their_scores():
     x, y = batch[..., :2], batch[..., 2:]
     real = stub.scores(np.concatenate([x, y], -1), BESIDE, 0.25)
     fake = stub.scores(np.concatenate([x, 0.5 * x + 0.1], -1), BESIDE, 0.25)
-    value = stub.play(game, "generator", stub.turn(game, batch))[0]
+    value = stub.loss(game, "generator", stub.turn(game, batch))[0]
     np.testing.assert_allclose(value, softplus(real - fake).mean(), rtol=1e-5)
 
 
@@ -144,9 +144,9 @@ def test_dropout_is_drawn_in_both_turns_and_in_no_translation():
     batch = np.concatenate([np.zeros((3, 4, 6, 2)), np.ones((3, 4, 6, 2))], -1).astype(np.float32)
     moment = stub.turn(game, batch)
     noise = jax.vmap(lambda key: jax.random.normal(key, (4, 6, 2)))(moment.keys("dropout"))
-    pixel = stub.play(game, "generator", moment)[2].metrics["pixel"]
+    pixel = stub.loss(game, "generator", moment)[1].metrics["pixel"]
     np.testing.assert_allclose(pixel, np.abs(0.5 * noise - 1.0).mean(), rtol=1e-5)
-    fake = stub.play(game, "discriminator", moment)[2].metrics["fake_score"]
+    fake = stub.loss(game, "discriminator", moment)[1].metrics["fake_score"]
     expected = stub.scores(np.asarray(0.5 * noise), ALONE).mean()
     np.testing.assert_allclose(fake, expected, rtol=1e-4)
     still = game.translate(moment.variables, moment.batch["a"])
@@ -210,12 +210,12 @@ def test_the_discriminator_is_shown_holes_that_are_filled():
     filled[:, :, :3] = 0.5 * -0.5 + 0.1
     judged = stub.scores(filled, ALONE)
     moment = stub.turn(game, batch)
-    outcome = stub.play(game, "discriminator", moment)[2]
+    outcome = stub.loss(game, "discriminator", moment)[1]
     np.testing.assert_allclose(outcome.metrics["fake_score"], judged.mean(), rtol=1e-5)
     np.testing.assert_allclose(
         outcome.metrics["real_score"], stub.scores(batch, ALONE).mean(), rtol=1e-5
     )
-    value = stub.play(game, "generator", moment)[0]
+    value = stub.loss(game, "generator", moment)[0]
     np.testing.assert_allclose(value, 2.0 * softplus(-judged).mean(), rtol=1e-5)
 
 
@@ -229,7 +229,7 @@ def test_known_pixels_weigh_less_than_those_in_the_hole(known_weight):
     error = np.abs(0.5 * inputs + 0.1 - batch)
     hole, known = error[:, :, :3].mean((1, 2, 3)), error[:, :, 3:].mean((1, 2, 3))
     expected = ((hole + known_weight * known) / (1 + known_weight)).mean()
-    value = stub.play(game, "generator", stub.turn(game, batch))[0]
+    value = stub.loss(game, "generator", stub.turn(game, batch))[0]
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
@@ -246,7 +246,7 @@ def test_total_variation_is_of_what_will_be_seen(known_weight):
     if not known_weight:
         made[:, :, 3:] = batch[:, :, 3:]
     total = np.abs(np.diff(made, axis=1)).sum() + np.abs(np.diff(made, axis=2)).sum()
-    value, _, outcome = stub.play(game, "generator", stub.turn(game, batch))
+    value, outcome = stub.loss(game, "generator", stub.turn(game, batch))
     np.testing.assert_allclose(outcome.metrics["variation"], total / made.size, rtol=1e-5)
     np.testing.assert_allclose(value, 3.0 * total / made.size, rtol=1e-5)
 
@@ -266,7 +266,7 @@ def test_smaller_inputs_are_of_the_same_image():
     assert game.directions[A_TO_B].scale == 2
     batch = np.ones((3, 8, 8, 1), np.float32) * np.float32([-1.0, 0.0, 1.0])[:, None, None, None]
     moment = stub.turn(game, batch)
-    outcome = stub.play(game, "generator", moment)[2]
+    outcome = stub.loss(game, "generator", moment)[1]
     np.testing.assert_allclose(outcome.metrics["pixel"], 0.0, atol=0.003)  # rounded to bytes
     made = game.translate(moment.variables, moment.batch["image"][:, ::2, ::2])
     np.testing.assert_array_equal(made, batch)
@@ -283,7 +283,7 @@ def test_inputs_are_degraded_and_targets_are_not():
         pixel_weight=1.0,
     )
     batch = np.zeros((64, 4, 4, 1), np.float32)
-    found = stub.play(game, "generator", stub.turn(game, batch))[0]
+    found = stub.loss(game, "generator", stub.turn(game, batch))[0]
     # The identity leaves all of the noise.
     np.testing.assert_allclose(found, (25.0 / 127.5) ** 2, rtol=0.15)
 

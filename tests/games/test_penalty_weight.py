@@ -45,11 +45,9 @@ def test_a_turns_weight_replaces_the_configured_one(make_config, shape):
     config.penalty.update(name="r1", weight=3.0)
     game, turn = stub.begin(config, shape, 2, batch=4)
     other = dataclasses.replace(turn, settings={"penalty_weight": jnp.float32(7.0)})
-    players = [p.name for p in game.players if p.name.startswith("discriminator")]
-    assert players
-    for player in players[:2]:
-        value, _, outcome = stub.play(game, player, turn)
-        changed, _, _ = stub.play(game, player, other)
-        penalty = outcome.metrics["penalty"]
-        assert penalty > 1e-6
-        np.testing.assert_allclose(changed - value, (7.0 - 3.0) * penalty, rtol=1e-3, atol=1e-6)
+    *_, player = (p.name for p in game.players if p.name.startswith("discriminator"))
+    value, outcome = stub.loss(game, player, turn)
+    changed, _ = stub.loss(game, player, other)
+    penalty = outcome.metrics["penalty"]
+    assert penalty > 1e-6
+    np.testing.assert_allclose(changed - value, (7.0 - 3.0) * penalty, rtol=1e-3, atol=1e-6)

@@ -1,6 +1,7 @@
 """VAE/GAN: each player's loss by hand, whom its gradient moves, devices."""
 
 import dataclasses
+import functools
 import re
 
 import chex
@@ -61,16 +62,6 @@ def play(config, shape=(2,)):
     return stub.begin(config, shape, None)
 
 
-def losses_of(game, turn):
-    """Return each player's loss, compiled."""
-    return {player.name: stub.compiled(player, turn) for player in game.players}
-
-
-def own(turn, name):
-    """Return the parameters of a player."""
-    return {name: turn.variables[name]["params"]}
-
-
 def test_the_players_losses_are_the_papers():
     """Closed forms of KL, reconstruction and cross-entropies on what the networks give."""
     config = points()
@@ -100,8 +91,8 @@ def test_the_players_losses_are_the_papers():
         "generator": 0.25 * likelihood + 0.5 * (softplus(-recon) + softplus(-prior)).mean(),
         "discriminator": (softplus(-original) + 0.5 * (softplus(recon) + softplus(prior))).mean(),
     }
-    for name, loss in losses_of(game, turn).items():
-        value, _, outcome = loss(own(turn, name))
+    for name in NETWORKS:
+        value, outcome = stub.loss(game, name, turn)
         np.testing.assert_allclose(value, expected[name], rtol=1e-5)
         for key, part in (("kl", kl), ("reconstruction", likelihood)):
             if key in outcome.metrics:
@@ -113,7 +104,7 @@ def test_one_pass_over_all_sets_is_the_same_without_batch_norm():
         config = points()
         config.game.joint_batch = joint
         game, turn = play(config)
-        return {name: loss(own(turn, name)) for name, loss in losses_of(game, turn).items()}
+        return {name: stub.play(game, name, turn) for name in NETWORKS}
 
     chex.assert_trees_all_close(values(joint=True), values(joint=False), rtol=1e-5, atol=1e-6)
 
@@ -141,9 +132,9 @@ def test_batch_norm_apart_hides_how_a_reconstruction_differs():
 def test_a_turn_moves_its_own_network_and_no_other(name):
     """Also in what is carried along: batch statistics."""
     game, turn = play(pictures(), (16, 16, 1))
-    player = next(player for player in game.players if player.name == name)
+    player, _ = stub.owned(game, name, turn)
     assert player.networks == (name,)
-    _, gradient, outcome = stub.compiled(player, turn)(own(turn, name))
+    _, gradient, outcome = stub.play(game, name, turn)
     for path, leaf in jax.tree.leaves_with_path(gradient):
         assert np.isfinite(leaf).all(), path
         if "kernel" in jax.tree_util.keystr(path):
@@ -162,9 +153,9 @@ def test_gradients_agree_with_finite_differences(name):
     config = points()
     config.game.vae.gamma = 1.0
     game, turn = play(config)
-    loss = losses_of(game, turn)[name]
-    value = jax.jit(lambda params: loss(params)[0])
-    check_grads(value, (own(turn, name),), 1, ["rev"], atol=2e-2, rtol=2e-2, eps=1e-3)
+    player, params = stub.owned(game, name, turn)
+    value = jax.jit(lambda params: player.loss(params, turn)[0])
+    check_grads(value, (params,), 1, ["rev"], atol=2e-2, rtol=2e-2, eps=1e-3)
 
 
 def gradient_of(name, loss="non_saturating"):
@@ -193,8 +184,7 @@ def test_a_penalty_and_augmentation_join_in():
     config.penalty.update(name="wgan_gp", weight=2.0)
     config.augment.noise.deviation = 0.1
     game, turn = play(config)
-    loss = losses_of(game, turn)["discriminator"]
-    value, _, outcome = loss(own(turn, "discriminator"))
+    value, outcome = stub.loss(game, "discriminator", turn)
     penalty = outcome.metrics["penalty"]
     assert penalty > 1e-3
     np.testing.assert_allclose(value, outcome.metrics["adversarial"] + 2.0 * penalty, rtol=1e-5)
@@ -234,32 +224,19 @@ def test_both_networks_of_the_autoencoder_are_averaged_and_have_one_owner():
     assert build.data_batches(training) == 1
 
 
-def final(config, steps=2):
-    return tiny.host(tiny.run(sgd(config), steps)[0])
+@functools.cache
+def final(devices=1, parts=1):
+    """Return the networks after two train steps."""
+    config = sgd(points())
+    config.num_devices = devices
+    config.train.accumulate = parts
+    return tiny.host(tiny.run(config, 2)[0]).networks
 
 
-@pytest.mark.slow
-def test_two_devices_are_one():
-    def config(devices):
-        config = pictures()
-        config.game.joint_batch = True
-        config.num_devices = devices
-        config.augment.diffaug.policy = ("translation",)
-        return config
-
+@pytest.mark.parametrize(("devices", "parts"), [(2, 1), (1, 4)])
+def test_two_devices_and_a_batch_in_parts_are_the_whole_batch(devices, parts):
     # As in tests/training/test_parallel.py: rounding, grown over the steps.
-    chex.assert_trees_all_close(final(config(2)), final(config(1)), rtol=2e-4, atol=2e-5)
-
-
-def test_gradients_in_parts_are_those_of_the_whole_batch():
-    def config(parts):
-        config = points()
-        config.num_devices = 1
-        config.train.accumulate = parts
-        return config
-
-    one, many = final(config(1)), final(config(4))
-    chex.assert_trees_all_close(many.networks, one.networks, rtol=2e-4, atol=2e-5)
+    chex.assert_trees_all_close(final(devices, parts), final(), rtol=2e-4, atol=2e-5)
 
 
 def test_spectral_vectors_move_once_and_in_the_discriminators_turn_alone():
@@ -277,8 +254,8 @@ def test_spectral_vectors_move_once_and_in_the_discriminators_turn_alone():
     start = jax.tree.map(drawn, turn.variables["discriminator"]["spectral"])
     judge = {**turn.variables["discriminator"], "spectral": start}
     turn = dataclasses.replace(turn, variables={**turn.variables, "discriminator": judge})
-    for name, loss in losses_of(game, turn).items():
-        moved = loss(own(turn, name))[2].mutable
+    for name in NETWORKS:
+        moved = stub.loss(game, name, turn)[1].mutable
         assert ("discriminator" in moved) == (name == "discriminator")
         if name == "discriminator":
             end = moved[name]["spectral"]
