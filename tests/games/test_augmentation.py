@@ -17,6 +17,9 @@ from gan_jax.runs import loop
 from gan_jax.runs.run import open_run
 from tests.games import stub
 from tests.training import tiny
+from tests.training.tiny import shared_steps  # noqa: F401  Used by name.
+
+pytestmark = pytest.mark.usefixtures("shared_steps")
 
 SHAPE = (4, 4, 1)
 POLICY = ("color", "translation", "cutout")
@@ -100,13 +103,13 @@ def adaptive(monkeypatch):
 def test_an_augmentation_with_memory_is_played_with_it(adaptive):
     game, turn = stub.begin(adaptive(1))
     assert turn.memory["augment/adaptive"] == 0.25
-    _, _, outcome = stub.play(game, "discriminator", turn)
+    _, outcome = stub.loss(game, "discriminator", turn)
     noise = jax.vmap(jax.random.normal)(turn.keys("adaptive/real"))
     scores = stub.verdict(game, turn, game.data(turn) + 0.25 * noise[:, None]).scores
     np.testing.assert_allclose(outcome.metrics["real_score"], scores.mean(), rtol=1e-4)
     up = np.sign(scores).mean() > 0.6
     assert outcome.memory["augment/adaptive"] == (0.375 if up else 0.125)
-    assert "augment/adaptive" not in stub.play(game, "generator", turn)[2].memory
+    assert "augment/adaptive" not in stub.loss(game, "generator", turn)[1].memory
 
 
 def test_memories_of_terms_and_augmentations_are_the_same_on_all_devices(adaptive):

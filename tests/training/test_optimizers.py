@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -46,6 +47,21 @@ def test_takes_the_same_steps_as_pytorch(case):
         updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params, weights.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", [*CASES, "rmsprop of momentum"])
+def test_the_rate_scales_the_update_and_is_in_no_state(case):
+    """A replica's factor on its rate multiplies the update of the configured one."""
+    name = {"nesterov": "momentum", "rmsprop of momentum": "rmsprop"}.get(case, case)
+    options = CASES[case][0] if case in CASES else {"momentum": 0.9}
+    each = [make_optimizer(name, rate, **options) for rate in (0.1, 0.4)]
+    params = np.array([1.0, -2.0, 3.0], np.float32)
+    states = [optimizer.transformation.init(params) for optimizer in each]
+    for gradient in np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32):
+        made = [o.update(gradient, s, params) for o, s in zip(each, states, strict=True)]
+        (one, four), states = zip(*made, strict=True)
+        np.testing.assert_allclose(four, 4 * one, rtol=1e-5)
+    chex.assert_trees_all_equal(*states)
 
 
 def rates(name, steps, **options):

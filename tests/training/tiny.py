@@ -1,6 +1,8 @@
 """Tiny configurations whose steps compile in seconds."""
 
-from collections.abc import Mapping
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -38,6 +40,26 @@ def stop_at(
         return "SIGTERM"
 
     monkeypatch.setattr(preemption.StopRequest, "reason", reason)
+
+
+@pytest.fixture(scope="module")
+def shared_steps() -> Iterator[None]:
+    """Let a file's runs of one configuration share the traced and compiled train step.
+
+    States, data and directories remain each run's own.
+    """
+    make, made = build.make_training, {}
+
+    def shared(config: ConfigDict, spec: Spec) -> build.Training:
+        key = config.to_json(), repr(spec)
+        if key not in made:
+            made[key] = make(config, spec)
+        # What is compiled ahead of time belongs to a run, which knows the shapes of its data.
+        return dataclasses.replace(made[key], parallel=copy.copy(made[key].parallel))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "make_training", shared)
+        yield
 
 
 def make_optimizer(
