@@ -129,11 +129,11 @@ def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images():
 
     real_scores, fake_scores = jax.jit(lambda: tuple(scores()))()
     loss = adversarial.make("non_saturating", axis_name=None)
-    got, _, outcome = stub.play(game, "discriminator_4", turn)
+    got, outcome = stub.loss(game, "discriminator_4", turn)
     expected = jnp.mean(loss.discriminator(real_scores, fake_scores))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     np.testing.assert_allclose(outcome.metrics["real_score"], jnp.mean(real_scores), atol=1e-5)
-    got, _, _ = stub.play(game, "generator_4", turn)
+    got, _ = stub.loss(game, "generator_4", turn)
     np.testing.assert_allclose(got, jnp.mean(loss.generator(fake_scores, None)), rtol=1e-5)
 
 
@@ -143,7 +143,7 @@ def test_the_coarsest_level_plays_on_images_halved_by_means():
     real = turn.batch["image"].reshape(-1, 2, 4, 2, 4, 1).mean((2, 4))
     fake = level.generator.apply(turn.variables["generator_2"], level.latents(turn.keys("latent")))
     variables = turn.variables["discriminator_2"]
-    _, _, outcome = stub.play(game, "discriminator_2", turn)
+    _, outcome = stub.loss(game, "discriminator_2", turn)
     for name, images in (("real_score", real), ("fake_score", fake)):
         mean = jnp.mean(level.discriminator.apply(variables, images))
         np.testing.assert_allclose(outcome.metrics[name], mean, atol=1e-5)
@@ -162,9 +162,9 @@ def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image():
     both = jax.jit(pyramid.split)(turn.batch["image"])
     slopes = jax.jit(jax.grad(total, argnums=(0, 1)))(*both)
     squares = sum(jnp.sum(jnp.square(slope), axis=(1, 2, 3)) for slope in slopes)
-    loss, _, outcome = stub.play(game, "discriminator_8", turn)
+    loss, outcome = stub.loss(game, "discriminator_8", turn)
     np.testing.assert_allclose(outcome.metrics["penalty"], 0.5 * jnp.mean(squares), rtol=1e-4)
-    without, _, _ = stub.play(plain()[0], "discriminator_8", turn)
+    without, _ = stub.loss(plain()[0], "discriminator_8", turn)
     np.testing.assert_allclose(loss - without, 3.0 * outcome.metrics["penalty"], rtol=1e-3)
 
 
@@ -175,7 +175,7 @@ def test_each_level_remembers_for_itself():
     assert set(game.memory) == {"lecam_2", "lecam_4", "lecam_8"}
     for player in game.players[::2]:
         level = player.name.rpartition("_")[2]
-        _, _, outcome = stub.play(game, player.name, turn)
+        _, outcome = stub.loss(game, player.name, turn)
         assert set(outcome.memory) == {f"lecam_{level}"}
         anchors = outcome.memory[f"lecam_{level}"]
         # The first average moves from 0 towards this level's own scores.
@@ -200,44 +200,49 @@ def _apply(variables, condition, level, name, z, coarse=None):
     return level.generator.apply(variables[name], z, condition, train=False)
 
 
+@functools.cache
+def climbing():
+    """Return the latents of the plain turn, and its climb, compiled."""
+    game, turn = plain()
+    z = jax.jit(game.latents)(turn.keys("latent"))
+    return z, jax.jit(functools.partial(climb, game, turn.variables))
+
+
 def test_sampling_climbs_from_coarse_to_fine():
     game, turn = plain()
-    z = game.latents(turn.keys("latent"))
+    z, climbed = climbing()
     assert z.shape == (16, game.latent_dim)
     images = jax.jit(game.sample)(turn.variables, z)
     assert images.dtype == jnp.float32
-    np.testing.assert_allclose(images, climb(game, turn.variables, z)[-1], atol=1e-5)
+    np.testing.assert_allclose(images, climbed(z)[-1], atol=1e-5)
 
 
 def test_finer_residuals_depend_on_the_coarse_image_that_was_generated():
-    game, turn = plain()
-    z = game.latents(turn.keys("latent"))
+    z, climbed = climbing()
     # The same noise for the finer levels, another image below them.
     other = z.at[:, :3].multiply(-2.0)
     for level in (1, 2):
         residuals = []
         for latents in (z, other):
-            images = climb(game, turn.variables, latents)
+            images = climbed(latents)
             residuals.append(images[level] - pyramid.upsample(images[level - 1]))
         assert np.max(np.abs(residuals[0] - residuals[1])) > 1e-2
 
 
 def test_truncation_limits_the_latents_of_all_levels():
     game, turn = plain()
-    z = game.latents(turn.keys("latent"))
-    found = game.sample(turn.variables, z, truncation=0.5)
-    np.testing.assert_allclose(
-        found, game.sample(turn.variables, draws.truncate(z, 0.5)), atol=1e-5
-    )
-    assert np.max(np.abs(found - game.sample(turn.variables, z))) > 1e-2
+    z, climbed = climbing()
+    found = jax.jit(functools.partial(game.sample, truncation=0.5))(turn.variables, z)
+    np.testing.assert_allclose(found, climbed(draws.truncate(z, 0.5))[-1], atol=1e-5)
+    assert np.max(np.abs(found - climbed(z)[-1])) > 1e-2
 
 
 def test_moments_are_those_of_the_batch_that_is_sampled():
     config = configuration()
     config.game.laplacian.generator.normalization = "batch"
     game, turn = stub.begin(config, SHAPE)
-    z = game.latents(turn.keys("latent"))
-    moments = game.sample_moments(turn.variables, z)
+    z = jax.jit(game.latents)(turn.keys("latent"))
+    moments = jax.jit(game.sample_moments)(turn.variables, z)
     assert set(moments) == {"generator_2", "generator_4", "generator_8"}
     assert moments["generator_2"] == {}  # An MLP.
     variables = {
@@ -246,9 +251,10 @@ def test_moments_are_those_of_the_batch_that_is_sampled():
         else own
         for name, own in turn.variables.items()
     }
-    trained = game.sample(turn.variables, z, train=True)
-    np.testing.assert_allclose(game.sample(variables, z), trained, atol=1e-3)
-    assert np.max(np.abs(game.sample(turn.variables, z) - trained)) > 1e-2
+    trained = jax.jit(functools.partial(game.sample, train=True))(turn.variables, z)
+    sample = jax.jit(game.sample)
+    np.testing.assert_allclose(sample(variables, z), trained, atol=1e-3)
+    assert np.max(np.abs(sample(turn.variables, z) - trained)) > 1e-2
 
 
 def test_classes_reach_every_level():
@@ -256,18 +262,23 @@ def test_classes_reach_every_level():
     config.generator.conditioning = config.discriminator.conditioning = "concat"
     game, turn = stub.begin(config, SHAPE)
     assert game.num_classes == 8
-    z = game.latents(turn.keys("latent"))
-    images = [climb(game, turn.variables, z, jnp.full(16, label, jnp.int32)) for label in (0, 5)]
+    z = jax.jit(game.latents)(turn.keys("latent"))
+    climbed = jax.jit(functools.partial(climb, game, turn.variables))
+    images = [climbed(z, np.full(16, label, np.int32)) for label in (0, 5)]
     for one, other in zip(*images, strict=True):
         assert np.max(np.abs(one - other)) > 1e-3
-    sampled = game.sample(turn.variables, z, {"label": jnp.full(16, 5, jnp.int32)})
+    sampled = jax.jit(game.sample)(turn.variables, z, {"label": np.full(16, 5, np.int32)})
     np.testing.assert_allclose(sampled, images[1][-1], atol=1e-5)
-    for player in game.players:
-        loss, _, _ = stub.play(game, player.name, turn)
-        others = dataclasses.replace(
-            turn, batch={**turn.batch, "label": (turn.batch["label"] + 1) % 8}
-        )
-        assert loss != stub.play(game, player.name, others)[0]
+
+    @jax.jit
+    def losses(label):
+        labelled = dataclasses.replace(turn, batch={**turn.batch, "label": label})
+        own = {name: turn.variables[name]["params"] for name in NAMES}
+        return [one.loss({one.name: own[one.name]}, labelled)[0] for one in game.players]
+
+    label = np.asarray(turn.batch["label"])
+    for one, other in zip(losses(label), losses((label + 1) % 8), strict=True):
+        assert one != other
 
 
 def test_two_devices_train_as_one_does():

@@ -5,6 +5,7 @@ import pytest
 from gan_jax.report import evaluations
 from gan_jax.runs import loop
 from tests.configs import variants
+from tests.evaluation.short_runs import shorten_classifier
 
 
 @pytest.mark.slow
@@ -16,7 +17,8 @@ from tests.configs import variants
         pytest.param("sngan_projection", 200, marks=pytest.mark.exhaustive),
     ],
 )
-def test_samples_are_taken_for_the_class_asked_for(name, steps, tmp_path):
+def test_samples_are_taken_for_the_class_asked_for(name, steps, tmp_path, monkeypatch):
+    shorten_classifier(monkeypatch, 200)
     config = variants.load(name)
     config.num_devices = 1
     config.train.update(steps=steps, log_every=50, sample_every=steps, checkpoint_every=steps)
