@@ -97,7 +97,7 @@ def test_features_of_zero_have_finite_gradients(normalize):
 def test_gradients_are_those_of_the_value(normalize):
     images, reference = images_of(0), images_of(1)
     check_grads(
-        lambda x: perceptual(two_layers, x, reference, normalize=normalize),
+        jax.jit(lambda x: perceptual(two_layers, x, reference, normalize=normalize)),
         (images,),
         1,
         modes=["rev"],
@@ -114,7 +114,7 @@ def test_no_gradient_goes_into_the_reference_nor_through_its_features():
         return perceptual(lambda x: [scale * x], images, reference).sum()
 
     scale = jnp.float32(2.0)
-    gradient, of_reference = jax.grad(loss, (0, 1))(scale, reference)
+    gradient, of_reference = jax.jit(jax.grad(loss, (0, 1)))(scale, reference)
     np.testing.assert_array_equal(of_reference, jnp.zeros_like(reference))
     # d/ds mean (s x - c)^2 at c = s y, summed over the images.
     expected = 2.0 * np.mean((2.0 * images - 2.0 * reference) * images, axis=(1, 2, 3)).sum()
@@ -232,7 +232,8 @@ def test_metrics_still_insist_on_bytes(made):
 
 def test_layers_of_an_extractor(of_digits):
     extractor, images = of_digits
-    found = from_extractor(extractor, ["logits", "features"])(to_float(jnp.asarray(images)))
+    extract = jax.jit(from_extractor(extractor, ["logits", "features"]))
+    found = extract(to_float(jnp.asarray(images)))
     assert {layer: value.shape for layer, value in found.items()} == {
         "logits": (4, 2),
         "features": (4, 64),
