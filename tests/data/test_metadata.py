@@ -179,3 +179,32 @@ def test_metadata_that_cannot_be_read_or_have_no_use(tmp_path, make):
         make(labels=("label",))
     with pytest.raises(ConfigError, match=r"data\.labels = .* with data\.name = 'digits'"):
         make(name="digits", labels=("label",))
+
+
+def test_rows_of_an_image_that_differ_are_refused(tmp_path, make):
+    images(tmp_path, "a.png", "b.png")
+    same = [{"file_name": "a.png", "label": "x"}, {"file_name": "b.png", "label": "y"}]
+    csv(tmp_path / "metadata.csv", [*same, same[0]])
+    jsonl(tmp_path / "metadata.jsonl", same)
+    assert make().labels.tolist() == [0, 1]
+    jsonl(tmp_path / "metadata.jsonl", [{"file_name": "a.png", "label": "y"}])
+    with pytest.raises(DataError, match=r"has other values for a\.png than an earlier row"):
+        make()
+
+
+def test_a_column_of_splits_is_not_ignored(tmp_path, make):
+    images(tmp_path, "a.png", "b.png")
+    csv(tmp_path / "metadata.csv", rows(("a.png", "b.png"), split=("train", "Test")))
+    with pytest.raises(DataError, match=r"column split of the metadata has Test, train.*split=all"):
+        make()
+    assert len(make(split="all")) == len(make(labels=("split",))) == 2
+
+
+def test_other_separators_are_read_and_other_files_are_shown(tmp_path, make):
+    images(tmp_path, "a.png", "b.png")
+    (tmp_path / "metadata.csv").write_text("file_name; label\na.png;7\nb.png;6\n")
+    assert make().class_names == ("6", "7")
+    (tmp_path / "metadata.csv").write_text("file,label\na.png,7\nb.png,6\n")
+    source = make()
+    assert source.class_names is None
+    assert source.unused == ("metadata.csv, which has no column file_name",)

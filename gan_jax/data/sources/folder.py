@@ -23,7 +23,7 @@ from gan_jax.data import attributes
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import levels, metadata, survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
-from gan_jax.data.sources.containers import by_suffix, images_in, open_files
+from gan_jax.data.sources.containers import by_suffix, images_in, open_files, printable
 from gan_jax.data.sources.images import Transform, decode, deep_pixels, opened, reason
 from gan_jax.data.sources.splits import Part, choose_split, split_of
 from gan_jax.errors import ConfigError, DataError
@@ -99,10 +99,11 @@ class FolderSource(Source):
         self.labels, self.unused = part.labels, (*part.unused, *by_suffix(others))
         if columns is None:
             return label
-        rows = metadata.read(self.files, others, required=bool(columns))
+        rows, without = metadata.read(self.files, others, required=bool(columns))
         chosen = metadata.columns_of(rows, columns, default=label is None)
-        if rows:
-            others = [name for name in others if PurePosixPath(name).name not in metadata.FILES]
+        if self.split != "all":
+            metadata.check_split(rows, self.names, chosen)
+        others = [name for name in others if PurePosixPath(name).name not in metadata.FILES]
         if chosen:
             self.labels, label = metadata.labels(rows, self.names, chosen)
             what = f"the column {chosen[0]}" if len(chosen) == 1 else f"{len(chosen)} columns"
@@ -110,6 +111,7 @@ class FolderSource(Source):
         self.unused = (
             *part.unused,
             *by_suffix(others),
+            *(f"{printable(name)}, which has no column file_name" for name in without),
             *metadata.unused(rows, images, chosen),
         )
         return label

@@ -18,6 +18,7 @@ import numpy as np
 from gan_jax.data import attributes
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.containers import Files, printable
+from gan_jax.data.sources.splits import split_of
 from gan_jax.data.spec import Field
 from gan_jax.errors import ConfigError, DataError, lookup
 
@@ -32,18 +33,21 @@ _MOST = 4096
 Row = Mapping[str, Any]
 
 
-def read(files: Files, names: Sequence[str], *, required: bool) -> dict[str, Row]:
-    """Return the rows by the path of the image.
+def read(
+    files: Files, names: Sequence[str], *, required: bool
+) -> tuple[dict[str, Row], tuple[str, ...]]:
+    """Return the rows by the path of the image, and the files of metadata that name no images.
 
     Args:
       files: a container.
       names: the paths in it, of which some may be of metadata.
-      required: whether a file of such a name must have rows of this convention; others have none.
+      required: whether a file of such a name must have rows of this convention.
 
     Raises:
-      DataError: a file cannot be read, or a row of it has no ``file_name``.
+      DataError: a file cannot be read, a row has no ``file_name``, or two rows of an image differ.
     """
     rows: dict[str, Row] = {}
+    without: list[str] = []
     for name in names:
         if (path := PurePosixPath(name)).name not in FILES:
             continue
@@ -52,20 +56,30 @@ def read(files: Files, names: Sequence[str], *, required: bool) -> dict[str, Row
             found = _rows(text, path.suffix)
         except (OSError, zipfile.BadZipFile, ValueError, csv.Error) as error:
             raise DataError(f"{files.full_name(name)} cannot be read: {error}") from error
-        named = any(isinstance(row, dict) and _FILE_NAME in row for row in found)
-        for row in found if named or required else ():
+        if not required and not any(isinstance(row, dict) and _FILE_NAME in row for row in found):
+            without.append(name)
+            continue
+        for row in found:
             if not isinstance(row, dict) or not isinstance(row.get(_FILE_NAME), str):
                 raise DataError(
                     f"{files.full_name(name)} has a row without a path in the column {_FILE_NAME}"
                 )
             image = (path.parent / row[_FILE_NAME].replace("\\", "/")).as_posix()
-            rows[image] = {column: x for column, x in row.items() if column != _FILE_NAME}
-    return rows
+            values = {column: x for column, x in row.items() if column != _FILE_NAME}
+            if rows.setdefault(image, values) != values:
+                raise DataError(
+                    f"{files.full_name(name)} has other values for {printable(image)} than an "
+                    "earlier row; accepted: one row for each image"
+                )
+    return rows, tuple(without)
 
 
 def _rows(text: str, suffix: str) -> list[Any]:
     if suffix == ".csv":
-        return list(csv.DictReader(io.StringIO(text)))
+        header = text.partition("\n")[0]
+        rows = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
+        rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+        return list(rows)
     return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
@@ -84,6 +98,23 @@ def columns_of(rows: Mapping[str, Row], asked: Sequence[str], *, default: bool) 
     for column in asked:
         lookup(dict.fromkeys(known), column, "data.labels")
     return tuple(asked) or ((LABEL,) if default and LABEL in known else ())
+
+
+def check_split(rows: Mapping[str, Row], images: Sequence[str], columns: Sequence[str]) -> None:
+    """Check that images which are used together are of one split by the metadata.
+
+    Raises:
+      DataError: a column ``split``, which is no label, says that they are of several.
+    """
+    for column in _columns(rows):
+        if column.lower() != "split" or column in columns:
+            continue
+        values = {str(rows[name].get(column)) for name in images if name in rows}
+        if len(found := sorted(filter(split_of, values))) > 1:
+            raise DataError(
+                f"the column {column} of the metadata has {', '.join(map(printable, found))} for "
+                "images that are used together; accepted: a folder for each split, data.split=all"
+            )
 
 
 def unused(rows: Mapping[str, Row], images: Container[str], used: Sequence[str]) -> list[str]:
