@@ -321,6 +321,7 @@ class Echo:
     shape = (8, 8, 1)
     latent_dim = 1
     num_classes = 4
+    attributes = None
     networks: ClassVar[dict] = {}
     memory: ClassVar[dict] = {}
     spec = tiny.spec_of((8, 8, 1), 4)
