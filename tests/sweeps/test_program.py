@@ -123,7 +123,9 @@ def test_without_a_sweep_there_is_nothing_to_show(flag, sweep, tmp_path):
 
 def test_without_ray_the_extra_is_named(sweep, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
+    # Another test may have imported it with Ray.
     monkeypatch.delitem(sys.modules, "gan_jax.sweeps.ray_tune", raising=False)
+    monkeypatch.delattr("gan_jax.sweeps.ray_tune", raising=False)
     message = complaint(sweep())
     assert message.startswith("Sweeps run on Ray, which is missing; install it with: pip install")
     assert not (tmp_path / "sweep").exists()

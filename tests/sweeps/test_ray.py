@@ -19,6 +19,8 @@ from tests.sweeps.conftest import PLAN, devices, make_sweep, starts
 
 pytestmark = [
     pytest.mark.slow,
+    # Ray starts its processes by forks, in which nothing of JAX runs.
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
     pytest.mark.skipif(
         importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: sweep)"
     ),
