@@ -18,8 +18,12 @@ def rows(path):
     return evaluations.read(path / evaluations.EVALUATIONS)
 
 
-def shorten_classifier(monkeypatch, steps):
-    """Train classifiers for some steps: most of the time of a short run would go into theirs."""
+def shorten_classifier(monkeypatch, cache, steps):
+    """Train classifiers for some steps: most of the time of a short run would go into theirs.
+
+    They are kept in ``cache``, and not among those of the user.
+    """
+    monkeypatch.setenv("GAN_JAX_CACHE", str(cache))
     train = classifier.train_classifier
 
     def shortened(*arguments, **options):

@@ -343,8 +343,8 @@ def corners():
     return images
 
 
-def test_class_consistency_is_judged_by_the_classifier(monkeypatch):
-    shorten_classifier(monkeypatch, 60)
+def test_class_consistency_is_judged_by_the_classifier(monkeypatch, tmp_path):
+    shorten_classifier(monkeypatch, tmp_path / "cache", 60)
     labels = np.repeat(np.arange(4), 100)
     images = corners()[labels]
     noise = np.random.default_rng(0).integers(0, 30, images.shape).astype(np.uint8)

@@ -176,8 +176,7 @@ def test_a_run_keeps_its_classifier(tmp_path, monkeypatch):
     config.num_devices = 1
     config.train.update(steps=2, log_every=2, checkpoint_every=2)
     config.eval.update(every=2, num_fake=40, num_real=40)
-    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "cache"))
-    shorten_classifier(monkeypatch, 2)
+    shorten_classifier(monkeypatch, tmp_path / "cache", 2)
     loop.train(config, tmp_path / "run")
     # Another machine, or an empty cache.
     monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "other"))

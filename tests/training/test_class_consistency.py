@@ -18,7 +18,7 @@ from tests.evaluation.short_runs import shorten_classifier
     ],
 )
 def test_samples_are_taken_for_the_class_asked_for(name, steps, tmp_path, monkeypatch):
-    shorten_classifier(monkeypatch, 200)
+    shorten_classifier(monkeypatch, tmp_path / "cache", 200)
     config = variants.load(name)
     config.num_devices = 1
     config.train.update(steps=steps, log_every=50, sample_every=steps, checkpoint_every=steps)
@@ -26,7 +26,7 @@ def test_samples_are_taken_for_the_class_asked_for(name, steps, tmp_path, monkey
     for network in (config.generator, config.discriminator):
         network.dcgan.features = 16
     config.generator.resnet.features = config.discriminator.resnet.features
-    loop.train(config, tmp_path)
-    (row,) = evaluations.read(tmp_path / evaluations.EVALUATIONS)
+    loop.train(config, tmp_path / "run")
+    (row,) = evaluations.read(tmp_path / "run" / evaluations.EVALUATIONS)
     # By chance: a tenth.
     assert row["classifier_accuracy"] > 0.4
