@@ -21,6 +21,7 @@ import jax
 import pytest
 
 from gan_jax.runs import compilation_cache
+from tests.training.tiny import shared_steps  # noqa: F401  Files use the fixture by its name.
 
 compilation_cache.enable()
 FOLDER = Path(__file__).parent

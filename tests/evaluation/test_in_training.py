@@ -19,7 +19,6 @@ from gan_jax.runs import build, loop
 from gan_jax.runs.run import open_run
 from tests.evaluation.short_runs import points, rows, shorten_classifier
 from tests.training import tiny
-from tests.training.tiny import shared_steps  # noqa: F401  Used by name.
 
 pytestmark = pytest.mark.usefixtures("shared_steps")
 

@@ -12,7 +12,6 @@ from gan_jax.runs import loop
 from gan_jax.runs.run import open_run
 from tests.experiments import program
 from tests.training import tiny
-from tests.training.tiny import shared_steps  # noqa: F401  Used by name.
 
 pytestmark = pytest.mark.usefixtures("shared_steps")
 

@@ -13,7 +13,6 @@ from gan_jax.runs.initialization import read_weights
 from gan_jax.runs.leaves import named_leaves
 from gan_jax.runs.run import open_run
 from tests.training import tiny
-from tests.training.tiny import shared_steps  # noqa: F401  Used by name.
 
 pytestmark = pytest.mark.usefixtures("shared_steps")
 

@@ -16,7 +16,6 @@ from gan_jax.runs.config import chosen
 from gan_jax.runs.run import open_run
 from tests.experiments import program
 from tests.training import tiny
-from tests.training.tiny import shared_steps  # noqa: F401  Used by name.
 
 pytestmark = pytest.mark.usefixtures("shared_steps")
 

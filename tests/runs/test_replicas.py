@@ -21,7 +21,6 @@ from gan_jax.runs.run_directory import flat
 from gan_jax.training import replication
 from tests.experiments import program
 from tests.training import tiny
-from tests.training.tiny import shared_steps  # noqa: F401  Used by name.
 
 pytestmark = pytest.mark.usefixtures("shared_steps")
 

@@ -17,7 +17,6 @@ from gan_jax.training.preparation import Prepare
 from tests.games import stub
 from tests.training import tiny
 from tests.training.images import CONFIGS, unpaired, with_stubs
-from tests.training.tiny import shared_steps  # noqa: F401  Used by name.
 
 pytestmark = pytest.mark.usefixtures("shared_steps")
 # As in tests/training/test_parallel.py: rounding, grown over some steps.

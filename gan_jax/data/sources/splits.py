@@ -39,7 +39,6 @@ _SPLIT = re.compile(
 # Folders of masks, and folders that are no class: what is beside them belongs to their images.
 _MASKS = re.compile(r"ground[ _-]?truths?", re.IGNORECASE)
 _NO_CLASS = re.compile(rf"{_IMAGES}|jpegimages", re.IGNORECASE)
-
 # A split of one side of pairs, such as trainA.
 _SIDE = re.compile(r"(train|test|val)[ _-]?[AB]", re.IGNORECASE)
 
