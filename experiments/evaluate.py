@@ -113,11 +113,12 @@ def _measure_run() -> None:
 def _measure_sets(images: str, against: str) -> None:
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.inference import image_sets
-    from gan_jax.runs import compilation_cache
+    from gan_jax.runs import allocator, compilation_cache
 
     if _RESOLUTION.value is None:
         command_line.refuse(["resize"], "--images without --resolution")
     compilation_cache.enable()
+    allocator.keep_freed_memory()
     metrics = tuple(_METRICS.value or ["fid"])
     image_sets.measure(
         images,

@@ -75,7 +75,7 @@ def _main() -> None:
         supervisor.supervise(_WORKDIR.value)
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.launch import distributed
-    from gan_jax.runs import compilation_cache, loop
+    from gan_jax.runs import allocator, compilation_cache, loop
 
     launch = distributed.Launch(
         _DISTRIBUTED.value,
@@ -87,6 +87,7 @@ def _main() -> None:
     )
     compilation_cache.enable()
     distributed.start(launch)
+    allocator.keep_freed_memory()
     workdir = _WORKDIR.value or _default_workdir()
     try:
         result = loop.train(

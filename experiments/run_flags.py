@@ -33,7 +33,8 @@ IMPORT = flags.DEFINE_multi_string(
 def open_run() -> "Run":
     """Return the run that ``--run`` names.
 
-    Side effects: imports the files of ``--import``, and switches the compilation cache on.
+    Side effects: imports the files of ``--import``, switches the compilation cache on, and keeps
+    freed memory (see `allocator`).
 
     Raises:
       ConfigError: ``--run`` is not given, or a file of ``--import`` does not exist.
@@ -41,9 +42,10 @@ def open_run() -> "Run":
     """
     (path,) = command_line.require(run="a run directory")
     # Imported late, so that a mistyped flag is reported at once.
-    from gan_jax.runs import compilation_cache, run
+    from gan_jax.runs import allocator, compilation_cache, run
 
     compilation_cache.enable()
+    allocator.keep_freed_memory()
     for file in map(Path, IMPORT.value):
         if not file.is_file():
             raise errors.ConfigError(f"--import={file}; accepted: an existing Python file")
