@@ -21,7 +21,8 @@ from gan_jax.data import spec as specs
 from gan_jax.metrics import frechet, inception, statistics
 from gan_jax.runs import build
 from gan_jax.training.sampling import Sampler, chosen_variables, make_sampling
-from scripts.benchmark import Row, Step, in_turns, publish, seconds_of
+from scripts.benchmark import publish
+from scripts.train_steps import Row, Step, in_turns, seconds_of
 
 STANDARD_FAKES = 50_000  # Of the FID as it is published.
 

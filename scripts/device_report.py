@@ -33,13 +33,14 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from configs import dcgan, wgan_gp
 from gan_jax.data import spec as specs
 from gan_jax.report import atomic, evaluations
 from gan_jax.runs import compilation_cache
-from scripts import benchmark, benchmark_metrics, kernels
-from scripts.benchmark import Row, Step
+from scripts import benchmark, benchmark_metrics, kernels, train_steps
+from scripts.train_steps import Row, Step
 
 # Floating-point operations of the reference step as the paper writes it, per image of the batch:
 # 2.6e12 at batch 64. Ours takes 1.5e12, because convolutions and mean pools are merged.
@@ -201,7 +202,7 @@ def matmul(context: Context) -> Iterator[Row]:
             lambda pair=pair: jax.block_until_ready([product(*pair) for _ in range(repeats)]),
             repeats,
         )
-        seconds = float(np.median(benchmark.in_turns({name: products}, 5, warm_up=1)[name]))
+        seconds = float(np.median(train_steps.in_turns({name: products}, 5, warm_up=1)[name]))
         rate = 2 * size**3 / seconds
         if dtype == jnp.bfloat16:
             context.rate = rate
@@ -232,41 +233,45 @@ NETWORKS = {
 TINY = Setting(4, "float32", 1)
 
 
-def make_step(setting: Setting) -> Step:
-    """Compile one train step."""
+def configured(setting: Setting) -> tuple[ConfigDict, specs.Spec]:
+    """Return the configuration of a setting, and the specification of its data."""
     module, resolution = NETWORKS[setting.network]
     tiny = setting == TINY
     config = module.get_config("cifar10,smoke" if tiny else "cifar10")
     config.data.resolution = resolution = 16 if tiny else resolution
     config.precision = setting.precision
     config.train.update(batch_size=setting.batch, steps_per_call=setting.steps_per_call)
-    calls = 1 if tiny else STEPS_PER_TURN // setting.steps_per_call
-    return benchmark.make_step(config, specs.images((resolution, resolution, 3)), calls)
+    return config, specs.images((resolution, resolution, 3))
+
+
+def make_step(setting: Setting) -> Step:
+    """Compile one train step."""
+    calls = 1 if setting == TINY else STEPS_PER_TURN // setting.steps_per_call
+    return train_steps.make_step(*configured(setting), calls)
 
 
 def step(context: Context) -> Iterator[Row]:
     """Yield a row per train step, ours and PyTorch's, measured turn by turn."""
     both = ("bfloat16", "float32")
-    groups = [
-        ([Setting(n, "bfloat16") for n in (64, 256)], [64, 256]),
-        ([Setting(n, "float32") for n in (64, 256)], []),
-        ([Setting(128, p, network="DCGAN-64 32x32") for p in both], []),
-        ([Setting(64, p, 1) for p in both], []),
-        ([Setting(64, p, network="WGAN-GP ResNet-128 64x64") for p in both], []),
-        ([Setting(256, p, 1) for p in both], []),
+    groups = [  # Beside PyTorch, or ours alone.
+        ([Setting(n, "bfloat16") for n in (64, 256)], True),
+        ([Setting(n, "float32") for n in (64, 256)], False),
+        ([Setting(128, p, network="DCGAN-64 32x32") for p in both], False),
+        ([Setting(64, p, 1) for p in both], False),
+        ([Setting(64, p, network="WGAN-GP ResNet-128 64x64") for p in both], False),
+        ([Setting(256, p, 1) for p in both], False),
     ]
-    for settings, batches in [([TINY], [4])] if context.tiny else groups:
+    for settings, compared in [([TINY], True)] if context.tiny else groups:
         by_name = {str(setting): setting for setting in settings}
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             steps = dict(zip(by_name, pool.map(make_step, settings), strict=True))
         context.steps |= steps
-        for batch in batches:
-            shape, features = ((16, 16, 3), 8) if context.tiny else ((32, 32, 3), 128)
-            theirs = benchmark.pytorch_steps(shape, features=features, batch_size=batch)
-            steps |= {f"{name}, batch {batch}": one for name, one in theirs.items()}
+        for setting in settings if compared else ():
+            theirs = train_steps.pytorch_steps(*configured(setting))
+            steps |= {f"{name}, batch {setting.batch}": one for name, one in theirs.items()}
         repeats, until = 2 if context.tiny else 6, context.deadline - 10
-        seconds = benchmark.in_turns(steps, repeats, warm_up=1, until=until)
-        for row in benchmark.step_rows(steps, seconds):
+        seconds = train_steps.in_turns(steps, repeats, warm_up=1, until=until)
+        for row in train_steps.step_rows(steps, seconds):
             context.milliseconds[row["step"]] = row["ms, median"]
             setting = by_name.get(row["step"])
             if setting and context.rate:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from scripts.benchmark import Row
+from scripts.train_steps import Row
 
 # By the first pattern that a kernel's name matches: XLA's own kernels come before libraries'.
 KINDS = (

@@ -1,4 +1,4 @@
-"""The benchmarks: PyTorch's networks and losses equal ours; rows have what their names say."""
+"""The benchmarks: rows have what their names say; PyTorch's Inception equals ours."""
 
 import json
 import sys
@@ -7,83 +7,66 @@ import jax
 import numpy as np
 import pytest
 
-from gan_jax.losses import penalties
 from gan_jax.metrics import inception
-from gan_jax.networks import registry
-from scripts import benchmark, benchmark_metrics
-
-SHAPE, LATENT = (16, 16, 3), 8
+from scripts import benchmark, benchmark_metrics, train_steps
 
 
-@pytest.fixture
-def reference():
-    pytest.importorskip("torch")
-    from scripts import pytorch_reference
-
-    return pytorch_reference
-
-
-def ours(role):
-    fields = {"latent_dim": LATENT} if role == "generator" else {}
-    module = registry.make(role, "resnet", shape=SHAPE, features=8, **fields)
-    x = np.zeros((1, LATENT) if fields else (1, *SHAPE), np.float32)
-    variables = jax.jit(lambda key: module.init(key, x, train=False))(jax.random.key(0))
-    # Biases start at zero, where a mistake in their order would not show.
-    leaves, structure = jax.tree.flatten(variables["params"])
-    rng = np.random.default_rng(0)
-    moved = [leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32) for leaf in leaves]
-    return module, {**variables, "params": jax.tree.unflatten(structure, moved)}
-
-
-def test_generators_are_the_same(reference):
-    import torch
-
-    module, variables = ours("generator")
-    theirs = reference.Generator(16, 3, 8, LATENT)
-    reference.copy_weights(theirs, variables["params"])
-    z = np.random.default_rng(1).normal(size=(4, LATENT)).astype(np.float32)
-    made, _ = jax.jit(lambda: module.apply(variables, z, train=True, mutable=["batch_stats"]))()
-    expected = theirs(torch.tensor(z)).detach().numpy().transpose(0, 2, 3, 1)
-    np.testing.assert_allclose(made, expected, atol=1e-4)
-
-
-def test_critics_and_their_penalties_are_the_same(reference):
-    import torch
-
-    module, variables = ours("discriminator")
-    theirs = reference.Critic(16, 3, 8)
-    reference.copy_weights(theirs, variables["params"])
-    x = np.random.default_rng(1).normal(size=(4, *SHAPE)).astype(np.float32)
-    image = torch.tensor(x.transpose(0, 3, 1, 2))
-
-    def critic(images):
-        return module.apply(variables, images, train=True)
-
-    scores = jax.jit(critic)(x)
-    np.testing.assert_allclose(scores, theirs(image).detach(), rtol=1e-4, atol=1e-5)
-    values = jax.jit(lambda x: penalties.wgan_gp(critic, x, x, np.zeros(4, np.float32)))(x)
-    expected = reference.penalty(theirs, image).detach()
-    np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-5)
-
-
-def test_steps_are_timed_side_by_side(reference, monkeypatch, tmp_path, capsys):
+def test_steps_are_timed_side_by_side(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("torch", reason="PyTorch is the other contestant (extra: parity)")
     path = tmp_path / "rows.json"
-    small = ["--features=4", "--batch_size=2", "--critic_steps=1", "--repeats=1"]
-    monkeypatch.setattr(sys, "argv", ["benchmark", f"--json={path}", "step", *small])
+    chosen = ["--config=gan:smoke,gan,cgan:smoke", "--batch_size=4", "--repeats=1"]
+    monkeypatch.setattr(sys, "argv", ["benchmark", f"--json={path}", "step", *chosen])
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # Set by the command, for itself.
+    monkeypatch.setattr(benchmark, "PRODUCT_SIZE", 64)
+    monkeypatch.setattr(train_steps, "TURN_SECONDS", 0.0)
     benchmark.main()
     content = json.loads(path.read_text())
     assert content["machine"]["jax"] == jax.__version__
-    ours, *theirs = content["rows"]
-    assert [row["step"] for row in content["rows"]] == [
-        "gan_jax float32",
-        "PyTorch eager",
-        "PyTorch eager, channels last",
-    ]
-    assert ours["time / gan_jax's"] == 1.0
-    assert ours["TFLOP/s"] == pytest.approx(1e3 * ours["TFLOP"] / ours["ms, median"])
-    assert all(row["ms, median"] >= row["ms, fastest"] > 0 for row in (ours, *theirs))
-    assert "| gan_jax float32 |" in capsys.readouterr().out
+    *steps, ours, theirs, summary = content["rows"]
+    contestants = ["gan_jax float32", "PyTorch eager", "PyTorch eager, channels last"]
+    expected = [(name, step) for name in ("gan:smoke", "gan") for step in contestants]
+    expected += [("cgan:smoke", "gan_jax float32")]
+    assert [(row["config"], row["step"]) for row in steps] == expected
+    for row in steps:
+        assert row["ms, median"] >= row["ms, fastest"] > 0
+        if row["step"] == "gan_jax float32":
+            first = row
+            assert row["GFLOP/s"] == pytest.approx(1e3 * row["GFLOP"] / row["ms, median"])
+        relative = row["ms, median"] / first["ms, median"]
+        assert row["time / gan_jax's"] == pytest.approx(relative)
+        alone = row["config"] == "cgan:smoke"
+        assert row["note"] == ("no PyTorch reference" if alone else None)
+    products = ["jnp.matmul 64^3 float32", "torch.matmul 64^3 float32"]
+    assert [ours["product"], theirs["product"]] == products
+    assert ours["GFLOP/s"] == pytest.approx(2e-6 * 64**3 / ours["ms, median"])
+    tiny, whole = steps[2]["time / gan_jax's"], steps[5]["time / gan_jax's"]
+    mean = summary["PyTorch channels last / gan_jax, geometric mean"]
+    assert mean == pytest.approx((tiny * whole) ** 0.5)
+    assert summary["lowest"] == min(tiny, whole)
+    assert "| gan_jax float32 " in capsys.readouterr().out
+
+
+def test_a_benchmarked_step_is_one_in_which_all_players_play():
+    config = benchmark.load("srgan:smoke")
+    assert config.game.paired.content_steps == 2
+    spec = benchmark.stored_spec(config)
+    state = train_steps.make_step(config, spec).call()
+    discriminator = state.networks["discriminator"].opt_state
+    assert max(int(x) for x in jax.tree.leaves(discriminator) if x.dtype == "int32") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dcgn", 'Did you mean "dcgan"'),
+        ("dcgan:mnst", 'Did you mean "mnist"'),
+        ("base", "accepted"),
+    ],
+)
+def test_unknown_configurations_are_refused(monkeypatch, name, message):
+    monkeypatch.setattr(sys, "argv", ["benchmark", "step", f"--config=gan,{name}"])
+    with pytest.raises(SystemExit, match=message):
+        benchmark.main()
 
 
 def test_replicas_gain_against_one_run():

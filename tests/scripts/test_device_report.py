@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scripts import benchmark, device_report, kernels
+from scripts import device_report, kernels, train_steps
 
 
 def report_of(tmp_path, stages, seconds=60.0):
@@ -83,13 +83,13 @@ def test_operations_are_counted_through_loops_and_gradients():
         return jnp.sum(y**2)
 
     forward = 2 * (2 * 8 * 8 * 4) * (3 * 3 * 3)
-    assert benchmark.operations(convolved, w) == forward
-    assert benchmark.operations(jax.grad(convolved), w) == 2 * forward
+    assert train_steps.operations(convolved, w) == forward
+    assert train_steps.operations(jax.grad(convolved), w) == 2 * forward
 
     def repeated(a):
         return jax.lax.scan(lambda carry, _: (carry @ a, None), a, length=5)[0]
 
-    assert benchmark.operations(repeated, np.ones((4, 4), np.float32)) == 5 * 2 * 4**3
+    assert train_steps.operations(repeated, np.ones((4, 4), np.float32)) == 5 * 2 * 4**3
 
 
 def test_gaps_are_between_kernels_of_all_streams():

@@ -1,0 +1,200 @@
+"""PyTorch's references: networks, losses, players and batches are those of the configuration."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from gan_jax.data import spec as specs
+from gan_jax.losses import adversarial, penalties
+from gan_jax.runs import build
+from scripts.benchmark import load, stored_spec
+
+torch = pytest.importorskip("torch", reason="PyTorch is the reference (extra: parity)")
+
+from scripts.pytorch import dcgan, losses, references, resnet  # noqa: E402
+from scripts.pytorch.system import Placement  # noqa: E402
+
+PAIRS = specs.pairs((286, 286, 3))
+# Choices whose data are not in every installation, and a specification of such data.
+OTHERS = {
+    "cyclegan:folder": PAIRS,
+    "pix2pix:folder": PAIRS,
+    "srgan:tiles": specs.images((96, 96, 3)),
+}
+CHOICES = [*references.REFERENCES, "acgan:cifar10", "sngan_projection:cifar10", "vae_gan:cifar10"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Threads of PyTorch that spin while they wait would take the cores from other tests."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@functools.cache
+def made(choice):
+    """Return a configuration, its game and its reference."""
+    config = load(choice)
+    spec = OTHERS.get(choice) or stored_spec(config)
+    game = build.make_game(config, spec, axis_name=None)
+    return config, game, references.make(config, spec, Placement())
+
+
+def in_order(network):
+    """Return the parameters' paths in the order in which the network makes them, and their shapes.
+
+    `jax.eval_shape` and `jax.jit` sort what they return.
+    """
+    paths = []
+
+    def init(key):
+        params = network.init(key)["params"]
+        paths.extend(traverse_util.flatten_dict(params))
+        return params
+
+    shapes = traverse_util.flatten_dict(jax.eval_shape(init, jax.random.key(0)))
+    return {path: shapes[path].shape for path in paths}
+
+
+@pytest.mark.parametrize("choice", [*CHOICES, *OTHERS])
+def test_networks_have_the_same_parameters(choice):
+    _, game, system = made(choice)
+    assert set(system.networks) == set(game.networks)
+    for name, network in game.networks.items():
+        ours = sorted(int(np.prod(shape)) for shape in in_order(network).values())
+        assert sorted(x.numel() for x in system.networks[name].parameters()) == ours, name
+
+
+def moved(variables):
+    """Return variables whose biases and scales are no longer 0 and 1, which would hide mistakes."""
+    rng = np.random.default_rng(0)
+    leaves, structure = jax.tree.flatten(variables["params"])
+    leaves = [leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32) for leaf in leaves]
+    return {**variables, "params": jax.tree.unflatten(structure, leaves)}
+
+
+def channels_first(array, axis):
+    """Return an array with an axis for a map [4, 4, channels] reordered to [channels, 4, 4]."""
+    order = np.arange(array.shape[axis]).reshape(4, 4, -1).transpose(2, 0, 1).ravel()
+    return np.take(array, order, axis)
+
+
+def copy_weights(network, params, module):
+    """Copy our parameters into PyTorch's module, by their order."""
+    flat = traverse_util.flatten_dict(params)
+    arrays = [np.asarray(flat[path]) for path in in_order(network)]
+    parts = [(part, x) for part in module.modules() for x in part.parameters(recurse=False)]
+    for (part, parameter), array in zip(parts, arrays, strict=True):
+        if isinstance(part, torch.nn.ConvTranspose2d) and array.ndim == 4:
+            array = array[::-1, ::-1].transpose(2, 3, 0, 1)
+        elif array.ndim == 4:
+            array = array.transpose(3, 2, 0, 1)
+        elif isinstance(part, torch.nn.Linear):
+            if isinstance(module, dcgan.Generator | resnet.Generator):
+                array = channels_first(array, -1)
+            elif isinstance(module, dcgan.Discriminator | dcgan.Encoder) and array.ndim == 2:
+                array = channels_first(array, 0)
+            array = array.T
+        with torch.no_grad():
+            parameter.copy_(torch.tensor(np.ascontiguousarray(array)))
+
+
+def nchw(x):
+    return torch.tensor(np.moveaxis(x, -1, 1).copy())
+
+
+# All that differ, but for those with spectral normalization, whose vectors are drawn, and the
+# translator, whose strided convolutions are padded on one side here and on both in PyTorch.
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [
+        ("gan:smoke", ("generator", "discriminator")),
+        ("dcgan:smoke", ("generator", "discriminator")),
+        ("wgan_gp:smoke", ("generator", "discriminator")),
+        ("sngan_projection:smoke", ("generator",)),
+        ("acgan:smoke", ("generator",)),
+        ("vae_gan:smoke", ("encoder",)),
+        ("cyclegan:smoke", ("discriminator_a",)),
+        ("srgan:smoke", ("generator",)),
+        ("pix2pix:smoke", ("generator",)),
+    ],
+)
+def test_networks_compute_the_same(choice, names):
+    _, game, system = made(choice)
+    for name in names:
+        network, theirs = game.networks[name], system.networks[name]
+        variables = moved(jax.jit(network.init)(jax.random.key(0)))
+        copy_weights(network, variables["params"], theirs)
+        for part in theirs.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.eval()  # Ours drops nothing without keys.
+        rng = np.random.default_rng(1)
+        x = rng.normal(size=(4, *network.inputs[0].shape[1:])).astype(np.float32)
+        labels = np.arange(4, dtype=np.int32)
+
+        def apply(x, labels, network=network, variables=variables):
+            condition = {"label": labels}
+            mutable = ["batch_stats"]
+            return network.module.apply(variables, x, condition, train=True, mutable=mutable)[0]
+
+        ours = np.asarray(jax.jit(apply)(x, labels))
+        given = nchw(x) if x.ndim == 4 else torch.tensor(x)
+        classes = [torch.tensor(labels).long()] if len(network.inputs) > 1 else []
+        with torch.no_grad():
+            found = theirs(given, *classes[: name != "encoder"]).numpy()
+        if found.ndim == 4:
+            found = np.moveaxis(found, 1, -1).reshape(ours.shape)
+        np.testing.assert_allclose(found, ours, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_penalties_are_the_same():
+    _, game, system = made("wgan_gp:smoke")
+    network, theirs = game.networks["discriminator"], system.networks["discriminator"]
+    variables = moved(jax.jit(network.init)(jax.random.key(0)))
+    copy_weights(network, variables["params"], theirs)
+    x = np.random.default_rng(1).normal(size=(4, *game.shape)).astype(np.float32)
+
+    def critic(images):
+        return network.module.apply(variables, images, train=True)
+
+    values = jax.jit(lambda x: penalties.wgan_gp(critic, x, x, np.zeros(4, np.float32)))(x)
+    expected = losses.gradient_penalty(theirs, nchw(x)).detach()
+    np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_losses_are_the_same(name):
+    real, fake = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)
+    ours, theirs = adversarial.make(name), losses.LOSSES[name]
+    found = theirs.discriminator(torch.tensor(real), torch.tensor(fake)).item()
+    np.testing.assert_allclose(found, np.mean(ours.discriminator(real, fake)), rtol=1e-5)
+    found = theirs.generator(torch.tensor(fake)).item()
+    np.testing.assert_allclose(found, np.mean(ours.generator(fake, None)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", references.REFERENCES)
+def test_players_take_the_same_turns(name):
+    config, game, system = made(f"{name}:smoke")
+    turns, counts = [], set()
+    for player, optimizer in system.optimizers.items():
+        optimizer.register_step_post_hook(lambda *_, player=player: turns.append(player))
+    for network in system.networks.values():
+        network.register_forward_pre_hook(lambda _, inputs: counts.add(len(inputs[0])))
+    assert np.isfinite(system.step())
+    assert turns == [player.name for player in game.players for _ in range(player.steps)]
+    # Real and generated examples may be judged in one pass.
+    assert {count % config.train.batch_size for count in counts} == {0}
+    assert max(counts) <= 3 * config.train.batch_size
+    for player in game.players:
+        owned = {
+            id(x) for network in player.networks for x in system.networks[network].parameters()
+        }
+        groups = system.optimizers[player.name].param_groups
+        assert {id(x) for group in groups for x in group["params"]} == owned
+        group = config.optimizer[game.networks[player.networks[0]].optimizer or player.networks[0]]
+        assert {own["lr"] for own in groups} == {group.learning_rate}
