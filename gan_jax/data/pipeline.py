@@ -18,12 +18,13 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gan_jax.data import decoded, stream
 from gan_jax.data import spec as specs
-from gan_jax.data import stream
 from gan_jax.data.order import Layout
 from gan_jax.data.sources.base import Source
 from gan_jax.data.sources.pairs import domains
@@ -67,9 +68,20 @@ class Pipeline:
             return {}
         loaded: Batch = {}
         for name, side in domains(self.source).items():
-            arrays = load(side, self.progress)
+            decode = functools.partial(load, side, self.progress)
+            arrays = decoded.load(self._files[name], side, decode)
             loaded.update({name: specs.data(arrays, side.spec)} if name else arrays)
         return loaded
+
+    @functools.cached_property
+    def _files(self) -> dict[str, Path | None]:
+        """Where the cache directory keeps the decoded set, or each of two domains."""
+        return {name: decoded.file_of(side) for name, side in domains(self.source).items()}
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether a resident set is in the cache directory, or one of two domains."""
+        return self.resident and any(file and file.exists() for file in self._files.values())
 
     def read(self, progress: Progress) -> Batch:
         """Return `data`; while they are read, ``progress`` is called as for `load`."""
@@ -184,7 +196,8 @@ def make_pipeline(
       progress: called with (examples read, examples in all) while the resident set is read.
 
     Raises:
-      ConfigError: the batch is not a multiple of the processes, or a number is out of range.
+      ConfigError: the batch is not a multiple of the processes, or a number is out of range, such
+        as ``$GAN_JAX_DECODED_GIB``.
     """
     for field, value in [
         ("train.batch_size", global_batch),
@@ -201,6 +214,7 @@ def make_pipeline(
             f"train.batch_size = {global_batch}; accepted: a multiple of the {process_count} "
             "processes"
         )
+    decoded.limit_bytes()  # One that is no number is reported before anything is read.
     if resident is None:
         resident = resident_bytes(source) <= device_cache_gib * 2**30
     sizes = tuple(len(side) for side in domains(source).values())

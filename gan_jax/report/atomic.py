@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import io
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -80,8 +79,7 @@ def write_text(path: str | Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray], *, sync: bool = True) -> None:
     """Replace a file's content by arrays in the format of ``numpy.savez``; see `replacing`."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getbuffer())
+    with replacing(path, sync=sync) as file:
+        np.savez(file, allow_pickle=False, **arrays)

@@ -50,6 +50,8 @@ def rows(
     shape = specs.words(source.spec)
     size = " with ".join(f"{len(side):,}" for side in sources.domains(source).values())
     path = "on the device" if pipeline.resident else f"streamed by {config.data.workers} workers"
+    if pipeline.is_decoded:
+        path += ", decoded earlier"
     mirrored = ", mirrored at random" if config.data.flip else ""
     devices = training.devices
     images = images_per_step(training.game, length.batch_size)

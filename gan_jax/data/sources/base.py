@@ -80,6 +80,16 @@ class Source(abc.ABC):
         Data that have been renamed, moved, or put into an archive keep it.
         """
 
+    def decoded_key(self) -> str | None:
+        """Return what changes whenever the arrays of `read` may; ``None``: nothing is decoded.
+
+        Unlike `fingerprint`, it depends on how the data are prepared, and on each single file.
+
+        Raises:
+          DataError: a file cannot be found.
+        """
+        return None
+
     @property
     def field(self) -> Field:
         """The field of the data point; see `gan_jax.data.spec.data_name`."""
@@ -191,6 +201,16 @@ def content_hash(parts: Iterable[bytes | str]) -> str:
         digest.update(len(raw).to_bytes(8, "little"))
         digest.update(raw)
     return digest.hexdigest()[:12]
+
+
+def joined_key(*keys: str | None) -> str | None:
+    """Return the `Source.decoded_key` of a source that is made of others; ``None`` if one has none.
+
+    Args:
+      *keys: those of its parts, and what it does with them.
+    """
+    known = [key for key in keys if key is not None]
+    return content_hash(known) if len(known) == len(keys) else None
 
 
 def identity(name: str, source: Source, content: str) -> str:

@@ -68,6 +68,10 @@ class Folder:
         """
         return zlib.crc32(self.read(name))
 
+    def states(self, names: Sequence[str]) -> list[str]:
+        """Return of each file what changes with its content; see `file_state`."""
+        return [file_state(f"{self.path}/{name}") for name in names]
+
     def read(self, name: str, most: int | None = None) -> bytes:
         """Return the bytes of a file, or the first ``most`` of them.
 
@@ -83,6 +87,20 @@ class Folder:
     def full_name(self, name: str) -> str:
         """Return what a message calls the file."""
         return printable(str(self.path / name))
+
+
+def file_state(path: str | Path) -> str:
+    """Return what changes whenever a file is written to or replaced, without reading it.
+
+    These are its size and the times of the last write and of the last change of its inode. Programs
+    can set the first back, as those that unpack archives do, but not the second. A folder that is
+    moved keeps them.
+
+    Raises:
+      OSError: there is no such file.
+    """
+    status = os.stat(path)
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _files_below(root: str) -> Iterator[str]:
@@ -170,6 +188,10 @@ class Zip:
     def checksum(self, name: str) -> int:
         """Return the CRC-32 of a file, which the archive records."""
         return self._members[name].CRC
+
+    def states(self, names: Sequence[str]) -> list[str]:
+        """Return the checksum of each file, which the archive records."""
+        return [f"{self.checksum(name):08x}" for name in names]
 
     def read(self, name: str, most: int | None = None) -> bytes:
         """Return the bytes of a file, or the first ``most`` of them, without a check.

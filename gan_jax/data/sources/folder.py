@@ -334,6 +334,15 @@ class FolderSource(Source):
     def fingerprint(self) -> str:
         return identity("folder", self, self._content)
 
+    @override
+    def decoded_key(self) -> str:
+        try:
+            states = self.files.states(self.names)
+        except OSError as error:
+            raise DataError(f"{self.name} cannot be read: {error}") from error
+        how = (self._transform, self.levels, self._grey, self.on_error)
+        return content_hash([self.fingerprint(), repr(how), *states])
+
     @functools.cached_property
     def _content(self) -> str:
         """A hash of class and size of every file, in order, and the checksums of a sample."""

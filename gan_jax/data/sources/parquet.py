@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gan_jax.data.sources.containers import printable
+from gan_jax.data.sources.containers import file_state, printable
 from gan_jax.data.sources.splits import split_of
 from gan_jax.errors import DataError
 
@@ -104,6 +104,11 @@ class Parquet:
     def checksum(self, name: str) -> int:
         """Return the CRC-32 of an image."""
         return zlib.crc32(self.read(name))
+
+    def states(self, names: Sequence[str]) -> list[str]:
+        """Return of each image what changes with it: its place, and the state of its file."""
+        files = [file_state(path) for path in self._paths]
+        return [f"{self._rows[name]} {files[self._rows[name][0]]}" for name in names]
 
     def read(self, name: str, most: int | None = None) -> bytes:
         """Return the bytes of an image or of metadata, or the first ``most`` of them.

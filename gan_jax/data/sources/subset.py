@@ -6,7 +6,14 @@ import numpy as np
 from typing_extensions import override
 
 from gan_jax.data import spec as specs
-from gan_jax.data.sources.base import ArraySource, Example, Source, content_hash, identity
+from gan_jax.data.sources.base import (
+    ArraySource,
+    Example,
+    Source,
+    content_hash,
+    identity,
+    joined_key,
+)
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.spec import LABEL
 from gan_jax.errors import ConfigError
@@ -59,6 +66,10 @@ class Subset(Source):
         whole = self.source.fingerprint()
         content = content_hash([whole, self.indices.tobytes()])
         return identity(whole.partition(":")[0], self, content)
+
+    @override
+    def decoded_key(self) -> str | None:
+        return joined_key(self.source.decoded_key(), content_hash([self.indices.tobytes()]))
 
 
 def class_number(source: Source, name: str, field: str) -> int:

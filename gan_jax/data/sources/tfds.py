@@ -4,6 +4,7 @@ import dataclasses
 import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from typing_extensions import override
 
 from gan_jax.data.sources import levels
 from gan_jax.data.sources.base import Example, Source, content_hash, identity
+from gan_jax.data.sources.containers import file_state
 from gan_jax.data.sources.images import Transform, decode
 from gan_jax.data.spec import LABEL, images
 from gan_jax.errors import ConfigError, DataError, UnknownNameError, suggestion
@@ -89,7 +91,7 @@ class TfdsSource(Source):
                 f"{name} is not prepared: {builder.data_dir} has no ArrayRecord files. "
                 f"Prepare it once with: {prepare_command(name, data_dir)}"
             )
-        self._data_dir = data_dir
+        self._data_dir, self._folder = data_dir, Path(builder.data_dir)
         self._image = _image_feature(name, info.features)
         try:
             part = info.splits[split]
@@ -156,6 +158,11 @@ class TfdsSource(Source):
     @override
     def fingerprint(self) -> str:
         return identity(self.name, self, self._content)
+
+    @override
+    def decoded_key(self) -> str:
+        states = [file_state(path) for path in sorted(self._folder.iterdir())]
+        return content_hash([self.fingerprint(), repr((self._transform, self.levels)), *states])
 
     # A worker opens the files itself.
     def __reduce__(self):

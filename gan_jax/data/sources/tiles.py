@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
+from gan_jax.data.sources.base import Example, Source, content_hash, identity, joined_key, stack
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.images import EXIF_ORIENTATION, TURNED, Transform, opened, reason
 from gan_jax.data.spec import image
@@ -131,6 +131,10 @@ class TiledSource(Source):
     def fingerprint(self) -> str:
         content = content_hash([self.photos.fingerprint(), str(self._size)])
         return identity("tiles", self, content)
+
+    @override
+    def decoded_key(self) -> str | None:
+        return joined_key(self.photos.decoded_key(), f"tiles {self._size} {self._step}")
 
 
 def tiles(
