@@ -50,10 +50,10 @@ def file_of(source: Source) -> Path | None:
       ConfigError: the limit is no number.
       DataError: a file of the set cannot be found.
     """
-    if limit_bytes() == 0 or (key := source.decoded_key()) is None:
+    if not source.decodes or limit_bytes() == 0:
         return None
     versions = [PIL.__version__, *(str(features.version(name)) for name in _DECODERS)]
-    return folder() / f"{content_hash([key, _code(), *versions])}.npz"
+    return folder() / f"{content_hash([source.decoded_key(), _code(), *versions])}.npz"
 
 
 def load(

@@ -18,12 +18,13 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gan_jax.data import decoded, stream
+from gan_jax.data import decoded, processes, stream
 from gan_jax.data import spec as specs
 from gan_jax.data.order import Layout
 from gan_jax.data.sources.base import Source
@@ -34,6 +35,8 @@ from gan_jax.errors import ConfigError
 Progress = Callable[[int, int], None]
 
 _READ_AT_ONCE = 256
+# Fewer examples are decoded by threads before a process has started.
+_LEAST_FOR_PROCESSES = 4096
 
 
 @dataclasses.dataclass(eq=False)
@@ -234,7 +237,9 @@ def resident_bytes(source: Source) -> int:
 def load(
     source: Source, progress: Progress | None = None, indices: Sequence[int] | None = None
 ) -> Batch:
-    """Read and decode a source in threads, and return arrays ``[n, ...]`` by field.
+    """Read and decode a source on all cores, and return arrays ``[n, ...]`` by field.
+
+    Side effect: a set of many files is decoded in processes, which end before this returns.
 
     Args:
       source: the data set.
@@ -246,15 +251,21 @@ def load(
     """
     size = len(source) if indices is None else len(indices)
     wanted = range(size) if indices is None else indices
-    data = {name: np.empty((size, *f.shape), f.dtype) for name, f in source.spec.items()}
+    count = min(16, os.cpu_count() or 1)
+    filling: AbstractContextManager[tuple[Batch, processes.Fill]]
+    if source.decodes and count > 1 and size >= _LEAST_FOR_PROCESSES:
+        filling = processes.filling(source, size, count)
+    else:
+        empty = {name: np.empty((size, *f.shape), f.dtype) for name, f in source.spec.items()}
+        filling = nullcontext((empty, functools.partial(processes.fill, source, empty)))
 
-    def read(start: int) -> int:
-        chosen = wanted[start : start + _READ_AT_ONCE]
-        for name, values in source.read(chosen).items():
-            data[name][start : start + len(chosen)] = values
-        return len(chosen)
+    with filling as (data, fill), concurrent.futures.ThreadPoolExecutor(count) as pool:
 
-    with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        def read(start: int) -> int:
+            chosen = wanted[start : start + _READ_AT_ONCE]
+            fill(start, chosen)
+            return len(chosen)
+
         futures = [pool.submit(read, start) for start in range(0, size, _READ_AT_ONCE)]
         done = 0
         try:

@@ -56,9 +56,13 @@ def assert_same(left, right):
         np.testing.assert_array_equal(left[name], right[name])
 
 
-@pytest.mark.parametrize("threads", [1, 5])
-def test_a_later_start_has_the_same_arrays_and_failures(images, monkeypatch, caplog, threads):
-    monkeypatch.setattr(os, "cpu_count", lambda: threads)
+@pytest.mark.parametrize(("cores", "least_for_processes"), [(1, 0), (5, 10**6), (2, 0)])
+def test_a_later_start_has_the_same_arrays_and_failures(
+    images, monkeypatch, caplog, cores, least_for_processes
+):
+    """Decoded by one thread, by five, or by two processes."""
+    monkeypatch.setattr("gan_jax.data.pipeline._LEAST_FOR_PROCESSES", least_for_processes)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
     for name in ("class0/004.bmp", "class1/299.bmp"):
         (images / name).write_bytes(b"no image")
     first, later = source_of(images, "skip"), source_of(images, "skip")

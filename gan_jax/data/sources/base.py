@@ -27,9 +27,11 @@ class Source(abc.ABC):
       unused: what is beside the examples and is no part of them, for people: files and folders.
       notes: how the data were stored and are converted, for people.
       levels: the values of stored pixels that are black and white; ``None``: those of 8-bit files.
+      decodes: whether `read` decodes files, which takes time.
     """
 
     levels: Levels | None = None
+    decodes: bool = False
 
     def __init__(
         self,
@@ -80,15 +82,15 @@ class Source(abc.ABC):
         Data that have been renamed, moved, or put into an archive keep it.
         """
 
-    def decoded_key(self) -> str | None:
-        """Return what changes whenever the arrays of `read` may; ``None``: nothing is decoded.
+    def decoded_key(self) -> str:
+        """Return what changes whenever the arrays of `read` may; for sources with ``decodes``.
 
         Unlike `fingerprint`, it depends on how the data are prepared, and on each single file.
 
         Raises:
           DataError: a file cannot be found.
         """
-        return None
+        raise NotImplementedError(f"{self.name} has no key")
 
     @property
     def field(self) -> Field:
@@ -201,16 +203,6 @@ def content_hash(parts: Iterable[bytes | str]) -> str:
         digest.update(len(raw).to_bytes(8, "little"))
         digest.update(raw)
     return digest.hexdigest()[:12]
-
-
-def joined_key(*keys: str | None) -> str | None:
-    """Return the `Source.decoded_key` of a source that is made of others; ``None`` if one has none.
-
-    Args:
-      *keys: those of its parts, and what it does with them.
-    """
-    known = [key for key in keys if key is not None]
-    return content_hash(known) if len(known) == len(keys) else None
 
 
 def identity(name: str, source: Source, content: str) -> str:

@@ -63,6 +63,8 @@ class FolderSource(Source):
       DataError: the path does not exist, has no images, or metadata that do not fit them.
     """
 
+    decodes = True
+
     def __init__(
         self,
         path: str | Path | None,

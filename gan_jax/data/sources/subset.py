@@ -6,14 +6,7 @@ import numpy as np
 from typing_extensions import override
 
 from gan_jax.data import spec as specs
-from gan_jax.data.sources.base import (
-    ArraySource,
-    Example,
-    Source,
-    content_hash,
-    identity,
-    joined_key,
-)
+from gan_jax.data.sources.base import ArraySource, Example, Source, content_hash, identity
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.spec import LABEL
 from gan_jax.errors import ConfigError
@@ -32,7 +25,7 @@ class Subset(Source):
 
     def __init__(self, source: Source, indices: Sequence[int] | np.ndarray, split: str):
         super().__init__(source.name, split, source.spec, source.unused, source.notes)
-        self.source, self.levels = source, source.levels
+        self.source, self.levels, self.decodes = source, source.levels, source.decodes
         self.indices = np.asarray(indices, np.int64)
 
     @override
@@ -68,8 +61,8 @@ class Subset(Source):
         return identity(whole.partition(":")[0], self, content)
 
     @override
-    def decoded_key(self) -> str | None:
-        return joined_key(self.source.decoded_key(), content_hash([self.indices.tobytes()]))
+    def decoded_key(self) -> str:
+        return content_hash([self.source.decoded_key(), self.indices.tobytes()])
 
 
 def class_number(source: Source, name: str, field: str) -> int:

@@ -76,6 +76,8 @@ class TfdsSource(Source):
       DataError: it is not prepared (the message has the command), or has no images.
     """
 
+    decodes = True
+
     def __init__(
         self,
         name: str,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from gan_jax.data.sources.base import Example, Source, content_hash, identity, joined_key, stack
+from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.images import EXIF_ORIENTATION, TURNED, Transform, opened, reason
 from gan_jax.data.spec import image
@@ -49,6 +49,8 @@ class TiledSource(Source):
       DataError: a photograph is smaller than a tile or cannot be decoded, unless
         ``photos.on_error`` is "skip"; one cannot be read; or there are no tiles.
     """
+
+    decodes = True
 
     def __init__(self, photos: FolderSource, size: int, step: int = 1):
         spec = {**photos.spec, "image": image((size, size, photos.shape[2]))}
@@ -133,8 +135,8 @@ class TiledSource(Source):
         return identity("tiles", self, content)
 
     @override
-    def decoded_key(self) -> str | None:
-        return joined_key(self.photos.decoded_key(), f"tiles {self._size} {self._step}")
+    def decoded_key(self) -> str:
+        return content_hash([self.photos.decoded_key(), f"tiles {self._size} {self._step}"])
 
 
 def tiles(

@@ -14,7 +14,7 @@ from typing import Any
 from typing_extensions import override
 
 from gan_jax.data.sources import survey
-from gan_jax.data.sources.base import Example, Source, content_hash, identity, joined_key, stack
+from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
 from gan_jax.data.sources.folder import HEADERS, MAX_SKIPS, FolderSource
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.tiles import TiledSource
@@ -62,6 +62,8 @@ class TwinSource(TwoImages):
       DataError: their images differ in shape otherwise than by ``scale``.
     """
 
+    decodes = True
+
     @property
     @override
     def own_size(self) -> tuple[int, int]:
@@ -94,8 +96,8 @@ class TwinSource(TwoImages):
         return f"{self.a.item_name(index)} and {self.b.item_name(index)}"
 
     @override
-    def decoded_key(self) -> str | None:
-        return joined_key(self.a.decoded_key(), self.b.decoded_key())
+    def decoded_key(self) -> str:
+        return content_hash([self.a.decoded_key(), self.b.decoded_key()])
 
 
 def partners(a: FolderSource, b: FolderSource, what: str) -> list[int]:
