@@ -26,7 +26,8 @@ from tests.training.tiny import shared_steps  # noqa: F401  Files use the fixtur
 compilation_cache.enable()
 FOLDER = Path(__file__).parent
 
-# What another version of JAX has to pass, beside the tests that have the mark themselves.
+# What another version of JAX has to pass, but for the slow tests, beside the tests that have the
+# mark themselves.
 CORE = (
     "losses/",
     "layers/",
@@ -61,7 +62,7 @@ def pytest_collection_modifyitems(items):
     first = {name: number for number, name in enumerate(LONGEST)}
     names = {item: item.path.relative_to(FOLDER).as_posix() for item in items}
     for item, name in names.items():
-        if name.startswith(CORE):
+        if name.startswith(CORE) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.core)
     items.sort(key=lambda item: first.get(names[item], len(first)))
 

@@ -163,6 +163,7 @@ def test_the_key_of_an_image_decides_and_no_other_image():
     np.testing.assert_array_equal(changed[others], results[others])
 
 
+@pytest.mark.slow
 def test_dtype_and_shape_are_kept():
     images = images_of().astype(jnp.bfloat16)
     result = augment(keys_of(), images, ALL)
@@ -171,6 +172,7 @@ def test_dtype_and_shape_are_kept():
     np.testing.assert_array_equal(result, exact.astype(jnp.bfloat16))
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_finite_differences_twice():
     """The second time as a gradient penalty that looks through the augmentation."""
     images, keys = images_of(2, (4, 4, 2)), keys_of(2)
@@ -189,6 +191,7 @@ def test_gradients_agree_with_finite_differences_twice():
     assert np.abs(jax.grad(penalty)(weights)).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_two_devices_are_one():
     images, keys = images_of(16), keys_of(16)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
@@ -202,6 +205,7 @@ def test_two_devices_are_one():
     np.testing.assert_allclose(jax.jit(split)(keys, images), augment(keys, images, ALL), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_operation_draws_alike_whatever_else_is_in_the_policy():
     images, keys = jnp.ones((4, 8, 8, 1)), keys_of()
     color = augment(keys, images, ("color",))
@@ -212,6 +216,7 @@ def test_an_operation_draws_alike_whatever_else_is_in_the_policy():
     np.testing.assert_allclose(augment(keys, images, ALL), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_operations_come_in_the_order_of_the_policy():
     keys, images = keys_of(16), jnp.ones((16, 8, 8, 1))
     first, last = (augment(keys, images, p) for p in (("cutout", "color"), ("color", "cutout")))

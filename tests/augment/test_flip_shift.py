@@ -90,6 +90,7 @@ def test_pixels_are_moved_and_never_computed(dtype):
         assert np.isin(np.asarray(result, np.float32), image).all()
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_finite_differences_twice():
     images, keys = jax.random.normal(jax.random.key(0), (2, 8, 8, 1)), keys_of(2)
     check_grads(

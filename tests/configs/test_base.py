@@ -25,6 +25,7 @@ def test_every_field_is_explained_once():
     assert set(paths) == variants.fields(config.create())
 
 
+@pytest.mark.slow
 def test_every_field_is_read_somewhere():
     root = Path(gan_jax.__file__).parent
     text = "\n".join(path.read_text() for path in root.rglob("*.py"))

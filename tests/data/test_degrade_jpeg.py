@@ -37,6 +37,7 @@ def through_ours(image, quality):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quality", [1, 10, 50, 75, 100])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("size", [(128, 192), (101, 75)])

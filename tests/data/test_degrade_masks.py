@@ -59,12 +59,14 @@ def test_a_hole_is_never_empty_and_never_everything(kind, height, width, count):
     assert sizes.max() <= height * width - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["boxes", "strokes"])
 def test_shares_of_the_area_are_drawn_from_their_range(kind):
     holes = holes_of(200, 64, 48, kind=kind, fraction=(0.1, 0.5))
     assert stats.kstest(holes.mean((1, 2)), stats.uniform(0.1, 0.4).cdf).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_strokes_meet_their_share_to_the_pixel_and_boxes_to_a_line():
     shares = holes_of(100, 40, 40, kind="strokes", fraction=(0.3, 0.3)).sum((1, 2))
     assert np.abs(shares - 480).max() <= 1

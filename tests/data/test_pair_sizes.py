@@ -120,6 +120,7 @@ def test_random_crops_and_mirrored_images_belong_together(tmp_path, config_of):
         Prepare(source.spec, crop=7)
 
 
+@pytest.mark.slow
 def test_a_run_learns_to_enlarge_by_the_factor_of_its_pairs(tmp_path):
     config = srgan.get_config("tiles,smoke")
     config.data.update(path=str(write(tmp_path / "set", [(13, 15)] * 4)), pairing="twins")

@@ -80,6 +80,7 @@ def test_resident_equals_streamed(source, start):
     assert_same(resident, got)
 
 
+@pytest.mark.slow
 def test_worker_processes_change_nothing_and_end(source):
     expected = calls(pipeline(source), 3, 4)
     pipe = pipeline(source, resident=False, workers=2)
@@ -180,6 +181,7 @@ def folder(path, on_error="raise"):
     return FolderSource(path, "train", Transform(8, channels=3), on_error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_images_that_vanish_in_a_run_are_named(tmp_path, workers):
     write_images(tmp_path)
@@ -203,6 +205,7 @@ def test_a_corrupted_image_stops_both_paths(tmp_path):
         next(batches)
 
 
+@pytest.mark.slow
 def test_skipping_is_the_same_on_all_paths_and_counted(tmp_path, caplog):
     write_images(tmp_path)
     for name in ("07.jpg", "08.jpg", "11.jpg"):

@@ -310,6 +310,7 @@ def test_cifar10_jpeg_zip(shared_data, data_config):
     assert source.read(range(0, 50_000, 5000))["label"].tolist() == list(range(10))
 
 
+@pytest.mark.slow
 def test_faces_zip_is_unlabelled(shared_data, data_config):
     path = str(shared_data("faces_64.zip"))
     source = make_source(data_config(name="folder", path=path, resolution=64))
@@ -320,6 +321,7 @@ def test_faces_zip_is_unlabelled(shared_data, data_config):
     assert "label" not in faces
 
 
+@pytest.mark.slow
 def test_reading_imports_no_tensorflow_and_starts_no_backend(shared_data):
     code = f"""
 import sys

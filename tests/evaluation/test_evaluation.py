@@ -56,6 +56,7 @@ def evaluator(config=None, devices=1, batch_size=16, **changes):
     return made, sampling.chosen_variables(training.init_state(), how)
 
 
+@pytest.mark.slow
 def test_neither_devices_nor_batches_change_a_number(quarters):
     one = evaluator()
     expected = one[0](one[1])
@@ -90,6 +91,7 @@ def test_real_against_real_is_far_better_than_noise_against_real(quarters):
     assert note.startswith("30 of each against 30 others of noise")
 
 
+@pytest.mark.slow
 def test_the_normalisation_of_the_discriminator_is_ignored(quarters):
     def recorded(generator, discriminator):
         config = tiny.batch_norm_config()
@@ -218,6 +220,7 @@ def test_a_split_of_few_images_is_not_measured_by_default():
         generative.choose_metrics(Settings(metrics=("classifier_precision",)), source, real=real)
 
 
+@pytest.mark.slow
 def test_a_run_on_few_images_per_class_is_trained_without_an_evaluation(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for label in range(30):
@@ -255,6 +258,7 @@ def test_missing_weights_are_reported_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_is_not_measured_against_other_data(tmp_path):
     config = points(every=0)
     loop.train(config, tmp_path)
@@ -263,6 +267,7 @@ def test_a_run_is_not_measured_against_other_data(tmp_path):
         RunEvaluator(opened, changes={}, data={"toy_size": 256})
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_gone_before_it_is_read_is_passed_over(tmp_path, monkeypatch, capsys):
     config = points(every=0)
     config.train.keep_latest = 3
@@ -276,6 +281,7 @@ def test_a_checkpoint_that_is_gone_before_it_is_read_is_passed_over(tmp_path, mo
     assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6]
 
 
+@pytest.mark.slow
 def test_patience_ends(tmp_path):
     config = points(every=0)
     config.train.steps = 4
@@ -289,6 +295,7 @@ def test_patience_ends(tmp_path):
     assert slept == [5.0, 5.0, 5.0]
 
 
+@pytest.mark.slow
 def test_a_layer_that_the_weights_do_not_reach_is_reported_before_anything_is_written(tmp_path):
     weights = {name: np.zeros(shape, np.float32) for name, shape in inception.shapes("64").items()}
     inception.save_weights(tmp_path / "shallow.npz", weights)
@@ -343,6 +350,7 @@ def corners():
     return images
 
 
+@pytest.mark.slow
 def test_class_consistency_is_judged_by_the_classifier(monkeypatch, tmp_path):
     shorten_classifier(monkeypatch, tmp_path / "cache", 60)
     labels = np.repeat(np.arange(4), 100)

@@ -23,6 +23,7 @@ from tests.training import tiny
 pytestmark = pytest.mark.usefixtures("shared_steps")
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_while_it_trains(tmp_path, capsys):
     config = points()
     config.train.steps = 5
@@ -68,6 +69,7 @@ def whole(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_evaluation_changes_nothing_of_the_training(tmp_path, whole):
     config = long_points()
     config.eval.every = 0
@@ -79,6 +81,7 @@ def test_the_evaluation_changes_nothing_of_the_training(tmp_path, whole):
     assert not (tmp_path / "without" / "best.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_on_several_devices_is_evaluated_alike(tmp_path):
     config = tiny.sgd(points())
     config.data.toy_noise = 0.3  # Wide modes, in which some points of any generator lie.
@@ -101,6 +104,7 @@ def scripted(monkeypatch, values):
     monkeypatch.setattr(generative.GenerativeEvaluator, "_measure", measure)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_stays(tmp_path, monkeypatch):
     scripted(monkeypatch, [0.5, 0.9, 0.8, 0.7, 0.6, 0.5])
     config = points(best="high_quality")
@@ -131,6 +135,7 @@ def test_a_signal_ends_an_evaluation_which_is_repeated(tmp_path, monkeypatch, wh
     assert tiny.bits(open_run(tmp_path).state()) == tiny.bits(open_run(whole).state())
 
 
+@pytest.mark.slow
 def test_the_evaluation_is_prepared_after_the_first_step(tmp_path, monkeypatch, capsys):
     make, shown = evaluators.make_evaluator, []
 
@@ -170,6 +175,7 @@ def test_labels_are_counted_without_decoding_images(tmp_path, monkeypatch):
     np.testing.assert_array_equal(generative._class_shares(game, source, None), [0.75, 0.25])
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_classifier(tmp_path, monkeypatch):
     config = tiny.image_config(critic_steps=1)
     config.num_devices = 1
@@ -190,6 +196,7 @@ class Killed(BaseException):
     """An end without notice."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["append", "keep", "write"])
 def test_a_run_killed_around_an_evaluation_goes_on_as_if_not(tmp_path, monkeypatch, whole, when):
     calls = []
@@ -219,6 +226,7 @@ def test_a_run_killed_around_an_evaluation_goes_on_as_if_not(tmp_path, monkeypat
     assert open_run(tmp_path).steps == open_run(whole).steps
 
 
+@pytest.mark.slow
 def test_a_stopped_run_has_the_same_evaluations(tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patch:
         tiny.stop_at(patch, 3)
@@ -227,6 +235,7 @@ def test_a_stopped_run_has_the_same_evaluations(tmp_path, monkeypatch, whole):
     assert rows(tmp_path) == rows(whole)
 
 
+@pytest.mark.slow
 def test_an_alarm_is_reported_and_the_run_goes_on(tmp_path, monkeypatch, caplog):
     scripted(monkeypatch, [0.8, 0.1, 0.7])
     config = points(best="high_quality")
@@ -234,6 +243,7 @@ def test_an_alarm_is_reported_and_the_run_goes_on(tmp_path, monkeypatch, caplog)
     assert "high_quality = 0.1 at step 4; its best was 0.8, at step 2" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_alarm_can_end_the_run(tmp_path, monkeypatch):
     scripted(monkeypatch, [0.8, 0.1, 0.7])
     config = points(best="high_quality", on_alarm="stop")
@@ -246,6 +256,7 @@ def test_an_alarm_can_end_the_run(tmp_path, monkeypatch):
     assert best.read(tmp_path).step == 2
 
 
+@pytest.mark.slow
 def test_evaluation_settings_may_change_in_a_run(tmp_path, monkeypatch):
     config = points()
     config.train.steps = 4

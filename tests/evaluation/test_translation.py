@@ -43,6 +43,7 @@ def mean_psnr(images, reference, **options):
 METRICS = ("psnr", "ssim", "psnr_y", "ssim_y")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("border", [None, 2])
 def test_an_identity_is_as_good_as_its_input(border):
     game, images = restorer(), photographs()
@@ -134,6 +135,7 @@ def test_each_seed_spoils_the_images_anew():
     assert result.spread["psnr"] == pytest.approx(np.std(each, ddof=1), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_neither_devices_nor_batches_change_a_number(quarters):
     game, source = restorer(), source_of(photographs())
     variables = variables_of(game)
@@ -400,6 +402,7 @@ def trained(tmp_path_factory):
     return path, config
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_that_of_the_highest_psnr(trained):
     path, config = trained
     rows = evaluations.read(path / evaluations.EVALUATIONS)
@@ -418,6 +421,7 @@ def test_the_best_checkpoint_is_that_of_the_highest_psnr(trained):
     assert (protocol["weights"], protocol["n_real"]) == ("ema", 32)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_evaluated_alike(trained, capsys):
     path, _ = trained
     during = evaluations.read(path / evaluations.EVALUATIONS)[5]

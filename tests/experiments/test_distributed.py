@@ -90,6 +90,7 @@ def goes_on_with_one_device(config, workdir, *flags):
     assert all(np.all(np.isfinite(leaf)) for leaf in program.leaves(workdir).values())
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_until_a_signal_to_one_stops_both(
     config, one_process, start, tmp_path
 ):
@@ -197,12 +198,14 @@ def test_a_process_can_leave_without_a_place_for_its_output():
     assert (left.returncode, left.stderr) == (3, b"")
 
 
+@pytest.mark.slow
 def test_an_environment_that_jax_does_not_know_is_reported(config, run, tmp_path):
     message = complaint(run(config, f"--workdir={tmp_path / 'run'}", "--distributed=auto"))
     assert message.startswith("--distributed=auto could not start: ")
     assert "accepted: --distributed=explicit" in message
 
 
+@pytest.mark.slow
 def test_a_start_timeout_names_what_to_check(run, tmp_path):
     alone = ("--distributed=explicit", "--coordinator=127.0.0.1:1", "--num_processes=2")
     flags = (*POINTS, f"--workdir={tmp_path / 'run'}", *alone, "--start_timeout=1")

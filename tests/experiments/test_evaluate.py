@@ -50,6 +50,7 @@ def evaluate(*flags):
     return program.succeeded(program.call(*flags, module=EVALUATE))
 
 
+@pytest.mark.slow
 def test_training_ends_with_samples_beside_real_points(trained):
     workdir, ended = trained
     lines = ended.out.splitlines()
@@ -60,6 +61,7 @@ def test_training_ends_with_samples_beside_real_points(trained):
     assert [row["step"] for row in rows(workdir)] == [4, 8]
 
 
+@pytest.mark.slow
 def test_the_evaluation_of_a_checkpoint_is_that_of_training(run, copy):
     before = rows(copy)
     ended = program.succeeded(run(f"--run={copy}", module=EVALUATE))
@@ -87,6 +89,7 @@ def test_the_best_checkpoint_of_several_seeds_beside_real_points(copy):
     assert {"mode_kl", "mode_kl_std", "modes", "modes_std"} <= row.keys()
 
 
+@pytest.mark.slow
 def test_a_job_is_followed_until_it_ends(start, tmp_path):
     workdir = tmp_path / "run"
     job = start(

@@ -53,6 +53,7 @@ def registries():
         yield
 
 
+@pytest.mark.slow
 def test_a_gan_from_outside_the_project_is_trained(trained):
     rows = program.metrics(trained)
     assert [row["step"] for row in rows] == [2, 4]

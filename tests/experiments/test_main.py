@@ -38,6 +38,7 @@ def finished(run, tmp_path_factory):
     return workdir, ended
 
 
+@pytest.mark.slow
 def test_a_run_reports_what_it_does_and_leaves_its_artefacts(finished):
     workdir, ended = finished
     assert re.fullmatch(r"gan-digits-\d{8}-\d{6}", workdir.name)
@@ -65,6 +66,7 @@ def test_training_imports_neither_tensorflow_nor_pytorch(finished):
     assert (finished[0].parents[1] / "unwanted.txt").read_text() == ""
 
 
+@pytest.mark.slow
 def test_the_same_command_again_does_nothing(finished):
     workdir, _ = finished
     before = program.files(workdir)
@@ -98,6 +100,7 @@ def test_help_lists_the_flags(module, names):
     assert all(f"--{name}:" in ended.out for name in names), ended.out
 
 
+@pytest.mark.slow
 def test_a_closed_output_ends_the_program_silently():
     # As `... | head -0` does.
     reader, writer = os.pipe()

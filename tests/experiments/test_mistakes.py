@@ -68,6 +68,7 @@ def test_a_flag(flags, message):
     assert re.match(message, complaint(call(*flags)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -93,6 +94,7 @@ def test_a_value(flags, message, tmp_path):
     assert not workdir.exists()
 
 
+@pytest.mark.slow
 def test_a_value_that_concerns_several_processes(run, tmp_path):
     workdir = tmp_path / "run"
     message = complaint(run(SMOKE, f"--workdir={workdir}", "--distributed=atuo"))
@@ -149,6 +151,7 @@ def photos(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_damaged_image_is_named(photos, tmp_path, caplog):
     flags = (
         "--config=configs/gan.py:folder,smoke",
@@ -214,6 +217,7 @@ def test_a_remote_path_in_a_field(field, value, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_home_and_file_urls_are_paths(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     config = "def get_config():\n    from configs import gan\n    return gan.get_config('smoke')\n"

@@ -35,6 +35,7 @@ def pixels(path):
         return np.asarray(image)
 
 
+@pytest.mark.slow
 def test_samples_of_a_run_that_was_moved_are_the_same_in_a_folder_and_an_archive(
     run, trained, tmp_path
 ):
@@ -59,6 +60,7 @@ def test_samples_of_a_run_that_was_moved_are_the_same_in_a_folder_and_an_archive
     assert message == "a.npz already exists; pass --overwrite to replace it"
 
 
+@pytest.mark.slow
 def test_every_mode_is_reached(trained, tmp_path):
     def sample(*flags):
         return succeeded(call(f"--run={trained}", *flags, module=SAMPLE)).out.splitlines()

@@ -6,9 +6,13 @@ import signal
 import socket
 import time
 
+import pytest
+
 from tests.experiments import program
 from tests.experiments.program import POINTS, assert_same_run, call, complaint, succeeded
 from tests.faults.kills import kill_often
+
+pytestmark = pytest.mark.slow
 
 # Never over before a signal comes.
 ENDLESS = (*POINTS, "--config.train.log_every=5", "--config.train.steps=100000")

@@ -40,6 +40,7 @@ def pixels(path):
         return np.asarray(image)
 
 
+@pytest.mark.slow
 def test_a_folder_is_translated_except_for_a_file_that_is_no_image(trained, photos, tmp_path):
     out = tmp_path / "out"
     flags = (f"--run={trained}", f"--input={photos}", f"--out={out}")
@@ -56,6 +57,7 @@ def test_a_folder_is_translated_except_for_a_file_that_is_no_image(trained, phot
     assert message == (f"{out}/dot.png already exists (and 2 more); pass --overwrite to replace it")
 
 
+@pytest.mark.slow
 def test_clean_images_are_degraded_restored_and_measured(run, trained, photos, tmp_path):
     out, grid = tmp_path / "out", tmp_path / "grid.png"
     ended = run(

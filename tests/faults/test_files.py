@@ -8,6 +8,8 @@ from tests.experiments import program
 from tests.experiments.program import assert_same_run, call, complaint, succeeded
 from tests.faults.scenario import WHOLE, can_mount, run_in_box
 
+pytestmark = pytest.mark.slow
+
 NO_SPACE = "No space left on device"
 mounts = pytest.mark.skipif(not can_mount(), reason="this user may not mount file systems")
 
@@ -29,7 +31,6 @@ def workdir(half, tmp_path):
     ],
 )
 @mounts
-@pytest.mark.slow
 def test_a_disk_that_fills_up_is_named_and_the_run_goes_on_later(room, workdir, whole, tmp_path):
     disk, rescued = tmp_path / "disk", tmp_path / "rescued"
     disk.mkdir()
@@ -68,7 +69,6 @@ def assert_same_state(a, b):
 
 
 @mounts
-@pytest.mark.slow
 def test_a_read_only_workdir_is_refused_before_any_work(workdir, tmp_path):
     before = program.files(workdir)
     mount = f"mount --bind {workdir} {workdir}; mount -o remount,bind,ro {workdir}"

@@ -2,10 +2,13 @@
 
 import resource
 
+import pytest
+
 from tests.experiments import program
 from tests.experiments.program import POINTS, call, complaint
 
 
+@pytest.mark.slow
 def test_metrics_that_there_is_no_room_for_are_reported_in_one_line(tmp_path):
     workdir = tmp_path / "run"
     flags = (

@@ -12,6 +12,8 @@ from tests.experiments import program
 from tests.experiments.program import POINTS, assert_same_run, call, complaint, succeeded
 from tests.faults.scenario import FLAGS
 
+pytestmark = pytest.mark.slow
+
 # The gradients of the generator are NaN from one step on; both players move once per step.
 NAN_CONFIG = """
 import jax
@@ -101,7 +103,6 @@ command_line.run(main._main)
         pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive),
     ],
 )
-@pytest.mark.slow
 def test_a_second_signal_during_the_save_loses_nothing(number, start, tmp_path):
     (tmp_path / "slow_disk.py").write_text(SLOW_DISK)
     slow = tmp_path / "slow"

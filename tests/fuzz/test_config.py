@@ -100,6 +100,7 @@ def start(monkeypatch, tmp_path):
     logging.getLogger("gan_jax").setLevel(level)
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(drawn=overrides())
 def test_any_fields_with_any_values(start, drawn):

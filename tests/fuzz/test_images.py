@@ -127,6 +127,7 @@ def damaged(draw, contents):
 FILES = damaged({name: content for name, (content, _) in WHOLE.items()})
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(drawn=FILES, transform=st.sampled_from(TRANSFORMS))
 def test_damaged_files(tmp_path, drawn, transform):
@@ -150,6 +151,7 @@ def zipped(kind):
 ZIPS = damaged({"stored.zip": zipped(zipfile.ZIP_STORED), "deflated.zip": zipped(8)})
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(drawn=ZIPS)
 def test_damaged_zips(tmp_path, drawn):
@@ -185,6 +187,7 @@ ARRAYS = damaged(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @given(drawn=ARRAYS)
 def test_damaged_arrays(tmp_path, drawn):

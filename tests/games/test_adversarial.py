@@ -50,6 +50,7 @@ def take_step(torch, layers, loss, rate):
             tensor -= rate * gradient
 
 
+@pytest.mark.slow
 def test_a_whole_train_step_is_that_of_pytorch():
     torch = pytest.importorskip("torch")
     config = mlp_config()
@@ -95,6 +96,7 @@ def test_a_whole_train_step_is_that_of_pytorch():
                 )
 
 
+@pytest.mark.slow
 def test_the_generator_learns_from_its_best_images_alone():
     config = tiny.point_config()
     config.fakes.update(top_k=0.25, top_k_decay=0.5, top_k_steps=1)
@@ -106,6 +108,7 @@ def test_the_generator_learns_from_its_best_images_alone():
         np.testing.assert_allclose(loss, np.log1p(np.exp(-best)).mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_past_fakes_are_shown_with_the_labels_that_they_were_made_for():
     config = tiny.point_config()
     config.fakes.history = 8

@@ -43,6 +43,7 @@ def forward(game, variables, images):
     return jax.device_get((z, made, encode("second_encoder", made), judge(images), judge(made)))
 
 
+@pytest.mark.slow
 def test_both_losses_and_the_score_are_those_of_the_paper():
     config = mlp_config(pixel_weight=7.0, latent_weight=3.0, adversarial_weight=0.5)
     game = make_game(config, specs.images(SHAPE), None)
@@ -77,6 +78,7 @@ def test_both_losses_and_the_score_are_those_of_the_paper():
     np.testing.assert_allclose(shown, made, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_term_teaches_whom_it_should():
     """The pixels nothing of the second encoder; its latent, and the features, all before them."""
     batch = stub.images((5, *SHAPE))
@@ -96,6 +98,7 @@ def test_every_term_teaches_whom_it_should():
         assert moved == taught, term
 
 
+@pytest.mark.slow
 def test_the_second_encoder_has_weights_of_its_own():
     game = make_game(mlp_config(), specs.images(SHAPE), None)
     batch = stub.images((5, *SHAPE))
@@ -121,6 +124,7 @@ def test_the_second_encoder_has_weights_of_its_own():
     assert averaged == {"encoder", "generator", "second_encoder"}
 
 
+@pytest.mark.slow
 def test_batch_statistics_are_those_of_its_players_turn():
     config = tiny.anomaly_config()
     config.num_devices = 1
@@ -162,6 +166,7 @@ def test_scores_depend_on_their_own_image_alone():
         np.testing.assert_allclose(apart, together[i : i + 4], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_never_sees_the_classes_that_are_left_out(tmp_path, monkeypatch):
     config = mlp_config()
     config.data.without = ("3", "5")

@@ -1,6 +1,7 @@
 """Games whose networks see vectors of attributes."""
 
 import numpy as np
+import pytest
 
 from gan_jax.data import attributes
 from gan_jax.data import spec as specs
@@ -21,6 +22,7 @@ def configuration():
     return config
 
 
+@pytest.mark.slow
 def test_a_step_depends_on_the_attributes(monkeypatch):
     config = configuration()
     config.num_devices, config.fakes.history = 1, 8

@@ -32,6 +32,7 @@ def played(player, count=0, **fields):
     return game, turn, *stub.play(game, player, turn)[1:]
 
 
+@pytest.mark.slow
 def test_the_discriminator_is_shown_augmented_images_of_both_kinds():
     game, turn, _, outcome = played("discriminator", **{"augment.diffaug.policy": POLICY})
     for kind, images in (("real", game.data(turn)), ("fake", stub.generated(game, turn))):
@@ -41,6 +42,7 @@ def test_the_discriminator_is_shown_augmented_images_of_both_kinds():
         assert abs(expected - plain) > 1e-5
 
 
+@pytest.mark.slow
 def test_the_generators_gradient_passes_through_the_augmentation():
     plain, augmented = (
         jax.tree.leaves(played("generator", **{"augment.diffaug.policy": policy})[2])
@@ -51,6 +53,7 @@ def test_the_generators_gradient_passes_through_the_augmentation():
     assert all((a != b).any() for a, b in zip(plain, augmented, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "level"), [(5, 0.2), (20, 0.0)])
 def test_instance_noise_fades(count, level):
     fields = {"augment.noise.deviation": 0.4, "augment.noise.steps": 10}
@@ -111,6 +114,7 @@ def test_an_augmentation_with_memory_is_played_with_it(adaptive):
     assert "augment/adaptive" not in stub.loss(game, "generator", turn)[1].memory
 
 
+@pytest.mark.slow
 def test_memories_of_terms_and_augmentations_are_the_same_on_all_devices(adaptive):
     def final(devices):
         config = adaptive(devices)
@@ -124,6 +128,7 @@ def test_memories_of_terms_and_augmentations_are_the_same_on_all_devices(adaptiv
     chex.assert_trees_all_close(final(2), one, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_memories_are_resumed_bit_for_bit(adaptive, tmp_path, monkeypatch):
     config = adaptive(1)
     config.terms.lecam.weight = 0.1

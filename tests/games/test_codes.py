@@ -35,6 +35,7 @@ def test_a_latent_vector_is_noise_then_one_hot_codes_then_uniform_ones():
         assert abs(correlation[one, other]) < 0.06
 
 
+@pytest.mark.slow
 def test_a_latent_depends_on_its_own_key_alone():
     keys = jax.random.split(jax.random.key(1), 6)
     np.testing.assert_array_equal(CODES.draw(keys)[4:], CODES.draw(keys[4:]))
@@ -61,6 +62,7 @@ def test_traversals_change_one_code_and_nothing_else():
         CODES.traverse(z, "category_2")
 
 
+@pytest.mark.slow
 def test_codes_are_recovered_after_some_training():
     config = tiny.info_config()
     config.num_devices = 1

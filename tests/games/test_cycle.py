@@ -114,6 +114,7 @@ def test_images_of_the_target_domain_are_not_translated_without_weight():
     assert not [name for name in metrics if "identity" in name]
 
 
+@pytest.mark.slow
 def test_each_pass_has_a_dropout_of_its_own():
     game = cycle(generator=stub.Affine(noise=0.5), loss=adversarial.make("wasserstein"))
     batch = np.zeros((64, *SHAPE), np.float32)
@@ -188,6 +189,7 @@ def test_a_full_pool_shows_fakes_of_the_past_and_takes_new_ones():
     assert chosen[0] != chosen[1]
 
 
+@pytest.mark.slow
 def test_a_train_step_moves_all_four_networks_and_remembers():
     game = cycle(generator=stub.Affine(0.5, 0.1), history=10)
     config = tiny.sgd(tiny.cycle_config())

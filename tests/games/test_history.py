@@ -165,6 +165,7 @@ def test_two_devices_are_one():
     assert names(one[0]) != names(fakes)
 
 
+@pytest.mark.slow
 def test_no_gradient_flows_through():
     state = history.History(fakes_of(5, 3), jnp.int32(3))
 

@@ -77,6 +77,7 @@ def test_one_batch_of_real_images_serves_all_players(loss):
     assert images_per_step(game, 16) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["generator_2", "generator_4", "discriminator_4"])
 def test_a_player_trains_its_own_network_and_knows_its_own_level(name):
     game, turn = plain()
@@ -109,6 +110,7 @@ def test_a_player_trains_its_own_network_and_knows_its_own_level(name):
             np.testing.assert_array_equal(leaf, 0.0)
 
 
+@pytest.mark.slow
 def test_a_finer_level_plays_on_residuals_beside_the_real_blurred_images():
     """Both are moved and recoloured by the same draws."""
     config, policy = configuration(), ("color", "translation")
@@ -149,6 +151,7 @@ def test_the_coarsest_level_plays_on_images_halved_by_means():
         np.testing.assert_allclose(outcome.metrics[name], mean, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image():
     config = configuration()
     config.penalty.update(name="r1", weight=3.0)
@@ -168,6 +171,7 @@ def test_a_penalty_bounds_the_gradient_by_residual_and_blurred_image():
     np.testing.assert_allclose(loss - without, 3.0 * outcome.metrics["penalty"], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_each_level_remembers_for_itself():
     config = configuration()
     config.terms.lecam.weight = 0.1
@@ -237,6 +241,7 @@ def test_truncation_limits_the_latents_of_all_levels():
     assert np.max(np.abs(found - climbed(z)[-1])) > 1e-2
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_the_batch_that_is_sampled():
     config = configuration()
     config.game.laplacian.generator.normalization = "batch"
@@ -257,6 +262,7 @@ def test_moments_are_those_of_the_batch_that_is_sampled():
     assert np.max(np.abs(sample(turn.variables, z) - trained)) > 1e-2
 
 
+@pytest.mark.slow
 def test_classes_reach_every_level():
     config = configuration()
     config.generator.conditioning = config.discriminator.conditioning = "concat"
@@ -281,6 +287,7 @@ def test_classes_reach_every_level():
         assert one != other
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one_does():
     """With batch statistics in the generator, spectral norms in the discriminator, a penalty."""
 

@@ -351,6 +351,7 @@ def test_the_penalty_is_on_the_mean_score(conditional):
 # --- The phase of content. ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_content_comes_first():
     """The discriminator rests bit for bit, optimizer and all; the generator is not judged."""
     game = holes(content_steps=2, pixel_weight=7.0)

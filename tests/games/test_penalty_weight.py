@@ -29,6 +29,7 @@ def pyramid_config():
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make_config", "shape"),
     [

@@ -143,6 +143,7 @@ def both(game, turn):
     return jax.device_get(compute())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["real", "fake"])
 def test_consistency_compares_an_image_with_its_moved_self(kind):
     weights = {f"terms.consistency.{one}_weight": 3.0 * (one == kind) for one in ("real", "fake")}
@@ -179,6 +180,7 @@ def test_feature_matching_draws_the_means_of_the_last_features_together():
     np.testing.assert_allclose(outcome.metrics["feature_matching"], expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_classification_is_the_likelihood_of_the_class():
     weights = {"real_weight": 1.0, "fake_weight": 1.5, "generator_weight": 2.5}
     fields = {f"terms.classification.{name}": value for name, value in weights.items()}
@@ -203,6 +205,7 @@ def test_without_the_weight_of_fakes_the_head_learns_from_real_data_alone():
     np.testing.assert_array_equal(gradient["discriminator"]["class_head"]["kernel"], 0.0)
 
 
+@pytest.mark.slow
 def test_information_is_the_likelihood_of_the_codes():
     fields = {"categorical_weight": 2.0, "continuous_weight": 0.5, "continuous": 2}
     fields = {f"terms.information.{name}": value for name, value in fields.items()}
@@ -248,6 +251,7 @@ def drifting(player="discriminator", count=0, weight=3.0, **fields):
     return stub.play(game, player, dataclasses.replace(turn, memory=memory))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 def test_a_term_reaches_its_players_with_its_gradient_and_memory(player):
     loss, gradient, outcome = drifting(player)
@@ -260,6 +264,7 @@ def test_a_term_reaches_its_players_with_its_gradient_and_memory(player):
     assert max(jax.tree.leaves(gaps)) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_lazy_term_is_scaled_and_rests_with_its_memory(count):
     lazy, eager, without = drifting(count=count, every=2), drifting(), drifting(weight=0.0)

@@ -62,6 +62,7 @@ def play(config, shape=(2,)):
     return stub.begin(config, shape, None)
 
 
+@pytest.mark.slow
 def test_the_players_losses_are_the_papers():
     """Closed forms of KL, reconstruction and cross-entropies on what the networks give."""
     config = points()
@@ -99,6 +100,7 @@ def test_the_players_losses_are_the_papers():
                 np.testing.assert_allclose(outcome.metrics[key], part, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_pass_over_all_sets_is_the_same_without_batch_norm():
     def values(joint):
         config = points()
@@ -109,6 +111,7 @@ def test_one_pass_over_all_sets_is_the_same_without_batch_norm():
     chex.assert_trees_all_close(values(joint=True), values(joint=False), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_batch_norm_apart_hides_how_a_reconstruction_differs():
     """What `joint_batch` changes: all features of an image of twice the contrast are doubled."""
 
@@ -128,6 +131,7 @@ def test_batch_norm_apart_hides_how_a_reconstruction_differs():
     assert distance(joint=True) > 3.0 * distance(joint=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_turn_moves_its_own_network_and_no_other(name):
     """Also in what is carried along: batch statistics."""
@@ -148,6 +152,7 @@ def test_a_turn_moves_its_own_network_and_no_other(name):
         assert np.abs(old - new).max() > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_agree_with_finite_differences(name):
     config = points()
@@ -170,6 +175,7 @@ def test_the_encoder_learns_nothing_from_the_adversarial_loss():
     chex.assert_trees_all_equal(gradient_of("encoder"), gradient_of("encoder", "wasserstein"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["discriminator", "generator"])
 def test_any_adversarial_loss_may_be_chosen(name):
     gradient, plain = gradient_of(name, "relativistic_average"), gradient_of(name)
@@ -179,6 +185,7 @@ def test_any_adversarial_loss_may_be_chosen(name):
             assert np.abs(one - other).max() > 1e-6
 
 
+@pytest.mark.slow
 def test_a_penalty_and_augmentation_join_in():
     config = points()
     config.penalty.update(name="wgan_gp", weight=2.0)
@@ -233,12 +240,14 @@ def final(devices=1, parts=1):
     return tiny.host(tiny.run(config, 2)[0]).networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("devices", "parts"), [(2, 1), (1, 4)])
 def test_two_devices_and_a_batch_in_parts_are_the_whole_batch(devices, parts):
     # As in tests/training/test_parallel.py: rounding, grown over the steps.
     chex.assert_trees_all_close(final(devices, parts), final(), rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_spectral_vectors_move_once_and_in_the_discriminators_turn_alone():
     """Not again for reconstructions, samples, or other players."""
     config = pictures("spectral")

@@ -41,6 +41,7 @@ def parts(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_file_has_the_score_of_its_image_as_in_training(run, parts, tmp_path, capsys):
     out = tmp_path / "scores.csv"
     summary = score(Request(run, parts, out, batch_size=2, worst=2))

@@ -21,6 +21,7 @@ def targets(game, num, labels=None):
     return z, Renderer(game, game.variables)(z, labels)
 
 
+@pytest.mark.slow
 def test_its_own_samples_are_matched_by_their_latents():
     game = Painter()
     z, images = targets(game, 5)
@@ -35,6 +36,7 @@ def test_its_own_samples_are_matched_by_their_latents():
         np.testing.assert_allclose(found.psnr, 10 * np.log10(255**2 / error), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_projection_does_not_depend_on_the_other_images():
     game = Painter()
     _, images = targets(game, 5)
@@ -48,6 +50,7 @@ def test_a_projection_does_not_depend_on_the_other_images():
     assert progress == [2, 4, 5]
 
 
+@pytest.mark.slow
 def test_starts_are_the_nearest_candidates_and_the_best_end_is_kept():
     game = Painter()
     _, images = targets(game, 6)
@@ -72,6 +75,7 @@ def test_starts_are_the_nearest_candidates_and_the_best_end_is_kept():
     np.testing.assert_allclose(still(4, 32, 10.0).z, z[best], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_class_is_found_where_none_is_given_and_kept_where_one_is():
     game = Painter(num_classes=3)
     labels = np.array([2, 0, 1, 1], np.int32)
@@ -98,6 +102,7 @@ def test_the_prior_draws_latents_to_where_they_are_drawn():
     assert (distance(0.0) > 0.2).all()
 
 
+@pytest.mark.slow
 def test_the_first_step_follows_each_latents_own_slope():
     # Adam's first step moves every entry by the learning rate.
     game = Painter()

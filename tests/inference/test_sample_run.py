@@ -103,6 +103,7 @@ def magnified(images):
     return images[..., 0].repeat(2, 1).repeat(2, 2)
 
 
+@pytest.mark.slow
 def test_a_grid_shows_the_samples_that_are_exported(plain, tmp_path):
     images = archive(plain, tmp_path / "a.npz", 4)["image"]
     out = tmp_path / "grid.png"
@@ -111,6 +112,7 @@ def test_a_grid_shows_the_samples_that_are_exported(plain, tmp_path):
     agree(tiles(pixels(out), 2, 2).reshape(4, 32, 32), magnified(images))
 
 
+@pytest.mark.slow
 def test_a_row_per_class_has_one_latent_per_column(classes, tmp_path):
     line = sample_run.grid(Request(classes, num=3))
     out = classes.path / "sample-step00000004-seed0.png"
@@ -178,6 +180,7 @@ def test_a_folder_is_continued_and_kept_for_its_samples(plain, tmp_path):
             sample_run.export(dataclasses.replace(more, **changed), archive=False)
 
 
+@pytest.mark.slow
 def test_truncations_have_a_row_each_of_the_same_seed(plain, classes, tmp_path):
     ask = Request(plain, num=3, truncation=(2.0, 0.5))
     sample_run.truncations(ask)
@@ -248,6 +251,7 @@ def test_neighbours_stand_beside_their_sample(features, plain, tmp_path, capsys,
         assert (rows[i, 1] == magnified(real[[distance.argmin()]])[0]).all()
 
 
+@pytest.mark.slow
 def test_images_are_projected(classes, tmp_path, capsys):
     Image.fromarray(np.full((40, 30), 200, np.uint8)).save(tmp_path / "photo.png")
     out = tmp_path / "found.png"
@@ -369,6 +373,7 @@ def encoded(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("encoded") / "run", config)
 
 
+@pytest.mark.slow
 def test_a_traversal_has_a_row_per_sample_and_a_column_per_value(coded):
     line = sample_run.traversals(Request(coded, num=3), "category_0")
     out = coded.path / f"traversal-category_0-step{STEP:08d}-seed0.png"
@@ -383,6 +388,7 @@ def test_a_traversal_has_a_row_per_sample_and_a_column_per_value(coded):
     np.testing.assert_allclose(shown.reshape(doubled.shape).astype(int), doubled, atol=1)
 
 
+@pytest.mark.slow
 def test_reconstructions_stand_beside_held_out_images(encoded, capsys):
     line = sample_run.reconstructions(Request(encoded), 4, {})
     out = encoded.path / f"reconstruction-step{STEP:08d}-seed0.png"

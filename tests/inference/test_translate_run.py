@@ -336,6 +336,7 @@ def degraded_by_hand(degradation, array, number, seed):
     return degradation(key[None], device.to_float(jnp.asarray(array))[None]).input
 
 
+@pytest.mark.slow
 def test_degraded_images_are_restored_and_scored(tmp_path):
     factor = border = 2
     degradation = Noisy(factor=factor)
@@ -451,6 +452,7 @@ class _Whole(Torn):
         return Degraded(image, jnp.ones((*image.shape[:2], 1), jnp.float32))
 
 
+@pytest.mark.slow
 def test_a_grid_shows_inputs_outputs_and_targets(tmp_path):
     run = make_run(PLAIN, Noisy())
     folder, grid = tmp_path / "in", tmp_path / "grid.png"

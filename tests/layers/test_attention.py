@@ -59,6 +59,7 @@ def attention(x, kernels, gamma):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spectral", [False, True])
 def test_equals_a_plain_loop_over_pixels(spectral):
     layer, variables, x = prepared(spectral)
@@ -111,6 +112,7 @@ def test_equals_pytorchs_attention_of_unscaled_products():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spectral", [False, True])
 def test_an_untrained_layer_is_the_identity_that_can_learn(spectral):
     layer, x = SelfAttention(spectral=spectral), jnp.asarray(normal(2, 4, 4, CHANNELS))
@@ -127,6 +129,7 @@ def test_an_untrained_layer_is_the_identity_that_can_learn(spectral):
     assert abs(jax.jit(jax.grad(loss))(variables["params"])["gamma"]) > 1e-2
 
 
+@pytest.mark.slow
 def test_the_vectors_of_spectral_normalization_move_in_train_mode_only():
     layer, variables, x = prepared(spectral=True)
     vectors = variables["spectral"]
@@ -155,6 +158,7 @@ def test_examples_are_independent():
     np.testing.assert_allclose(attend(layer, variables, x[1:])[0], y[1:], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spectral", [False, True])
 def test_bfloat16_with_float32_parameters_and_its_gradient(spectral):
     layer, variables, x = prepared(spectral, dtype=jnp.bfloat16)

@@ -114,6 +114,7 @@ def test_labels_of_another_shape_or_dtype_are_refused(labels):
         ConditionalBatchNorm(CLASSES).apply(variables(), activations(8, CHANNELS), labels, True)
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one():
     """Each device has other classes, and activations of another mean and spread."""
     shards = np.arange(1, 9, dtype=np.float32).reshape(8, 1, 1, 1)

@@ -54,6 +54,7 @@ def penalty_gradients(function, x, w):
     return jax.jit(jax.grad(objective, (0, 1)))(x, w)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_value_first_and_second_order_gradients_equal_xla(function, case):
@@ -209,6 +210,7 @@ def test_unknown_implementation_is_named():
         convolve(x, w, implementation="cuda")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 2])
 def test_penalty_gradient_equals_pytorch(stride):
     torch = pytest.importorskip("torch")

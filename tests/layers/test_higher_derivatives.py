@@ -130,6 +130,7 @@ def assert_finite(value, gradient, what):
         assert np.isfinite(np.square(np.asarray(leaf, np.float32))).all(), what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradient_of_the_squared_input_gradient(name):
     params, penalty = prepared(name, None)

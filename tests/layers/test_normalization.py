@@ -159,6 +159,7 @@ def test_eight_devices_equal_one():
     )
 
 
+@pytest.mark.slow
 def test_unsynchronized_devices_differ():
     """Guards the test above: without the axis, each device normalizes by its own shard."""
     x = np.concatenate([np.zeros((2, 1)), np.ones((2, 1))]).astype(np.float32)

@@ -311,6 +311,7 @@ def test_layers_of_zeros_have_finite_gradients_of_gradients(name):
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_embed_gives_rows_of_the_normalized_table():
     layer = SpectralEmbed(7, 4)
     labels = jnp.array([[3, 0], [6, 3]])

@@ -233,6 +233,7 @@ def mapped(how, function):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("how", ["shard_map", "pmap"])
 def test_relativistic_average_on_eight_devices_is_that_of_one(how, side):

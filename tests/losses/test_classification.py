@@ -15,6 +15,7 @@ def test_equal_logits_cost_the_logarithm_of_the_number_of_classes():
     np.testing.assert_allclose(loss, math.log(8), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_values_and_gradients_are_those_of_pytorch():
     torch = pytest.importorskip("torch", reason="compared with PyTorch")
     rng = np.random.default_rng(0)

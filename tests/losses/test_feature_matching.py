@@ -31,6 +31,7 @@ def test_only_the_means_matter():
     np.testing.assert_allclose(feature_matching(REAL[:1], jnp.tile(REAL[:1], (4, 1))), 0.0)
 
 
+@pytest.mark.slow
 def test_gradient_flows_to_the_fakes_only():
     to_real, to_fake = jax.grad(feature_matching, (0, 1))(REAL, FAKE)
     np.testing.assert_array_equal(to_real, 0.0)
@@ -49,6 +50,7 @@ def test_bfloat16_features_are_averaged_in_float32():
     np.testing.assert_allclose(value, (1002 / 1001) ** 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_eight_devices_are_one():
     keys = jax.random.split(jax.random.key(0), 3)
     z, real = jax.random.normal(keys[0], (16, 4)), jax.random.normal(keys[1], (16, 5)) + 1.0

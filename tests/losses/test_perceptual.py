@@ -74,6 +74,7 @@ def test_unit_length_compares_directions():
     np.testing.assert_allclose(opposite, 4.0, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", [False, True])
 def test_features_of_zero_have_finite_gradients(normalize):
     zeros, other = jnp.zeros((2, 4, 4, 3), jnp.float32), images_of(0, (2, 4, 4, 3))
@@ -180,6 +181,7 @@ def made(request):
     return request.getfixturevalue(request.param)
 
 
+@pytest.mark.slow
 def test_an_extractor_sees_floats_as_it_sees_bytes(made):
     extractor, images = made
     layers = (extractor.default,)
@@ -195,6 +197,7 @@ def test_an_extractor_sees_floats_as_it_sees_bytes(made):
     np.testing.assert_allclose(found[layers[0]], of_bytes[layers[0]], atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 def test_gradients_flow_through_an_extractor_unquantised(made):
     extractor, images = made
     reference = to_float(jnp.asarray(images))

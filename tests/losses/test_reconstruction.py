@@ -112,6 +112,7 @@ def test_total_variation_by_hand():
     np.testing.assert_allclose(total_variation(both), [22.0 / 12], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_total_variation_of_what_does_not_vary():
     flat = jnp.full((2, 4, 5, 3), 0.3, jnp.float32)
     np.testing.assert_array_equal(total_variation(flat), [0.0, 0.0])

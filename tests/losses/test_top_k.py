@@ -70,6 +70,7 @@ def test_no_gradient_flows_into_the_weights():
     np.testing.assert_array_equal(gradient, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5, 11, 16])
 def test_eight_devices_are_one(count):
     # Rounded, so that scores tie across devices.

@@ -35,6 +35,7 @@ def test_divergence_in_closed_form_is_a_sum_over_entries(function):
     np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_divergence_equals_pytorchs():
     torch = pytest.importorskip("torch")
     mean, log_variance = gaussian()

@@ -19,6 +19,7 @@ def images(count, seed, low=0):
     return rng.integers(low, 256, (count, 8, 8, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_several_metrics_come_from_one_call(quarters):
     made, real = images(70, 0, low=100), images(90, 1)
     found = gan_jax.metrics.measure(

@@ -52,6 +52,7 @@ def features_of(classifier, images, layer="features"):
 # Accuracy and features.
 
 
+@pytest.mark.slow
 def test_digits_are_learned(trained, data):
     assert trained.accuracy >= 0.9
     # The set's own test split: other writers.
@@ -81,6 +82,7 @@ def test_features_do_not_depend_on_the_batch(trained, data):
     np.testing.assert_allclose(features_of(trained, images[::-1])[::-1], together, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_held_out_part_is_not_trained_on(small):
     # Labels wrong in the held-out part only: the weights must not notice, the accuracy must.
     images, labels, _ = small

@@ -114,6 +114,7 @@ def test_agrees_with_torch_fidelity_on_photographs(tmp_path, real_weights):
 # What must not matter.
 
 
+@pytest.mark.slow
 def test_neither_the_batch_nor_the_layers_asked_for_nor_grey_as_rgb_matter(tmp_path, shallow):
     extractor = extractor_of(shallow, tmp_path)
     grey = random_images(2, 32, channels=1)
@@ -146,6 +147,7 @@ def products(layer, precision="highest"):
     return list(inner(closed.jaxpr))
 
 
+@pytest.mark.slow
 def test_computes_no_deeper_than_asked():
     counts = [len(products(layer)) for layer in ALL]
     # 94 convolutions and the last layer, less those that one product makes: 3 in each of the ten

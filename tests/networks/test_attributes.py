@@ -44,6 +44,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("role", "conditioning"), CASES)
 def test_one_hot_attributes_are_classes(role, conditioning):
     x, network = inputs(role), make(role, conditioning)

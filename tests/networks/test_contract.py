@@ -135,6 +135,7 @@ def test_a_condition_changes_nothing(case):
     assert traced(condition) == traced(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [*EVERY, "D-resnet-spectral"])
 def test_bfloat16_computes_close_to_float32_and_keeps_float32_variables(case):
     module, variables, inputs = _network(case)
@@ -204,6 +205,7 @@ def test_evaluation_uses_the_running_statistics_it_is_given(case):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["G-dcgan", "G-resnet", *(f"D-{name}" for name in COUPLED)])
 def test_two_devices_equal_one(case):
     """Every layer that looks at the batch is given the axis, and sees the whole batch."""
@@ -221,6 +223,7 @@ def test_two_devices_equal_one(case):
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), several, single)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["dcgan", "resnet"])
 def test_spectral_norm_takes_the_length_of_every_kernel_away(case):
     """Of the last layer's and the shortcuts' too."""
@@ -332,6 +335,7 @@ def test_modules_are_hashable_and_clone(case):
     assert module == module.clone()
 
 
+@pytest.mark.slow
 def test_mlp_serves_points_of_the_plane():
     generator = make("generator", "mlp", shape=(2,), latent_dim=4, features=(8,), output="linear")
     discriminator = make("discriminator", "mlp", shape=(2,), features=(8,))

@@ -105,6 +105,7 @@ def test_every_hidden_layer_has_one_bias_per_channel(normalization):
         np.testing.assert_allclose(np.std(params[f"{own}_0"]["scale"]), 0.02, rtol=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", ["instance", "layer", "group", "pixel", "local_response"])
 def test_generators_normalization_stands_before_each_rectifier(normalization):
     """Naively, layer by layer; an image does not depend on the others of its batch."""

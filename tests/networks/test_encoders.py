@@ -73,6 +73,7 @@ def test_parameters_of_the_convolutions_are_the_discriminators():
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
 
 
+@pytest.mark.slow
 def test_without_normalization_it_is_the_discriminator_with_more_outputs():
     module, variables = network("dcgan-none")
     fields = CASES["dcgan-none"][1]
@@ -86,6 +87,7 @@ def test_without_normalization_it_is_the_discriminator_with_more_outputs():
     np.testing.assert_allclose(told[:, 2], scores, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_posterior_starts_near_the_standard_normal(case):
     """Told by mean and logarithm of the variance, both near 0, so that training begins softly."""

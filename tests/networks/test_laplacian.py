@@ -119,6 +119,7 @@ def test_the_discriminator_adds_the_two_up_and_sees_the_blurred_one_beside_the_s
     assert np.max(np.abs(scores - moved)) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", ["none", "spectral"])
 def test_an_example_is_judged_without_regard_to_its_neighbours(normalization):
     module, variables = made(LaplacianDiscriminator, normalization)

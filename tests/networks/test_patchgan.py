@@ -146,6 +146,7 @@ def test_neither_the_first_layer_nor_the_last_is_normalized(normalization):
     assert len(jax.tree.leaves(variables.get("spectral", {}))) == 4 * (normalization == "spectral")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", ["instance", "batch", "spectral"])
 def test_scores_depend_on_other_images_with_batch_norm_alone(normalization):
     module, variables = _network((12, 12, 3), layers=1, normalization=normalization)
@@ -222,6 +223,7 @@ def test_gradient_of_the_input_gradient_is_finite_and_not_zero(normalization):
             assert np.abs(leaf).max() > 0, path
 
 
+@pytest.mark.slow
 def test_spectral_norm_takes_the_length_of_every_kernel_away():
     module, variables = _network((16, 16, 3), layers=1, normalization="spectral")
     x = _images(2, 16, 16, 3)

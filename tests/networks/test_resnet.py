@@ -242,6 +242,7 @@ def test_up_block_equals_pytorch(train):
     np.testing.assert_allclose(ours, h.numpy().transpose(0, 2, 3, 1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_discriminator_equals_pytorch_with_its_second_order_gradient():
     """Scores, and the input gradient's squared norm differentiated for a kernel, as in WGAN-GP."""
     torch = pytest.importorskip("torch")
@@ -313,6 +314,7 @@ def test_attention_of_images_that_are_not_square_stands_at_its_height():
         assert _sides_before_attention(module, x) == [(24, 16)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", ["none", "spectral"])
 def test_attention_changes_nothing_until_gamma_grows(normalization):
     """And is spectrally normalized with the rest."""
@@ -335,6 +337,7 @@ def test_attention_changes_nothing_until_gamma_grows(normalization):
     assert np.all(np.abs(changed - scores) > 1e-3 * np.abs(scores))
 
 
+@pytest.mark.slow
 def test_generator_takes_another_normalization_throughout():
     module = make("generator", "resnet", shape=(16, 16, 3), features=8, normalization="instance")
     variables = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 128)))

@@ -120,6 +120,7 @@ def test_bfloat16_computes_close_to_float32_and_keeps_float32_variables(case):
     assert 0.0 < error < 0.06 * np.std(exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "channels"),
     [("unet", 3), ("unet-nearest", 1), ("translator", 4), ("translator-full", 1)],
@@ -199,6 +200,7 @@ def test_shifted_images_are_translated_to_shifted_images(case):
     assert np.std(left[:, inner, inner]) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "output"),
     [
@@ -233,6 +235,7 @@ def test_gradients_are_finite(case, output):
     assert len(alive) == (1 if output == "residual" else len(kernels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DROPOUT)
 def test_dropout_of_an_example_is_of_its_own_key_alone(name):
     module = make("translator", name, shape=SHAPE, outputs=3, **DROPOUT[name])

@@ -50,6 +50,7 @@ def test_the_papers_networks(blocks, size):
         assert kernels + channels + 3 == 11_378_179
 
 
+@pytest.mark.slow
 def test_weights_start_from_the_papers_normal_distributions():
     module = ResNetTranslator((8, 8, 3), 3, features=32, blocks=1)
     params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
@@ -123,6 +124,7 @@ def test_a_constant_image_has_no_rim():
     np.testing.assert_allclose(image, np.broadcast_to(image[:, :1, :1], image.shape), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4, 8, 3), (8, 4, 3)])
 def test_images_smaller_than_their_padding_are_translated(shape):
     module = make("translator", "translator", shape=shape, outputs=3, features=4, blocks=1)

@@ -70,6 +70,7 @@ def test_projection_is_the_formula(name):
     assert np.abs(verdict.scores - plain).min() > 1e-4
 
 
+@pytest.mark.slow
 def test_the_projection_of_a_spectral_discriminator_has_norm_one():
     """Three rows of 6: the table divides by its largest singular value."""
     module, variables = _discriminator(
@@ -94,6 +95,7 @@ def test_the_projection_of_a_spectral_discriminator_has_norm_one():
     np.testing.assert_allclose(added, phi @ table.T, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_heads_are_independent_outputs_of_one_trunk(name):
     module, variables = _discriminator(name, heads=HEADS)
@@ -150,6 +152,7 @@ def test_concat_lets_the_label_change_the_score(name):
     np.testing.assert_array_equal(np.asarray(scores != others), [False, True, False, False])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "conditioning"),
     [
@@ -190,6 +193,7 @@ def test_a_conditional_generators_label_changes_its_image(name, conditioning):
         module.apply(variables, z, train=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
 @pytest.mark.parametrize("name", QUICK)
 def test_a_conditional_discriminator_without_labels_says_so(name, conditioning):

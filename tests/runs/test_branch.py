@@ -39,6 +39,7 @@ def parent(tmp_path_factory):
     return path, config
 
 
+@pytest.mark.slow
 def test_a_branch_without_changes_is_the_run_itself(tmp_path):
     loop.train(configuration(6), tmp_path / "whole")
     loop.train(configuration(3), tmp_path / "half")
@@ -49,6 +50,7 @@ def test_a_branch_without_changes_is_the_run_itself(tmp_path):
     assert rows(tmp_path / "whole")[3:] == rows(tmp_path / "rest")
 
 
+@pytest.mark.slow
 def test_a_finished_run_with_decayed_rates_is_prolonged(parent, tmp_path):
     path, config = parent
     config = config.copy_and_resolve_references()
@@ -62,6 +64,7 @@ def test_a_finished_run_with_decayed_rates_is_prolonged(parent, tmp_path):
     assert record["changes"] == ["train.steps: 4 there, 8 now"]
 
 
+@pytest.mark.slow
 def test_a_branch_records_its_changes_counts_on_and_resumes_alone(parent, tmp_path, monkeypatch):
     path = shutil.copytree(parent[0], tmp_path / "parent")
     config = configuration(9, batch_size=32, seed=5)
@@ -124,6 +127,7 @@ def test_what_cannot_be_continued_is_refused(parent, step, change, error, messag
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_plan_shows_what_is_different(parent, capsys):
     config = configuration(6)
     config.train.batch_size = 32

@@ -20,6 +20,7 @@ from tests.runs.checkpoints import (
 )
 
 
+@pytest.mark.slow
 def test_round_trip_is_bit_for_bit_and_keeps_structure(tmp_path):
     state = make_state(seed=4)
     meta = {"kimg": 1.5, "data": {"epoch": 3}, "losses": [0.1, float("inf")], "none": None}

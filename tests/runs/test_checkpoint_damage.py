@@ -87,6 +87,7 @@ def test_every_damaged_file_is_noticed_or_does_not_matter(tmp_path, small, caplo
     assert len(fell_back) >= 3  # the metadata, the index, the data
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_anywhere_is_never_silently_wrong(tmp_path, small):
     names = files_of(tmp_path, small)
     rng = np.random.default_rng(0)

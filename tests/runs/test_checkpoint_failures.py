@@ -52,6 +52,7 @@ with Checkpoints(directory, keep_latest=1) as checkpoints:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", FULL_DISK, tmp_path],

@@ -47,6 +47,7 @@ def variables(state):
     return {name: np.asarray(leaf) for name, leaf in named_leaves(state.networks).items()}
 
 
+@pytest.mark.slow
 def test_what_fits_is_taken_and_what_does_not_is_listed_with_its_shapes(parent):
     config = configuration(run=str(parent), optimizer=True)
     config.ema.half_life = 100.0
@@ -72,6 +73,7 @@ def test_what_fits_is_taken_and_what_does_not_is_listed_with_its_shapes(parent):
     assert counts == [2, 0]
 
 
+@pytest.mark.slow
 def test_averages_and_chosen_networks(parent, tmp_path):
     config = configuration()
     config.ema.half_life = 100.0
@@ -98,6 +100,7 @@ def test_every_replica_starts_from_them(parent):
     np.testing.assert_array_equal(stacked, np.stack([there, there]))
 
 
+@pytest.mark.slow
 def test_a_run_with_frozen_layers_records_its_origin_and_resumes_without_it(
     parent, tmp_path, monkeypatch
 ):
@@ -123,6 +126,7 @@ def test_a_run_with_frozen_layers_records_its_origin_and_resumes_without_it(
     assert same == {f"{first}/kernel", f"{first}/bias", "generator/params/Dense_1/bias"}
 
 
+@pytest.mark.slow
 def test_frozen_layers_of_another_run_on_one_device_and_on_many(parent):
     """SGD, of which the steps are proportional to the gradients."""
 
@@ -167,6 +171,7 @@ def test_mistakes_are_found_before_anything_is_written(parent, changes, error, m
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_plan_names_the_origin_and_the_frozen_parameters(parent, capsys):
     config = configuration(run=str(parent))
     config.optimizer.discriminator.freeze_first = 1

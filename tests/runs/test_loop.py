@@ -61,8 +61,14 @@ def copied(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
-    ("kind", "steps_per_call"), [("resident", 2), ("streamed", 1), ("image", 1)]
+    ("kind", "steps_per_call"),
+    [
+        pytest.param("resident", 2, marks=pytest.mark.slow),
+        ("streamed", 1),
+        pytest.param("image", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(kind, steps_per_call, tmp_path, monkeypatch):
     config = configuration(kind)
@@ -86,6 +92,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(kind, steps_per_call, tmp_path, monke
     np.testing.assert_array_equal(*map(np.asarray, drawn))
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_checkpoints_repeats_only_the_lost_steps(tmp_path, monkeypatch):
     config = configuration("resident")
     config.train.checkpoint_every = 3
@@ -104,6 +111,7 @@ def test_a_run_killed_between_checkpoints_repeats_only_the_lost_steps(tmp_path, 
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_run_moves_to_another_number_of_devices(tmp_path, monkeypatch):
     config = tiny.sgd(configuration("resident"))
     loop.train(config, tmp_path / "one")
@@ -119,6 +127,7 @@ def test_a_run_moves_to_another_number_of_devices(tmp_path, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_run_directory_records_everything(tmp_path):
     config = tiny.image_config(critic_steps=1)
     config.train.update(steps=4, log_every=2, sample_every=2, checkpoint_every=2)
@@ -156,6 +165,7 @@ def test_the_run_directory_records_everything(tmp_path):
     assert ended["started"] <= start["time"] <= ended["updated"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_started_again_does_nothing(copied):
     before, logged = final(copied), rows(copied)
     result = loop.train(configuration("resident"), copied)
@@ -196,6 +206,7 @@ def test_a_field_that_is_newer_than_a_run_has_its_default_there(copied):
     assert loop.train(config, copied).state == "done"
 
 
+@pytest.mark.slow
 def test_a_start_that_failed_does_not_fix_the_configuration(tmp_path, monkeypatch):
     config = configuration("resident")
     with monkeypatch.context() as patched:
@@ -241,6 +252,7 @@ def test_a_changed_data_set_is_refused(copied, monkeypatch):
     refused(config, copied, errors.WorkdirError, r"data set has changed since .* step 6")
 
 
+@pytest.mark.slow
 def test_divergence_stops_with_the_last_good_checkpoint(tmp_path):
     config = tiny.sgd(configuration("resident"), learning_rate=1e-3)
     config.loss.name = "least_squares"

@@ -1,11 +1,14 @@
 """Whole runs on real data where it lies: TFDS without TensorFlow, and a zip of photographs."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from configs import gan
 from gan_jax.runs import loop, run_directory
 from tests.real_data import find
+
+pytestmark = pytest.mark.slow
 
 
 def small(arg):

@@ -35,6 +35,7 @@ def make(make_config, count, **fields):
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make_config", "count", "devices"),
     [
@@ -136,6 +137,7 @@ def three(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_each_leaves_an_ordinary_run_directory(three, tmp_path, capsys):
     config = run_config(1)
     config.train.seed = 2
@@ -165,6 +167,7 @@ def test_the_whole_has_no_weights_of_its_own(three):
         open_run(three)
 
 
+@pytest.mark.slow
 def test_interrupted_is_uninterrupted_even_between_two_saves(three, tmp_path):
     workdir = shutil.copytree(three, tmp_path / "run")
     # A kill has hit between the saves of step 8: the first replica is ahead.
@@ -175,6 +178,7 @@ def test_interrupted_is_uninterrupted_even_between_two_saves(three, tmp_path):
         program.assert_same_run(workdir / f"replica_{i}", three / f"replica_{i}")
 
 
+@pytest.mark.slow
 def test_stopped_between_two_log_steps_is_uninterrupted(three, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     tiny.stop_at(monkeypatch, 5)
@@ -185,6 +189,7 @@ def test_stopped_between_two_log_steps_is_uninterrupted(three, tmp_path, monkeyp
         program.assert_same_run(workdir / f"replica_{i}", three / f"replica_{i}")
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_of_one_takes_all_back(three, tmp_path, caplog):
     workdir = shutil.copytree(three, tmp_path / "run")
     (workdir / "replica_1" / "checkpoints" / "8" / "meta" / "metadata").write_text("{")
@@ -196,6 +201,7 @@ def test_a_damaged_checkpoint_of_one_takes_all_back(three, tmp_path, caplog):
         program.assert_same_run(workdir / f"replica_{i}", three / f"replica_{i}")
 
 
+@pytest.mark.slow
 def test_a_failed_save_of_one_costs_no_other_its_last_step_in_common(tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     config = run_config(3, steps=16, keep_latest=1)
@@ -221,6 +227,7 @@ def test_a_failed_save_of_one_costs_no_other_its_last_step_in_common(tmp_path, m
     assert [program.checkpoints(workdir / f"replica_{i}")[-1] for i in range(3)] == [16] * 3
 
 
+@pytest.mark.slow
 def test_one_that_diverges_between_logs_is_not_measured_and_costs_the_others_nothing(tmp_path):
     workdir = tmp_path / "run"
     rates = (1.0, 1e30)
@@ -265,6 +272,7 @@ def test_a_plan_counts_the_parameters_of_one(capsys):
     assert counts[0] == counts[1]
 
 
+@pytest.mark.slow
 def test_one_that_diverges_leaves_the_others_alone(three, tmp_path):
     workdir = tmp_path / "run"
     rates = (1.0, 1e30, 1.0)
@@ -283,6 +291,7 @@ def test_one_that_diverges_leaves_the_others_alone(three, tmp_path):
             np.testing.assert_allclose(leaf, other[name], err_msg=name, **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_what_ends_the_whole_is_reported_in_each_replicas_status(tmp_path, monkeypatch):
     def full(*_):
         raise errors.WorkdirError("Cannot write it: No space left on device")
@@ -298,6 +307,7 @@ def test_what_ends_the_whole_is_reported_in_each_replicas_status(tmp_path, monke
         )
 
 
+@pytest.mark.slow
 def test_all_diverged_ends_the_run(tmp_path):
     config = run_config(2, replica_learning_rates=(1e30, 1e30))
     with pytest.raises(errors.DivergenceError, match="all 2 replicas have diverged, the first: "):

@@ -70,6 +70,7 @@ def agree(a, b):
     assert (difference > 0).mean() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "classes"])
 def test_a_seed_gives_the_images_of_the_command_line(kind, request, tmp_path):
     path = request.getfixturevalue(kind)
@@ -148,6 +149,7 @@ def test_nothing_global_changes(plain):
     assert jax.config.jax_default_matmul_precision is None
 
 
+@pytest.mark.slow
 def test_images_are_translated_as_by_the_command_line(translator, tmp_path):
     run = gan_jax.open_run(translator)
     rng = np.random.default_rng(0)
@@ -200,6 +202,7 @@ def test_a_run_directory_of_another_layout_is_refused(plain, tmp_path):
             gan_jax.train(tiny.batch_norm_config(), path)
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_without_a_record(tmp_path):
     path = train(tiny.point_config(), tmp_path)
     result = gan_jax.open_run(path).evaluate(metrics=("modes",), num_fake=32, num_real=64)

@@ -52,6 +52,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_does_not_block(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path],
@@ -87,6 +88,7 @@ except errors.WorkdirError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_new_lock_on_a_full_disk_is_reported_and_given_back(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", FULL, tmp_path / "run"],

@@ -43,6 +43,7 @@ def refused(file, out, capsys):
     return line
 
 
+@pytest.mark.slow
 def test_tensorflow_file_in_a_process_of_its_own(tmp_path):
     file = find(TENSORFLOW)
     run = subprocess.run(
@@ -64,6 +65,7 @@ def test_tensorflow_file_in_a_process_of_its_own(tmp_path):
     assert sorted(value.tobytes() for value in weights.values()) == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("legacy", [False, True])
 def test_state_dict(tmp_path, capsys, state, legacy):
     file = saved(state, tmp_path / "state.pth", _use_new_zipfile_serialization=not legacy)

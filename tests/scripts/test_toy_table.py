@@ -45,6 +45,7 @@ def test_a_cell_trains_what_it_is_named_after(loss, penalty):
     assert penalty not in PENALTIES or config.penalty.weight == 0.25
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_repeat():
     config = toy_table.make_config("hinge", "none", 1)
     config.generator.mlp.features = config.discriminator.mlp.features = (4,)

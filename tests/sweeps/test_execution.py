@@ -81,6 +81,7 @@ def test_what_is_settled_is_not_started_again(folder):
         (folder.run("run") / "step").unlink()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_saves_and_the_next_one_goes_on(folder):
     task = task_of(folder, pause=0.3)
     outcome = execution.execute(task, 2, lambda: len(steps(folder)) >= 2)
@@ -107,6 +108,7 @@ def test_a_run_that_does_not_stop_is_killed(folder):
     assert one.stop(grace=0.2) == execution.Outcome("failed", "ended by SIGKILL")
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_what_still_holds_its_directory(folder):
     first = execution.Execution(task_of(folder, pause=0.3))
     assert first.poll() is None
@@ -189,6 +191,7 @@ def test_a_status_of_another_process_is_not_believed(folder):
     assert execution.execute(task_of(folder, mode="refused"), 0, never).state == "refused"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="uses prctl of Linux")
 def test_a_run_ends_with_the_process_that_started_it(folder):
     task = task_of(folder, pause=0.1, **{"train.steps": 100000})

@@ -34,6 +34,7 @@ def weight_clipping_config():
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "devices"),
     [
@@ -58,6 +59,7 @@ def test_a_state_in_parts_trains_like_a_whole_one(make, devices):
         assert leaf.sharding == abstract.sharding
 
 
+@pytest.mark.slow
 def test_the_moving_average_and_adams_moments_are_cut_and_follow():
     def make():
         config = tiny.image_config(critic_steps=1)

@@ -19,6 +19,7 @@ def final(config, steps=3):
     return tiny.host(tiny.run(tiny.sgd(config), steps)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "maps"),
     [
@@ -40,6 +41,7 @@ def test_any_number_of_devices_by_any_map_trains_alike(make, maps):
         chex.assert_trees_all_close(final(config), one, **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_relativistic_average_takes_its_means_over_all_devices():
     config = tiny.point_config()
     config.loss.name = "relativistic_average"
@@ -49,6 +51,7 @@ def test_relativistic_average_takes_its_means_over_all_devices():
     chex.assert_trees_all_close(final(config), one, **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_state_stays_replicated_and_unstacked_in_both_modes():
     for mode in parallel.MODES:
         config = tiny.point_config()
@@ -62,6 +65,7 @@ def test_state_stays_replicated_and_unstacked_in_both_modes():
             assert len(leaf.sharding.device_set) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", parallel.MODES)
 def test_traced_once_and_no_implicit_transfer(mode):
     chex.clear_trace_counter()
@@ -79,6 +83,7 @@ def test_traced_once_and_no_implicit_transfer(mode):
     assert int(jax.device_get(state.step)) == 4
 
 
+@pytest.mark.slow
 def test_several_steps_per_call_are_the_same_steps():
     config = tiny.sgd(tiny.penalized_config())
     single, each, training = tiny.run_with_metrics(config, 4)

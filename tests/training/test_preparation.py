@@ -27,6 +27,7 @@ def corners(images):
     return first // 10, first % 10, mirrored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [False, True])
 def test_halves_of_a_pair_move_together_and_domains_apart(apart):
     prepare = Prepare(specs.pairs((9, 9, 1)), flip=True, crop=4, apart=apart)

@@ -61,12 +61,14 @@ def agree(a, b):
     assert (difference > 0).mean() < 0.01
 
 
+@pytest.mark.slow
 def test_neither_batch_size_nor_devices_change_a_sample(trained):
     one = make(trained)
     agree(one, make(trained, batch_size=5))
     agree(one, make(trained, devices=8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", ["standing", "batch"])
 def test_statistics_of_a_batch_are_those_of_all_devices(trained, batch_norm):
     how = {"batch_norm": batch_norm, "standing_images": 48}
@@ -82,6 +84,7 @@ def test_a_sample_is_made_of_the_latent_of_its_number(trained):
     agree(make(trained), np.asarray(to_uint8(data)))
 
 
+@pytest.mark.slow
 def test_the_four_ways_and_raw_weights_differ(trained):
     every = {
         **{name: make(trained, batch_norm=name) for name in ("ema", "running", "batch")},

@@ -11,6 +11,8 @@ from gan_jax.layers.spectral import power_iteration
 from gan_jax.runs import build
 from tests.training import tiny
 
+pytestmark = pytest.mark.slow
+
 
 def spectral_config(critic_steps=1):
     """The hinge loss at 8x8, the discriminator spectrally normalized."""

@@ -177,6 +177,7 @@ def changed(before, after):
     return any(jax.tree.leaves(flags))
 
 
+@pytest.mark.slow
 def test_the_discriminators_turn_changes_nothing_of_the_generators():
     before, discriminator_only, both = turn_by_turn(tiny.batch_norm_config())
     assert not changed(before.networks["generator"], discriminator_only.networks["generator"]), (
@@ -196,6 +197,7 @@ def test_the_discriminators_turn_changes_nothing_of_the_generators():
     assert changed(before.networks["generator"].mutable, both.networks["generator"].mutable)
 
 
+@pytest.mark.slow
 def test_clipping_projects_after_every_step():
     config = tiny.point_config()
     config.loss.name = "wasserstein"
@@ -207,6 +209,7 @@ def test_clipping_projects_after_every_step():
     assert max(np.abs(w).max() for w in generator) > 0.01
 
 
+@pytest.mark.slow
 def test_joint_batch_gives_the_same_step_without_batch_statistics():
     config = tiny.sgd(tiny.penalized_config())
     config.game.joint_batch = False
@@ -217,6 +220,7 @@ def test_joint_batch_gives_the_same_step_without_batch_statistics():
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_lazy_penalty_is_zero_but_on_every_kth_step():
     config = tiny.point_config()
     config.penalty.update(name="r1", weight=1.0, every=3)
@@ -225,6 +229,7 @@ def test_lazy_penalty_is_zero_but_on_every_kth_step():
     assert seen == [True, False, False, True, False, False]
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_state_in_float32_and_computes_nearly_the_same():
     config = tiny.sgd(tiny.penalized_config())
     _, (full,), _ = tiny.run_with_metrics(config, 1)
@@ -248,6 +253,7 @@ def accumulated(make, parts, devices=1, steps=2):
     return jax.device_get((state.networks, metrics))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parts", "devices"), [(16, 1), (4, 2)])
 def test_gradients_accumulated_over_parts_are_those_of_the_batch(parts, devices):
     whole = accumulated(tiny.penalized_config, 1)
@@ -255,6 +261,7 @@ def test_gradients_accumulated_over_parts_are_those_of_the_batch(parts, devices)
     chex.assert_trees_all_close(in_parts, whole, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_accumulation_moves_spectral_vectors_once_and_statistics_by_their_mean():
     def make():
         config = tiny.conditional_config()
@@ -280,6 +287,7 @@ def test_parts_that_do_not_divide_the_batch_are_refused(parts):
         build.make_training(config, specs.points())
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_game_passes_from_part_to_part():
     def anchors(parts):
         config = tiny.sgd(tiny.point_config())

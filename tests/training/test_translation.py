@@ -66,6 +66,7 @@ def final(game, config, devices, mode="shard_map", steps=4):
     return tiny.host(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "mode"), [("paired", "shard_map"), ("cycle", "pmap")])
 def test_draws_pools_and_phases_are_alike_on_any_number_of_devices(kind, mode):
     """Crops, flips, holes, dropout, past fakes: all belong to examples, not to devices."""
@@ -79,6 +80,7 @@ def test_draws_pools_and_phases_are_alike_on_any_number_of_devices(kind, mode):
         assert [int(pool.count) for pool in one.game.values()] == [20, 20]
 
 
+@pytest.mark.slow
 def test_anomaly_detection_trains_alike_on_any_number_of_devices():
     config = tiny.sgd(tiny.mlp_anomaly_config())
     config.num_devices = 1
@@ -90,6 +92,7 @@ def test_anomaly_detection_trains_alike_on_any_number_of_devices():
 # --- Restarts. ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "when"),
     # Apart from the content phase, which its step count decides, a paired game has no state.
