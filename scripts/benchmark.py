@@ -40,6 +40,7 @@ from scripts.train_steps import (
     in_turns,
     lengthened,
     make_step,
+    metered,
     pytorch_device,
     pytorch_steps,
     references,
@@ -182,7 +183,11 @@ def config_rows(name: str, spec: specs.Spec, changes: Row, repeats: int) -> list
         config.precision = precision
         steps[f"gan_jax {precision}"] = make_step(config, spec)
     theirs = pytorch_steps(config, spec)
-    steps = {label: lengthened(step) for label, step in {**steps, **theirs}.items()}
+    spent: dict[str, list[float]] = {label: [] for label in {**steps, **theirs}}
+    steps = {
+        label: metered(lengthened(step), spent[label])
+        for label, step in {**steps, **theirs}.items()
+    }
     timed = list(step_rows(steps, in_turns(steps, repeats, warm_up=1)))
     rows = []
     for row in timed:
@@ -191,6 +196,8 @@ def config_rows(name: str, spec: specs.Spec, changes: Row, repeats: int) -> list
                 "config": name,
                 **{key: row[key] for key in ("step", "ms, median", "ms, fastest")},
                 "time / gan_jax's": row["ms, median"] / timed[0]["ms, median"],
+                # After the turn that warms up. Other load changes it far less than the duration.
+                "CPU ms, median": 1e3 * float(np.median(spent[row["step"]][1:])),
                 "GFLOP": 1e3 * row["TFLOP"] if "TFLOP" in row else None,
                 "GFLOP/s": 1e3 * row["TFLOP/s"] if "TFLOP" in row else None,
                 "temporary GiB": row.get("temporary GiB"),

@@ -182,6 +182,17 @@ def lengthened(step: Step) -> Step:
     )
 
 
+def metered(step: Step, spent: list[float]) -> Step:
+    """Return a step that appends to ``spent`` the processor time of one step, of all threads."""
+
+    def call() -> None:
+        started = time.process_time()
+        step.call()
+        spent.append((time.process_time() - started) / step.steps)
+
+    return dataclasses.replace(step, call=call)
+
+
 def in_turns(
     steps: Mapping[str, Step], repeats: int, *, warm_up: int = 2, until: float = math.inf
 ) -> dict[str, list[float]]:

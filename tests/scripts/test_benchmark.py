@@ -1,6 +1,7 @@
 """The benchmarks: rows have what their names say; PyTorch's Inception equals ours."""
 
 import json
+import os
 import sys
 
 import jax
@@ -11,6 +12,7 @@ from gan_jax.metrics import inception
 from scripts import benchmark, benchmark_metrics, train_steps
 
 
+@pytest.mark.slow
 def test_steps_are_timed_side_by_side(monkeypatch, tmp_path, capsys):
     pytest.importorskip("torch", reason="PyTorch is the other contestant (extra: parity)")
     path = tmp_path / "rows.json"
@@ -29,6 +31,7 @@ def test_steps_are_timed_side_by_side(monkeypatch, tmp_path, capsys):
     assert [(row["config"], row["step"]) for row in steps] == expected
     for row in steps:
         assert row["ms, median"] >= row["ms, fastest"] > 0
+        assert 0 < row["CPU ms, median"] <= 2 * os.cpu_count() * row["ms, median"]
         if row["step"] == "gan_jax float32":
             first = row
             assert row["GFLOP/s"] == pytest.approx(1e3 * row["GFLOP"] / row["ms, median"])
@@ -46,6 +49,7 @@ def test_steps_are_timed_side_by_side(monkeypatch, tmp_path, capsys):
     assert "| gan_jax float32 " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_benchmarked_step_is_one_in_which_all_players_play():
     config = benchmark.load("srgan:smoke")
     assert config.game.paired.content_steps == 2
