@@ -6,6 +6,7 @@ learning repository): 8x8 pixels, 17 levels, 43 writers.
 
 import numpy as np
 
+from gan_jax.data.sources import embedded
 from gan_jax.data.sources.base import ArraySource, image_source
 from gan_jax.data.sources.images import Transform
 from gan_jax.errors import lookup
@@ -23,11 +24,12 @@ def digits(split: str, transform: Transform) -> ArraySource:
 
     Raises:
       ConfigError: the split is unknown.
+      DataError: scikit-learn's file is missing.
     """
-    from sklearn.datasets import load_digits  # slow to import, and needed for this set only
-
     part = lookup(SPLITS, split, "data.split")
-    levels, labels = load_digits(return_X_y=True)
+    # A row per digit: its 64 pixels, and its class.
+    table = np.loadtxt(embedded.path_of("data/digits.csv.gz"), delimiter=",")
+    levels, labels = table[:, :-1], table[:, -1].astype(int)
     pixels = np.round(levels[part].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     images = np.stack([transform.array(image) for image in pixels])
     return image_source("digits", split, images, labels[part], tuple("0123456789"))

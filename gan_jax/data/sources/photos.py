@@ -8,8 +8,9 @@ import dataclasses
 
 import numpy as np
 
+from gan_jax.data.sources import embedded
 from gan_jax.data.sources.base import ArraySource, image_source
-from gan_jax.data.sources.images import Transform
+from gan_jax.data.sources.images import Transform, decode
 from gan_jax.data.sources.tiles import places
 from gan_jax.errors import ConfigError, lookup
 
@@ -26,9 +27,8 @@ def photos(split: str, transform: Transform) -> ArraySource:
 
     Raises:
       ConfigError: the split is unknown, or a tile too large.
+      DataError: scikit-learn's files are missing.
     """
-    from sklearn.datasets import load_sample_images  # slow to import, and needed for this set only
-
     part = lookup(SPLITS, split, "data.split")
     size = transform.resolution
     if transform.resize != "tile" or not isinstance(size, int):
@@ -36,7 +36,8 @@ def photos(split: str, transform: Transform) -> ArraySource:
             f"data.resize = {transform.resize!r}, data.resolution = {size}; accepted for data.name "
             "= 'photos': 'tile' and the size of a tile"
         )
-    parts = [photo[:, part] for photo in load_sample_images().images]
+    files = [embedded.path_of(f"images/{name}.jpg").read_bytes() for name in NAMES]
+    parts = [np.asarray(decode(file))[:, part] for file in files]
     height, width = parts[0].shape[:2]
     if size > min(height, width):
         raise ConfigError(
