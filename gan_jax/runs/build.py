@@ -16,6 +16,7 @@ from gan_jax import errors
 from gan_jax.data.spec import Spec
 from gan_jax.games import registry
 from gan_jax.games.game import Game, Network, batches_per_step, owner_starts, owner_steps
+from gan_jax.layers import spectral
 from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
 from gan_jax.training.fsdp import FSDP
@@ -64,7 +65,10 @@ class Training:
 
     def init_state(self) -> TrainState:
         """Return the state before the first step, the same for any number of devices."""
-        return self.parallel.init(self._state)
+        networks = self.abstract_state.networks.values()
+        # Parameters are random numbers, element by element; spectral vectors are normalized.
+        has_sums = any(spectral.COLLECTION in network.mutable for network in networks)
+        return self.parallel.init(self._state, has_sums=has_sums)
 
     @functools.cached_property
     def abstract_state(self) -> TrainState:

@@ -159,9 +159,10 @@ def _run(
         # --- The state: the newest whole checkpoint, or a fresh one. -----------------------------
         recorder.open()
         sums = MetricSums(settings.steps_per_call, parallel.fetch)
-        fresh, state, first, seconds = _first_state(
-            config, training, recorder, sums, source, origin
-        )
+        with heartbeat.working("preparing the first state", enabled=primary):
+            fresh, state, first, seconds = _first_state(
+                config, training, recorder, sums, source, origin
+            )
         # Only what has been accepted is written.
         recorder.start(source, origin.record if origin is not None else None)
 

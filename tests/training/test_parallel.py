@@ -1,5 +1,7 @@
 """One device, eight devices, shard_map and pmap are the same training."""
 
+from unittest import mock
+
 import chex
 import jax
 import numpy as np
@@ -49,6 +51,27 @@ def test_relativistic_average_takes_its_means_over_all_devices():
     one = final(config)
     config.num_devices = 8
     chex.assert_trees_all_close(final(config), one, **TOLERANCE)
+
+
+@pytest.mark.slow
+def test_the_quickly_compiled_first_state_is_that_of_all_optimizations(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")  # As users have it; that of the tests applies no more.
+    config = tiny.point_config()
+    config.num_devices = 1
+    training = build.make_training(config, tiny.spec(config))
+    full = jax.jit(training._state, compiler_options={"xla_backend_optimization_level": 3})()
+    with mock.patch.object(jax, "jit", wraps=jax.jit) as jit:
+        quick = training.init_state()
+    options = [call.kwargs.get("compiler_options") for call in jit.call_args_list]
+    assert {"xla_backend_optimization_level": 1} in options
+    assert tiny.bits(quick) == tiny.bits(full)
+    # The vectors of spectral normalization are divided by a norm, a sum whose order counts.
+    config = tiny.image_config()
+    config.discriminator.dcgan.normalization = "spectral"
+    training = build.make_training(config, tiny.spec(config))
+    with mock.patch.object(parallel.Parallel, "init") as init:
+        training.init_state()
+    assert init.call_args.kwargs == {"has_sums": True}
 
 
 @pytest.mark.slow
