@@ -240,6 +240,7 @@ def test_pairs_are_kept(twins, data_config, monkeypatch, fields):
     assert_same(data, later.data)
 
 
+@pytest.mark.slow
 def test_sets_of_tfds_are_kept(shared_data, data_config):
     folder = str(shared_data("tfds"))
     sources = [
