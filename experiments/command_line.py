@@ -1,6 +1,7 @@
 """Running a program so that a user error is reported in one line, without a traceback."""
 
 import difflib
+import gc
 import logging
 import os
 import re
@@ -74,6 +75,8 @@ def run(main: Callable[[], None]) -> None:
             )
         main()
 
+    # Modules and traced programs stay. Looking for garbage among them takes a tenth of a start.
+    gc.set_threshold(100_000)
     try:
         app.run(checked, flags_parser=_parse)
     except (errors.GanJaxError, BrokenPipeError, KeyboardInterrupt) as error:
