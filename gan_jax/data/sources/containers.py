@@ -50,14 +50,16 @@ class Folder:
           DataError: its folders link to one another in too many ways.
         """
         found: dict[str, int | None] = {}
-        for path in map(Path, _files_below(str(self.path))):
+        # Of many files, `Path` objects would take most of the time.
+        root = os.path.join(self.path, "")
+        for path in _files_below(root):
             try:
-                status = path.stat()
+                status = os.stat(path)
             except OSError:
-                found[path.relative_to(self.path).as_posix()] = None
+                found[path.removeprefix(root)] = None
                 continue
             if stat.S_ISREG(status.st_mode):
-                found[path.relative_to(self.path).as_posix()] = status.st_size
+                found[path.removeprefix(root)] = status.st_size
         return found
 
     def checksum(self, name: str) -> int:
@@ -328,7 +330,7 @@ def images_in(
         below = name.removeprefix(prefix)
         if _is_hidden(below) or not name.startswith(prefix):
             continue
-        if Path(name).suffix.lower() not in SUFFIXES:
+        if os.path.splitext(name)[1].lower() not in SUFFIXES:
             others.append(name)
         elif size is None:
             raise DataError(f"{files.full_name(name)} cannot be read: it is a broken link")
