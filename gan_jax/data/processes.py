@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 
@@ -66,8 +67,9 @@ def filling(source: Source, size: int, count: int) -> Iterator[tuple[Example, Fi
     with _memory() as memory, contextlib.ExitStack() as stack:
         data = _arrays(memory, source, size)
         connections = [stack.enter_context(_started(memory)) for _ in range(count)]
+        packed = ForkingPickler.dumps((source, size))  # Once: of many files, it takes a while.
         for connection in connections:
-            connection.send((source, size))
+            connection.send_bytes(packed)
             idle.put(connection)
         yield data, fill_in_process
 

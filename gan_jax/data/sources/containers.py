@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from PIL import features
 
@@ -157,6 +157,17 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
+class _Member(NamedTuple):
+    """What reading a file in an archive needs of its `zipfile.ZipInfo`, which is slow to pickle."""
+
+    file_size: int
+    compress_size: int
+    header_offset: int
+    CRC: int
+    compress_type: int
+    flag_bits: int
+
+
 class Zip:
     """The files in a zip archive, read by their offset: threads and processes share no position.
 
@@ -175,7 +186,11 @@ class Zip:
         # Names that are not text, truncated fields, unknown versions.
         except (ValueError, NotImplementedError, OverflowError, struct.error) as error:
             raise zipfile.BadZipFile(" ".join(str(error).split())) from error
-        self._members = {name: m for name, m in members.items() if not name.endswith("/")}
+        self._members = {
+            name: _Member(*(getattr(member, field) for field in _Member._fields))
+            for name, member in members.items()
+            if not name.endswith("/")
+        }
         self._open()
 
     def _open(self) -> None:
