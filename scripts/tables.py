@@ -16,6 +16,7 @@ import argparse
 import ast
 import csv
 import re
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ class Result(NamedTuple):
     Attributes:
       config: the configuration that was trained.
       overrides: further fields, ``FIELD=VALUE`` separated by spaces.
+      commit: of the code that was measured.
       data: name of the data set.
       protocol: how it was measured.
       seeds: of the training, separated by spaces.
@@ -69,6 +71,7 @@ class Result(NamedTuple):
 
     config: str
     overrides: str
+    commit: str
     data: str
     protocol: str
     seeds: str
@@ -158,7 +161,7 @@ def systems_table(results: Sequence[Result]) -> str:
     """Return every system with the result that docs/results.csv gives first for it."""
     lines = [["config", "system", "result", "minutes"]]
     for system in read_systems():
-        found = [result for result in results if result.config == system.config][:1]
+        found = [r for r in results if r.config == system.config and _LABELS.keys() & r.values][:1]
         lines.append(
             [
                 f"[`{system.config}`](configs/{system.config}.py)",
@@ -223,12 +226,27 @@ def toy_table(results: Sequence[Result]) -> str:
     return _markdown(lines)
 
 
+def speed_table(results: Sequence[Result]) -> str:
+    """Return the milliseconds of train steps, beside PyTorch's of the same networks."""
+    lines = [["config", "overrides", "gan_jax, ms", "PyTorch, ms", "channels last, ms", "factor"]]
+    factors = []
+    for r in results:
+        if "ms" in r.values:
+            times = [r.values[name] for name in ("ms", "pytorch_ms", "pytorch_channels_last_ms")]
+            factors.append(float(times[2]) / float(times[0]))
+            overrides = f"`{r.overrides}`" if r.overrides else ""
+            lines.append([f"`{r.config}`", overrides, *times, f"{factors[-1]:.2f}"])
+    lines.append(["geometric mean", *[""] * 4, f"{statistics.geometric_mean(factors):.2f}"])
+    return _markdown(lines)
+
+
 TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "systems": systems_table,
     "digits": digits_table,
     "photographs": photographs_table,
     "anomalies": anomalies_table,
     "toy": toy_table,
+    "speed": speed_table,
 }
 
 

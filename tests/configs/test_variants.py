@@ -63,7 +63,7 @@ GAMES = ("wgan_gp", "acgan", "infogan", "lapgan", "vae_gan", "denoise", "cyclega
 WHOLE_RUNS = ("wgan_gp", "vae_gan", "denoise")
 # The step is that of another one but for a loss, a degradation or a label, which have their own
 # tests; the default of `gan` and `r1_gan` is trained by `.ci/run`.
-ALIKE = ("gan", "lsgan", "r1_gan", "sngan", "colorize", "deblur")
+ALIKE = ("gan", "lsgan", "r1_gan", "sngan", "colorize", "deblur", "inpaint")
 
 
 def small(name):
