@@ -13,10 +13,11 @@ module uses that a convolution is bilinear: the three maps
 are closed under differentiation (the derivatives of each are the other two), so one efficient
 lowering of each covers derivatives of any order. The first two are forward convolutions of stride
 one. The third is, for every row of taps, one matrix product over all pixels,
-`[out, pixels] @ [pixels, kw * in]`, with the image unfolded along its width. Strides are folded
-into channels (space to depth); transposed convolutions are stride-one convolutions followed by
-depth to space (the "sub-pixel" form of Shi et al., "Is the deconvolution layer the same as a
-convolutional layer?", 2016, https://arxiv.org/abs/1609.07009).
+`[out, pixels] @ [pixels, kw * in]`, with the image unfolded along its width (or in and out
+exchanged, where there are more in). Strides are folded into channels (space to depth); transposed
+convolutions are stride-one convolutions followed by depth to space (the "sub-pixel" form of Shi et
+al., "Is the deconvolution layer the same as a convolutional layer?", 2016,
+https://arxiv.org/abs/1609.07009).
 
 The CPU lowering supports reverse-mode derivatives of any order, but not forward mode (`jax.jvp`);
 `implementation="xla"` supports both.
@@ -84,9 +85,8 @@ def _image_gradient_backward(pads: Pads, saved: Any, dx: jax.Array) -> Any:
 _image_gradient.defvjp(_image_gradient_forward, _image_gradient_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
-    """Transpose of `_convolve` in `w`: per row of taps, one matrix product over all pixels."""
+def _products(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
+    """Return the kernel's gradient by one matrix product over all pixels per row of taps."""
     (top, bottom), (left, right) = pads
     height, width, channels = x.shape[1:]
     out_height, out_width, features = dy.shape[1:]
@@ -112,7 +112,7 @@ def _kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
         # A sum of padded copies, which XLA fuses into one loop; a concatenation is slower.
         return reduce(jnp.add, copies)
 
-    # The matrix product transposes its left operand: the narrow one, shared by all rows.
+    # The matrix product transposes its left operand, shared by all rows.
     taps = [
         lax.dot_general(
             dy,
@@ -124,6 +124,18 @@ def _kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
     ]
     dw = jnp.stack(taps).astype(x.dtype).reshape(kh, features, kw, channels)
     return dw.transpose(0, 2, 3, 1)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
+    """Transpose of `_convolve` in `w`: `_products`, in which the narrower image is unfolded."""
+    if x.shape[-1] <= dy.shape[-1]:
+        return _products(x, dy, pads)
+    # The same pairs of pixels, seen from the other image: every distance is negative.
+    (top, bottom), (left, right) = pads
+    kh, kw = (x.shape[a] + sum(pads[a - 1]) - dy.shape[a] + 1 for a in (1, 2))
+    turned = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right))
+    return jnp.flip(_products(dy, x, turned), (0, 1)).swapaxes(2, 3)
 
 
 def _kernel_gradient_forward(x: jax.Array, dy: jax.Array, pads: Pads) -> Any:
