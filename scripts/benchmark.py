@@ -33,7 +33,7 @@ from configs import dcgan, gan
 from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.data import spec as specs
-from gan_jax.runs import compilation_cache
+from gan_jax.runs import allocator, compilation_cache
 from scripts.train_steps import (
     Row,
     Step,
@@ -147,6 +147,7 @@ def measure_step(
 ) -> list[Row]:
     """Return a row per contestant of each configuration, the rate of products, and a summary."""
     compilation_cache.enable()
+    allocator.keep_freed_memory()  # As for a run; of PyTorch, too.
     names = config.split(",")
     if config == "all":
         module = references()
@@ -251,6 +252,7 @@ def measure_replicas(
 ) -> list[Row]:
     """Return a row per number of replicas: milliseconds of a step, and images per second."""
     compilation_cache.enable()
+    allocator.keep_freed_memory()  # As for a run; of PyTorch, too.
     make, spec = REPLICATED[config]
     counts = {f"{count}": count for count in (1, *map(int, replicas.split(",")))}
     steps = {}
