@@ -228,15 +228,17 @@ def toy_table(results: Sequence[Result]) -> str:
 
 def speed_table(results: Sequence[Result]) -> str:
     """Return the milliseconds of train steps, beside PyTorch's of the same networks."""
-    lines = [["config", "overrides", "gan_jax, ms", "PyTorch, ms", "channels last, ms", "factor"]]
+    columns = ("config", "overrides", "gan_jax, ms", "PyTorch, ms", "channels last, ms")
+    lines = [[*columns, "factor", "GFLOP/s"]]
     factors = []
     for r in results:
         if "ms" in r.values:
             times = [r.values[name] for name in ("ms", "pytorch_ms", "pytorch_channels_last_ms")]
             factors.append(float(times[2]) / float(times[0]))
             overrides = f"`{r.overrides}`" if r.overrides else ""
-            lines.append([f"`{r.config}`", overrides, *times, f"{factors[-1]:.2f}"])
-    lines.append(["geometric mean", *[""] * 4, f"{statistics.geometric_mean(factors):.2f}"])
+            rate = r.values["gflop_per_s"]
+            lines.append([f"`{r.config}`", overrides, *times, f"{factors[-1]:.2f}", rate])
+    lines.append(["geometric mean", *[""] * 4, f"{statistics.geometric_mean(factors):.2f}", ""])
     return _markdown(lines)
 
 
