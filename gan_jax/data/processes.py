@@ -128,7 +128,7 @@ def _serve(connection: Connection, memory: int) -> None:
             try:
                 fill(source, data, start, indices)
                 answer = [i for i in indices if i in source.failures]
-            except Exception as error:
+            except Exception as error:  # Of any kind: whoever waits for the answer raises it.
                 answer = error
             connection.send(answer)
 

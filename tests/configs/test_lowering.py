@@ -1,7 +1,7 @@
 """Every configuration's train step can be lowered for GPUs and TPUs, without one at hand.
 
-Traced as for an accelerator, in bfloat16. Whether the accelerator's own compiler takes the program,
-only `scripts.device_report` can tell.
+Traced as for an accelerator, in bfloat16. The accelerator's own compiler is not tested here; the
+script `scripts.device_report` runs the step on an accelerator.
 """
 
 import re
