@@ -149,7 +149,11 @@ def pytorch_device() -> str:
 
 
 def pytorch_steps(config: ConfigDict, spec: specs.Spec) -> dict[str, Step]:
-    """Return PyTorch's steps of a configuration by name; none if there is no reference of it."""
+    """Return PyTorch's steps of a configuration by name; none if there is no reference of it.
+
+    What costs only one side is in favour of PyTorch: its data are one resident batch of floats,
+    already cropped, mirrored and degraded, and the learning rate is constant.
+    """
     module = references()
     if module is None or config.variant not in module.REFERENCES:
         return {}
@@ -167,10 +171,13 @@ def pytorch_steps(config: ConfigDict, spec: specs.Spec) -> dict[str, Step]:
             "PyTorch eager TF32, channels last": common,
             "PyTorch eager bfloat16, channels last": {**common, "bfloat16": True},
         }
-    return {
-        name: Step(module.make(config, spec, module.Placement(**fields)).step)
-        for name, fields in placements.items()
-    }
+
+    def step_of(fields: Row) -> Step:
+        system = module.make(config, spec, module.Placement(**fields))
+        # Every player plays in a last step.
+        return Step(lambda: system.step(config.train.steps, system.batches))
+
+    return {name: step_of(fields) for name, fields in placements.items()}
 
 
 def lengthened(step: Step) -> Step:

@@ -4,6 +4,7 @@ GAN, DCGAN, LSGAN, WGAN-GP, SNGAN with projection and AC-GAN. As there, each pla
 its own.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,15 @@ from gan_jax.errors import lookup, require
 from gan_jax.games.adversarial import AdversarialGame
 from scripts.pytorch import dcgan, mlp, resnet
 from scripts.pytorch.losses import LOSSES, gradient_penalty
-from scripts.pytorch.system import Placement, System, make_average, make_optimizer, update
+from scripts.pytorch.system import (
+    Averages,
+    Batch,
+    Placement,
+    System,
+    make_optimizer,
+    random_images,
+    update,
+)
 
 GENERATORS = {"dcgan": dcgan.Generator, "mlp": mlp.Generator, "resnet": resnet.Generator}
 DISCRIMINATORS = {
@@ -50,28 +59,29 @@ def make(config: Any, game: AdversarialGame, placement: Placement) -> System:
         "discriminator": make_optimizer(config.optimizer.discriminator, discriminator.parameters()),
         "generator": make_optimizer(config.optimizer.generator, generator.parameters()),
     }
-    average = make_average(config, game, [generator])
-    real = placement.images(count, game.shape)
-    labels = torch.randint(specs.num_classes(game.spec) or 1, (count,), device=placement.device)
+    averages = Averages(config, game, {"generator": generator})
 
-    def generate() -> torch.Tensor:
+    def generate(labels: torch.Tensor) -> torch.Tensor:
         return generator(torch.randn(count, latent_dim, device=placement.device), labels)
 
-    def judge(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | float]:
+    def judge(
+        images: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | float]:
         """Return scores, and the classifier's loss if there is a classifier."""
         if not class_weight:
             return discriminator(images, labels), 0.0
         verdict = discriminator.judge(images)
         return verdict.scores, class_weight * F.cross_entropy(verdict.logits, labels)
 
-    def discriminator_loss() -> torch.Tensor:
+    def discriminator_loss(real: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            fake = generate()
+            fake = generate(labels)
         if joint:
             scores = discriminator(torch.cat([real, fake]), labels.repeat(2))
             value = loss.discriminator(*scores.chunk(2))
         else:
-            (of_real, real_class), (of_fake, fake_class) = judge(real), judge(fake)
+            of_real, real_class = judge(real, labels)
+            of_fake, fake_class = judge(fake, labels)
             value = loss.discriminator(of_real, of_fake) + real_class + fake_class
         if penalised:
             epsilon = torch.rand(count, 1, 1, 1, device=placement.device)
@@ -79,17 +89,19 @@ def make(config: Any, game: AdversarialGame, placement: Placement) -> System:
             value = value + config.penalty.weight * gradient_penalty(discriminator, between).mean()
         return value
 
-    def generator_loss() -> torch.Tensor:
-        scores, class_loss = judge(generate())
+    def generator_loss(labels: torch.Tensor) -> torch.Tensor:
+        scores, class_loss = judge(generate(labels), labels)
         return loss.generator(scores) + class_loss
 
-    def step() -> float:
+    def step(done: int, batches: Sequence[Batch]) -> float:
         with placement.autocast():
-            for _ in range(config.game.discriminator_steps):
-                value = discriminator_loss()
+            for batch in batches:
+                value = discriminator_loss(batch["image"], batch["label"])
                 update(optimizers["discriminator"], value)
-            update(optimizers["generator"], generator_loss())
-        average()
+            update(optimizers["generator"], generator_loss(batch["label"]))
+        averages.update(done)
         return value.item()
 
-    return System({"generator": generator, "discriminator": discriminator}, optimizers, step)
+    networks = {"generator": generator, "discriminator": discriminator}
+    batches = random_images(config, game, placement)
+    return System(networks, optimizers, averages, step, batches)

@@ -4,6 +4,7 @@ As there, the discriminators are shown fakes of the updated generators, which ar
 programs show them the fakes of the generators' turn.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from gan_jax.errors import lookup
 from gan_jax.games.cycle import CycleGame
 from scripts.pytorch import patchgan
 from scripts.pytorch.losses import LOSSES
-from scripts.pytorch.system import Placement, System, make_average, make_optimizer, update
+from scripts.pytorch.system import Averages, Batch, Placement, System, make_optimizer, update
 from scripts.pytorch.translators import make_translator
 
 
@@ -58,38 +59,39 @@ def make(config: Any, game: CycleGame, placement: Placement) -> System:
             [*discriminator_a.parameters(), *discriminator_b.parameters()],
         ),
     }
-    average = make_average(config, game, [a_to_b, b_to_a])
-    a, b = (placement.images(count, game.image_shape) for _ in range(2))
-    # Generator, generator back, discriminator of the target, source, target, past fakes.
+    averages = Averages(config, game, {"a_to_b": a_to_b, "b_to_a": b_to_a})
+    # Generator, generator back, discriminator of the target, names of the domains, past fakes.
     ways = [
-        (a_to_b, b_to_a, discriminator_b, a, b, Pool(own.history)),
-        (b_to_a, a_to_b, discriminator_a, b, a, Pool(own.history)),
+        (a_to_b, b_to_a, discriminator_b, "a", "b", Pool(own.history)),
+        (b_to_a, a_to_b, discriminator_a, "b", "a", Pool(own.history)),
     ]
 
-    def generators_loss() -> torch.Tensor:
+    def generators_loss(batch: Batch) -> torch.Tensor:
         value = torch.zeros((), device=placement.device)
-        for forth, back, discriminator, source, target, _ in ways:
+        for forth, back, discriminator, inputs, outputs, _ in ways:
+            source, target = batch[inputs], batch[outputs]
             fake = forth(source)
             value = value + loss.generator(discriminator(fake))
             value = value + own.cycle_weight * F.l1_loss(back(fake), source)
             value = value + own.identity_weight * F.l1_loss(forth(target), target)
         return value
 
-    def discriminators_loss() -> torch.Tensor:
+    def discriminators_loss(batch: Batch) -> torch.Tensor:
         value = torch.zeros((), device=placement.device)
-        for forth, _, discriminator, source, target, pool in ways:
+        for forth, _, discriminator, inputs, outputs, pool in ways:
             with torch.no_grad():
-                fake = pool.exchange(forth(source))
-            own_loss = loss.discriminator(discriminator(target), discriminator(fake))
+                fake = pool.exchange(forth(batch[inputs]))
+            own_loss = loss.discriminator(discriminator(batch[outputs]), discriminator(fake))
             value = value + own.discriminator_weight * own_loss
         return value
 
-    def step() -> float:
+    def step(done: int, batches: Sequence[Batch]) -> float:
+        (batch,) = batches
         with placement.autocast():
-            update(optimizers["generators"], generators_loss())
-            value = discriminators_loss()
+            update(optimizers["generators"], generators_loss(batch))
+            value = discriminators_loss(batch)
             update(optimizers["discriminators"], value)
-        average()
+        averages.update(done)
         return value.item()
 
     networks = {
@@ -98,4 +100,5 @@ def make(config: Any, game: CycleGame, placement: Placement) -> System:
         "discriminator_a": discriminator_a,
         "discriminator_b": discriminator_b,
     }
-    return System(networks, optimizers, step)
+    batch = {name: placement.images(count, game.image_shape) for name in ("a", "b")}
+    return System(networks, optimizers, averages, step, [batch])

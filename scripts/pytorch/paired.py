@@ -4,6 +4,7 @@ Both players are shown the same fakes: the generator does not change between the
 another pass would differ in the draws of dropout alone.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from gan_jax.games.paired import PairedGame
 from gan_jax.games.translation import A_TO_B
 from scripts.pytorch import patchgan
 from scripts.pytorch.losses import LOSSES
-from scripts.pytorch.system import Placement, System, make_average, make_optimizer, update
+from scripts.pytorch.system import Averages, Batch, Placement, System, make_optimizer, update
 from scripts.pytorch.translators import make_translator
 
 PIXEL_LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
@@ -36,24 +37,28 @@ def make(config: Any, game: PairedGame, placement: Placement) -> System:
         name: make_optimizer(config.optimizer[name], network.parameters())
         for name, network in networks.items()
     }
-    average = make_average(config, game, [generator])
-    count = config.train.batch_size
-    inputs = placement.images(count, (height // way.scale, width // way.scale, way.inputs))
-    target = placement.images(count, game.image_shape)
+    averages = Averages(config, game, {"generator": generator})
 
-    def judge(images: torch.Tensor) -> torch.Tensor:
+    def judge(inputs: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         return discriminator(torch.cat([inputs, images], 1) if own.conditional else images)
 
-    def step() -> float:
+    def step(done: int, batches: Sequence[Batch]) -> float:
+        (batch,) = batches
+        inputs, target = batch["inputs"], batch["target"]
         with placement.autocast():
             made = generator(inputs)
-            value = loss.discriminator(judge(target), judge(made.detach()))
-            update(optimizers["discriminator"], own.discriminator_weight * value)
-            pixel = compare(made, target)
-            adversarial = loss.generator(judge(made))
-            total = own.pixel_weight * pixel + own.adversarial_weight * adversarial
+            total = own.pixel_weight * compare(made, target)
+            if done >= own.content_steps:
+                value = loss.discriminator(judge(inputs, target), judge(inputs, made.detach()))
+                update(optimizers["discriminator"], own.discriminator_weight * value)
+                total = total + own.adversarial_weight * loss.generator(judge(inputs, made))
             update(optimizers["generator"], total)
-        average()
-        return value.item()
+        averages.update(done)
+        return total.item()
 
-    return System(networks, optimizers, step)
+    count, small = config.train.batch_size, (height // way.scale, width // way.scale, way.inputs)
+    batch = {
+        "inputs": placement.images(count, small),
+        "target": placement.images(count, game.image_shape),
+    }
+    return System(networks, optimizers, averages, step, [batch])

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,11 @@ from torch import nn
 from torch.optim import swa_utils
 
 from gan_jax import errors
-from gan_jax.games.game import Game, images_per_step
+from gan_jax.data import spec as specs
+from gan_jax.games.game import Game, batches_per_step, images_per_step
+from gan_jax.training.ema import EMA
+
+Batch = Mapping[str, torch.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +50,45 @@ class Placement:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16)
 
 
+class Averages:
+    """The moving averages of networks and of their statistics, as `gan_jax.training.ema` has them.
+
+    Attributes:
+      networks: the averages by the names of the networks, which are the networks themselves where
+        the configuration keeps no averages.
+    """
+
+    def __init__(self, config: Any, game: Game, networks: Mapping[str, nn.Module]) -> None:
+        self._ema = EMA(config.ema.half_life, config.ema.ramp_up, config.ema.start)
+        self._images = images_per_step(game, config.train.batch_size)
+        self._sources = networks
+        self.networks: Mapping[str, nn.Module] = networks
+        if self._ema.enabled:
+            self.networks = {
+                name: swa_utils.AveragedModel(own, multi_avg_fn=self._average, use_buffers=True)
+                for name, own in networks.items()
+            }
+
+    def _average(self, averages: list[torch.Tensor], sources: list[torch.Tensor], _: Any) -> None:
+        swa_utils.get_ema_multi_avg_fn(self._decay)(averages, sources, None)
+
+    def update(self, done: int) -> None:
+        """Update the averages after a train step, before which ``done`` were made."""
+        if self._ema.enabled:
+            self._decay = host_decay(self._ema, done, self._images)
+            for name, averaged in self.networks.items():
+                averaged.update_parameters(self._sources[name])
+
+
+def host_decay(ema: EMA, done: int, images_per_step: int) -> float:
+    """Return `EMA.decay`, computed on the host."""
+    if done < ema.start:
+        return 0.0
+    seen = (done + 1) * images_per_step
+    half_life = ema.half_life if ema.ramp_up is None else min(ema.half_life, seen * ema.ramp_up)
+    return 0.5 ** (images_per_step / half_life)
+
+
 @dataclasses.dataclass(frozen=True)
 class System:
     """A reference.
@@ -53,12 +96,17 @@ class System:
     Attributes:
       networks: by the name that they have in the game.
       optimizers: by the name of the player.
-      step: makes one train step, and returns a loss.
+      averages: of the networks that a user samples or translates with.
+      step: makes one train step, given how many were made before it and `batches_per_step` batches
+        in float32, and returns a loss.
+      batches: random ones of the shapes that a step takes.
     """
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
-    step: Callable[[], float]
+    averages: Averages
+    step: Callable[[int, Sequence[Batch]], float]
+    batches: Sequence[Batch]
 
 
 def make_optimizer(group: Any, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -79,17 +127,11 @@ def update(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
     optimizer.step()
 
 
-def make_average(config: Any, game: Game, networks: Iterable[nn.Module]) -> Callable[[], None]:
-    """Return what updates the moving averages of networks after a train step, if any are kept."""
-    half_life = config.ema.half_life
-    if not half_life:
-        return lambda: None
-    decay = 0.5 ** (images_per_step(game, config.train.batch_size) / half_life)
-    function = swa_utils.get_ema_multi_avg_fn(decay)
-    averages = [(swa_utils.AveragedModel(own, multi_avg_fn=function), own) for own in networks]
-
-    def average() -> None:
-        for averaged, network in averages:
-            averaged.update_parameters(network)
-
-    return average
+def random_images(config: Any, game: Game, placement: Placement) -> list[Batch]:
+    """Return random batches of images and classes for a step; of data without classes, class 0."""
+    count, classes = config.train.batch_size, specs.num_classes(game.spec) or 1
+    batch = {
+        "image": placement.images(count, game.shape),
+        "label": torch.randint(classes, (count,), device=placement.device),
+    }
+    return [batch] * batches_per_step(game)

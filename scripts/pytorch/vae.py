@@ -1,5 +1,6 @@
 """VAE/GAN: the three players of `gan_jax.games.vae`, in the same turns on one batch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,15 @@ from gan_jax.games.vae import VAEGame
 from scripts.pytorch import dcgan
 from scripts.pytorch.adversarial import make_networks
 from scripts.pytorch.losses import LOSSES
-from scripts.pytorch.system import Placement, System, make_average, make_optimizer, update
+from scripts.pytorch.system import (
+    Averages,
+    Batch,
+    Placement,
+    System,
+    make_optimizer,
+    random_images,
+    update,
+)
 
 
 def make(config: Any, game: VAEGame, placement: Placement) -> System:
@@ -25,10 +34,9 @@ def make(config: Any, game: VAEGame, placement: Placement) -> System:
         name: make_optimizer(config.optimizer[name], networks[name].parameters())
         for name in ("discriminator", "encoder", "generator")
     }
-    average = make_average(config, game, [encoder, generator])
-    real = placement.images(count, game.shape)
+    averages = Averages(config, game, {"encoder": encoder, "generator": generator})
 
-    def posterior() -> tuple[torch.Tensor, torch.Tensor]:
+    def posterior(real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return latents of the images, and the mean divergence from the prior."""
         mean, log_variance = encoder(real).chunk(2, 1)
         z = torch.addcmul(mean, torch.exp(0.5 * log_variance), torch.randn_like(mean))
@@ -39,41 +47,41 @@ def make(config: Any, game: VAEGame, placement: Placement) -> System:
         """Return reconstructions, then samples of the prior, decoded in one pass."""
         return generator(torch.cat([z, torch.randn_like(z)]))
 
-    def reconstruction(features: torch.Tensor) -> torch.Tensor:
+    def reconstruction(features: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Return the negative log-likelihood of the originals' features, mean over images."""
         with torch.no_grad():
             target = discriminator.judge(real).features[own.layer]
         return 0.5 * F.mse_loss(features, target, reduction="sum") / count
 
-    def discriminator_loss() -> torch.Tensor:
+    def discriminator_loss(real: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            both = decode_both(posterior()[0])
+            both = decode_both(posterior(real)[0])
         if config.game.joint_batch:
             of_real, *of_fakes = discriminator(torch.cat([real, both])).chunk(3)
         else:
             of_real, *of_fakes = (discriminator(x) for x in (real, *both.chunk(2)))
         return 0.5 * sum(loss.discriminator(of_real, of_fake) for of_fake in of_fakes)
 
-    def encoder_loss() -> torch.Tensor:
-        z, divergence = posterior()
+    def encoder_loss(real: torch.Tensor) -> torch.Tensor:
+        z, divergence = posterior(real)
         features = discriminator.judge(generator(z)).features[own.layer]
-        return own.kl_weight * divergence + reconstruction(features)
+        return own.kl_weight * divergence + reconstruction(features, real)
 
-    def generator_loss() -> torch.Tensor:
+    def generator_loss(real: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            z, _ = posterior()
+            z, _ = posterior(real)
         made, fake = (discriminator.judge(x) for x in decode_both(z).chunk(2))
         adversarial = 0.5 * (loss.generator(made.scores) + loss.generator(fake.scores))
-        return adversarial + own.gamma * reconstruction(made.features[own.layer])
+        return adversarial + own.gamma * reconstruction(made.features[own.layer], real)
 
-    def step() -> float:
+    def step(done: int, batches: Sequence[Batch]) -> float:
         with placement.autocast():
-            for _ in range(config.game.discriminator_steps):
-                value = discriminator_loss()
+            for batch in batches:
+                value = discriminator_loss(batch["image"])
                 update(optimizers["discriminator"], value)
-            update(optimizers["encoder"], encoder_loss())
-            update(optimizers["generator"], generator_loss())
-        average()
+            update(optimizers["encoder"], encoder_loss(batch["image"]))
+            update(optimizers["generator"], generator_loss(batch["image"]))
+        averages.update(done)
         return value.item()
 
-    return System(networks, optimizers, step)
+    return System(networks, optimizers, averages, step, random_images(config, game, placement))

@@ -10,12 +10,14 @@ from flax import traverse_util
 from gan_jax.data import spec as specs
 from gan_jax.losses import adversarial, penalties
 from gan_jax.runs import build
+from gan_jax.training.ema import EMA
 from scripts.benchmark import load, stored_spec
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference (extra: parity)")
 
-from scripts.pytorch import dcgan, losses, references, resnet  # noqa: E402
-from scripts.pytorch.system import Placement  # noqa: E402
+from scripts.pytorch import losses, references  # noqa: E402
+from scripts.pytorch.system import Averages, Placement, host_decay  # noqa: E402
+from scripts.pytorch.weights import copy_weights, in_order  # noqa: E402
 
 PAIRS = specs.pairs((286, 286, 3))
 # Choices whose data are not in every installation, and a specification of such data.
@@ -45,29 +47,22 @@ def made(choice):
     return config, game, references.make(config, spec, Placement())
 
 
-def in_order(network):
-    """Return the parameters' paths in the order in which the network makes them, and their shapes.
-
-    `jax.eval_shape` and `jax.jit` sort what they return.
-    """
-    paths = []
-
-    def init(key):
-        params = network.init(key)["params"]
-        paths.extend(traverse_util.flatten_dict(params))
-        return params
-
-    shapes = traverse_util.flatten_dict(jax.eval_shape(init, jax.random.key(0)))
-    return {path: shapes[path].shape for path in paths}
-
-
 @pytest.mark.parametrize("choice", [*CHOICES, *OTHERS])
 def test_networks_have_the_same_parameters(choice):
     _, game, system = made(choice)
     assert set(system.networks) == set(game.networks)
     for name, network in game.networks.items():
-        ours = sorted(int(np.prod(shape)) for shape in in_order(network).values())
-        assert sorted(x.numel() for x in system.networks[name].parameters()) == ours, name
+        shapes, theirs = in_order(network), system.networks[name]
+        sizes = sorted(int(np.prod(shape)) for shape in shapes.values())
+        assert sorted(x.numel() for x in theirs.parameters()) == sizes, name
+        # Each parameter is filled with its number, in an array without memory.
+        numbered = {
+            path: np.broadcast_to(np.float32(i), shape)
+            for i, (path, shape) in enumerate(shapes.items())
+        }
+        copy_weights(network, traverse_util.unflatten_dict(numbered), theirs)
+        firsts = sorted(int(x.detach().flatten()[0]) for x in theirs.parameters())
+        assert firsts == list(range(len(shapes))), name
 
 
 def moved(variables):
@@ -76,32 +71,6 @@ def moved(variables):
     leaves, structure = jax.tree.flatten(variables["params"])
     leaves = [leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32) for leaf in leaves]
     return {**variables, "params": jax.tree.unflatten(structure, leaves)}
-
-
-def channels_first(array, axis):
-    """Return an array with an axis for a map [4, 4, channels] reordered to [channels, 4, 4]."""
-    order = np.arange(array.shape[axis]).reshape(4, 4, -1).transpose(2, 0, 1).ravel()
-    return np.take(array, order, axis)
-
-
-def copy_weights(network, params, module):
-    """Copy our parameters into PyTorch's module, by their order."""
-    flat = traverse_util.flatten_dict(params)
-    arrays = [np.asarray(flat[path]) for path in in_order(network)]
-    parts = [(part, x) for part in module.modules() for x in part.parameters(recurse=False)]
-    for (part, parameter), array in zip(parts, arrays, strict=True):
-        if isinstance(part, torch.nn.ConvTranspose2d) and array.ndim == 4:
-            array = array[::-1, ::-1].transpose(2, 3, 0, 1)
-        elif array.ndim == 4:
-            array = array.transpose(3, 2, 0, 1)
-        elif isinstance(part, torch.nn.Linear):
-            if isinstance(module, dcgan.Generator | resnet.Generator):
-                array = channels_first(array, -1)
-            elif isinstance(module, dcgan.Discriminator | dcgan.Encoder) and array.ndim == 2:
-                array = channels_first(array, 0)
-            array = array.T
-        with torch.no_grad():
-            parameter.copy_(torch.tensor(np.ascontiguousarray(array)))
 
 
 def nchw(x):
@@ -177,6 +146,29 @@ def test_losses_are_the_same(name):
     np.testing.assert_allclose(found, np.mean(ours.generator(fake, None)), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("ramp_up", "start"), [(0.05, 0), (None, 3)])
+def test_averages_are_the_same(ramp_up, start):
+    config, game, _ = made("dcgan:smoke")
+    own = EMA(100.0, ramp_up, start)
+    steps, images = np.arange(40), config.train.batch_size
+    expected = own.decay(steps, images)
+    decays = [host_decay(own, step, images) for step in steps.tolist()]
+    np.testing.assert_allclose(decays, expected, rtol=1e-5)
+    config = config.copy_and_resolve_references()
+    config.ema.update(half_life=own.half_life, ramp_up=ramp_up, start=start)
+    source = torch.nn.BatchNorm1d(1)
+    averages = Averages(config, game, {"generator": source})
+    average = 0.0
+    for step in range(6):
+        source.running_mean.fill_(step)
+        source.weight.data.fill_(step)
+        averages.update(step)
+        average = step + decays[step] * (average - step)
+    module = averages.networks["generator"].module
+    assert module.running_mean.item() == pytest.approx(average, rel=1e-5)
+    assert module.weight.item() == pytest.approx(average, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", references.REFERENCES)
 def test_players_take_the_same_turns(name):
     config, game, system = made(f"{name}:smoke")
@@ -185,7 +177,7 @@ def test_players_take_the_same_turns(name):
         optimizer.register_step_post_hook(lambda *_, player=player: turns.append(player))
     for network in system.networks.values():
         network.register_forward_pre_hook(lambda _, inputs: counts.add(len(inputs[0])))
-    assert np.isfinite(system.step())
+    assert np.isfinite(system.step(config.train.steps, system.batches))
     assert turns == [player.name for player in game.players for _ in range(player.steps)]
     # Real and generated examples may be judged in one pass.
     assert {count % config.train.batch_size for count in counts} == {0}
