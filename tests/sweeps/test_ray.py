@@ -139,8 +139,15 @@ def test_runs_that_do_not_fit_wait_for_a_cluster_that_grows(
     assert (message in out) if message else (out == "")
 
 
+@pytest.mark.parametrize(
+    "stops",
+    [
+        [signal.SIGTERM],
+        pytest.param([signal.SIGTERM, signal.SIGKILL], marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_sweep_that_is_stopped_continues_repeats_nothing_and_retries_failures(
-    begin, folder, cluster
+    stops, begin, folder, cluster
 ):
     runs = {
         "diverges": {"mode": "diverges"},
@@ -154,10 +161,9 @@ def test_a_sweep_that_is_stopped_continues_repeats_nothing_and_retries_failures(
     row = {"started": "1", "pid": 7, "host": "a", "state": "failed", "reason": "an old one"}
     folder.attempts("worker_killed_once").parent.mkdir(parents=True)
     evaluations.append(folder.attempts("worker_killed_once"), row)
-    # Ray ends a cluster of the sweep's own when the sweep is killed.
-    for session, (number, address) in enumerate(
-        ((signal.SIGTERM, cluster), (signal.SIGKILL, None)), 1
-    ):
+    for session, number in enumerate(stops, 1):
+        # Ray ends a cluster of the sweep's own when the sweep is killed.
+        address = None if number == signal.SIGKILL else cluster
         sweep = begin(runs=runs, num_parallel=1, address=address, environment={"PAUSE": "60"})
         wait_for(lambda session=session: len(steps(folder, "long")) == session)
         sweep.signal(number)
@@ -181,7 +187,7 @@ def test_a_sweep_that_is_stopped_continues_repeats_nothing_and_retries_failures(
     assert result(ended) == {"states": dict.fromkeys(runs, "done") | states, "asked": None}
     assert {name: starts(folder, name) for name in runs} == {
         "diverges": 1,
-        "long": 3,
+        "long": 1 + len(stops),
         "fails_once": 2,
         "worker_killed_once": 2,
         "fails": 2,
