@@ -31,6 +31,15 @@ _SUMMARY = re.compile(
     r"(?: \((?P<authors>[^()]+?) (?P<year>\d{4})(?:, (?P<arxiv>\d{4}\.\d{4,5}))?\))?\.$"
 )
 _SECTION = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+#: Measures of `scripts.equal_minutes` and their headings.
+MEASURES = {
+    "fid": "Fréchet distance",
+    "precision": "precision",
+    "recall": "recall",
+    "accuracy": "class accuracy",
+    "psnr": "PSNR, dB",
+    "ssim": "SSIM",
+}
 _LABELS = {
     "classifier_fid": "classifier-FID {}",
     "psnr": "PSNR {} dB",
@@ -242,6 +251,19 @@ def speed_table(results: Sequence[Result]) -> str:
     return _markdown(lines)
 
 
+def equal_minutes_table(results: Sequence[Result]) -> str:
+    """Return trainings beside PyTorch's for the same minutes: ours / PyTorch's (reference)."""
+    lines = [["config", "data", "minutes", "steps", *MEASURES.values()]]
+    for r in results:
+        if steps := r.values.get("pytorch_steps"):
+            cells = [f"`{r.config}`", r.data, r.minutes, f"{r.steps} / {int(steps):,}"]
+            for name in MEASURES:
+                sides = [r.values.get(f"{s}_{name}") for s in ("gan_jax", "pytorch", "reference")]
+                cells.append("{} / {} ({})".format(*sides) if sides[0] else "")
+            lines.append(cells)
+    return _markdown(lines)
+
+
 TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "systems": systems_table,
     "digits": digits_table,
@@ -249,6 +271,7 @@ TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "anomalies": anomalies_table,
     "toy": toy_table,
     "speed": speed_table,
+    "equal_minutes": equal_minutes_table,
 }
 
 

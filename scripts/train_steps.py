@@ -148,6 +148,27 @@ def pytorch_device() -> str:
     return "cuda" if torch.cuda.is_available() and jax.default_backend() != "cpu" else "cpu"
 
 
+def pytorch_placements() -> dict[str, Row]:
+    """Return the fields of the references' placements that are worth measuring, by name.
+
+    Side effect: on GPUs, PyTorch uses TF32 and chooses its kernels by measurement.
+    """
+    if (device := pytorch_device()) == "cpu":
+        return {
+            "PyTorch eager": {},
+            "PyTorch eager, channels last": {"channels_last": True},
+        }
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    common = {"channels_last": True, "device": device}
+    return {
+        "PyTorch eager TF32, channels last": common,
+        "PyTorch eager bfloat16, channels last": {**common, "bfloat16": True},
+    }
+
+
 def pytorch_steps(config: ConfigDict, spec: specs.Spec) -> dict[str, Step]:
     """Return PyTorch's steps of a configuration by name; none if there is no reference of it.
 
@@ -157,27 +178,13 @@ def pytorch_steps(config: ConfigDict, spec: specs.Spec) -> dict[str, Step]:
     module = references()
     if module is None or config.variant not in module.REFERENCES:
         return {}
-    placements: dict[str, Row] = {
-        "PyTorch eager": {},
-        "PyTorch eager, channels last": {"channels_last": True},
-    }
-    if (device := pytorch_device()) != "cpu":
-        import torch
-
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
-        common = {"channels_last": True, "device": device}
-        placements = {
-            "PyTorch eager TF32, channels last": common,
-            "PyTorch eager bfloat16, channels last": {**common, "bfloat16": True},
-        }
 
     def step_of(fields: Row) -> Step:
         system = module.make(config, spec, module.Placement(**fields))
         # Every player plays in a last step.
         return Step(lambda: system.step(config.train.steps, system.batches))
 
-    return {name: step_of(fields) for name, fields in placements.items()}
+    return {name: step_of(fields) for name, fields in pytorch_placements().items()}
 
 
 def lengthened(step: Step) -> Step:

@@ -39,11 +39,16 @@ class Placement:
         """Return the network on the device, in the memory format."""
         return network.to(self.device, memory_format=self._format)
 
+    def put(self, x: torch.Tensor) -> torch.Tensor:
+        """Return an array on the device, images in the memory format."""
+        return x.to(
+            self.device, memory_format=self._format if x.ndim == 4 else torch.preserve_format
+        )
+
     def images(self, count: int, shape: Sequence[int]) -> torch.Tensor:
         """Return random images in [-1, 1] of a shape ``(height, width, channels)``."""
         height, width, channels = shape
-        images = torch.rand(count, channels, height, width, device=self.device)
-        return images.mul(2).sub(1).contiguous(memory_format=self._format)
+        return self.put(torch.rand(count, channels, height, width).mul(2).sub(1))
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context of forward passes."""
