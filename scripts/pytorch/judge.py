@@ -1,4 +1,4 @@
-"""A classifier in PyTorch whose features compare sets of images: a judge that is of neither side.
+"""The judge: a classifier in PyTorch whose features compare sets of images.
 
 A small convolutional network, trained on a labelled set. A tenth of the set is held out, at most
 `MOST_HELD_OUT` images, and the accuracy on it is recorded. The same arguments on the same machine
@@ -55,7 +55,7 @@ class Judge:
     """A trained classifier.
 
     Attributes:
-      network: it.
+      network: in evaluation mode.
       accuracy: on images that it was not trained on.
       hash: of its weights.
     """

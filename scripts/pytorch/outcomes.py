@@ -1,4 +1,4 @@
-"""What a training has come to: the same measures of every contestant, and of a reference.
+"""Measures of trained contestants, the same for each, and for a reference.
 
 - Games that generate: sets of samples, by the features of the judge (`scripts.pytorch.judge`).
 - Games of pairs: outputs for held-out inputs, by PSNR and SSIM.
@@ -58,7 +58,7 @@ class Measure(abc.ABC):
 
     @abc.abstractmethod
     def outcome(self, contestant: Contestant) -> Outcome:
-        """Return what a contestant's training has come to."""
+        """Return the measures of a trained contestant."""
 
 
 def make_measure(folder: Path, task: Task, game: Game) -> Measure:
@@ -168,7 +168,7 @@ class Restoration(Measure):
 class Transfer(Measure):
     """Crops of held-out images, translated both ways, against crops of the other domain.
 
-    The reference are crops of the training images. The judge tells the domains apart.
+    The reference is crops of the training images. The judge classifies images by domain.
     """
 
     name = "real data"
