@@ -115,14 +115,14 @@ def of_length(config: ConfigDict, steps: int) -> ConfigDict:
     share of the length.
     """
     config = config.copy_and_resolve_references()
-    share, train = steps / config.train.steps, config.train
-
-    def scaled(count: int) -> int:
-        return round(share * count)
-
+    before, train = config.train.steps, config.train
     if jax.default_backend() == "cpu":
         train.steps_per_call = 1  # The dispatch costs nothing, and slices end where they should.
     steps = max(1, steps // train.steps_per_call) * train.steps_per_call
+
+    def scaled(count: int) -> int:
+        return count * steps // before
+
     for name in ("steps", "log_every", "sample_every", "checkpoint_every"):
         train[name] = steps
     config.eval.every = 0

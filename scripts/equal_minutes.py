@@ -38,6 +38,7 @@ from gan_jax.games.game import Game
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import atomic, evaluations, grids
 from gan_jax.runs import allocator, build, fitting
+from gan_jax.runs.config import with_local_paths
 from scripts import benchmark, contestants, tables, train_steps
 from scripts.contestants import Contestant, Ours, Task
 from scripts.train_steps import Row
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=3.0, help="of each contestant")
     parser.add_argument("--stepping", action="store_true", help="minutes of steps alone")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--data", type=Path, help="data.path, or data.data_dir of TFDS sets")
+    parser.add_argument("--data", help="data.path, or data.data_dir of TFDS sets")
     parser.add_argument("--batch_size", type=int, help="default: the configuration's")
     parser.add_argument("--seed", type=int, default=0, help="of both trainings")
     options = vars(parser.parse_args(arguments))
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make_match(
-    name: str, *, data: Path | None, batch_size: int | None, seed: int, **_: Any
+    name: str, *, data: str | None, batch_size: int | None, seed: int, **_: Any
 ) -> Match:
     """Return a configuration with its data.
 
@@ -96,12 +97,13 @@ def make_match(
     errors.require(has, "--config", name, f"configurations with a PyTorch reference: {known}")
     if data is not None:
         embedded = config.data.name in ("digits", "photos")
-        errors.require(not embedded, "--data", str(data), f"none, for the embedded data of {name}")
+        errors.require(not embedded, "--data", data, f"none, for the embedded data of {name}")
         in_files = config.data.name in ("folder", "npz")
-        config.data["path" if in_files else "data_dir"] = str(data)
+        config.data["path" if in_files else "data_dir"] = data
     config.train.seed = seed
-    config.train.batch_size = batch_size or config.train.batch_size
-    config, source = fitting.fitted(config)
+    if batch_size is not None:
+        config.train.batch_size = batch_size
+    config, source = fitting.fitted(with_local_paths(config))
     game = build.make_training(contestants.of_length(config, config.train.steps), source.spec).game
     _check(name, config, source, game)
     return Match(name, config, source, game)
@@ -109,11 +111,9 @@ def make_match(
 
 def _check(name: str, config: ConfigDict, source: sources.Source, game: Game) -> None:
     """Check that both sides can train, and that there is a measure."""
-    size = pipelines.resident_bytes(source) / 2**30
-    limit = config.data.device_cache_gib
-    errors.require(
-        size <= limit, "--data", f"{size:.2f} GiB", f"{limit} GiB (data.device_cache_gib)"
-    )
+    size, limit = pipelines.resident_bytes(source) / 2**30, config.data.device_cache_gib
+    accepted = f"{limit} or less (data.device_cache_gib)"
+    errors.require(size <= limit, f"GiB of the data of {name}", round(size, 2), accepted)
     if isinstance(game, TranslationGame):
         known = config.degrade.name in DEGRADATIONS
         errors.require(known, "degrade.name", config.degrade.name, ", ".join(DEGRADATIONS))
@@ -131,7 +131,7 @@ def claim(out: Path, settings: Mapping[str, Any]) -> None:
     Raises:
       WorkdirError: the folder has results of other settings, or other files.
     """
-    path, text = out / "settings.json", json.dumps(settings, default=str, indent=1) + "\n"
+    path, text = out / "settings.json", json.dumps(settings, indent=1) + "\n"
     if path.exists():
         if path.read_text("utf-8") != text:
             raise errors.WorkdirError(
