@@ -47,6 +47,19 @@ def check_sizes(field: str, values: object, length: int | None = None, meaning: 
         )
 
 
+def check_widths(field: str, widths: int | tuple[int, ...], length: int, meaning: str) -> None:
+    """Raise a `ConfigError` unless `widths` is one width, or a tuple of ``length`` widths."""
+    if isinstance(widths, int):
+        check_size(field, widths)
+    else:
+        check_sizes(field, widths, length, f" ({meaning}), or one number")
+
+
+def widths_of(widths: int | tuple[int, ...], length: int) -> tuple[int, ...]:
+    """Return one width for each of ``length`` layers, of a field that is one or all of them."""
+    return (widths,) * length if isinstance(widths, int) else widths
+
+
 def check_count(field: str, value: object, most: int | None = None) -> None:
     """Raise a `ConfigError` unless `value` is a whole number from 0 up to `most`."""
     if (

@@ -12,6 +12,7 @@ import flax.linen as nn
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
 from gan_jax.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
 from gan_jax.networks.patchgan import PatchGAN
+from gan_jax.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_jax.networks.srresnet import SRResNet
 from gan_jax.networks.translator import ResNetTranslator
@@ -21,6 +22,7 @@ from gan_jax.settings import build
 GENERATORS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANGenerator,
     "mlp": MLPGenerator,
+    "r3gan": R3GANGenerator,
     "resnet": ResNetGenerator,
 }
 """Modules of `(z [batch, latent_dim], condition)` to float32 [batch, *shape]."""
@@ -28,6 +30,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANDiscriminator,
     "mlp": MLPDiscriminator,
+    "r3gan": R3GANDiscriminator,
     "resnet": ResNetDiscriminator,
 }
 """Modules of `(x [batch, *shape], condition)` to float32 scores [batch], with a method `judge`."""

@@ -26,7 +26,13 @@ from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import make_norm
 from gan_jax.layers.resample import mean_pool, upsample_nearest
 from gan_jax.layers.spectral import SpectralConv
-from gan_jax.networks.checks import check_image_shape, check_size, check_sizes, halvings
+from gan_jax.networks.checks import (
+    check_image_shape,
+    check_size,
+    check_widths,
+    halvings,
+    widths_of,
+)
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import ClassNormalized, Layer
 from gan_jax.networks.verdict import VectorDiscriminator, Verdict
@@ -34,18 +40,6 @@ from gan_jax.networks.verdict import VectorDiscriminator, Verdict
 _FLAT_BLOCKS = 2
 _HE = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 _GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-
-
-def _check_widths(field: str, features: int | tuple[int, ...], length: int, meaning: str) -> None:
-    """Raise a `ConfigError` unless `features` is one width or that number of widths."""
-    if isinstance(features, int):
-        check_size(field, features)
-    else:
-        check_sizes(field, features, length, f" ({meaning}), or one number")
-
-
-def _widths(features: int | tuple[int, ...], length: int) -> tuple[int, ...]:
-    return (features,) * length if isinstance(features, int) else features
 
 
 def _check_attention(field: str, value: int, accepted: list[int]) -> None:
@@ -158,8 +152,8 @@ class ResNetGenerator(ClassNormalized):
             (self.shape[0] >> level, self.shape[1] >> level) for level in range(doublings, -1, -1)
         ]
         meaning = "the widths at " + ", ".join(f"{height}x{width}" for height, width in sides)
-        _check_widths("generator.resnet.features", self.features, doublings + 1, meaning)
-        self._check_normalization(_widths(self.features, 1))
+        check_widths("generator.resnet.features", self.features, doublings + 1, meaning)
+        self._check_normalization(widths_of(self.features, 1))
         heights = [height for height, _ in sides[1:]]
         _check_attention("generator.resnet.attention", self.attention, heights)
         super().__post_init__()
@@ -168,7 +162,7 @@ class ResNetGenerator(ClassNormalized):
         self, z: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> jax.Array:
         doublings = halvings(self.shape)
-        first, *widths = _widths(self.features, doublings + 1)
+        first, *widths = widths_of(self.features, doublings + 1)
         height, width = (side >> doublings for side in self.shape[:2])
         x = self._with_class(z.astype(self.dtype), condition)
         x = nn.Dense(height * width * first, kernel_init=_GLOROT, **self._types)(x)
@@ -212,9 +206,7 @@ class ResNetDiscriminator(VectorDiscriminator):
         check_image_shape("resnet", self.shape, least=2)
         pooled = halvings(self.shape) - 1
         meaning = "the widths after each block"
-        _check_widths(
-            "discriminator.resnet.features", self.features, pooled + _FLAT_BLOCKS, meaning
-        )
+        check_widths("discriminator.resnet.features", self.features, pooled + _FLAT_BLOCKS, meaning)
         self._check_choice("normalization", ("none", "layer", "spectral"))
         self._check_choice("pooling", ("mean", "sum"))
         sides = [self.shape[0] >> level for level in range(pooled, 0, -1)]
@@ -228,7 +220,7 @@ class ResNetDiscriminator(VectorDiscriminator):
         pooled = halvings(self.shape) - 1
         x = self._with_class(x.astype(self.dtype), condition)
         activations = []
-        for index, width in enumerate(_widths(self.features, pooled + _FLAT_BLOCKS)):
+        for index, width in enumerate(widths_of(self.features, pooled + _FLAT_BLOCKS)):
             block = DownBlock(
                 width,
                 downsample=index < pooled,

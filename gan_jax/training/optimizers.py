@@ -45,15 +45,20 @@ def linear(
     )
 
 
-def cosine(value: float, *, total_steps: int, end_factor: float = 0.0) -> Schedule:
+def cosine(
+    value: float, *, total_steps: int, end_factor: float = 0.0, decay_steps: int | None = None
+) -> Schedule:
     """Half a cosine wave down to ``value * end_factor`` (Loshchilov 2016, 1608.03983).
 
     Args:
       value: as for `linear`.
       total_steps: as for `linear`.
       end_factor: the last rate over the first.
+      decay_steps: train steps until then, after which the rate stays; unset: those of the run.
     """
-    return optax.cosine_decay_schedule(value, total_steps, alpha=end_factor)
+    good = decay_steps is None or decay_steps >= 1
+    errors.require(good, "schedule.cosine.decay_steps", decay_steps, "1 or more, or none")
+    return optax.cosine_decay_schedule(value, decay_steps or total_steps, alpha=end_factor)
 
 
 def step(
@@ -129,7 +134,12 @@ def _momentum(
 
 
 def _adam(
-    rate: Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+    rate: Schedule,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    end_b2: float | None = None,
+    end_b2_steps: int = 1,
 ) -> optax.GradientTransformation:
     """Adam (Kingma and Ba 2014, 1412.6980).
 
@@ -138,8 +148,22 @@ def _adam(
       b1: decay of the gradient's mean.
       b2: decay of the mean of its square.
       eps: added to the root of the latter.
+      end_b2: the last value of ``b2``, which it reaches along half a cosine (R3GAN, Huang et al.
+        2024, 2501.05441); unset: it stays. The bias is corrected by the present value.
+      end_b2_steps: gradient steps until then.
     """
-    return optax.adam(rate, b1, b2, eps)
+    if end_b2 is None:
+        return optax.adam(rate, b1, b2, eps)
+    accepted = "a number from 0 to below 1, or none"
+    errors.require(0 <= end_b2 < 1, "adam.end_b2", end_b2, accepted)
+    errors.require(end_b2_steps >= 1, "adam.end_b2_steps", end_b2_steps, "1 or more")
+    fall = optax.cosine_decay_schedule(1.0, end_b2_steps)
+    fixed = ("b1", "eps", "eps_root", "nesterov")
+    scale = optax.inject_hyperparams(optax.scale_by_adam, static_args=fixed)
+    return optax.chain(
+        scale(b1, lambda count: end_b2 + (b2 - end_b2) * fall(count), eps),
+        optax.scale_by_learning_rate(rate),
+    )
 
 
 def _adamw(

@@ -3,6 +3,7 @@
 import itertools
 from functools import partial
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -73,6 +74,30 @@ def test_value_first_and_second_order_gradients_equal_xla(function, case):
         ):
             scale = float(jnp.max(jnp.abs(expected)))
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * max(scale, 1.0))
+
+
+def test_groups_equal_xla():
+    with jax.enable_x64(True):
+        x, _ = draw(3, 6, 6, 1)
+        _, w = draw(3, 6, 2, 9)  # Three groups, from 2 to 3 channels each.
+        fast, plain = (
+            partial(convolve, strides=(2, 2), implementation=name, groups=3)
+            for name in ("cpu", "xla")
+        )
+        np.testing.assert_allclose(jax.jit(fast)(x, w), plain(x, w), rtol=0, atol=1e-12)
+        chex.assert_trees_all_close(
+            penalty_gradients(fast, x, w), penalty_gradients(plain, x, w), rtol=1e-10
+        )
+
+
+def test_grouped_layers_parameters_are_flax_s_and_groups_must_divide():
+    x, _ = draw(3, 4, 6, 1, np.float32)
+    layer = Conv(9, groups=3, implementation="cpu")
+    variables = layer.init(jax.random.key(0), x)
+    expected = nn.Conv(9, (3, 3), feature_group_count=3).apply(variables, x)
+    np.testing.assert_allclose(layer.apply(variables, x), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="groups = 4 for 6 input and 8 output channels"):
+        Conv(8, groups=4).init(jax.random.key(0), x)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)

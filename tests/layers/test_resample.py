@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from gan_jax.layers.convolution import Conv
-from gan_jax.layers.resample import mean_pool, pixel_shuffle, upsample_nearest
+from gan_jax.layers.resample import (
+    downsample_binomial,
+    mean_pool,
+    pixel_shuffle,
+    upsample_binomial,
+    upsample_nearest,
+)
+
+RESAMPLINGS = (upsample_nearest, mean_pool, upsample_binomial, downsample_binomial)
 
 
 def _images(*shape, dtype=np.float32):
@@ -35,17 +43,47 @@ def test_each_is_the_others_adjoint_up_to_the_factor_four():
     np.testing.assert_allclose(back, upsample_nearest(coarse) / 4, atol=1e-6)
 
 
-@pytest.mark.parametrize("resample", [upsample_nearest, mean_pool])
+def _filtered(x, stride=1, spacing=1, pads=(1, 1), gain=1.0):
+    """By XLA: zeros between the pixels, then the filter 1, 3, 3, 1 along both axes."""
+    line = gain * np.array([1, 3, 3, 1], np.float32) / 8
+    kernel = np.broadcast_to(np.outer(line, line)[..., None, None], (4, 4, 1, x.shape[-1]))
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        (pads, pads),
+        lhs_dilation=(spacing, spacing),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def test_binomial_resampling_is_a_filter_of_1_3_3_1():
+    x = _images(2, 4, 6, 3)
+    np.testing.assert_allclose(downsample_binomial(x), _filtered(x, stride=2), atol=1e-6)
+    expected = _filtered(x, spacing=2, pads=(2, 2), gain=2.0)
+    np.testing.assert_allclose(upsample_binomial(x), expected, atol=1e-6)
+
+
+def test_binomial_resampling_is_its_own_adjoint_up_to_the_factor_four():
+    fine, coarse = _images(2, 8, 4, 3), _images(2, 4, 2, 3)
+    (back,) = jax.vjp(downsample_binomial, fine)[1](coarse)
+    np.testing.assert_allclose(back, upsample_binomial(coarse) / 4, atol=1e-6)
+
+
+@pytest.mark.parametrize("resample", RESAMPLINGS)
 def test_commutes_with_a_1x1_convolution(resample):
     x = jnp.asarray(_images(2, 4, 4, 3))
-    conv = Conv(5, (1, 1), bias_init=jax.nn.initializers.normal())
+    # With a bias, what is zero outside the image is not what the convolution makes of it.
+    biased = resample in (upsample_nearest, mean_pool)
+    conv = Conv(5, (1, 1), use_bias=biased, bias_init=jax.nn.initializers.normal())
     variables = conv.init(jax.random.key(0), x)
     after = conv.apply(variables, resample(x))
     before = resample(conv.apply(variables, x))
     np.testing.assert_allclose(before, after, atol=1e-6)
 
 
-@pytest.mark.parametrize("resample", [upsample_nearest, mean_pool])
+@pytest.mark.parametrize("resample", RESAMPLINGS)
 def test_dtype_is_kept(resample):
     assert resample(jnp.ones((1, 2, 2, 1), jnp.bfloat16)).dtype == jnp.bfloat16
 

@@ -1,6 +1,7 @@
 """Optimizers against PyTorch's, schedules against their closed forms."""
 
 import dataclasses
+import math
 
 import chex
 import jax.numpy as jnp
@@ -49,11 +50,32 @@ def test_takes_the_same_steps_as_pytorch(case):
     np.testing.assert_allclose(params, weights.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", [*CASES, "rmsprop of momentum"])
+def test_adam_with_a_second_decay_that_changes_takes_the_same_steps_as_pytorch():
+    torch = pytest.importorskip("torch")
+    start, steps = np.array([1.0, -2.0, 3.0], np.float32), 6
+    weights = torch.nn.Parameter(torch.tensor(start))
+    reference = torch.optim.Adam([weights], lr=0.05, betas=(0.0, 0.9))
+    optimizer = make_optimizer("adam", 0.05, b1=0.0, b2=0.9, end_b2=0.99, end_b2_steps=4)
+    params = jnp.asarray(start)
+    state = optimizer.transformation.init(params)
+    for step in range(steps):
+        # Half a cosine from 0.9 to 0.99 in four steps.
+        share = (1 - math.cos(math.pi * min(step / 4, 1))) / 2
+        reference.param_groups[0]["betas"] = (0.0, 0.9 + 0.09 * share)
+        reference.zero_grad()
+        (0.5 * weights**2).sum().backward()
+        reference.step()
+        updates, state = optimizer.update(params, state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params, weights.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", [*CASES, "rmsprop of momentum", "adam of another decay"])
 def test_the_rate_scales_the_update_and_is_in_no_state(case):
     """A replica's factor on its rate multiplies the update of the configured one."""
-    name = {"nesterov": "momentum", "rmsprop of momentum": "rmsprop"}.get(case, case)
-    options = CASES[case][0] if case in CASES else {"momentum": 0.9}
+    name = {"nesterov": "momentum"}.get(case, case.split()[0])
+    options = {"rmsprop of momentum": {"momentum": 0.9}, "adam of another decay": {"end_b2": 0.99}}
+    options = options[case] if case in options else CASES[case][0]
     each = [make_optimizer(name, rate, **options) for rate in (0.1, 0.4)]
     params = np.array([1.0, -2.0, 3.0], np.float32)
     states = [optimizer.transformation.init(params) for optimizer in each]
@@ -77,6 +99,8 @@ def test_schedules_in_closed_form():
     )
     half = 0.5 * (1 + np.cos(np.pi * 0.3))
     np.testing.assert_allclose(rates("cosine", [0, 3, 10]), [2.0, 2 * half, 0.0], atol=1e-6)
+    shorter = rates("cosine", [0, 2, 4, 9], decay_steps=4, end_factor=0.5)
+    np.testing.assert_allclose(shorter, [2.0, 1.5, 1.0, 1.0])
     np.testing.assert_allclose(
         rates("step", [0, 3, 4, 7, 9], boundaries=(4, 7), factor=0.5), [2.0, 2.0, 1.0, 0.5, 0.5]
     )
@@ -119,11 +143,12 @@ def test_clipping_scales_the_whole_gradient_down_and_leaves_small_ones():
     ("arguments", "message"),
     [
         ({"name": "adamm"}, 'adamm.*accepted: adam, adamw.*Did you mean "adam'),
-        ({"beta1": 0.5}, "optimizer.adam.beta1 = 0.5 is unknown; accepted: b1, b2, eps"),
+        ({"beta1": 0.5}, "optimizer.adam.beta1 = 0.5 is unknown; accepted: b1, b2, end_b2, "),
         ({"name": "sgd", "b1": 0.5}, "optimizer.sgd.b1 = 0.5 is unknown; accepted: none"),
         ({"learning_rate": 0.0}, "learning_rate = 0.0; accepted: a number above 0"),
         ({"clip_norm": -1.0}, "clip_norm = -1.0; accepted"),
         ({"schedule": {"name": "linaer"}}, 'schedule.name.*Did you mean "linear"'),
+        ({"end_b2": 1.0}, "adam.end_b2 = 1.0; accepted: a number from 0 to below 1, or none"),
         ({"schedule": {"name": "cosine", "factor": 1}}, "schedule.cosine.factor = 1 is unknown"),
         (
             {"schedule": {"name": "linear", "decay_start": 9}},

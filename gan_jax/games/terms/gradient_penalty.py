@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import optax
 from typing_extensions import override
 
 from gan_jax.errors import lookup
@@ -23,14 +24,33 @@ class GradientPenalty(Term):
       weight: multiplies the penalty. For r1 and r2 it is gamma: they include the factor 1/2.
       every: discriminator steps between two computations of the penalty, and the factor that it
         is multiplied by then.
+      end_factor: the last weight over the first; in between it falls along half a cosine.
+      decay_steps: train steps until then; unset: those of the run.
+      total_steps: train steps of the run.
       penalty: what is computed.
     """
 
     weight: float = 10.0
+    end_factor: float = 1.0
+    decay_steps: int | None = None
+    total_steps: int = 1
     penalty: penalties.Penalty = dataclasses.field(kw_only=True)
 
     name: ClassVar[str] = "penalty"
     prefix: ClassVar[str] = ""
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check(self.end_factor >= 0, "end_factor", "0 or more")
+        self.check(self.decay_steps is None or self.decay_steps >= 1, "decay_steps", "1 or more")
+
+    @override
+    def weight_at(self, step: jax.Array, weight: float | jax.Array) -> float | jax.Array:
+        if self.end_factor == 1.0:
+            return weight
+        steps = self.decay_steps or self.total_steps
+        return weight * optax.cosine_decay_schedule(1.0, steps, self.end_factor)(step)
 
     @override
     def __call__(self, context: Context) -> Added:
@@ -57,4 +77,9 @@ def make_penalty(config: Any, given: Given) -> GradientPenalty | None:
         return None
     entry = lookup(penalties.PENALTIES, group.name, "penalty.name")
     penalty = penalties.make(group.name, axis_name=given.axis_name, **options(group, entry))
-    return GradientPenalty(group.weight, group.every, penalty=penalty)
+    fields = ("weight", "every", "end_factor", "decay_steps")
+    return GradientPenalty(
+        **{name: group[name] for name in fields},
+        total_steps=config.train.steps,
+        penalty=penalty,
+    )

@@ -140,6 +140,10 @@ class Term(abc.ABC):
         """Return its memory before training, a pytree of arrays; ``None``: it has none."""
         return None
 
+    def weight_at(self, step: jax.Array, weight: float | jax.Array) -> float | jax.Array:
+        """Return what the term counts at a train step, of a ``weight`` that may be a replica's."""
+        return jnp.where(step >= self.start, weight, 0.0) if self.start else weight
+
     @abc.abstractmethod
     def __call__(self, context: Context) -> Added:
         """Return its value, before the weight."""
@@ -166,9 +170,7 @@ def add_terms(
         own = dataclasses.replace(context, memory=context.turn.memory.get(name))
         added = _lazily(term, own)
         weight = context.turn.settings.get(f"{name}_weight", term.weight)
-        if term.start:
-            weight = jnp.where(context.turn.step >= term.start, weight, 0.0)
-        loss = loss + weight * added.value
+        loss = loss + term.weight_at(context.turn.step, weight) * added.value
         metrics = {**metrics, name: added.value, **added.metrics}
         if added.memory is not None:
             memory[name] = added.memory
