@@ -5,7 +5,7 @@
 
 import abc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from gan_jax.training import sampling, translating
 
 SLICE_SECONDS = 2.0
 SAMPLES_AT_ONCE = 250
+TRANSLATED_AT_ONCE = 20
 
 
 class Task(NamedTuple):
@@ -200,6 +201,12 @@ class Ours(Contestant):
         variables = sampling.chosen_variables(self._state, sampling.make_sampling(config))
         with build.matmul_precision(config):
             network = translating.network(game, direction, variables)
-            return np.concatenate(
-                [np.asarray(network(x[None], None, np.zeros((1, 3), np.int32))) for x in inputs]
-            )
+            parts = parts_of(inputs, TRANSLATED_AT_ONCE)
+            made = [network(x, None, np.zeros((len(x), 3), np.int32)) for x in parts]
+        return np.concatenate([np.asarray(x) for x in made])
+
+
+def parts_of(images: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    """Yield ``count`` images at a time."""
+    for first in range(0, len(images), count):
+        yield images[first : first + count]

@@ -12,7 +12,14 @@ from typing_extensions import override
 from gan_jax.games.translation import TranslationGame
 from gan_jax.runs import build
 from gan_jax.training import sampling
-from scripts.contestants import SAMPLES_AT_ONCE, Contestant, Task, make_pipeline
+from scripts.contestants import (
+    SAMPLES_AT_ONCE,
+    TRANSLATED_AT_ONCE,
+    Contestant,
+    Task,
+    make_pipeline,
+    parts_of,
+)
 from scripts.pytorch import references
 from scripts.pytorch.data import Batches, channels_first, channels_last, to_float, to_uint8
 from scripts.pytorch.system import Placement
@@ -84,7 +91,8 @@ class Theirs(Contestant):
         (name,) = self._game.directions[direction].networks
         network, put = self._network(name), self._placement.put
         with torch.no_grad():
-            made = [network(put(to_float(channels_first(x[None])))) for x in inputs]
+            parts = parts_of(inputs, TRANSLATED_AT_ONCE)
+            made = [network(put(to_float(channels_first(x)))) for x in parts]
         return np.concatenate([channels_last(to_uint8(x)) for x in made])
 
 
