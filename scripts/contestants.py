@@ -112,8 +112,8 @@ def take_turns(contestants: Sequence[Contestant]) -> None:
 def of_length(config: ConfigDict, steps: int) -> ConfigDict:
     """Return a configuration that is trained for a number of steps and does nothing else.
 
-    What is counted in train steps beside, such as where a learning rate begins to decay, keeps its
-    share of the length.
+    What configurations with a reference count in train steps beside, such as where a learning rate
+    begins to decay, keeps its share of the length.
     """
     config = config.copy_and_resolve_references()
     before, train = config.train.steps, config.train

@@ -171,21 +171,22 @@ def squares():
     return images, labels
 
 
+@pytest.mark.slow
 def test_the_judge_depends_on_its_set_alone_and_is_kept(tmp_path):
     images, labels = squares()
-    first = make_judge(tmp_path / "a", images, labels, 2, steps=60)
+    first = make_judge(tmp_path / "a", images, labels, 2, steps=20)
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    again = make_judge(tmp_path / "b", images, labels, 2, steps=60)
+    again = make_judge(tmp_path / "b", images, labels, 2, steps=20)
     assert torch.equal(torch.get_rng_state(), state)
-    kept = make_judge(tmp_path / "a", images, labels, 2, steps=60)
+    kept = make_judge(tmp_path / "a", images, labels, 2, steps=20)
     assert first.accuracy == again.accuracy == kept.accuracy > 0.9
     assert len(list((tmp_path / "a").iterdir())) == 1
     for other in (again, kept):
         assert other.hash == first.hash
         for a, b in zip(first.look(images[:20]), other.look(images[:20]), strict=True):
             np.testing.assert_array_equal(a, b)
-    other = make_judge(tmp_path / "a", images, 1 - labels, 2, steps=60)
+    other = make_judge(tmp_path / "a", images, 1 - labels, 2, steps=20)
     assert other.hash != first.hash
     for few in (images[:15], np.zeros_like(images)):
         same = labels[: len(few)] if len(few) < 20 else 0 * labels
@@ -195,7 +196,7 @@ def test_the_judge_depends_on_its_set_alone_and_is_kept(tmp_path):
 
 def test_a_set_beside_itself_is_perfect_and_another_is_not(tmp_path):
     images, labels = squares()
-    judge = make_judge(tmp_path, images, labels, 2, steps=60)
+    judge = make_judge(tmp_path, images, labels, 2, steps=40)
     views = outcomes.Views(judge, images)
     values = views.compare(images, labels)
     assert values["fid"] == pytest.approx(0, abs=1e-4)
@@ -229,6 +230,7 @@ def test_restoration_is_measured_on_held_out_pairs(tmp_path):
     assert grey.values == measure.reference.values
 
 
+@pytest.mark.slow
 def test_transfer_is_measured_both_ways(tmp_path, monkeypatch):
     monkeypatch.setattr(outcomes, "make_judge", functools.partial(make_judge, steps=25))
     monkeypatch.setattr(outcomes, "CROPS", 60)
