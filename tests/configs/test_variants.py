@@ -61,8 +61,8 @@ def built(name, data):
 # so one is trained for each kind of picture: samples, reconstructions, restored images.
 GAMES = ("wgan_gp", "infogan", "lapgan", "vae_gan", "denoise", "cyclegan", "ganomaly")
 WHOLE_RUNS = ("wgan_gp", "vae_gan", "denoise")
-# The step is that of another one but for a loss, a degradation or a label, which have their own
-# tests; `.ci/run` trains `r1_gan`.
+# The step is that of another one but for a loss, a penalty, a degradation or a label, which have
+# their own tests.
 ALIKE = ("gan", "lsgan", "r1_gan", "sngan", "colorize", "deblur", "inpaint")
 
 

@@ -16,7 +16,7 @@ from scripts import benchmark, benchmark_metrics, train_steps
 def test_steps_are_timed_side_by_side(monkeypatch, tmp_path, capsys):
     pytest.importorskip("torch", reason="PyTorch is the other contestant (extra: parity)")
     path = tmp_path / "rows.json"
-    chosen = ["--config=gan:smoke,gan,cgan:smoke", "--batch_size=4", "--repeats=1"]
+    chosen = ["--config=gan:smoke,lsgan:smoke,cgan:smoke", "--batch_size=4", "--repeats=1"]
     monkeypatch.setattr(sys, "argv", ["benchmark", f"--json={path}", "step", *chosen])
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # Set by the command, for itself.
     monkeypatch.setattr(benchmark, "PRODUCT_SIZE", 64)
@@ -26,7 +26,7 @@ def test_steps_are_timed_side_by_side(monkeypatch, tmp_path, capsys):
     assert content["machine"]["jax"] == jax.__version__
     *steps, ours, theirs, summary = content["rows"]
     contestants = ["gan_jax float32", "PyTorch eager", "PyTorch eager, channels last"]
-    expected = [(name, step) for name in ("gan:smoke", "gan") for step in contestants]
+    expected = [(name, step) for name in ("gan:smoke", "lsgan:smoke") for step in contestants]
     expected += [("cgan:smoke", "gan_jax float32")]
     assert [(row["config"], row["step"]) for row in steps] == expected
     for row in steps:
