@@ -157,6 +157,15 @@ def test_consistency_compares_an_image_with_its_moved_self(kind):
         np.testing.assert_allclose(outcome.metrics[name], factor * (change**2).mean(), rtol=1e-3)
 
 
+def test_logit_centering_makes_paired_scores_opposite():
+    game, turn = started("logit_centering", **{"loss.name": "relativistic_pairing"})
+    _, verdicts = both(game, turn)
+    expected = np.mean((verdicts["real"].scores + verdicts["fake"].scores) ** 2)
+    loss, outcome = stub.loss(game, "discriminator", turn)
+    np.testing.assert_allclose(outcome.metrics["logit_centering"], expected, rtol=1e-3)
+    np.testing.assert_allclose(loss, outcome.metrics["adversarial"] + 2.0 * expected, rtol=1e-3)
+
+
 def test_lecam_moves_its_averages_and_begins_when_it_is_to():
     game, turn = started("lecam", **{"terms.lecam.start": 2})
     _, verdicts = both(game, turn)

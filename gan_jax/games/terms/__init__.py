@@ -10,6 +10,7 @@ from gan_jax.games.terms.feature_matching import FeatureMatching
 from gan_jax.games.terms.gradient_penalty import GradientPenalty, make_penalty
 from gan_jax.games.terms.information import Information
 from gan_jax.games.terms.lecam import LeCam
+from gan_jax.games.terms.logit_centering import LogitCentering
 from gan_jax.games.terms.term import Added, Context, Term, add_terms
 from gan_jax.networks.verdict import Head
 from gan_jax.settings import arguments
@@ -20,6 +21,7 @@ TERMS: dict[str, type[Term]] = {
     "feature_matching": FeatureMatching,
     "information": Information,
     "lecam": LeCam,
+    "logit_centering": LogitCentering,
 }
 """Frozen dataclasses, whose fields are their settings."""
 
