@@ -1,4 +1,4 @@
-"""A game that translates by one fixed convolution of known reach, and a run of it without files."""
+"""A game that translates by one fixed convolution of known reach, runs of it, and their outputs."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gan_jax.data import device
 from gan_jax.data import spec as specs
+from gan_jax.data.degrade import Degradation, Degraded
 from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
 from gan_jax.runs.run import Weights, choose_step
 
@@ -21,6 +23,11 @@ CONFIG = {
     "ema": {"half_life": 1.0},
     "sample": {"batch_norm": "ema", "standing_images": 8, "truncation": None},
 }
+PLAIN = Direction(3, 3, 4)
+GREY = Direction(1, 1, 4)
+COLOURED = Direction(1, 3, 4)
+DOUBLE = Direction(3, 3, 2, scale=2)
+HOLES = Direction(3, 3, 4, masked=True)
 
 
 def kernel(inputs, outputs):
@@ -107,3 +114,37 @@ class OpenConvolver:
         return Weights(
             choose_step(self.path, step) or STEP, {"generator": {"params": {"gain": gain}}}
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Torn(Degradation):
+    """The left half is gone."""
+
+    name: ClassVar[str] = "torn"
+    masked: ClassVar[bool] = True
+    fill: float = -1.0
+
+    def of_one(self, key, image):
+        known = (jnp.arange(image.shape[1]) >= image.shape[1] // 2).astype(jnp.float32)
+        known = jnp.broadcast_to(known[None, :, None], (*image.shape[:2], 1))
+        return Degraded(jnp.where(known > 0, image, jnp.float32(self.fill)), known)
+
+
+def make_run(direction=PLAIN, degradation=None, **others):
+    """Return a run of a game of these directions."""
+    return OpenConvolver(Convolver({"AtoB": direction, **others}, degradation))
+
+
+def expected(array, direction=PLAIN, known=None, fill=0.0, gain=1.0):
+    """Return what the game makes of an image that is padded and cut by hand."""
+    height, width = array.shape[:2]
+    around = ((0, -height % direction.multiple), (0, -width % direction.multiple), (0, 0))
+    x = device.to_float(jnp.asarray(np.pad(array, around, mode="reflect")))[None]
+    if known is not None:
+        known = np.pad(known.astype(np.float32)[:, :, None], around, mode="reflect")[None]
+        x = jnp.where(known > 0.5, x, fill)
+    variables = {"generator": {"params": {"gain": gain}}}
+    game = Convolver({"AtoB": direction})
+    made = jax.jit(lambda x: game.translate(variables, x, "AtoB", known=known))(x)
+    made = np.asarray(device.to_uint8(made))[0]
+    return made[: direction.scale * height, : direction.scale * width]

@@ -12,19 +12,13 @@ from gan_jax import errors
 from gan_jax.data.sources import images
 from gan_jax.data.sources.levels import Levels
 from gan_jax.inference import image_files
+from tests.inference.pictures import save
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (6, 9, 3)).astype(np.uint8)
 GREY = RNG.integers(0, 256, (6, 9)).astype(np.uint8)
 ALPHA = RNG.integers(0, 256, (6, 9)).astype(np.uint8)
 ALPHA[0], ALPHA[1] = 0, 255
-
-
-def save(path, array, mode=None, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
-    (image if mode is None else image.convert(mode)).save(path, **options)
-    return path
 
 
 def one(path):
