@@ -26,6 +26,9 @@ _DAMAGES = (
     zlib.error,
 )
 
+# What the files of `np.savez` and of `np.save` begin with.
+_BEGINNINGS = (b"PK", b"\x93NUMPY")
+
 
 class UnreadableError(Exception):
     """A file holds no whole arrays; the message has the reason alone, in one line."""
@@ -54,6 +57,10 @@ def read_open_npz(
     file: BinaryIO, choose: Callable[[Sequence[str]], Iterable[str]]
 ) -> dict[str, np.ndarray]:
     """Do as ``read_npz`` with a file that the caller has opened, and closes."""
+    # NumPy takes any other file for objects, and advises to allow these.
+    if not file.read(6).startswith(_BEGINNINGS):
+        raise UnreadableError("it is no .npz file")
+    file.seek(0)
     try:
         archive = np.load(file, allow_pickle=False)  # noqa: TID251
     except _DAMAGES as error:

@@ -157,7 +157,7 @@ def test_no_npz(tmp_path, data_config):
     with pytest.raises(DataError, match="does not exist"):
         make_source(data_config(name="npz", path=str(tmp_path / "a.npz")))
     (tmp_path / "a.npz").write_text("text")
-    with pytest.raises(DataError, match="cannot be read as arrays"):
+    with pytest.raises(DataError, match=r"cannot be read as arrays: it is no \.npz file$"):
         make_source(data_config(name="npz", path=str(tmp_path / "a.npz")))
 
 
