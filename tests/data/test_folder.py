@@ -130,6 +130,16 @@ def test_files_that_are_no_images_are_counted(tmp_path):
     assert FolderSource(tmp_path, "train", Transform()).unused == ("2 .heic", "1 without a suffix")
 
 
+def test_an_empty_class_is_told(tmp_path):
+    for name in ("cat/a.png", "dog/b.png"):
+        png(tmp_path / name, 1)
+    (tmp_path / "fox").mkdir()
+    (tmp_path / ".cache").mkdir()
+    source = FolderSource(tmp_path, "train", Transform())
+    assert source.class_names == ("cat", "dog")
+    assert source.unused == ("1 empty or unreadable folder(s)",)
+
+
 @pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_zip_equals_its_folder(tmp_path, kind):
     for k in range(5):

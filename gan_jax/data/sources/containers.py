@@ -44,7 +44,8 @@ class Folder:
     def sizes(self) -> Mapping[str, int | None]:
         """Return every file's path and size in bytes; ``None``: it is a broken link.
 
-        Only plain files are listed: reading from a device or a pipe may never end.
+        Only plain files are listed: reading from a device or a pipe may never end. A folder in
+        which nothing is found is listed with a slash at its end.
 
         Raises:
           DataError: its folders link to one another in too many ways.
@@ -58,7 +59,7 @@ class Folder:
             except OSError:
                 found[path.removeprefix(root)] = None
                 continue
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(status.st_mode) or path.endswith("/"):
                 found[path.removeprefix(root)] = status.st_size
         return found
 
@@ -106,8 +107,9 @@ def file_state(path: str | Path) -> str:
 
 
 def _files_below(root: str) -> Iterator[str]:
-    """Yield the paths below a folder that are no folders; an unreadable folder counts as empty.
+    """Yield the paths below a folder that are no folders, or are empty or unreadable ones.
 
+    The latter have a slash at their end.
     Links to folders are followed, except to one that contains the link. A few folders that link to
     one another would have factorially many paths, so their number is limited.
 
@@ -124,6 +126,10 @@ def _files_below(root: str) -> Iterator[str]:
             status = os.stat(folder)
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
+            entries = []
+        if not entries:
+            if folder != root:
+                yield os.path.join(folder, "")
             continue
         own = (status.st_dev, status.st_ino)
         if own in within:
@@ -361,6 +367,11 @@ def images_in(
 
 
 def by_suffix(names: Sequence[str]) -> list[str]:
-    """Return, in words, how many files have which suffix."""
-    counts = collections.Counter(Path(name).suffix.lower() or "without a suffix" for name in names)
+    """Return, in words, how many files have which suffix, and how many folders have no files."""
+    counts = collections.Counter(
+        "empty or unreadable folder(s)"
+        if name.endswith("/")
+        else Path(name).suffix.lower() or "without a suffix"
+        for name in names
+    )
     return [f"{count} {printable(suffix)}" for suffix, count in sorted(counts.items())]
