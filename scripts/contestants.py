@@ -44,8 +44,8 @@ class Contestant(abc.ABC):
 
     Attributes:
       name: in tables.
-      startup: seconds until its first step was done, from the data set in memory on.
-      spent: seconds of its steps after the first.
+      startup: seconds until its first call of `_step` was done, from the data set in memory on.
+      spent: seconds of its calls after the first.
       steps: train steps made.
       allotted: seconds that it may spend.
     """
@@ -54,14 +54,14 @@ class Contestant(abc.ABC):
 
     def __init__(self) -> None:
         self.startup = self.spent = 0.0
-        self.steps = 0
+        self.steps = self._at_start = 0
         self.allotted = 0.0
 
     def start(self) -> None:
-        """Do all that precedes the second step."""
+        """Do all that precedes the second call of `_step`."""
         started = time.perf_counter()
         self._start()
-        self.steps += self._step()
+        self.steps = self._at_start = self._step()
         self.startup = time.perf_counter() - started
 
     def run(self, seconds: float) -> None:
@@ -73,8 +73,8 @@ class Contestant(abc.ABC):
 
     @property
     def step_seconds(self) -> float:
-        """The seconds of one train step after the first."""
-        return self.spent / max(1, self.steps - 1)
+        """The seconds of one train step after the start."""
+        return self.spent / max(1, self.steps - self._at_start)
 
     @abc.abstractmethod
     def _start(self) -> None:
@@ -112,8 +112,8 @@ def take_turns(contestants: Sequence[Contestant]) -> None:
 def of_length(config: ConfigDict, steps: int) -> ConfigDict:
     """Return a configuration that is trained for a number of steps and does nothing else.
 
-    What configurations with a reference count in train steps beside, such as where a learning rate
-    begins to decay, keeps its share of the length.
+    Further fields in train steps that configurations with a reference set, such as the start of a
+    learning rate's decay, keep their share of the length.
     """
     config = config.copy_and_resolve_references()
     before, train = config.train.steps, config.train

@@ -18,7 +18,6 @@ import csv
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ from gan_jax.data import sources
 from gan_jax.data import spec as specs
 from gan_jax.games.game import Game
 from gan_jax.games.translation import TranslationGame
-from gan_jax.report import atomic, evaluations, grids
+from gan_jax.report import atomic, environment, evaluations, grids
 from gan_jax.runs import allocator, build, fitting
 from gan_jax.runs.config import with_local_paths
 from scripts import benchmark, contestants, tables, train_steps
@@ -184,6 +183,7 @@ def compare(
         "seed": match.config.train.seed,
         "batch_size": match.config.train.batch_size,
         "machine": benchmark.machine(),
+        "commit": environment.describe(Path())["commit"],
     }
     common: Row = {"config": match.name, "data": match.source.name, "contestant": measure.name}
     common |= dict.fromkeys(TIMES)
@@ -268,17 +268,20 @@ def calibrate(
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write a line with the columns of docs/results.csv for each configuration.
+    """Write a line with the columns of docs/results.csv for each configuration that is finished.
 
     The columns ``minutes`` and ``steps`` are those of gan_jax.
     """
     lines = []
     for name in dict.fromkeys(row["config"] for row in rows):
-        reference, ours, theirs = [row for row in rows if row["config"] == name]
+        own = [row for row in rows if row["config"] == name]
+        if len(own) < 3:
+            continue  # An earlier start was interrupted in it.
+        reference, ours, theirs = own
         found = {"pytorch_steps": theirs["steps"]}
         for side, row in (("gan_jax", ours), ("pytorch", theirs), ("reference", reference)):
             found |= {f"{side}_{k}": _number(row[k]) for k in tables.MEASURES if k in row}
-        about = ours["protocol"]
+        about, machine = ours["protocol"], ours["protocol"]["machine"]
         counted = "minutes of steps" if about["stepping"] else "with start-up"
         protocol = f"scripts.equal_minutes, equal minutes {counted}: {about['measured']}"
         lines.append(
@@ -286,13 +289,14 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
                 **dict.fromkeys(tables.Result._fields, ""),
                 "config": name,
                 "overrides": f"train.batch_size={about['batch_size']}",
-                "commit": commit(),
+                "commit": about.get("commit") or "",
                 "data": ours["data"],
                 "protocol": protocol,
                 "seeds": about["seed"],
-                "machine": f"{os.cpu_count()} cores, {about['machine']['processor']}",
+                "machine": f"{os.cpu_count()} cores, {machine['processor']}, "
+                + ", ".join(machine["devices"]),
                 "steps": ours["steps"],
-                "minutes": f"{ours[counted]:.2g}",
+                "minutes": _number(round(ours[counted], 1)),
                 "values": " ".join(f"{k}={v}" for k, v in found.items()),
             }
         )
@@ -305,12 +309,6 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-
-
-def commit() -> str:
-    """Return the commit of the code, or nothing outside a repository."""
-    command = ["git", "-C", str(tables.ROOT), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

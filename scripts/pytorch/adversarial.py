@@ -52,6 +52,9 @@ def make(config: Any, game: AdversarialGame, placement: Placement) -> System:
     loss = lookup(LOSSES, config.loss.name, "loss.name")
     penalised = config.penalty.name == "wgan_gp"
     require(penalised or config.penalty.name == "none", "penalty.name", config.penalty.name, "none")
+    constant = (config.penalty.every, config.penalty.end_factor) == (1, 1.0)
+    accepted = "every = 1 and end_factor = 1, with PyTorch"
+    require(not penalised or constant, "penalty", config.penalty.to_dict(), accepted)
     class_weight, joint = config.terms.classification.weight, config.game.joint_batch
     count, latent_dim = config.train.batch_size, config.generator.latent_dim
     generator, discriminator = make_networks(config, game, placement)

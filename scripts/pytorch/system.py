@@ -118,6 +118,7 @@ def make_optimizer(group: Any, parameters: Iterable[nn.Parameter]) -> torch.opti
     """Return the optimizer that a group of ``config.optimizer`` describes."""
     own, rate = group[group.name], group.learning_rate
     if group.name == "adam":
+        errors.require(own.end_b2 is None, "adam.end_b2", own.end_b2, "none, with PyTorch")
         # On CPU the default is a loop over the parameters, which takes several times longer.
         return torch.optim.Adam(parameters, rate, (own.b1, own.b2), own.eps, fused=True)
     errors.require(group.name == "rmsprop", "optimizer.name", group.name, "adam, rmsprop")

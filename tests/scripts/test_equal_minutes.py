@@ -66,6 +66,16 @@ class Stub(contestants.Contestant):
         return self.made(inputs, direction)
 
 
+def test_a_call_of_several_steps_at_the_start_does_not_shorten_the_time_of_a_step(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(contestants, "time", clock)
+    stub = Stub(clock, 0.5)
+    monkeypatch.setattr(stub, "_step", lambda: 10 * Stub._step(stub))
+    stub.start()
+    stub.run(1.0)
+    assert (stub.steps, stub.step_seconds) == (30, 0.05)
+
+
 def test_turns_alternate_until_each_has_spent_its_seconds(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(contestants, "time", clock)
@@ -310,6 +320,18 @@ def test_a_missing_pytorch_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(train_steps, "references", lambda: None)
     with pytest.raises(SystemExit, match="none, where PyTorch is missing"):
         equal_minutes.main([f"--out={tmp_path / 'out'}"])
+
+
+def test_configurations_that_are_not_finished_have_no_line(tmp_path):
+    about = {"stepping": False, "measured": "so", "batch_size": 8, "seed": 0}
+    about |= {"commit": None, "machine": {"processor": "x86_64", "devices": ["H200"]}}
+    row = {"data": "digits", "protocol": about, "steps": 5, "with start-up": 120.04, "fid": 1.0}
+    done = [{**row, "config": "gan", "contestant": name} for name in ("real", "ours", "theirs")]
+    path = tmp_path / "results.csv"
+    equal_minutes.write_csv(path, [{**row, "config": "dcgan"}, *done])
+    (result,) = tables.read_results(path)
+    assert (result.config, result.minutes, result.values["pytorch_fid"]) == ("gan", "120", "1")
+    assert result.machine.endswith(" cores, x86_64, H200")
 
 
 def test_the_table_has_ours_theirs_and_the_reference():
