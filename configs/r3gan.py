@@ -5,8 +5,8 @@
 
 Each fake is compared with a real image of its own, and the gradient of the discriminator is
 penalized at real images and at fakes, at every step. The networks have no normalization. The
-penalty's weight gamma, Adam's second decay and the learning rate change along half a cosine while
-the run is young.
+penalty's weight gamma, Adam's second decay and the learning rate change along half a cosine during
+the burn-in, the first part of the run.
 
 The other data sets have the paper's settings for CIFAR-10: stages of 768 channels with two blocks
 each, batch 512, gamma from 0.05 to 0.005, rate from 2e-4 to 5e-5 and second decay from 0.9 to 0.99
@@ -34,15 +34,15 @@ def get_config(arg: str = "") -> ConfigDict:
     base.schedule(c, "cosine")
     base.long(c, steps=390_000, batch_size=512)
     c.ema.update(half_life=5e6, ramp_up=0.25)
-    while_young(c, 39_000, end_factor=0.25)
+    burn_in(c, 39_000)
     return base.finish(c, arg, digits)
 
 
-def while_young(c: ConfigDict, steps: int, end_factor: float) -> None:
+def burn_in(c: ConfigDict, steps: int) -> None:
     """Let rate, second decay and the penalty's weight change over the first train steps."""
     c.penalty.decay_steps = steps
     for optimizer in c.optimizer.values():
-        optimizer.schedule.cosine.update(decay_steps=steps, end_factor=end_factor)
+        optimizer.schedule.cosine.update(decay_steps=steps, end_factor=0.25)
         optimizer.adam.update(end_b2=0.99, end_b2_steps=steps)
 
 
@@ -53,7 +53,7 @@ def digits(c: ConfigDict) -> None:
     c.penalty.weight = 0.5
     base.learning_rate(c, 5e-4)
     base.short(c, steps=1500, every=500)
-    while_young(c, c.train.steps, end_factor=0.25)
+    burn_in(c, c.train.steps)
 
 
 def sweep(add: Callable[..., None]) -> None:

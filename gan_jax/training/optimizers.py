@@ -139,7 +139,7 @@ def _adam(
     b2: float = 0.999,
     eps: float = 1e-8,
     end_b2: float | None = None,
-    end_b2_steps: int = 1,
+    end_b2_steps: int | None = None,
 ) -> optax.GradientTransformation:
     """Adam (Kingma and Ba 2014, 1412.6980).
 
@@ -150,13 +150,16 @@ def _adam(
       eps: added to the root of the latter.
       end_b2: the last value of ``b2``, which it reaches along half a cosine (R3GAN, Huang et al.
         2024, 2501.05441); unset: it stays. The bias is corrected by the present value.
-      end_b2_steps: gradient steps until then.
+      end_b2_steps: gradient steps until then, after which it stays.
     """
     if end_b2 is None:
+        unset = end_b2_steps is None
+        errors.require(unset, "adam.end_b2_steps", end_b2_steps, "none, without adam.end_b2")
         return optax.adam(rate, b1, b2, eps)
     accepted = "a number from 0 to below 1, or none"
     errors.require(0 <= end_b2 < 1, "adam.end_b2", end_b2, accepted)
-    errors.require(end_b2_steps >= 1, "adam.end_b2_steps", end_b2_steps, "1 or more")
+    good = end_b2_steps is not None and end_b2_steps >= 1
+    errors.require(good, "adam.end_b2_steps", end_b2_steps, "1 or more, with adam.end_b2")
     fall = optax.cosine_decay_schedule(1.0, end_b2_steps)
     fixed = ("b1", "eps", "eps_root", "nesterov")
     scale = optax.inject_hyperparams(optax.scale_by_adam, static_args=fixed)

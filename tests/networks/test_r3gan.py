@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gan_jax.errors import ConfigError
+from gan_jax.layers.resample import downsample_binomial, upsample_binomial
 from gan_jax.networks.r3gan import Block
 from gan_jax.networks.registry import make
 
@@ -66,13 +67,40 @@ def test_a_block_starts_as_the_identity_with_weights_that_shrink_with_the_number
         np.testing.assert_allclose(np.std(kernel), deviation, rtol=0.05)
 
 
-def test_an_image_is_linear_in_the_latent_at_the_start_and_not_limited():
-    module = make("generator", "r3gan", shape=(8, 8, 1), latent_dim=3, **SMALL)
-    z = np.random.default_rng(1).normal(size=(2, 3)).astype(np.float32)
-    variables = jax.jit(module.init)(jax.random.key(0), z)
-    images = module.apply(variables, np.concatenate([z, 100 * z]))
-    np.testing.assert_allclose(images[2:], 100 * images[:2], rtol=1e-4, atol=1e-4)
+def started(role, **fields):
+    """Return a network of 8x8 images, some inputs, its parameters and 1x1 kernels at the start."""
+    module = make(role, "r3gan", shape=(8, 8, 1), **fields)
+    shape = (2, 3) if role == "generator" else (2, 8, 8, 1)
+    x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    params = jax.jit(module.init)(jax.random.key(0), x)["params"]
+    return module, x, params, [params[f"Conv_{i}"]["kernel"][0, 0] for i in (0, 1)]
+
+
+def test_the_generator_starts_linear_in_the_latent_and_is_not_limited():
+    module, z, params, (narrow, to_image) = started("generator", latent_dim=3, **SMALL)
+    z *= 100
+    scaled = params["basis"] * (z @ params["Dense_0"]["kernel"])[:, None, None]
+    expected = upsample_binomial(scaled @ narrow) @ to_image
+    images = module.apply({"params": params}, z)
+    np.testing.assert_allclose(images, expected, rtol=1e-4, atol=1e-3)
     assert np.abs(images).max() > 2
+
+
+def test_the_discriminator_starts_linear_in_the_image():
+    module, x, params, (from_image, wide) = started("discriminator", **SMALL)
+    last = downsample_binomial(x @ from_image) @ wide
+    sums = np.sum(last * params["pool"], (1, 2))
+    expected = (sums @ params["Dense_0"]["kernel"])[:, 0]
+    scores = module.apply({"params": params}, x)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_shrink_with_the_blocks_of_the_whole_network():
+    fields = {"features": (64, 32), "blocks": 2, "group_size": 64}
+    params = started("discriminator", **fields)[2]
+    for block, inputs in enumerate((32, 32, 64, 64)):
+        kernel = params[f"Block_{block}"]["Conv_0"]["kernel"]
+        np.testing.assert_allclose(np.std(kernel), (2 / 1.04 / inputs) ** 0.5 / 4**0.25, rtol=0.08)
 
 
 @pytest.mark.parametrize(

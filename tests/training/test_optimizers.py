@@ -74,7 +74,10 @@ def test_adam_with_a_second_decay_that_changes_takes_the_same_steps_as_pytorch()
 def test_the_rate_scales_the_update_and_is_in_no_state(case):
     """A replica's factor on its rate multiplies the update of the configured one."""
     name = {"nesterov": "momentum"}.get(case, case.split()[0])
-    options = {"rmsprop of momentum": {"momentum": 0.9}, "adam of another decay": {"end_b2": 0.99}}
+    options = {
+        "rmsprop of momentum": {"momentum": 0.9},
+        "adam of another decay": {"end_b2": 0.99, "end_b2_steps": 1},
+    }
     options = options[case] if case in options else CASES[case][0]
     each = [make_optimizer(name, rate, **options) for rate in (0.1, 0.4)]
     params = np.array([1.0, -2.0, 3.0], np.float32)
@@ -149,6 +152,8 @@ def test_clipping_scales_the_whole_gradient_down_and_leaves_small_ones():
         ({"clip_norm": -1.0}, "clip_norm = -1.0; accepted"),
         ({"schedule": {"name": "linaer"}}, 'schedule.name.*Did you mean "linear"'),
         ({"end_b2": 1.0}, "adam.end_b2 = 1.0; accepted: a number from 0 to below 1, or none"),
+        ({"end_b2": 0.9}, "adam.end_b2_steps = None; accepted: 1 or more, with adam.end_b2"),
+        ({"end_b2_steps": 9}, "adam.end_b2_steps = 9; accepted: none, without adam.end_b2"),
         ({"schedule": {"name": "cosine", "factor": 1}}, "schedule.cosine.factor = 1 is unknown"),
         (
             {"schedule": {"name": "linear", "decay_start": 9}},
