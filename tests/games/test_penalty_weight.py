@@ -54,12 +54,13 @@ def test_a_turns_weight_replaces_the_configured_one(make_config, shape):
     np.testing.assert_allclose(changed - value, (7.0 - 3.0) * penalty, rtol=1e-3, atol=1e-6)
 
 
-def test_the_weight_falls_along_half_a_cosine():
+def test_a_turns_weight_falls_along_half_a_cosine():
     config = tiny.point_config()
-    config.penalty.update(name="r1", weight=3.0, end_factor=0.1, decay_steps=4)
+    config.penalty.update(name="r1", weight=7.0, end_factor=0.1, decay_steps=4)
     game, turn = stub.begin(config, (2,), 2, batch=4)
     for step, weight in ((0, 3.0), (2, 1.65), (4, 0.3), (9, 0.3)):
-        now = dataclasses.replace(turn, count=jnp.int32(step * turn.steps))
+        count, settings = jnp.int32(step * turn.steps), {"penalty_weight": jnp.float32(3.0)}
+        now = dataclasses.replace(turn, count=count, settings=settings)
         value, outcome = stub.loss(game, "discriminator", now)
         expected = outcome.metrics["adversarial"] + weight * outcome.metrics["penalty"]
         np.testing.assert_allclose(value, expected, rtol=1e-5)

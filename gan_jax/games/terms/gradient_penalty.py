@@ -43,10 +43,12 @@ class GradientPenalty(Term):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check(self.end_factor >= 0, "end_factor", "0 or more")
-        self.check(self.decay_steps is None or self.decay_steps >= 1, "decay_steps", "1 or more")
+        good = self.decay_steps is None or self.decay_steps >= 1
+        self.check(good, "decay_steps", "1 or more, or none")
 
     @override
     def weight_at(self, step: jax.Array, weight: float | jax.Array) -> float | jax.Array:
+        weight = super().weight_at(step, weight)
         if self.end_factor == 1.0:
             return weight
         steps = self.decay_steps or self.total_steps

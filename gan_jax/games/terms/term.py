@@ -141,7 +141,7 @@ class Term(abc.ABC):
         return None
 
     def weight_at(self, step: jax.Array, weight: float | jax.Array) -> float | jax.Array:
-        """Return what the term counts at a train step, of a ``weight`` that may be a replica's."""
+        """Return the weight at a train step, given the configured one, or a replica's."""
         return jnp.where(step >= self.start, weight, 0.0) if self.start else weight
 
     @abc.abstractmethod
