@@ -33,6 +33,7 @@ from gan_jax import errors
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
 from gan_jax.data import spec as specs
+from gan_jax.evaluation.real_images import held_out
 from gan_jax.games.game import Game
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import atomic, environment, evaluations, grids
@@ -118,6 +119,9 @@ def _check(name: str, config: ConfigDict, source: sources.Source, game: Game) ->
         errors.require(known, "degrade.name", config.degrade.name, ", ".join(DEGRADATIONS))
         scale = specs.pair_scale(source.spec)
         errors.require(scale == 1, "data.scale", scale, "pairs of images of one size")
+        _, split = held_out(config.data)
+        accepted = "data with a split test or val, to measure on"
+        errors.require(split != config.data.split, f"splits of the data of {name}", split, accepted)
         return
     classes = specs.num_classes(source.spec) or 0
     accepted = "images with labels of two classes or more, for the judge"

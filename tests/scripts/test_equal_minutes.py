@@ -299,6 +299,7 @@ def test_smoke_both_are_trained_and_measured(tmp_path, monkeypatch, capsys):
         (["--minutes=0"], "--minutes = 0.0; accepted: a number above 0"),
         (["--data=images"], "accepted: none, for the embedded data of gan"),
         (["--config=gan:folder", "--data=FOLDER"], "accepted: images with labels of two classes"),
+        (["--config=pix2pix:folder", "--data=FOLDER"], "accepted: data with a split test or val"),
         ([], "has other files; accepted: a new or empty folder"),
     ],
 )
