@@ -16,7 +16,7 @@ from scripts import benchmark, contestants, equal_minutes, tables, train_steps
 torch = pytest.importorskip("torch", reason="PyTorch is the other side (extra: parity)")
 
 from scripts.pytorch import data, outcomes  # noqa: E402
-from scripts.pytorch.contestant import rates  # noqa: E402
+from scripts.pytorch.contestant import Theirs, rates  # noqa: E402
 from scripts.pytorch.judge import make_judge  # noqa: E402
 from scripts.pytorch.system import Placement  # noqa: E402
 
@@ -225,6 +225,27 @@ def match_of(name):
     game = build.make_game(config, source.spec)
     match = equal_minutes.Match(name, config, source, game)
     return match, equal_minutes.task_of(match, config.train.steps)
+
+
+def test_pytorch_begins_with_the_given_weights_and_follows_the_schedule():
+    match, _ = match_of("gan:smoke")
+    for optimizer in match.config.optimizer.values():
+        optimizer.schedule.name = "linear"
+    initial = {
+        name: jax.tree.map(
+            lambda x: np.full(x.shape, 0.5, np.float32),
+            jax.eval_shape(network.init, jax.random.key(0))["params"],
+        )
+        for name, network in match.game.networks.items()
+    }
+    theirs = Theirs(equal_minutes.task_of(match, 10), initial)
+    for network in theirs._system.networks.values():
+        assert all(torch.all(x == 0.5) for x in network.parameters())
+    theirs.start()
+    theirs.run(1e-4)
+    for name, optimizer in theirs._system.optimizers.items():
+        rate = match.config.optimizer[name].learning_rate * max(0, 1 - (theirs.steps - 1) / 10)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
 
 
 def test_restoration_is_measured_on_held_out_pairs(tmp_path):
