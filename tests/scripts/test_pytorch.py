@@ -85,6 +85,7 @@ def nchw(x):
         ("gan:smoke", ("generator", "discriminator")),
         ("dcgan:smoke", ("generator", "discriminator")),
         ("wgan_gp:smoke", ("generator", "discriminator")),
+        ("wgan_gp:cifar10,smoke", ("generator", "discriminator")),
         ("sngan_projection:smoke", ("generator",)),
         ("acgan:smoke", ("generator",)),
         ("vae_gan:smoke", ("encoder",)),

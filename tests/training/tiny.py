@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import cyclegan, dcgan, gan, ganomaly, inpaint, wgan_gp
+from configs import base, cyclegan, dcgan, gan, ganomaly, inpaint, wgan_gp
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.draws import random_arrays
 from gan_jax.data.spec import Spec
@@ -102,7 +102,8 @@ def image_config(critic_steps: int = 2) -> ConfigDict:
     """WGAN-GP at 8x8 with batch-norm in the generator and none in the critic."""
     config = wgan_gp.get_config("smoke")
     config.game.discriminator_steps = critic_steps
-    config.generator.name = config.discriminator.name = "dcgan"
+    base.learning_rate(config, 5e-4)
+    base.schedule(config, "constant")
     config.generator.latent_dim = 4
     config.discriminator.dcgan.normalization = "none"
     config.data.resolution = 8
