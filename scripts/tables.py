@@ -183,10 +183,10 @@ def systems_table(results: Sequence[Result]) -> str:
 
 
 def digits_table(results: Sequence[Result]) -> str:
-    """Return the results of generators on the digits."""
+    """Return the results of the default runs of generators on the digits."""
     lines = [["config", "steps", "minutes", "classifier-FID", "precision", "recall", "samples"]]
     for result in results:
-        if "classifier_fid" in result.values:
+        if "classifier_fid" in result.values and not result.overrides:
             name, remarks = f"`{result.config}`", [result.remarks]
             if not result.config:
                 name, remarks = f"*{result.remarks}*", []
@@ -198,6 +198,16 @@ def digits_table(results: Sequence[Result]) -> str:
             metrics = (f"classifier_{metric}" for metric in ("fid", "precision", "recall"))
             numbers = map(result.spaced, metrics)
             lines.append([name, result.steps, result.minutes, *numbers, "; ".join(remarks)])
+    return _markdown(lines)
+
+
+def recipes_table(results: Sequence[Result]) -> str:
+    """Return the runs on the digits from which the default runs were chosen."""
+    lines = [["config", "overrides", "steps", "classifier-FID", "precision", "recall"]]
+    for r in results:
+        if "classifier_fid" in r.values and r.overrides:
+            metrics = (f"classifier_{metric}" for metric in ("fid", "precision", "recall"))
+            lines.append([f"`{r.config}`", f"`{r.overrides}`", r.steps, *map(r.spaced, metrics)])
     return _markdown(lines)
 
 
@@ -267,6 +277,7 @@ def equal_minutes_table(results: Sequence[Result]) -> str:
 TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "systems": systems_table,
     "digits": digits_table,
+    "recipes": recipes_table,
     "photographs": photographs_table,
     "anomalies": anomalies_table,
     "toy": toy_table,
