@@ -1,9 +1,7 @@
 import pytest
 
 from gan_jax.errors import ConfigError
-from gan_jax.networks.registry import make
-
-ROLES = ("generator", "discriminator")
+from gan_jax.networks.registry import ROLES, make
 
 
 def _message(role, name, shape=(32, 32, 3), **fields):
@@ -14,14 +12,15 @@ def _message(role, name, shape=(32, 32, 3), **fields):
     return message
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ["generator", "discriminator"])
 def test_unknown_network(role):
+    accepted = ", ".join(sorted(ROLES[role][1]))
     assert _message(role, "dcgn") == (
-        f"{role}.name = 'dcgn' is unknown; accepted: dcgan, mlp, resnet. Did you mean \"dcgan\"?"
+        f"{role}.name = 'dcgn' is unknown; accepted: {accepted}. Did you mean \"dcgan\"?"
     )
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ["generator", "discriminator"])
 def test_unknown_field(role):
     message = _message(role, "resnet", featurs=64)
     assert message.startswith(f"{role}.resnet.featurs = 64 is unknown")
@@ -37,7 +36,7 @@ def test_fields_given_by_data_and_devices_are_not_the_users():
     assert "is unknown" in _message("discriminator", "resnet", train=True)
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ["generator", "discriminator"])
 @pytest.mark.parametrize(
     ("name", "shape", "value", "accepted"),
     [
@@ -59,7 +58,7 @@ def test_resolution_that_the_architecture_cannot_make(role, name, shape, value, 
     assert message == f"data.resolution = {value} cannot be made by {name}; accepted: {accepted}"
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ["generator", "discriminator"])
 @pytest.mark.parametrize("name", ["dcgan", "resnet"])
 def test_points_are_refused_by_networks_for_images(role, name):
     message = _message(role, name, (2,))
@@ -230,7 +229,7 @@ def test_generators_and_translators_are_told_apart():
     """A translator asks for an image, a generator for latents."""
     with pytest.raises(ConfigError, match=r"accepted: srresnet, translator, unet\."):
         make("translator", "dcgan", shape=(32, 32, 3), outputs=3)
-    with pytest.raises(ConfigError, match=r"accepted: dcgan, mlp, resnet\."):
+    with pytest.raises(ConfigError, match=r"accepted: dcgan, mlp, .*resnet\."):
         make("generator", "unet", shape=(32, 32, 3))
-    with pytest.raises(ConfigError, match=r"accepted: dcgan, mlp, resnet\."):
+    with pytest.raises(ConfigError, match=r"accepted: dcgan, mlp, .*resnet\."):
         make("discriminator", "patchgan", shape=(32, 32, 3))
