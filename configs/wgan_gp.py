@@ -3,7 +3,7 @@
     python -m experiments.main --config=configs/wgan_gp.py
     python -m experiments.main --config=configs/wgan_gp.py:cifar10
 
-The default trains on scikit-learn's digits at 16x16 in 2 minutes on two CPU cores
+The default trains on scikit-learn's digits at 16x16 in 3 minutes on two CPU cores
 (classifier-FID 1.33). Loss, penalty, Adam's decays and the linear schedule are the paper's; the
 networks are DCGAN's, which the paper also trains, with layer normalization in the critic, as it
 recommends (section 4). Rates, batch and one critic step are the best of the runs in
