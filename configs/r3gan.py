@@ -1,4 +1,4 @@
-"""R3GAN: relativistic pairing with penalties at both ends (Huang et al. 2024, 2501.05441).
+"""R3GAN: relativistic pairing with penalties at both ends (Huang 2025, 2501.05441).
 
     python -m experiments.main --config=configs/r3gan.py
     python -m experiments.main --config=configs/r3gan.py:cifar10

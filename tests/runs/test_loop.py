@@ -137,7 +137,8 @@ def test_the_run_directory_records_everything(tmp_path):
     # All groups, but of their alternatives only the one chosen.
     assert written.keys() == set(config.keys())
     assert written["loss"] == {"name": "wasserstein"}
-    assert written["penalty"].keys() == {"name", "weight", "every", "wgan_gp"}
+    shared = {"name", "weight", "every", "end_factor", "decay_steps"}
+    assert written["penalty"].keys() == shared | {"wgan_gp"}
     assert written["generator"]["dcgan"] == json.loads(json.dumps(config.generator.dcgan.to_dict()))
     assert not {"mlp", "resnet"} & written["generator"].keys()
     data = json.loads((tmp_path / "data.json").read_text())
