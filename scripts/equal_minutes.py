@@ -7,7 +7,7 @@ until each has spent ``--minutes``, start-up included: compilation, placing the 
 step. ``--stepping`` leaves the start-up out. A short run before measures the time of a step, from
 which each gets the length of its schedules, and which of PyTorch's memory formats is the faster.
 
-Then both are measured alike (`scripts.pytorch.outcomes`). ``DIR`` receives a line of
+Then both are measured alike (`scripts.pytorch.measures`). ``DIR`` receives a line of
 ``results.jsonl`` for each contestant, ``results.md``, ``results.csv`` with the columns of
 docs/results.csv, and a picture of each configuration. The same command continues after an
 interruption with the configurations that are not finished.
@@ -149,7 +149,7 @@ def claim(out: Path, settings: Mapping[str, Any]) -> None:
 
 def compare_all(match: Match, seconds: float, *, stepping: bool, out: Path) -> None:
     """Compare a configuration unless the folder has it; write every row as soon as it is known."""
-    from scripts.pytorch import outcomes
+    from scripts.pytorch import measures
 
     rows = {(row["config"], row["contestant"]): row for row in evaluations.read(out / RESULTS)}
     if (match.name, "PyTorch") in rows:  # The last one that is written.
@@ -157,7 +157,7 @@ def compare_all(match: Match, seconds: float, *, stepping: bool, out: Path) -> N
         return
     print(f"{match.name}: preparing the measures", flush=True)
     whole = task_of(match, match.config.train.steps)
-    measure = outcomes.make_measure(out, whole, match.game)
+    measure = measures.make_measure(out, whole, match.game)
     shown = dict(measure.shown)
     for row, images in compare(match, whole.arrays, measure, seconds, stepping=stepping):
         print(json.dumps(row), flush=True)

@@ -1,4 +1,4 @@
-"""Residual networks without normalization (R3GAN, Huang et al. 2024, 2501.05441).
+"""Residual networks without normalization (R3GAN, Huang et al. 2025, 2501.05441).
 
 "The GAN is dead; long live the GAN! A Modern GAN Baseline". Both networks are stages of residual
 blocks, one stage per resolution from the coarsest map (4x4) to the image; between two of them the

@@ -149,7 +149,7 @@ def _adam(
       b2: decay of the mean of its square.
       eps: added to the root of the latter.
       end_b2: the last value of ``b2``, which it reaches along half a cosine (R3GAN, Huang et al.
-        2024, 2501.05441); unset: it stays. The bias is corrected by the present value.
+        2025, 2501.05441); unset: it stays. The bias is corrected by the present value.
       end_b2_steps: gradient steps until then, after which it stays.
     """
     if end_b2 is None:

@@ -15,19 +15,12 @@ from scripts import benchmark, contestants, equal_minutes, tables, train_steps
 
 torch = pytest.importorskip("torch", reason="PyTorch is the other side (extra: parity)")
 
-from scripts.pytorch import data, outcomes  # noqa: E402
+from scripts.pytorch import data, measures  # noqa: E402
 from scripts.pytorch.contestant import Theirs, rates  # noqa: E402
 from scripts.pytorch.judge import make_judge  # noqa: E402
 from scripts.pytorch.system import Placement  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of PyTorch that spin while they wait would take the cores from other tests."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Clock:
@@ -207,7 +200,7 @@ def test_the_judge_depends_on_its_set_alone_and_is_kept(tmp_path):
 def test_a_set_beside_itself_is_perfect_and_another_is_not(tmp_path):
     images, labels = squares()
     judge = make_judge(tmp_path, images, labels, 2, steps=40)
-    views = outcomes.Views(judge, images)
+    views = measures.Views(judge, images)
     values = views.compare(images, labels)
     assert values["fid"] == pytest.approx(0, abs=1e-4)
     assert (values["precision"], values["recall"]) == (1, 1)
@@ -250,7 +243,7 @@ def test_pytorch_begins_with_the_given_weights_and_follows_the_schedule():
 
 def test_restoration_is_measured_on_held_out_pairs(tmp_path):
     match, task = match_of("pix2pix:smoke")
-    measure = outcomes.make_measure(tmp_path, task, match.game)
+    measure = measures.make_measure(tmp_path, task, match.game)
     target = measure.shown["target"]
     assert "split test" in measure.protocol
     assert 5 < measure.reference.values["psnr"] < 40
@@ -263,10 +256,10 @@ def test_restoration_is_measured_on_held_out_pairs(tmp_path):
 
 @pytest.mark.slow
 def test_transfer_is_measured_both_ways(tmp_path, monkeypatch):
-    monkeypatch.setattr(outcomes, "make_judge", functools.partial(make_judge, steps=25))
-    monkeypatch.setattr(outcomes, "CROPS", 60)
+    monkeypatch.setattr(measures, "make_judge", functools.partial(make_judge, steps=25))
+    monkeypatch.setattr(measures, "CROPS", 60)
     match, task = match_of("cyclegan:smoke")
-    measure = outcomes.make_measure(tmp_path, task, match.game)
+    measure = measures.make_measure(tmp_path, task, match.game)
     assert measure.reference.values["accuracy"] > 0.8
     crops = {"AtoB": measure._inputs[1], "BtoA": measure._inputs[0]}
     perfect = measure.outcome(Stub(made=lambda inputs, way: crops[way]))
@@ -279,8 +272,8 @@ def test_transfer_is_measured_both_ways(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_smoke_both_are_trained_and_measured(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(outcomes, "make_judge", functools.partial(make_judge, steps=20))
-    monkeypatch.setattr(outcomes, "MOST_SAMPLES", 100)
+    monkeypatch.setattr(measures, "make_judge", functools.partial(make_judge, steps=20))
+    monkeypatch.setattr(measures, "MOST_SAMPLES", 100)
     monkeypatch.setattr(contestants, "SLICE_SECONDS", 0.05)
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # Set by the command, for itself.
     out = tmp_path / "out"

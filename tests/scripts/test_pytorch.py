@@ -19,6 +19,8 @@ from scripts.pytorch import losses, references  # noqa: E402
 from scripts.pytorch.system import Averages, Placement, host_decay  # noqa: E402
 from scripts.pytorch.weights import copy_weights, in_order  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PAIRS = specs.pairs((286, 286, 3))
 # Choices whose data are not in every installation, and a specification of such data.
 OTHERS = {
@@ -27,15 +29,6 @@ OTHERS = {
     "srgan:tiles": specs.images((96, 96, 3)),
 }
 CHOICES = [*references.REFERENCES, "acgan:cifar10", "sngan_projection:cifar10", "vae_gan:cifar10"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads of PyTorch that spin while they wait would take the cores from other tests."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 @functools.cache
