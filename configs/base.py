@@ -1,8 +1,8 @@
 """What all configurations share: data sets, lengths of runs, and the smoke run.
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
-(``digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``, ``photos``, ``tiles``)
-and ``smoke``, which shrinks the run to seconds. Single fields are set with
+(``digits``, ``stacked_digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``,
+``photos``, ``tiles``) and ``smoke``, which shrinks the run to seconds. Single fields are set with
 ``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
 ``--describe`` prints them all. They are defined in `gan_jax.runs.config`.
 
@@ -101,6 +101,11 @@ def digits(c: ConfigDict) -> None:
     c.data.update(name="digits", resolution=16, channels=1)
 
 
+def stacked_digits(c: ConfigDict) -> None:
+    """Three digits as the channels of one image: 1,000 modes."""
+    c.data.update(name="stacked_digits", resolution=16, channels=3)
+
+
 def cifar10(c: ConfigDict) -> None:
     """CIFAR-10, 32x32 in colour."""
     c.data.update(name="cifar10", resolution=32, channels=3)
@@ -142,6 +147,7 @@ def tiles(c: ConfigDict) -> None:
 
 DATASETS = {
     "digits": digits,
+    "stacked_digits": stacked_digits,
     "cifar10": cifar10,
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
@@ -153,7 +159,7 @@ DATASETS = {
 
 
 # The data sets that suit a variant. The first is its default, which is in every installation.
-GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz")
+GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz", "stacked_digits")
 TRANSLATION = ("photos", "folder")
 RESTORATION = ("photos", "tiles")
 
@@ -189,8 +195,11 @@ def finish(c: ConfigDict, arg: str, small: Callable[[ConfigDict], None]) -> Conf
       arg: as for `get_config`.
       small: changes ``c`` to what suits the variant's default data set.
     """
-    if c.data.name in ("digits", "photos"):
+    if c.data.name in ("digits", "photos", "stacked_digits"):
         small(c)
+    if c.data.name == "stacked_digits":
+        # The field's number of samples, which covered modes depend on; once, since it is large.
+        c.eval.update(every=c.train.steps, num_fake=25_600, num_real=10_000)
     if "smoke" in arg.split(","):
         smoke(c)
     return c

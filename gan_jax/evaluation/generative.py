@@ -14,7 +14,12 @@ from gan_jax.data import order, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source, ToySource
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
-from gan_jax.evaluation.real_images import LABELLED, labelled_images, real_statistics
+from gan_jax.evaluation.real_images import (
+    LABELLED,
+    labelled_images,
+    real_statistics,
+    taught,
+)
 from gan_jax.evaluation.result import mean_and_spread
 from gan_jax.evaluation.settings import Settings
 from gan_jax.games.game import GenerativeGame
@@ -73,10 +78,11 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
             f"eval.metrics has {metric.name!r}, but the images of {source.name} have "
             f"{source.shape[2]} channels; accepted: images of 1 or 3 channels"
         )
-    if kind == "points" and getattr(source, "modes", None) is None:
+    if metric.statistic in names.POINT_STATISTICS and not _has_modes(source):
+        suitable = "ring or grid" if kind == "points" else "stacked_digits"
         raise errors.ConfigError(
             f"eval.metrics has {metric.name!r}, but {source.name} has no modes; "
-            "accepted: ring or grid as data.name"
+            f"accepted: {suitable} as data.name"
         )
     if metric.extractor == "classifier" and (source.num_classes or 0) < 2:
         raise errors.ConfigError(
@@ -113,6 +119,7 @@ def refusal(settings: Settings, source: Source, real: Source) -> str:
 
 def _untrainable(source: Source) -> str:
     """Return why no classifier can be trained on labelled images, or ""."""
+    source = taught(source)
     labels = sources.known_labels(source)
     if labels is not None and len(np.unique(labels)) < 2:
         return "all are of one class"
@@ -130,7 +137,10 @@ def _suitable(source: Source) -> tuple[str, Sequence[str]]:
         case "points":
             return "points", list(names.POINT_STATISTICS)
         case "image":
-            return "images", list(names.STATISTICS)
+            return "images", [
+                f"classifier_{name}" if name in names.POINT_STATISTICS else name
+                for name in names.STATISTICS
+            ]
         case kind:
             return kind, []
 
@@ -140,11 +150,18 @@ def _is_seen(source: Source) -> bool:
     return source.field.kind == "image" and source.shape[2] in (1, 3)
 
 
+def _has_modes(source: Source) -> bool:
+    """Return whether the data are a mixture of known modes."""
+    return getattr(source, "modes", None) is not None
+
+
 def _automatic(source: Source, num_classes: int | None) -> list[str]:
     if source.field.kind == "points":
-        return ["modes", "high_quality"] if getattr(source, "modes", None) is not None else []
+        return ["modes", "high_quality"] if _has_modes(source) else []
     if _is_seen(source) and (source.num_classes or 0) > 1:
         conditional = ["classifier_accuracy"] if num_classes is not None else []
+        if _has_modes(source):
+            return ["classifier_modes", "classifier_mode_kl", "classifier_fid", *conditional]
         return ["classifier_fid", "classifier_precision", "classifier_recall", *conditional]
     return []
 

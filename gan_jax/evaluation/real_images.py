@@ -1,6 +1,7 @@
 """The real images of an evaluation: which ones, and their statistics, cached."""
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,6 +88,15 @@ def held_out(fields: ConfigDict) -> tuple[Source, str]:
     return sources.make_source(fields), fields.split
 
 
+def taught(source: Source) -> Source:
+    """Return the labelled images that a classifier of a source's images learns from.
+
+    Of stacked images, each channel is classified by itself.
+    """
+    whole = source.source if isinstance(source, sources.Subset) else source
+    return whole.parts if isinstance(whole, sources.StackedSource) else source
+
+
 def labelled_images(source: Source, data: Mapping[str, np.ndarray] | None = None) -> Labelled:
     """Return what a classifier can learn from; a large set is not read as a whole.
 
@@ -94,6 +104,8 @@ def labelled_images(source: Source, data: Mapping[str, np.ndarray] | None = None
       source: of the images.
       data: its arrays, where they are in memory anyway.
     """
+    if (parts := taught(source)) is not source:
+        return dataclasses.replace(labelled_images(parts), channels=source.shape[-1])
 
     def read() -> tuple[np.ndarray, np.ndarray]:
         chosen = order.subset(len(source), min(len(source), LABELLED))

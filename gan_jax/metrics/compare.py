@@ -104,6 +104,10 @@ def compare(
             values[f"{name}_split_std"] = score.std
         elif metric.statistic == "accuracy":
             values[name] = class_accuracy(fake.features[layer], fake.labels)
+        elif metric.statistic in ("modes", "mode_kl"):
+            logits = fake.features[layer]
+            found, divergence = modes.class_coverage(logits.argmax(axis=1), logits.shape[1])
+            values[name] = found if metric.statistic == "modes" else divergence
         else:
             scores = _manifold_scores(real, fake, layer)
             values[name] = getattr(scores, metric.statistic)
@@ -139,7 +143,7 @@ def constants(metrics: Sequence[Metric], real: int, fake: int) -> dict[str, Any]
         record["precision_k"] = PRECISION_K
     if used & {"density", "coverage"}:
         record["density_k"] = DENSITY_K
-    if used & {"modes", "high_quality", "mode_kl"}:
+    if any(metric.of == "points" for metric in metrics):
         record["within_std"] = WITHIN_STD
     return record
 

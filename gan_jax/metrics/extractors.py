@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from gan_jax import cache, errors
-from gan_jax.metrics import classifier, inception
+from gan_jax.metrics import classifier, inception, stacked
 from gan_jax.metrics.extractor import Extractor
 
 
@@ -29,12 +29,15 @@ class Labelled:
       num_classes: number of classes; ``None``: it is not labelled.
       fingerprint: identity of its content.
       read: returns images, uint8 ``[n, height, width, channels]``, and labels, int32 ``[n]``.
+      channels: of the images to be classified, where these are such images stacked, see
+        `stacked.by_channel`; ``None``: they are not stacked.
     """
 
     name: str
     num_classes: int | None
     fingerprint: str
     read: Callable[[], tuple[np.ndarray, np.ndarray]]
+    channels: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +73,10 @@ def _classifier(setting: Setting) -> Extractor:
         labelled.read,
         labelled.num_classes or 0,
     )
-    return classifier.make_extractor(trained)
+    extractor = classifier.make_extractor(trained)
+    return (
+        extractor if labelled.channels is None else stacked.by_channel(extractor, labelled.channels)
+    )
 
 
 EXTRACTORS: dict[str, Callable[[Setting], Extractor]] = {

@@ -1,9 +1,9 @@
-"""Mode coverage of a known mixture, for toy experiments.
+"""Mode coverage of a known mixture: of points, and of images whose classes are the modes.
 
 The measures of "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning"
 (Srivastava et al. 2017, https://arxiv.org/abs/1705.07761, section 4.1) on two-dimensional mixtures,
 and the divergence over modes of "Unrolled Generative Adversarial Networks" (Metz et al. 2017,
-https://arxiv.org/abs/1611.02163, section 3.3).
+https://arxiv.org/abs/1611.02163, section 3.3), which also counts the classes of images.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import numbers
 import numpy as np
 from jax.typing import ArrayLike
 
-from gan_jax.errors import ConfigError
+from gan_jax.errors import ConfigError, MetricError
 from gan_jax.metrics.frechet import check_features, check_widths
 
 
@@ -73,6 +73,34 @@ def mode_coverage(
     return ModeCoverage(
         int(np.count_nonzero(counts)), float(near.mean()), _divergence_from_uniform(counts)
     )
+
+
+def class_coverage(classes: ArrayLike, count: int) -> tuple[int, float]:
+    """Return how many classes images have, and how unevenly they are spread over all classes.
+
+    The values of images that are drawn evenly depend on their number ``n``, too: about
+    ``count * (1 - exp(-n / count))`` classes and a divergence of ``(count - 1) / (2 n)`` nats.
+
+    Args:
+      classes: of the images, integers [n] from 0 to ``count - 1``, with n >= 1.
+      count: number of all classes.
+
+    Returns:
+      The number of classes found, and the KL divergence in nats of the images' distribution over
+      the classes from the uniform one: 0 to log(count).
+
+    Raises:
+      MetricError: the rank or dtype is wrong, there are no images, or a class is out of range.
+    """
+    found = np.asarray(classes)
+    if found.ndim != 1 or not found.size or not np.issubdtype(found.dtype, np.integer):
+        raise MetricError(f"classes are {found.dtype}{list(found.shape)}; accepted: integers [n]")
+    if found.min() < 0 or found.max() >= count:
+        raise MetricError(
+            f"classes from {found.min()} to {found.max()}; accepted: 0 to {count - 1}"
+        )
+    counts = np.bincount(found, minlength=count)
+    return int(np.count_nonzero(counts)), _divergence_from_uniform(counts)
 
 
 def _divergence_from_uniform(counts: np.ndarray) -> float:

@@ -40,6 +40,8 @@ STATISTICS: Mapping[str, Statistic] = {
     "density": Statistic("higher", "features"),
     "coverage": Statistic("higher", "features"),
     "accuracy": Statistic("higher", "logits", labelled=True),
+    "modes": Statistic("higher", "logits"),
+    "mode_kl": Statistic("lower", "logits"),
 }
 # Statistics of points of the plane, relative to the modes of their mixture.
 POINT_STATISTICS: Mapping[str, Statistic] = {
@@ -94,7 +96,7 @@ class Metric:
     @property
     def of(self) -> str:
         """Its kind of input: "images", "points", "pairs" or "scores"."""
-        return _ALL[self.statistic].needs if self.statistic in _ALONE else "images"
+        return _ALONE[self.statistic].needs if self.extractor is None else "images"
 
 
 def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> Metric:

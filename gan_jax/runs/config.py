@@ -58,7 +58,8 @@ class Data:
     """The training data.
 
     Attributes:
-      name: digits, photos, folder, npz, ring, grid, swiss_roll, or the name of a TFDS data set.
+      name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, or the name
+        of a TFDS data set.
       split: the part of the data set that is trained on.
       resolution: size that images are brought to: one number for squares, or (height, width);
         unset: the nearest to the images' own that the networks make, and at most 256.
@@ -91,7 +92,7 @@ class Data:
         reports how many there are.
       flip: whether real images are mirrored left to right with probability 1/2.
       crop: size of random square crops that are trained on; unset: whole images.
-      toy_size: examples of a toy mixture, or of ``tones``.
+      toy_size: examples of a toy mixture, of ``stacked_digits`` or of ``tones``.
       toy_noise: standard deviation of a toy mixture's modes.
       device_cache_gib: data sets up to this size, in GiB, are kept on the device.
       workers: processes that decode images when data are streamed; 0: threads of the main process.

@@ -102,6 +102,14 @@ def test_an_unknown_choice_is_refused(name, arg, message):
         variants.load(name, arg.format(*known))
 
 
+def test_stacked_digits_are_small_and_measured_once_by_the_fields_protocol():
+    plain, stacked = (variants.load("r3gan", data) for data in ("digits", "stacked_digits"))
+    assert stacked.generator.r3gan.features == plain.generator.r3gan.features == (64, 32, 16)
+    assert (stacked.eval.every, stacked.eval.num_fake) == (stacked.train.steps, 25_600)
+    tiny = variants.load("r3gan", "stacked_digits,smoke").eval
+    assert (tiny.every, tiny.num_fake, tiny.num_real) == (0, 64, 64)
+
+
 def test_choices_join_in_any_order():
     one, other = variants.load("gan", "smoke,mnist"), variants.load("gan", "mnist,smoke,")
     assert one.to_dict() == other.to_dict()

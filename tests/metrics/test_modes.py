@@ -7,7 +7,7 @@ import pytest
 
 from gan_jax.data.sources.toy import toy
 from gan_jax.errors import ConfigError, MetricError
-from gan_jax.metrics.modes import ModeCoverage, mode_coverage
+from gan_jax.metrics.modes import ModeCoverage, class_coverage, mode_coverage
 
 SQUARE = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
@@ -99,3 +99,9 @@ def test_unfit_arrays_are_refused():
 def test_bad_settings_are_refused(name, value):
     with pytest.raises(ConfigError, match=f"{name} = {value}; accepted: a number >"):
         mode_coverage(SQUARE, SQUARE, **{"std": 1.0, name: value})
+
+
+@pytest.mark.parametrize("classes", [[], [[0]], [0.0], [-1, 0], [0, 4]])
+def test_classes_that_are_none_are_refused(classes):
+    with pytest.raises(MetricError, match=r"accepted: (integers \[n\]|0 to 3)"):
+        class_coverage(np.array(classes), 4)

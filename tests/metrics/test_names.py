@@ -15,6 +15,8 @@ EXTRACTORS = ("inception", "classifier", "mine")
         ("is", "is", "inception", None, False),
         ("classifier_fid", "fid", "classifier", None, True),
         ("mine_recall", "recall", "mine", None, False),
+        ("classifier_modes", "modes", "classifier", None, False),
+        ("classifier_mode_kl", "mode_kl", "classifier", None, True),
         ("modes", "modes", None, None, False),
         ("mode_kl", "mode_kl", None, None, True),
         ("ms_ssim", "ms_ssim", None, None, False),
@@ -32,7 +34,7 @@ def test_a_name_says_what_is_measured_by_what(name, statistic, extractor, layer,
 
 def test_what_a_metric_is_of():
     of = {
-        "images": ("fid", "is", "precision", "accuracy"),
+        "images": ("fid", "is", "precision", "accuracy", "classifier_modes"),
         "points": ("modes",),
         "pairs": ("psnr", "psnr_y", "ssim_y", "ms_ssim"),
         "scores": ("auroc", "average_precision"),

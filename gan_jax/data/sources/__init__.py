@@ -1,8 +1,9 @@
 """Sources of data with random access, by the name that ``config.data.name`` gives.
 
-``digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images), ``npz`` (arrays),
-``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound); any other name is
-one of the TFDS catalog. ``config.data.pairing`` makes examples of two images of these.
+``digits``, ``stacked_digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images),
+``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound);
+any other name is one of the TFDS catalog. ``config.data.pairing`` makes examples of two images of
+these.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from gan_jax.data.sources.normal import check_normal, normal_names, present_clas
 from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
 from gan_jax.data.sources.photos import photos
+from gan_jax.data.sources.stacked import StackedSource, stacked_digits
 from gan_jax.data.sources.subset import Subset, known_labels, labels_of, only_classes
 from gan_jax.data.sources.tfds import TfdsSource
 from gan_jax.data.sources.tiles import TiledSource, tiles
@@ -31,6 +33,7 @@ __all__ = [
     "FolderSource",
     "NpzSource",
     "Source",
+    "StackedSource",
     "Subset",
     "TfdsSource",
     "TiledSource",
@@ -55,6 +58,9 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     ),
     "npz": lambda config, transform: NpzSource(config.path, config.split, transform),
     "photos": lambda config, transform: photos(config.split, transform),
+    "stacked_digits": lambda config, transform: stacked_digits(
+        config.split, transform, config.toy_size
+    ),
 }
 #: The names that need no TFDS.
 BUILT_IN = (*_IMAGES, *TOYS, "tones")
