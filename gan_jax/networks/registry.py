@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
+from gan_jax.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_jax.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
 from gan_jax.networks.patchgan import PatchGAN
 from gan_jax.networks.r3gan import R3GANDiscriminator, R3GANGenerator
@@ -21,6 +22,7 @@ from gan_jax.settings import build
 
 GENERATORS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANGenerator,
+    "fastgan": FastGANGenerator,
     "mlp": MLPGenerator,
     "r3gan": R3GANGenerator,
     "resnet": ResNetGenerator,
@@ -29,11 +31,15 @@ GENERATORS: dict[str, type[nn.Module]] = {
 
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANDiscriminator,
+    "fastgan": FastGANDiscriminator,
     "mlp": MLPDiscriminator,
     "r3gan": R3GANDiscriminator,
     "resnet": ResNetDiscriminator,
 }
-"""Modules of `(x [batch, *shape], condition)` to float32 scores [batch], with a method `judge`."""
+"""Modules of `(x [batch, *shape], condition)` to float32 scores [batch], with a method `judge`.
+
+The scores of fastgan are those of patches, as below.
+"""
 
 ENCODERS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANEncoder,

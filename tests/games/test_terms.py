@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from typing import ClassVar
 
 import chex
@@ -19,6 +20,7 @@ from gan_jax.data import spec as specs
 from gan_jax.errors import ConfigError
 from gan_jax.games import terms
 from gan_jax.losses import classification, information, lecam
+from gan_jax.networks import fastgan
 from tests.games import stub
 from tests.training import tiny
 
@@ -28,7 +30,14 @@ NEEDS = {
     "classification": {"generator.conditioning": "concat"},
     "information": {"terms.information.categorical": (3, 2), "terms.information.hidden": 4},
     "penalty": {"penalty.name": "wgan_gp", "penalty.weight": 2.0},
+    "self_supervision": {
+        "discriminator.name": "fastgan",
+        "discriminator.fastgan.features": 1,
+        "discriminator.fastgan.decoder_features": 1,
+        "discriminator.fastgan.normalization": "none",
+    },
 }
+SHAPES = {"self_supervision": (16, 16, 1)}
 PLAYERS = {name: term.players for name, term in {**terms.TERMS, "penalty": terms.Term}.items()}
 CASES = [(f"{n}_{player}", n, player) for n, players in PLAYERS.items() for player in players]
 every_term = parameterized.named_parameters(*CASES)
@@ -40,7 +49,7 @@ def started(name, **fields):
     config = tiny.point_config()
     weight = {} if name == "penalty" else {f"terms.{name}.weight": 2.0}
     config.update_from_flattened_dict({**weight, **NEEDS.get(name, {}), **fields})
-    return stub.begin(config, SHAPE, classes=3, batch=4)
+    return stub.begin(config, SHAPES.get(name, SHAPE), classes=3, batch=4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +173,34 @@ def test_logit_centering_makes_paired_scores_opposite():
     loss, outcome = stub.loss(game, "discriminator", turn)
     np.testing.assert_allclose(outcome.metrics["logit_centering"], expected, rtol=1e-3)
     np.testing.assert_allclose(loss, outcome.metrics["adversarial"] + 2.0 * expected, rtol=1e-3)
+
+
+def test_self_supervision_compares_reconstructions_with_the_image_and_the_quarter_drawn():
+    game, turn = started("self_supervision")
+    real = game.data(turn)
+    keys = turn.keys("judge/real")
+    judged, _ = game.judge(turn.variables["discriminator"], real, turn.condition, keys=keys)
+    whole, part = judged.heads[fastgan.WHOLE], judged.heads[fastgan.PART]
+    assert whole.shape == (4, 16, 16, 1)
+    assert part.shape == (4, 8, 8, 1)
+    target = fastgan.quarters(keys, real)
+    assert not np.allclose(target, fastgan.quarters(None, real))
+    expected = np.mean(np.abs(whole - real)) + np.mean(np.abs(part - target))
+    loss, outcome = stub.loss(game, "discriminator", turn)
+    np.testing.assert_allclose(outcome.metrics["self_supervision"], expected, rtol=1e-4)
+    np.testing.assert_allclose(loss, outcome.metrics["adversarial"] + 2.0 * expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"discriminator.name": "dcgan"}, "but discriminator.name = 'dcgan'; accepted: "),
+        ({"discriminator.fastgan.decoder_features": 0}, "fastgan.decoder_features = 0; accepted: "),
+    ],
+)
+def test_self_supervision_needs_decoders(fields, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        started("self_supervision", **fields)
 
 
 def test_lecam_moves_its_averages_and_begins_when_it_is_to():
