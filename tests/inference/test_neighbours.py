@@ -6,8 +6,9 @@ import pytest
 from gan_jax import errors
 from gan_jax.data.sources import image_source
 from gan_jax.inference import neighbours
-from gan_jax.inference.neighbours import check_memory, nearest, nearest_images, pixels
+from gan_jax.inference.neighbours import check_memory, nearest_images, pixels
 from gan_jax.metrics import extractors
+from gan_jax.metrics.nearest import nearest
 
 
 def images(n, seed=0, side=8, channels=3):
