@@ -39,7 +39,10 @@ class Evaluator(abc.ABC):
 
     Attributes:
       metrics: the metrics it measures; by default, the first one chooses the best checkpoint.
+      raw_networks: whose raw weights it needs, beside those of the networks that are averaged.
     """
+
+    raw_networks: Sequence[str] = ()
 
     # Puts variables on all devices, as `_measure` takes them.
     _place: Callable[[Mapping[str, Any]], Any]

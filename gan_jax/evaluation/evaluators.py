@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from gan_jax import errors
 from gan_jax.data.sources import Source, check_normal
-from gan_jax.evaluation import generative, translation
+from gan_jax.evaluation import generative, held_out, translation
 from gan_jax.evaluation.evaluator import Evaluator
 from gan_jax.evaluation.real_images import real_source
 from gan_jax.evaluation.settings import AUTO, Settings
@@ -29,11 +30,13 @@ class Chosen:
       metrics: the metrics; maybe none.
       real: the real images that samples are measured against.
       reason: why there are no metrics.
+      unseen: images that were not trained on; ``None``: no metric needs them.
     """
 
     metrics: list[Metric]
     real: Source
     reason: str = ""
+    unseen: Source | None = None
 
 
 def choose(config: Any, settings: Settings, game: Game, source: Source) -> Chosen:
@@ -47,10 +50,12 @@ def choose(config: Any, settings: Settings, game: Game, source: Source) -> Chose
     unsuited = f"no metric in eval.metrics = {AUTO!r} suits {source.name}"
     if isinstance(game, TranslationGame):
         return Chosen(translation.choose_metrics(config, settings, game, source), source, unsuited)
-    classes = as_generative(game, "evaluation by samples").num_classes
+    game = as_generative(game, "evaluation by samples")
     real = real_source(config, settings, source)
-    metrics = generative.choose_metrics(settings, source, classes, real)
-    return Chosen(metrics, real, generative.refusal(settings, source, real) or unsuited)
+    metrics = generative.choose_metrics(settings, source, game.num_classes, real)
+    metrics, unseen = held_out.choose(config, settings, game, source, metrics)
+    reason = generative.refusal(settings, source, real) or unsuited
+    return Chosen(metrics, real, reason, unseen)
 
 
 def check(config: Any, settings: Settings, game: Game, source: Source) -> Chosen | None:
@@ -60,8 +65,9 @@ def check(config: Any, settings: Settings, game: Game, source: Source) -> Chosen
       What will be measured; ``None`` if the run is not evaluated.
 
     Raises:
-      ConfigError: as for `choose`, Inception's weights do not reach a metric's layer, or a game
-        that detects anomalies would be trained on unknown classes.
+      ConfigError: as for `choose`, Inception's weights do not reach a metric's layer, a metric is
+        not for runs that train, or a game that detects anomalies would be trained on unknown
+        classes.
       MetricError: Inception's weights are missing, or the images are too small for a metric.
       DataError: the other split cannot be read.
     """
@@ -70,6 +76,11 @@ def check(config: Any, settings: Settings, game: Game, source: Source) -> Chosen
     if not settings.every:
         return None
     chosen = choose(config, settings, game, source)
+    if apart := [metric.name for metric in chosen.metrics if metric.of == "held_out"]:
+        raise errors.ConfigError(
+            f"eval.metrics has {apart[0]!r}, which is measured after training; accepted with "
+            f"eval.every = {settings.every}: other metrics, and {apart[0]} by experiments.evaluate"
+        )
     if own := [metric for metric in chosen.metrics if metric.extractor == names.INCEPTION]:
         setting = extractors.Setting(None, settings.inception)
         inception = extractors.make_extractor(names.INCEPTION, setting)
@@ -116,10 +127,23 @@ def make_evaluator(
         return translation.TranslationEvaluator(
             config, settings, metrics, game=game, source=source, **how
         )
+    game = as_generative(game, "evaluation by samples")
+    apart = None
+    if chosen.unseen is not None:
+        apart = held_out.HeldOut(
+            metrics,
+            settings,
+            game=game,
+            source=source,
+            unseen=chosen.unseen,
+            devices=devices,
+            mirror=bool(config.data.flip),
+        )
     return generative.GenerativeEvaluator(
         settings,
         metrics,
-        game=as_generative(game, "evaluation by samples"),
+        game=game,
+        held_out=apart,
         source=chosen.real,
         labelled=source,
         data=data,

@@ -14,6 +14,7 @@ from gan_jax.data import order, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source, ToySource
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
+from gan_jax.evaluation.held_out import HeldOut
 from gan_jax.evaluation.real_images import (
     LABELLED,
     labelled_images,
@@ -68,6 +69,8 @@ def choose_metrics(
 def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
     """Raise a `ConfigError` if a metric does not suit the data or the game."""
     kind, known = _suitable(source)
+    if metric.of == "held_out":
+        return  # Checked by `held_out.choose`.
     if metric.of != kind:
         raise errors.ConfigError(
             f"eval.metrics has {metric.name!r}, but samples of {source.name} are unpaired "
@@ -175,6 +178,7 @@ class GenerativeEvaluator(Evaluator):
     Args, beside those of `Evaluator`:
       labelled: the source that the classifier learns from; ``None``: ``source``.
       data: the arrays of ``labelled`` where they are in memory anyway (`pipelines.load`).
+      held_out: measures those metrics that need images that were not trained on.
     """
 
     def __init__(
@@ -189,6 +193,7 @@ class GenerativeEvaluator(Evaluator):
         labelled: Source | None = None,
         data: Mapping[str, np.ndarray] | None = None,
         kept: Path | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         labelled = labelled or source
         super().__init__(
@@ -202,8 +207,11 @@ class GenerativeEvaluator(Evaluator):
             kept=kept,
         )
         self._labelled = any(metric.labelled for metric in metrics)
+        self._held_out = held_out
+        self.raw_networks = held_out.networks if held_out else ()
         self._images = data["image"] if data and source is labelled and "image" in data else None
         self._num_real = min(settings.num_real or len(source), len(source))
+        self._game = game
         self._sampler = Sampler(
             game,
             seed=settings.seed,
@@ -234,6 +242,8 @@ class GenerativeEvaluator(Evaluator):
             details["batch_size"] = self._sampler.batch_size
         if normalised and how.batch_norm == "standing":
             details["standing_images"] = how.standing_images
+        if self._held_out:
+            details["held_out"] = self._held_out.protocol()
         return details
 
     def reference(self, variables: Mapping[str, Any]) -> tuple[list[Column], str]:
@@ -243,6 +253,8 @@ class GenerativeEvaluator(Evaluator):
         other, and as many samples against the same other half: what a generator that draws from the
         training distribution would reach, at equal counts.
         """
+        if all(metric.of == "held_out" for metric in self.metrics):
+            return [], "the values above whose names begin with real_ are those of real images"
         count = min(self._num_real // 2, self._settings.num_fake)
         placed = self._place(variables)
         generated, real = [], []
@@ -269,7 +281,7 @@ class GenerativeEvaluator(Evaluator):
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Return the metrics of samples, and of half of the real data, against the others."""
         count = len(half)
-        if not self._extractions:
+        if self._source.field.kind == "points":
             points = self._source.read(half.tolist())["points"]
             return self._modes(self._sampler.samples(variables, count, seed)), self._modes(points)
         fake_values: dict[str, float] = {}
@@ -286,9 +298,13 @@ class GenerativeEvaluator(Evaluator):
 
     def _measure(self, variables: Any, seed: int) -> dict[str, float]:
         count = self._settings.num_fake
-        if not self._extractions:
+        if self._source.field.kind == "points":
             return self._modes(self._sampler.samples(variables, count, seed))
         values: dict[str, float] = {}
+        if self._held_out:
+            samples = self._sampler.samples(variables, count, seed)
+            labels = None if self._game.num_classes is None else self._requested(count, seed)
+            values |= self._held_out.measure(variables, samples, labels, seed)
         for name in self._extractions:
             own = self._metrics_of(name)
             needs = compare.needs(own, self._layers, fake=True)
@@ -304,10 +320,15 @@ class GenerativeEvaluator(Evaluator):
         found = statistics.collect(self._extractions[name], batches, count, needs)
         if not self._labelled:
             return found
+        return dataclasses.replace(found, labels=self._requested(count, seed))
+
+    def _requested(self, count: int, seed: int) -> np.ndarray:
+        """Return the classes that samples were asked for, int32 ``[count]``."""
+        size = self._sampler.batch_size
         labels = [
             jax.device_get(self._sampler.latents(first, seed)[1]) for first in range(0, count, size)
         ]
-        return dataclasses.replace(found, labels=np.concatenate(labels)[:count])
+        return np.concatenate(labels)[:count]
 
     def _with_labels(self, real: Statistics) -> Statistics:
         """Return the statistics of the real images with their labels, where they are asked for."""

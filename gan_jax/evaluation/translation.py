@@ -60,6 +60,7 @@ def choose_metrics(
             why = {
                 "pairs": "but images of two domains have no targets",
                 "scores": "but no split has images of normal classes and of others (data.normal)",
+                "held_out": "which is measured on samples, but the game translates images",
                 "images": "but the game is not class-conditional",
             }.get(metric.of, "but these are images")
             raise errors.ConfigError(

@@ -21,6 +21,7 @@ from gan_jax.report import evaluations
 _UNFIT = {
     "points": "of points; see fid",
     "scores": "of runs that detect anomalies; use --run",
+    "held_out": "of runs and of images that they were not trained on; use --run",
 }
 
 Resolution = int | tuple[int, int] | None

@@ -121,14 +121,15 @@ def train_classifier(
     *,
     seed: int = 0,
     steps: int = STEPS,
+    tested: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Classifier:
     """Train a classifier.
 
     The same arguments on the same machine give the same weights, bit for bit. A random tenth of the
     images, at most 2,000, determined by ``seed``, is held out, and the accuracy on it is recorded;
-    of the others, at most ``MAX_IMAGES`` are used. AdamW with a short warm-up and a cosine decay,
-    batches of 64, random shifts of one or two pixels and no reflections (a mirrored digit is not a
-    digit).
+    of the others, at most ``MAX_IMAGES`` are used. With ``tested``, all images are used. AdamW with
+    a short warm-up and a cosine decay, batches of 64, random shifts of one or two pixels and no
+    reflections (a mirrored digit is not a digit).
 
     Args:
       images: uint8 [n, height, width, 1 or 3], 8 pixels or more in height and width.
@@ -136,6 +137,7 @@ def train_classifier(
       num_classes: number of classes, at least 2.
       seed: seed of initial weights, held-out part, order and shifts.
       steps: number of training steps.
+      tested: other images and their labels, of which the accuracy is recorded.
 
     Raises:
       MetricError: shapes, dtypes or labels do not fit, there are fewer than ten images per class or
@@ -146,9 +148,12 @@ def train_classifier(
     _check(images, labels, num_classes)
     check_count("steps", steps, 1)
     order_key, init_key, step_key = jax.random.split(jax.random.key(seed), 3)
-    order = np.asarray(jax.random.permutation(order_key, len(images)))
-    held_out = min(round(len(images) * _HELD_OUT), _MOST_HELD_OUT)
-    tested, trained = order[:held_out], order[held_out:][:MAX_IMAGES]
+    if tested is None:
+        order = np.asarray(jax.random.permutation(order_key, len(images)))
+        held_out = min(round(len(images) * _HELD_OUT), _MOST_HELD_OUT)
+        tested = images[order[:held_out]], labels[order[:held_out]]
+        trained = order[held_out:][:MAX_IMAGES]
+        images, labels = images[trained], labels[trained]
 
     network = _Network(num_classes)
     shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
@@ -157,15 +162,15 @@ def train_classifier(
         variables = _initial(network, init_key, shape)
         optimizer, step = _training(network, steps)
         opt_state = optimizer.init(variables)
-        train_images = jnp.asarray(images[trained])
-        train_labels = jnp.asarray(labels[trained].astype(np.int32))
+        train_images = jnp.asarray(images)
+        train_labels = jnp.asarray(labels.astype(np.int32))
         for index in range(steps):
             key = jax.random.fold_in(step_key, index)
             variables, opt_state = step(variables, opt_state, key, train_images, train_labels)
     weights = jax.tree.map(np.asarray, variables)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)):
         raise MetricError(f"the classifier's training diverged with seed = {seed}; try another")
-    accuracy = _accuracy(network, weights, images[tested], labels[tested])
+    accuracy = _accuracy(network, weights, *tested)
     return Classifier(weights, shape, num_classes, accuracy, weights_hash(_flat(weights)))
 
 
@@ -263,6 +268,11 @@ def _shifted(key: jax.Array, images: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(image, (start[0], start[1], zero), (height, width, channels))
 
     return jax.vmap(crop)(padded, starts)
+
+
+def accuracy_of(classifier: Classifier, images: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of other images, at least one, that a classifier assigns to their label."""
+    return _accuracy(_Network(classifier.num_classes), classifier.variables, images, labels)
 
 
 def _accuracy(network: _Network, weights: Any, images: np.ndarray, labels: np.ndarray) -> float:

@@ -1,7 +1,7 @@
-"""Measures of binary detection by scores, for anomaly detection.
+"""Measures of binary detection by scores, for anomaly detection and membership inference.
 
-Both depend only on the order of the scores, with ties counted as undecided. They are computed by
-scikit-learn, after checks of the arguments.
+They depend only on the order of the scores, with ties counted as undecided. The areas are computed
+by scikit-learn, after checks of the arguments.
 """
 
 import numpy as np
@@ -32,6 +32,35 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
 
     values, labels = _checked(scores, positive)
     return float(roc_auc_score(labels, values))
+
+
+def auroc_standard_error(scores: ArrayLike, positive: ArrayLike) -> float:
+    """Return the standard error of `auroc` over the choice of the examples.
+
+    "Comparing the areas under two or more correlated receiver operating characteristic curves: a
+    nonparametric approach", DeLong, DeLong and Clarke-Pearson 1988, https://doi.org/10.2307/2531595:
+    of ``m`` positive and ``n`` negative examples, ``sqrt(var(p) / m + var(q) / n)``, with ``p`` the
+    share of negative examples that score below a positive one and ``q`` the share of positive ones
+    that score above a negative one. It is 0 where the order is perfect.
+
+    Args:
+      scores: as for `auroc`.
+      positive: likewise, at least two of each kind.
+
+    Raises:
+      MetricError: as for `auroc`, or there is one example of a kind.
+    """
+    from scipy.stats import rankdata
+
+    values, labels = _checked(scores, positive)
+    ranks, counts = rankdata(values), (int(labels.sum()), int((~labels).sum()))
+    if min(counts) < 2:
+        raise MetricError(f"{counts[0]} positive and {counts[1]} negative examples; accepted: two")
+    # What is left of an example's rank among all after that among its own kind.
+    above = [ranks[kind] - rankdata(values[kind]) for kind in (labels, ~labels)]
+    shares = above[0] / counts[1], above[1] / counts[0]
+    terms = [np.var(x, ddof=1) / n for x, n in zip(shares, counts, strict=True)]
+    return float(np.sqrt(sum(terms)))
 
 
 def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:

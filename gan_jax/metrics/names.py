@@ -21,7 +21,7 @@ class Statistic:
     Attributes:
       better: "lower" or "higher".
       needs: its input: "moments" (mean and covariance of features), "features", "logits", "points",
-        "pairs" or "scores".
+        "pairs", "scores" or "held_out".
       labelled: whether it also needs the requested class of each generated image.
     """
 
@@ -62,7 +62,21 @@ SCORE_STATISTICS: Mapping[str, Statistic] = {
     "auroc": Statistic("higher", "scores"),
     "average_precision": Statistic("higher", "scores"),
 }
-_ALONE = {**POINT_STATISTICS, **PAIR_STATISTICS, **SCORE_STATISTICS}
+# Statistics of training images, images that were not trained on, and samples, computed in
+# `gan_jax.metrics.classification` and `gan_jax.metrics.membership`; ``membership_auroc`` stands for
+# all of its kind that suit a run.
+HELD_OUT_STATISTICS: Mapping[str, Statistic] = {
+    "gan_train": Statistic("higher", "held_out"),
+    "gan_test": Statistic("higher", "held_out"),
+    "gan_augment": Statistic("higher", "held_out"),
+    "gan_augment10": Statistic("higher", "held_out"),
+    "gan_augment100": Statistic("higher", "held_out"),
+    "membership_auroc": Statistic("lower", "held_out"),
+    "membership_auroc_discriminator": Statistic("lower", "held_out"),
+    "membership_auroc_pixels": Statistic("lower", "held_out"),
+    "membership_auroc_classifier": Statistic("lower", "held_out"),
+}
+_ALONE = {**POINT_STATISTICS, **PAIR_STATISTICS, **SCORE_STATISTICS, **HELD_OUT_STATISTICS}
 _ALL = {**STATISTICS, **_ALONE}
 
 
@@ -72,8 +86,8 @@ class Metric:
 
     Attributes:
       name: the name.
-      statistic: a key of `STATISTICS`, `POINT_STATISTICS`, `PAIR_STATISTICS` or
-        `SCORE_STATISTICS`.
+      statistic: a key of `STATISTICS`, `POINT_STATISTICS`, `PAIR_STATISTICS`, `SCORE_STATISTICS`
+        or `HELD_OUT_STATISTICS`.
       extractor: name of the feature extractor; ``None`` for statistics without features.
       layer: layer of the extractor; ``None``: its default layer.
     """
@@ -95,7 +109,7 @@ class Metric:
 
     @property
     def of(self) -> str:
-        """Its kind of input: "images", "points", "pairs" or "scores"."""
+        """Its kind of input: "images", "points", "pairs", "scores" or "held_out"."""
         return _ALONE[self.statistic].needs if self.extractor is None else "images"
 
 
@@ -123,5 +137,6 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
         f"{field} has {name!r}; accepted: {', '.join(STATISTICS)}, with the number of one of "
         f"Inception's layers behind (fid768) or another extractor in front ({others}); for points "
         f"{', '.join(POINT_STATISTICS)}; for pairs {', '.join(PAIR_STATISTICS)}; for scores "
-        f"{', '.join(SCORE_STATISTICS)}.{hint}"
+        f"{', '.join(SCORE_STATISTICS)}; for runs with held-out images "
+        f"{', '.join(HELD_OUT_STATISTICS)}.{hint}"
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -110,8 +111,8 @@ class Run:
         """Return the variables of the networks that sample or translate, by name; as `load`."""
         return self.load(step, make_sampling(self.config, raw=not average)).variables
 
-    def load(self, step: int | str | None, how: Sampling) -> Weights:
-        """Return the variables that ``how`` samples with.
+    def load(self, step: int | str | None, how: Sampling, *, raw: Sequence[str] = ()) -> Weights:
+        """Return the variables that ``how`` samples with, and the raw ones of networks ``raw``.
 
         Raises:
           CheckpointError: there is no such checkpoint, or it is damaged.
@@ -121,10 +122,12 @@ class Run:
         if how.batch_norm == "running" and not how.raw:
             parts.append("mutable/batch_stats")
         names = [name for name, network in self.game.networks.items() if network.averaged]
-        paths = {(name, part): f"networks/{name}/{part}" for name in names for part in parts}
+        wanted = [(name, part) for name in names for part in parts]
+        wanted += [(name, part) for name in raw for part in ("params", "mutable")]
+        paths = {(name, part): f"networks/{name}/{part}" for name, part in wanted}
         with self._checkpoints() as checkpoints:
             restored = checkpoints.read(list(paths.values()), choose_step(self.path, step))
-        variables: dict[str, Variables] = {name: {} for name in names}
+        variables: dict[str, Variables] = {name: {} for name, _ in wanted}
         for (name, part), path in paths.items():
             if found := restored.state.get(path):
                 collection = part.rsplit("/", 1)[-1]

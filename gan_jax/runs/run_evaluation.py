@@ -72,7 +72,7 @@ class RunEvaluator:
 
     def measure(self, step: int | str | None = None) -> tuple[int, Result]:
         """Return the train step of a checkpoint and its metrics; ``step`` as for `Run`."""
-        weights = self._run.load(step, self._sampling)
+        weights = self._run.load(step, self._sampling, raw=self._evaluator.raw_networks)
         with self._run.precision():
             return weights.step, self._evaluator(weights.variables)
 
@@ -165,6 +165,11 @@ def words(protocol: Mapping[str, Any]) -> str:
         if protocol["seeds"] == 1
         else f"mean ± standard deviation of {protocol['seeds']} seeds from {protocol['seed']}",
     ]
+    if held_out := protocol.get("held_out"):
+        parts.append(
+            f"{held_out['n_train']:,} training images, {held_out['n_members']:,} of them as "
+            f"members, and {held_out['n_held_out']:,} of {held_out['data']}"
+        )
     for extractor in protocol.get("extractors", {}).values():
         parts.append(f"{extractor['extractor']} {extractor.get('weights', '')}".rstrip())
     return "; ".join(parts)

@@ -157,6 +157,7 @@ def test_an_archive_of_arrays_serves_as_a_folder_does(tmp_path):
         (["--run=nowhere"], "nowhere is no run directory"),
         (["--images=nowhere", "--against=b", "--metrics=psnr"], "nowhere (data.path) does not"),
         (["--images=a", "--against=b", "--metrics=modes"], "'modes', which is of points"),
+        (["--images=a", "--against=b", "--metrics=gan_test"], "'gan_test', which is of runs and"),
         (["--images=a", "--against=b", "--metrics=fiid"], 'Did you mean "fid"'),
     ],
 )

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from gan_jax.errors import MetricError
-from gan_jax.metrics.detection import auroc, average_precision
+from gan_jax.metrics.detection import auroc, auroc_standard_error, average_precision
 
 
 def by_pairs(scores, positive):
@@ -48,6 +48,22 @@ def test_both_are_what_they_are_defined_to_be(levels, seed):
     assert auroc(scores, positive) == pytest.approx((ranks - n * (n + 1) / 2) / (n * m), abs=1e-12)
 
 
+@pytest.mark.parametrize("levels", [None, 20, 1])
+def test_the_standard_error_is_that_of_the_shares_of_pairs(levels):
+    scores, positive = random_set(0, levels=levels)
+    apart = scores[positive][:, None] - scores[~positive][None, :]
+    right = (apart > 0) + 0.5 * (apart == 0)
+    variance = sum(np.var(right.mean(axis), ddof=1) / right.shape[1 - axis] for axis in (0, 1))
+    assert auroc_standard_error(scores, positive) == pytest.approx(np.sqrt(variance), abs=1e-12)
+
+
+def test_the_standard_error_is_the_deviation_over_sets():
+    sets = [random_set(seed) for seed in range(200)]
+    deviation = np.std([auroc(*each) for each in sets])
+    mean = np.mean([auroc_standard_error(*each) for each in sets])
+    assert mean == pytest.approx(deviation, rel=0.15)
+
+
 @pytest.mark.parametrize(
     ("scores", "positive", "area", "precision"),
     [
@@ -83,7 +99,7 @@ def test_scores_of_float32_and_integers_are_compared_in_float64():
     assert auroc(np.array([2**24, 2**24 + 1]), np.array([True, False])) == 0.0
 
 
-@pytest.mark.parametrize("measure", [auroc, average_precision])
+@pytest.mark.parametrize("measure", [auroc, auroc_standard_error, average_precision])
 @pytest.mark.parametrize(
     ("scores", "positive", "message"),
     [

@@ -24,6 +24,8 @@ EXTRACTORS = ("inception", "classifier", "mine")
         ("ssim_y", "ssim_y", None, None, False),
         ("auroc", "auroc", None, None, False),
         ("average_precision", "average_precision", None, None, False),
+        ("gan_augment10", "gan_augment10", None, None, False),
+        ("membership_auroc", "membership_auroc", None, None, True),
     ],
 )
 def test_a_name_says_what_is_measured_by_what(name, statistic, extractor, layer, lower):
@@ -38,6 +40,7 @@ def test_what_a_metric_is_of():
         "points": ("modes",),
         "pairs": ("psnr", "psnr_y", "ssim_y", "ms_ssim"),
         "scores": ("auroc", "average_precision"),
+        "held_out": ("gan_train", "gan_augment10", "membership_auroc", "membership_auroc_pixels"),
     }
     for kind, of_kind in of.items():
         assert {names.parse(name, EXTRACTORS).of for name in of_kind} == {kind}

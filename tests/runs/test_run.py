@@ -9,12 +9,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
 import gan_jax
 from configs import cgan
 from gan_jax import errors
+from gan_jax.data import sources
 from gan_jax.inference import sample_run, translate_request, translate_run
+from gan_jax.metrics import membership
 from gan_jax.runs import checkpoint_files
 from tests.training import images, tiny
 
@@ -209,6 +212,29 @@ def test_a_run_is_evaluated_without_a_record(tmp_path):
     assert 0 <= result.values["modes"] <= 8
     assert result.protocol["n_fake"] == 32
     assert not (path / "eval.jsonl").exists()
+
+
+def test_membership_is_measured_by_the_raw_discriminator_of_the_checkpoint(classes, monkeypatch):
+    scored = []
+
+    def infer(members, others):
+        scored.append((members, others))
+        return membership.Inference(0.5, 0.1)
+
+    monkeypatch.setattr(membership, "infer", infer)
+    run = gan_jax.open_run(classes)
+    name = "membership_auroc_discriminator"
+    found = run.evaluate(step=1, metrics=(name,), num_fake=8, num_real=40).values
+    assert found == {name: 0.5, f"{name}_standard_error": 0.1}
+    ((members, others),) = scored
+    assert (len(members), len(others)) == (20, 297)
+    config = ConfigDict({**run.config.data, "split": "test"})
+    source = sources.make_source(config)
+    images, condition = source.arrays["image"] / 127.5 - 1.0, {"label": source.arrays["label"]}
+    variables = run.state(1).networks["discriminator"].variables
+    module = run.game.networks["discriminator"].module
+    expected = module.apply(variables, images.astype(np.float32), condition, train=False)
+    np.testing.assert_allclose(others, expected, atol=1e-5)
 
 
 def test_importing_the_package_loads_no_framework():
