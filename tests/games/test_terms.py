@@ -346,6 +346,10 @@ def test_a_term_that_has_not_started_is_logged_and_remembers():
         ),
         ({"terms.information.categorical": (), "terms.information.continuous": 0}, "some code"),
         ({"penalty.weight": -1.0, "penalty.name": "r1"}, "penalty.weight = -1.0; accepted: 0 or"),
+        (
+            {"penalty.name": "r1", "penalty.r1.step": 0.01, "precision": "bfloat16"},
+            "penalty.r1.step = 0.01 with precision = 'bfloat16'",
+        ),
         ({"penalty.every": 0, "penalty.name": "r1"}, "penalty.every = 0; accepted: 1 or more"),
     ],
 )

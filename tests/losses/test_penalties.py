@@ -251,7 +251,7 @@ def test_images_that_would_broadcast_are_refused():
 def test_unknown_penalty_and_options_name_the_field():
     with pytest.raises(ConfigError, match=r'penalty\.name = \'wgangp\'.*mean "wgan_gp"\?'):
         penalties.make("wgangp")
-    with pytest.raises(ConfigError, match=r"penalty\.r1\.target = 2 is unknown; accepted: none"):
+    with pytest.raises(ConfigError, match=r"penalty\.r1\.target = 2 is unknown; accepted: step"):
         penalties.make("r1", target=2)
     with pytest.raises(ConfigError, match=r'penalty\.wgan_gp\.sided = True .*mean "one_sided"\?'):
         penalties.make("wgan_gp", sided=True)

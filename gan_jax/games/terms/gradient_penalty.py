@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from typing_extensions import override
 
-from gan_jax.errors import lookup
+from gan_jax.errors import ConfigError, lookup
 from gan_jax.games.building import Given
 from gan_jax.games.terms.term import Added, Context, Term
 from gan_jax.losses import penalties
@@ -78,7 +78,13 @@ def make_penalty(config: Any, given: Given) -> GradientPenalty | None:
     if group.name == "none":
         return None
     entry = lookup(penalties.PENALTIES, group.name, "penalty.name")
-    penalty = penalties.make(group.name, axis_name=given.axis_name, **options(group, entry))
+    settings = options(group, entry)
+    if "step" in settings and config.precision == "bfloat16":
+        raise ConfigError(
+            f"penalty.{group.name}.step = {settings['step']} with precision = 'bfloat16', in which "
+            "scores are too coarse for differences; accepted: None, or another precision"
+        )
+    penalty = penalties.make(group.name, axis_name=given.axis_name, **settings)
     fields = ("weight", "every", "end_factor", "decay_steps")
     return GradientPenalty(
         **{name: group[name] for name in fields},
