@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gan_jax.augment.ada import ADA
 from gan_jax.augment.augmentation import Augmentation
 from gan_jax.augment.diffaug import DiffAugment
 from gan_jax.augment.instance_noise import InstanceNoise
 from gan_jax.settings import arguments
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
+    "ada": ADA,
     "diffaug": DiffAugment,
     "noise": InstanceNoise,
 }
@@ -29,6 +31,6 @@ def make_augmentations(config: Any, kind: str) -> Mapping[str, Augmentation]:
     for name, entry in AUGMENTATIONS.items():
         made = entry(**arguments(config.augment[name]))
         if made.enabled:
-            made.check_data(kind)
+            made.check(config, kind)
             chosen[name] = made
     return chosen

@@ -24,8 +24,13 @@ class Augmentation(abc.ABC):
     def enabled(self) -> bool:
         """Whether the settings switch it on."""
 
-    def check_data(self, kind: str) -> None:  # noqa: B027
-        """Raise a `ConfigError` if data of this kind cannot be augmented."""
+    def check(self, config: Any, kind: str) -> None:  # noqa: B027
+        """Raise a `ConfigError` if it cannot work.
+
+        Args:
+          config: the whole configuration.
+          kind: of the data.
+        """
 
     def init(self) -> Any:
         """Return its memory before training; ``None``: it has none."""
@@ -52,6 +57,10 @@ class Augmentation(abc.ABC):
           axis_name: the mapped axis over devices, or ``None``.
         """
         return memory
+
+    def metrics(self, memory: Any) -> dict[str, jax.Array]:
+        """Return scalars of its memory, by name, to be logged."""
+        return {}
 
 
 def check_keys(keys: jax.Array, images: jax.Array) -> None:

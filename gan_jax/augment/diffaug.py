@@ -45,7 +45,7 @@ class DiffAugment(Augmentation):
         return bool(self.policy)
 
     @override
-    def check_data(self, kind: str) -> None:
+    def check(self, config: Any, kind: str) -> None:
         if kind != "image":
             raise ConfigError(
                 f"augment.diffaug.policy = {self.policy} is for images, but the data are "

@@ -189,8 +189,9 @@ class AdversarialGame(GenerativeGame):
         own = {"discriminator": variables | mutable}
         context = Context("discriminator", turn, self, own, z, fake, real)
         loss, metrics, remembered = add_terms(self.terms, context, loss, metrics)
-        memory = {**memory, **remembered, **judging.adapted(self.augment, turn, real, fake)}
-        return loss, Outcome(metrics, {"discriminator": mutable}, memory)
+        adapted, more = judging.adapted(self.augment, turn, real, fake)
+        memory = {**memory, **remembered, **adapted}
+        return loss, Outcome({**metrics, **more}, {"discriminator": mutable}, memory)
 
     def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the generator's loss on one batch of fresh latents."""

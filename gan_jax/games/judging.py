@@ -139,11 +139,18 @@ def augmented(augment: Augmentations, x: jax.Array, turn: Turn, use: str) -> jax
     return x
 
 
-def adapted(augment: Augmentations, turn: Turn, real: Judged, fake: Judged) -> dict[str, Any]:
-    """Return the augmentations' memories after a step of the discriminator, by slot."""
-    slots = {f"{AUGMENT}{name}": made for name, made in augment.items()}
-    return {
-        slot: made.update(turn.memory[slot], real.scores, fake.scores, turn.axis_name)
-        for slot, made in slots.items()
-        if slot in turn.memory
-    }
+def adapted(
+    augment: Augmentations, turn: Turn, real: Judged, fake: Judged
+) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+    """Return the augmentations' memories after a step of the discriminator, and what to log.
+
+    Returns:
+      The memories by slot, and the metrics of all.
+    """
+    memories: dict[str, Any] = {}
+    metrics: dict[str, jax.Array] = {}
+    for name, made in augment.items():
+        if (slot := f"{AUGMENT}{name}") in turn.memory:
+            own = made.update(turn.memory[slot], real.scores, fake.scores, turn.axis_name)
+            memories[slot], metrics = own, {**metrics, **made.metrics(own)}
+    return memories, metrics

@@ -147,8 +147,8 @@ class VAEGame(AdversarialGame):
         own = {"discriminator": variables | mutable}
         context = Context("discriminator", turn, self, own, z, fake, real)
         loss, metrics, memory = add_terms(self.terms, context, loss, {"adversarial": loss, **means})
-        memory |= judging.adapted(self.augment, turn, real, fake)
-        return loss, Outcome(metrics, {"discriminator": mutable}, memory)
+        adapted, more = judging.adapted(self.augment, turn, real, fake)
+        return loss, Outcome({**metrics, **more}, {"discriminator": mutable}, {**memory, **adapted})
 
     def encoder_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the divergence from the prior plus the reconstruction, in nats."""

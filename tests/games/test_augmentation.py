@@ -102,6 +102,18 @@ def adaptive(monkeypatch):
     return make
 
 
+def test_the_strength_of_ada_is_logged_as_it_is_after_the_step():
+    fields = {"policy": ("blit",), "strength": 0.5, "interval": 1, "ramp": 80.0}
+    _, turn, _, outcome = played(
+        "discriminator", **{f"augment.ada.{k}": v for k, v in fields.items()}
+    )
+    assert turn.memory["augment/ada"].strength == 0.5
+    made = outcome.memory["augment/ada"]
+    up = outcome.metrics["ada_sign"] > 0.6
+    np.testing.assert_allclose(made.strength, 0.6 if up else 0.4, rtol=1e-6)
+    assert outcome.metrics["ada_strength"] == made.strength
+
+
 def test_an_augmentation_with_memory_is_played_with_it(adaptive):
     game, turn = stub.begin(adaptive(1))
     assert turn.memory["augment/adaptive"] == 0.25
