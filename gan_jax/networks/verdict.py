@@ -5,7 +5,8 @@ A discriminator's trunk ends in a vector phi(x) per example. From it come
 - the score, by one dense layer; with ``projection`` (Miyato and Koyama 2018, 1802.05637) the inner
   product of phi(x) with a learned vector of the class is added;
 - the outputs of further heads, which a game asks for: the classes of an auxiliary classifier
-  (Odena 2016, 1610.09585), or the estimated codes of InfoGAN (Chen 2016, 1606.03657).
+  (Odena 2016, 1610.09585), the estimated codes of InfoGAN (Chen 2016, 1606.03657), or the direction
+  of SAN (Takida 2023, 2301.12811), with which the score's layer is another one.
 
 The score may also depend on the other examples of the batch, against mode collapse; projection and
 heads depend on the example alone.
@@ -24,6 +25,7 @@ from jax import lax
 
 from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import Conv
+from gan_jax.layers.direction import DirectionDense
 from gan_jax.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
 from gan_jax.layers.spectral import SpectralConv, SpectralDense, SpectralEmbed
 from gan_jax.networks.condition import Condition
@@ -31,6 +33,9 @@ from gan_jax.networks.network import Conditioned, Network
 
 SLOPE = 0.2
 """The slope of discriminators' LeakyReLU."""
+
+DIRECTION = "direction"
+"""The head of SAN, see `gan_jax.layers.direction`."""
 
 # As in Karras et al. 2017.
 _GROUP = 4
@@ -173,7 +178,15 @@ class VectorDiscriminator(Conditioned, Discriminator):
         phi = pool(x)
         types = {"dtype": jnp.float32, "param_dtype": self.param_dtype}
         dense = partial(SpectralDense, train=train) if spectral else nn.Dense
-        scores = dense(1, **options, **types)(self._scored(x, phi, pool, train))[:, 0]
+        scored = self._scored(x, phi, pool, train)
+        outputs: dict[str, jax.Array] = {}
+        heads = {head.name: head for head in self.heads}
+        if heads.pop(DIRECTION, None):
+            split = DirectionDense(unit=spectral, **options, **types)
+            scores, outputs[DIRECTION] = split(scored)
+        else:
+            scores = dense(1, **options, **types)(scored)
+        scores = scores[:, 0]
         if self.conditioning == "projection":
             labels, count = self._classes(condition)
             name, width = "projection", phi.shape[-1]
@@ -183,8 +196,7 @@ class VectorDiscriminator(Conditioned, Discriminator):
             else:
                 vectors = dense(width, use_bias=False, name=name, **types)(labels)
             scores = scores + jnp.sum(vectors * phi, axis=-1)
-        outputs = {}
-        for head in self.heads:
+        for head in heads.values():
             y = phi
             if head.hidden:
                 hidden = nn.Dense(head.hidden, name=f"{head.name}_hidden", **options, **types)

@@ -9,7 +9,7 @@ import pytest
 
 from gan_jax.errors import ConfigError
 from gan_jax.networks.registry import make
-from gan_jax.networks.verdict import Head
+from gan_jax.networks.verdict import DIRECTION, Head
 
 SHAPE = (16, 16, 3)
 CLASSES = 3
@@ -126,6 +126,20 @@ def test_heads_are_independent_outputs_of_one_trunk(name):
         first, score = _trunk_and_score(variables["params"], TRUNK[name])
         assert first in reached
         assert score not in reached
+
+
+@pytest.mark.parametrize(("name", "normalization"), [("dcgan", "spectral"), ("resnet", "none")])
+def test_the_direction_is_that_of_the_scores_kernel_of_norm_one_if_spectral(name, normalization):
+    heads = (Head(DIRECTION, 1), Head("code", 2))
+    module, variables = _discriminator(name, heads=heads, normalization=normalization)
+    verdict = _judge(module, variables, _images())
+    layer = variables["params"]["DirectionDense_0"]
+    norm = np.linalg.norm(layer["kernel"]) if normalization == "spectral" else 1.0
+    direction = _vector(name, verdict) @ (layer["kernel"] / norm)
+    np.testing.assert_allclose(verdict.heads[DIRECTION], direction, rtol=1e-4, atol=1e-5)
+    scores = (direction + layer["bias"])[:, 0]
+    np.testing.assert_allclose(verdict.scores, scores, rtol=1e-4, atol=1e-5)
+    assert set(verdict.heads) == {DIRECTION, "code"}
 
 
 def _largest(tree):
