@@ -40,7 +40,11 @@ _NUM_FAKE = flags.DEFINE_integer("num_fake", None, "Generated images. Default: t
 _NUM_REAL = flags.DEFINE_integer("num_real", None, "Real images. Default: the run's, or all.")
 _SEED = flags.DEFINE_integer("seed", None, "First seed of the latents. Default: the run's.")
 _SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds: mean and standard deviation.")
-_SPLIT = flags.DEFINE_string("split", None, "Split of the real images. Default: the run's.")
+_SPLIT = flags.DEFINE_string(
+    "split",
+    None,
+    "Split of the real images. Default: the run's; for gan_train, membership_auroc, ... another.",
+)
 _DATA_PATH = flags.DEFINE_string("data_path", None, "Where the run's images are now (data.path).")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS sets are now (data.data_dir).")
 _BATCH_NORM = flags.DEFINE_enum(

@@ -299,11 +299,12 @@ class HeldOut:
 
 
 def _scores(game: GenerativeGame, variables: Any, batch: dict[str, jax.Array]) -> Any:
-    """Return the discriminator's scores of real images, float32 ``[n]``, higher for real ones."""
+    """Return the discriminator's scores of real images, float32 ``[n]``; means over patches."""
     seen = kinds.to_network(game.spec, batch)
     condition = {LABEL: seen[LABEL]} if LABEL in seen else {}
     module = game.networks[DISCRIMINATOR].module
-    return module.apply(variables, specs.data(seen, game.spec), condition, train=False)
+    scores: Any = module.apply(variables, specs.data(seen, game.spec), condition, train=False)
+    return scores.reshape(len(scores), -1).mean(axis=1)
 
 
 def _load(source: Source, count: int) -> dict[str, np.ndarray]:

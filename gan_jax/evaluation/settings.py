@@ -21,7 +21,8 @@ class Settings:
         average precision for anomalies; none for other data.
       num_fake: generated images; results for different numbers are not comparable.
       num_real: real images; unset: all.
-      split: the split of the real images; unset: ``data.split``.
+      split: the split of the real images; unset: ``data.split``, and of those that were not trained
+        on, for ``gan_train``, ``membership_auroc`` and the like, the test or validation split.
       seed: the seed of the latents.
       seeds: evaluations with consecutive seeds, reported by mean and standard deviation.
       batch_size: images per batch, over all devices.

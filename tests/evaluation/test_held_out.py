@@ -35,7 +35,7 @@ TRAINED, UNSEEN = pictures(0), pictures(1, "test")
 
 
 class Memory(nn.Module):
-    """A discriminator that knows one pixel of the training images of each label."""
+    """A discriminator of two patches that knows one pixel of the training images of each label."""
 
     @nn.compact
     def __call__(self, x, condition, *, keys=None, train=True):
@@ -43,7 +43,8 @@ class Memory(nn.Module):
         known = jnp.asarray(TRAINED.arrays["image"][:, 0, 0, 0].reshape(-1, CLASSES))
         seen = jnp.round((x[:, 0, 0, 0] + 1.0) * 127.5).astype(jnp.uint8)
         found = (known[:, condition["label"]] == seen).any(0)
-        return found * self.param("sign", nn.initializers.ones, ())
+        scores = found * self.param("sign", nn.initializers.ones, ())
+        return jnp.stack([scores, jnp.ones_like(scores)], axis=1)
 
 
 class Copier:
