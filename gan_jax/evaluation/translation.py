@@ -44,7 +44,7 @@ def choose_metrics(
 ) -> list[Metric]:
     """Return the metrics to compute; as `evaluators.choose`."""
     automatic: list[str] = []
-    accepted = [*names.STATISTICS]
+    accepted = [name for name in names.STATISTICS if name not in names.POINT_STATISTICS]
     has_targets = not isinstance(source, DomainSource)
     if has_targets:
         automatic = ["psnr", "ssim"]
