@@ -79,7 +79,7 @@ def choose(
         if metric.name == "membership_auroc":
             for name in _ATTACK.values():
                 if why := _unfit(name, settings, game, source):
-                    logger.warning("Without %s, %s", name, why)
+                    logger.warning("membership_auroc leaves out %s, %s", name, why)
                 else:
                     chosen[name] = Metric(name, name, None)
         elif metric.of == "held_out" and (why := _unfit(metric.name, settings, game, source)):
@@ -95,7 +95,7 @@ def _unfit(name: str, settings: Settings, game: GenerativeGame, source: Source) 
     if name == _ATTACK[DISCRIMINATOR] and DISCRIMINATOR not in game.networks:
         found = ", ".join(game.networks)
         return (
-            f"but the run has the networks {found}; accepted: a run with one discriminator, or "
+            f"which needs one discriminator, but the networks are {found}; accepted: "
             "membership_auroc_pixels"
         )
     if name in classification.LABELS and game.num_classes is None:

@@ -202,7 +202,7 @@ def test_runs_that_a_measure_does_not_suit_are_refused():
     refused("'gan_train', but samples of ring are of kind points", "gan_train", points)
     game = build.make_game(lapgan.get_config("smoke"), tiny.spec_of((16, 16, 1)), None)
     refused(
-        "has the networks generator_8, discriminator_8, .*or membership_auroc_pixels",
+        "one discriminator, but the networks are generator_8, .*accepted: membership_auroc_pixels",
         "membership_auroc_discriminator",
         game=game,
     )
@@ -243,7 +243,7 @@ def test_one_name_stands_for_all_that_suit(caplog):
     chosen = evaluators.choose(config, settings, game, source)
     assert [metric.name for metric in chosen.metrics] == [*names[:2], "classifier_fid"]
     assert chosen.unseen.split == "all"
-    assert "Without membership_auroc_classifier" in caplog.text
+    assert "leaves out membership_auroc_classifier, which 100 images of digits" in caplog.text
 
 
 def test_neither_runs_that_train_nor_translations_have_such_measures():
