@@ -100,15 +100,17 @@ def test_draws_estimate_each_penalty_at_its_own_images():
         return jnp.sum(images**2, (1, 2, 3)) / 2  # the gradient is the image
 
     count = 4000
-    real, fake = (np.broadcast_to(image, (count, *SHAPE)) for image in IMAGES[:2])
+    # Their gradients are parallel, so that one direction for both would show in the deviation.
+    real, fake = (factor * np.broadcast_to(IMAGES[0], (count, *SHAPE)) for factor in (1.0, 1.5))
+    r1, r2 = penalties.r1(critic, real[:1])[0], penalties.r2(critic, fake[:1])[0]
     keys = jax.random.split(jax.random.key(0), count)
     values = {}
-    for name in ("r1", "r2", "r1_r2"):
+    for name, expected in (("r1", r1), ("r2", r2), ("r1_r2", r1 + r2)):
         exact, estimate = penalties.make(name), penalties.make(name, step=0.1)
+        np.testing.assert_allclose(exact(critic, real[:1], fake[:1], ()), [expected], rtol=1e-5)
         draws = jax.jit(jax.vmap(lambda key, draw=estimate.draw: draw(key, SHAPE)))(keys)
         chex.assert_shape(draws, (count, 2 if name == "r1_r2" else 1, *SHAPE))
         values[name] = np.asarray(estimate(critic, real, fake, draws))
-        expected = exact(critic, real[:1], fake[:1], ())[0]
         # The standard deviation of a value is below sqrt(2) times the mean.
         error = np.sqrt(2.0 / count) * expected
         np.testing.assert_allclose(values[name].mean(), expected, atol=4 * error)
