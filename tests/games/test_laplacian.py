@@ -353,8 +353,8 @@ def test_a_history_of_fakes_is_refused():
     assert "fakes.history = 8" in refused(config)
 
 
-@pytest.mark.parametrize("term", ["classification", "information", "san"])
-def test_terms_that_need_outputs_of_every_discriminator_are_refused(term):
+@pytest.mark.parametrize("term", ["classification", "information", "san", "transport"])
+def test_terms_that_finer_levels_do_not_have_are_refused(term):
     config = configuration()
     config.terms[term].weight = 1.0
     message = f"terms.{term}.weight = 1.0; accepted for game.name = 'laplacian': 0"

@@ -14,6 +14,7 @@ from gan_jax.games.terms.logit_centering import LogitCentering
 from gan_jax.games.terms.san import San
 from gan_jax.games.terms.self_supervision import SelfSupervision
 from gan_jax.games.terms.term import Added, Context, Term, add_terms
+from gan_jax.games.terms.transport import Transport
 from gan_jax.networks.verdict import Head
 from gan_jax.settings import arguments
 
@@ -26,6 +27,7 @@ TERMS: dict[str, type[Term]] = {
     "logit_centering": LogitCentering,
     "san": San,
     "self_supervision": SelfSupervision,
+    "transport": Transport,
 }
 """Frozen dataclasses, whose fields are their settings."""
 
