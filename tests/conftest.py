@@ -46,7 +46,6 @@ LONGEST = (
     "training/test_restoration.py",
     "runs/test_replicas.py",
     "games/test_vae.py",
-    "training/test_class_consistency.py",
     "games/test_terms.py",
     "runs/test_loop.py",
     "faults/test_lost_processes.py",

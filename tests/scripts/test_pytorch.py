@@ -12,6 +12,7 @@ from gan_jax.losses import adversarial, penalties
 from gan_jax.runs import build
 from gan_jax.training.ema import EMA
 from scripts.benchmark import load, stored_spec
+from tests.networks.pytorch import randomized
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference (extra: parity)")
 
@@ -58,14 +59,6 @@ def test_networks_have_the_same_parameters(choice):
         assert firsts == list(range(len(shapes))), name
 
 
-def moved(variables):
-    """Return variables whose biases and scales are no longer 0 and 1, which would hide mistakes."""
-    rng = np.random.default_rng(0)
-    leaves, structure = jax.tree.flatten(variables["params"])
-    leaves = [leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32) for leaf in leaves]
-    return {**variables, "params": jax.tree.unflatten(structure, leaves)}
-
-
 def nchw(x):
     return torch.tensor(np.moveaxis(x, -1, 1).copy())
 
@@ -91,7 +84,7 @@ def test_networks_compute_the_same(choice, names):
     _, game, system = made(choice)
     for name in names:
         network, theirs = game.networks[name], system.networks[name]
-        variables = moved(jax.jit(network.init)(jax.random.key(0)))
+        variables = randomized(jax.eval_shape(network.init, jax.random.key(0)))
         copy_weights(network, variables["params"], theirs)
         for part in theirs.modules():
             if isinstance(part, torch.nn.Dropout):
@@ -118,7 +111,7 @@ def test_networks_compute_the_same(choice, names):
 def test_penalties_are_the_same():
     _, game, system = made("wgan_gp:smoke")
     network, theirs = game.networks["discriminator"], system.networks["discriminator"]
-    variables = moved(jax.jit(network.init)(jax.random.key(0)))
+    variables = randomized(jax.eval_shape(network.init, jax.random.key(0)))
     copy_weights(network, variables["params"], theirs)
     x = np.random.default_rng(1).normal(size=(4, *game.shape)).astype(np.float32)
 

@@ -11,13 +11,9 @@ from tests.configs import variants
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
-    ("name", "steps"),
-    [
-        ("cgan", 150),
-        pytest.param("acgan", 150, marks=pytest.mark.exhaustive),
-        pytest.param("sngan_projection", 200, marks=pytest.mark.exhaustive),
-    ],
+    ("name", "steps"), [("cgan", 150), ("acgan", 150), ("sngan_projection", 200)]
 )
 def test_samples_are_taken_for_the_class_asked_for(name, steps, tmp_path):
     config = variants.load(name)

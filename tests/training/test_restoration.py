@@ -37,6 +37,7 @@ def small(config):
     return config
 
 
+@pytest.mark.exhaustive
 def test_denoising_gains_on_held_out_photographs(tmp_path):
     config = small(denoise.get_config())
     config.generator.unet.update(levels=2, features=16)
