@@ -36,8 +36,8 @@ def get_config(arg: str = "") -> ConfigDict:
 def digits(c: ConfigDict) -> None:
     """Set what differs on scikit-learn's digits."""
     c.generator.latent_dim = 64
-    c.generator.fastgan.features = 16
-    c.discriminator.fastgan.update(features=16, decoder_features=8)
+    c.generator.fastgan.features = 8
+    c.discriminator.fastgan.update(features=8, decoder_features=4)
     c.augment.diffaug.policy = ("translation",)
     base.learning_rate(c, 1e-3)
     base.short(c, steps=3000, every=500, batch_size=32)
