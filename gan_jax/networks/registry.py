@@ -9,6 +9,12 @@ from typing import Any
 
 import flax.linen as nn
 
+from gan_jax.networks.biggan import (
+    BigGANDeepDiscriminator,
+    BigGANDeepGenerator,
+    BigGANDiscriminator,
+    BigGANGenerator,
+)
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
 from gan_jax.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_jax.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
@@ -21,6 +27,8 @@ from gan_jax.networks.unet import UNet
 from gan_jax.settings import build
 
 GENERATORS: dict[str, type[nn.Module]] = {
+    "biggan": BigGANGenerator,
+    "biggan_deep": BigGANDeepGenerator,
     "dcgan": DCGANGenerator,
     "fastgan": FastGANGenerator,
     "mlp": MLPGenerator,
@@ -30,6 +38,8 @@ GENERATORS: dict[str, type[nn.Module]] = {
 """Modules of `(z [batch, latent_dim], condition)` to float32 [batch, *shape]."""
 
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "biggan": BigGANDiscriminator,
+    "biggan_deep": BigGANDeepDiscriminator,
     "dcgan": DCGANDiscriminator,
     "fastgan": FastGANDiscriminator,
     "mlp": MLPDiscriminator,

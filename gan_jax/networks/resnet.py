@@ -10,6 +10,9 @@ generator). At any size from 16x16 up that can be halved until its shorter side 
 
 Residual branches start from He-uniform weights and all other layers from Glorot-uniform ones, both
 by the mean of fan-in and fan-out, with zero biases, as in the WGAN-GP authors' code.
+
+With `attention`, and spectral normalization in both networks, they are those of SAGAN (Zhang et al.
+2018, 1805.08318).
 """
 
 from collections.abc import Callable
@@ -25,7 +28,7 @@ from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.normalization import make_norm
 from gan_jax.layers.resample import mean_pool, upsample_nearest
-from gan_jax.layers.spectral import SpectralConv
+from gan_jax.layers.spectral import SpectralConv, SpectralDense
 from gan_jax.networks.checks import (
     check_image_shape,
     check_size,
@@ -42,7 +45,7 @@ _HE = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 _GLOROT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 
 
-def _check_attention(field: str, value: int, accepted: list[int]) -> None:
+def check_attention(field: str, value: int, accepted: list[int]) -> None:
     """Raise a `ConfigError` unless a block ends at that resolution, or the value is 0."""
     if isinstance(value, bool) or value not in (0, *accepted):
         raise ConfigError(
@@ -57,26 +60,33 @@ class UpBlock(nn.Module):
     Attributes:
       features: channels of the output.
       norm: makes a layer of normalization of a name.
+      spectral: whether the kernels are spectrally normalized.
+      kernel_init: initializer of the kernels; None: the one that the module's docstring names.
       dtype: of the computation and the output.
       param_dtype: of the parameters.
     """
 
     features: int
     norm: Callable[..., Layer] = partial(make_norm, "batch")
+    spectral: bool = False
+    kernel_init: Callable[..., Any] | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps `x` [batch, h, w, channels] to [batch, 2h, 2w, features]."""
-        conv = partial(Conv, self.features, dtype=self.dtype, param_dtype=self.param_dtype)
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        conv = partial(SpectralConv, train=train) if self.spectral else Conv
+        residual, shortcut = self.kernel_init or _HE, self.kernel_init or _GLOROT
         y = upsample_nearest(nn.relu(self.norm(name="norm_1")(x, train)))
-        y = conv((3, 3), kernel_init=_HE, name="conv_1")(y)
+        y = conv(self.features, (3, 3), kernel_init=residual, name="conv_1", **types)(y)
         y = nn.relu(self.norm(name="norm_2")(y, train))
-        y = conv((3, 3), kernel_init=_HE, name="conv_2")(y)
+        y = conv(self.features, (3, 3), kernel_init=residual, name="conv_2", **types)(y)
         # The papers up-sample first; a 1x1 convolution commutes with that, at a quarter of the
         # cost.
-        return upsample_nearest(conv((1, 1), kernel_init=_GLOROT, name="shortcut")(x)) + y
+        x = conv(self.features, (1, 1), kernel_init=shortcut, name="shortcut", **types)(x)
+        return upsample_nearest(x) + y
 
 
 class DownBlock(nn.Module):
@@ -88,6 +98,8 @@ class DownBlock(nn.Module):
       first: the input is the image, so nothing is rectified or normalized before the first
         convolution, which widens at once to `features` (the papers' "optimized" block).
       normalization: `none`, `layer`, or `spectral` (of the kernels).
+      wide: whether the first convolution widens to `features` in any case (BigGAN).
+      kernel_init: initializer of the kernels; None: the one that the module's docstring names.
       dtype: of the computation and the output.
       param_dtype: of the parameters.
     """
@@ -96,6 +108,8 @@ class DownBlock(nn.Module):
     downsample: bool
     first: bool = False
     normalization: str = "none"
+    wide: bool = False
+    kernel_init: Callable[..., Any] | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
@@ -104,6 +118,7 @@ class DownBlock(nn.Module):
         """Maps `x` [batch, h, w, channels] to `features` channels, at h/2, w/2 or h, w pixels."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = partial(SpectralConv, train=train) if self.normalization == "spectral" else Conv
+        residual, shortcut = self.kernel_init or _HE, self.kernel_init or _GLOROT
 
         def norm_relu(y: jax.Array, name: str) -> jax.Array:
             if self.normalization == "layer" and not self.first:
@@ -112,17 +127,18 @@ class DownBlock(nn.Module):
 
         channels = x.shape[-1]
         # As in the papers, a down-sampling block widens only in its second convolution.
-        hidden = channels if self.downsample and not self.first else self.features
+        late = self.downsample and not self.first and not self.wide
+        hidden = channels if late else self.features
         y = x if self.first else norm_relu(x, "norm_1")
-        y = conv(hidden, (3, 3), kernel_init=_HE, name="conv_1", **types)(y)
+        y = conv(hidden, (3, 3), kernel_init=residual, name="conv_1", **types)(y)
         y = norm_relu(y, "norm_2")
         pool = self.downsample
-        y = conv(self.features, (3, 3), kernel_init=_HE, pool=pool, name="conv_2", **types)(y)
+        y = conv(self.features, (3, 3), kernel_init=residual, pool=pool, name="conv_2", **types)(y)
         if self.downsample:
             # Pooling before the 1x1 convolution equals pooling after it, at a quarter of the cost.
             x = mean_pool(x)
         if self.downsample or channels != self.features:
-            x = conv(self.features, (1, 1), kernel_init=_GLOROT, name="shortcut", **types)(x)
+            x = conv(self.features, (1, 1), kernel_init=shortcut, name="shortcut", **types)(x)
         return x + y
 
 
@@ -133,6 +149,8 @@ class ResNetGenerator(ClassNormalized):
       features: width of every block, or a tuple: at the coarsest map, then after each block.
       normalization: `none`, `batch`, `instance`, `layer`, `group`, `pixel` or `local_response`; the
         papers' is `batch`.
+      spectral: whether every layer's kernel is spectrally normalized, too, as in SAGAN; the tables
+        of scales and shifts of the classes are not.
       attention: height of the map at which self-attention (Zhang et al. 2018, 1805.08318) follows
         the block that ends there; 0: nowhere. Its memory grows with the square of the map's pixels.
     """
@@ -142,6 +160,7 @@ class ResNetGenerator(ClassNormalized):
 
     latent_dim: int = 128
     features: int | tuple[int, ...] = 128
+    spectral: bool = False
     attention: int = 0
 
     def __post_init__(self) -> None:
@@ -155,7 +174,7 @@ class ResNetGenerator(ClassNormalized):
         check_widths("generator.resnet.features", self.features, doublings + 1, meaning)
         self._check_normalization(widths_of(self.features, 1))
         heights = [height for height, _ in sides[1:]]
-        _check_attention("generator.resnet.attention", self.attention, heights)
+        check_attention("generator.resnet.attention", self.attention, heights)
         super().__post_init__()
 
     def _forward(
@@ -165,15 +184,17 @@ class ResNetGenerator(ClassNormalized):
         first, *widths = widths_of(self.features, doublings + 1)
         height, width = (side >> doublings for side in self.shape[:2])
         x = self._with_class(z.astype(self.dtype), condition)
-        x = nn.Dense(height * width * first, kernel_init=_GLOROT, **self._types)(x)
+        dense = partial(SpectralDense, train=train) if self.spectral else nn.Dense
+        conv = partial(SpectralConv, train=train) if self.spectral else Conv
+        x = dense(height * width * first, kernel_init=_GLOROT, **self._types)(x)
         x = x.reshape(-1, height, width, first)
         norm = self._class_norms(condition)
         for features in widths:
-            x = UpBlock(features, norm, **self._types)(x, train)
+            x = UpBlock(features, norm, self.spectral, **self._types)(x, train)
             if x.shape[1] == self.attention:
-                x = SelfAttention(**self._types)(x, train)
+                x = SelfAttention(self.spectral, **self._types)(x, train)
         x = nn.relu(self._norms()(self.normalization)(x, train))
-        x = Conv(self.shape[-1], (3, 3), kernel_init=_GLOROT, **self._types)(x)
+        x = conv(self.shape[-1], (3, 3), kernel_init=_GLOROT, **self._types)(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 
@@ -210,7 +231,7 @@ class ResNetDiscriminator(VectorDiscriminator):
         self._check_choice("normalization", ("none", "layer", "spectral"))
         self._check_choice("pooling", ("mean", "sum"))
         sides = [self.shape[0] >> level for level in range(pooled, 0, -1)]
-        _check_attention("discriminator.resnet.attention", self.attention, sides)
+        check_attention("discriminator.resnet.attention", self.attention, sides)
         super().__post_init__()
 
     def _judge(

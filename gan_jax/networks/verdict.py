@@ -158,6 +158,7 @@ class VectorDiscriminator(Conditioned, Discriminator):
         train: bool,
         *,
         spectral: bool = False,
+        embedding_init: Any = None,
         **options: Any,
     ) -> Verdict:
         """Return the verdict on the trunk's output.
@@ -172,6 +173,7 @@ class VectorDiscriminator(Conditioned, Discriminator):
           condition: needs `label` with `projection` alone.
           train: whether the network is in train mode.
           spectral: normalize the kernels of score and projection.
+          embedding_init: initializer of the classes' vectors; None: that of the layer.
           **options: of the dense layers.
         """
         x = x.astype(jnp.float32)
@@ -192,7 +194,8 @@ class VectorDiscriminator(Conditioned, Discriminator):
             name, width = "projection", phi.shape[-1]
             if jnp.issubdtype(labels.dtype, jnp.integer):
                 embed = partial(SpectralEmbed, train=train) if spectral else nn.Embed
-                vectors = embed(count, width, name=name, **types)(labels)
+                init = {} if embedding_init is None else {"embedding_init": embedding_init}
+                vectors = embed(count, width, name=name, **init, **types)(labels)
             else:
                 vectors = dense(width, use_bias=False, name=name, **types)(labels)
             scores = scores + jnp.sum(vectors * phi, axis=-1)

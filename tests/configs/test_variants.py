@@ -63,7 +63,7 @@ GAMES = ("wgan_gp", "infogan", "lapgan", "vae_gan", "denoise", "cyclegan", "gano
 WHOLE_RUNS = ("wgan_gp", "vae_gan", "denoise")
 # The step is that of another one but for a loss, a penalty, a degradation or a label, which have
 # their own tests.
-ALIKE = ("gan", "lsgan", "r1_gan", "sngan", "colorize", "deblur", "inpaint")
+ALIKE = ("biggan_deep", "gan", "lsgan", "r1_gan", "sagan", "sngan", "colorize", "deblur", "inpaint")
 
 
 def small(name):
@@ -334,6 +334,36 @@ def test_sngan_normalizes_every_kernel_of_the_discriminator():
     kernels = [path for path in flatten_dict(discriminator.params) if path[-1] == "kernel"]
     assert len(jax.tree.leaves(discriminator.mutable)) == len(kernels)
     assert set(networks["generator"].mutable) == {"batch_stats"}
+
+
+def test_sagan_normalizes_both_networks_and_attends_once_in_each():
+    networks = built("sagan", "cifar10").abstract_state.networks
+    for role, tables in (("generator", 0), ("discriminator", 1)):
+        params = flatten_dict(networks[role].params)
+        kernels = [path for path in params if path[-1] == "kernel"]
+        assert len(jax.tree.leaves(networks[role].mutable["spectral"])) == len(kernels) + tables
+        assert len([path for path in params if path[-1] == "gamma"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "second", "batch_size", "steps"),
+    [
+        ("sagan", (1e-4, 4e-4), 0.9, 256, 1),
+        ("biggan", (5e-5, 2e-4), 0.999, 2048, 2),
+        ("biggan_deep", (5e-5, 2e-4), 0.999, 2048, 2),
+    ],
+)
+def test_the_discriminators_rate_is_the_larger(name, rates, second, batch_size, steps):
+    config = variants.load(name, "cifar10")
+    assert (config.loss.name, config.game.discriminator_steps) == ("hinge", steps)
+    assert config.train.batch_size == batch_size
+    for network, rate in zip(("generator", "discriminator"), rates, strict=True):
+        assert optimizer(config, network) == adam(rate, 0.0, second)
+    if name != "sagan":
+        assert config.terms.orthogonal.weight == 1e-4
+        average = EMA(**config.ema)
+        decays = [float(average.decay(jnp.int32(i), 2 * 2048)) for i in (19_999, 20_000)]
+        assert decays == [0.0, pytest.approx(0.9999, abs=1e-7)]
 
 
 def test_cgan_conditions_both_networks_of_1511_06434():

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+import types
 from typing import ClassVar
 
 import chex
@@ -226,6 +227,14 @@ def test_feature_matching_draws_the_means_of_the_last_features_together():
     _, outcome = stub.loss(game, "generator", turn)
     expected = ((real - fake) ** 2).mean()
     np.testing.assert_allclose(outcome.metrics["feature_matching"], expected, rtol=1e-3)
+
+
+def test_orthogonal_sums_over_the_generators_kernels_but_the_embedding():
+    kernels = {"Dense_0": {"kernel": jnp.ones((1, 2)), "bias": jnp.ones(2)}, "embedding": {}}
+    kernels["Block_0"] = {"conv": {"kernel": 2.0 * jnp.ones((1, 1, 1, 2))}}
+    kernels["embedding"] = {"embedding": jnp.ones((3, 3)), "kernel": jnp.ones((3, 3))}
+    context = types.SimpleNamespace(own={"generator": {"params": kernels}})
+    assert terms.TERMS["orthogonal"](1.0)(context).value == 2 * 1.0 + 2 * 4.0**2
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from gan_jax.layers.conditional import ConditionalBatchNorm
+from gan_jax.layers.conditional import ConditionalBatchNorm, LinearBatchNorm
 from gan_jax.layers.normalization import BatchNorm, with_moments
 
 CLASSES, CHANNELS = 5, 3
@@ -150,3 +150,37 @@ def test_eight_devices_equal_one():
         jax.jit(several)(*arguments),
         wanted,
     )
+
+
+# --- By vectors. ----------------------------------------------------------------------------------
+
+
+def linear():
+    """Return a layer, activations, vectors, variables, and the normalized kernels."""
+    x = activations(8, 4, 5, CHANNELS)
+    vectors = np.random.default_rng(3).normal(size=(8, 2)).astype(np.float32)
+    state = jax.jit(LinearBatchNorm().init, static_argnames="train")(
+        jax.random.key(0), x, vectors, train=True
+    )
+    state["params"] = jax.tree.map(lambda w: 3.0 * w, state["params"])
+    # Orthogonal at the start, of any length: what is normalized has the spectral norm 1.
+    kernels = {name: w["kernel"] / 3.0 for name, w in state["params"].items()}
+    return LinearBatchNorm(), x, vectors, state, kernels
+
+
+def test_scale_and_bias_are_linear_in_each_examples_vector():
+    layer, x, vectors, state, kernels = linear()
+    y = layer.apply(state, x, vectors, True, mutable=["batch_stats"])[0]
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    scale, bias = (vectors @ np.asarray(kernels[name]) for name in ("scale", "bias"))
+    expected = (1.0 + scale[:, None, None]) * (x - mean) / np.sqrt(var + 1e-5)
+    np.testing.assert_allclose(y, expected + bias[:, None, None], rtol=1e-4, atol=1e-4)
+
+
+def test_a_vector_of_zeros_is_plain_batch_norm():
+    layer, x, vectors, state, _ = linear()
+    collections = ["batch_stats", "moments"]
+    got = layer.apply(state, x, 0.0 * vectors, True, mutable=collections)
+    plain = BatchNorm()
+    wanted = plain.apply(plain.init(jax.random.key(0), x, True), x, True, mutable=collections)
+    jax.tree.map(np.testing.assert_array_equal, got, wanted)

@@ -21,6 +21,8 @@ GENERATOR_FIELDS = {
     "resnet": ("resnet", {"features": 6}),
     "fastgan": ("fastgan", {"features": 2, "skip": 2}),
     "r3gan": ("r3gan", {"features": (8, 4, 4), "blocks": 1, "group_size": 4}),
+    "biggan": ("biggan", {"features": 8}),
+    "biggan_deep": ("biggan_deep", {"features": 8}),
 }
 DISCRIMINATOR_FIELDS = {
     "mlp": ("mlp", {"features": (12, 12)}),
@@ -38,6 +40,8 @@ DISCRIMINATOR_FIELDS = {
     "resnet-stddev": ("resnet", {"features": 6, "minibatch": "stddev"}),
     "fastgan": ("fastgan", {"features": 2, "decoder_features": 2}),
     "r3gan": ("r3gan", {"features": (8, 4, 4), "blocks": 1, "group_size": 4}),
+    "biggan": ("biggan", {"features": 8}),
+    "biggan_deep": ("biggan_deep", {"features": 8}),
 }
 COUPLED = ["dcgan", "dcgan-discrimination", "resnet-stddev", "fastgan"]
 POINTWISE = [name for name in DISCRIMINATOR_FIELDS if name not in COUPLED]
@@ -95,6 +99,8 @@ def test_every_registered_network_is_under_test():
         ("resnet", (512, 512, 3)),
         ("r3gan", (8, 12, 1)),
         ("r3gan", (32, 32, 3)),
+        ("biggan", (48, 80, 3)),
+        ("biggan_deep", (64, 64, 3)),
     ],
 )
 def test_output_shapes_and_dtypes(name, shape):

@@ -11,6 +11,7 @@ from gan_jax.games.terms.gradient_penalty import GradientPenalty, make_penalty
 from gan_jax.games.terms.information import Information
 from gan_jax.games.terms.lecam import LeCam
 from gan_jax.games.terms.logit_centering import LogitCentering
+from gan_jax.games.terms.orthogonal import Orthogonal
 from gan_jax.games.terms.san import San
 from gan_jax.games.terms.self_supervision import SelfSupervision
 from gan_jax.games.terms.term import Added, Context, Term, add_terms
@@ -25,6 +26,7 @@ TERMS: dict[str, type[Term]] = {
     "information": Information,
     "lecam": LeCam,
     "logit_centering": LogitCentering,
+    "orthogonal": Orthogonal,
     "san": San,
     "self_supervision": SelfSupervision,
     "transport": Transport,
