@@ -158,6 +158,9 @@ DATASETS = {
 }
 
 
+# Those in every installation.
+EMBEDDED = ("digits", "stacked_digits", "photos")
+
 # The data sets that suit a variant. The first is its default, which is in every installation.
 GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz", "stacked_digits")
 TRANSLATION = ("photos", "folder")
@@ -193,9 +196,9 @@ def finish(c: ConfigDict, arg: str, small: Callable[[ConfigDict], None]) -> Conf
     Args:
       c: a variant's configuration with its paper's values.
       arg: as for `get_config`.
-      small: changes ``c`` to what suits the variant's default data set.
+      small: changes ``c`` to what suits data sets that are in every installation.
     """
-    if c.data.name in ("digits", "photos", "stacked_digits"):
+    if c.data.name in EMBEDDED:
         small(c)
     if c.data.name == "stacked_digits":
         # The field's number of samples, which covered modes depend on; once, since it is large.
