@@ -50,6 +50,9 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS sets are now (data
 _BATCH_NORM = flags.DEFINE_enum(
     "batch_norm", None, ["ema", "running", "standing", "batch"], "Statistics of batch-norm."
 )
+_TRUNCATION = flags.DEFINE_float(
+    "truncation", None, "Limit of the latents of the samples. Default: the run's."
+)
 _REFERENCE = flags.DEFINE_bool(
     "reference", False, "Also print the metrics of real images against others, at equal counts."
 )
@@ -60,7 +63,7 @@ _INCEPTION = flags.DEFINE_string("inception", None, "Converted weights of the In
 # Flags without an effect on two sets of images.
 _OF_RUNS = [
     *("checkpoint", "follow", "poll", "patience", "num_fake", "seed", "seeds", "split"),
-    *("data_path", "data_dir", "batch_norm", "raw", "import", "reference"),
+    *("data_path", "data_dir", "batch_norm", "truncation", "raw", "import", "reference"),
 ]
 
 
@@ -105,6 +108,7 @@ def _measure_run() -> None:
         data={"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value},
         average=not run_flags.RAW.value,
         batch_norm=_BATCH_NORM.value,
+        truncation=_TRUNCATION.value,
     )
     if _FOLLOW.value:
         count = evaluator.follow(poll=_POLL.value, patience=_PATIENCE.value)

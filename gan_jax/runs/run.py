@@ -395,6 +395,7 @@ class Run:
         step: int | str | None = None,
         average: bool = True,
         batch_norm: str | None = None,
+        truncation: float | None = None,
         data_path: str | None = None,
         data_dir: str | None = None,
         **settings: Any,
@@ -407,6 +408,7 @@ class Run:
           step: of the checkpoint.
           average: measure the moving average of the weights.
           batch_norm: as for `sample`.
+          truncation: as for `sample`.
           data_path: where the run's images are now (``config.data.path``).
           data_dir: where TFDS sets are now (``config.data.data_dir``).
           **settings: of ``config.eval``, such as ``metrics=("fid",)``, ``num_fake=50000``.
@@ -426,6 +428,7 @@ class Run:
             data={"path": data_path, "data_dir": data_dir},
             average=average,
             batch_norm=batch_norm,
+            truncation=truncation,
         )
         return evaluator.measure(step)[1]
 

@@ -41,13 +41,14 @@ class RunEvaluator:
         data: Mapping[str, Any],
         average: bool = True,
         batch_norm: str | None = None,
+        truncation: float | None = None,
     ) -> None:
         self._run = run
         self.file = run.path / evaluations.EVALUATIONS
         config = ConfigDict(run.config.to_dict())
         config.data.update({name: value for name, value in data.items() if value is not None})
         source = run.source(**data)
-        self._sampling = run.sampling(average=average, batch_norm=batch_norm)
+        self._sampling = run.sampling(average=average, batch_norm=batch_norm, truncation=truncation)
         settings = make_settings(config, **changes)
         chosen = evaluators.choose(config, settings, run.game, source)
         kept = RunDirectory(run.path).classifier

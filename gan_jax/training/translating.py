@@ -124,6 +124,8 @@ def check_sampling(how: Sampling) -> None:
             f"sample.batch_norm = {how.batch_norm!r}; accepted for games that translate images, "
             "each by itself: 'ema', 'running'"
         )
+    accepted = "none, in games that translate images and have no latents"
+    errors.require(how.truncation is None, "sample.truncation", how.truncation, accepted)
 
 
 class Points(NamedTuple):

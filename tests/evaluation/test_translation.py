@@ -338,10 +338,14 @@ def test_metrics_that_do_not_suit_are_refused(kind, changes, message, quarters):
         evaluators.choose(config, make_settings(config), game, source)
 
 
-def test_ways_to_sample_that_depend_on_others_are_refused():
-    how = sampling.Sampling(batch_norm="batch")
-    with pytest.raises(errors.ConfigError, match=r"sample\.batch_norm = 'batch'; .*'ema', 'runni"):
-        evaluator(restorer(), source_of(photographs()), how=how)
+def test_ways_to_sample_that_do_not_suit_translation_are_refused():
+    for field, value, message in (
+        ("batch_norm", "batch", r"sample\.batch_norm = 'batch'; .*'ema', 'runni"),
+        ("truncation", 0.5, r"sample\.truncation = 0\.5; accepted: none, in games that trans"),
+    ):
+        how = sampling.Sampling(**{field: value})
+        with pytest.raises(errors.ConfigError, match=message):
+            evaluator(restorer(), source_of(photographs()), how=how)
 
 
 def test_the_protocol_changes_with_what_matters():

@@ -79,6 +79,7 @@ def test_the_best_checkpoint_of_several_seeds_beside_real_points(copy):
         "--metrics=mode_kl,modes",
         "--seeds=3",
         "--num-fake=50",
+        "--truncation=0.5",
         "--reference",
     )
     assert "50 generated against 64 of ring" in ended.out
@@ -86,6 +87,7 @@ def test_the_best_checkpoint_of_several_seeds_beside_real_points(copy):
     row = rows(copy)[-1]
     assert row["step"] == best.read(copy).step
     assert (row["protocol"]["seeds"], row["protocol"]["n_fake"]) == (3, 50)
+    assert row["protocol"]["truncation"] == 0.5
     assert {"mode_kl", "mode_kl_std", "modes", "modes_std"} <= row.keys()
 
 

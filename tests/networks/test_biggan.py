@@ -15,6 +15,7 @@ from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.conditional import LinearBatchNorm
 from gan_jax.layers.spectral import SpectralDense
 from gan_jax.networks.biggan import DeepDownBlock, DeepUpBlock
+from gan_jax.networks.network import Network
 from gan_jax.networks.registry import make
 
 NAMES = ("biggan", "biggan_deep")
@@ -27,9 +28,9 @@ WIDTHS = (16, 16, 8, 4, 2, 1)
 
 @functools.cache
 def paper(role, name):
-    """Return the variables' shapes, initializers of kernels, and the maps that layers are given.
+    """Return the variables' shapes, and by name the values of fields that the layers have.
 
-    The maps are the heights and widths before self-attention, and the heights before deep blocks.
+    "maps" are heights and widths before self-attention, and heights before deep blocks.
     """
     channels = {"biggan": 96, "biggan_deep": 128}[name]
     widths = WIDTHS if role == "generator" else WIDTHS[::-1]
@@ -41,13 +42,16 @@ def paper(role, name):
         attention=64,
         conditioning="batch_norm" if role == "generator" else "projection",
         num_classes=1000,
+        axis_name="data",
     )
     x = jnp.zeros((1, 128, 128, 3) if role == "discriminator" else (1, module.latent_dim))
-    inits, maps = set(), []
+    maps, found = [], {}
 
     def intercept(call, args, kwargs, context):
-        for name in ("kernel_init", "embedding_init"):
-            inits.add(getattr(context.module, name, None))
+        if not isinstance(context.module, Network):
+            for name in ("kernel_init", "embedding_init", "axis_name", "train"):
+                if (value := getattr(context.module, name, None)) is not None:
+                    found.setdefault(name, set()).add(value)
         if isinstance(context.module, SelfAttention):
             maps.append(args[0].shape[1:3])
         if isinstance(context.module, DeepUpBlock | DeepDownBlock):
@@ -57,7 +61,7 @@ def paper(role, name):
     with nn.intercept_methods(intercept):
         label = {"label": jnp.zeros(1, jnp.int32)}
         variables = jax.eval_shape(module.init, jax.random.key(0), x, label)
-    return variables, inits - {None}, maps
+    return variables, {**found, "maps": maps}
 
 
 def count(role, name):
@@ -122,7 +126,10 @@ def test_biggan_deep_has_the_papers_layers():
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("role", ["generator", "discriminator"])
 def test_every_kernel_but_the_class_embedding_is_spectrally_normalized(role, name):
-    variables, _, _ = paper(role, name)
+    variables, found = paper(role, name)
+    assert found["train"] == {True}
+    # Batch normalization of the generator is that of the whole batch.
+    assert found.get("axis_name") == ({"data"} if role == "generator" else None)
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables["params"])]
     tables = ["kernel", "embedding"] if role == "discriminator" else ["kernel"]
     expected = {tuple(k.key for k in path[:-1]) for path in paths if path[-1].key in tables}
@@ -134,7 +141,8 @@ def test_every_kernel_but_the_class_embedding_is_spectrally_normalized(role, nam
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("role", ["generator", "discriminator"])
 def test_every_kernel_starts_orthogonal(role, name):
-    for init in paper(role, name)[1]:
+    found = paper(role, name)[1]
+    for init in found["kernel_init"] | found["embedding_init"]:
         kernel = init(jax.random.key(0), (5, 3))
         np.testing.assert_allclose(kernel.T @ kernel, np.eye(3), atol=1e-5)
 
@@ -147,7 +155,17 @@ def test_attention_follows_the_blocks_of_its_resolution(role, name):
         "generator": [*twice, (64, 64), 64, 64],
         "discriminator": [128, 64, (64, 64), 64, 32, 32, 16, 16, 8, 8, 4],
     }
-    assert paper(role, name)[2] == (deep[role] if name == "biggan_deep" else [(64, 64)])
+    assert paper(role, name)[1]["maps"] == (deep[role] if name == "biggan_deep" else [(64, 64)])
+
+
+def test_the_last_blocks_keep_the_resolution():
+    x = jnp.zeros((1, 16, 16, 1))
+    for flat, sides in ((1, [8, 4, 4]), (2, [8, 8, 8])):
+        module = make("discriminator", "biggan", shape=(16, 16, 1), features=8, flat=flat)
+        verdict, _ = jax.eval_shape(
+            functools.partial(module.init_with_output, method="judge"), jax.random.key(0), x
+        )
+        assert [features.shape[1] for features in verdict.features] == sides
 
 
 # --- What layers are given, in small networks. ----------------------------------------------------
