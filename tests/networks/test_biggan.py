@@ -50,8 +50,8 @@ def paper(role, name):
     def intercept(call, args, kwargs, context):
         if not isinstance(context.module, Network):
             for name in ("kernel_init", "embedding_init", "axis_name", "train"):
-                if (value := getattr(context.module, name, None)) is not None:
-                    found.setdefault(name, set()).add(value)
+                if hasattr(context.module, name):
+                    found.setdefault(name, set()).add(getattr(context.module, name))
         if isinstance(context.module, SelfAttention):
             maps.append(args[0].shape[1:3])
         if isinstance(context.module, DeepUpBlock | DeepDownBlock):
@@ -161,11 +161,14 @@ def test_attention_follows_the_blocks_of_its_resolution(role, name):
 def test_the_last_blocks_keep_the_resolution():
     x = jnp.zeros((1, 16, 16, 1))
     for flat, sides in ((1, [8, 4, 4]), (2, [8, 8, 8])):
-        module = make("discriminator", "biggan", shape=(16, 16, 1), features=8, flat=flat)
-        verdict, _ = jax.eval_shape(
+        fields = {"features": 8, "flat": flat, "attention": sides[-1]}
+        module = make("discriminator", "biggan", shape=(16, 16, 1), **fields)
+        verdict, variables = jax.eval_shape(
             functools.partial(module.init_with_output, method="judge"), jax.random.key(0), x
         )
         assert [features.shape[1] for features in verdict.features] == sides
+        # Attention follows the first block of its resolution alone.
+        assert len([name for name in variables["params"] if "Attention" in name]) == 1
 
 
 # --- What layers are given, in small networks. ----------------------------------------------------
