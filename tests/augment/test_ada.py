@@ -198,10 +198,11 @@ def test_the_strength_stays_between_0_and_1_and_fixed_without_a_target():
 
 def test_devices_share_one_strength():
     ada = ADA(policy=("blit",), ramp=200.0, interval=1)
-    halves = jnp.stack([jnp.full(5, 3.0), jnp.array([1.0, 1.0, 1.0, -1.0, -1.0])])
+    halves = jnp.stack([jnp.full(5, 3.0), jnp.array([1.0, 1.0, 1.0, 1.0, -1.0])])
     update = lambda real: ada.update(ada.init(), real, real, "data")  # noqa: E731
     several = jax.vmap(update, axis_name="data")(halves)
     alone = ada.update(ada.init(), halves.reshape(-1), halves.reshape(-1), None)
+    np.testing.assert_allclose(alone.strength, 10 / 200, rtol=1e-6)
     for a, b in zip(several, alone, strict=True):
         np.testing.assert_allclose(a, [b, b], rtol=1e-6)
 
