@@ -10,6 +10,11 @@ self-attention; the generator's filters are kept orthogonal. Samples are made wi
 average of the weights; ``--config.sample.batch_norm=standing`` computes batch statistics anew for
 it, and ``--truncation`` exchanges variety for fidelity.
 
+The default trains on scikit-learn's digits at 16x16 (classifier-FID 0.71 of seed 0, over the 1,500
+images that it was trained on); 99.9 % of its samples are classified as requested. At 1,000 steps,
+limits of 1 and 0.5 raise the precision from 0.92 to 0.99 and 1.00, and lower the recall from 0.43
+to 0.12 and 0.03.
+
 The other data sets have the paper's settings for ImageNet: hinge loss, batch 2048, two steps of the
 discriminator, Adam(0, 0.999) at 5e-5 for the generator and 2e-4 for the discriminator, orthogonal
 regularisation of 1e-4, and an average by 0.9999, from step 20,000 on as in the authors' PyTorch
