@@ -61,9 +61,22 @@ def built(name, data):
 # so one is trained for each kind of picture: samples, reconstructions, restored images.
 GAMES = ("wgan_gp", "infogan", "lapgan", "vae_gan", "denoise", "cyclegan", "ganomaly")
 WHOLE_RUNS = ("wgan_gp", "vae_gan", "denoise")
-# The step is that of another one but for a loss, a penalty, a degradation or a label, which have
-# their own tests.
-ALIKE = ("biggan_deep", "gan", "lsgan", "r1_gan", "sagan", "sngan", "colorize", "deblur", "inpaint")
+# The step is that of another one but for networks, a loss, a penalty, a term, a degradation or a
+# label, which have their own tests.
+ALIKE = (
+    "biggan",
+    "biggan_deep",
+    "fastgan",
+    "gan",
+    "lsgan",
+    "r1_gan",
+    "r3gan",
+    "sagan",
+    "sngan",
+    "colorize",
+    "deblur",
+    "inpaint",
+)
 
 
 def small(name):

@@ -17,7 +17,7 @@ import pytest
 import gan_jax.layers
 from gan_jax.layers.activation import PReLU
 from gan_jax.layers.attention import SelfAttention
-from gan_jax.layers.conditional import ConditionalBatchNorm
+from gan_jax.layers.conditional import ConditionalBatchNorm, LinearBatchNorm
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
 from gan_jax.layers.normalization import (
@@ -36,6 +36,7 @@ from gan_jax.layers.spectral import (
 
 SHAPE = (4, 4, 4, 8)
 LABELS = jnp.array([0, 2, 2, 1], jnp.int32)
+VECTORS = jnp.array([[0.5, -1.0], [1.0, 0.0], [-0.5, 2.0], [0.0, 1.0]], jnp.float32)
 
 
 class Projection(nn.Module):
@@ -67,6 +68,7 @@ LAYERS = {
     "spectral embed": (Projection(), ()),
     "batch norm": (BatchNorm(), (True,)),
     "conditional batch norm": (ConditionalBatchNorm(3), (LABELS, True)),
+    "linear batch norm": (LinearBatchNorm(), (VECTORS, True)),
     "layer norm": (LayerNorm(), ()),
     "instance norm": (InstanceNorm(), ()),
     "group norm": (GroupNorm(2), ()),
@@ -93,7 +95,8 @@ def test_no_layer_is_left_out():
         if inspect.isclass(thing) and thing.__module__ == package.name
     }
     assert "MinibatchStddev" in there
-    assert there - tested == {"SpectralEmbed"}  # In `Projection`.
+    # The first is in `Projection`; the other's gradients are not those of its value, on purpose.
+    assert there - tested == {"SpectralEmbed", "DirectionDense"}
 
 
 def prepared(name, dtype):

@@ -307,7 +307,7 @@ def test_discriminators_of_whole_images_are_made_alike(name):
             {},
             [
                 "discriminator.name = 'patchgn' is unknown",
-                "accepted: dcgan, mlp, patchgan,",
+                "mlp, patchgan, r3gan",
                 'Did you mean "patchgan"?',
             ],
         ),

@@ -73,6 +73,7 @@ def test_unknown_configurations_are_refused(monkeypatch, name, message):
         benchmark.main()
 
 
+@pytest.mark.exhaustive
 def test_replicas_gain_against_one_run():
     sizes = {"batch_size": 2, "steps_per_call": 2, "repeats": 1}
     one, two = benchmark.measure_replicas(config="points", replicas="2", **sizes)
@@ -102,6 +103,7 @@ def features(weights, images, layer, path):
     return np.asarray(ours[layer]), theirs.numpy()
 
 
+@pytest.mark.exhaustive
 # 300 pixels are reduced, and not by a power of two; the last layer depends on all others.
 @pytest.mark.parametrize(
     ("layer", "size"), [("64", 300), pytest.param("2048", 32, marks=pytest.mark.slow)]
