@@ -57,10 +57,12 @@ LONGEST = (
 
 @pytest.hookimpl(tryfirst=True)  # Before pytest deselects by marks.
 def pytest_collection_modifyitems(items):
-    """Mark the core tests, and put the longest files first."""
+    """Mark the core tests and exhaustive ones, which are slow, and put the longest files first."""
     first = {name: number for number, name in enumerate(LONGEST)}
     names = {item: item.path.relative_to(FOLDER).as_posix() for item in items}
     for item, name in names.items():
+        if item.get_closest_marker("exhaustive"):  # `-m 'not slow'` and `-m core` leave them out.
+            item.add_marker(pytest.mark.slow)
         if name.startswith(CORE) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.core)
     items.sort(key=lambda item: first.get(names[item], len(first)))
