@@ -1,4 +1,4 @@
-"""FastGAN: light networks for a hundred to a few thousand images (Liu et al. 2021, 2101.04775).
+"""FastGAN: light networks for a hundred to a few thousand images (Liu 2021, 2101.04775).
 
     python -m experiments.main --config=configs/fastgan.py
     python -m experiments.main --config=configs/fastgan.py:folder --config.data.path=DIR

@@ -9,8 +9,8 @@ from jax import lax
 from typing_extensions import override
 
 from gan_jax.augment import transforms
-from gan_jax.augment.augmentation import Augmentation, check_keys
-from gan_jax.errors import ConfigError, suggestion
+from gan_jax.augment.augmentation import Augmentation, check_images, check_kind, check_policy
+from gan_jax.errors import ConfigError
 
 TRANSFORMS = ("blit", "geometry", "color")
 # Losses whose discriminator decides by the sign of its score.
@@ -63,13 +63,7 @@ class ADA(Augmentation):
 
     def __post_init__(self) -> None:
         """Check the fields; raises `ConfigError`."""
-        unknown = [name for name in self.policy if name not in TRANSFORMS]
-        if unknown or len(set(self.policy)) < len(self.policy):
-            raise ConfigError(
-                f"augment.ada.policy = {self.policy!r}; accepted: a tuple of "
-                f"{', '.join(TRANSFORMS)}, each at most once."
-                f"{suggestion(unknown[0], TRANSFORMS) if unknown else ''}"
-            )
+        check_policy("augment.ada.policy", self.policy, TRANSFORMS)
         for field, right, accepted in (
             ("strength", 0 <= self.strength <= 1, "0 to 1"),
             ("target", 0 <= self.target < 1, "0 (fixed strength) to below 1"),
@@ -87,11 +81,7 @@ class ADA(Augmentation):
 
     @override
     def check(self, config: Any, kind: str) -> None:
-        if kind != "image":
-            raise ConfigError(
-                f"augment.ada.policy = {self.policy} is for images, but the data are of kind "
-                f"{kind!r}; accepted: ()"
-            )
+        check_kind("augment.ada.policy", self.policy, kind)
         if self.target and config.loss.name not in _SIGNED:
             raise ConfigError(
                 f"augment.ada.target = {self.target} needs a loss whose discriminator decides by "
@@ -155,12 +145,7 @@ def transform(
       ValueError: the data are not floating images, there is not one key per image, or the number of
         channels has no colours.
     """
-    if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(
-            f"only floating images [batch, h, w, c] can be augmented; got {images.dtype} "
-            f"{images.shape}."
-        )
-    check_keys(keys, images)
+    check_images(keys, images)
     size = images.shape[1:3]
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:

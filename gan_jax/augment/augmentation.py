@@ -1,9 +1,13 @@
 """What an augmentation is: a change to real and generated data alike, before they are judged."""
 
 import abc
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
+
+from gan_jax.errors import ConfigError, suggestion
 
 
 class Augmentation(abc.ABC):
@@ -61,6 +65,35 @@ class Augmentation(abc.ABC):
     def metrics(self, memory: Any) -> dict[str, jax.Array]:
         """Return scalars of its memory, by name, to be logged."""
         return {}
+
+
+def check_policy(field: str, policy: Sequence[str], accepted: Collection[str]) -> None:
+    """Raise a `ConfigError` that names ``field`` unless each name is accepted and given once."""
+    unknown = [name for name in policy if name not in accepted]
+    if unknown or len(set(policy)) < len(policy):
+        hint = suggestion(unknown[0], accepted) if unknown else ""
+        raise ConfigError(
+            f"{field} = {policy!r}; accepted: a tuple of {', '.join(accepted)}, each at most "
+            f"once.{hint}"
+        )
+
+
+def check_kind(field: str, policy: Sequence[str], kind: str) -> None:
+    """Raise a `ConfigError` that names ``field`` unless the data are images."""
+    if kind != "image":
+        raise ConfigError(
+            f"{field} = {policy} is for images, but the data are of kind {kind!r}; accepted: ()"
+        )
+
+
+def check_images(keys: jax.Array, images: jax.Array) -> None:
+    """Raise a `ValueError` unless data are floating images with a key each."""
+    if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(
+            f"only floating images [batch, h, w, c] can be augmented; got {images.dtype} "
+            f"{images.shape}."
+        )
+    check_keys(keys, images)
 
 
 def check_keys(keys: jax.Array, images: jax.Array) -> None:

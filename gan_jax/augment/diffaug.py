@@ -18,8 +18,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from typing_extensions import override
 
-from gan_jax.augment.augmentation import Augmentation, check_keys
-from gan_jax.errors import ConfigError, suggestion
+from gan_jax.augment.augmentation import Augmentation, check_images, check_kind, check_policy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,7 @@ class DiffAugment(Augmentation):
 
     def __post_init__(self) -> None:
         """Check the fields; raises `ConfigError`."""
-        check_policy("augment.diffaug.policy", self.policy)
+        check_policy("augment.diffaug.policy", self.policy, OPERATIONS)
 
     @property
     @override
@@ -46,26 +45,11 @@ class DiffAugment(Augmentation):
 
     @override
     def check(self, config: Any, kind: str) -> None:
-        if kind != "image":
-            raise ConfigError(
-                f"augment.diffaug.policy = {self.policy} is for images, but the data are "
-                f"of kind {kind!r}; accepted: ()"
-            )
+        check_kind("augment.diffaug.policy", self.policy, kind)
 
     @override
     def __call__(self, keys: jax.Array, x: jax.Array, memory: Any, step: jax.Array) -> jax.Array:
         return diff_augment(keys, x, self.policy)
-
-
-def check_policy(field: str, policy: Sequence[str]) -> None:
-    """Raise a `ConfigError` that names ``field`` unless each operation is known and given once."""
-    unknown = [name for name in policy if name not in OPERATIONS]
-    if unknown or len(set(policy)) < len(policy):
-        hint = suggestion(unknown[0], OPERATIONS) if unknown else ""
-        raise ConfigError(
-            f"{field} = {policy!r}; accepted: a tuple of {', '.join(OPERATIONS)}, each at most "
-            f"once.{hint}"
-        )
 
 
 def diff_augment(keys: jax.Array, images: jax.Array, policy: Sequence[str]) -> jax.Array:
@@ -91,15 +75,10 @@ def diff_augment(keys: jax.Array, images: jax.Array, policy: Sequence[str]) -> j
       ConfigError: the policy has an unknown name or one twice.
       ValueError: the data are not floating images, or there is not one key per image.
     """
-    check_policy("policy", policy)
+    check_policy("policy", policy, OPERATIONS)
     if not policy:
         return images
-    if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
-        raise ValueError(
-            f"only floating images [batch, h, w, c] can be augmented; got {images.dtype} "
-            f"{images.shape}."
-        )
-    check_keys(keys, images)
+    check_images(keys, images)
 
     def augment(key: jax.Array, image: jax.Array) -> jax.Array:
         own = dict(zip(OPERATIONS, jax.random.split(key, len(OPERATIONS)), strict=True))

@@ -230,7 +230,7 @@ class FastGANDiscriminator(Normalized, Conditioned, Discriminator):
             return (y + activated(Conv(y.shape[-1], (1, 1), **options)(mean_pool(x)))) / 2
 
         def decoded(x: jax.Array, times: int) -> jax.Array:
-            """Return an image, upsampled so many times, but to a side of 128 at most."""
+            """Return an image: the map `x`, doubled `times` times, up to a side of 128."""
             for _ in range(min(times, _DECODINGS)):
                 x = upsample_nearest(x)
                 features = _width(self.decoder_features, self.max_features, min(x.shape[1:3]))

@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from gan_jax.augment import diffaug
+from gan_jax.augment.augmentation import check_policy
 from gan_jax.errors import ConfigError
 
 ALL = ("color", "translation", "cutout")
@@ -237,7 +238,7 @@ def test_translation_has_a_gradient_of_one_where_a_pixel_stays():
 @pytest.mark.parametrize("policy", ["color", ("colour",), ("color", "color")])
 def test_bad_policy_names_the_field(policy):
     with pytest.raises(ConfigError, match=r"augment\.policy = .*accepted: a tuple of color, trans"):
-        diffaug.check_policy("augment.policy", policy)
+        check_policy("augment.policy", policy, ALL)
 
 
 def test_a_mistyped_operation_has_a_suggestion():
