@@ -85,6 +85,25 @@ def downsample_binomial(images: jax.Array) -> jax.Array:
     return images
 
 
+def blur_binomial(images: jax.Array, pad: int) -> jax.Array:
+    """Return the images filtered by the kernel 1, 3, 3, 1 over 8, without a change of the distance.
+
+    Args:
+      images: `[batch, height, width, channels]`, floating point.
+      pad: zeros around the image, 0 or more: `n` pixels become `n + 2 * pad - 3`.
+
+    Returns:
+      `[batch, height + 2 * pad - 3, width + 2 * pad - 3, channels]`, same dtype.
+    """
+    for axis in (1, 2):
+        pads = [(0, 0)] * images.ndim
+        pads[axis] = (pad, pad)
+        x, size = jnp.pad(images, pads), images.shape[axis] + 2 * pad - 3
+        taps = [lax.slice_in_dim(x, i, i + size, axis=axis) for i in range(4)]
+        images = (taps[0] + taps[3] + 3 * (taps[1] + taps[2])) / 8
+    return images
+
+
 def _shifted(images: jax.Array, axis: int, by: int) -> jax.Array:
     """Return images moved by one pixel; zeros move in."""
     pads = [(0, 0, 0)] * images.ndim

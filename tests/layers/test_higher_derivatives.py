@@ -20,6 +20,7 @@ from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.conditional import ConditionalBatchNorm, LinearBatchNorm
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
+from gan_jax.layers.modulated import ModulatedConv
 from gan_jax.layers.normalization import (
     BatchNorm,
     GroupNorm,
@@ -63,6 +64,8 @@ LAYERS = {
     "conv, strided": (Conv(6, (4, 4), (2, 2)), ()),
     "conv, pooled": (Conv(6, pool=True), ()),
     "conv, transposed": (ConvTranspose(6), ()),
+    "modulated conv": (ModulatedConv(6), (VECTORS,)),
+    "modulated conv, transposed": (ModulatedConv(6, upsample=True), (VECTORS,)),
     "spectral conv": (SpectralConv(6), ()),
     "spectral dense": (Flat(SpectralDense(6)), ()),
     "spectral embed": (Projection(), ()),

@@ -5,6 +5,7 @@ import pytest
 
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.resample import (
+    blur_binomial,
     downsample_binomial,
     mean_pool,
     pixel_shuffle,
@@ -63,6 +64,16 @@ def test_binomial_resampling_is_a_filter_of_1_3_3_1():
     np.testing.assert_allclose(downsample_binomial(x), _filtered(x, stride=2), atol=1e-6)
     expected = _filtered(x, spacing=2, pads=(2, 2), gain=2.0)
     np.testing.assert_allclose(upsample_binomial(x), expected, atol=1e-6)
+
+
+def test_blur_is_the_same_filter_and_downsampling_every_second_pixel_of_it():
+    x = _images(2, 4, 6, 3)
+    for pad in (0, 1, 2):
+        expected = _filtered(x, pads=(pad, pad))
+        np.testing.assert_allclose(blur_binomial(x, pad), expected, atol=1e-6)
+    blurred = blur_binomial(x, 2)
+    assert blurred.shape == (2, 5, 7, 3)
+    np.testing.assert_allclose(blurred[:, 1::2, 1::2], downsample_binomial(x), atol=1e-6)
 
 
 def test_binomial_resampling_is_its_own_adjoint_up_to_the_factor_four():
