@@ -158,6 +158,7 @@ class VectorDiscriminator(Conditioned, Discriminator):
         train: bool,
         *,
         spectral: bool = False,
+        layer: Callable[..., nn.Module] = nn.Dense,
         embedding_init: Any = None,
         **options: Any,
     ) -> Verdict:
@@ -173,13 +174,14 @@ class VectorDiscriminator(Conditioned, Discriminator):
           condition: needs `label` with `projection` alone.
           train: whether the network is in train mode.
           spectral: normalize the kernels of score and projection.
+          layer: makes a dense layer of a width that is not spectrally normalized.
           embedding_init: initializer of the classes' vectors; None: that of the layer.
           **options: of the dense layers.
         """
         x = x.astype(jnp.float32)
         phi = pool(x)
         types = {"dtype": jnp.float32, "param_dtype": self.param_dtype}
-        dense = partial(SpectralDense, train=train) if spectral else nn.Dense
+        dense = partial(SpectralDense, train=train) if spectral else layer
         scored = self._scored(x, phi, pool, train)
         outputs: dict[str, jax.Array] = {}
         heads = {head.name: head for head in self.heads}
@@ -202,9 +204,9 @@ class VectorDiscriminator(Conditioned, Discriminator):
         for head in heads.values():
             y = phi
             if head.hidden:
-                hidden = nn.Dense(head.hidden, name=f"{head.name}_hidden", **options, **types)
+                hidden = layer(head.hidden, name=f"{head.name}_hidden", **options, **types)
                 y = nn.leaky_relu(hidden(y), SLOPE)
-            last = nn.Dense(head.size, name=f"{head.name}_head", **options, **types)
+            last = layer(head.size, name=f"{head.name}_head", **options, **types)
             outputs[head.name] = last(y)
         return Verdict(scores, tuple(features), outputs)
 
@@ -227,20 +229,27 @@ class VectorDiscriminator(Conditioned, Discriminator):
         with `stddev` they are separate if a device's share of the batch is a multiple of 4. A
         penalty on an image's gradient includes its effect on the other scores. When gradients are
         accumulated, each part of the batch is a batch of its own.
+        """
+        if self.minibatch == "none":
+            return phi
+        if self.minibatch == "discrimination":
+            compare = MinibatchDiscrimination(
+                _VIEWS, _VIEW_DIMS, axis_name=self._axis(train), param_dtype=self.param_dtype
+            )
+            return compare(phi)
+        return pool(self._with_deviation(x, train))
+
+    def _axis(self, train: bool) -> str | None:
+        """Return the mapped axis: none outside training, and when parameters are made."""
+        return self.axis_name if train and not self.is_initializing() else None
+
+    def _with_deviation(self, x: jax.Array, train: bool) -> jax.Array:
+        """Return a map with one more channel: the standard deviation over groups of examples.
 
         Raises:
           ConfigError: a (device's share of the) batch cannot be divided into groups.
         """
-        if self.minibatch == "none":
-            return phi
-        # Outside training, and when parameters are made, there is no mapped axis.
-        axis_name = self.axis_name if train and not self.is_initializing() else None
-        if self.minibatch == "discrimination":
-            compare = MinibatchDiscrimination(
-                _VIEWS, _VIEW_DIMS, axis_name=axis_name, param_dtype=self.param_dtype
-            )
-            return compare(phi)
-        share = x.shape[0]
+        axis_name, share = self._axis(train), x.shape[0]
         devices = 1 if axis_name is None else lax.axis_size(axis_name)
         group = min(_GROUP, share * devices)
         if share % group:
@@ -250,4 +259,4 @@ class VectorDiscriminator(Conditioned, Discriminator):
                 f"{_GROUP} (see train.batch_size and train.accumulate), or another minibatch: "
                 "none, discrimination."
             )
-        return pool(MinibatchStddev(group)(x))
+        return MinibatchStddev(group)(x)
