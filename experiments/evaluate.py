@@ -51,7 +51,9 @@ _BATCH_NORM = flags.DEFINE_enum(
     "batch_norm", None, ["ema", "running", "standing", "batch"], "Statistics of batch-norm."
 )
 _TRUNCATION = flags.DEFINE_float(
-    "truncation", None, "Limit of the latents of the samples. Default: the run's."
+    "truncation",
+    None,
+    "Limit of the latents of the samples, or psi of generators with styles. Default: the run's.",
 )
 _REFERENCE = flags.DEFINE_bool(
     "reference", False, "Also print the metrics of real images against others, at equal counts."

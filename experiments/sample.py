@@ -52,7 +52,10 @@ _PROPORTIONS = flags.DEFINE_enum(
     "A folder or .npz of a run with classes: how many samples of each. Default: equal.",
 )
 _TRUNCATION = flags.DEFINE_string(
-    "truncation", None, "Limit of normal latents; several, such as 1.5,1.0,0.5: a row for each."
+    "truncation",
+    None,
+    "Limit of normal latents, or psi of generators with styles (stylegan2): the distance of styles "
+    "from their mean, relative to untruncated ones. Several, such as 1.5,1.0,0.5: a row for each.",
 )
 _OUT = flags.DEFINE_string(
     "out",
@@ -182,9 +185,9 @@ def _truncations() -> tuple[float, ...]:
         values = tuple(float(value) for value in given.split(","))
     except ValueError:
         values = (-1.0,)
-    if not all(0 < value < float("inf") for value in values):
+    if not all(0 <= value < float("inf") for value in values):
         raise errors.ConfigError(
-            f"--truncation={given}; accepted: a number above 0, or several with commas"
+            f"--truncation={given}; accepted: a number, 0 or more, or several with commas"
         )
     return values
 

@@ -25,6 +25,7 @@ from gan_jax.errors import ConfigError
 from gan_jax.games import draws
 from gan_jax.games.building import Given
 from gan_jax.networks.condition import Condition
+from gan_jax.networks.styles import StyleGenerator
 
 Params = Mapping[str, Any]
 Variables = dict[str, Any]
@@ -260,19 +261,20 @@ class GenerativeGame(Game):
           z: latents, float32 ``[batch, latent_dim]``.
           condition: what is asked for, by field; ``None`` where the game is unconditional.
           keys: ``[batch]``, for what a generator draws beside its latent; ``None``: no draws.
-          truncation: how far latents may be from their mean, in the game's own unit: the bound of
-            normal latents (`gan_jax.games.draws.truncate`); ``None``: latents are not changed.
+          truncation: how far samples may be from the mean: of generators with styles the factor
+            psi of their distance from the mean style (`gan_jax.networks.styles`), otherwise the
+            bound of normal latents (`gan_jax.games.draws.truncate`); ``None``: nothing is changed.
           train: normalise with the statistics of this batch, not with the running ones.
         """
 
         def generate(name: str, z: jax.Array, condition: Condition) -> jax.Array:
             module = self.networks[name].module
-            data = module.apply(variables[name], z, condition, keys=keys, train=train)
+            psi = _psi(module, truncation)
+            data = module.apply(variables[name], z, condition, keys=keys, train=train, **psi)
             assert isinstance(data, jax.Array)
             return data
 
-        z = z if truncation is None else self.truncate(z, truncation)
-        return self.compose(generate, z, condition)
+        return self.compose(generate, self._truncated(z, truncation), condition)
 
     def sample_moments(
         self,
@@ -295,15 +297,24 @@ class GenerativeGame(Game):
 
         def generate(name: str, z: jax.Array, condition: Condition) -> jax.Array:
             module = self.networks[name].module
-            data, found = module.apply(
-                variables[name], z, condition, keys=keys, train=True, mutable=["moments"]
-            )
+            options = {"train": True, "mutable": ["moments"], **_psi(module, truncation)}
+            data, found = module.apply(variables[name], z, condition, keys=keys, **options)
             moments[name] = dict(found).get("moments", {})
             return data
 
-        z = z if truncation is None else self.truncate(z, truncation)
-        self.compose(generate, z, condition)
+        self.compose(generate, self._truncated(z, truncation), condition)
         return moments
+
+    def _truncated(self, z: jax.Array, truncation: float | jax.Array | None) -> jax.Array:
+        """Return latents, truncated unless a generator truncates its styles instead."""
+        styled = any(isinstance(one.module, StyleGenerator) for one in self.networks.values())
+        return z if truncation is None or styled else self.truncate(z, truncation)
+
+
+def _psi(module: nn.Module, truncation: float | jax.Array | None) -> dict[str, Any]:
+    """Return what a generator with styles is given for a truncation."""
+    styled = truncation is not None and isinstance(module, StyleGenerator)
+    return {"psi": truncation} if styled else {}
 
 
 def as_generative(game: Game, what: str) -> GenerativeGame:

@@ -140,7 +140,7 @@ class LaplacianGame(GenerativeGame):
     @override
     @classmethod
     def from_config(cls, config: Any, given: building.Given) -> Self:
-        for name in ("classification", "information", "san", "transport"):
+        for name in ("classification", "information", "path_length", "san", "transport"):
             if weight := config.terms[name].weight:
                 raise errors.ConfigError(
                     f"terms.{name}.weight = {weight}; accepted for game.name = 'laplacian': 0"

@@ -40,7 +40,7 @@ class Request:
       label: the class of the samples, or what is asked of their attributes.
       proportions: the labels of an export in the proportions of the data; ``None``: samples go
         through the classes, or through vectors of attributes, in turn.
-      truncation: limits of the latents; empty: the run's; several, for `truncations` only.
+      truncation: limits of the latents, or psi; empty: the run's; several, for `truncations` only.
       num: how many; ``None``: the default of each function.
       batch_size: samples made at a time.
       out: the file or folder; ``None``: a picture in the run directory, named after its content.

@@ -22,6 +22,7 @@ from gan_jax.networks.patchgan import PatchGAN
 from gan_jax.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_jax.networks.srresnet import SRResNet
+from gan_jax.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from gan_jax.networks.translator import ResNetTranslator
 from gan_jax.networks.unet import UNet
 from gan_jax.settings import build
@@ -34,6 +35,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPGenerator,
     "r3gan": R3GANGenerator,
     "resnet": ResNetGenerator,
+    "stylegan2": StyleGAN2Generator,
 }
 """Modules of `(z [batch, latent_dim], condition)` to float32 [batch, *shape]."""
 
@@ -45,6 +47,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "mlp": MLPDiscriminator,
     "r3gan": R3GANDiscriminator,
     "resnet": ResNetDiscriminator,
+    "stylegan2": StyleGAN2Discriminator,
 }
 """Modules of `(x [batch, *shape], condition)` to float32 scores [batch], with a method `judge`.
 

@@ -290,7 +290,8 @@ class Run:
           label: the class of all samples, by number or name; ``None``: sample ``i`` of a
             class-conditional run has class ``i`` modulo the number of classes. Of attributes, such
             as ``"Smiling=1,Male=-1"``, those that are not named are as in vectors of the data.
-          truncation: limit of normal latents; ``None``: that of the configuration.
+          truncation: limit of normal latents, or psi of generators with styles; ``None``: that of
+            the configuration.
           batch_norm: the statistics of batch normalisation, one of `sampling.BATCH_NORM`; ``None``:
             those of the configuration.
           step: of the checkpoint.

@@ -59,8 +59,8 @@ class Sampling:
         errors.lookup(dict.fromkeys(BATCH_NORM), self.batch_norm, "sample.batch_norm")
         images, limit = self.standing_images, self.truncation
         errors.require(images >= 1, "sample.standing_images", images, "1 or more")
-        truncates = limit is None or limit > 0
-        errors.require(truncates, "sample.truncation", limit, "a number above 0, or none")
+        truncates = limit is None or limit >= 0
+        errors.require(truncates, "sample.truncation", limit, "0 or more, or none")
 
 
 def seed_and_numbers(seed: int, first: int, count: int) -> np.ndarray:

@@ -73,6 +73,7 @@ ALIKE = (
     "r3gan",
     "sagan",
     "sngan",
+    "stylegan2",
     "colorize",
     "deblur",
     "inpaint",
@@ -377,6 +378,22 @@ def test_the_discriminators_rate_is_the_larger(name, rates, second, batch_size, 
         average = EMA(**config.ema)
         decays = [float(average.decay(jnp.int32(i), 2 * 2048)) for i in (19_999, 20_000)]
         assert decays == [0.0, pytest.approx(0.9999, abs=1e-7)]
+
+
+def test_stylegan2_has_the_settings_of_1912_04958():
+    config = variants.load("stylegan2", "cifar10")
+    for network in ("generator", "discriminator"):
+        assert optimizer(config, network) == adam(2e-3, 0.0, 0.99)
+    assert (config.loss.name, config.train.batch_size) == ("non_saturating", 32)
+    penalty, lengths = config.penalty, config.terms.path_length
+    assert (penalty.name, penalty.weight, penalty.every) == ("r1", 10.0, 16)
+    assert (lengths.weight, lengths.every, lengths.decay) == (2.0, 4, 0.99)
+    own = config.generator.stylegan2
+    assert (own.style_dim, own.mapping_layers, own.mixing) == (512, 8, 0.9)
+    assert config.ema.half_life == 10_000
+    networks = built("stylegan2", "cifar10").abstract_state.networks
+    assert set(networks["generator"].mutable) == {"style_average"}
+    assert networks["discriminator"].mutable == {}
 
 
 def test_cgan_conditions_both_networks_of_1511_06434():

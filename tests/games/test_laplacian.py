@@ -353,7 +353,9 @@ def test_a_history_of_fakes_is_refused():
     assert "fakes.history = 8" in refused(config)
 
 
-@pytest.mark.parametrize("term", ["classification", "information", "san", "transport"])
+@pytest.mark.parametrize(
+    "term", ["classification", "information", "path_length", "san", "transport"]
+)
 def test_terms_that_finer_levels_do_not_have_are_refused(term):
     config = configuration()
     config.terms[term].weight = 1.0

@@ -21,6 +21,7 @@ from gan_jax.data import spec as specs
 from gan_jax.errors import ConfigError
 from gan_jax.games import terms
 from gan_jax.losses import classification, information, lecam
+from gan_jax.losses.path_length import path_lengths
 from gan_jax.networks import fastgan
 from tests.games import stub
 from tests.training import tiny
@@ -30,6 +31,12 @@ SHAPE = (4, 4, 1)
 NEEDS = {
     "classification": {"generator.conditioning": "concat"},
     "information": {"terms.information.categorical": (3, 2), "terms.information.hidden": 4},
+    "path_length": {
+        "generator.name": "stylegan2",
+        "generator.stylegan2.features": 2,
+        "generator.stylegan2.style_dim": 3,
+        "generator.stylegan2.mapping_layers": 1,
+    },
     "penalty": {"penalty.name": "wgan_gp", "penalty.weight": 2.0},
     "self_supervision": {
         "discriminator.name": "fastgan",
@@ -39,7 +46,7 @@ NEEDS = {
     },
     "transport": {"generator.latent_dim": 16},
 }
-SHAPES = {"self_supervision": (16, 16, 1)}
+SHAPES = {"path_length": (8, 8, 1), "self_supervision": (16, 16, 1)}
 PLAYERS = {name: term.players for name, term in {**terms.TERMS, "penalty": terms.Term}.items()}
 CASES = [(f"{n}_{player}", n, player) for n, players in PLAYERS.items() for player in players]
 every_term = parameterized.named_parameters(*CASES)
@@ -77,7 +84,7 @@ def case(name, owner):
         changed = dataclasses.replace(turn, batch=batch, memory=memory, axis_name=axis_name)
         return player.loss(params, changed)
 
-    memory = game.memory and stub.loss(game, "discriminator", turn)[1].memory
+    memory = game.memory and {**game.memory, **stub.loss(game, owner, turn)[1].memory}
     arguments = jax.device_get((params, turn.batch, memory))
     return Case(function, arguments, jax.device_get(function(*arguments)))
 
@@ -103,8 +110,9 @@ class TestEveryTerm(chex.TestCase):
             chex.assert_trees_all_equal_shapes_and_dtypes(memory, one.arguments[2][slot])
         chex.assert_trees_all_close((loss, outcome), one.expected, rtol=1e-4, atol=1e-5)
 
-    # SAN's gradient is not that of its value: no gradient flows into the features.
-    @parameterized.named_parameters(*(one for one in CASES if one[1] != "san"))
+    # SAN's gradient is not that of its value: no gradient flows into the features. Lengths of paths
+    # jump where a LeakyReLU changes its slope.
+    @parameterized.named_parameters(*(one for one in CASES if one[1] not in ("san", "path_length")))
     def test_gradients_agree_with_finite_differences(self, name, owner):
         params, *rest = case(name, owner).arguments
 
@@ -204,6 +212,30 @@ def test_self_supervision_compares_reconstructions_with_the_image_and_the_quarte
 def test_self_supervision_needs_decoders(fields, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         started("self_supervision", **fields)
+
+
+def test_path_length_needs_styles():
+    message = "terms.path_length.weight = 2.0 needs a generator with styles, but generator.name = "
+    with pytest.raises(ConfigError, match=f"{message}'mlp'; accepted: stylegan2, or weight 0"):
+        started("path_length", **{"generator.name": "mlp"})
+
+
+def test_path_length_is_the_spread_about_its_running_mean():
+    game, turn = started("path_length", **{"terms.path_length.decay": 0.75})
+    turn = dataclasses.replace(turn, memory={"path_length": jnp.float32(0.5)})
+    _, outcome = stub.loss(game, "generator", turn)
+    module, own = game.generator, turn.variables["generator"]
+    z, keys = game.latents(turn.keys("latent")), turn.keys("path_length")
+    options = {"keys": keys, "method": "styles", "mutable": ["style_average"]}
+    styles, _ = module.apply(own, z, turn.condition, **options)
+    drawn = turn.keys("path_length/pixels")
+    noise = jnp.stack([jax.random.normal(key, (8, 8, 1)) for key in drawn])
+    synthesize = functools.partial(module.apply, own, keys=keys, method="synthesize")
+    lengths = jax.jit(path_lengths, static_argnums=0)(synthesize, styles, noise)
+    mean = 0.75 * 0.5 + 0.25 * lengths.mean()
+    np.testing.assert_allclose(outcome.memory["path_length"], mean, rtol=1e-4)
+    value = ((lengths - mean) ** 2).mean()
+    np.testing.assert_allclose(outcome.metrics["path_length"], value, rtol=1e-3)
 
 
 def test_lecam_moves_its_averages_and_begins_when_it_is_to():

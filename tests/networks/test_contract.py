@@ -23,6 +23,7 @@ GENERATOR_FIELDS = {
     "r3gan": ("r3gan", {"features": (8, 4, 4), "blocks": 1, "group_size": 4}),
     "biggan": ("biggan", {"features": 8}),
     "biggan_deep": ("biggan_deep", {"features": 8}),
+    "stylegan2": ("stylegan2", {"features": 8, "style_dim": 8, "mapping_layers": 2}),
 }
 DISCRIMINATOR_FIELDS = {
     "mlp": ("mlp", {"features": (12, 12)}),
@@ -42,8 +43,9 @@ DISCRIMINATOR_FIELDS = {
     "r3gan": ("r3gan", {"features": (8, 4, 4), "blocks": 1, "group_size": 4}),
     "biggan": ("biggan", {"features": 8}),
     "biggan_deep": ("biggan_deep", {"features": 8}),
+    "stylegan2": ("stylegan2", {"features": 8}),
 }
-COUPLED = ["dcgan", "dcgan-discrimination", "resnet-stddev", "fastgan"]
+COUPLED = ["dcgan", "dcgan-discrimination", "resnet-stddev", "fastgan", "stylegan2"]
 POINTWISE = [name for name in DISCRIMINATOR_FIELDS if name not in COUPLED]
 BATCH = 8
 
@@ -105,6 +107,7 @@ def test_every_registered_network_is_under_test():
         ("resnet", (512, 512, 3)),
         ("r3gan", (8, 12, 1)),
         ("r3gan", (32, 32, 3)),
+        ("stylegan2", (28, 28, 1)),
         ("biggan", (48, 80, 3)),
     ],
 )
@@ -171,7 +174,9 @@ def test_bfloat16_computes_close_to_float32_and_keeps_float32_variables(case):
     assert 0.0 < error < 0.06 * np.std(exact)
 
 
-@pytest.mark.parametrize("name", marked([name for name in GENERATOR_FIELDS if name != "r3gan"]))
+@pytest.mark.parametrize(
+    "name", marked([name for name in GENERATOR_FIELDS if name not in ("r3gan", "stylegan2")])
+)
 def test_generators_end_in_tanh(name):
     module, variables, z = _network(f"G-{name}")
     # Halved: float32's tanh of a large number is 1.
@@ -302,7 +307,7 @@ def test_score_depends_on_its_own_image_alone(case):
 def test_score_depends_on_the_other_images(case):
     """On those of its own group of 4, with the deviation."""
     slopes = _score_jacobian(case)
-    seen = 4 if case == "resnet-stddev" else BATCH
+    seen = 4 if case in ("resnet-stddev", "stylegan2") else BATCH
     assert np.all(slopes[:seen] > 0.0)
     np.testing.assert_array_equal(slopes[seen:], 0.0)
 

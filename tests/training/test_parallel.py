@@ -30,6 +30,7 @@ def final(config, steps=3):
         # Terms and the layer are compared over devices in test_terms.py and test_minibatch.py.
         pytest.param(tiny.auxiliary_config, [("shard_map", 8)], marks=pytest.mark.exhaustive),
         pytest.param(tiny.info_config, [("shard_map", 8)], marks=pytest.mark.exhaustive),
+        pytest.param(tiny.style_config, [("shard_map", 2)], marks=pytest.mark.exhaustive),
         pytest.param(tiny.minibatch_config, [("shard_map", 8)], marks=pytest.mark.exhaustive),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base, cyclegan, dcgan, gan, ganomaly, inpaint, wgan_gp
+from configs import base, cyclegan, dcgan, gan, ganomaly, inpaint, stylegan2, wgan_gp
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.draws import random_arrays
 from gan_jax.data.spec import Spec
@@ -153,6 +153,18 @@ def minibatch_config() -> ConfigDict:
     """MLPs whose discriminator compares the examples of a batch."""
     config = point_config()
     config.discriminator.mlp.minibatch = "discrimination"
+    return config
+
+
+def style_config() -> ConfigDict:
+    """StyleGAN2 at 8x8, with both of its penalties at every step."""
+    config = stylegan2.get_config("smoke")
+    config.generator.latent_dim = 4
+    config.generator.stylegan2.update(features=4, style_dim=4, mapping_layers=1)
+    config.discriminator.stylegan2.features = 4
+    config.penalty.every = config.terms.path_length.every = 1
+    config.data.resolution = 8
+    config.train.update(batch_size=16, steps=6)
     return config
 
 

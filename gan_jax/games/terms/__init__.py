@@ -12,6 +12,7 @@ from gan_jax.games.terms.information import Information
 from gan_jax.games.terms.lecam import LeCam
 from gan_jax.games.terms.logit_centering import LogitCentering
 from gan_jax.games.terms.orthogonal import Orthogonal
+from gan_jax.games.terms.path_length import PathLength
 from gan_jax.games.terms.san import San
 from gan_jax.games.terms.self_supervision import SelfSupervision
 from gan_jax.games.terms.term import Added, Context, Term, add_terms
@@ -27,6 +28,7 @@ TERMS: dict[str, type[Term]] = {
     "lecam": LeCam,
     "logit_centering": LogitCentering,
     "orthogonal": Orthogonal,
+    "path_length": PathLength,
     "san": San,
     "self_supervision": SelfSupervision,
     "transport": Transport,
