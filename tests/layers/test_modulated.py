@@ -45,6 +45,7 @@ def test_a_fresh_layer_keeps_the_variance_whatever_the_styles():
     vectors = np.random.default_rng(2).normal(size=(64, 8)).astype(np.float32)
     layer = ModulatedConv(16)
     variables = layer.init(jax.random.key(0), x, vectors)
+    np.testing.assert_array_equal(variables["params"]["affine"]["bias"], 1.0)
     styles = 1 + vectors @ variables["params"]["affine"]["kernel"] / np.sqrt(8)
     assert np.std(styles) > 0.8
     inside = np.asarray(layer.apply(variables, x, vectors))[:, 1:-1, 1:-1]
