@@ -210,6 +210,26 @@ class Game(abc.ABC):
         return None
 
     @property
+    def stages(self) -> tuple[Self, ...]:
+        """The game in each stage of the training; the train step has a branch for each.
+
+        Their networks may use a part of the parameters, but have the names of this game's.
+        """
+        return (self,)
+
+    def stage(self, images: jax.Array) -> jax.Array:
+        """Return the index in `stages`, int32, after a number of real images, int32."""
+        return jnp.zeros_like(images)
+
+    def scheduled(self, images: jax.Array) -> Mapping[str, Variables]:
+        """Return the collections that are functions of the real images seen, by network.
+
+        Args:
+          images: int32 scalar.
+        """
+        return {}
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one data point."""
         return specs.data_field(self.spec).shape

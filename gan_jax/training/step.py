@@ -6,6 +6,7 @@ step over devices.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from gan_jax.training.optimizers import Optimizer
 from gan_jax.training.preparation import Prepare
 from gan_jax.training.state import NetworkState, TrainState, Variables
 
+_MOST = 2**31 - 1  # The largest count of images.
 AXIS = "data"  # The mapped axis, over which the batch is split.
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -63,7 +65,7 @@ def init_state(
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=root,
-        networks=networks,
+        networks=_scheduled(networks, game.scheduled(jnp.zeros((), jnp.int32))),
         game=jax.tree.map(jnp.asarray, dict(game.memory)),
         settings=dict(settings or {}),
     )
@@ -94,13 +96,14 @@ def make_train_step(
     leading shape ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`). The
     metrics are float32 scalars named ``<player>/<metric>``, means over the player's gradient steps
     and over devices: ``loss`` (the scalar that was differentiated), ``gradient_norm``, and those
-    of the player's `Outcome`.
+    of the player's `Outcome`. For a game of several stages the function has a branch for each, and
+    all optimizers begin anew with a stage.
     """
     images = images_per_step(game, batch_size)
     prepared = prepare or Prepare(game.spec)
 
-    def train_step(
-        state: TrainState, data: Batch, batch: Batch, *, axis_name: Any = None
+    def play(
+        game: Game, axis_name: Any, state: TrainState, data: Batch, batch: Batch
     ) -> tuple[TrainState, Metrics]:
         step_key = jax.random.fold_in(state.key, state.step)
         carry = (state.networks, state.game)
@@ -144,7 +147,56 @@ def make_train_step(
         networks = _average(game, networks, ema, state.step, images)
         return state.replace(step=state.step + 1, networks=networks, game=memory), metrics
 
+    def seen(step: jax.Array) -> jax.Array:
+        return jnp.clip(step, 0, _MOST // max(images, 1)) * images
+
+    def train_step(
+        state: TrainState, data: Batch, batch: Batch, *, axis_name: Any = None
+    ) -> tuple[TrainState, Metrics]:
+        stage = game.stage(seen(state.step))
+        if len(game.stages) > 1:
+            begins = stage != game.stage(seen(state.step - 1))
+            state = state.replace(networks=_restarted(state.networks, begins))
+        # All devices take the same branch; of one stage alone there is none.
+        branches = [functools.partial(play, one, axis_name) for one in game.stages]
+        state, metrics = lax.switch(stage, branches, state, data, batch)
+        networks = _scheduled(state.networks, game.scheduled(seen(state.step)))
+        return state.replace(networks=networks), metrics
+
     return train_step
+
+
+def _restarted(networks: Mapping[str, NetworkState], begins: jax.Array) -> dict[str, NetworkState]:
+    """Return networks whose optimizers' states are 0, as before training, where a stage begins.
+
+    Moments of parameters that have not been used yet are 0 already, but the count of steps by which
+    their bias is corrected is not. Counts of schedules go on.
+    """
+
+    def is_schedule(x: Any) -> bool:
+        return isinstance(x, optax.ScaleByScheduleState)
+
+    def fresh(x: Any) -> Any:
+        return x if is_schedule(x) else jnp.where(begins, jnp.zeros_like(x), x)
+
+    return {
+        name: network.replace(opt_state=jax.tree.map(fresh, network.opt_state, is_leaf=is_schedule))
+        for name, network in networks.items()
+    }
+
+
+def _scheduled(
+    networks: Mapping[str, NetworkState], scheduled: Mapping[str, Variables]
+) -> dict[str, NetworkState]:
+    """Return networks with collections replaced, in the moving averages, too."""
+    changed = {
+        name: networks[name].replace(
+            mutable={**networks[name].mutable, **own},
+            ema=None if (ema := networks[name].ema) is None else {**ema, **own},
+        )
+        for name, own in scheduled.items()
+    }
+    return {**networks, **changed}
 
 
 def repeat(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.data import spec as specs
-from gan_jax.games.game import Network, Outcome, Player, batches_per_step, owner_steps
+from gan_jax.games.game import Game, Network, Outcome, Player, batches_per_step, owner_steps
 from gan_jax.runs import build
 from gan_jax.training import step
 from gan_jax.training.ema import EMA
@@ -37,6 +37,8 @@ class Counting:
     latent_dim: int = 1
     num_classes: int | None = None
     memory: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    stages, stage, scheduled = Game.stages, Game.stage, Game.scheduled
 
     @property
     def networks(self) -> Mapping[str, Network]:
