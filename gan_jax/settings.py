@@ -27,7 +27,7 @@ Entry = Callable[..., Any]
 
 # Parameters that the program gives, never settings. `build` offers the first ones to every entry.
 _OFFERED = ("axis_name", "dtype", "num_classes", "param_dtype")
-_GIVEN = (*_OFFERED, "heads", "total_steps")
+_GIVEN = (*_OFFERED, "heads", "stage", "total_steps")
 _PLAIN = (bool, int, float, str, tuple)
 NUMBER_OR_TUPLE = (int, tuple)
 """The type of fields that are one whole number or a tuple of them."""

@@ -13,6 +13,7 @@ from gan_jax.games.fakes import Fakes
 from gan_jax.games.game import Game
 from gan_jax.games.laplacian import LaplacianGame
 from gan_jax.games.paired import PairedGame
+from gan_jax.games.progressive import ProgressiveGame
 from gan_jax.games.terms import TERMS
 from gan_jax.games.vae import VAEGame
 from gan_jax.settings import Group, parameters, walk
@@ -23,6 +24,7 @@ GAMES: dict[str, type[Game]] = {
     "cycle": CycleGame,
     "laplacian": LaplacianGame,
     "paired": PairedGame,
+    "progressive": ProgressiveGame,
     "vae": VAEGame,
 }
 """Frozen dataclasses; their plain fields are settings."""

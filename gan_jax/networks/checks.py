@@ -60,6 +60,11 @@ def widths_of(widths: int | tuple[int, ...], length: int) -> tuple[int, ...]:
     return (widths,) * length if isinstance(widths, int) else widths
 
 
+def width_at(side: int, features: int, most: int) -> int:
+    """Return the width at a map's side: `features` at 64, in inverse proportion up to `most`."""
+    return max(1, min(features * 64 // side, most))
+
+
 def check_count(field: str, value: object, most: int | None = None) -> None:
     """Raise a `ConfigError` unless `value` is a whole number from 0 up to `most`."""
     if (

@@ -19,7 +19,13 @@ import numpy.typing as npt
 from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.resample import mean_pool, upsample_nearest
-from gan_jax.networks.checks import check_count, check_image_shape, check_size, halvings
+from gan_jax.networks.checks import (
+    check_count,
+    check_image_shape,
+    check_size,
+    halvings,
+    width_at,
+)
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import ClassNormalized, Conditioned, Normalized, normal_scale
 from gan_jax.networks.verdict import SLOPE, Discriminator, Head, Verdict
@@ -52,11 +58,6 @@ def quarters(keys: jax.Array | None, images: jax.Array) -> jax.Array:
         return cut[:, 0, :, 0]
     rows, columns = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2))(keys).T
     return jax.vmap(lambda x, row, column: x[row, :, column])(cut, rows, columns)
-
-
-def _width(features: int, most: int, side: int) -> int:
-    """Return the width at a map's side: `features` at 64, in inverse proportion up to `most`."""
-    return max(1, min(features * 64 // side, most))
 
 
 def _means(side: int) -> npt.NDArray[np.float32]:
@@ -138,7 +139,7 @@ class FastGANGenerator(ClassNormalized):
 
     @property
     def _widths(self) -> list[int]:
-        return [_width(self.features, self.max_features, side) for side in self._sides]
+        return [width_at(side, self.features, self.max_features) for side in self._sides]
 
     def _forward(
         self, z: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
@@ -202,9 +203,9 @@ class FastGANDiscriminator(Normalized, Conditioned, Discriminator):
                 "discriminator with a vector for each image, such as dcgan or resnet"
             )
         sides = [min(self.shape[:2]) >> index for index in range(self._halvings + 1)]
-        widths = [_width(self.features, self.max_features, side) for side in sides[1:]]
+        widths = [width_at(side, self.features, self.max_features) for side in sides[1:]]
         if self.decoder_features:
-            decoded = [_width(self.decoder_features, self.max_features, side) for side in sides]
+            decoded = [width_at(side, self.decoder_features, self.max_features) for side in sides]
             widths += [2 * width for width in decoded]
         self._check_normalization(widths)
         super().__post_init__()
@@ -219,7 +220,7 @@ class FastGANDiscriminator(Normalized, Conditioned, Discriminator):
             return nn.leaky_relu(make_norm(self.normalization)(x, train), SLOPE)
 
         def strided(x: jax.Array) -> jax.Array:
-            features = _width(self.features, self.max_features, min(x.shape[1:3]) // 2)
+            features = width_at(min(x.shape[1:3]) // 2, self.features, self.max_features)
             return Conv(features, (4, 4), (2, 2), **options)(x)
 
         def halved(x: jax.Array) -> jax.Array:
@@ -233,14 +234,14 @@ class FastGANDiscriminator(Normalized, Conditioned, Discriminator):
             """Return an image: the map `x`, doubled `times` times, up to a side of 128."""
             for _ in range(min(times, _DECODINGS)):
                 x = upsample_nearest(x)
-                features = _width(self.decoder_features, self.max_features, min(x.shape[1:3]))
+                features = width_at(min(x.shape[1:3]), self.decoder_features, self.max_features)
                 x = Conv(2 * features, (3, 3), **options)(x)
                 x = nn.glu(make_norm(self.normalization)(x, train))
             return jnp.tanh(Conv(self.shape[-1], (3, 3), **options)(x).astype(jnp.float32))
 
         x = self._with_class(x.astype(self.dtype), condition)
         if self._stem == 0:
-            features = _width(self.features, self.max_features, min(self.shape[:2]))
+            features = width_at(min(self.shape[:2]), self.features, self.max_features)
             x = nn.leaky_relu(Conv(features, (3, 3), **options)(x), SLOPE)
         for index in range(self._stem):
             x = activated(strided(x)) if index else nn.leaky_relu(strided(x), SLOPE)

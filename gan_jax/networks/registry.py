@@ -19,6 +19,7 @@ from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenera
 from gan_jax.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_jax.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
 from gan_jax.networks.patchgan import PatchGAN
+from gan_jax.networks.progan import ProGANDiscriminator, ProGANGenerator
 from gan_jax.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_jax.networks.srresnet import SRResNet
@@ -33,6 +34,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANGenerator,
     "fastgan": FastGANGenerator,
     "mlp": MLPGenerator,
+    "progan": ProGANGenerator,
     "r3gan": R3GANGenerator,
     "resnet": ResNetGenerator,
     "stylegan2": StyleGAN2Generator,
@@ -45,6 +47,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "dcgan": DCGANDiscriminator,
     "fastgan": FastGANDiscriminator,
     "mlp": MLPDiscriminator,
+    "progan": ProGANDiscriminator,
     "r3gan": R3GANDiscriminator,
     "resnet": ResNetDiscriminator,
     "stylegan2": StyleGAN2Discriminator,

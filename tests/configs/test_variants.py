@@ -69,6 +69,7 @@ ALIKE = (
     "fastgan",
     "gan",
     "lsgan",
+    "progan",
     "r1_gan",
     "r3gan",
     "sagan",
@@ -88,6 +89,7 @@ def small(name):
     config.game.discriminator_steps = 1
     config.game.paired.content_steps = min(config.game.paired.content_steps, 1)
     config.game.cycle.identity_weight = 0.0
+    config.game.progressive.update(stable_images=1, fade_images=1)
     config.generator.translator.downsamplings = 1
     if config.data.crop is not None:
         config.data.update(resolution=24, crop=16)
@@ -416,6 +418,25 @@ def test_acgan_predicts_the_class():
     assert [(head.name, head.size) for head in game.discriminator.heads] == [("class", CLASSES)]
     # The discriminator does not receive the class that it predicts.
     assert game.discriminator.conditioning == "none"
+
+
+def test_progan_has_the_settings_of_1710_10196():
+    config = variants.load("progan", "cifar10")
+    for network in ("generator", "discriminator"):
+        assert optimizer(config, network) == adam(1e-3, 0.0, 0.99)
+    assert (config.loss.name, config.penalty.name, config.penalty.weight) == (
+        "wasserstein",
+        "wgan_gp",
+        10.0,
+    )
+    assert (config.terms.drift.weight, config.game.discriminator_steps) == (1e-3, 1)
+    decay = EMA(**config.ema).decay(jnp.int32(0), config.train.batch_size)
+    assert float(decay) == pytest.approx(0.999, abs=1e-5)
+    assert config.train.steps * config.train.batch_size == 12_000_000
+    game = built("progan", "cifar10").game
+    # 600,000 images for the first stage, then 600,000 each for a stage's fade and the stage itself.
+    for images, level in ((600_000, 0.0), (900_000, 0.5), (1_200_000, 1.0), (3_600_000, 3.0)):
+        assert float(game.level(jnp.int32(images))) == level
 
 
 def test_infogan_has_the_settings_of_1606_03657():

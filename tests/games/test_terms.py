@@ -186,6 +186,15 @@ def test_logit_centering_makes_paired_scores_opposite():
     np.testing.assert_allclose(loss, outcome.metrics["adversarial"] + 2.0 * expected, rtol=1e-3)
 
 
+def test_drift_is_the_mean_square_of_the_real_scores():
+    game, turn = started("drift")
+    _, verdicts = both(game, turn)
+    expected = np.mean(verdicts["real"].scores ** 2)
+    loss, outcome = stub.loss(game, "discriminator", turn)
+    np.testing.assert_allclose(outcome.metrics["drift"], expected, rtol=1e-3)
+    np.testing.assert_allclose(loss, outcome.metrics["adversarial"] + 2.0 * expected, rtol=1e-3)
+
+
 def test_self_supervision_compares_reconstructions_with_the_image_and_the_quarter_drawn():
     game, turn = started("self_supervision")
     real = game.data(turn)

@@ -21,6 +21,7 @@ GENERATOR_FIELDS = {
     "resnet": ("resnet", {"features": 6}),
     "fastgan": ("fastgan", {"features": 2, "skip": 2}),
     "r3gan": ("r3gan", {"features": (8, 4, 4), "blocks": 1, "group_size": 4}),
+    "progan": ("progan", {"features": 2, "max_features": 8}),
     "biggan": ("biggan", {"features": 8}),
     "biggan_deep": ("biggan_deep", {"features": 8}),
     "stylegan2": ("stylegan2", {"features": 8, "style_dim": 8, "mapping_layers": 2}),
@@ -41,11 +42,12 @@ DISCRIMINATOR_FIELDS = {
     "resnet-stddev": ("resnet", {"features": 6, "minibatch": "stddev"}),
     "fastgan": ("fastgan", {"features": 2, "decoder_features": 2}),
     "r3gan": ("r3gan", {"features": (8, 4, 4), "blocks": 1, "group_size": 4}),
+    "progan": ("progan", {"features": 2, "max_features": 8}),
     "biggan": ("biggan", {"features": 8}),
     "biggan_deep": ("biggan_deep", {"features": 8}),
     "stylegan2": ("stylegan2", {"features": 8}),
 }
-COUPLED = ["dcgan", "dcgan-discrimination", "resnet-stddev", "fastgan", "stylegan2"]
+COUPLED = ["dcgan", "dcgan-discrimination", "resnet-stddev", "fastgan", "progan", "stylegan2"]
 POINTWISE = [name for name in DISCRIMINATOR_FIELDS if name not in COUPLED]
 BATCH = 8
 
@@ -175,7 +177,8 @@ def test_bfloat16_computes_close_to_float32_and_keeps_float32_variables(case):
 
 
 @pytest.mark.parametrize(
-    "name", marked([name for name in GENERATOR_FIELDS if name not in ("r3gan", "stylegan2")])
+    "name",
+    marked([name for name in GENERATOR_FIELDS if name not in ("progan", "r3gan", "stylegan2")]),
 )
 def test_generators_end_in_tanh(name):
     module, variables, z = _network(f"G-{name}")
@@ -307,7 +310,7 @@ def test_score_depends_on_its_own_image_alone(case):
 def test_score_depends_on_the_other_images(case):
     """On those of its own group of 4, with the deviation."""
     slopes = _score_jacobian(case)
-    seen = 4 if case in ("resnet-stddev", "stylegan2") else BATCH
+    seen = 4 if case in ("resnet-stddev", "progan", "stylegan2") else BATCH
     assert np.all(slopes[:seen] > 0.0)
     np.testing.assert_array_equal(slopes[seen:], 0.0)
 

@@ -6,6 +6,7 @@ from typing import Any
 from gan_jax.games.building import Given
 from gan_jax.games.terms.classification import Classification
 from gan_jax.games.terms.consistency import Consistency
+from gan_jax.games.terms.drift import Drift
 from gan_jax.games.terms.feature_matching import FeatureMatching
 from gan_jax.games.terms.gradient_penalty import GradientPenalty, make_penalty
 from gan_jax.games.terms.information import Information
@@ -23,6 +24,7 @@ from gan_jax.settings import arguments
 TERMS: dict[str, type[Term]] = {
     "classification": Classification,
     "consistency": Consistency,
+    "drift": Drift,
     "feature_matching": FeatureMatching,
     "information": Information,
     "lecam": LeCam,
