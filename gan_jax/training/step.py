@@ -23,7 +23,6 @@ from gan_jax.training.optimizers import Optimizer
 from gan_jax.training.preparation import Prepare
 from gan_jax.training.state import NetworkState, TrainState, Variables
 
-_MOST = 2**31 - 1  # The largest count of images.
 AXIS = "data"  # The mapped axis, over which the batch is split.
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -147,23 +146,31 @@ def make_train_step(
         networks = _average(game, networks, ema, state.step, images)
         return state.replace(step=state.step + 1, networks=networks, game=memory), metrics
 
-    def seen(step: jax.Array) -> jax.Array:
-        return jnp.clip(step, 0, _MOST // max(images, 1)) * images
-
     def train_step(
         state: TrainState, data: Batch, batch: Batch, *, axis_name: Any = None
     ) -> tuple[TrainState, Metrics]:
-        stage = game.stage(seen(state.step))
+        stage = game.stage(images_seen(state.step, images))
         if len(game.stages) > 1:
-            begins = stage != game.stage(seen(state.step - 1))
+            begins = stage != game.stage(images_seen(state.step - 1, images))
             state = state.replace(networks=_restarted(state.networks, begins))
         # All devices take the same branch; of one stage alone there is none.
         branches = [functools.partial(play, one, axis_name) for one in game.stages]
         state, metrics = lax.switch(stage, branches, state, data, batch)
-        networks = _scheduled(state.networks, game.scheduled(seen(state.step)))
-        return state.replace(networks=networks), metrics
+        scheduled = game.scheduled(images_seen(state.step, images))
+        return state.replace(networks=_scheduled(state.networks, scheduled)), metrics
 
     return train_step
+
+
+def images_seen(step: jax.Array, images_per_step: int) -> jax.Array:
+    """Return the real images that some train steps have consumed, int32, at most 2^31 - 1.
+
+    Args:
+      step: train steps, int32; a negative number counts as 0.
+      images_per_step: of one of them.
+    """
+    most = 2**31 - 1
+    return jnp.clip(step, 0, most // max(images_per_step, 1)) * images_per_step
 
 
 def _restarted(networks: Mapping[str, NetworkState], begins: jax.Array) -> dict[str, NetworkState]:

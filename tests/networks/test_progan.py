@@ -203,6 +203,12 @@ def test_layers_of_other_stages_have_no_gradient(role, stage, share):
     assert found - fixed == layers(stage, share)
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_a_stage_computes_only_layers_that_have_a_share_in_it(role):
+    variables = jax.eval_shape(network(role, 2).init, jax.random.key(0), inputs(role))
+    assert set(params(role)) - set(variables["params"]) == {"rgb_0"}
+
+
 # --- Settings. ------------------------------------------------------------------------------------
 
 

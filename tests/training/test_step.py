@@ -71,6 +71,11 @@ def prepare(game, ema, **settings):
     return state, jax.jit(step.make_train_step(game, optimizers, ema, **settings))
 
 
+@pytest.mark.parametrize(("taken", "images"), [(-1, 0), (0, 0), (5, 320), (2**30, 2**31 - 64)])
+def test_the_images_seen_stay_below_the_largest_integer(taken, images):
+    assert step.images_seen(jnp.int32(taken), 64) == images
+
+
 def play(steps, ema=None):
     state, train_step = prepare(Counting(), ema or EMA(), batch_size=4)
     data = np.random.default_rng(0).normal(size=(steps, 3, 4, 2)).astype(np.float32)
@@ -156,14 +161,15 @@ def turn_by_turn(config):
     training = build.make_training(config, tiny.spec(config))
     game = training.game
 
-    class DiscriminatorOnly:
-        networks, spec, latent_dim = game.networks, game.spec, game.latent_dim
-        players = game.players[:1]
+    class DiscriminatorOnly(type(game)):
+        @property
+        def players(self):
+            return super().players[:1]
 
     resident = tiny.data(config)
     batch = {"index": tiny.index_batch(config, training, 0)["index"]}
     states = [training.init_state()]
-    for played in (DiscriminatorOnly, game):
+    for played in (DiscriminatorOnly(**vars(game)), game):
         train_step = step.make_train_step(played, training.optimizers, EMA(), batch_size=16)
 
         def one_device(state, batch, train_step=train_step):
