@@ -1,5 +1,6 @@
 """Session set-up: eight fake CPU devices, quick compilation, strict dtype promotion."""
 
+import gc
 import os
 from importlib import metadata
 from pathlib import Path
@@ -24,14 +25,17 @@ from gan_jax.runs import compilation_cache
 from tests.training.tiny import shared_steps  # noqa: F401  Files use the fixture by its name.
 
 compilation_cache.enable()
+# Tests compile thousands of small programs, many of them in several processes.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 FOLDER = Path(__file__).parent
 
 # What another version of JAX has to pass, but for the slow tests, beside the tests that have the
-# mark themselves.
+# mark themselves: every loss in every way to run it, and the layers that rely on JAX and Flax most.
 CORE = (
-    "losses/",
-    "layers/",
-    "networks/test_contract.py",
+    "layers/test_convolution.py",
+    "layers/test_normalization.py",
+    "layers/test_spectral.py",
+    "losses/test_contract.py",
     "training/test_step.py",
     "runs/test_loop.py",
 )
@@ -66,6 +70,12 @@ def pytest_collection_modifyitems(items):
         if name.startswith(CORE) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.core)
     items.sort(key=lambda item: first.get(names[item], len(first)))
+
+
+def pytest_collection_finish():
+    """Leave what was imported out of the garbage collections to come."""
+    gc.collect()
+    gc.freeze()
 
 
 # Optax adds integers to floats, so the training tests cannot be strict.

@@ -95,6 +95,7 @@ def test_every_registered_network_is_under_test():
     assert {name for name, _ in DISCRIMINATOR_FIELDS.values()} == set(DISCRIMINATORS)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
@@ -192,6 +193,7 @@ def test_generators_end_in_tanh(name):
     assert np.mean(np.abs(images)) > 0.8
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("case", ["G-dcgan", "G-resnet", "D-dcgan"])
 def test_batch_norm_trains_on_the_batch_and_evaluates_on_running_statistics(case):
     module, variables, inputs = _network(case)
@@ -271,6 +273,7 @@ def test_spectral_norm_takes_the_length_of_every_kernel_away(case):
     assert len(jax.tree.leaves(variables["spectral"])) == len(kernels)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("case", ["dcgan", "resnet"])
 def test_spectral_norm_moves_every_vector_in_train_mode_alone(case):
     module, variables, x = _network(f"D-{case}-spectral")
@@ -315,6 +318,7 @@ def test_score_depends_on_the_other_images(case):
     np.testing.assert_array_equal(slopes[seen:], 0.0)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("case", "dtype"),
     # Each layer alone, in bfloat16 too: tests/layers/test_higher_derivatives.py.
