@@ -47,7 +47,6 @@ LONGEST = (
     "sweeps/test_ray.py",
     "experiments/test_distributed.py",
     "evaluation/test_evaluation.py",
-    "training/test_restoration.py",
     "runs/test_replicas.py",
     "games/test_vae.py",
     "games/test_terms.py",

@@ -64,8 +64,10 @@ WHOLE_RUNS = ("wgan_gp", "vae_gan", "denoise")
 # The step is that of another one but for networks, a loss, a penalty, a term, a degradation or a
 # label, which have their own tests.
 ALIKE = (
+    "acgan",
     "biggan",
     "biggan_deep",
+    "cgan",
     "fastgan",
     "gan",
     "lsgan",
@@ -75,6 +77,7 @@ ALIKE = (
     "sagan",
     "sngan",
     "stylegan2",
+    "sngan_projection",
     "colorize",
     "deblur",
     "inpaint",

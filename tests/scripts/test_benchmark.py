@@ -115,6 +115,7 @@ def test_pytorchs_inception_is_the_same(tmp_path, layer, size):
     np.testing.assert_allclose(made, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_metrics_time_the_fid_its_parts_and_inception_beside_pytorchs(monkeypatch, tmp_path):
     pytest.importorskip("torch", reason="PyTorch is the other contestant (extra: parity)")
     weights, path = tmp_path / "weights.npz", tmp_path / "rows.json"

@@ -9,7 +9,7 @@ from gan_jax.runs import loop
 from gan_jax.runs.run import open_run
 from tests.real_data import find
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 
 def results(config, path, steps):
@@ -37,7 +37,6 @@ def small(config):
     return config
 
 
-@pytest.mark.exhaustive
 def test_denoising_gains_on_held_out_photographs(tmp_path):
     config = small(denoise.get_config())
     config.generator.unet.update(levels=2, features=16)
@@ -49,7 +48,6 @@ def test_denoising_gains_on_held_out_photographs(tmp_path):
     assert output["ssim"] > noisy["ssim"]
 
 
-@pytest.mark.exhaustive
 def test_super_resolution_beats_bicubic_on_held_out_photographs(tmp_path):
     config = small(srgan.get_config())
     # What is held out of the embedded photographs is out of focus, or sky: there is little to gain.
@@ -60,7 +58,6 @@ def test_super_resolution_beats_bicubic_on_held_out_photographs(tmp_path):
     assert output["ssim_y"] > bicubic["ssim_y"]
 
 
-@pytest.mark.exhaustive
 def test_holes_are_filled_better_than_by_grey(tmp_path):
     output, torn = results(small(inpaint.get_config()), tmp_path, 150)
     assert output["psnr"] > torn["psnr"] + 3.0
