@@ -396,6 +396,14 @@ def test_a_term_that_has_not_started_is_logged_and_remembers():
             {"terms.information.weight": 1.0, "fakes.history": 8, "generator.conditioning": "none"},
             "fakes.history = 8: past fakes are stored without their codes; accepted with terms.inf",
         ),
+        (
+            {
+                "terms.information.weight": 1.0,
+                "generator.conditioning": "none",
+                "generator.name": "stylegan2",
+            },
+            "generator.stylegan2.mixing = 0.9: an image of two styles has the codes of two latents",
+        ),
         ({"terms.information.categorical": (), "terms.information.continuous": 0}, "some code"),
         ({"penalty.weight": -1.0, "penalty.name": "r1"}, "penalty.weight = -1.0; accepted: 0 or"),
         (

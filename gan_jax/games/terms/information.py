@@ -56,6 +56,11 @@ class Information(Term):
                     f"{role}.conditioning = {conditioning!r}; accepted with terms.information, "
                     "which finds classes itself: 'none'"
                 )
+        if mixing := config.generator[config.generator.name].get("mixing", 0.0):
+            raise ConfigError(
+                f"generator.{config.generator.name}.mixing = {mixing}: an image of two styles has "
+                "the codes of two latents; accepted with terms.information: 0"
+            )
         if config.fakes.history:
             raise ConfigError(
                 f"fakes.history = {config.fakes.history}: past fakes are stored without their "
