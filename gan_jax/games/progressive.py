@@ -65,7 +65,7 @@ class ProgressiveGame(AdversarialGame):
             if not hasattr(getattr(game, role), "stage"):
                 raise ConfigError(
                     f"{role}.name = {config[role].name!r} does not grow; accepted for game.name = "
-                    "'progressive': progan"
+                    f"'progressive': {'progan, stylegan1' if role == 'generator' else 'progan'}"
                 )
         return game
 

@@ -13,7 +13,7 @@ Every layer has an equalized learning rate (`gan_jax.layers.equalized`).
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -50,7 +50,7 @@ def _activated(x: jax.Array) -> jax.Array:
     return nn.leaky_relu(x, SLOPE)
 
 
-class _Growing(Network):
+class Growing(Network):
     """What both networks share.
 
     Attributes:
@@ -99,7 +99,7 @@ class _Growing(Network):
         return lambda x: _activated(conv(x))
 
 
-class ProGANGenerator(_Growing, Generator):
+class ProGANGenerator(Growing, Generator):
     """Latent vector, scaled to a mean square of 1, to image, which no tanh limits.
 
     Nearest-neighbour upsampling and two 3x3 convolutions lead from one stage to the next. Each is
@@ -148,7 +148,7 @@ class ProGANGenerator(_Growing, Generator):
         return image
 
 
-class ProGANDiscriminator(_Growing, VectorDiscriminator):
+class ProGANDiscriminator(Growing, VectorDiscriminator):
     """Image to score: two 3x3 convolutions and a mean over 2x2 pixels lead to the stage before.
 
     With `stddev`, the standard deviation over groups of the batch is a channel of the coarsest map,
@@ -190,8 +190,6 @@ class ProGANDiscriminator(_Growing, VectorDiscriminator):
         if self.minibatch == "stddev":
             y = self._with_deviation(y, train)
         y = self._convolution(0, 0, self._width(0))(y)
-        return self._verdict(y, pool, activations, condition, train, layer=EqualizedDense)
-
-    def _scored(self, x: jax.Array, phi: jax.Array, *more: Any) -> jax.Array:
-        # The deviation has been appended before.
-        return phi if self.minibatch == "stddev" else super()._scored(x, phi, *more)
+        return self._verdict(
+            y, pool, activations, condition, train, layer=EqualizedDense, appended=True
+        )

@@ -23,6 +23,7 @@ from gan_jax.networks.progan import ProGANDiscriminator, ProGANGenerator
 from gan_jax.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_jax.networks.srresnet import SRResNet
+from gan_jax.networks.stylegan1 import StyleGAN1Generator
 from gan_jax.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from gan_jax.networks.translator import ResNetTranslator
 from gan_jax.networks.unet import UNet
@@ -37,6 +38,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "progan": ProGANGenerator,
     "r3gan": R3GANGenerator,
     "resnet": ResNetGenerator,
+    "stylegan1": StyleGAN1Generator,
     "stylegan2": StyleGAN2Generator,
 }
 """Modules of `(z [batch, latent_dim], condition)` to float32 [batch, *shape]."""

@@ -49,7 +49,7 @@ class StyledConv(nn.Module):
         """Maps `x` [batch, h, w, channels] to `features` channels, at h, w or 2h, 2w pixels."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = ModulatedConv(self.features, upsample=self.upsample, **types)(x, style)
-        x = Noise(self.index, self.param_dtype)(x, keys)
+        x = Noise(self.index, param_dtype=self.param_dtype)(x, keys)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
         return GAIN * nn.leaky_relu(x + bias.astype(x.dtype), SLOPE)
 
@@ -170,8 +170,6 @@ class StyleGAN2Discriminator(_Staged, VectorDiscriminator):
         last = activations[-1]
         x = self._with_deviation(last, train) if self.minibatch == "stddev" else last
         x = nn.leaky_relu(conv(last.shape[-1])(x), SLOPE)
-        return self._verdict(x, pool, activations, condition, train, layer=EqualizedDense)
-
-    def _scored(self, x: jax.Array, phi: jax.Array, *more: Any) -> jax.Array:
-        # The deviation has been appended before.
-        return phi if self.minibatch == "stddev" else super()._scored(x, phi, *more)
+        return self._verdict(
+            x, pool, activations, condition, train, layer=EqualizedDense, appended=True
+        )

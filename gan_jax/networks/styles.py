@@ -41,20 +41,22 @@ def use_keys(keys: jax.Array, use: int) -> jax.Array:
 
 
 class Noise(nn.Module):
-    """Adds an image of normal noise, the same to all channels, times a learned scalar.
+    """Adds an image of normal noise, the same to all channels, times a learned strength.
 
     Attributes:
       index: number of the layer, which has draws of its own.
-      param_dtype: of the scalar, 0 at first.
+      shape: of the strength: (), or (channels,).
+      param_dtype: of the strength, 0 at first.
     """
 
     index: int
+    shape: tuple[int, ...] = ()
     param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
         """Maps `x` [batch, h, w, channels] to the same shape; without keys there is no noise."""
-        strength = self.param("strength", nn.initializers.zeros, (), self.param_dtype)
+        strength = self.param("strength", nn.initializers.zeros, self.shape, self.param_dtype)
         if keys is None:
             return x
         own, shape = use_keys(keys, self.index + 1), (*x.shape[1:3], 1)

@@ -159,6 +159,7 @@ class VectorDiscriminator(Conditioned, Discriminator):
         *,
         spectral: bool = False,
         layer: Callable[..., nn.Module] = nn.Dense,
+        appended: bool = False,
         embedding_init: Any = None,
         **options: Any,
     ) -> Verdict:
@@ -175,6 +176,7 @@ class VectorDiscriminator(Conditioned, Discriminator):
           train: whether the network is in train mode.
           spectral: normalize the kernels of score and projection.
           layer: makes a dense layer of a width that is not spectrally normalized.
+          appended: with `stddev`, the network has appended the deviation itself, at another place.
           embedding_init: initializer of the classes' vectors; None: that of the layer.
           **options: of the dense layers.
         """
@@ -182,7 +184,8 @@ class VectorDiscriminator(Conditioned, Discriminator):
         phi = pool(x)
         types = {"dtype": jnp.float32, "param_dtype": self.param_dtype}
         dense = partial(SpectralDense, train=train) if spectral else layer
-        scored = self._scored(x, phi, pool, train)
+        done = appended and self.minibatch == "stddev"
+        scored = phi if done else self._scored(x, phi, pool, train)
         outputs: dict[str, jax.Array] = {}
         heads = {head.name: head for head in self.heads}
         if heads.pop(DIRECTION, None):

@@ -76,6 +76,7 @@ ALIKE = (
     "r3gan",
     "sagan",
     "sngan",
+    "stylegan1",
     "stylegan2",
     "sngan_projection",
     "colorize",

@@ -225,7 +225,7 @@ def test_self_supervision_needs_decoders(fields, message):
 
 def test_path_length_needs_styles():
     message = "terms.path_length.weight = 2.0 needs a generator with styles, but generator.name = "
-    with pytest.raises(ConfigError, match=f"{message}'mlp'; accepted: stylegan2, or weight 0"):
+    with pytest.raises(ConfigError, match=f"{message}'mlp'; accepted: stylegan1, stylegan2, or"):
         started("path_length", **{"generator.name": "mlp"})
 
 
