@@ -28,6 +28,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c = base.get_config(arg)
     c.variant = c.generator.name = c.discriminator.name = "stylegan2"
     c.loss.name = "non_saturating"
+    c.game.joint_batch = True
     c.penalty.update(name="r1", weight=10.0, every=16)
     c.terms.path_length.update(weight=2.0, every=4)
     c.generator.latent_dim = 512
@@ -40,9 +41,11 @@ def get_config(arg: str = "") -> ConfigDict:
 def digits(c: ConfigDict) -> None:
     """Set what differs on scikit-learn's digits."""
     c.generator.latent_dim = 64
-    c.generator.stylegan2.update(features=(64, 64, 32), style_dim=64, mapping_layers=2)
-    c.discriminator.stylegan2.features = (64, 64, 32)
+    c.generator.stylegan2.update(style_dim=64, mapping_layers=2, mixing=0.0)
+    for network in (c.generator, c.discriminator):
+        network.stylegan2.features = (64, 48, 24)
     c.penalty.weight = 0.1
+    c.terms.path_length.weight = 0.0
     base.learning_rate(c, 2.5e-3)
-    base.short(c, steps=2500, every=500, batch_size=32)
+    base.short(c, steps=4000, every=500, batch_size=32)
     c.ema.update(half_life=5_000.0)

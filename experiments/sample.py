@@ -54,7 +54,7 @@ _PROPORTIONS = flags.DEFINE_enum(
 _TRUNCATION = flags.DEFINE_string(
     "truncation",
     None,
-    "Limit of normal latents, or psi of generators with styles (stylegan2): the distance of styles "
+    "Limit of normal latents, or psi of generators with styles (StyleGAN): the distance of styles "
     "from their mean, relative to untruncated ones. Several, such as 1.5,1.0,0.5: a row for each.",
 )
 _OUT = flags.DEFINE_string(
