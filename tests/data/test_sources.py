@@ -1,5 +1,6 @@
 import hashlib
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,23 @@ def test_digits_are_the_scanned_ones(data_config):
     # Both parts have all classes in about equal shares.
     assert np.bincount(train.arrays["label"]).min() > 140
     assert np.bincount(test.arrays["label"]).min() > 25
+
+
+def test_a_part_of_the_digits_and_the_rest_are_the_split(data_config):
+    part, rest, tail, whole = (
+        make_source(data_config(split=f"train{s}", resolution=8)).arrays
+        for s in ("[:200]", "[200:]", "[1499:9999]", "")
+    )
+    for name in ("image", "label"):
+        np.testing.assert_array_equal(np.concatenate([part[name], rest[name]]), whole[name])
+        np.testing.assert_array_equal(tail[name], whole[name][-1:])
+    assert len(part["label"]) == 200
+    for split in ("train[1500:]", "test[9:3]"):
+        with pytest.raises(ConfigError, match=re.escape(f"data.split = {split!r} is empty; t")):
+            make_source(data_config(split=split))
+    for split in ("trian[:200]", "train[:20%]", "train[-5:]", "train[:200]]"):
+        with pytest.raises(ConfigError, match=r"is unknown; accepted: all, test, train"):
+            make_source(data_config(split=split))
 
 
 def test_digits_enlarged(data_config):
