@@ -6,7 +6,8 @@ makes, or judges, images that are halved as often as there are later stages; the
 is one number, the level, in the collection `growth`: at level s + alpha, with 0 < alpha <= 1, the
 layers of stage s + 1 have the share alpha in the image, and in the features of an image, those of
 stage s the rest. Thus a network is a continuous function of the level, and a checkpoint has the
-level that its samples are made at. `gan_jax.games.progressive` raises it during training.
+level that its samples are made at. `gan_jax.games.progressive` raises it during training. A moving
+average of a network includes the level: averaged weights are not those of the present level.
 
 Every layer has an equalized learning rate (`gan_jax.layers.equalized`).
 """

@@ -47,10 +47,11 @@ def init_state(
     """
     root = jax.random.key(seed)
     owner_steps(game)
+    scheduled = game.scheduled(jnp.zeros((), jnp.int32))
     networks = {}
     for name, network in game.networks.items():
         key = draws.named(root, f"init/{name}")
-        variables = network.init(key)
+        variables = {**network.init(key), **scheduled.get(name, {})}
         params = variables.pop("params")
         networks[name] = NetworkState(
             params=params,
@@ -64,7 +65,7 @@ def init_state(
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=root,
-        networks=_scheduled(networks, game.scheduled(jnp.zeros((), jnp.int32))),
+        networks=networks,
         game=jax.tree.map(jnp.asarray, dict(game.memory)),
         settings=dict(settings or {}),
     )
@@ -195,12 +196,9 @@ def _restarted(networks: Mapping[str, NetworkState], begins: jax.Array) -> dict[
 def _scheduled(
     networks: Mapping[str, NetworkState], scheduled: Mapping[str, Variables]
 ) -> dict[str, NetworkState]:
-    """Return networks with collections replaced, in the moving averages, too."""
+    """Return networks with some of their collections replaced; moving averages follow them."""
     changed = {
-        name: networks[name].replace(
-            mutable={**networks[name].mutable, **own},
-            ema=None if (ema := networks[name].ema) is None else {**ema, **own},
-        )
+        name: networks[name].replace(mutable={**networks[name].mutable, **own})
         for name, own in scheduled.items()
     }
     return {**networks, **changed}
