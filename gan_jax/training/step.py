@@ -153,7 +153,7 @@ def make_train_step(
         stage = game.stage(images_seen(state.step, images))
         if len(game.stages) > 1:
             begins = stage != game.stage(images_seen(state.step - 1, images))
-            state = state.replace(networks=_restarted(state.networks, begins))
+            state = state.replace(networks=_restarted(state.networks, optimizers, begins))
         # All devices take the same branch; of one stage alone there is none.
         branches = [functools.partial(play, one, axis_name) for one in game.stages]
         state, metrics = lax.switch(stage, branches, state, data, batch)
@@ -174,22 +174,33 @@ def images_seen(step: jax.Array, images_per_step: int) -> jax.Array:
     return jnp.clip(step, 0, most // max(images_per_step, 1)) * images_per_step
 
 
-def _restarted(networks: Mapping[str, NetworkState], begins: jax.Array) -> dict[str, NetworkState]:
-    """Return networks whose optimizers' states are 0, as before training, where a stage begins.
+def _restarted(
+    networks: Mapping[str, NetworkState], optimizers: Mapping[str, Optimizer], begins: jax.Array
+) -> dict[str, NetworkState]:
+    """Return networks whose optimizers' states are as before training, where a stage begins.
 
-    Moments of parameters that have not been used yet are 0 already, but the count of steps by which
-    their bias is corrected is not. Counts of schedules go on.
+    Moments of parameters that have not been used yet are that already, but the count of steps by
+    which their bias is corrected is not. Schedules go on.
     """
 
-    def is_schedule(x: Any) -> bool:
-        return isinstance(x, optax.ScaleByScheduleState)
+    def is_scheduled(x: Any) -> bool:
+        return isinstance(x, optax.ScaleByScheduleState | optax.InjectStatefulHyperparamsState)
 
-    def fresh(x: Any) -> Any:
-        return x if is_schedule(x) else jnp.where(begins, jnp.zeros_like(x), x)
+    def restarted(old: Any, new: Any) -> Any:
+        return jax.tree.map(restarted_part, old, new, is_leaf=is_scheduled)
+
+    def restarted_part(old: Any, new: Any) -> Any:
+        if isinstance(old, optax.ScaleByScheduleState):
+            return old
+        if isinstance(old, optax.InjectStatefulHyperparamsState):
+            return old._replace(inner_state=restarted(old.inner_state, new.inner_state))
+        return jnp.where(begins, new, old)
+
+    def fresh(name: str, network: NetworkState) -> Any:
+        return restarted(network.opt_state, optimizers[name].transformation.init(network.params))
 
     return {
-        name: network.replace(opt_state=jax.tree.map(fresh, network.opt_state, is_leaf=is_schedule))
-        for name, network in networks.items()
+        name: network.replace(opt_state=fresh(name, network)) for name, network in networks.items()
     }
 
 

@@ -18,6 +18,7 @@ from gan_jax.games.game import Game, Network, Outcome, Player, batches_per_step,
 from gan_jax.runs import build
 from gan_jax.training import step
 from gan_jax.training.ema import EMA
+from gan_jax.training.state import NetworkState
 from tests.training import tiny
 
 
@@ -308,3 +309,26 @@ def test_the_memory_of_a_game_passes_from_part_to_part():
     one, two = anchors(1), anchors(2)
     assert abs(one.fake) > 1e-6
     np.testing.assert_allclose(two.fake, 2 * one.fake, rtol=0.3)
+
+
+def test_a_stage_restarts_the_moments_and_no_schedule():
+    """As other steps of the same number, but with moments of zeros."""
+    decay = {"end_b2": 0.5, "end_b2_steps": 8}
+    optimizer = tiny.make_optimizer("adam", 0.1, schedule={"name": "linear"}, **decay)
+    params, gradient = {"w": jnp.ones(2)}, {"w": jnp.array([2.0, -3.0])}
+    start = state = optimizer.transformation.init(params)
+    for _ in range(3):
+        _, state = optimizer.transformation.update(gradient, state, params)
+
+    def after(begins):
+        network = NetworkState(params, {}, state, None)
+        given = {"generator": network}, {"generator": optimizer}
+        return step._restarted(*given, jnp.array(begins))["generator"].opt_state
+
+    chex.assert_trees_all_equal(after(False), state)
+    chex.assert_trees_all_equal(after(True)[0].inner_state, start[0].inner_state)
+    update, later = optimizer.transformation.update(gradient, after(True), params)
+    # Whatever the decay, the first update has the length of the rate: 6 of 9 steps are left.
+    np.testing.assert_allclose(update["w"], [-0.1 * 6 / 9, 0.1 * 6 / 9], rtol=1e-5)
+    expected = 0.5 + 0.499 * (1 + np.cos(np.pi * 3 / 8)) / 2
+    np.testing.assert_allclose(later[0].hyperparams["b2"], expected, rtol=1e-6)
