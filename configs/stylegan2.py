@@ -9,6 +9,10 @@ latents are mixed in training. R1 is computed every 16 steps, and path length re
 4. ``--truncation`` is psi, the distance of styles from their mean relative to that of untruncated
 ones.
 
+The default trains on scikit-learn's digits at 16x16 (classifier-FID 2.02 of seed 0), without mixing
+and path lengths. With both and wider networks, the classifier-FID at step 1,000 was the same (9.7
+and 9.6), and the recall lower (0.46 and 0.61).
+
 The other data sets have the paper's settings for 256x256 images: batch 32, Adam(0, 0.99) at 0.002,
 R1 of weight 10, and an average with a half-life of 10,000 images. The rates and decays are not
 corrected for the lazy penalties, which are part of the same step here. Widths are 512 at every
