@@ -19,6 +19,7 @@ from gan_jax.layers.activation import PReLU
 from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.conditional import ConditionalBatchNorm, LinearBatchNorm
 from gan_jax.layers.convolution import Conv, ConvTranspose
+from gan_jax.layers.equalized import EqualizedConv, EqualizedDense
 from gan_jax.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
 from gan_jax.layers.modulated import ModulatedConv
 from gan_jax.layers.normalization import (
@@ -64,6 +65,8 @@ LAYERS = {
     "conv, strided": (Conv(6, (4, 4), (2, 2)), ()),
     "conv, pooled": (Conv(6, pool=True), ()),
     "conv, transposed": (ConvTranspose(6), ()),
+    "equalized conv": (EqualizedConv(6), ()),
+    "equalized dense": (Flat(EqualizedDense(6)), ()),
     "modulated conv": (ModulatedConv(6), (VECTORS,)),
     "modulated conv, transposed": (ModulatedConv(6, upsample=True), (VECTORS,)),
     "spectral conv": (SpectralConv(6), ()),
@@ -95,7 +98,7 @@ def test_no_layer_is_left_out():
         name
         for package in packages
         for name, thing in vars(importlib.import_module(package.name)).items()
-        if inspect.isclass(thing) and thing.__module__ == package.name
+        if inspect.isclass(thing) and thing.__module__ == package.name and name[0] != "_"
     }
     assert "MinibatchStddev" in there
     # The first is in `Projection`; the other's gradients are not those of its value, on purpose.
