@@ -404,6 +404,14 @@ def test_a_term_that_has_not_started_is_logged_and_remembers():
             },
             "generator.stylegan2.mixing = 0.9: an image of two styles has the codes of two latents",
         ),
+        (
+            {
+                "terms.information.weight": 1.0,
+                "generator.conditioning": "none",
+                "generator.name": "dcgn",
+            },
+            "generator.name = 'dcgn' is unknown",
+        ),
         ({"terms.information.categorical": (), "terms.information.continuous": 0}, "some code"),
         ({"penalty.weight": -1.0, "penalty.name": "r1"}, "penalty.weight = -1.0; accepted: 0 or"),
         (

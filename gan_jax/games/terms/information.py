@@ -56,7 +56,7 @@ class Information(Term):
                     f"{role}.conditioning = {conditioning!r}; accepted with terms.information, "
                     "which finds classes itself: 'none'"
                 )
-        if mixing := config.generator[config.generator.name].get("mixing", 0.0):
+        if mixing := config.generator.get(config.generator.name, {}).get("mixing", 0.0):
             raise ConfigError(
                 f"generator.{config.generator.name}.mixing = {mixing}: an image of two styles has "
                 "the codes of two latents; accepted with terms.information: 0"
