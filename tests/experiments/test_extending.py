@@ -58,7 +58,7 @@ def test_a_gan_from_outside_the_project_is_trained(trained):
     rows = program.metrics(trained)
     assert [row["step"] for row in rows] == [2, 4]
     assert rows[0]["generator/loss"] != rows[1]["generator/loss"]
-    assert rows[0]["discriminator/drift"] > 0
+    assert rows[0]["discriminator/anchor"] > 0
     config = json.loads((trained / "config.json").read_text())
     assert config["generator"]["sine"] == {"width": 8, "layers": 2}  # `TINY` bounds the width.
     assert config["loss"] == {"name": "exponential", "exponential": {"scale": 0.5}}
@@ -81,8 +81,8 @@ def test_it_has_help_and_validation(my_gan):
     ended = succeeded(call(f"--config={my_gan}", "--describe"))
     assert "generator.sine.layers = 2\n    Number of hidden layers." in ended.out
     assert "loss.exponential.scale = 0.5\n    Multiplies the scores. (default: 1.0" in ended.out
-    assert "terms.drift.weight = 0.001\n" in ended.out
-    assert "terms.drift.center = 0.0\n    The score that costs nothing." in ended.out
+    assert "terms.anchor.weight = 0.001\n" in ended.out
+    assert "terms.anchor.center = 0.0\n    The score that costs nothing." in ended.out
     assert "terms.lecam.weight = 0.0\n" in ended.out
     assert "terms.lecam.decay" not in ended.out  # It is off.
     message = complaint(call(f"--config={my_gan}", "--config.generator.sine.layer=3"))
