@@ -5,7 +5,8 @@ python -m experiments.sample --run=DIR --num=50000 --out=samples/      # or --ou
 python -m experiments.sample --run=DIR --truncation=1.5,1.0,0.5
 python -m experiments.sample --run=DIR --interpolate=slerp   # or with --out=way.gif
 python -m experiments.sample --run=DIR --neighbours=5
-python -m experiments.sample --run=DIR --project=photo.png
+python -m experiments.sample --run=DIR --project=photo.png   # in styles: --space=w or w+
+python -m experiments.sample --run=DIR --mix=fine            # styles of two samples (StyleGAN)
 python -m experiments.sample --run=DIR --traverse=category_0 # of InfoGAN's codes
 python -m experiments.sample --run=DIR --reconstruct=16      # by a run with an encoder
 
@@ -36,7 +37,7 @@ _NUM = flags.DEFINE_integer(
     "How many samples: default 64. In a row per class or truncation: samples in a row, default 8. "
     "--interpolate: rows, each between two samples, default 8 (1, of each class, for a run with "
     "classes); for an animation the samples on the way, default 8. --neighbours and --traverse: "
-    "rows, default 8.",
+    "rows, default 8. --mix: rows and columns, default 8.",
     lower_bound=1,
 )
 _LABEL = flags.DEFINE_string(
@@ -76,7 +77,20 @@ _FRAMES = flags.DEFINE_integer(
 )
 _FPS = flags.DEFINE_float("fps", 20.0, "Of an animation: pictures per second.")
 flags.DEFINE_string(
-    "project", None, "Find the latents whose samples come closest to this image, folder or .zip."
+    "project", None, "Find the points whose samples come closest to this image, folder or .zip."
+)
+_SPACE = flags.DEFINE_enum(
+    "space",
+    None,
+    ["z", "w", "w+"],
+    "--project: of the points: latents (z), styles (w), or a style for each layer (w+). "
+    "Default: w of generators with styles, else z.",
+)
+flags.DEFINE_string(
+    "mix",
+    None,
+    "A table of samples whose styles are those of the row, but in these layers those of the "
+    "column: coarse, middle or fine (thirds of the layers), or such as 2-5.",
 )
 _STEPS = flags.DEFINE_integer("steps", 500, "--project: steps of Adam.", lower_bound=1)
 _RESTARTS = flags.DEFINE_integer(
@@ -84,7 +98,10 @@ _RESTARTS = flags.DEFINE_integer(
 )
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "--project: of Adam, at the beginning.")
 _PRIOR = flags.DEFINE_float(
-    "prior", 0.01, "--project: weight of (mean(z^2) - 1)^2, which keeps z where latents are drawn."
+    "prior",
+    0.01,
+    "--project: weight of (mean(z^2) - 1)^2, which keeps z where latents are drawn; "
+    "styles near their mean.",
 )
 flags.DEFINE_integer(
     "neighbours", None, "Number of nearest training images to show of each sample.", lower_bound=1
@@ -109,7 +126,7 @@ _DATA_DIR = flags.DEFINE_string(
     "--neighbours, --reconstruct, --proportions: where TFDS sets are now (data.data_dir).",
 )
 
-_MODES = ("project", "neighbours", "interpolate", "traverse", "reconstruct")
+_MODES = ("project", "neighbours", "interpolate", "traverse", "reconstruct", "mix")
 # The flags that have an effect in some modes only, by mode.
 _GRID = {"seed", "num", "label", "truncation", "batch_size"}
 _EXPORT = _GRID | {"proportions", "data_path", "data_dir"}
@@ -124,7 +141,8 @@ _FIT = {
     "--traverse": {"traverse", "seed", "num", "truncation", "batch_size"},
     "--reconstruct": {"reconstruct", "data_path", "data_dir", "batch_size"},
     "--project": {"project", "steps", "restarts", "learning_rate", "prior", "seed", "label"}
-    | {"batch_size", "overwrite"},
+    | {"space", "batch_size", "overwrite"},
+    "--mix": _GRID | {"mix"},
 }
 
 
@@ -156,7 +174,11 @@ def _main() -> None:
         match mode:
             case "--project":
                 settings = projection.Settings(
-                    _STEPS.value, _RESTARTS.value, _LEARNING_RATE.value, _PRIOR.value
+                    _STEPS.value,
+                    _RESTARTS.value,
+                    _LEARNING_RATE.value,
+                    _PRIOR.value,
+                    space=_SPACE.value,
                 )
                 line = sample_run.projections(ask, chosen, settings)
             case "--neighbours":
@@ -165,6 +187,8 @@ def _main() -> None:
                 line = sample_run.traversals(ask, chosen)
             case "--reconstruct":
                 line = sample_run.reconstructions(ask, chosen, data)
+            case "--mix":
+                line = sample_run.mixtures(ask, chosen)
             case "--interpolate":
                 line = sample_run.strips(ask, chosen, _FRAMES.value or 8)
             case "an animation":

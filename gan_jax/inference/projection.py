@@ -1,9 +1,10 @@
-"""Latent projection: the latent whose sample comes closest to a given image.
+"""Projection: the latent, or the styles, whose sample comes closest to a given image.
 
 The latent is optimised by gradient descent through the generator (Creswell & Bharath 2016,
 "Inverting the Generator of a Generative Adversarial Network", 1611.05644; Lipton & Tripathi 2017,
 1702.04782), from several starts, because the loss has local minima. The starts are, for each image,
-the nearest of many random samples.
+the nearest of many random samples. Of styles (Karras 2019, 1912.04958, appendix D; one for each
+layer: Abdal 2019, 1904.03189) the first start is their mean, and there is no noise.
 """
 
 import dataclasses
@@ -23,11 +24,11 @@ from gan_jax.data.sources.images import decode, reason
 from gan_jax.data.sources.levels import Levels
 from gan_jax.games import draws
 from gan_jax.games.game import GenerativeGame
-from gan_jax.inference import image_files
-from gan_jax.inference.rendering import Renderer
+from gan_jax.inference import image_files, rendering
 from gan_jax.metrics import similarity
 from gan_jax.report.bar import Advance
-from gan_jax.training import sampling
+from gan_jax.training import sampling, spaces
+from gan_jax.training.spaces import Space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +38,15 @@ class Settings:
     Attributes:
       steps: of Adam.
       restarts: starts per image, all optimised in one batch; the best is kept.
-      learning_rate: at the beginning; it falls to zero along a half cosine.
+      learning_rate: at the beginning; it falls to zero along a half cosine. Its unit is the
+        root mean square of the distance of points from their mean, per dimension.
       prior: weight of ``(mean(z^2) - 1)^2``, which is zero where the norm of ``z`` is the root of
-        its size: there lie nearly all normal latents, and with them all that was trained.
+        its size: there lie nearly all normal latents, and with them all that was trained. Of styles
+        ``z`` is their distance from the mean in the unit of the learning rate, and only distances
+        above 1 count.
       candidates: random samples that the starts are chosen from, at least ``restarts``.
+      space: one of `gan_jax.training.spaces.SPACES`; unset: ``w`` for a generator with styles,
+        else ``z``.
     """
 
     steps: int = 500
@@ -48,6 +54,7 @@ class Settings:
     learning_rate: float = 0.1
     prior: float = 0.01
     candidates: int = 256
+    space: str | None = None
 
     def __post_init__(self):
         for name in ("steps", "restarts", "candidates"):
@@ -61,16 +68,18 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
-    """The best latents found.
+    """The best points found.
 
     Attributes:
-      z: float32 ``[n, latent_dim]``.
-      label: as the data have them, ``[n, ...]``; ``None`` where the game has no labels.
+      points: float32 ``[n, latent_dim]`` of ``z``; of ``w`` ``[n, 1, style_dim]``, and of ``w+``
+        ``[n, layers, style_dim]``.
+      label: as the data have them, ``[n, ...]``; ``None`` where the game has no labels, and of
+        styles, which alone determine a sample.
       image: samples of these, uint8 ``[n, height, width, channels]``.
       psnr: of these against the originals, in decibels, float32 ``[n]``.
     """
 
-    z: np.ndarray
+    points: np.ndarray
     label: np.ndarray | None
     image: np.ndarray
     psnr: np.ndarray
@@ -87,9 +96,9 @@ def project(
     batch_size: int = 64,
     advance: Advance = lambda done: None,
 ) -> Projection:
-    """Return the latents whose samples come closest to images.
+    """Return the latents or styles whose samples come closest to images.
 
-    The loss of one latent is the mean squared difference of the pixels in [-1, 1], plus the prior
+    The loss of one point is the mean squared difference of the pixels in [-1, 1], plus the prior
     of `Settings`. The result for an image does not depend on the others.
 
     Args:
@@ -99,12 +108,13 @@ def project(
       settings: how.
       seed: of the candidates.
       label: the class of all images, or what is asked of their attributes; ``None``: that of each
-        start: the candidates go through all classes, or through vectors of attributes.
-      batch_size: latents at a time, rounded up to a multiple of the restarts.
+        start: the candidates go through all classes, or through vectors of attributes. Of styles it
+        is the class of the candidates.
+      batch_size: points at a time, rounded up to a multiple of the restarts.
       advance: called with the number of images done.
 
     Raises:
-      ConfigError: the images do not have the shape of samples.
+      ConfigError: the images do not have the shape of samples, or the game has no such space.
     """
     settings = settings or Settings()
     images = np.asarray(images)
@@ -113,33 +123,40 @@ def project(
             f"images to project are {images.dtype}{list(images.shape)}; accepted: uint8 "
             f"[n, {', '.join(map(str, game.shape))}], one or more"
         )
-    starts = _Starts(game, variables, settings, seed, label, batch_size)
-    descend = _descent(game, variables, settings)
+    space = spaces.make_space(game, settings.space)
+    starts = _Starts(game, space, variables, settings, seed, label, batch_size)
+    descend = _descent(game, space, variables, settings, starts.mean, starts.scale)
     at_once = -(-batch_size // settings.restarts)
     done: list[tuple[Any, ...]] = []
     for first in range(0, len(images), at_once):
         # The last part is filled up with its own images, so that one shape is compiled.
         count = min(at_once, len(images) - first)
         part = images[first + np.arange(min(at_once, len(images))) % count]
-        z, labels = starts(part)
-        z, found = descend(z, labels, part)
+        points, labels = starts(part)
+        points, found = descend(points, labels, part)
         best = np.argmin(found.reshape(-1, settings.restarts), axis=1)
         rows = (np.arange(len(part)) * settings.restarts + best)[:count]
-        done.append((z[rows], None if labels is None else labels[rows]))
+        done.append((points[rows], None if labels is None else labels[rows]))
         advance(first + count)
-    z = np.concatenate([one[0] for one in done])
+    points = np.concatenate([one[0] for one in done])
     labels = None if done[0][1] is None else np.concatenate([one[1] for one in done])
-    made = _samples(game, variables, z, labels, batch_size)
+    made = _samples(game, space, variables, points, labels, batch_size)
     psnr = np.asarray(similarity.psnr(made, images))
-    return Projection(z, labels, made, psnr)
+    return Projection(points, labels, made, psnr)
 
 
 class _Starts:
-    """Chooses the starts of each image among candidates."""
+    """Chooses the starts of each image among candidates.
+
+    Attributes:
+      mean: of the points of the space, ``[...]``; 0 of latents.
+      scale: the root mean square of their distance from it, per dimension; 1 of latents.
+    """
 
     def __init__(
         self,
         game: GenerativeGame,
+        space: Space,
         variables: dict[str, Any],
         settings: Settings,
         seed: int,
@@ -150,45 +167,66 @@ class _Starts:
         count = max(settings.candidates, settings.restarts)
         key = draws.named(jax.random.key(np.uint32(seed)), "projection")
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))
-        self._z = np.asarray(game.latents(keys))
-        self._labels = sampling.first_labels(game, count, label)
-        made = _samples(game, variables, self._z, self._labels, batch_size)
+        z, labels = np.asarray(game.latents(keys)), sampling.first_labels(game, count, label)
+        self._points = rendering.points(space, game, variables, z, labels)
+        self._styled = space.name != "z"
+        self._labels = None if self._styled else labels
+        self.mean, self.scale = np.zeros((), np.float32), 1.0
+        if self._styled:
+            self.mean = self._points.mean(0)
+            self.scale = float(np.sqrt(np.square(self._points - self.mean).mean()))
+            self._points[0] = self.mean
+        made = _samples(game, space, variables, self._points, self._labels, batch_size)
         self._candidates = made.reshape(count, -1).astype(np.float64)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return ``restarts`` latents of each image, and their labels, image by image."""
+        """Return ``restarts`` points of each image, and their labels, image by image."""
         chosen = []
         for image in images.reshape(len(images), -1).astype(np.float64):
             error = np.square(self._candidates - image).sum(1)
+            if self._styled:
+                error[0] = 0.0  # The mean style is a start of every image.
             chosen.append(np.argsort(error, kind="stable")[: self._restarts])
         rows = np.concatenate(chosen)
-        return self._z[rows], None if self._labels is None else self._labels[rows]
+        return self._points[rows], None if self._labels is None else self._labels[rows]
 
 
-# (latents [n * restarts, latent_dim], labels [n * restarts] or None, images uint8 [n, ...]) ->
-# the best latents on the way from these to the images, and their losses.
+# (points [n * restarts, ...], labels [n * restarts] or None, images uint8 [n, ...]) -> the best
+# points on the way from these to the images, and their losses.
 _Descend = Callable[[np.ndarray, np.ndarray | None, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def _descent(game: GenerativeGame, variables: dict[str, Any], settings: Settings) -> _Descend:
-    """Return what runs Adam on a batch of latents, each by itself."""
+def _descent(
+    game: GenerativeGame,
+    space: Space,
+    variables: dict[str, Any],
+    settings: Settings,
+    mean: np.ndarray,
+    scale: float,
+) -> _Descend:
+    """Return what runs Adam on a batch of points, each by itself, in units of ``scale``."""
     schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
     optimizer = optax.adam(schedule)
 
     def losses(z: jax.Array, labels: Any, targets: jax.Array, variables: Any) -> jax.Array:
         condition = sampling.condition_of(game, labels)
-        made = game.sample(variables, z, condition).astype(jnp.float32)
+        made = space.sample(variables, jnp.asarray(mean) + scale * z, condition).astype(jnp.float32)
         error = jnp.square(made - targets).mean(tuple(range(1, made.ndim)))
-        return error + settings.prior * jnp.square(jnp.square(z).mean(1) - 1.0)
+        excess = jnp.square(z).mean(tuple(range(1, z.ndim))) - 1.0
+        if space.name != "z":
+            # The mean style and those near it have images as good as the others'.
+            excess = jnp.maximum(excess, 0.0)
+        return error + settings.prior * jnp.square(excess)
 
     def total(*args: Any) -> tuple[jax.Array, jax.Array]:
         each = losses(*args)
-        # The sum, not the mean: a latent's gradient is its own loss's.
+        # The sum, not the mean: a point's gradient is its own loss's.
         return each.sum(), each
 
     def better(best: Any, z: jax.Array, each: jax.Array) -> Any:
         improved = each < best[1]
-        return jnp.where(improved[:, None], z, best[0]), jnp.where(improved, each, best[1])
+        kept = jnp.where(improved.reshape(-1, *(1,) * (z.ndim - 1)), z, best[0])
+        return kept, jnp.where(improved, each, best[1])
 
     @jax.jit
     def step(z: jax.Array, adam: Any, best: Any, *rest: Any) -> Any:
@@ -204,7 +242,7 @@ def _descent(game: GenerativeGame, variables: dict[str, Any], settings: Settings
         starts: np.ndarray, labels: np.ndarray | None, images: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         targets = device.to_float(jnp.asarray(np.repeat(images, settings.restarts, axis=0)))
-        z = jnp.asarray(starts)
+        z = jnp.asarray((starts - mean) / scale)
         best = (z, jnp.full(len(z), jnp.inf, jnp.float32))
         adam = optimizer.init(z)
         rest = (None if labels is None else jnp.asarray(labels), targets, variables)
@@ -212,15 +250,21 @@ def _descent(game: GenerativeGame, variables: dict[str, Any], settings: Settings
         for _ in range(settings.steps):
             z, adam, best = step(z, adam, best, *rest)
         z, losses = last(z, best, *rest)
-        return np.asarray(z), np.asarray(losses)
+        return mean + scale * np.asarray(z), np.asarray(losses)
 
     return descend
 
 
 def _samples(
-    game: GenerativeGame, variables: dict[str, Any], z: np.ndarray, labels: Any, batch_size: int
+    game: GenerativeGame,
+    space: Space,
+    variables: dict[str, Any],
+    points: np.ndarray,
+    labels: Any,
+    batch_size: int,
 ) -> np.ndarray:
-    return Renderer(game, variables, batch_size=min(batch_size, len(z)))(z, labels)
+    size = min(batch_size, len(points))
+    return rendering.Renderer(game, variables, batch_size=size, space=space)(points, labels)
 
 
 def read_images(

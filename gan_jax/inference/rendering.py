@@ -1,6 +1,7 @@
-"""Samples of given latents: in several classes, on a path, at several truncations.
+"""Samples of given latents or styles: in several classes, on a path, at several truncations.
 
-`gan_jax.training.sampling` makes samples by number. `latents` returns the latents of these numbers.
+`gan_jax.training.sampling` makes samples by number. `latents` returns the latents of these numbers,
+and `points` the points of a space that they are mapped to.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from gan_jax.data import spec as specs
 from gan_jax.device_map import DeviceMap
 from gan_jax.games.game import GenerativeGame
 from gan_jax.training import sampling
+from gan_jax.training.spaces import Latents, Space
 
 #: Rows of classes in one picture, at most.
 MOST_CLASSES = 20
@@ -27,6 +29,37 @@ def latents(game: GenerativeGame, *, seed: int, num: int) -> np.ndarray:
     """
     numbers = jnp.asarray(sampling.seed_and_numbers(seed, 0, num))
     return np.asarray(game.latents(sampling.numbered_keys(numbers, "sample")))
+
+
+def points(
+    space: Space,
+    game: GenerativeGame,
+    variables: dict[str, Any],
+    z: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    batch_size: int = 1024,
+) -> np.ndarray:
+    """Return the points of a space that latents are mapped to, on the first device.
+
+    Args:
+      space: of the game.
+      game: what was trained.
+      variables: as for `Renderer`.
+      z: float32 ``[n, latent_dim]``.
+      labels: as the data have them, ``[n, ...]``, where the game has any.
+      batch_size: latents at a time.
+
+    Returns:
+      float32 ``[n, ...]``, as `Space.points`.
+    """
+
+    def share(variables: Any, z: jax.Array, labels: Any) -> jax.Array:
+        return space.points(variables, z, sampling.condition_of(game, labels))
+
+    mapped = DeviceMap(share, batch_size=min(batch_size, len(z)))
+    found: np.ndarray = mapped.on_host(mapped.place(variables), np.asarray(z, np.float32), labels)
+    return found
 
 
 def shown_labels(game: GenerativeGame, label: int | str | None = None) -> list[Any]:
@@ -50,7 +83,7 @@ def shown_labels(game: GenerativeGame, label: int | str | None = None) -> list[A
 
 
 class Renderer:
-    """Makes pictures of given latents on the first device.
+    """Makes pictures of given latents, or points of another space, on the first device.
 
     Args:
       game: what was trained.
@@ -59,6 +92,7 @@ class Renderer:
       train: normalise with the statistics of each batch, which makes a picture depend on the others
         of its batch.
       truncation: as `gan_jax.games.game.GenerativeGame.sample`'s.
+      space: of the points that pictures are made of; ``None``: they are latents.
     """
 
     def __init__(
@@ -69,14 +103,16 @@ class Renderer:
         batch_size: int = 64,
         train: bool = False,
         truncation: float | None = None,
+        space: Space | None = None,
     ) -> None:
         self._truncation = truncation
+        made_of = space or Latents(game)
         kind = kinds.of(specs.data_field(game.spec))
 
         def share(shared: tuple[Any, Any], z: jax.Array, labels: Any) -> jax.Array:
             variables, truncation = shared
             condition = sampling.condition_of(game, labels)
-            data = game.sample(variables, z, condition, truncation=truncation, train=train)
+            data = made_of.sample(variables, z, condition, truncation=truncation, train=train)
             return kind.to_stored(data)
 
         self._render = DeviceMap(share, batch_size=batch_size)
@@ -91,7 +127,7 @@ class Renderer:
         """Return the pictures on the host.
 
         Args:
-          z: float32 ``[n, latent_dim]``.
+          z: float32 ``[n, latent_dim]``, or points as `Space.sample` takes them.
           labels: as the data have them, ``[n, ...]``, where the game has any.
           truncation: in place of the renderer's.
 

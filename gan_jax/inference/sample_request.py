@@ -25,6 +25,7 @@ from gan_jax.training.sampling import (
     first_labels,
     in_turn,
 )
+from gan_jax.training.spaces import Space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,19 +146,24 @@ class Request:
         """The variables on the first device, with ``standing`` statistics."""
         return self.sampler().place(self.weights.variables)
 
-    def renderer(self) -> rendering.Renderer:
-        """Return what makes pictures of latents."""
+    def renderer(self, space: Space | None = None) -> rendering.Renderer:
+        """Return what makes pictures of points of a space; ``None``: of latents."""
         return rendering.Renderer(
             self.game,
             self.variables,
             batch_size=self.batch_size,
             train=self.sampling.batch_norm == "batch",
             truncation=self.sampling.truncation,
+            space=space,
         )
 
     def latents(self, num: int) -> np.ndarray:
         """Return the latents of the first samples."""
         return rendering.latents(self.game, seed=self.seed, num=num)
+
+    def points(self, space: Space, num: int, labels: np.ndarray | None) -> np.ndarray:
+        """Return the points of a space that the latents of the first samples are mapped to."""
+        return rendering.points(space, self.game, self.variables, self.latents(num), labels)
 
     def class_names(self, labels: Sequence[Any]) -> list[str]:
         """Return the names of the rows of a picture; empty strings where there are no classes."""

@@ -18,12 +18,13 @@ from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.games.codes import Codes
 from gan_jax.inference import export as exports
-from gan_jax.inference import interpolation, projection, reconstruction, rendering
+from gan_jax.inference import interpolation, mixing, projection, reconstruction, rendering
 from gan_jax.inference import neighbours as neighbour_search
 from gan_jax.inference.sample_request import Request
 from gan_jax.report import animation as animations
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
+from gan_jax.training import spaces
 
 # The smallest side of an animation of single pictures; smaller ones are magnified.
 _ANIMATED_SIDE = 128
@@ -200,17 +201,19 @@ def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | Non
 
 
 def projections(ask: Request, path: str, settings: projection.Settings) -> str:
-    """Write images beside the samples that come closest, and their latents; print their PSNR.
+    """Write images beside the samples that come closest, and their points; print their PSNR.
 
-    The latents are in an ``.npz`` of the picture's name, as ``z``, with ``label``, ``psnr`` and the
-    samples as ``image``. ``path`` is an image, or a folder or zip of images.
+    The points are in an ``.npz`` of the picture's name, as ``z``, ``w`` or ``w+``, with ``label``,
+    ``psnr`` and the samples as ``image``. ``path`` is an image, or a folder or zip of images.
     """
     ask.require_images("--project", independent=True)
+    space = spaces.make_space(ask.game, settings.space)
     resize, levels = ask.run.config.data.resize, ask.run.levels
     images, names = projection.read_images(path, ask.game.shape, resize, levels)
     if ask.out is not None:  # Else the name has the step, and the checkpoint is read first.
         atomic.check_free(ask.out.with_suffix(".npz"), ask.overwrite)
-    out = ask.picture(f"projection-{Path(path).stem}")
+    way = "" if settings.space is None else f"-{settings.space}"
+    out = ask.picture(f"projection-{Path(path).stem}{way}")
     archive = out.with_suffix(".npz")
     atomic.check_free(archive, ask.overwrite)
     with bar("projecting", len(images)) as advance:
@@ -229,12 +232,46 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
     columns = 2 * -(-len(images) // _PROJECTED_ROWS)
     tiles = np.stack([images, found.image], axis=1).reshape(-1, *images.shape[1:])
     grids.save_png(out, grids.grid(tiles, columns=columns), ask.text)
-    arrays = {"z": found.z, "image": found.image, "psnr": found.psnr, "name": np.asarray(names)}
+    arrays = {space.name: found.points, "image": found.image, "psnr": found.psnr}
+    arrays["name"] = np.asarray(names)
     if found.label is not None:
         arrays["label"] = found.label
-    about = ask.about() | dataclasses.asdict(settings) | {"step": ask.step}
+    how = dataclasses.asdict(settings) | {"space": space.name}
+    about = ask.about() | how | {"step": ask.step}
     atomic.write_npz(archive, arrays | {"about": np.asarray(json.dumps(about, sort_keys=True))})
-    return f"{len(images)} images projected at step {ask.step}: {out} and {archive.name}"
+    where = f"{len(images)} images projected into {space.name} at step {ask.step}"
+    return f"{where}: {out} and {archive.name}"
+
+
+def mixtures(ask: Request, part: str) -> str:
+    """Write a table of samples with the styles of two, and print how far they are from either.
+
+    In the picture at row ``i`` and column ``j`` the layers of ``part`` have the styles of sample
+    ``j``, and the others those of sample ``i``, so that the samples are on the diagonal. Samples of
+    a run with classes go through the classes in turn.
+
+    Args:
+      ask: ``num`` rows and columns.
+      part: as for `mixing.chosen_layers`.
+    """
+    ask.require_images("--mix")
+    space = spaces.make_styles(ask.game, "--mix")
+    chosen = mixing.chosen_layers(part, space.layers)
+    num = ask.num or 8
+    if num < 2:
+        raise errors.ConfigError(f"--num={num} with --mix; accepted: 2 or more")
+    styles = mixing.table(ask.points(space, num, ask.labels(num)), chosen)
+    tiles = ask.renderer(space)(styles.reshape(-1, *styles.shape[2:]))
+    out = ask.picture(f"mix-{part}")
+    grids.save_png(out, grids.grid(tiles, columns=num), ask.text)
+    cells = tiles.reshape(num, num, -1).astype(np.float64)
+    plain = cells[np.arange(num), np.arange(num)]
+    apart = ~np.eye(num, dtype=bool)
+    for name, samples in (("row", plain[:, None]), ("column", plain[None])):
+        error = np.sqrt(np.square(cells - samples).mean(-1))[apart]
+        print(f"RMS difference from the sample of the {name}: {error.mean():.1f} of 255")
+    layers = f"layers {chosen[0]} to {chosen[-1]} of {space.layers}"
+    return f"{num} x {num} samples mixed in {layers} of step {ask.step}: {out}"
 
 
 def traversals(ask: Request, code: str) -> str:

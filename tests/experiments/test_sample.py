@@ -78,7 +78,7 @@ def test_every_mode_is_reached(trained, tmp_path):
     photo = trained / "neighbours-pixels-step00000004-seed0.png"
     lines = sample(f"--project={photo}", "--steps=3", "--restarts=2", "--learning-rate=0.01")
     assert lines[0].startswith(f"{photo.name}  PSNR ")
-    assert lines[-1].startswith("1 images projected at step 4: ")
+    assert lines[-1].startswith("1 images projected into z at step 4: ")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,9 @@ def test_every_mode_is_reached(trained, tmp_path):
         (["--truncation=-1"], "--truncation=-1; accepted: a number, 0 or more"),
         (["--traverse=category_0", "--label=1"], "--label has no effect with --traverse"),
         (["--reconstruct=4", "--seed=1"], "--seed has no effect with --reconstruct"),
+        (["--space=w"], "--space has no effect with a grid; accepted: none"),
+        (["--mix=fine", "--frames=3"], "--frames has no effect with --mix"),
+        (["--mix=fine", "--truncation=1,0.5"], "--truncation=1,0.5 with --mix; accepted: one"),
         (["--interpolate=slurp"], "flag --interpolate=slurp: value should be one of <lerp|slerp>"),
     ],
 )

@@ -1,5 +1,7 @@
 """A game that paints: a small random generator, smooth and nearly one-to-one, with no training."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ class Painter:
 
     latent_dim = 4
     attributes = None
+    networks: ClassVar = {}
 
     def __init__(self, num_classes=None, shape=(8, 8, 1)):
         self.num_classes, self.shape = num_classes, shape

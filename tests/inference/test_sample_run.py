@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,37 +14,12 @@ from gan_jax.data import sources
 from gan_jax.inference import export, projection, rendering, sample_run
 from gan_jax.inference.sample_request import Request
 from gan_jax.metrics import extractors
-from gan_jax.runs import build
-from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.run import open_run
-from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training.sampling import InProportion
+from tests.inference.untrained import STEP, make_run
 from tests.training import tiny
 
-STEP = 4
 QUICK = projection.Settings(steps=5, restarts=2, candidates=8)
-
-
-def make_run(path, config):
-    """Write the directory of a run that has learned nothing, with an output that fills the range.
-
-    A run that trains would take its compilation's time, and its samples would look no better.
-    """
-    config.num_devices = 1
-    source = sources.make_source(config.data)
-    training = build.make_training(config, source.spec)
-    state = training.init_state()
-    generator = state.networks["generator"]
-    params = jax.tree.map(lambda x: 4.0 * x, generator.params)
-    averaged = None if generator.ema is None else {**generator.ema, "params": params}
-    generator = generator.replace(params=params, ema=averaged)
-    state = state.replace(networks={**state.networks, "generator": generator})
-    run = RunDirectory(path)
-    run.write_config(config)
-    run.write_data(source)
-    with Checkpoints(run.checkpoints) as checkpoints:
-        checkpoints.save(STEP, state, {})
-    return open_run(run.path)
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +231,7 @@ def test_images_are_projected(classes, tmp_path, capsys):
     out = tmp_path / "found.png"
     ask = Request(classes, out=out)
     line = sample_run.projections(ask, str(tmp_path / "photo.png"), QUICK)
-    assert line == f"1 images projected at step 4: {out} and found.npz"
+    assert line == f"1 images projected into z at step 4: {out} and found.npz"
     original, found = tiles(pixels(out), 1, 2)[0]
     assert (original == 200).all()
     with np.load(tmp_path / "found.npz") as file:
