@@ -7,6 +7,7 @@ python -m experiments.sample --run=DIR --interpolate=slerp   # or with --out=way
 python -m experiments.sample --run=DIR --neighbours=5
 python -m experiments.sample --run=DIR --project=photo.png   # in styles: --space=w or w+
 python -m experiments.sample --run=DIR --mix=fine            # styles of two samples (StyleGAN)
+python -m experiments.sample --run=DIR --directions=sefa     # along which samples change most
 python -m experiments.sample --run=DIR --traverse=category_0 # of InfoGAN's codes
 python -m experiments.sample --run=DIR --reconstruct=16      # by a run with an encoder
 
@@ -37,7 +38,8 @@ _NUM = flags.DEFINE_integer(
     "How many samples: default 64. In a row per class or truncation: samples in a row, default 8. "
     "--interpolate: rows, each between two samples, default 8 (1, of each class, for a run with "
     "classes); for an animation the samples on the way, default 8. --neighbours and --traverse: "
-    "rows, default 8. --mix: rows and columns, default 8.",
+    "rows, default 8. --mix: rows and columns, default 8. "
+    "--directions: samples of each, default 2.",
     lower_bound=1,
 )
 _LABEL = flags.DEFINE_string(
@@ -72,7 +74,7 @@ _FRAMES = flags.DEFINE_integer(
     "frames",
     None,
     "--interpolate: pictures in a row, both ends included, default 8; in an animation from one "
-    "sample to the next, default 20.",
+    "sample to the next, default 20. --directions: pictures in a row, default 7.",
     lower_bound=2,
 )
 _FPS = flags.DEFINE_float("fps", 20.0, "Of an animation: pictures per second.")
@@ -83,8 +85,19 @@ _SPACE = flags.DEFINE_enum(
     "space",
     None,
     ["z", "w", "w+"],
-    "--project: of the points: latents (z), styles (w), or a style for each layer (w+). "
-    "Default: w of generators with styles, else z.",
+    "--project, --directions: latents (z), styles (w), or, of --project, a style for each layer "
+    "(w+). Default: w of generators with styles, else z.",
+)
+flags.DEFINE_enum(
+    "directions",
+    None,
+    ["sefa", "ganspace"],
+    "Move samples along the directions that the first layers' weights amplify most (sefa), or the "
+    "principal components of styles or of the first activations (ganspace).",
+)
+_TOP = flags.DEFINE_integer("top", 5, "--directions: how many, the strongest.", lower_bound=1)
+_STRENGTH = flags.DEFINE_float(
+    "strength", 3.0, "--directions: the farthest, in standard deviations of latents or styles."
 )
 flags.DEFINE_string(
     "mix",
@@ -126,7 +139,7 @@ _DATA_DIR = flags.DEFINE_string(
     "--neighbours, --reconstruct, --proportions: where TFDS sets are now (data.data_dir).",
 )
 
-_MODES = ("project", "neighbours", "interpolate", "traverse", "reconstruct", "mix")
+_MODES = ("project", "neighbours", "interpolate", "traverse", "reconstruct", "mix", "directions")
 # The flags that have an effect in some modes only, by mode.
 _GRID = {"seed", "num", "label", "truncation", "batch_size"}
 _EXPORT = _GRID | {"proportions", "data_path", "data_dir"}
@@ -143,6 +156,7 @@ _FIT = {
     "--project": {"project", "steps", "restarts", "learning_rate", "prior", "seed", "label"}
     | {"space", "batch_size", "overwrite"},
     "--mix": _GRID | {"mix"},
+    "--directions": _GRID | {"directions", "space", "top", "strength", "frames", "overwrite"},
 }
 
 
@@ -189,6 +203,9 @@ def _main() -> None:
                 line = sample_run.reconstructions(ask, chosen, data)
             case "--mix":
                 line = sample_run.mixtures(ask, chosen)
+            case "--directions":
+                size = (_TOP.value, _STRENGTH.value, _FRAMES.value or 7)
+                line = sample_run.directions(ask, chosen, *size, _SPACE.value)
             case "--interpolate":
                 line = sample_run.strips(ask, chosen, _FRAMES.value or 8)
             case "an animation":

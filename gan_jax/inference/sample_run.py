@@ -17,6 +17,7 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.games.codes import Codes
+from gan_jax.inference import directions as finding
 from gan_jax.inference import export as exports
 from gan_jax.inference import interpolation, mixing, projection, reconstruction, rendering
 from gan_jax.inference import neighbours as neighbour_search
@@ -30,6 +31,8 @@ from gan_jax.training import spaces
 _ANIMATED_SIDE = 128
 # Rows of originals beside their projections, before further columns are added.
 _PROJECTED_ROWS = 16
+# Random points among which directions are found, the least of latents, and those measured along.
+_STYLES, _LATENTS, _MEASURED = 10_000, 1024, 64
 
 
 def grid(ask: Request) -> str:
@@ -272,6 +275,92 @@ def mixtures(ask: Request, part: str) -> str:
         print(f"RMS difference from the sample of the {name}: {error.mean():.1f} of 255")
     layers = f"layers {chosen[0]} to {chosen[-1]} of {space.layers}"
     return f"{num} x {num} samples mixed in {layers} of step {ask.step}: {out}"
+
+
+def directions(
+    ask: Request, method: str, top: int, strength: float, frames: int, name: str | None
+) -> str:
+    """Write samples moved along directions, and the directions; print what each one changes.
+
+    The picture has ``num`` rows for each direction, of the first samples, which go through the
+    classes in turn. The directions are in an ``.npz`` of the picture's name, as ``vectors``, with
+    their ``eigenvalues``, ``share``, ``deviation`` (of random points along them) and ``change``
+    (the RMS difference of pixels that one deviation makes).
+
+    Args:
+      ask: ``num`` samples of each direction.
+      method: one of `directions.METHODS`.
+      top: how many directions.
+      strength: the farthest pictures of a row, in deviations of points along the direction.
+      frames: pictures in a row.
+      name: of the space; ``None``: the generator's.
+    """
+    ask.require_images("--directions", independent=True)
+    errors.require(name != "w+", "space", name, "z or w")
+    space = spaces.make_space(ask.game, name)
+    if ask.out is not None:  # Else the name has the step, and the checkpoint is read first.
+        atomic.check_free(ask.out.with_suffix(".npz"), ask.overwrite)
+    out = ask.picture(f"{method}-{space.name}")
+    archive = out.with_suffix(".npz")
+    atomic.check_free(archive, ask.overwrite)
+    number = _STYLES if space.name == "w" else max(_LATENTS, 4 * ask.game.latent_dim)
+    labels, num = ask.labels(number), ask.num or 2
+    points = ask.points(space, number, labels)
+    label, game, variables = None if labels is None else labels[0], ask.game, ask.variables
+    if method == "sefa":
+        found = finding.sefa(space, game, variables, points.shape[1:], label, top=top)
+    else:
+        how = {"top": top, "batch_size": ask.batch_size}
+        found = finding.ganspace(space, game, variables, points, label, **how)
+    render = ask.renderer(space)
+
+    def changes(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return deviations of points along vectors, and the changes of pixels by one of these."""
+        along, few = finding.deviations(vectors, points), points[:_MEASURED]
+        made = _render_moved(render, few, labels, vectors, along[:, None] * [0.0, 1.0])
+        apart = np.diff(made.reshape(*made.shape[:3], -1).astype(np.float64), axis=2)
+        return along, np.sqrt(np.square(apart).mean(-1)).mean((1, 2))
+
+    along, change = changes(found.vectors)
+    for k, (value, share) in enumerate(zip(found.eigenvalues, found.share, strict=True)):
+        print(
+            f"direction {k + 1}: eigenvalue {value:.4g} ({share:.1%}), RMS change by a standard "
+            f"deviation {change[k]:.1f} of 255"
+        )
+    others = changes(finding.random_directions(found.vectors, ask.seed))[1]
+    print(f"random directions: RMS change {others.mean():.1f} of 255")
+    steps = along[:, None] * np.linspace(-strength, strength, frames)
+    tiles = _render_moved(render, points[:num], labels, found.vectors, steps)
+    names = [str(k + 1) if i == 0 else "" for k in range(top) for i in range(num)]
+    rows = tiles.reshape(top * num, frames, *tiles.shape[3:])
+    grids.save_png(out, grids.named_rows(rows, names), ask.text)
+    about = ask.about() | {"method": method, "space": space.name, "step": ask.step}
+    arrays = dataclasses.asdict(found) | {"deviation": along, "change": change}
+    atomic.write_npz(archive, arrays | {"about": np.asarray(json.dumps(about, sort_keys=True))})
+    where = f"{top} directions of {space.name} by {method} of step {ask.step}"
+    return f"{where}: {out} and {archive.name}"
+
+
+def _render_moved(
+    render: rendering.Renderer,
+    points: np.ndarray,
+    labels: np.ndarray | None,
+    vectors: np.ndarray,
+    steps: np.ndarray,
+) -> np.ndarray:
+    """Return pictures ``[k, n, m, ...]`` of ``n`` points moved by ``m`` steps along ``k`` vectors.
+
+    Steps are ``[k, m]``.
+    """
+    found = finding.moved(points, vectors, steps)
+    count, number, times = found.shape[:3]
+    every = None
+    if labels is not None:
+        every = np.tile(
+            np.repeat(labels[:number], times, axis=0), (count, *[1] * (labels.ndim - 1))
+        )
+    tiles = render(found.reshape(-1, *points.shape[1:]), every)
+    return tiles.reshape(count, number, times, *tiles.shape[1:])
 
 
 def traversals(ask: Request, code: str) -> str:

@@ -63,10 +63,29 @@ def test_an_image_is_projected_into_styles_by_default(styled, plain, tmp_path):
     assert message.startswith("space = 'w', but the generator has no styles; accepted: z, or a run")
 
 
+def test_directions_are_found_in_styles_and_in_latents(styled, plain):
+    for run, method, space in ((styled, "ganspace", "w"), (plain, "sefa", "z")):
+        lines = sample(run, f"--directions={method}", "--top=2", "--num=1", "--frames=3")
+        out = run / f"{method}-{space}-step00000004-seed0.png"
+        assert lines[0].startswith("direction 1: eigenvalue ")
+        assert lines[2].startswith("random directions: RMS change ")
+        where = f"2 directions of {space} by {method} of step 4: {out} and {out.stem}.npz"
+        assert lines[3] == where
+        with np.load(out.with_suffix(".npz")) as file:
+            assert len(file["vectors"]) == len(file["change"]) == 2
+            assert (np.diff(file["eigenvalues"]) < 0).all()
+        # The middle of both rows is the sample itself.
+        shown = pixels(out)[:, -(3 * 34 + 2) :].astype(int)
+        assert np.abs(shown[2:34, 36:68] - shown[36:68, 36:68]).max() <= 1
+        assert np.abs(shown[2:34, 2:34] - shown[2:34, 36:68]).max() > 1
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--mix=fine"], "--mix needs styles, which the generator has not; accepted: a run whose"),
+        (["--directions=sefa", "--space=w"], "space = 'w', but the generator has no styles"),
+        (["--directions=sefa", "--space=w+"], "space = 'w+'; accepted: z or w"),
     ],
 )
 def test_what_a_run_without_styles_cannot_do_is_reported_in_one_line(plain, flags, message):
