@@ -82,7 +82,7 @@ def make_step(config: ConfigDict, spec: specs.Spec, calls: int = 1) -> Step:
         ]
         step = training.parallel
         counted = operations(lambda *arguments: step(*arguments), *abstract) / count
-        memory = step.compile(*abstract).memory_analysis()
+        memory = step.lower(*abstract)().memory_analysis()
         state = training.init_state()
     state = state.replace(step=state.step + max(owner_starts(training.game).values()))
     data, batch = step.put_replicated(host), step.put_batch(index)

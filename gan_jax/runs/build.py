@@ -21,6 +21,7 @@ from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
 from gan_jax.training.fsdp import FSDP
 from gan_jax.training.optimizers import Optimizer, make_optimizer
+from gan_jax.training.parallel import Compile
 from gan_jax.training.preparation import Prepare
 from gan_jax.training.replication import Replication
 from gan_jax.training.state import TrainState
@@ -65,15 +66,25 @@ class Training:
 
     def init_state(self) -> TrainState:
         """Return the state before the first step, the same for any number of devices."""
+        state: TrainState = self.lower_init()()()
+        return state
+
+    def lower_init(self) -> Compile:
+        """Lower the program of `init_state`, and return a function that compiles it."""
         networks = self.abstract_state.networks.values()
         # Parameters are random numbers, element by element; spectral vectors are normalized.
         has_sums = any(spectral.COLLECTION in network.mutable for network in networks)
-        return self.parallel.init(self._state, has_sums=has_sums)
+        return self.parallel.lower_init(self._traced, has_sums=has_sums)
 
     @functools.cached_property
     def abstract_state(self) -> TrainState:
         """The state's shapes, dtypes and shardings."""
-        return self.parallel.abstract(self._state)
+        return self.parallel.abstract(self._traced.out_info)
+
+    @functools.cached_property
+    def _traced(self) -> jax.stages.Traced:
+        """The program of `init_state`, traced once for its shapes and for itself."""
+        return self.parallel.trace_init(self._state)
 
     @functools.cached_property
     def abstract_member(self) -> TrainState:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder
 from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training import sampling, translating
+from gan_jax.training.parallel import Compile
 from gan_jax.training.state import TrainState
 
 
@@ -97,7 +99,7 @@ def _train(
     if dry_run or _is_new(runs, config, continue_from):
         origin = _read_origin(config, training, source, continue_from)
     if dry_run:
-        compiled = _compile(training, pipeline)
+        compiled = _lower(training, pipeline)()
         plan.show(plan.rows(config, training, pipeline, compiled, origin, measured))
         plan.show_parameters(training)
         return Result("planned", 0, None)
@@ -159,25 +161,30 @@ def _run(
         # --- The state: the newest whole checkpoint, or a fresh one. -----------------------------
         recorder.open()
         sums = MetricSums(settings.steps_per_call, parallel.fetch)
+        # XLA does not hold Python's lock: two programs are compiled, or read from the cache, while
+        # others are traced.
+        compiler = stack.enter_context(futures.ThreadPoolExecutor(2))
         with heartbeat.working("preparing the first state", enabled=primary):
-            fresh, state, first, seconds = _first_state(
-                config, training, recorder, sums, source, origin
+            fresh, first_state, first, seconds = _first_state(
+                config, training, recorder, sums, source, origin, compiler
             )
         # Only what has been accepted is written.
         recorder.start(source, origin.record if origin is not None else None)
 
         # --- Compile, and place what stays on the devices. ---------------------------------------
-        def prepare() -> Any:
+        def prepare() -> tuple[TrainState, Any]:
             with heartbeat.working("compiling the train step", enabled=primary):
-                compiled = _compile(training, pipeline)
+                compiling = compiler.submit(_lower(training, pipeline))
+                state, compiled = first_state(), compiling.result()
             if primary:
                 plan.show(plan.rows(config, training, pipeline, compiled, origin, measured))
             with heartbeat.working("reading the data set", enabled=primary) as count:
-                return parallel.put_replicated(pipeline.read(count))
+                return state, parallel.put_replicated(pipeline.read(count))
 
-        if (data := stop.attempt(prepare)) is None:
+        if (prepared := stop.attempt(prepare)) is None:
             signal = recorder.finish("preempted", stop.reason() or "", first)
             return Result("preempted", first, recorder.run.path, signal, primary)
+        state, data = prepared
 
         # --- Logs, and the actions with their intervals in train steps. --------------------------
         images = images_per_step(training.game, settings.batch_size) * training.replicas
@@ -238,7 +245,7 @@ class _First(NamedTuple):
     """The first state of a process: whether no process had it before, its step, and the seconds."""
 
     fresh: bool
-    state: TrainState
+    state: Callable[[], TrainState]
     step: int
     seconds: float
 
@@ -250,17 +257,26 @@ def _first_state(
     sums: MetricSums,
     source: sources.Source,
     origin: initialization.Weights | branch.Parent | None,
+    compiler: futures.Executor,
 ) -> _First:
-    """Return the newest checkpoint, whose metrics continue in ``sums``, or a fresh state."""
+    """Return the newest checkpoint, whose metrics continue in ``sums``, or a fresh state.
+
+    The program that makes a fresh one is compiled by ``compiler``, and runs when it is asked for.
+    """
     if (restored := recorder.restore()) is not None:
         _check_continues(restored.step, restored.meta, config, source)
         sums.resume(restored.meta["metrics"], training.parallel.put_replicated)
-        return _First(False, restored.state, restored.step, restored.meta["seconds"])
+        return _First(False, lambda: restored.state, restored.step, restored.meta["seconds"])
     if isinstance(origin, branch.Parent):
         _check_calls(config, origin.step)
-        return _First(True, origin.state, origin.step, 0.0)
-    state = training.init_state()
-    return _First(True, state if origin is None else origin.put(state), 0, 0.0)
+        return _First(True, lambda: origin.state, origin.step, 0.0)
+    compiling = compiler.submit(training.lower_init())
+
+    def fresh() -> TrainState:
+        state: TrainState = compiling.result()()
+        return state if origin is None else origin.put(state)
+
+    return _First(True, fresh, 0, 0.0)
 
 
 def _claim(run: RunDirectory) -> None:
@@ -279,13 +295,13 @@ def _claim(run: RunDirectory) -> None:
         raise error
 
 
-def _compile(training: build.Training, pipeline: Pipeline) -> Any:
-    """Compile the train step for the shapes of the pipeline; return JAX's compiled object."""
+def _lower(training: build.Training, pipeline: Pipeline) -> Compile:
+    """Lower the train step for the shapes of the pipeline; return a function that compiles it."""
     data, batch = (
         {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in abstract.items()}
         for abstract in (pipeline.abstract_data(), pipeline.abstract_batch())
     )
-    return training.parallel.compile(training.abstract_state, data, batch)
+    return training.parallel.lower(training.abstract_state, data, batch)
 
 
 def _is_due(step: int, every: int, last: int) -> bool:

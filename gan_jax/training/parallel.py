@@ -24,6 +24,8 @@ from gan_jax.training.state import TrainState
 from gan_jax.training.step import AXIS
 
 HostBatch = Mapping[str, np.ndarray]
+# Compiles a program that was lowered. Any thread may call it, beside Python's other work.
+Compile = Callable[[], jax.stages.Compiled]
 _LEVEL = "xla_backend_optimization_level"
 
 
@@ -134,20 +136,24 @@ class Parallel:
                 for name, x in batch.items()
             }
 
-    def init(self, build: Callable[[], TrainState], *, has_sums: bool = True) -> TrainState:
-        """Return ``build()``, computed where the layout places it.
+    def trace_init(self, build: Callable[[], TrainState]) -> jax.stages.Traced:
+        """Trace ``build()``, whose result is placed as the layout says; compute nothing."""
+        shardings = jax.tree.map(self._sharding, self._layout.state, is_leaf=_is_spec)
+        return jax.jit(build, out_shardings=shardings).trace()
+
+    def lower_init(self, traced: jax.stages.Traced, *, has_sums: bool = True) -> Compile:
+        """Lower what `trace_init` returns, and return a function that compiles it.
 
         Without sums, whose order changes their last bits, XLA:CPU need not optimize it: of a
         DCGAN's random parameters it makes a program in 3 s instead of 20.
         """
-        shardings = jax.tree.map(self._sharding, self._layout.state, is_leaf=_is_spec)
         is_cpu = self._layout.mesh.devices.flat[0].platform == "cpu"
         is_chosen = _LEVEL in os.environ.get("XLA_FLAGS", "")
         options = None if has_sums or is_chosen or not is_cpu else {_LEVEL: 1}
-        return jax.jit(build, out_shardings=shardings, compiler_options=options)()
+        return partial(traced.lower().compile, options)
 
-    def abstract(self, build: Callable[[], TrainState]) -> TrainState:
-        """Return the shapes, dtypes and shardings of ``build()``, computing nothing."""
+    def abstract(self, state: Any) -> TrainState:
+        """Return the shapes, dtypes and shardings of a state of which the first two are known."""
 
         def placed(spec: PartitionSpec, part: Any) -> Any:
             sharding = self._sharding(spec)
@@ -155,7 +161,7 @@ class Parallel:
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), part
             )
 
-        return jax.tree.map(placed, self._layout.state, jax.eval_shape(build), is_leaf=_is_spec)
+        return jax.tree.map(placed, self._layout.state, state, is_leaf=_is_spec)
 
     def _sharding(self, spec: PartitionSpec) -> NamedSharding:
         return NamedSharding(self._layout.mesh, spec)
@@ -178,13 +184,15 @@ class Parallel:
         """Return arrays on the host, in every process, however they are sharded."""
         return jax.device_get(self.whole(tree))
 
-    def compile(
+    def lower(
         self,
         state: TrainState,
         data: Mapping[str, jax.ShapeDtypeStruct],
         batch: Mapping[str, jax.ShapeDtypeStruct],
-    ) -> Any:
-        """Compile the step ahead of time; return JAX's compiled object, which knows its memory.
+    ) -> Compile:
+        """Trace and lower the step ahead of time, and return a function that compiles it.
+
+        From then on, calls use what was compiled.
 
         Args:
           state: as `abstract` gives it.
@@ -202,8 +210,13 @@ class Parallel:
 
         abstract_data = {name: placed(x, self.replicated) for name, x in data.items()}
         abstract_batch = {name: placed(x, self._batch_sharding) for name, x in batch.items()}
-        self._compiled = self._mapped.lower(state, abstract_data, abstract_batch).compile()
-        return self._compiled
+        lowered = self._mapped.lower(state, abstract_data, abstract_batch)
+
+        def compiled() -> jax.stages.Compiled:
+            self._compiled = lowered.compile()
+            return self._compiled
+
+        return compiled
 
     def __call__(
         self, state: TrainState, data: Any, batch: Mapping[str, jax.Array]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from gan_jax.report import writers
 from gan_jax.runs import loop, run_directory
 from gan_jax.runs.config import chosen
 from gan_jax.runs.run import open_run
+from gan_jax.training import parallel, step
 from tests.experiments import program
 from tests.training import tiny
 
@@ -220,6 +222,30 @@ def test_a_start_that_failed_does_not_fix_the_configuration(tmp_path, monkeypatc
     assert json.loads((tmp_path / "config.json").read_text())["train"]["batch_size"] == 8
     config.train.batch_size = 16
     refused(config, tmp_path, errors.WorkdirError, "train.batch_size: 8 there, 16 now")
+
+
+def test_what_a_start_needs_is_traced_once_while_other_programs_compile(tmp_path, monkeypatch):
+    traced, lowered, compiled_beside = [], threading.Event(), []
+
+    def watch(module, name, seen):
+        original = getattr(module, name)
+
+        def watched(*arguments):
+            seen()
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(step, "init_state", lambda: traced.append("state"))
+    watch(parallel, "_several_steps", lambda: traced.append("step"))
+    watch(parallel.Parallel, "lower", lowered.set)
+    # The first state's program would wait in vain if the train step were traced after it.
+    watch(jax.stages.Lowered, "compile", lambda: compiled_beside.append(lowered.wait(30)))
+    config = configuration("resident")
+    config.train.update(steps=1, seed=5)
+    loop.train(config, tmp_path)
+    assert traced == ["state", "step"]
+    assert compiled_beside == [True, True]
 
 
 def test_a_run_may_be_made_longer_where_no_schedule_depends_on_it(copied):

@@ -59,20 +59,20 @@ def test_the_quickly_compiled_first_state_is_that_of_all_optimizations(monkeypat
     monkeypatch.setenv("XLA_FLAGS", "")  # As users have it; that of the tests applies no more.
     config = tiny.point_config()
     config.num_devices = 1
-    training = build.make_training(config, tiny.spec(config))
+    training, original = build.make_training(config, tiny.spec(config)), jax.stages.Lowered.compile
     full = jax.jit(training._state, compiler_options={"xla_backend_optimization_level": 3})()
-    with mock.patch.object(jax, "jit", wraps=jax.jit) as jit:
+    with mock.patch.object(jax.stages.Lowered, "compile", autospec=True) as compiled:
+        compiled.side_effect = lambda lowered, options: original(lowered, options)
         quick = training.init_state()
-    options = [call.kwargs.get("compiler_options") for call in jit.call_args_list]
-    assert {"xla_backend_optimization_level": 1} in options
+    compiled.assert_called_once_with(mock.ANY, {"xla_backend_optimization_level": 1})
     assert tiny.bits(quick) == tiny.bits(full)
     # The vectors of spectral normalization are divided by a norm, a sum whose order counts.
     config = tiny.image_config()
     config.discriminator.dcgan.normalization = "spectral"
     training = build.make_training(config, tiny.spec(config))
-    with mock.patch.object(parallel.Parallel, "init") as init:
+    with mock.patch.object(parallel.Parallel, "lower_init") as lower_init:
         training.init_state()
-    assert init.call_args.kwargs == {"has_sums": True}
+    assert lower_init.call_args.kwargs == {"has_sums": True}
 
 
 @pytest.mark.slow
@@ -98,7 +98,10 @@ def test_traced_once_and_no_implicit_transfer(mode):
     train_step = step.make_train_step(training.game, training.optimizers, EMA(), batch_size=16)
     once = chex.assert_max_traces(train_step, n=1)
     mapped = parallel.Parallel(once, mode, parallel.data_parallel(jax.devices()))
-    state = mapped.init(lambda: step.init_state(training.game, training.optimizers, EMA(), 0))
+    traced = mapped.trace_init(
+        lambda: step.init_state(training.game, training.optimizers, EMA(), 0)
+    )
+    state = mapped.lower_init(traced)()()
     resident = mapped.put_replicated(tiny.data(config))
     batches = [tiny.index_batch(config, training, i) for i in range(4)]
     with jax.transfer_guard("disallow"):

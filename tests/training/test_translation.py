@@ -54,7 +54,8 @@ def final(game, config, devices, mode="shard_map", steps=4):
         ),
     )
     mapped = parallel.Parallel(train_step, mode, parallel.data_parallel(jax.devices()[:devices]))
-    state = mapped.init(lambda: step.init_state(game, optimizers, EMA(half_life=100.0), 0))
+    traced = mapped.trace_init(lambda: step.init_state(game, optimizers, EMA(half_life=100.0), 0))
+    state = mapped.lower_init(traced)()()
     rows = tiny.data(config)
     rows.pop("label", None)
     data = mapped.put_replicated(rows)
