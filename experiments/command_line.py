@@ -98,6 +98,25 @@ def refuse(names: Iterable[str], mode: str) -> None:
             raise errors.ConfigError(f"--{name} has no effect with {mode}; accepted: none")
 
 
+def numbers(name: str) -> tuple[float, ...]:
+    """Return the numbers of a flag that are separated by commas; none if it is not given.
+
+    Raises:
+      ConfigError: one is no number, or is below 0 or not finite.
+    """
+    if (given := flags.FLAGS[name].value) is None:
+        return ()
+    try:
+        values = tuple(float(value) for value in given.split(","))
+    except ValueError:
+        values = (-1.0,)
+    if not all(0 <= value < float("inf") for value in values):
+        raise errors.ConfigError(
+            f"--{name}={given}; accepted: a number, 0 or more, or several with commas"
+        )
+    return values
+
+
 def report(error: BaseException) -> int:
     """Report on standard error why the program ends; return its exit code.
 

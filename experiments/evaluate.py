@@ -2,10 +2,12 @@
 
 python -m experiments.evaluate --run=DIR --metrics=fid,kid --num-fake=50000
 python -m experiments.evaluate --run=DIR --follow
+python -m experiments.evaluate --run=DIR --truncation=0.3,0.5,0.7,1.0
 python -m experiments.evaluate --images=SAMPLES --against=PHOTOS --metrics=fid768
 """
 
 import re
+from typing import Any
 
 from absl import flags
 
@@ -50,10 +52,11 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS sets are now (data
 _BATCH_NORM = flags.DEFINE_enum(
     "batch_norm", None, ["ema", "running", "standing", "batch"], "Statistics of batch-norm."
 )
-_TRUNCATION = flags.DEFINE_float(
+flags.DEFINE_string(
     "truncation",
     None,
-    "Limit of the latents of the samples, or psi of generators with styles. Default: the run's.",
+    "Limit of the latents of the samples, or psi of generators with styles. Default: the run's. "
+    "Several, such as 0.3,0.5,1: a table with a column for each, and a picture of the curves.",
 )
 _REFERENCE = flags.DEFINE_bool(
     "reference", False, "Also print the metrics of real images against others, at equal counts."
@@ -91,12 +94,14 @@ def _main() -> None:
 
 
 def _measure_run() -> None:
+    truncations = command_line.numbers("truncation")
+    if len(truncations) > 1:
+        command_line.refuse(["follow", "reference"], "several values of --truncation")
     run = run_flags.open_run()
-    from gan_jax.runs.run_evaluation import RunEvaluator
+    from gan_jax.runs import run_evaluation
 
-    evaluator = RunEvaluator(
-        run,
-        changes={
+    how: dict[str, Any] = {
+        "changes": {
             "metrics": tuple(_METRICS.value) if _METRICS.value else None,
             "num_fake": _NUM_FAKE.value,
             "num_real": _NUM_REAL.value,
@@ -107,11 +112,15 @@ def _measure_run() -> None:
             "inception": _INCEPTION.value,
             "border": _BORDER.value,
         },
-        data={"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value},
-        average=not run_flags.RAW.value,
-        batch_norm=_BATCH_NORM.value,
-        truncation=_TRUNCATION.value,
-    )
+        "data": {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value},
+        "average": not run_flags.RAW.value,
+        "batch_norm": _BATCH_NORM.value,
+    }
+    if len(truncations) > 1:
+        print(run_evaluation.sweep(run, truncations, run_flags.CHECKPOINT.value, **how))
+        return
+    limit = truncations[0] if truncations else None
+    evaluator = run_evaluation.RunEvaluator(run, **how, truncation=limit)
     if _FOLLOW.value:
         count = evaluator.follow(poll=_POLL.value, patience=_PATIENCE.value)
         print(f"{count} checkpoints measured: {evaluator.file}")

@@ -161,7 +161,7 @@ _FIT = {
 
 
 def _main() -> None:
-    truncations = _truncations()
+    truncations = command_line.numbers("truncation")
     mode = _mode(truncations)
     run = run_flags.open_run()
     from gan_jax.inference import projection, sample_request, sample_run
@@ -217,20 +217,6 @@ def _main() -> None:
             case _:
                 line = sample_run.export(ask, archive=mode == "an .npz")
     print(line)
-
-
-def _truncations() -> tuple[float, ...]:
-    if (given := _TRUNCATION.value) is None:
-        return ()
-    try:
-        values = tuple(float(value) for value in given.split(","))
-    except ValueError:
-        values = (-1.0,)
-    if not all(0 <= value < float("inf") for value in values):
-        raise errors.ConfigError(
-            f"--truncation={given}; accepted: a number, 0 or more, or several with commas"
-        )
-    return values
 
 
 def _mode(truncations: tuple[float, ...]) -> str:

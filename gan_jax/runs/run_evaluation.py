@@ -1,7 +1,8 @@
 """Evaluation of a run from its directory: one checkpoint, or each as it comes."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,12 +13,14 @@ from gan_jax.evaluation import evaluators
 from gan_jax.evaluation.result import Result
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
-from gan_jax.report import evaluations, status
+from gan_jax.report import curves, evaluations, grids, status
 from gan_jax.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from gan_jax.runs.run import Run
 
+# Statistics that are shares, and drawn beside each other.
+_SHARES = ("precision", "recall", "density", "coverage", "accuracy")
 # The states in which a run has ended; a preempted one may continue.
 ENDED = ("done", "diverged", "failed")
 
@@ -88,8 +91,7 @@ class RunEvaluator:
           The row of ``eval.jsonl``.
         """
         step, result = self.measure(step)
-        row = result.row(step, RunDirectory(self._run.path).kimg(step, self._images))
-        evaluations.append(self.file, row)
+        row = self.append(step, result)
         columns = [(f"step {step}", result.values, result.spread)]
         evaluations.table(columns, note=words(result.protocol))
         if reference:
@@ -99,6 +101,19 @@ class RunEvaluator:
             print()
             evaluations.table(columns, note=note)
         return row
+
+    def append(self, step: int, result: Result) -> evaluations.Row:
+        """Record the result of a checkpoint in ``eval.jsonl``; return its row."""
+        row = result.row(step, RunDirectory(self._run.path).kimg(step, self._images))
+        evaluations.append(self.file, row)
+        return row
+
+    def curves(self, results: Sequence[Result]) -> list[dict[str, list[float]]]:
+        """Return the metrics of several results, by panel: the shares in one, others alone."""
+        values = {m: [one.values[m.name] for one in results] for m in self._evaluator.metrics}
+        shares = {m.name: own for m, own in values.items() if m.statistic in _SHARES}
+        others = [{m.name: own} for m, own in values.items() if m.statistic not in _SHARES]
+        return [*others, *([shares] if shares else [])]
 
     def follow(
         self,
@@ -152,6 +167,41 @@ class RunEvaluator:
     def _has_ended(self) -> bool:
         found = status.Status(self._run.path).read()
         return found is not None and found["state"] in ENDED
+
+
+def sweep(
+    run: "Run", truncations: Sequence[float], step: int | str | None = None, **how: Any
+) -> Path:
+    """Measure one checkpoint at several truncations, record and print all results.
+
+    Args:
+      run: the run.
+      truncations: as `Run.evaluate` takes one; two or more.
+      step: as for `Run`.
+      **how: the other arguments of `RunEvaluator`.
+
+    Returns:
+      A picture of the metrics over the truncations in the run directory.
+    """
+    errors.require(
+        len(set(truncations)) > 1, "truncation", truncations, "two different numbers or more"
+    )
+    results = []
+    for limit in truncations:
+        evaluator = RunEvaluator(run, **how, truncation=limit)
+        # The first number may mean the newest checkpoint of a run that goes on.
+        step, result = evaluator.measure(step)
+        evaluator.append(step, result)
+        results.append(result)
+    headings = [f"{limit:g}" for limit in truncations]
+    columns = [
+        (heading, result.values, result.spread)
+        for heading, result in zip(headings, results, strict=True)
+    ]
+    evaluations.table(columns, note=f"step {step}; {words(results[0].protocol)}")
+    out = run.path / f"truncation{'_'.join(headings)}-step{step:08d}.png"
+    grids.save_png(out, curves.panels(truncations, "truncation", evaluator.curves(results)))
+    return out
 
 
 def words(protocol: Mapping[str, Any]) -> str:

@@ -91,6 +91,32 @@ def test_the_best_checkpoint_of_several_seeds_beside_real_points(copy):
     assert {"mode_kl", "mode_kl_std", "modes", "modes_std"} <= row.keys()
 
 
+def test_several_truncations_are_a_table_and_a_row_each(copy):
+    before = rows(copy)
+    flags = (f"--run={copy}", "--metrics=mode_kl,modes", "--num-fake=50")
+    lines = evaluate(*flags, "--truncation=2,0.5").out.splitlines()
+    assert lines[0].split() == ["2", "0.5"]
+    assert [line.split()[0] for line in lines[1:3]] == ["mode_kl", "modes"]
+    out = copy / "truncation2_0.5-step00000008.png"
+    assert lines[-1] == str(out)
+    with Image.open(out) as image:
+        assert image.size == (420, 334)
+    after = rows(copy)
+    # Nothing that was recorded is lost, and each is what one value alone gives.
+    assert after[:-2] == before
+    assert [row["protocol"]["truncation"] for row in after[-2:]] == [2.0, 0.5]
+    assert lines[1].split()[1:] == [evaluations.format_value(r["mode_kl"]) for r in after[-2:]]
+    evaluate(*flags, "--truncation=0.5")
+    assert rows(copy) == after
+    for given, message in (
+        (["--truncation=1,1"], "truncation = (1.0, 1.0); accepted: two different numbers or more"),
+        (["--truncation=1,x"], "--truncation=1,x; accepted: a number, 0 or more, or several"),
+        (["--truncation=1,2", "--follow"], "--follow has no effect with several values of"),
+    ):
+        found = program.complaint(program.call(*flags, *given, module=EVALUATE))
+        assert found.startswith(message)
+
+
 @pytest.mark.slow
 def test_a_job_is_followed_until_it_ends(start, tmp_path):
     workdir = tmp_path / "run"
