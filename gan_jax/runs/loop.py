@@ -170,12 +170,17 @@ def _run(
             )
         # Only what has been accepted is written.
         recorder.start(source, origin.record if origin is not None else None)
+        recorder.begin(first, lambda line: bar.log(line), stop.attempt)
+        picture = pictures.make_picture(config, training, pipeline)
 
         # --- Compile, and place what stays on the devices. ---------------------------------------
         def prepare() -> tuple[TrainState, Any]:
             with heartbeat.working("compiling the train step", enabled=primary):
                 compiling = compiler.submit(_lower(training, pipeline))
-                state, compiled = first_state(), compiling.result()
+                state = first_state()
+                if fresh:
+                    recorder.draw(first, state, picture)
+                compiled = compiling.result()
             if primary:
                 plan.show(plan.rows(config, training, pipeline, compiled, origin, measured))
             with heartbeat.working("reading the data set", enabled=primary) as count:
@@ -186,7 +191,7 @@ def _run(
             return Result("preempted", first, recorder.run.path, signal, primary)
         state, data = prepared
 
-        # --- Logs, and the actions with their intervals in train steps. --------------------------
+        # --- The actions, with their intervals in train steps. -----------------------------------
         images = images_per_step(training.game, settings.batch_size) * training.replicas
         bar = stack.enter_context(
             progress.Progress(
@@ -199,8 +204,6 @@ def _run(
             )
         )
         profiler = stack.enter_context(_profiler(config, recorder.run.path, enabled=primary))
-        picture = pictures.make_picture(config, training, pipeline)
-        recorder.begin(first, bar.log, stop.attempt)
         actions = Actions(config, training, recorder, sums, bar, picture, pipeline, stop, measured)
         hooks = (
             (settings.log_every, actions.log),
@@ -212,8 +215,6 @@ def _run(
         # --- The loop. ---------------------------------------------------------------------------
         step, reason, pace = first, None, Pace()
         with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
-            if fresh:
-                stop.attempt(lambda: actions.draw(first, state))
             if fresh and first:
                 actions.save(step, state)  # From here on, the other run is not needed.
             if first > 0 and _is_due(first, evaluate_every, settings.steps):

@@ -12,7 +12,7 @@ from PIL import Image
 from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.report import writers
-from gan_jax.runs import loop, run_directory
+from gan_jax.runs import loop, recording, run_directory
 from gan_jax.runs.config import chosen
 from gan_jax.runs.run import open_run
 from gan_jax.training import parallel, step
@@ -225,27 +225,29 @@ def test_a_start_that_failed_does_not_fix_the_configuration(tmp_path, monkeypatc
 
 
 def test_what_a_start_needs_is_traced_once_while_other_programs_compile(tmp_path, monkeypatch):
-    traced, lowered, compiled_beside = [], threading.Event(), []
+    traced, lowered, drawn = [], threading.Event(), threading.Event()
+    # The first state's program, then the train step: each waits for what is done beside it.
+    awaited, came = iter((lowered, drawn)), []
 
     def watch(module, name, seen):
         original = getattr(module, name)
 
-        def watched(*arguments):
+        def watched(*arguments, **options):
             seen()
-            return original(*arguments)
+            return original(*arguments, **options)
 
         monkeypatch.setattr(module, name, watched)
 
     watch(step, "init_state", lambda: traced.append("state"))
     watch(parallel, "_several_steps", lambda: traced.append("step"))
     watch(parallel.Parallel, "lower", lowered.set)
-    # The first state's program would wait in vain if the train step were traced after it.
-    watch(jax.stages.Lowered, "compile", lambda: compiled_beside.append(lowered.wait(30)))
+    watch(recording.Recorder, "draw", drawn.set)
+    watch(jax.stages.Lowered, "compile", lambda: came.append(next(awaited).wait(30)))
     config = configuration("resident")
     config.train.update(steps=1, seed=5)
     loop.train(config, tmp_path)
     assert traced == ["state", "step"]
-    assert compiled_beside == [True, True]
+    assert came == [True, True]
 
 
 def test_a_run_may_be_made_longer_where_no_schedule_depends_on_it(copied):
