@@ -15,6 +15,7 @@ from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source, ToySource
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
 from gan_jax.evaluation.held_out import HeldOut
+from gan_jax.evaluation.paths import PathLengths
 from gan_jax.evaluation.real_images import (
     LABELLED,
     labelled_images,
@@ -71,7 +72,7 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
     kind, known = _suitable(source)
     if metric.of == "held_out":
         return  # Checked by `held_out.choose`.
-    if metric.of != kind:
+    if metric.of != kind and (metric.of, kind) != ("paths", "images"):
         raise errors.ConfigError(
             f"eval.metrics has {metric.name!r}, but samples of {source.name} are unpaired "
             f"{kind}; accepted: {', '.join(known) or 'none'}"
@@ -142,7 +143,7 @@ def _suitable(source: Source) -> tuple[str, Sequence[str]]:
         case "image":
             return "images", [
                 f"classifier_{name}" if name in names.POINT_STATISTICS else name
-                for name in names.STATISTICS
+                for name in (*names.STATISTICS, *names.PATH_STATISTICS)
             ]
         case kind:
             return kind, []
@@ -222,12 +223,27 @@ class GenerativeEvaluator(Evaluator):
             class_of=_attributes(game, source, data),
         )
         self._place = self._sampler.place
+        compared = {name: self._compared(name) for name in self._extractions}
         self._real = {
-            name: self._real_statistics(
-                name, compare.needs(self._metrics_of(name), self._layers, fake=False)
-            )
-            for name in self._extractions
+            name: self._real_statistics(name, compare.needs(own, self._layers, fake=False))
+            for name, own in compared.items()
+            if own
         }
+        self._paths = None
+        if along := [metric for metric in self.metrics if metric.of == "paths"]:
+            self._paths = PathLengths(
+                along,
+                self._layers,
+                {name: one.extractor for name, one in self._extractions.items()},
+                game=game,
+                sampler=self._sampler,
+                how=sampling,
+                devices=devices,
+            )
+
+    def _compared(self, extractor: str) -> list[Metric]:
+        """Return the metrics of an extractor that compare samples with real images."""
+        return [metric for metric in self._metrics_of(extractor) if metric.of == "images"]
 
     def _details(self, normalised: bool) -> dict[str, Any]:
         how, num_fake = self._sampling, self._settings.num_fake
@@ -244,6 +260,8 @@ class GenerativeEvaluator(Evaluator):
             details["standing_images"] = how.standing_images
         if self._held_out:
             details["held_out"] = self._held_out.protocol()
+        if self._paths:
+            details["paths"] = self._paths.protocol
         return details
 
     def reference(self, variables: Mapping[str, Any]) -> tuple[list[Column], str]:
@@ -255,6 +273,8 @@ class GenerativeEvaluator(Evaluator):
         """
         if all(metric.of == "held_out" for metric in self.metrics):
             return [], "the values above whose names begin with real_ are those of real images"
+        if all(metric.of in ("held_out", "paths") for metric in self.metrics):
+            return [], "there are no path lengths of real images"
         count = min(self._num_real // 2, self._settings.num_fake)
         placed = self._place(variables)
         generated, real = [], []
@@ -286,8 +306,8 @@ class GenerativeEvaluator(Evaluator):
             return self._modes(self._sampler.samples(variables, count, seed)), self._modes(points)
         fake_values: dict[str, float] = {}
         real_values: dict[str, float] = {}
-        for name, extraction in self._extractions.items():
-            own = self._metrics_of(name)
+        for name in self._real:
+            own, extraction = self._compared(name), self._extractions[name]
             needs = {layer: frozenset({"features"}) for layer in extraction.layers}
             whole = self._with_labels(self._real_statistics(name, needs))
             one, other = _subset(whole, half), _subset(whole, others)
@@ -305,8 +325,10 @@ class GenerativeEvaluator(Evaluator):
             samples = self._sampler.samples(variables, count, seed)
             labels = None if self._game.num_classes is None else self._requested(count, seed)
             values |= self._held_out.measure(variables, samples, labels, seed)
-        for name in self._extractions:
-            own = self._metrics_of(name)
+        if self._paths:
+            values |= self._paths(variables, count, seed)
+        for name in self._real:
+            own = self._compared(name)
             needs = compare.needs(own, self._layers, fake=True)
             fake = self._fake_statistics(name, variables, seed, count, needs)
             values |= compare.compare(own, self._layers, self._real[name], fake)

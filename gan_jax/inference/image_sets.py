@@ -20,6 +20,7 @@ from gan_jax.report import evaluations
 # Why a metric cannot be measured on two sets of images, by its kind of input.
 _UNFIT = {
     "points": "of points; see fid",
+    "paths": "of samples along a way between two; use --run",
     "scores": "of runs that detect anomalies; use --run",
     "held_out": "of runs and of images that they were not trained on; use --run",
 }

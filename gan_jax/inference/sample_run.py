@@ -19,13 +19,13 @@ from gan_jax.data import kinds
 from gan_jax.games.codes import Codes
 from gan_jax.inference import directions as finding
 from gan_jax.inference import export as exports
-from gan_jax.inference import interpolation, mixing, projection, reconstruction, rendering
+from gan_jax.inference import mixing, projection, reconstruction, rendering
 from gan_jax.inference import neighbours as neighbour_search
 from gan_jax.inference.sample_request import Request
 from gan_jax.report import animation as animations
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
-from gan_jax.training import spaces
+from gan_jax.training import interpolation, spaces
 
 # The smallest side of an animation of single pictures; smaller ones are magnified.
 _ANIMATED_SIDE = 128

@@ -27,7 +27,7 @@ def layer_of(metric: Metric, extractor: Extractor) -> str:
     Raises:
       ConfigError: the extractor has no such layer.
     """
-    if STATISTICS[metric.statistic].needs == "logits":
+    if metric.of == "images" and STATISTICS[metric.statistic].needs == "logits":
         if metric.layer is not None or extractor.logits is None:
             have = "no logits" if extractor.logits is None else "one layer of logits"
             raise ConfigError(f"eval.metrics has {metric.name!r}, but {extractor.name} has {have}")

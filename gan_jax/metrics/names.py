@@ -20,8 +20,8 @@ class Statistic:
 
     Attributes:
       better: "lower" or "higher".
-      needs: its input: "moments" (mean and covariance of features), "features", "logits", "points",
-        "pairs", "scores" or "held_out".
+      needs: its input: "moments" (mean and covariance of features), "features", "logits", "paths",
+        "points", "pairs", "scores" or "held_out".
       labelled: whether it also needs the requested class of each generated image.
     """
 
@@ -43,6 +43,9 @@ STATISTICS: Mapping[str, Statistic] = {
     "modes": Statistic("higher", "logits"),
     "mode_kl": Statistic("lower", "logits"),
 }
+# Statistics of an extractor's features along ways between samples, computed in
+# `gan_jax.evaluation.paths`.
+PATH_STATISTICS: Mapping[str, Statistic] = {"ppl": Statistic("lower", "paths")}
 # Statistics of points of the plane, relative to the modes of their mixture.
 POINT_STATISTICS: Mapping[str, Statistic] = {
     "modes": Statistic("higher", "points"),
@@ -77,7 +80,8 @@ HELD_OUT_STATISTICS: Mapping[str, Statistic] = {
     "membership_auroc_classifier": Statistic("lower", "held_out"),
 }
 _ALONE = {**POINT_STATISTICS, **PAIR_STATISTICS, **SCORE_STATISTICS, **HELD_OUT_STATISTICS}
-_ALL = {**STATISTICS, **_ALONE}
+_OF_FEATURES = {**STATISTICS, **PATH_STATISTICS}
+_ALL = {**_OF_FEATURES, **_ALONE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +90,8 @@ class Metric:
 
     Attributes:
       name: the name.
-      statistic: a key of `STATISTICS`, `POINT_STATISTICS`, `PAIR_STATISTICS`, `SCORE_STATISTICS`
-        or `HELD_OUT_STATISTICS`.
+      statistic: a key of `STATISTICS`, `PATH_STATISTICS`, `POINT_STATISTICS`, `PAIR_STATISTICS`,
+        `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
       extractor: name of the feature extractor; ``None`` for statistics without features.
       layer: layer of the extractor; ``None``: its default layer.
     """
@@ -109,8 +113,10 @@ class Metric:
 
     @property
     def of(self) -> str:
-        """Its kind of input: "images", "points", "pairs", "scores" or "held_out"."""
-        return _ALONE[self.statistic].needs if self.extractor is None else "images"
+        """Its kind of input: "images", "paths", "points", "pairs", "scores" or "held_out"."""
+        if self.extractor is None:
+            return _ALONE[self.statistic].needs
+        return "paths" if self.statistic in PATH_STATISTICS else "images"
 
 
 def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> Metric:
@@ -128,13 +134,13 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
         return Metric(name, name, None)
     prefixes = {INCEPTION: "", **{e: f"{e}_" for e in extractors if e != INCEPTION}}
     for extractor, prefix in prefixes.items():
-        if match := re.fullmatch(rf"{prefix}({'|'.join(STATISTICS)})(\d*)", name):
+        if match := re.fullmatch(rf"{prefix}({'|'.join(_OF_FEATURES)})(\d*)", name):
             return Metric(name, match[1], extractor, match[2] or None)
     others = ", ".join(p for p in prefixes.values() if p)
-    known = [f"{p}{s}" for p in prefixes.values() for s in STATISTICS]
+    known = [f"{p}{s}" for p in prefixes.values() for s in _OF_FEATURES]
     hint = errors.suggestion(name, [*known, *_ALONE])
     raise errors.ConfigError(
-        f"{field} has {name!r}; accepted: {', '.join(STATISTICS)}, with the number of one of "
+        f"{field} has {name!r}; accepted: {', '.join(_OF_FEATURES)}, with the number of one of "
         f"Inception's layers behind (fid768) or another extractor in front ({others}); for points "
         f"{', '.join(POINT_STATISTICS)}; for pairs {', '.join(PAIR_STATISTICS)}; for scores "
         f"{', '.join(SCORE_STATISTICS)}; for runs with held-out images "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
-from gan_jax.inference.interpolation import PATHS, between, loop, slerp
+from gan_jax.training.interpolation import PATHS, between, loop, slerp
 
 BOTH = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 T = np.linspace(0, 1, 11)
