@@ -1,10 +1,11 @@
-"""Measure the train step: ``python -m scripts.benchmark step`` and ``... replicas``.
+"""Measure train steps and starts: ``python -m scripts.benchmark step``, ``replicas``, ``start``.
 
 ``step --config=NAME,...`` times the train steps of configurations beside the same networks, losses
 and players in PyTorch (`scripts.pytorch`), where that is installed and there is a reference;
 ``--config=all`` measures every one that has a reference. ``replicas`` times several numbers of
 replicas on one device, and compares their images per second with those of one run alone.
-Contestants take turns in one process, so that other load affects all alike.
+Contestants take turns in one process, so that other load affects all alike. ``start
+--config=NAME,...``, or ``all``, times the programs from the command to their first train step.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.data import spec as specs
 from gan_jax.runs import allocator, compilation_cache
+from scripts.starts import start_rows
 from scripts.train_steps import (
     Row,
     Step,
@@ -70,6 +72,16 @@ def main() -> None:
     replicas.add_argument("--batch_size", type=int, default=64, help="of one run")
     replicas.add_argument("--steps_per_call", type=int, default=10)
     replicas.add_argument("--repeats", type=int, default=20, help="turns of each")
+    start = commands.add_parser("start", help="from the command to the first train step")
+    start.set_defaults(measure=measure_start)
+    start.add_argument("--config", default="wgan_gp", help="NAME[:DATA][,...] of configs/, or all")
+    start.add_argument("--repeats", type=int, default=3, help="starts with a filled cache")
+    start.add_argument(
+        "--cold",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure a start with an empty cache, too; otherwise the user's cache is used",
+    )
     arguments = vars(parser.parse_args())
     path = arguments.pop("json")
     try:
@@ -125,11 +137,16 @@ def machine() -> Row:
 # --- The measurements. ----------------------------------------------------------------------------
 
 
+def files() -> list[str]:
+    """Return the names of the configuration files of the folder ``configs/``."""
+    found = {path.stem for path in Path(configs.__file__).parent.glob("*.py")}
+    return sorted(found - {"__init__", "base"})
+
+
 def load(name: str) -> ConfigDict:
     """Return the configuration of a name, ``FILE`` or ``FILE:DATA``, of the folder ``configs/``."""
     file, _, choices = name.partition(":")
-    files = {path.stem for path in Path(configs.__file__).parent.glob("*.py")}
-    errors.lookup(dict.fromkeys(files - {"__init__", "base"}), file, "--config")
+    errors.lookup(dict.fromkeys(files()), file, "--config")
     module = importlib.import_module(f"configs.{file}")  # noqa: TID251  One of the files above.
     return module.get_config(choices)
 
@@ -228,6 +245,15 @@ def product_rows(repeats: int) -> list[Row]:
         }
         for name, seconds in in_turns(steps, repeats).items()
     ]
+
+
+def measure_start(*, config: str, repeats: int, cold: bool) -> list[Row]:
+    """Return a row per configuration and state of the cache."""
+    errors.require(repeats >= 1, "--repeats", repeats, "1 or more")
+    names = files() if config == "all" else config.split(",")
+    for name in names:
+        load(name)  # A wrong name is reported before any start.
+    return [row for name in names for row in start_rows(name, repeats, cold=cold)]
 
 
 def points() -> ConfigDict:

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from gan_jax import errors
 from gan_jax.metrics import inception
-from scripts import benchmark, benchmark_metrics, train_steps
+from scripts import benchmark, benchmark_metrics, starts, train_steps
 
 
 @pytest.mark.slow
@@ -162,3 +163,44 @@ def test_speed_is_compared_at_equal_precision():
     assert rows["gan_jax highest"]["ours / this"] == 1.0
     assert rows["PyTorch eager float32"]["ours / this"] > 0
     assert rows["PyTorch eager TF32"]["ours / this"] is None
+
+
+PROGRAM = """
+import sys, time
+print("Finished tracing step for jit in 0.5 sec")
+print("Finished jaxpr to MLIR module conversion jit(step) in 0.25 sec")
+print("Finished tracing draw for jit in 1.0 sec")
+print("Finished XLA compilation of jit(step) in 2.5 sec")
+print("train step     discriminator 1 step, then generator 1 step")
+if sys.argv[1:] == ["fails"]:
+    sys.exit("error: the reason")
+print("step    1/1,000  kimg 0.1", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_start_ends_with_the_first_step(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    row = starts.time_start(["program"], environment)
+    assert row["tracing s"] == 1.5
+    assert row["lowering s"] == 0.25
+    assert row["compiling or reading s"] == 2.5
+    assert row["before tracing s"] + 0.5 <= row["s to the first step"] < 600
+    with pytest.raises(errors.ConfigError, match="program fails took no step: error: the reason"):
+        starts.time_start(["program", "fails"], environment)
+
+
+@pytest.mark.slow
+def test_starts_are_timed_with_an_empty_and_a_filled_cache(monkeypatch):
+    chosen = ["--config=gan:smoke", "--repeats=1"]
+    monkeypatch.setattr(sys, "argv", ["benchmark", "start", *chosen])
+    made = []
+    monkeypatch.setattr(benchmark, "publish", lambda rows, path: made.extend(rows))
+    benchmark.main()
+    assert [(row["config"], row["cache"]) for row in made] == [
+        ("gan:smoke", "empty"),
+        ("gan:smoke", "filled"),
+    ]
+    for row in made:
+        assert all(row[name] > 0 for name in starts.PHASES)
