@@ -234,7 +234,7 @@ def _roles(
     def inputs(variables: Any) -> list[jax.Array]:
         layers = _layers(space, game, variables, points, labels)
         # Differences between points, in which the class has no part.
-        return [x[1:] - x[:1] for x, _ in layers]
+        return [(x[1:] - x[:1]).astype(jnp.float32) for x, _ in layers]
 
     found, others = inputs(variables), inputs(_perturbed(variables))
     return [
