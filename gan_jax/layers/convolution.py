@@ -11,14 +11,20 @@ module uses that a convolution is bilinear: the three maps
     convolve(x, w),    gradient of x from (dy, w),    gradient of w from (x, dy)
 
 are closed under differentiation (the derivatives of each are the other two), so one efficient
-lowering of each covers derivatives of any order. The first two are forward convolutions of stride
-one. The third is, for every row of taps, one matrix product over all pixels,
-`[out, pixels] @ [pixels, kw * in]`, with the image unfolded along its width (or in and out
-exchanged, where there are more in). Strides are folded into channels (space to depth); transposed
-convolutions are stride-one convolutions followed by depth to space (the "sub-pixel" form of Shi et
-al., "Is the deconvolution layer the same as a convolutional layer?", 2016,
-https://arxiv.org/abs/1609.07009). Groups are convolved one after the other: XLA takes 100 to 400
-times as long for the gradient of a grouped kernel. Many groups take long to compile.
+lowering of each covers derivatives of any order. A transposed convolution is the second map.
+
+- The first is XLA's convolution, strided as it is; of 1x1 kernels a matrix product.
+- The second, at stride one, is a convolution with the kernel rotated.
+- The third, at stride one, is for every row of taps one matrix product over all pixels,
+  `[out, pixels] @ [pixels, kw * in]`, with the image unfolded along its width (or in and out
+  exchanged, where there are more in).
+- The gradients of a strided convolution are those of a stride-one convolution of blocks of pixels,
+  whose channels are all pixels of a block (space to depth). That of x is the "sub-pixel" form of a
+  transposed convolution (Shi et al., "Is the deconvolution layer the same as a convolutional
+  layer?", 2016, https://arxiv.org/abs/1609.07009). Images of few channels are convolved so, too.
+
+Groups are convolved one after the other: XLA takes 100 to 400 times as long for the gradient of a
+grouped kernel. Many groups take long to compile.
 
 The CPU lowering supports reverse-mode derivatives of any order, but not forward mode (`jax.jvp`);
 `implementation="xla"` supports both.
@@ -26,7 +32,7 @@ The CPU lowering supports reverse-mode derivatives of any order, but not forward
 
 from collections.abc import Callable
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -36,58 +42,139 @@ from jax import lax
 
 from gan_jax.errors import lookup
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
+Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+# With fewer channels, XLA convolves blocks of pixels faster.
+_FEW = 8
 
 
-def _plain(x: jax.Array, w: jax.Array, pads: Pads) -> jax.Array:
-    """Stride-one convolution by XLA; negative pads crop."""
-    return lax.conv_general_dilated(x, w, (1, 1), pads, dimension_numbers=_DIMENSIONS)
+class _Windows(NamedTuple):
+    """The windows of an image that a convolution looks at, each along (height, width).
+
+    Attributes:
+      image: size of the image.
+      kernel: size of a window.
+      strides: steps between windows.
+      pads: low and high zero padding of the image; negative ones crop it.
+    """
+
+    image: Pair
+    kernel: Pair
+    strides: Pair
+    pads: Pads
+
+    @property
+    def out(self) -> Pair:
+        """Numbers of windows."""
+        axes = zip(self.image, self.kernel, self.strides, self.pads, strict=True)
+        rows, columns = ((size + sum(pads) - k) // s + 1 for size, k, s, pads in axes)
+        return rows, columns
+
+    @property
+    def blocks(self) -> "_Windows":
+        """The windows of stride one in an image of which each pixel is a block of this one."""
+        kh, kw = (-(-k // s) for k, s in zip(self.kernel, self.strides, strict=True))
+        image = (self.out[0] + kh - 1, self.out[1] + kw - 1)
+        return _Windows(image, (kh, kw), (1, 1), ((0, 0), (0, 0)))
+
+    def turned(self) -> Pads:
+        """Return the padding with which a kernel rotated by 180 degrees undoes stride one."""
+        (kh, kw), ((top, bottom), (left, right)) = self.kernel, self.pads
+        return (kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right)
+
+
+def _fold(x: jax.Array, windows: _Windows) -> jax.Array:
+    """Pad or crop an image to whole blocks, which become its pixels (space to depth)."""
+    n, channels, (sh, sw) = x.shape[0], x.shape[3], windows.strides
+    rows, columns = windows.blocks.image
+    (top, _), (left, _) = windows.pads
+    high = (rows * sh - x.shape[1] - top, columns * sw - x.shape[2] - left)
+    edges = ((0, 0, 0), (top, high[0], 0), (left, high[1], 0), (0, 0, 0))
+    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
+    x = x.reshape(n, rows, sh, columns, sw, channels).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, rows, columns, -1)
+
+
+def _unfold(x: jax.Array, windows: _Windows) -> jax.Array:
+    """Return the transpose of `_fold`: blocks become pixels (depth to space)."""
+    n, rows, columns = x.shape[:3]
+    sh, sw = windows.strides
+    x = x.reshape(n, rows, columns, sh, sw, -1).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(n, rows * sh, columns * sw, -1)
+    edges = [(0, 0, 0)]
+    for size, (low, _), given in zip(windows.image, windows.pads, x.shape[1:3], strict=True):
+        edges.append((-low, size + low - given, 0))
+    return lax.pad(x, jnp.zeros((), x.dtype), [*edges, (0, 0, 0)])
+
+
+def _fold_kernel(w: jax.Array, windows: _Windows) -> jax.Array:
+    """Return the kernel of the convolution of blocks; taps beyond ``w`` are zero."""
+    (bh, bw), (sh, sw) = windows.blocks.kernel, windows.strides
+    kh, kw, channels, features = w.shape
+    w = jnp.pad(w, ((0, bh * sh - kh), (0, bw * sw - kw), (0, 0), (0, 0)))
+    w = w.reshape(bh, sh, bw, sw, channels, features).transpose(0, 2, 1, 3, 4, 5)
+    return w.reshape(bh, bw, -1, features)
+
+
+def _unfold_kernel(w: jax.Array, windows: _Windows) -> jax.Array:
+    """Return the transpose of `_fold_kernel`."""
+    (bh, bw), (sh, sw), (kh, kw) = windows.blocks.kernel, windows.strides, windows.kernel
+    w = w.reshape(bh, bw, sh, sw, -1, w.shape[-1]).transpose(0, 2, 1, 3, 4, 5)
+    return w.reshape(bh * sh, bw * sw, *w.shape[4:])[:kh, :kw]
+
+
+def _plain(x: jax.Array, w: jax.Array, strides: Pair, pads: Pads) -> jax.Array:
+    """Convolution by XLA; negative pads crop."""
+    if w.shape[:2] == strides == (1, 1) and pads == ((0, 0), (0, 0)):
+        return lax.dot_general(x, w[0, 0], (((3,), (0,)), ((), ())))
+    return lax.conv_general_dilated(x, w, strides, pads, dimension_numbers=_DIMENSIONS)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve(x: jax.Array, w: jax.Array, pads: Pads) -> jax.Array:
-    """Convolves `x` [n, h, w, in] with `w` [kh, kw, in, out] at stride one."""
-    return _plain(x, w, pads)
+def _convolve(x: jax.Array, w: jax.Array, windows: _Windows) -> jax.Array:
+    """Convolves `x` [n, h, w, in] with `w` [kh, kw, in, out]."""
+    if windows.strides != (1, 1) and x.shape[-1] < _FEW:
+        return _plain(_fold(x, windows), _fold_kernel(w, windows), (1, 1), windows.blocks.pads)
+    return _plain(x, w, windows.strides, windows.pads)
 
 
-def _convolve_forward(x: jax.Array, w: jax.Array, pads: Pads) -> Any:
-    return _convolve(x, w, pads), (x, w)
+def _convolve_forward(x: jax.Array, w: jax.Array, windows: _Windows) -> Any:
+    return _convolve(x, w, windows), (x, w)
 
 
-def _convolve_backward(pads: Pads, saved: Any, dy: jax.Array) -> Any:
+def _convolve_backward(windows: _Windows, saved: Any, dy: jax.Array) -> Any:
     x, w = saved
-    return _image_gradient(dy, w, pads), _kernel_gradient(x, dy, pads)
+    return _image_gradient(dy, w, windows), _kernel_gradient(x, dy, windows)
 
 
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _image_gradient(dy: jax.Array, w: jax.Array, pads: Pads) -> jax.Array:
+def _image_gradient(dy: jax.Array, w: jax.Array, windows: _Windows) -> jax.Array:
     """Transpose of `_convolve` in `x`: a convolution with the kernel rotated by 180 degrees."""
+    if windows.strides != (1, 1):
+        return _unfold(_image_gradient(dy, _fold_kernel(w, windows), windows.blocks), windows)
     turned = jnp.flip(w, (0, 1)).swapaxes(2, 3)
-    (top, bottom), (left, right) = pads
-    kh, kw = w.shape[:2]
-    full = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right))
-    return _plain(dy, turned, full)
+    return _plain(dy, turned, (1, 1), windows.turned())
 
 
-def _image_gradient_forward(dy: jax.Array, w: jax.Array, pads: Pads) -> Any:
-    return _image_gradient(dy, w, pads), (dy, w)
+def _image_gradient_forward(dy: jax.Array, w: jax.Array, windows: _Windows) -> Any:
+    return _image_gradient(dy, w, windows), (dy, w)
 
 
-def _image_gradient_backward(pads: Pads, saved: Any, dx: jax.Array) -> Any:
+def _image_gradient_backward(windows: _Windows, saved: Any, dx: jax.Array) -> Any:
     dy, w = saved
-    return _convolve(dx, w, pads), _kernel_gradient(dx, dy, pads)
+    return _convolve(dx, w, windows), _kernel_gradient(dx, dy, windows)
 
 
 _image_gradient.defvjp(_image_gradient_forward, _image_gradient_backward)
 
 
 def _products(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
-    """Return the kernel's gradient by one matrix product over all pixels per row of taps."""
+    """Return a stride-one kernel's gradient by a matrix product over all pixels per row of taps."""
     (top, bottom), (left, right) = pads
     height, width, channels = x.shape[1:]
     out_height, out_width, features = dy.shape[1:]
@@ -128,67 +215,40 @@ def _products(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
+def _kernel_gradient(x: jax.Array, dy: jax.Array, windows: _Windows) -> jax.Array:
     """Transpose of `_convolve` in `w`: `_products`, in which the narrower image is unfolded."""
+    if windows.strides != (1, 1):
+        return _unfold_kernel(_kernel_gradient(_fold(x, windows), dy, windows.blocks), windows)
     if x.shape[-1] <= dy.shape[-1]:
-        return _products(x, dy, pads)
+        return _products(x, dy, windows.pads)
     # The same pairs of pixels, seen from the other image: every distance is negative.
-    (top, bottom), (left, right) = pads
-    kh, kw = (x.shape[a] + sum(pads[a - 1]) - dy.shape[a] + 1 for a in (1, 2))
-    turned = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right))
-    return jnp.flip(_products(dy, x, turned), (0, 1)).swapaxes(2, 3)
+    return jnp.flip(_products(dy, x, windows.turned()), (0, 1)).swapaxes(2, 3)
 
 
-def _kernel_gradient_forward(x: jax.Array, dy: jax.Array, pads: Pads) -> Any:
-    return _kernel_gradient(x, dy, pads), (x, dy)
+def _kernel_gradient_forward(x: jax.Array, dy: jax.Array, windows: _Windows) -> Any:
+    return _kernel_gradient(x, dy, windows), (x, dy)
 
 
-def _kernel_gradient_backward(pads: Pads, saved: Any, dw: jax.Array) -> Any:
+def _kernel_gradient_backward(windows: _Windows, saved: Any, dw: jax.Array) -> Any:
     x, dy = saved
-    return _image_gradient(dy, dw, pads), _convolve(x, dw, pads)
+    return _image_gradient(dy, dw, windows), _convolve(x, dw, windows)
 
 
 _kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 
 
-def _padding(
-    padding: str, size: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
-) -> Pads:
-    """XLA's low and high padding of both image axes."""
-    pads = lax.padtype_to_pads(size, kernel, strides, padding)
-    (top, bottom), (left, right) = ((int(low), int(high)) for low, high in pads)
-    return (top, bottom), (left, right)
+def _strided(x: jax.Array, w: jax.Array, strides: Pair, padding: str) -> jax.Array:
+    """Convolution of any stride."""
+    size, kernel = x.shape[1:3], w.shape[:2]
+    (top, bottom), (left, right) = lax.padtype_to_pads(size, kernel, strides, padding)
+    pads = ((int(top), int(bottom)), (int(left), int(right)))
+    if kernel == (1, 1):
+        x, strides = x[:, :: strides[0], :: strides[1]], (1, 1)
+        pads = ((0, 0), (0, 0))
+    return _convolve(x, w, _Windows(x.shape[1:3], kernel, strides, pads))
 
 
-def _strided(x: jax.Array, w: jax.Array, strides: tuple[int, int], padding: str) -> jax.Array:
-    """Strided convolution as a stride-one convolution of blocks of pixels (space to depth)."""
-    n, height, width, channels = x.shape
-    kh, kw, _, features = w.shape
-    (top, bottom), (left, right) = _padding(padding, (height, width), (kh, kw), strides)
-    if strides == (1, 1):
-        return _convolve(x, w, ((top, bottom), (left, right)))
-    sh, sw = strides
-    out = ((height + top + bottom - kh) // sh + 1, (width + left + right - kw) // sw + 1)
-    if (kh, kw) == (1, 1):
-        return _convolve(x[:, ::sh, ::sw], w, ((0, 0), (0, 0)))
-    # Pad or crop to whole blocks: taps beyond the kernel are zero.
-    bh, bw = -(-kh // sh), -(-kw // sw)
-    rows, cols = out[0] + bh - 1, out[1] + bw - 1
-    w = jnp.pad(w, ((0, bh * sh - kh), (0, bw * sw - kw), (0, 0), (0, 0)))
-    w = w.reshape(bh, sh, bw, sw, channels, features).transpose(0, 2, 1, 3, 4, 5)
-    high = (rows * sh - height - top, cols * sw - width - left)
-    x = lax.pad(
-        x,
-        jnp.zeros((), x.dtype),
-        ((0, 0, 0), (top, high[0], 0), (left, high[1], 0), (0, 0, 0)),
-    )
-    x = x.reshape(n, rows, sh, cols, sw, channels).transpose(0, 1, 3, 2, 4, 5)
-    return _convolve(
-        x.reshape(n, rows, cols, -1), w.reshape(bh, bw, -1, features), ((0, 0), (0, 0))
-    )
-
-
-def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
+def _transposed_pads(kernel: int, stride: int, padding: str) -> Pair:
     """Low and high padding of the dilated image, as `lax.conv_transpose` defines them."""
     if padding == "SAME":
         total = kernel + stride - 2
@@ -199,38 +259,15 @@ def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
     return low, total - low
 
 
-def _transposed(x: jax.Array, w: jax.Array, strides: tuple[int, int], padding: str) -> jax.Array:
-    """Transposed convolution as a stride-one convolution to blocks of pixels (depth to space).
-
-    Along one axis, output pixel `s * q + p` takes input `q + t` through tap `low - p + s * t`. With
-    `low` raised to -1 modulo s, all s phases p read the same inputs, through `ceil(k / s)` taps
-    each; the outputs that this adds at the start are cropped.
-    """
-    n, channels, features = x.shape[0], x.shape[3], w.shape[3]
-    pads, blocks, crops, sizes = [], [], [], []
-    for axis in (0, 1):
-        size, k, s = x.shape[axis + 1], w.shape[axis], strides[axis]
+def _transposed(x: jax.Array, w: jax.Array, strides: Pair, padding: str) -> jax.Array:
+    """Transposed convolution: what the image's gradient is of a convolution of that stride."""
+    pads, image = [], []
+    for size, k, s in zip(x.shape[1:3], w.shape[:2], strides, strict=True):
         low, high = _transposed_pads(k, s, padding)
-        extra = (s - 1 - low) % s
-        first = (low + extra) // s  # inputs read before the first
-        taps = -(-k // s)
-        out = (size - 1) * s + 1 + low + high - k + 1
-        cells = -(-(out + extra) // s)
-        pads.append((first, cells + taps - 1 - size - first))
-        blocks.append(taps)
-        crops.append(extra)
-        sizes.append(out)
-    sh, sw = strides
-    spare = [b * s - k for b, s, k in zip(blocks, strides, w.shape[:2], strict=True)]
-    w = jnp.pad(w, ((0, spare[0]), (0, spare[1]), (0, 0), (0, 0)))
-    # Phase p uses tap s * t + (s - 1 - p).
-    w = jnp.flip(w.reshape(blocks[0], sh, blocks[1], sw, channels, features), (1, 3))
-    w = w.transpose(0, 2, 4, 1, 3, 5).reshape(*blocks, channels, sh * sw * features)
-    y = _convolve(x, w, (pads[0], pads[1]))
-    rows, cols = y.shape[1:3]
-    y = y.reshape(n, rows, cols, sh, sw, features).transpose(0, 1, 3, 2, 4, 5)
-    y = y.reshape(n, rows * sh, cols * sw, features)
-    return y[:, crops[0] : crops[0] + sizes[0], crops[1] : crops[1] + sizes[1]]
+        image.append((size - 1) * s + 1 + low + high - k + 1)
+        pads.append((k - 1 - low, k - 1 - high))
+    windows = _Windows((image[0], image[1]), w.shape[:2], strides, (pads[0], pads[1]))
+    return _image_gradient(x, jnp.flip(w, (0, 1)).swapaxes(2, 3), windows)
 
 
 def _fast(implementation: str | None) -> bool:
@@ -243,7 +280,7 @@ def _fast(implementation: str | None) -> bool:
 def convolve(
     x: jax.Array,
     w: jax.Array,
-    strides: tuple[int, int] = (1, 1),
+    strides: Pair = (1, 1),
     padding: str = "SAME",
     implementation: str | None = None,
     *,
@@ -281,7 +318,7 @@ def convolve(
 def convolve_transpose(
     x: jax.Array,
     w: jax.Array,
-    strides: tuple[int, int] = (2, 2),
+    strides: Pair = (2, 2),
     padding: str = "SAME",
     implementation: str | None = None,
 ) -> jax.Array:
