@@ -8,6 +8,8 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from gan_jax import compiler
+
 #: The axis over which examples are sharded.
 AXIS = "data"
 # An axis of size 1, which networks built for sharded parameters name as well.
@@ -80,7 +82,8 @@ class DeviceMap:
                 in_specs=(everywhere, sharded),
                 out_specs=everywhere,
                 check_vma=False,
-            )
+            ),
+            compiler_options=compiler.options(),
         )
 
     def place(self, tree: Any) -> Any:

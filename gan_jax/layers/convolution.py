@@ -239,13 +239,13 @@ _kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 
 def _strided(x: jax.Array, w: jax.Array, strides: Pair, padding: str) -> jax.Array:
     """Convolution of any stride."""
-    size, kernel = x.shape[1:3], w.shape[:2]
-    (top, bottom), (left, right) = lax.padtype_to_pads(size, kernel, strides, padding)
+    kernel = (w.shape[0], w.shape[1])
+    (top, bottom), (left, right) = lax.padtype_to_pads(x.shape[1:3], kernel, strides, padding)
     pads = ((int(top), int(bottom)), (int(left), int(right)))
     if kernel == (1, 1):
         x, strides = x[:, :: strides[0], :: strides[1]], (1, 1)
         pads = ((0, 0), (0, 0))
-    return _convolve(x, w, _Windows(x.shape[1:3], kernel, strides, pads))
+    return _convolve(x, w, _Windows((x.shape[1], x.shape[2]), kernel, strides, pads))
 
 
 def _transposed_pads(kernel: int, stride: int, padding: str) -> Pair:
@@ -266,7 +266,8 @@ def _transposed(x: jax.Array, w: jax.Array, strides: Pair, padding: str) -> jax.
         low, high = _transposed_pads(k, s, padding)
         image.append((size - 1) * s + 1 + low + high - k + 1)
         pads.append((k - 1 - low, k - 1 - high))
-    windows = _Windows((image[0], image[1]), w.shape[:2], strides, (pads[0], pads[1]))
+    kernel = (w.shape[0], w.shape[1])
+    windows = _Windows((image[0], image[1]), kernel, strides, (pads[0], pads[1]))
     return _image_gradient(x, jnp.flip(w, (0, 1)).swapaxes(2, 3), windows)
 
 

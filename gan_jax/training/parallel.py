@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from gan_jax import errors
+from gan_jax import compiler, errors
 from gan_jax.device_map import replicate
 from gan_jax.training import step as step_lib
 from gan_jax.training.state import TrainState
@@ -213,7 +213,7 @@ class Parallel:
         lowered = self._mapped.lower(state, abstract_data, abstract_batch)
 
         def compiled() -> jax.stages.Compiled:
-            self._compiled = lowered.compile()
+            self._compiled = lowered.compile(compiler.options())
             return self._compiled
 
         return compiled
