@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan_jax.augment.ada import ADA
+from gan_jax.augment.apa import APA
 from gan_jax.augment.augmentation import Augmentation
 from gan_jax.augment.diffaug import DiffAugment
 from gan_jax.augment.instance_noise import InstanceNoise
 from gan_jax.settings import arguments
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
+    "apa": APA,
     "ada": ADA,
     "diffaug": DiffAugment,
     "noise": InstanceNoise,

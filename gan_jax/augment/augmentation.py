@@ -22,6 +22,8 @@ class Augmentation(abc.ABC):
     shared: ClassVar[bool] = False
     """Whether an image that belongs to another (LAPGAN's blurred one) is changed by the same draws;
     otherwise it is not changed."""
+    replaces: ClassVar[bool] = False
+    """Whether generated data stand for some of the real ones, see `replaced`."""
 
     @property
     @abc.abstractmethod
@@ -40,7 +42,17 @@ class Augmentation(abc.ABC):
         """Return its memory before training; ``None``: it has none."""
         return None
 
-    @abc.abstractmethod
+    def replaced(self, keys: jax.Array, real: jax.Array, fake: jax.Array, memory: Any) -> jax.Array:
+        """Return what is shown as real, before it is augmented.
+
+        Args:
+          keys: one per example, ``[batch]``.
+          real: ``[batch, ...]``.
+          fake: generated under the conditions of the real ones, same shape.
+          memory: its own.
+        """
+        return real
+
     def __call__(self, keys: jax.Array, x: jax.Array, memory: Any, step: jax.Array) -> jax.Array:
         """Return augmented data; differentiable in ``x``.
 
@@ -50,6 +62,7 @@ class Augmentation(abc.ABC):
           memory: its own.
           step: train steps done, int32.
         """
+        return x
 
     def update(self, memory: Any, real: jax.Array, fake: jax.Array, axis_name: str | None) -> Any:
         """Return its memory after a step of the discriminator, the same on every device.

@@ -177,7 +177,7 @@ class AdversarialGame(GenerativeGame):
         made = lax.stop_gradient(self._generate({}, z, turn.condition, turn)[0])
         made, condition, memory = self.fakes.shown(made, turn)
         views = [
-            self._view(self.data(turn), turn.condition, "real", turn),
+            self._view(self._shown_as_real(turn), turn.condition, "real", turn),
             self._view(made, condition, "fake", turn),
         ]
         variables = turn.with_params(params, "discriminator")
@@ -216,6 +216,19 @@ class AdversarialGame(GenerativeGame):
         """Return data generated from ``z``, and the generator's new mutable collections."""
         own, keys = turn.with_params(params, "generator"), turn.keys("generator")
         return apply(self.generator, own, z, condition, keys=keys, iterate="generator" in params)
+
+    def _shown_as_real(self, turn: Turn) -> jax.Array:
+        """Return the batch of real data; augmentations may replace some by generated ones."""
+        real = self.data(turn)
+        for name, one in self.augment.items():
+            if one.replaces:
+                # Independent of the fakes that the discriminator is shown as fakes.
+                own = dataclasses.replace(turn, key=draws.named(turn.key, one.draws))
+                z = self.latents(own.keys("latent"))
+                fake = lax.stop_gradient(self._generate({}, z, own.condition, own)[0])
+                memory = turn.memory.get(f"{judging.AUGMENT}{name}")
+                real = one.replaced(own.keys("replaced"), real, fake, memory)
+        return real
 
     def _view(self, x: jax.Array, condition: Condition, use: str, turn: Turn) -> judging.View:
         """Return data as the discriminator is given them; ``use`` names the draws."""

@@ -76,6 +76,11 @@ class VAEGame(AdversarialGame):
     @classmethod
     def from_config(cls, config: Any, given: building.Given, **more: Any) -> Self:
         building.refuse_conditioning(config)
+        if limit := config.augment.apa.limit:
+            raise ConfigError(
+                f"augment.apa.limit = {limit}: the encoder would be shown fakes as real data; "
+                "accepted for game.name = 'vae': 0"
+            )
         latents = config.generator.latent_dim
         encoder = building.make_network("encoder", config, given, outputs=2 * latents)
         weights = {name: config.game.vae[name] for name in ("gamma", "kl_weight")}

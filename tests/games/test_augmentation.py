@@ -13,6 +13,7 @@ from gan_jax import augment
 from gan_jax.augment import diffaug, instance_noise
 from gan_jax.augment.augmentation import Augmentation
 from gan_jax.data import spec as specs
+from gan_jax.games import draws
 from gan_jax.runs import loop
 from gan_jax.runs.run import open_run
 from tests.games import stub
@@ -114,6 +115,29 @@ def test_the_strength_of_ada_is_logged_as_it_is_after_the_step():
     assert outcome.metrics["ada_strength"] == made.strength
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_apa_shows_other_fakes_as_real_and_lets_the_generator_alone(strength):
+    config = tiny.conditional_config()
+    fields = {"limit": 1.0, "strength": strength, "interval": 1, "ramp": 160.0}
+    config.augment.apa.update(fields)
+    game, turn = stub.begin(config, (8, 8, 1))
+    _, outcome = stub.loss(game, "discriminator", turn)
+    own = dataclasses.replace(turn, key=draws.named(turn.key, "apa"))
+    replaced = jax.vmap(lambda key: jax.random.bernoulli(key, strength))(own.keys("replaced"))
+    others = stub.generated(game, own)
+    assert np.abs(others - stub.generated(game, turn)).max() > 0.01
+    shown = jnp.where(replaced[:, None, None, None], others, game.data(turn))
+    scores = stub.verdict(game, turn, shown, turn.condition).scores
+    np.testing.assert_allclose(outcome.metrics["real_score"], scores.mean(), rtol=1e-4)
+    memory = outcome.memory["augment/apa"]
+    np.testing.assert_allclose(memory.sign, np.sign(scores).mean(), atol=1e-6)
+    up = np.sign(scores).mean() > 0.6
+    np.testing.assert_allclose(memory.strength, max(0.0, strength + (0.1 if up else -0.1)))
+    plain = dataclasses.replace(game, augment={})
+    expected = stub.loss(plain, "generator", turn)[0]
+    assert stub.loss(game, "generator", turn)[0] == expected
+
+
 def test_an_augmentation_with_memory_is_played_with_it(adaptive):
     game, turn = stub.begin(adaptive(1))
     assert turn.memory["augment/adaptive"] == 0.25
@@ -132,10 +156,12 @@ def test_memories_of_terms_and_augmentations_are_the_same_on_all_devices(adaptiv
         config = adaptive(devices)
         config.terms.lecam.weight = 0.1
         config.fakes.history = 20
+        config.augment.apa.update(limit=1.0, strength=0.5, interval=1, ramp=320.0)
         return tiny.host(tiny.run(config, 3)[0])
 
     one = final(1)
     assert one.game["augment/adaptive"] != 0.25
+    assert one.game["augment/apa"].strength != 0.5
     # The sums over a batch are associated differently: float32 rounding, grown over three steps.
     chex.assert_trees_all_close(final(2), one, rtol=2e-4, atol=2e-5)
 
