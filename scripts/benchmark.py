@@ -77,10 +77,7 @@ def main() -> None:
     start.add_argument("--config", default="wgan_gp", help="NAME[:DATA][,...] of configs/, or all")
     start.add_argument("--repeats", type=int, default=3, help="starts with a filled cache")
     start.add_argument(
-        "--cold",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="measure a start with an empty cache, too; otherwise the user's cache is used",
+        "--filled_only", action="store_true", help="use your own cache, and measure it filled alone"
     )
     arguments = vars(parser.parse_args())
     path = arguments.pop("json")
@@ -247,13 +244,13 @@ def product_rows(repeats: int) -> list[Row]:
     ]
 
 
-def measure_start(*, config: str, repeats: int, cold: bool) -> list[Row]:
+def measure_start(*, config: str, repeats: int, filled_only: bool) -> list[Row]:
     """Return a row per configuration and state of the cache."""
     errors.require(repeats >= 1, "--repeats", repeats, "1 or more")
     names = files() if config == "all" else config.split(",")
     for name in names:
         load(name)  # A wrong name is reported before any start.
-    return [row for name in names for row in start_rows(name, repeats, cold=cold)]
+    return [row for name in names for row in start_rows(name, repeats, filled_only=filled_only)]
 
 
 def points() -> ConfigDict:

@@ -24,14 +24,14 @@ PHASES = {
 _FIRST_STEP = re.compile(r"step +[1-9][\d,]*/")
 
 
-def start_rows(name: str, repeats: int, *, cold: bool) -> list[Row]:
+def start_rows(name: str, repeats: int, *, filled_only: bool) -> list[Row]:
     """Return rows of a configuration's starts with an empty cache directory, and with a filled one.
 
     Args:
       name: ``FILE`` or ``FILE:DATA``, of the folder ``configs/``.
       repeats: starts with a filled cache, of which the medians are returned.
-      cold: use a cache directory of its own, which is empty at first; otherwise the user's, which
-        an unmeasured start fills.
+      filled_only: use the user's cache directory, which an unmeasured start fills, instead of one
+        that is empty at first.
 
     Raises:
       ConfigError: the program ends before its first step.
@@ -40,7 +40,7 @@ def start_rows(name: str, repeats: int, *, cold: bool) -> list[Row]:
     config = f"--config=configs/{file}.py{':' * bool(choices)}{choices}"
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "JAX_LOG_COMPILES": "1"}
-        if cold:
+        if not filled_only:
             environment["GAN_JAX_CACHE"] = f"{folder}/cache"
             environment.pop("JAX_COMPILATION_CACHE_DIR", None)
         found = []
@@ -49,7 +49,7 @@ def start_rows(name: str, repeats: int, *, cold: bool) -> list[Row]:
             found.append(time_start(program, environment))
     first, *others = found
     filled = {key: statistics.median(row[key] for row in others) for key in others[0]}
-    rows = [("empty", first)] * cold + [("filled", filled)]
+    rows = [("filled", filled)] if filled_only else [("empty", first), ("filled", filled)]
     return [{"config": name, "cache": cache, **row} for cache, row in rows]
 
 

@@ -261,6 +261,21 @@ def speed_table(results: Sequence[Result]) -> str:
     return _markdown(lines)
 
 
+def start_table(results: Sequence[Result]) -> str:
+    """Return the seconds from the command to the first train step, and of phases that overlap."""
+    columns = {
+        "empty_cache_s": "empty cache, s",
+        "filled_cache_s": "filled cache, s",
+        "before_tracing_s": "before tracing, s",
+        "tracing_s": "tracing, s",
+        "lowering_s": "lowering, s",
+        "reading_s": "reading, s",
+    }
+    rows = [r for r in results if "filled_cache_s" in r.values]
+    lines = [[f"`{r.config}`", *(r.values.get(name, "") for name in columns)] for r in rows]
+    return _markdown([["config", *columns.values()], *lines])
+
+
 def equal_minutes_table(results: Sequence[Result]) -> str:
     """Return trainings beside PyTorch's for the same minutes: ours / PyTorch's (reference)."""
     lines = [["config", "data", "minutes", "steps", *MEASURES.values()]]
@@ -282,6 +297,7 @@ TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "anomalies": anomalies_table,
     "toy": toy_table,
     "speed": speed_table,
+    "start": start_table,
     "equal_minutes": equal_minutes_table,
 }
 
