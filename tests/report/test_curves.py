@@ -26,6 +26,8 @@ def test_larger_values_are_higher_up_in_any_order():
     assert (first, last) == (61, 403)
     (left, right), _ = dots(picture, RED)
     assert left < right - 50
+    given = [{"rise": [1, 2, 3], "fall": [3, 2, 1]}]
+    np.testing.assert_array_equal(curves.panels([0.25, 0.5, 1.0], "psi", given), picture)
 
 
 def test_panels_have_scales_of_their_own_and_leave_out_what_is_not_finite():
