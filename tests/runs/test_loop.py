@@ -225,9 +225,7 @@ def test_a_start_that_failed_does_not_fix_the_configuration(tmp_path, monkeypatc
 
 
 def test_what_a_start_needs_is_traced_once_while_other_programs_compile(tmp_path, monkeypatch):
-    traced, lowered, drawn = [], threading.Event(), threading.Event()
-    # The first state's program, then the train step: each waits for what is done beside it.
-    awaited, came = iter((lowered, drawn)), []
+    traced, lowered, drawn, came = [], threading.Event(), threading.Event(), []
 
     def watch(module, name, seen):
         original = getattr(module, name)
@@ -238,11 +236,22 @@ def test_what_a_start_needs_is_traced_once_while_other_programs_compile(tmp_path
 
         monkeypatch.setattr(module, name, watched)
 
+    def delay(module, name, event):
+        """Let what a function lowers wait, before it is compiled, for what is done beside it."""
+        lower = getattr(module, name)
+
+        def delayed(*arguments, **options):
+            compiled = lower(*arguments, **options)
+            return lambda: (came.append(event.wait(30)), compiled())[1]
+
+        monkeypatch.setattr(module, name, delayed)
+
     watch(step, "init_state", lambda: traced.append("state"))
     watch(parallel, "_several_steps", lambda: traced.append("step"))
+    delay(parallel.Parallel, "lower_init", lowered)
+    delay(parallel.Parallel, "lower", drawn)
     watch(parallel.Parallel, "lower", lowered.set)
     watch(recording.Recorder, "draw", drawn.set)
-    watch(jax.stages.Lowered, "compile", lambda: came.append(next(awaited).wait(30)))
     config = configuration("resident")
     config.train.update(steps=1, seed=5)
     loop.train(config, tmp_path)
