@@ -4,7 +4,7 @@
     python -m experiments.main --config=configs/dcgan.py:cifar10
 
 The default trains on scikit-learn's digits at 16x16 in 1.1 minutes on two CPU cores (classifier-FID
-3.4). Its rate and schedule are the best of the runs that `sweep` defines, see docs/results.md.
+3.6). Its rate and schedule are the best of the runs that `sweep` defines, see docs/results.md.
 
 The other data sets have the paper's settings: batch 128, Adam(0.5, 0.999) at 2e-4, weights from
 N(0, 0.02).
