@@ -71,14 +71,14 @@ class _Shapes(NamedTuple):
 
 
 def _shapes(training, pipeline):
-    return _Shapes(training.abstract_state)
+    return lambda: _Shapes(training.abstract_state)
 
 
 @pytest.fixture
 def start(monkeypatch, tmp_path):
     """Return a function that goes through a start up to what is compiled."""
     level = logging.getLogger("gan_jax").level
-    monkeypatch.setattr(loop, "_compile", _shapes)
+    monkeypatch.setattr(loop, "_lower", _shapes)
     for shown in ("show", "show_parameters"):
         monkeypatch.setattr(loop.plan, shown, lambda *_: None)
 

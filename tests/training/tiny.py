@@ -114,6 +114,8 @@ def image_config(critic_steps: int = 2) -> ConfigDict:
 def batch_norm_config() -> ConfigDict:
     """DCGAN at 16x16, the smallest size where both networks have batch-norm."""
     config = dcgan.get_config("smoke")
+    base.learning_rate(config, 2e-4)
+    base.schedule(config, "constant")
     config.generator.latent_dim = 4
     config.train.update(batch_size=16, steps=6)
     return config
