@@ -117,8 +117,9 @@ class _Staged(Network):
         """Return `x` at another width, by a 1x1 convolution if it has to change."""
         return x if x.shape[-1] == features else self._linear(features)(x)
 
-    def _linear(self, features: int) -> nn.Module:
-        return Conv(features, (1, 1), use_bias=False, kernel_init=_LINEAR, **self._types)
+    def _linear(self, features: int, **types: Any) -> nn.Module:
+        types = {**self._types, **types}
+        return Conv(features, (1, 1), use_bias=False, kernel_init=_LINEAR, **types)
 
 
 class R3GANGenerator(_Staged, Generator):
@@ -150,7 +151,7 @@ class R3GANGenerator(_Staged, Generator):
         for features in rest:
             # A 1x1 convolution commutes with the resampling, at a quarter of the cost.
             x = self._stage(upsample_binomial(self._resized(x, features)))
-        return self._linear(self.shape[-1])(x).astype(jnp.float32)
+        return self._linear(self.shape[-1], dtype=jnp.float32)(x.astype(jnp.float32))
 
 
 class R3GANDiscriminator(_Staged, VectorDiscriminator):
