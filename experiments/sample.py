@@ -63,8 +63,9 @@ _TRUNCATION = flags.DEFINE_string(
 _OUT = flags.DEFINE_string(
     "out",
     None,
-    "What to write: a .png; a folder of a PNG per sample (continued if it was stopped); an .npz of "
-    "all samples; with --interpolate a .gif, .webp or .mp4. Default: a .png in the run directory.",
+    "What to write: a .png, or a .txt of a line per text; a folder of a file per sample (continued "
+    "if it was stopped); an .npz of all samples; with --interpolate a .gif, .webp or .mp4. "
+    "Default: a .png or .txt in the run directory.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing .npz.")
 flags.DEFINE_enum(
@@ -231,7 +232,7 @@ def _mode(truncations: tuple[float, ...]) -> str:
         raise errors.ConfigError(
             f"--out={_OUT.value} with {mode}; accepted: .gif, .webp and .mp4 with --interpolate"
         )
-    if given and suffix in ("", ".npz"):
+    if given and suffix in ("", ".npz", ".txt"):
         raise errors.ConfigError(f"--out={_OUT.value} with {mode}; accepted: a .png")
     if moving:
         mode = "an animation"
@@ -253,10 +254,10 @@ def _suffix() -> str:
     if out.is_dir() or _OUT.value.endswith("/"):
         return ""
     suffix = out.suffix.lower()
-    if suffix not in ("", ".png", ".npz", *animation.FORMATS):
+    if suffix not in ("", ".png", ".txt", ".npz", *animation.FORMATS):
         raise errors.ConfigError(
-            f"--out={_OUT.value}; accepted: a .png, .npz, .gif, .webp or .mp4, or a folder: its "
-            "name/"
+            f"--out={_OUT.value}; accepted: a .png, .txt, .npz, .gif, .webp or .mp4, or a folder: "
+            "its name/"
         )
     return suffix
 

@@ -33,12 +33,19 @@ class Kind:
       crowd: examples that a picture shows for each that is asked for.
       backdrop: real examples that a picture shows behind generated ones.
       movable: whether examples can be mirrored and cropped.
+      sheet: the suffix of a file that shows many examples: ".png", a picture, or ".txt", lines.
     """
 
     field: Field
     crowd = 1
     backdrop = 0
     movable = False
+    sheet = ".png"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example as networks see it."""
+        return self.field.shape
 
     @property
     def suffix(self) -> str:
@@ -92,6 +99,14 @@ class Kind:
           ConfigError: the kind cannot be shown.
         """
         raise ConfigError(f"examples of kind {self.field.kind!r} cannot be shown as a picture")
+
+    def lines(self, examples: np.ndarray) -> list[str]:
+        """Return stored examples ``[n, *field.shape]`` as a line of text each.
+
+        Raises:
+          ConfigError: the kind is no text.
+        """
+        raise ConfigError(f"examples of kind {self.field.kind!r} cannot be shown as text")
 
 
 class Image(Kind):
@@ -197,6 +212,60 @@ class Audio(Kind):
         return grids.grid(spectrograms.spectrograms(sound), columns)
 
 
+class Text(Kind):
+    """Texts of tokens ``(length,)``, int32; networks see one-hot vectors ``(length, tokens)``.
+
+    What networks make is stored as the token of the largest number at each place. A text ends at
+    the first token 0. It is written without what follows; its file is one line, in UTF-8.
+    """
+
+    sheet = ".txt"
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return (*self.field.shape, len(self.field.vocabulary))
+
+    @property
+    @override
+    def suffix(self) -> str:
+        return ".txt"
+
+    @override
+    def to_network(self, stored: jax.Array) -> jax.Array:
+        return jax.nn.one_hot(stored, len(self.field.vocabulary), dtype=jnp.float32)
+
+    @override
+    def to_stored(self, data: jax.Array) -> jax.Array:
+        return jnp.argmax(data, axis=-1).astype(jnp.int32)
+
+    @override
+    def file(self, example: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+        return f"{self.lines(example[None])[0]}\n".encode()
+
+    @override
+    def is_complete(self, content: bytes) -> bool:
+        return content.endswith(b"\n")
+
+    @override
+    def facts(self) -> dict[str, np.ndarray]:
+        vocabulary, separator = self.field.vocabulary, self.field.separator
+        return {"vocabulary": np.asarray(vocabulary), "separator": np.asarray(separator)}
+
+    @override
+    def lines(self, examples: np.ndarray) -> list[str]:
+        """Return a line per example; line breaks within one are written as ``\\n``."""
+        names = np.asarray([escaped(token) for token in self.field.vocabulary])
+        ends = np.where((examples == 0).any(axis=1), (examples == 0).argmax(axis=1), None)
+        rows = zip(names[examples].tolist(), ends, strict=True)
+        return [self.field.separator.join(row[:end]) for row, end in rows]
+
+
+def escaped(token: str) -> str:
+    """Return a token on one line: a line break as ``\\n``."""
+    return token.replace("\n", "\\n")
+
+
 class Label(Kind):
     """Class labels, int32; networks see the numbers."""
 
@@ -223,6 +292,7 @@ KINDS: dict[str, type[Kind]] = {
     "image": Image,
     "points": Points,
     "audio": Audio,
+    "text": Text,
     "label": Label,
     "attributes": Attributes,
 }

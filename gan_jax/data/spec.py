@@ -1,9 +1,10 @@
 """The specification of a data set: its examples are named fields, each of one kind.
 
 A source has a specification ``{name: Field}``, its batches are dictionaries of arrays by the same
-names, and so is ``Turn.batch`` of a player. The names in use are ``image``, ``points``, ``audio``
-and ``label``, a class or a vector of attributes; ``a`` and ``b`` are the two images of an example
-for translation. The operations on the arrays of a kind are in `gan_jax.data.kinds`.
+names, and so is ``Turn.batch`` of a player. The names in use are ``image``, ``points``,
+``audio``, ``text`` and ``label``, a class or a vector of attributes; ``a`` and ``b`` are the two
+images of an example for translation. The operations on the arrays of a kind are in
+`gan_jax.data.kinds`.
 """
 
 import dataclasses
@@ -29,6 +30,8 @@ class Field:
       scales: of attributes, the mean and the deviation by which networks see each.
       vectors: of attributes, those of some images.
       sample_rate: of audio, in Hz.
+      vocabulary: of text, the token of each number; the first is the end, and stands for no text.
+      separator: of text, what is between two tokens when it is written.
     """
 
     kind: str
@@ -39,6 +42,8 @@ class Field:
     attributes: tuple[str, ...] | None = None
     scales: tuple[tuple[float, float], ...] = ()
     vectors: tuple[tuple[float, ...], ...] = ()
+    vocabulary: tuple[str, ...] = ()
+    separator: str = ""
 
 
 Spec = Mapping[str, Field]
@@ -75,6 +80,17 @@ def images(shape: Sequence[int], classes: int | Sequence[str] | None = None) -> 
 def points(classes: int | Sequence[str] | None = None) -> Spec:
     """Return the specification of 2-D points ``{"points", "label"}``; see `labelled`."""
     return labelled("points", Field("points", (2,), "float32"), classes)
+
+
+def text(length: int, tokens: Sequence[str], separator: str = "") -> Field:
+    """Return the field of a text of at most ``length`` tokens, int32.
+
+    Args:
+      length: a shorter text ends in the token 0, which is repeated.
+      tokens: of the vocabulary, without that of the end.
+      separator: what is between two tokens when they are written.
+    """
+    return Field("text", (length,), "int32", vocabulary=("", *tokens), separator=separator)
 
 
 def pairs(shape: Sequence[int]) -> Spec:

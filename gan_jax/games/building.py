@@ -71,7 +71,7 @@ def make_network(role: str, config: Any, given: Given, **more: Any) -> nn.Module
     chosen = config[group]
     entry = errors.lookup(registry, chosen.name, f"{group}.name")
     if "shape" not in more:
-        more["shape"] = specs.data_field(given.spec).shape
+        more["shape"] = kinds.of(specs.data_field(given.spec)).shape
     fields = {**network_fields(config, given), **options(chosen, entry), **more}
     return networks.make(role, chosen.name, **fields)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gan_jax.data import kinds
 from gan_jax.data.spec import LABEL, Spec, data_field
 from gan_jax.errors import ConfigError
 from gan_jax.games import draws
@@ -44,7 +45,7 @@ class Fakes:
         """Return the pool of past fakes before training, if there is one."""
         if not self.history:
             return {}
-        image = jax.ShapeDtypeStruct(data_field(spec).shape, jnp.float32)
+        image = jax.ShapeDtypeStruct(kinds.of(data_field(spec)).shape, jnp.float32)
         condition = {
             name: jax.ShapeDtypeStruct(field.shape, jnp.dtype(field.dtype))
             for name, field in spec.items()

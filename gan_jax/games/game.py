@@ -19,6 +19,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.spec import LABEL, Field, Spec
 from gan_jax.errors import ConfigError
@@ -231,8 +232,8 @@ class Game(abc.ABC):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one data point."""
-        return specs.data_field(self.spec).shape
+        """Shape of one data point, as networks see it."""
+        return kinds.of(specs.data_field(self.spec)).shape
 
     def data(self, turn: Turn) -> jax.Array:
         """Return the data points of a turn's batch, ``[batch, *shape]``."""

@@ -170,9 +170,18 @@ class Request:
         names = specs.class_names(self.game.spec) or ()
         return [names[k] if isinstance(k, int) else "" for k in labels]
 
-    def picture(self, kind: str) -> Path:
-        """Return the picture to write."""
+    def picture(self, kind: str, suffix: str = ".png") -> Path:
+        """Return the picture to write, or another file by its suffix.
+
+        Raises:
+          ConfigError: ``out`` has another suffix.
+        """
         if self.out is not None:
+            if self.out.suffix.lower() != suffix:
+                raise errors.ConfigError(
+                    f"--out={self.out} with samples of kind {self.field.kind!r}; accepted: a "
+                    f"{suffix}, an .npz, or a folder"
+                )
             return self.out
         limits = "_".join(f"{value:g}" for value in self.truncation)
         parts = [
@@ -182,7 +191,7 @@ class Request:
             *([] if self.batch_norm is None else [self.batch_norm]),
             *(["raw"] if self.raw else []),
         ]
-        return self.run.path / f"{'-'.join(parts)}.png"
+        return self.run.path / f"{'-'.join(parts)}{suffix}"
 
     @property
     def text(self) -> dict[str, str]:

@@ -36,13 +36,17 @@ _STYLES, _LATENTS, _MEASURED = 10_000, 1024, 64
 
 
 def grid(ask: Request) -> str:
-    """Write a picture of samples; of images with classes, a row per class."""
+    """Write a picture of samples, or lines of text; of images with classes, a row per class."""
     by_class = ask.game.num_classes is not None and ask.label is None
     if by_class and ask.field.kind == "image":
         return _rows_of_classes(ask)
+    kind = kinds.of(ask.field)
+    out = ask.picture("sample", kind.sheet)
     data = ask.sampler().samples(ask.variables, ask.num or 64)
-    out = ask.picture("sample")
-    grids.save_png(out, kinds.of(ask.field).picture(data), ask.text)
+    if kind.sheet == ".txt":
+        atomic.write_text(out, "".join(f"{line}\n" for line in kind.lines(data)))
+    else:
+        grids.save_png(out, kind.picture(data), ask.text)
     return f"{len(data)} samples of step {ask.step}: {out}"
 
 

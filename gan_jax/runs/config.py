@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors, paths, settings
 from gan_jax.data.degrade.registry import DEGRADATIONS
+from gan_jax.data.sources.text import Tokenization
 from gan_jax.evaluation.settings import Settings as Eval
 from gan_jax.games.registry import GAMES, GROUPS
 from gan_jax.games.terms import GradientPenalty
@@ -58,8 +59,8 @@ class Data:
     """The training data.
 
     Attributes:
-      name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, or the name
-        of a TFDS data set.
+      name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, grammar,
+        text, or the name of a TFDS data set.
       split: the part of the data set that is trained on.
       resolution: size that images are brought to: one number for squares, or (height, width);
         unset: the nearest to the images' own that the networks make, and at most 256.
@@ -86,13 +87,14 @@ class Data:
       normal: names of the classes that are trained on; to anomaly detection all others are
         anomalies; (): all, or those that ``without`` leaves.
       without: names of the classes that are not trained on, instead of ``normal``.
-      path: the folder or zip file of images of "folder"; the file of "npz".
+      text: how the file of "text" is divided into examples and tokens.
+      path: the folder or zip file of images of "folder"; the file of "npz" or "text".
       data_dir: the directory of prepared TFDS data sets; unset: TFDS's default.
       on_error: what happens at a damaged image: "raise" reports its name, "skip" leaves it out and
         reports how many there are.
       flip: whether real images are mirrored left to right with probability 1/2.
       crop: size of random square crops that are trained on; unset: whole images.
-      toy_size: examples of a toy mixture, of ``stacked_digits`` or of ``tones``.
+      toy_size: examples of a toy mixture, of ``stacked_digits``, ``tones`` or ``grammar``.
       toy_noise: standard deviation of a toy mixture's modes.
       device_cache_gib: data sets up to this size, in GiB, are kept on the device.
       workers: processes that decode images when data are streamed; 0: threads of the main process.
@@ -112,6 +114,7 @@ class Data:
     labels: tuple[str, ...] = ()
     normal: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    text: Group = Group(Tokenization)
     path: str | None = None
     data_dir: str | None = None
     on_error: str = "raise"

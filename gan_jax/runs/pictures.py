@@ -1,4 +1,4 @@
-"""The picture that a run draws of its state at intervals, from the same latents or images."""
+"""What a run shows of its state at intervals, of the same latents or images: a picture or lines."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +19,11 @@ from gan_jax.training import sampling, translating
 from gan_jax.training.state import TrainState
 
 # Of a state, with the seed of what is drawn.
-Draw = Callable[[TrainState, int], np.ndarray]
+Draw = Callable[[TrainState, int], np.ndarray | str]
 
 
 def make_picture(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
-    """Return the function that draws a state: uint8 ``[height, width, channels]``."""
+    """Return the function that draws a state: uint8 ``[height, width, channels]``, or lines."""
     if isinstance(training.game, TranslationGame):
         return _translations(config, training.game, training.devices, pipeline)
     return _samples(config, training, pipeline)
@@ -52,9 +52,11 @@ def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
         shown = source.read(range(min(len(source), kind.backdrop)))
         real = specs.data(shown, source.spec)
 
-    def draw(state: TrainState, seed: int) -> np.ndarray:
+    def draw(state: TrainState, seed: int) -> np.ndarray | str:
         variables = sampler.place(sampling.chosen_variables(state, how))
         samples = sampler.samples(variables, count, seed)
+        if kind.sheet == ".txt":
+            return "".join(f"{line}\n" for line in kind.lines(samples))
         return kind.picture(samples, columns, real)
 
     return draw

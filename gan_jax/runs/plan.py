@@ -62,7 +62,7 @@ def rows(
     plan = [
         ("variant", f"{config.variant}: {config.loss.name} loss, {config.penalty.name} penalty"),
         ("data", f"{source.name}: {size} of {shape}, {path}, split {source.split}{mirrored}"),
-        *([("images", ", ".join(source.notes))] if source.notes else []),
+        *([(_heading(source), ", ".join(source.notes))] if source.notes else []),
         *_labels(source),
         *_unused(source),
         *_anomalies(config, training.game, source),
@@ -93,6 +93,12 @@ def rows(
     if (memory := _memory(compiled)) is not None:
         plan.append(("memory", f"{memory / 2**20:,.0f} MiB per device"))
     return plan
+
+
+def _heading(source: sources.Source) -> str:
+    """Return the heading of a source's notes."""
+    kinds = {field.kind for field in source.spec.values()}
+    return "images" if "image" in kinds else "examples"
 
 
 def _evaluation(config: ConfigDict, chosen: evaluators.Chosen | None) -> list[tuple[str, str]]:

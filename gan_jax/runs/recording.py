@@ -16,7 +16,7 @@ from gan_jax.data.sources import Source
 from gan_jax.evaluation import best, evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
-from gan_jax.report import environment, evaluations, grids, provenance, status, writers
+from gan_jax.report import atomic, environment, evaluations, grids, provenance, status, writers
 from gan_jax.runs import build, failures
 from gan_jax.runs.checkpoint import Checkpoints, Restored
 from gan_jax.runs.pictures import Draw
@@ -189,9 +189,13 @@ class Recorder(Record):
         return numbers
 
     def draw(self, step: int, state: TrainState, picture: Draw) -> None:
-        """Draw a state, and record the picture."""
+        """Draw a state, and record the picture, or the lines of text."""
         image = picture(state, self._config.train.seed)
-        if self._primary:
+        if not self._primary:
+            return
+        if isinstance(image, str):
+            atomic.write_text(self.run.samples / f"{step:08d}.txt", image)
+        else:
             text = provenance.synthetic(self.run.path, step, seed=self._config.train.seed)
             grids.save_png(self.run.samples / f"{step:08d}.png", image, text)
             self._writer.image(step, "samples", image)

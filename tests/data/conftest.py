@@ -22,6 +22,7 @@ def data_config():
             "labels": (),
             "resize": "resize",
             "path": None,
+            "text": {},
             "data_dir": None,
             "on_error": "raise",
             "toy_size": 800,

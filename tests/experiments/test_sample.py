@@ -92,7 +92,7 @@ def test_every_mode_is_reached(trained, tmp_path):
         (["--out=a/", "--overwrite"], "--overwrite has no effect with a folder"),
         (["--features=classifier"], "--features has no effect with a grid"),
         (["--project=a.png", "--neighbours=2"], "--project and --neighbours are two modes"),
-        (["--out=a.jpg"], "--out=a.jpg; accepted: a .png, .npz, .gif, .webp or .mp4, or a folder"),
+        (["--out=a.jpg"], "--out=a.jpg; accepted: a .png, .txt, .npz, .gif, .webp or .mp4, or a f"),
         (
             ["--out=a.gif"],
             "--out=a.gif with a grid; accepted: .gif, .webp and .mp4 with --interpolate",

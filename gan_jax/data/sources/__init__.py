@@ -1,9 +1,9 @@
 """Sources of data with random access, by the name that ``config.data.name`` gives.
 
 ``digits``, ``stacked_digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images),
-``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound);
-any other name is one of the TFDS catalog. ``config.data.pairing`` makes examples of two images of
-these.
+``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound),
+``grammar`` (synthetic sentences), ``text`` (a text file); any other name is one of the TFDS
+catalog. ``config.data.pairing`` makes examples of two images of these.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from typing import Any
 from gan_jax.data.sources.base import ArraySource, Source, image_source
 from gan_jax.data.sources.digits import digits
 from gan_jax.data.sources.folder import FolderSource
+from gan_jax.data.sources.grammar import GrammarSource, grammar
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.normal import check_normal, normal_names, present_classes, trained_classes
 from gan_jax.data.sources.npz import NpzSource
@@ -19,6 +20,7 @@ from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
 from gan_jax.data.sources.photos import photos
 from gan_jax.data.sources.stacked import StackedSource, stacked_digits
 from gan_jax.data.sources.subset import Subset, known_labels, labels_of, only_classes
+from gan_jax.data.sources.text import TextSource, Tokenization
 from gan_jax.data.sources.tfds import TfdsSource
 from gan_jax.data.sources.tiles import TiledSource, tiles
 from gan_jax.data.sources.tones import tones
@@ -31,10 +33,12 @@ __all__ = [
     "ArraySource",
     "DomainSource",
     "FolderSource",
+    "GrammarSource",
     "NpzSource",
     "Source",
     "StackedSource",
     "Subset",
+    "TextSource",
     "TfdsSource",
     "TiledSource",
     "ToySource",
@@ -63,7 +67,7 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     ),
 }
 #: The names that need no TFDS.
-BUILT_IN = (*_IMAGES, *TOYS, "tones")
+BUILT_IN = (*_IMAGES, *TOYS, "tones", "grammar", "text")
 
 
 def make_source(config: Any) -> Source:
@@ -119,6 +123,10 @@ def _one(config: Any, transform: Transform) -> Source:
         return toy(config.name, config.toy_size, config.toy_noise)
     if config.name == "tones":
         return tones(config.split, config.toy_size)
+    if config.name == "grammar":
+        return grammar(config.split, config.toy_size)
+    if config.name == "text":
+        return TextSource(config.path, config.split, Tokenization(**config.text))
     if transform.resize == "tile" and config.name == "folder":
         return tiles(config.path, config.split, transform, config.on_error, config.labels)
     if transform.resize == "tile" and config.name != "photos":

@@ -17,8 +17,8 @@ def uniform(seed: int, shape: tuple[int, int]) -> np.ndarray:
 def random_arrays(spec: Spec, count: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Return random examples, ``[count, ...]`` by field, for benchmarks and tests.
 
-    Integers are uniform over all values of their dtype, labels over the classes; floats are
-    standard normal.
+    Integers are uniform over all values of their dtype, labels over the classes, and tokens over
+    the vocabulary; floats are standard normal.
     """
     rng = np.random.default_rng(seed)
     arrays = {}
@@ -26,6 +26,8 @@ def random_arrays(spec: Spec, count: int, seed: int = 0) -> dict[str, np.ndarray
         shape, dtype = (count, *field.shape), np.dtype(field.dtype)
         if field.class_names is not None:
             arrays[name] = rng.integers(0, len(field.class_names), shape, dtype)
+        elif field.vocabulary:
+            arrays[name] = rng.integers(0, len(field.vocabulary), shape, dtype)
         elif dtype.kind == "f":
             arrays[name] = rng.normal(size=shape).astype(dtype)
         else:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from typing_extensions import override
 
+from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.errors import ConfigError
 from gan_jax.games.building import Given
@@ -44,7 +45,7 @@ class Transport(Term):
 
     @override
     def check_game(self, config: Any, given: Given) -> None:
-        size = math.prod(specs.data_field(given.spec).shape)
+        size = math.prod(kinds.of(specs.data_field(given.spec)).shape)
         if (latent := config.generator.latent_dim) != size or config.terms.information.weight:
             raise ConfigError(
                 f"generator.latent_dim = {latent}; accepted with terms.transport: {size}, the size "
