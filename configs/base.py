@@ -2,8 +2,8 @@
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
 (``digits``, ``stacked_digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``,
-``photos``, ``tiles``) and ``smoke``, which shrinks the run to seconds. Single fields are set with
-``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
+``photos``, ``tiles``, ``tones``) and ``smoke``, which shrinks the run to seconds. Single fields are
+set with ``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
 ``--describe`` prints them all. They are defined in `gan_jax.runs.config`.
 
 A variant sets its paper's values on what `get_config` returns. What differs for a small data set
@@ -145,6 +145,11 @@ def tiles(c: ConfigDict) -> None:
     c.eval.split = None
 
 
+def tones(c: ConfigDict) -> None:
+    """Synthetic tones of ten pitches: 1,024 samples at 8 kHz."""
+    c.data.update(name="tones", toy_size=5000)
+
+
 DATASETS = {
     "digits": digits,
     "stacked_digits": stacked_digits,
@@ -155,16 +160,18 @@ DATASETS = {
     "npz": npz,
     "photos": photos,
     "tiles": tiles,
+    "tones": tones,
 }
 
 
 # Those in every installation.
-EMBEDDED = ("digits", "stacked_digits", "photos")
+EMBEDDED = ("digits", "stacked_digits", "photos", "tones")
 
 # The data sets that suit a variant. The first is its default, which is in every installation.
 GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz", "stacked_digits")
 TRANSLATION = ("photos", "folder")
 RESTORATION = ("photos", "tiles")
+SOUND = ("tones", "npz")
 
 
 def get_config(arg: str = "", datasets: Sequence[str] = GENERATION) -> ConfigDict:

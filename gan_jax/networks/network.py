@@ -60,7 +60,7 @@ class Network(nn.Module):
     constructed, before anything is compiled. Errors of fields are `ConfigError`.
 
     Attributes:
-      shape: of one data point: `(height, width, channels)`, or `(2,)`.
+      shape: of one data point: `(height, width, channels)`, `(samples, channels)`, or `(2,)`.
       axis_name: mapped axis whose devices share one batch.
       dtype: of the computation; outputs are float32, and so is the layer that makes a score, an
         encoding or a translated image.

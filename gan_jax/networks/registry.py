@@ -27,6 +27,7 @@ from gan_jax.networks.stylegan1 import StyleGAN1Generator
 from gan_jax.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from gan_jax.networks.translator import ResNetTranslator
 from gan_jax.networks.unet import UNet
+from gan_jax.networks.wavegan import WaveGANDiscriminator, WaveGANGenerator
 from gan_jax.settings import build
 
 GENERATORS: dict[str, type[nn.Module]] = {
@@ -40,6 +41,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "resnet": ResNetGenerator,
     "stylegan1": StyleGAN1Generator,
     "stylegan2": StyleGAN2Generator,
+    "wavegan": WaveGANGenerator,
 }
 """Modules of `(z [batch, latent_dim], condition)` to float32 [batch, *shape]."""
 
@@ -53,6 +55,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "r3gan": R3GANDiscriminator,
     "resnet": ResNetDiscriminator,
     "stylegan2": StyleGAN2Discriminator,
+    "wavegan": WaveGANDiscriminator,
 }
 """Modules of `(x [batch, *shape], condition)` to float32 scores [batch], with a method `judge`.
 
@@ -101,7 +104,7 @@ def make(role: str, name: str, *, shape: tuple[int, ...], **fields: Any) -> nn.M
       role: a key of `ROLES`.
       name: of one of the networks accepted in that role.
       shape: of one input of a discriminator, an encoder or a translator, or of one output of a
-        generator: `(height, width, channels)`, or `(2,)`.
+        generator: `(height, width, channels)`, `(samples, channels)`, or `(2,)`.
       **fields: the network's other fields: its settings, such as `features`, and what the data and
         the game give, such as `num_classes` and `heads`. Lists become tuples.
 

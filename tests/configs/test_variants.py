@@ -28,6 +28,8 @@ SHAPES = {
     "digits": (16, 16, 1),
     "photos": (96, 96, 3),
     "tiles": (96, 96, 3),
+    "tones": (1024, 1),
+    "npz": (16_384, 1),
 }
 CLASSES = 10
 # What a choice's data set is called where that is something else.
@@ -36,6 +38,9 @@ SOURCES = {"tiles": "folder"}
 
 def spec(config, data):
     """Return the specification of the stored data of a configuration."""
+    if len(SHAPES[data]) == 2:
+        sound = specs.Field("audio", SHAPES[data], "int16", sample_rate=16_000)
+        return specs.labelled("audio", sound, CLASSES)
     height, width, channels = SHAPES[data]
     if config.data.crop is not None:  # Larger than it is trained on.
         height = width = config.data.resolution
@@ -79,6 +84,7 @@ ALIKE = (
     "stylegan1",
     "stylegan2",
     "sngan_projection",
+    "wavegan",
     "colorize",
     "deblur",
     "inpaint",
@@ -175,8 +181,8 @@ def test_every_size_of_data_builds(name, data):
     config = variants.load(name, data)
     assert (config.variant, config.data.name) == (name, SOURCES.get(data, data))
     for field in spec(config, data).values():
-        assert field.kind == "label" or field.shape[0] == config.data.resolution
-        assert field.kind == "label" or config.data.channels in (None, field.shape[2])
+        assert field.kind != "image" or field.shape[0] == config.data.resolution
+        assert field.kind != "image" or config.data.channels in (None, field.shape[2])
     training = built(name, data)
     state = training.abstract_state
     assert state.step.shape == ()
@@ -324,7 +330,7 @@ def test_a_discriminator_under_a_penalty_has_no_batch_norm(name, data):
 @pytest.mark.parametrize("name", variants.NAMES)
 def test_the_default_is_in_every_installation(name):
     default = variants.datasets(name)[0]
-    assert default in ("digits", "photos")
+    assert default in base.EMBEDDED
     assert variants.load(name).to_dict() == variants.load(name, default).to_dict()
 
 
@@ -400,6 +406,21 @@ def test_stylegan2_has_the_settings_of_1912_04958():
     networks = built("stylegan2", "cifar10").abstract_state.networks
     assert set(networks["generator"].mutable) == {"style_average"}
     assert networks["discriminator"].mutable == {}
+
+
+def test_wavegan_has_the_settings_of_1802_04208():
+    config = variants.load("wavegan", "npz")
+    for network in ("generator", "discriminator"):
+        assert optimizer(config, network) == adam(1e-4, 0.5, 0.9)
+    assert (config.train.batch_size, config.game.discriminator_steps) == (64, 5)
+    assert (config.loss.name, config.penalty.name, config.penalty.weight) == (
+        "wasserstein",
+        "wgan_gp",
+        10.0,
+    )
+    game = built("wavegan", "npz").game
+    assert (game.latent_dim, game.discriminator.phase_shuffle) == (100, 2)
+    assert game.generator.features == game.discriminator.features == 64
 
 
 def test_cgan_conditions_both_networks_of_1511_06434():
