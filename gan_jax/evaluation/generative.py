@@ -1,6 +1,7 @@
 """Evaluation of generative games: samples against real images, each number with its protocol."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import order, sources
 from gan_jax.data import spec as specs
-from gan_jax.data.sources import Source, ToySource
+from gan_jax.data.sources import GrammarSource, Source, ToySource
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
 from gan_jax.evaluation.held_out import HeldOut
 from gan_jax.evaluation.paths import PathLengths
@@ -25,7 +26,7 @@ from gan_jax.evaluation.real_images import (
 from gan_jax.evaluation.result import mean_and_spread
 from gan_jax.evaluation.settings import Settings
 from gan_jax.games.game import GenerativeGame
-from gan_jax.metrics import classifier, compare, names, statistics
+from gan_jax.metrics import classifier, compare, names, statistics, text
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Statistics
 from gan_jax.training.sampling import Sampler, Sampling, Vectors
@@ -33,6 +34,8 @@ from gan_jax.training.sampling import Sampler, Sampling, Vectors
 REFERENCE_SPLITS = 3
 # Images whose attributes are those of samples.
 _VECTORS = 16_384
+# Kinds of data that are measured without features.
+_DIRECT = ("points", "text")
 
 
 def choose_metrics(
@@ -88,6 +91,11 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
             f"eval.metrics has {metric.name!r}, but {source.name} has no modes; "
             f"accepted: {suitable} as data.name"
         )
+    if metric.statistic in names.EXACT_STATISTICS and not isinstance(source, GrammarSource):
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, but {source.name} has no known probabilities; "
+            "accepted: grammar as data.name"
+        )
     if metric.extractor == "classifier" and (source.num_classes or 0) < 2:
         raise errors.ConfigError(
             f"eval.metrics has {metric.name!r}, but {source.name} has no labels to train a "
@@ -140,6 +148,8 @@ def _suitable(source: Source) -> tuple[str, Sequence[str]]:
     match source.field.kind:
         case "points":
             return "points", list(names.POINT_STATISTICS)
+        case "text":
+            return "text", list(names.TEXT_STATISTICS)
         case "image":
             return "images", [
                 f"classifier_{name}" if name in names.POINT_STATISTICS else name
@@ -162,6 +172,9 @@ def _has_modes(source: Source) -> bool:
 def _automatic(source: Source, num_classes: int | None) -> list[str]:
     if source.field.kind == "points":
         return ["modes", "high_quality"] if _has_modes(source) else []
+    if source.field.kind == "text":
+        exact = isinstance(source, GrammarSource)
+        return [n for n in names.TEXT_STATISTICS if exact or n not in names.EXACT_STATISTICS]
     if _is_seen(source) and (source.num_classes or 0) > 1:
         conditional = ["classifier_accuracy"] if num_classes is not None else []
         if _has_modes(source):
@@ -253,6 +266,9 @@ class GenerativeEvaluator(Evaluator):
             "truncation": "none" if how.truncation is None else how.truncation,
             "constants": compare.constants(self.metrics, self._num_real, num_fake),
         }
+        if isinstance(self._source, GrammarSource):
+            grammar = self._source.grammar
+            details["constants"]["entropy"] = grammar.entropy / grammar.mean_tokens
         if normalised and how.batch_norm in ("standing", "batch"):
             # Only then does a sample depend on the others of its batch.
             details["batch_size"] = self._sampler.batch_size
@@ -301,9 +317,10 @@ class GenerativeEvaluator(Evaluator):
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Return the metrics of samples, and of half of the real data, against the others."""
         count = len(half)
-        if self._source.field.kind == "points":
-            points = self._source.read(half.tolist())["points"]
-            return self._modes(self._sampler.samples(variables, count, seed)), self._modes(points)
+        if (kind := self._source.field.kind) in _DIRECT:
+            real = self._source.read(half.tolist())[kind]
+            fake = self._sampler.samples(variables, count, seed)
+            return self._directly(fake), self._directly(real)
         fake_values: dict[str, float] = {}
         real_values: dict[str, float] = {}
         for name in self._real:
@@ -318,8 +335,8 @@ class GenerativeEvaluator(Evaluator):
 
     def _measure(self, variables: Any, seed: int) -> dict[str, float]:
         count = self._settings.num_fake
-        if self._source.field.kind == "points":
-            return self._modes(self._sampler.samples(variables, count, seed))
+        if self._source.field.kind in _DIRECT:
+            return self._directly(self._sampler.samples(variables, count, seed))
         values: dict[str, float] = {}
         if self._held_out:
             samples = self._sampler.samples(variables, count, seed)
@@ -359,11 +376,26 @@ class GenerativeEvaluator(Evaluator):
         chosen = order.subset(len(self._source), real.count)
         return dataclasses.replace(real, labels=self._source.read(chosen.tolist())["label"])
 
-    def _modes(self, points: np.ndarray) -> dict[str, float]:
+    def _directly(self, examples: np.ndarray) -> dict[str, float]:
+        """Return the metrics of points or texts, which need no features."""
         source = self._source
+        if source.field.kind == "text":
+            exact = None
+            if isinstance(source, GrammarSource):
+                exact = source.grammar.log_probability(examples)
+            return compare.compare_texts(self.metrics, examples, self._bigrams, exact)
         assert isinstance(source, ToySource)
         assert source.modes is not None
-        return compare.compare_points(self.metrics, points, source.modes, source.std)
+        return compare.compare_points(self.metrics, examples, source.modes, source.std)
+
+    @functools.cached_property
+    def _bigrams(self) -> np.ndarray:
+        """How often pairs of tokens are in real texts, ``[tokens, tokens]``."""
+        source = self._source
+        if isinstance(source, GrammarSource):
+            return source.grammar.bigrams
+        real = source.read(order.subset(len(source), self._num_real).tolist())["text"]
+        return text.bigrams(real, len(source.field.vocabulary))
 
     def _real_statistics(self, name: str, needs: statistics.Needs) -> Statistics:
         """Return statistics of the real images, from the cache if they are there."""

@@ -16,9 +16,10 @@ class Settings:
     Attributes:
       every: train steps between evaluations, the last of which is at the end; 0: there are none.
       metrics: names of `gan_jax.metrics.names`. "auto": modes and share of high quality for toy
-        mixtures; modes, their evenness and FID by a small classifier for stacked digits; FID,
-        precision and recall by it for other labelled images; PSNR and SSIM for pairs; AUROC and
-        average precision for anomalies; none for other data.
+        mixtures; divergence of bigrams, validity, likelihood and unique share for text; modes,
+        their evenness and FID by a small classifier for stacked digits; FID, precision and recall
+        by it for other labelled images; PSNR and SSIM for pairs; AUROC and average precision for
+        anomalies; none for other data.
       num_fake: generated images; results for different numbers are not comparable.
       num_real: real images; unset: all.
       split: the split of the real images; unset: ``data.split``, and of those that were not trained

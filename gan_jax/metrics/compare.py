@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from gan_jax.errors import ConfigError, MetricError
-from gan_jax.metrics import frechet, inception_score, kernel, manifold, modes, similarity
+from gan_jax.metrics import frechet, inception_score, kernel, manifold, modes, similarity, text
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.metrics.names import STATISTICS, Metric
 from gan_jax.metrics.statistics import Needs, Statistics
@@ -145,6 +145,8 @@ def constants(metrics: Sequence[Metric], real: int, fake: int) -> dict[str, Any]
         record["density_k"] = DENSITY_K
     if any(metric.of == "points" for metric in metrics):
         record["within_std"] = WITHIN_STD
+    if "bigram_kl" in used:
+        record["pseudo_count"] = text.PSEUDO_COUNT
     return record
 
 
@@ -164,6 +166,27 @@ def compare_points(
     found = modes.mode_coverage(points, centres, std, within=WITHIN_STD)
     known = {"modes": found.modes, "high_quality": found.high_quality, "mode_kl": found.kl}
     return {metric.name: float(known[metric.statistic]) for metric in metrics}
+
+
+def compare_texts(
+    metrics: Sequence[Metric],
+    texts: np.ndarray,
+    bigrams: np.ndarray,
+    log_probability: np.ndarray | None,
+) -> dict[str, float]:
+    """Return the metrics of texts by name.
+
+    Args:
+      metrics: of `gan_jax.metrics.names.TEXT_STATISTICS`.
+      texts: integers ``[n, length]``.
+      bigrams: how often pairs of tokens are in real texts, ``[tokens, tokens]``.
+      log_probability: of the texts, ``[n]``; ``None``: the source has no known probabilities.
+    """
+    known = {"bigram_kl": text.bigram_kl(texts, bigrams), "unique": text.unique(texts)}
+    if log_probability is not None:
+        known["valid"] = text.validity(log_probability)
+        known["nll"] = text.nll(texts, log_probability)
+    return {metric.name: known[metric.statistic] for metric in metrics}
 
 
 def pair_values(statistic: str, images: Any, reference: Any, *, border: int = 0) -> jax.Array:

@@ -21,7 +21,7 @@ class Statistic:
     Attributes:
       better: "lower" or "higher".
       needs: its input: "moments" (mean and covariance of features), "features", "logits", "paths",
-        "points", "pairs", "scores" or "held_out".
+        "points", "text", "pairs", "scores" or "held_out".
       labelled: whether it also needs the requested class of each generated image.
     """
 
@@ -52,6 +52,15 @@ POINT_STATISTICS: Mapping[str, Statistic] = {
     "high_quality": Statistic("higher", "points"),
     "mode_kl": Statistic("lower", "points"),
 }
+# Statistics of texts, computed in `gan_jax.metrics.text`; those of `EXACT_STATISTICS` need a source
+# of known probabilities.
+TEXT_STATISTICS: Mapping[str, Statistic] = {
+    "bigram_kl": Statistic("lower", "text"),
+    "valid": Statistic("higher", "text"),
+    "nll": Statistic("lower", "text"),
+    "unique": Statistic("higher", "text"),
+}
+EXACT_STATISTICS = ("valid", "nll")
 # Statistics of pairs of images; with the suffix _y on luminance, as in super-resolution papers.
 PAIR_STATISTICS: Mapping[str, Statistic] = {
     "psnr": Statistic("higher", "pairs"),
@@ -79,7 +88,13 @@ HELD_OUT_STATISTICS: Mapping[str, Statistic] = {
     "membership_auroc_pixels": Statistic("lower", "held_out"),
     "membership_auroc_classifier": Statistic("lower", "held_out"),
 }
-_ALONE = {**POINT_STATISTICS, **PAIR_STATISTICS, **SCORE_STATISTICS, **HELD_OUT_STATISTICS}
+_ALONE = {
+    **POINT_STATISTICS,
+    **TEXT_STATISTICS,
+    **PAIR_STATISTICS,
+    **SCORE_STATISTICS,
+    **HELD_OUT_STATISTICS,
+}
 _OF_FEATURES = {**STATISTICS, **PATH_STATISTICS}
 _ALL = {**_OF_FEATURES, **_ALONE}
 
@@ -90,8 +105,8 @@ class Metric:
 
     Attributes:
       name: the name.
-      statistic: a key of `STATISTICS`, `PATH_STATISTICS`, `POINT_STATISTICS`, `PAIR_STATISTICS`,
-        `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
+      statistic: a key of `STATISTICS`, `PATH_STATISTICS`, `POINT_STATISTICS`, `TEXT_STATISTICS`,
+        `PAIR_STATISTICS`, `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
       extractor: name of the feature extractor; ``None`` for statistics without features.
       layer: layer of the extractor; ``None``: its default layer.
     """
@@ -113,7 +128,7 @@ class Metric:
 
     @property
     def of(self) -> str:
-        """Its kind of input: "images", "paths", "points", "pairs", "scores" or "held_out"."""
+        """Its kind of input: "images", "paths", "points", "text", "pairs", "scores", "held_out"."""
         if self.extractor is None:
             return _ALONE[self.statistic].needs
         return "paths" if self.statistic in PATH_STATISTICS else "images"
@@ -142,7 +157,8 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
     raise errors.ConfigError(
         f"{field} has {name!r}; accepted: {', '.join(_OF_FEATURES)}, with the number of one of "
         f"Inception's layers behind (fid768) or another extractor in front ({others}); for points "
-        f"{', '.join(POINT_STATISTICS)}; for pairs {', '.join(PAIR_STATISTICS)}; for scores "
+        f"{', '.join(POINT_STATISTICS)}; for text {', '.join(TEXT_STATISTICS)}; "
+        f"for pairs {', '.join(PAIR_STATISTICS)}; for scores "
         f"{', '.join(SCORE_STATISTICS)}; for runs with held-out images "
         f"{', '.join(HELD_OUT_STATISTICS)}.{hint}"
     )

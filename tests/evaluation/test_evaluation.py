@@ -172,7 +172,7 @@ def test_a_metric_must_suit_the_data(metrics, message):
         generative.choose_metrics(Settings(metrics=metrics), source)
 
 
-def test_automatic_metrics_suit_the_data():
+def test_automatic_metrics_suit_the_data(tmp_path):
     def chosen(source, classes=None):
         metrics = generative.choose_metrics(Settings(), source, classes)
         return [metric.name for metric in metrics]
@@ -186,6 +186,15 @@ def test_automatic_metrics_suit_the_data():
     assert chosen(sources.make_source(config.data)) == ["modes", "high_quality"]
     config.data.name = "swiss_roll"
     assert chosen(sources.make_source(config.data)) == []
+    config.data.name = "grammar"
+    assert chosen(sources.make_source(config.data)) == ["bigram_kl", "valid", "nll", "unique"]
+    path = tmp_path / "a.txt"
+    path.write_text("aa\nab\n" * 5)
+    config.data.update(name="text", path=str(path))
+    assert chosen(sources.make_source(config.data)) == ["bigram_kl", "unique"]
+    for name, message in (("valid", "no known probabilities"), ("fid", "are unpaired text")):
+        with pytest.raises(errors.ConfigError, match=message):
+            generative.choose_metrics(Settings(metrics=(name,)), sources.make_source(config.data))
 
 
 def of_classes(count, labels, size=8, split="train"):

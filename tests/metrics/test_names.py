@@ -19,6 +19,8 @@ EXTRACTORS = ("inception", "classifier", "mine")
         ("classifier_mode_kl", "mode_kl", "classifier", None, True),
         ("modes", "modes", None, None, False),
         ("mode_kl", "mode_kl", None, None, True),
+        ("bigram_kl", "bigram_kl", None, None, True),
+        ("valid", "valid", None, None, False),
         ("ms_ssim", "ms_ssim", None, None, False),
         ("psnr_y", "psnr_y", None, None, False),
         ("ssim_y", "ssim_y", None, None, False),
@@ -38,6 +40,7 @@ def test_what_a_metric_is_of():
     of = {
         "images": ("fid", "is", "precision", "accuracy", "classifier_modes"),
         "points": ("modes",),
+        "text": ("valid", "nll", "bigram_kl", "unique"),
         "pairs": ("psnr", "psnr_y", "ssim_y", "ms_ssim"),
         "scores": ("auroc", "average_precision"),
         "held_out": ("gan_train", "gan_augment10", "membership_auroc", "membership_auroc_pixels"),
