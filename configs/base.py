@@ -2,9 +2,10 @@
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
 (``digits``, ``stacked_digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``,
-``photos``, ``tiles``, ``tones``) and ``smoke``, which shrinks the run to seconds. Single fields are
-set with ``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
-``--describe`` prints them all. They are defined in `gan_jax.runs.config`.
+``photos``, ``tiles``, ``tones``, ``grammar``, ``text``) and ``smoke``, which shrinks the run to
+seconds. Single fields are set with ``--config.train.steps=500``, optional ones are unset with
+``--config.data.crop=None``, and ``--describe`` prints them all. They are defined in
+`gan_jax.runs.config`.
 
 A variant sets its paper's values on what `get_config` returns. What differs for a small data set
 that is in every installation is set by a function that it passes to `finish`.
@@ -150,6 +151,16 @@ def tones(c: ConfigDict) -> None:
     c.data.update(name="tones", toy_size=5000)
 
 
+def grammar(c: ConfigDict) -> None:
+    """Sentences of known probability, computed from a seed."""
+    c.data.name = "grammar"
+
+
+def text(c: ConfigDict) -> None:
+    """The lines of a text file: ``--config.data.path=...``."""
+    c.data.name = "text"
+
+
 DATASETS = {
     "digits": digits,
     "stacked_digits": stacked_digits,
@@ -161,17 +172,20 @@ DATASETS = {
     "photos": photos,
     "tiles": tiles,
     "tones": tones,
+    "grammar": grammar,
+    "text": text,
 }
 
 
 # Those in every installation.
-EMBEDDED = ("digits", "stacked_digits", "photos", "tones")
+EMBEDDED = ("digits", "stacked_digits", "photos", "tones", "grammar")
 
 # The data sets that suit a variant. The first is its default, which is in every installation.
 GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz", "stacked_digits")
 TRANSLATION = ("photos", "folder")
 RESTORATION = ("photos", "tiles")
 SOUND = ("tones", "npz")
+TEXT = ("grammar", "text")
 
 
 def get_config(arg: str = "", datasets: Sequence[str] = GENERATION) -> ConfigDict:

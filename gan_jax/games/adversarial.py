@@ -160,6 +160,12 @@ class AdversarialGame(GenerativeGame):
         )
 
     @override
+    def scheduled(self, images: jax.Array) -> Mapping[str, Variables]:
+        # Of a generator with a schedule, such as that of textgan.
+        schedule = getattr(self.generator, "scheduled", None)
+        return {"generator": schedule(images)} if schedule else {}
+
+    @override
     def latents(self, keys: jax.Array) -> jax.Array:
         return self.codes.draw(keys) if self.codes else super().latents(keys)
 

@@ -12,6 +12,7 @@ from gan_jax.games.cycle import CycleGame
 from gan_jax.games.fakes import Fakes
 from gan_jax.games.game import Game
 from gan_jax.games.laplacian import LaplacianGame
+from gan_jax.games.likelihood import LikelihoodGame
 from gan_jax.games.paired import PairedGame
 from gan_jax.games.progressive import ProgressiveGame
 from gan_jax.games.terms import TERMS
@@ -23,6 +24,7 @@ GAMES: dict[str, type[Game]] = {
     "anomaly": AnomalyGame,
     "cycle": CycleGame,
     "laplacian": LaplacianGame,
+    "likelihood": LikelihoodGame,
     "paired": PairedGame,
     "progressive": ProgressiveGame,
     "vae": VAEGame,

@@ -25,6 +25,7 @@ from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_jax.networks.srresnet import SRResNet
 from gan_jax.networks.stylegan1 import StyleGAN1Generator
 from gan_jax.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from gan_jax.networks.textgan import TextGANDiscriminator, TextGANGenerator
 from gan_jax.networks.translator import ResNetTranslator
 from gan_jax.networks.unet import UNet
 from gan_jax.networks.wavegan import WaveGANDiscriminator, WaveGANGenerator
@@ -41,6 +42,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "resnet": ResNetGenerator,
     "stylegan1": StyleGAN1Generator,
     "stylegan2": StyleGAN2Generator,
+    "textgan": TextGANGenerator,
     "wavegan": WaveGANGenerator,
 }
 """Modules of `(z [batch, latent_dim], condition)` to float32 [batch, *shape]."""
@@ -55,6 +57,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "r3gan": R3GANDiscriminator,
     "resnet": ResNetDiscriminator,
     "stylegan2": StyleGAN2Discriminator,
+    "textgan": TextGANDiscriminator,
     "wavegan": WaveGANDiscriminator,
 }
 """Modules of `(x [batch, *shape], condition)` to float32 scores [batch], with a method `judge`.

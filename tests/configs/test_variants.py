@@ -30,6 +30,8 @@ SHAPES = {
     "tiles": (96, 96, 3),
     "tones": (1024, 1),
     "npz": (16_384, 1),
+    "grammar": (11, 29),
+    "text": (32, 60),
 }
 CLASSES = 10
 # What a choice's data set is called where that is something else.
@@ -38,6 +40,9 @@ SOURCES = {"tiles": "folder"}
 
 def spec(config, data):
     """Return the specification of the stored data of a configuration."""
+    if data in base.TEXT:
+        length, tokens = SHAPES[data]
+        return {"text": specs.text(length, [str(i) for i in range(1, tokens)], " ")}
     if len(SHAPES[data]) == 2:
         sound = specs.Field("audio", SHAPES[data], "int16", sample_rate=16_000)
         return specs.labelled("audio", sound, CLASSES)
@@ -64,7 +69,7 @@ def built(name, data):
 
 # One configuration per game. A whole run is the same for all but its pictures and its checkpoints,
 # so one is trained for each kind of picture: samples, reconstructions, restored images.
-GAMES = ("wgan_gp", "infogan", "lapgan", "vae_gan", "denoise", "cyclegan", "ganomaly")
+GAMES = ("wgan_gp", "infogan", "lapgan", "vae_gan", "denoise", "cyclegan", "ganomaly", "mle")
 WHOLE_RUNS = ("wgan_gp", "vae_gan", "denoise")
 # The step is that of another one but for networks, a loss, a penalty, a term, a degradation or a
 # label, which have their own tests.
@@ -84,6 +89,7 @@ ALIKE = (
     "stylegan1",
     "stylegan2",
     "sngan_projection",
+    "textgan",
     "wavegan",
     "colorize",
     "deblur",
@@ -421,6 +427,15 @@ def test_wavegan_has_the_settings_of_1802_04208():
     game = built("wavegan", "npz").game
     assert (game.latent_dim, game.discriminator.phase_shuffle) == (100, 2)
     assert game.generator.features == game.discriminator.features == 64
+
+
+def test_mle_trains_the_generator_of_textgan_on_the_same_data():
+    game, alone = built("textgan", "grammar").game, built("mle", "grammar").game
+    assert alone.generator == game.generator
+    assert [player.name for player in alone.players] == ["generator"]
+    config = variants.load("textgan", "text")
+    assert (config.loss.name, config.penalty.name) == ("relativistic_pairing", "r1_r2")
+    assert game.generator.anneal_images <= config.train.steps * config.train.batch_size
 
 
 def test_cgan_conditions_both_networks_of_1511_06434():

@@ -39,6 +39,8 @@ def datasets(name: str) -> tuple[str, ...]:
         return base.TRANSLATION
     if name in ("colorize", "deblur", "denoise", "inpaint", "srgan"):
         return base.RESTORATION
+    if name in ("mle", "textgan"):
+        return base.TEXT
     if name == "wavegan":
         return base.SOUND
     return base.GENERATION

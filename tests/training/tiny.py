@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base, cyclegan, dcgan, gan, ganomaly, inpaint, stylegan2, wgan_gp
+from configs import (
+    base,
+    cyclegan,
+    dcgan,
+    gan,
+    ganomaly,
+    inpaint,
+    mle,
+    stylegan2,
+    textgan,
+    wgan_gp,
+)
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.draws import random_arrays
 from gan_jax.data.spec import Spec
@@ -239,10 +250,29 @@ def mlp_anomaly_config() -> ConfigDict:
     return config
 
 
+def text_config() -> ConfigDict:
+    """TextGAN, whose temperature falls within three steps."""
+    config = textgan.get_config("smoke")
+    config.generator.latent_dim = 3
+    config.generator.textgan.anneal_images = 96
+    config.train.update(batch_size=16, steps=6)
+    return config
+
+
+def likelihood_config() -> ConfigDict:
+    """The generator of TextGAN by maximum likelihood."""
+    config = mle.get_config("smoke")
+    config.generator.latent_dim = 3
+    config.train.update(batch_size=16, steps=6)
+    return config
+
+
 def spec(config: ConfigDict, classes: int | None = CLASSES) -> Spec:
     """Return the specification of the stored data of one of the configurations above."""
     if config.data.name == "ring":
         return specs.points(classes)
+    if config.data.name == "grammar":
+        return {"text": specs.text(5, ["a", "b", "c"])}
     size = config.data.resolution
     shape = (size, size, config.data.channels or 1)
     return specs.images(shape, classes) if config.data.pairing == "none" else specs.pairs(shape)

@@ -1,0 +1,100 @@
+"""Text games: the likelihood's closed form, the temperature, devices, and resuming."""
+
+import chex
+import numpy as np
+import pytest
+
+from configs import mle, textgan
+from gan_jax.data import spec as specs
+from gan_jax.networks.textgan import TEMPERATURE
+from gan_jax.runs import loop
+from gan_jax.runs.run import open_run
+from tests.games import stub
+from tests.training import tiny
+
+MAKE = {"textgan": tiny.text_config, "mle": tiny.likelihood_config}
+
+
+def test_the_likelihood_of_an_untrained_generator_is_nearly_uniform():
+    config = tiny.likelihood_config()
+    config.num_devices = 1
+    state, metrics, _ = tiny.run_with_metrics(config, 2)
+    assert set(metrics[0]) == {"generator/loss", "generator/gradient_norm"}
+    # Five tokens of four.
+    assert float(metrics[0]["generator/loss"]) == pytest.approx(5 * np.log(4), rel=0.2)
+    assert set(state.networks) == {"generator"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAKE)
+def test_any_number_of_devices_trains_alike(name):
+    def final(devices):
+        config = tiny.sgd(MAKE[name]())
+        config.num_devices = devices
+        return tiny.host(tiny.run(config, 3)[0])
+
+    chex.assert_trees_all_close(final(8), final(1), rtol=2e-4, atol=2e-5)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, shared_steps):
+    """Return a run of TextGAN, and one that was stopped within it."""
+    folder = tmp_path_factory.mktemp("runs")
+    config = tiny.text_config()
+    config.data.toy_size = 64
+    config.train.update(log_every=1, checkpoint_every=1, sample_every=2, keep_latest=8)
+    with pytest.MonkeyPatch.context() as patch:
+        loop.train(config, folder / "whole")
+        tiny.stop_at(patch, 2)
+        assert loop.train(config, folder / "parts").step == 2
+        tiny.stop_at(patch, None)
+        assert loop.train(config, folder / "parts").state == "done"
+    return folder / "whole", folder / "parts"
+
+
+shared_steps = tiny.shared_steps
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_bit_for_bit(runs):
+    whole, parts = (tiny.bits(open_run(path).state()) for path in runs)
+    assert [name for name in whole if whole[name] != parts[name]] == []
+
+
+@pytest.mark.slow
+def test_the_temperature_follows_the_examples_that_were_seen(runs):
+    # Two batches of 16 in each step; 96 examples from 1 to 0.5.
+    run = open_run(runs[0])
+    for step, share in ((1, 1 / 3), (2, 2 / 3), (3, 1.0), (6, 1.0)):
+        found = run.state(step).networks["generator"].mutable[TEMPERATURE]["value"]
+        assert float(found) == pytest.approx(0.5**share)
+
+
+@pytest.mark.slow
+def test_samples_are_written_as_lines_and_do_not_depend_on_the_batch(runs):
+    run = open_run(runs[0])
+    lines = (runs[0] / "samples" / "00000006.txt").read_text("utf-8").split("\n")
+    assert len(lines) == 16 + 1
+    assert set(" ".join(lines).split()) <= set(specs.data_field(run.game.spec).vocabulary)
+    one, other = (run.sample(8, seed=3, batch_size=size) for size in (8, 3))
+    assert one.shape == (8, 11)
+    np.testing.assert_array_equal(one, other)
+    # Every sample is drawn by itself.
+    assert len(np.unique(one, axis=0)) > 4
+
+
+@pytest.mark.parametrize(
+    ("make", "fields", "spec", "message"),
+    [
+        (mle, {"generator.name": "mlp"}, "text", "'mlp' has no likelihood; accepted for game.name"),
+        (mle, {"generator.conditioning": "concat"}, "text", "which has no classes: 'none'"),
+        (mle, {"penalty.name": "r1"}, "text", "penalty.name = 'r1'; accepted for game.name = 'lik"),
+        (mle, {}, "image", "is a network for text, but one data point has shape (8, 8, 1)"),
+        (textgan, {}, "image", "is a network for text, but one data point has shape (8, 8, 1)"),
+    ],
+)
+def test_what_cannot_work_is_refused(make, fields, spec, message):
+    config = make.get_config("smoke")
+    config.update_from_flattened_dict(fields)
+    given = {"text": {"text": specs.text(5, "ab")}, "image": specs.images((8, 8, 1))}[spec]
+    assert message in stub.refusal(config, given)
