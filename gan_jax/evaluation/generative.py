@@ -13,7 +13,8 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import order, sources
 from gan_jax.data import spec as specs
-from gan_jax.data.sources import GrammarSource, Source, ToySource
+from gan_jax.data.sources import GrammarSource, Source, ToneSource, ToySource
+from gan_jax.evaluation import sounds
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
 from gan_jax.evaluation.held_out import HeldOut
 from gan_jax.evaluation.paths import PathLengths
@@ -32,6 +33,8 @@ from gan_jax.metrics.statistics import Statistics
 from gan_jax.training.sampling import Sampler, Sampling, Vectors
 
 REFERENCE_SPLITS = 3
+# Measured of labelled images, unless others are asked for.
+_COMPARED = ("classifier_fid", "classifier_precision", "classifier_recall")
 # Images whose attributes are those of samples.
 _VECTORS = 16_384
 # Kinds of data that are measured without features.
@@ -75,7 +78,7 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
     kind, known = _suitable(source)
     if metric.of == "held_out":
         return  # Checked by `held_out.choose`.
-    if metric.of != kind and (metric.of, kind) != ("paths", "images"):
+    if not _suits(metric, kind):
         raise errors.ConfigError(
             f"eval.metrics has {metric.name!r}, but samples of {source.name} are unpaired "
             f"{kind}; accepted: {', '.join(known) or 'none'}"
@@ -96,10 +99,16 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
             f"eval.metrics has {metric.name!r}, but {source.name} has no known probabilities; "
             "accepted: grammar as data.name"
         )
+    if metric.of == "sound" and not _has_pitches(source):
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, but the pitches of {source.name} are unknown; "
+            "accepted: tones as data.name"
+        )
     if metric.extractor == "classifier" and (source.num_classes or 0) < 2:
+        instead = "Inception's metrics, such as fid" if kind == "images" else "data with labels"
         raise errors.ConfigError(
             f"eval.metrics has {metric.name!r}, but {source.name} has no labels to train a "
-            "classifier with; accepted: Inception's metrics, such as fid"
+            f"classifier with; accepted: {instead}"
         )
     if metric.extractor == "classifier" and (why := _untrainable(source)):
         raise errors.ConfigError(
@@ -137,7 +146,9 @@ def _untrainable(source: Source) -> str:
         return "all are of one class"
     try:
         count = min(len(source), LABELLED)
-        classifier.check_set(count, source.shape, source.num_classes or 0)
+        field = source.field
+        shape = sounds.picture_shape(field) if field.kind == "audio" else field.shape
+        classifier.check_set(count, shape, source.num_classes or 0)
     except errors.MetricError as error:
         return str(error)
     return ""
@@ -155,18 +166,38 @@ def _suitable(source: Source) -> tuple[str, Sequence[str]]:
                 f"classifier_{name}" if name in names.POINT_STATISTICS else name
                 for name in (*names.STATISTICS, *names.PATH_STATISTICS)
             ]
+        case "audio":
+            of_pictures = [name for name in names.STATISTICS if name not in names.POINT_STATISTICS]
+            return "sounds", [
+                *(f"classifier_{name}" for name in of_pictures),
+                *names.SOUND_STATISTICS,
+            ]
         case kind:
             return kind, []
 
 
+def _suits(metric: Metric, kind: str) -> bool:
+    """Return whether a metric is of a kind of data, as `_suitable` calls it."""
+    if kind == "sounds":  # Extractors see pictures of them, which are no photographs.
+        pictures = metric.of == "images" and metric.extractor != names.INCEPTION
+        return pictures or metric.of == "sound"
+    return metric.of == kind or (metric.of, kind) == ("paths", "images")
+
+
 def _is_seen(source: Source) -> bool:
-    """Return whether the data are images of which extractors can compute features."""
-    return source.field.kind == "image" and source.shape[2] in (1, 3)
+    """Return whether the data are images, or sounds, of which extractors can compute features."""
+    field = source.field
+    return field.kind == "audio" or (field.kind == "image" and source.shape[2] in (1, 3))
 
 
 def _has_modes(source: Source) -> bool:
     """Return whether the data are a mixture of known modes."""
     return getattr(source, "modes", None) is not None
+
+
+def _has_pitches(source: Source) -> bool:
+    """Return whether the data are sounds of known pitches."""
+    return getattr(source, "pitches", None) is not None
 
 
 def _automatic(source: Source, num_classes: int | None) -> list[str]:
@@ -177,9 +208,12 @@ def _automatic(source: Source, num_classes: int | None) -> list[str]:
         return [n for n in names.TEXT_STATISTICS if exact or n not in names.EXACT_STATISTICS]
     if _is_seen(source) and (source.num_classes or 0) > 1:
         conditional = ["classifier_accuracy"] if num_classes is not None else []
+        if source.field.kind == "audio":
+            pitch = ["pitch_accuracy"] if _has_pitches(source) else []
+            return [*pitch, "classifier_is", *_COMPARED, *conditional]
         if _has_modes(source):
             return ["classifier_modes", "classifier_mode_kl", "classifier_fid", *conditional]
-        return ["classifier_fid", "classifier_precision", "classifier_recall", *conditional]
+        return [*_COMPARED, *conditional]
     return []
 
 
@@ -221,9 +255,10 @@ class GenerativeEvaluator(Evaluator):
             kept=kept,
         )
         self._labelled = any(metric.labelled for metric in metrics)
+        self._of_sound = any(metric.of == "sound" for metric in metrics)
         self._held_out = held_out
         self.raw_networks = held_out.networks if held_out else ()
-        self._images = data["image"] if data and source is labelled and "image" in data else None
+        self._images = specs.data(data, source.spec) if data and source is labelled else None
         self._num_real = min(settings.num_real or len(source), len(source))
         self._game = game
         self._sampler = Sampler(
@@ -323,6 +358,10 @@ class GenerativeEvaluator(Evaluator):
             return self._directly(fake), self._directly(real)
         fake_values: dict[str, float] = {}
         real_values: dict[str, float] = {}
+        if self._of_sound:
+            heard = self._source.read(half.tolist())
+            real_values |= self._pitch(specs.data(heard, self._source.spec))
+            fake_values |= self._pitch(self._sampler.samples(variables, count, seed))
         for name in self._real:
             own, extraction = self._compared(name), self._extractions[name]
             needs = {layer: frozenset({"features"}) for layer in extraction.layers}
@@ -342,6 +381,8 @@ class GenerativeEvaluator(Evaluator):
             samples = self._sampler.samples(variables, count, seed)
             labels = None if self._game.num_classes is None else self._requested(count, seed)
             values |= self._held_out.measure(variables, samples, labels, seed)
+        if self._of_sound:
+            values |= self._pitch(self._sampler.samples(variables, count, seed))
         if self._paths:
             values |= self._paths(variables, count, seed)
         for name in self._real:
@@ -396,6 +437,11 @@ class GenerativeEvaluator(Evaluator):
             return source.grammar.bigrams
         real = source.read(order.subset(len(source), self._num_real).tolist())["text"]
         return text.bigrams(real, len(source.field.vocabulary))
+
+    def _pitch(self, stored: np.ndarray) -> dict[str, float]:
+        """Return the metrics of sounds, stored as the data are, that need no extractor."""
+        assert isinstance(self._source, ToneSource)
+        return {"pitch_accuracy": sounds.pitch_accuracy(self._source, stored)}
 
     def _real_statistics(self, name: str, needs: statistics.Needs) -> Statistics:
         """Return statistics of the real images, from the cache if they are there."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,9 @@ from gan_jax.data import pipeline as pipelines
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.data.sources.base import content_hash
+from gan_jax.evaluation import sounds
 from gan_jax.evaluation.settings import Settings
-from gan_jax.metrics import statistics
+from gan_jax.metrics import stacked, statistics
 from gan_jax.metrics.extractors import Labelled
 from gan_jax.metrics.statistics import Extraction, Statistics
 
@@ -50,7 +52,8 @@ def real_statistics(
     size = extraction.batch_size
     parts = (chosen[first : first + size] for first in range(0, count, size))
     batches = (
-        source.read(part.tolist())["image"] if images is None else images[part] for part in parts
+        specs.data(source.read(part.tolist()), source.spec) if images is None else images[part]
+        for part in parts
     )
     folder = cache.root() / "statistics"
     return statistics.cached(folder, identity, extraction, batches, count, needs)
@@ -100,22 +103,27 @@ def taught(source: Source) -> Source:
 def labelled_images(source: Source, data: Mapping[str, np.ndarray] | None = None) -> Labelled:
     """Return what a classifier can learn from; a large set is not read as a whole.
 
+    It learns from the pictures of sounds, see `gan_jax.metrics.sound`.
+
     Args:
       source: of the images.
       data: its arrays, where they are in memory anyway.
     """
     if (parts := taught(source)) is not source:
-        return dataclasses.replace(labelled_images(parts), channels=source.shape[-1])
+        adapted = functools.partial(stacked.by_channel, channels=source.shape[-1])
+        return dataclasses.replace(labelled_images(parts), adapted=adapted)
 
     def read() -> tuple[np.ndarray, np.ndarray]:
         chosen = order.subset(len(source), min(len(source), LABELLED))
         if data:
-            return data["image"][chosen], data["label"][chosen]
-        found = pipelines.load(source, indices=chosen.tolist())
-        return found["image"], found["label"]
+            found = {name: array[chosen] for name, array in data.items()}
+        else:
+            found = pipelines.load(source, indices=chosen.tolist())
+        return specs.data(found, source.spec), found["label"]
 
     held = specs.data(data, source.spec) if data else None
-    return Labelled(source.name, source.num_classes, _prepared(source, held), read)
+    labelled = Labelled(source.name, source.num_classes, _prepared(source, held), read)
+    return sounds.learnt(labelled, source.field) if source.field.kind == "audio" else labelled
 
 
 def _prepared(source: Source, held: np.ndarray | None) -> str:

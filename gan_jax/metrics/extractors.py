@@ -16,28 +16,28 @@ import jax
 import numpy as np
 
 from gan_jax import cache, errors
-from gan_jax.metrics import classifier, inception, stacked
+from gan_jax.metrics import classifier, inception
 from gan_jax.metrics.extractor import Extractor
 
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """A set of images on which a classifier may be trained.
+    """A set of images, or of data shown as images, on which a classifier may be trained.
 
     Attributes:
       name: its name in messages.
       num_classes: number of classes; ``None``: it is not labelled.
       fingerprint: identity of its content.
       read: returns images, uint8 ``[n, height, width, channels]``, and labels, int32 ``[n]``.
-      channels: of the images to be classified, where these are such images stacked, see
-        `stacked.by_channel`; ``None``: they are not stacked.
+      adapted: from the extractor of such images to that of the data points, where these are
+        something else: images stacked, or sound.
     """
 
     name: str
     num_classes: int | None
     fingerprint: str
     read: Callable[[], tuple[np.ndarray, np.ndarray]]
-    channels: int | None = None
+    adapted: Callable[[Extractor], Extractor] = lambda extractor: extractor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +73,7 @@ def _classifier(setting: Setting) -> Extractor:
         labelled.read,
         labelled.num_classes or 0,
     )
-    extractor = classifier.make_extractor(trained)
-    return (
-        extractor if labelled.channels is None else stacked.by_channel(extractor, labelled.channels)
-    )
+    return labelled.adapted(classifier.make_extractor(trained))
 
 
 EXTRACTORS: dict[str, Callable[[Setting], Extractor]] = {

@@ -21,7 +21,7 @@ class Statistic:
     Attributes:
       better: "lower" or "higher".
       needs: its input: "moments" (mean and covariance of features), "features", "logits", "paths",
-        "points", "text", "pairs", "scores" or "held_out".
+        "points", "text", "sound", "pairs", "scores" or "held_out".
       labelled: whether it also needs the requested class of each generated image.
     """
 
@@ -61,6 +61,8 @@ TEXT_STATISTICS: Mapping[str, Statistic] = {
     "unique": Statistic("higher", "text"),
 }
 EXACT_STATISTICS = ("valid", "nll")
+# Statistics of sound, relative to the pitches of its classes.
+SOUND_STATISTICS: Mapping[str, Statistic] = {"pitch_accuracy": Statistic("higher", "sound")}
 # Statistics of pairs of images; with the suffix _y on luminance, as in super-resolution papers.
 PAIR_STATISTICS: Mapping[str, Statistic] = {
     "psnr": Statistic("higher", "pairs"),
@@ -91,6 +93,7 @@ HELD_OUT_STATISTICS: Mapping[str, Statistic] = {
 _ALONE = {
     **POINT_STATISTICS,
     **TEXT_STATISTICS,
+    **SOUND_STATISTICS,
     **PAIR_STATISTICS,
     **SCORE_STATISTICS,
     **HELD_OUT_STATISTICS,
@@ -106,7 +109,7 @@ class Metric:
     Attributes:
       name: the name.
       statistic: a key of `STATISTICS`, `PATH_STATISTICS`, `POINT_STATISTICS`, `TEXT_STATISTICS`,
-        `PAIR_STATISTICS`, `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
+        `SOUND_STATISTICS`, `PAIR_STATISTICS`, `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
       extractor: name of the feature extractor; ``None`` for statistics without features.
       layer: layer of the extractor; ``None``: its default layer.
     """
@@ -128,7 +131,7 @@ class Metric:
 
     @property
     def of(self) -> str:
-        """Its kind of input: "images", "paths", "points", "text", "pairs", "scores", "held_out"."""
+        """Its input: images, paths, points, text, sound, pairs, scores or held_out."""
         if self.extractor is None:
             return _ALONE[self.statistic].needs
         return "paths" if self.statistic in PATH_STATISTICS else "images"
@@ -157,8 +160,8 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
     raise errors.ConfigError(
         f"{field} has {name!r}; accepted: {', '.join(_OF_FEATURES)}, with the number of one of "
         f"Inception's layers behind (fid768) or another extractor in front ({others}); for points "
-        f"{', '.join(POINT_STATISTICS)}; for text {', '.join(TEXT_STATISTICS)}; "
-        f"for pairs {', '.join(PAIR_STATISTICS)}; for scores "
+        f"{', '.join(POINT_STATISTICS)}; for text {', '.join(TEXT_STATISTICS)}; for sound "
+        f"{', '.join(SOUND_STATISTICS)}; for pairs {', '.join(PAIR_STATISTICS)}; for scores "
         f"{', '.join(SCORE_STATISTICS)}; for runs with held-out images "
         f"{', '.join(HELD_OUT_STATISTICS)}.{hint}"
     )

@@ -99,11 +99,11 @@ def corners(size=400):
 def test_the_classifier_of_stacked_images_learns_from_the_images_that_are_stacked():
     source = corners()
     labelled = labelled_images(source, source.arrays)
-    assert (labelled.num_classes, labelled.channels) == (4, 3)
+    assert (labelled.num_classes, labelled.adapted(GREY).layers) == (4, EXTRACTOR.layers)
     images, classes = labelled.read()
     np.testing.assert_array_equal(images, source.parts.arrays["image"])
     np.testing.assert_array_equal(classes, source.parts.arrays["label"])
-    assert labelled_images(source.parts).channels is None
+    assert labelled_images(source.parts).adapted(GREY) is GREY
 
 
 def test_the_classifier_sees_each_channel_of_such_images_alone(monkeypatch):
@@ -117,7 +117,7 @@ def test_the_classifier_sees_each_channel_of_such_images_alone(monkeypatch):
     assert (made.layers, made.protocol) == (EXTRACTOR.layers, {"channels": "each by itself"})
     assert plain is GREY
     part = Subset(source, range(100), "part")
-    assert labelled_images(part).channels == 3
+    assert labelled_images(part).adapted(GREY).layers == EXTRACTOR.layers
 
 
 def test_modes_are_measured_on_such_data_alone():

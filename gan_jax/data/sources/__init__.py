@@ -23,7 +23,7 @@ from gan_jax.data.sources.subset import Subset, known_labels, labels_of, only_cl
 from gan_jax.data.sources.text import TextSource, Tokenization
 from gan_jax.data.sources.tfds import TfdsSource
 from gan_jax.data.sources.tiles import TiledSource, tiles
-from gan_jax.data.sources.tones import tones
+from gan_jax.data.sources.tones import ToneSource, tones
 from gan_jax.data.sources.toy import NAMES as TOYS
 from gan_jax.data.sources.toy import ToySource, toy
 from gan_jax.data.sources.twins import TwinSource
@@ -41,6 +41,7 @@ __all__ = [
     "TextSource",
     "TfdsSource",
     "TiledSource",
+    "ToneSource",
     "ToySource",
     "Transform",
     "TwinSource",

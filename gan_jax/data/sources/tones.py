@@ -21,7 +21,17 @@ SPLITS = {"train": 0, "test": 1}
 _HARMONICS = 4
 
 
-def tones(split: str, size: int, dtype: str = "int16") -> ArraySource:
+class ToneSource(ArraySource):
+    """A source of tones.
+
+    Attributes:
+      pitches: of the classes, in Hz.
+    """
+
+    pitches = PITCHES
+
+
+def tones(split: str, size: int, dtype: str = "int16") -> ToneSource:
     """Return tones ``audio`` ``[1024, 1]`` at 8 kHz, with their ``label``.
 
     The fundamental is the strongest harmonic. In a set the classes take turns.
@@ -55,4 +65,4 @@ def tones(split: str, size: int, dtype: str = "int16") -> ArraySource:
     stored = sound if dtype == "float32" else np.round(sound * 32767.0)
     field = Field("audio", (SAMPLES, 1), dtype, sample_rate=SAMPLE_RATE)
     arrays = {"audio": stored[:, :, None].astype(dtype), "label": labels.astype(np.int32)}
-    return ArraySource("tones", split, arrays, labelled("audio", field, NAMES))
+    return ToneSource("tones", split, arrays, labelled("audio", field, NAMES))
