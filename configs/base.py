@@ -154,6 +154,7 @@ def tones(c: ConfigDict) -> None:
 def grammar(c: ConfigDict) -> None:
     """Sentences of known probability, computed from a seed."""
     c.data.name = "grammar"
+    c.eval.split = "test"
 
 
 def text(c: ConfigDict) -> None:

@@ -353,9 +353,9 @@ class GenerativeEvaluator(Evaluator):
         """Return the metrics of samples, and of half of the real data, against the others."""
         count = len(half)
         if (kind := self._source.field.kind) in _DIRECT:
-            real = self._source.read(half.tolist())[kind]
-            fake = self._sampler.samples(variables, count, seed)
-            return self._directly(fake), self._directly(real)
+            real, against = (self._source.read(part.tolist())[kind] for part in (half, others))
+            samples = self._sampler.samples(variables, count, seed)
+            return self._directly(samples, against), self._directly(real, against)
         fake_values: dict[str, float] = {}
         real_values: dict[str, float] = {}
         if self._of_sound:
@@ -375,7 +375,7 @@ class GenerativeEvaluator(Evaluator):
     def _measure(self, variables: Any, seed: int) -> dict[str, float]:
         count = self._settings.num_fake
         if self._source.field.kind in _DIRECT:
-            return self._directly(self._sampler.samples(variables, count, seed))
+            return self._directly(self._sampler.samples(variables, count, seed), self._examples)
         values: dict[str, float] = {}
         if self._held_out:
             samples = self._sampler.samples(variables, count, seed)
@@ -417,26 +417,24 @@ class GenerativeEvaluator(Evaluator):
         chosen = order.subset(len(self._source), real.count)
         return dataclasses.replace(real, labels=self._source.read(chosen.tolist())["label"])
 
-    def _directly(self, examples: np.ndarray) -> dict[str, float]:
-        """Return the metrics of points or texts, which need no features."""
+    def _directly(self, examples: np.ndarray, real: np.ndarray) -> dict[str, float]:
+        """Return the metrics of points or texts against real ones, which need no features."""
         source = self._source
+        if isinstance(source, GrammarSource):
+            exact, pairs = source.grammar.log_probability(examples), source.grammar.bigrams
+            return compare.compare_texts(self.metrics, examples, real, pairs, exact)
         if source.field.kind == "text":
-            exact = None
-            if isinstance(source, GrammarSource):
-                exact = source.grammar.log_probability(examples)
-            return compare.compare_texts(self.metrics, examples, self._bigrams, exact)
+            pairs = text.bigrams(real, len(source.field.vocabulary))
+            return compare.compare_texts(self.metrics, examples, real, pairs, None)
         assert isinstance(source, ToySource)
         assert source.modes is not None
         return compare.compare_points(self.metrics, examples, source.modes, source.std)
 
     @functools.cached_property
-    def _bigrams(self) -> np.ndarray:
-        """How often pairs of tokens are in real texts, ``[tokens, tokens]``."""
-        source = self._source
-        if isinstance(source, GrammarSource):
-            return source.grammar.bigrams
-        real = source.read(order.subset(len(source), self._num_real).tolist())["text"]
-        return text.bigrams(real, len(source.field.vocabulary))
+    def _examples(self) -> np.ndarray:
+        """The real points or texts that samples are measured against."""
+        chosen = order.subset(len(self._source), self._num_real).tolist()
+        return self._source.read(chosen)[self._source.field.kind]
 
     def _pitch(self, stored: np.ndarray) -> dict[str, float]:
         """Return the metrics of sounds, stored as the data are, that need no extractor."""

@@ -171,6 +171,7 @@ def compare_points(
 def compare_texts(
     metrics: Sequence[Metric],
     texts: np.ndarray,
+    real: np.ndarray,
     bigrams: np.ndarray,
     log_probability: np.ndarray | None,
 ) -> dict[str, float]:
@@ -179,10 +180,15 @@ def compare_texts(
     Args:
       metrics: of `gan_jax.metrics.names.TEXT_STATISTICS`.
       texts: integers ``[n, length]``.
+      real: likewise, others than those.
       bigrams: how often pairs of tokens are in real texts, ``[tokens, tokens]``.
       log_probability: of the texts, ``[n]``; ``None``: the source has no known probabilities.
     """
-    known = {"bigram_kl": text.bigram_kl(texts, bigrams), "unique": text.unique(texts)}
+    known = {
+        "bigram_kl": text.bigram_kl(texts, bigrams),
+        "reverse_nll": text.reverse_nll(texts, real, len(bigrams)),
+        "unique": text.unique(texts),
+    }
     if log_probability is not None:
         known["valid"] = text.validity(log_probability)
         known["nll"] = text.nll(texts, log_probability)

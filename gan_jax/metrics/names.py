@@ -58,6 +58,7 @@ TEXT_STATISTICS: Mapping[str, Statistic] = {
     "bigram_kl": Statistic("lower", "text"),
     "valid": Statistic("higher", "text"),
     "nll": Statistic("lower", "text"),
+    "reverse_nll": Statistic("lower", "text"),
     "unique": Statistic("higher", "text"),
 }
 EXACT_STATISTICS = ("valid", "nll")

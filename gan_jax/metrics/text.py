@@ -82,6 +82,57 @@ def bigram_kl(texts: ArrayLike, distribution: np.ndarray) -> float:
     return float((expected * np.log(expected / found)).sum())
 
 
+def reverse_nll(texts: ArrayLike, real: ArrayLike, size: int, *, order: int = 4) -> float:
+    """Return how well a language model of the texts predicts real ones, in nats per real token.
+
+    The reverse perplexity of Zhao et al. (2017, https://arxiv.org/abs/1706.04223) is its
+    exponential. It grows with what texts leave out, and with what is wrong in them. The model is
+    one of n-grams, interpolated by Witten and Bell: of ``c`` tokens after a context, ``t`` of them
+    different, the shorter context has the weight ``t / (c + t)``; the shortest one is uniform.
+
+    Args:
+      texts: that the model is made of, integers ``[n, length]``.
+      real: that it predicts, integers ``[m, length]``; best such that nothing was trained on.
+      size: of the vocabulary.
+      order: of the n-grams, the predicted token included.
+
+    Raises:
+      MetricError: see `check_texts`.
+    """
+    taught, asked = _contexts(texts, size, order), _contexts(real, size, order)
+    probability = np.full(len(asked), 1.0 / size)
+    for n in range(order):
+        # Numbers of the n tokens before, and of these with the token itself.
+        base = size ** np.arange(n + 1)[::-1]
+        grams, counts = np.unique(taught[:, -n - 1 :] @ base, return_counts=True)
+        contexts, first = np.unique(grams // size, return_index=True)
+        totals, kinds = np.add.reduceat(counts, first), np.diff(first, append=len(grams))
+        gram = asked[:, -n - 1 :] @ base
+        seen = _lookup(contexts, np.stack([totals, kinds], axis=1), gram // size)
+        total, kind = seen.T
+        count = _lookup(grams, counts[:, None], gram)[:, 0]
+        better = (count + kind * probability) / np.maximum(total + kind, 1)
+        probability = np.where(total > 0, better, probability)
+    return float(-np.log(probability).mean())
+
+
+def _contexts(texts: ArrayLike, size: int, order: int) -> np.ndarray:
+    """Return every token of texts with those before it, int64 ``[tokens, order]``, the last one.
+
+    Before a text there are ends, and behind its end nothing counts.
+    """
+    found = check_texts(texts, size).astype(np.int64)
+    padded = np.pad(found, ((0, 0), (order - 1, 0)))
+    rows = np.lib.stride_tricks.sliding_window_view(padded, order, axis=1)
+    return rows[np.arange(found.shape[1]) < lengths(found)[:, None]]
+
+
+def _lookup(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the rows of values at the wanted ones of sorted keys; 0 where there is none."""
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where((keys[place] == wanted)[:, None], values[place], 0)
+
+
 def unique(texts: ArrayLike) -> float:
     """Return the number of different texts over that of all, above 0 to 1."""
     found = check_texts(texts)

@@ -187,11 +187,17 @@ def test_automatic_metrics_suit_the_data(tmp_path):
     config.data.name = "swiss_roll"
     assert chosen(sources.make_source(config.data)) == []
     config.data.name = "grammar"
-    assert chosen(sources.make_source(config.data)) == ["bigram_kl", "valid", "nll", "unique"]
+    assert chosen(sources.make_source(config.data)) == [
+        "bigram_kl",
+        "valid",
+        "nll",
+        "reverse_nll",
+        "unique",
+    ]
     path = tmp_path / "a.txt"
     path.write_text("aa\nab\n" * 5)
     config.data.update(name="text", path=str(path))
-    assert chosen(sources.make_source(config.data)) == ["bigram_kl", "unique"]
+    assert chosen(sources.make_source(config.data)) == ["bigram_kl", "reverse_nll", "unique"]
     for name, message in (("valid", "no known probabilities"), ("fid", "are unpaired text")):
         with pytest.raises(errors.ConfigError, match=message):
             generative.choose_metrics(Settings(metrics=(name,)), sources.make_source(config.data))

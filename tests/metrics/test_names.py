@@ -41,7 +41,7 @@ def test_what_a_metric_is_of():
     of = {
         "images": ("fid", "is", "precision", "accuracy", "classifier_modes"),
         "points": ("modes",),
-        "text": ("valid", "nll", "bigram_kl", "unique"),
+        "text": ("valid", "nll", "reverse_nll", "bigram_kl", "unique"),
         "sound": ("pitch_accuracy",),
         "pairs": ("psnr", "psnr_y", "ssim_y", "ms_ssim"),
         "scores": ("auroc", "average_precision"),

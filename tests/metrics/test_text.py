@@ -40,18 +40,22 @@ def test_texts_of_the_grammar_are_those_of_the_grammar():
     known, tokens = source.grammar, source.arrays["text"]
     logs = known.log_probability(tokens)
     metrics = [names.parse(name, ()) for name in names.TEXT_STATISTICS]
-    found = compare_texts(metrics, tokens, known.bigrams, logs)
+    test = grammar("test", 10_000).arrays["text"]
+    found = compare_texts(metrics, tokens, test, known.bigrams, logs)
     assert found["valid"] == 1.0
     assert found["nll"] == pytest.approx(known.entropy / known.mean_tokens, abs=0.01)
     # 200 possible pairs, 65,500 pairs in all.
     assert 0.0 < found["bigram_kl"] < 3 * 200 / (2 * 65_500)
     assert 0.5 < found["unique"] < 0.7
+    # Subjects and objects differ by what is more than three tokens before.
+    assert 0.05 < found["reverse_nll"] - known.entropy / known.mean_tokens < 0.15
     # One text alone is valid and probable, but neither varied nor distributed alike.
     one = np.tile(tokens[logs.argmax()], (100, 1))
-    found = compare_texts(metrics, one, known.bigrams, known.log_probability(one))
+    found = compare_texts(metrics, one, test, known.bigrams, known.log_probability(one))
     assert (found["valid"], found["unique"]) == (1.0, 0.01)
     assert found["nll"] < 1.3
     assert found["bigram_kl"] > 1.0
+    assert found["reverse_nll"] > 2.0
 
 
 def test_impossible_texts_count_as_invalid_alone():
@@ -59,6 +63,48 @@ def test_impossible_texts_count_as_invalid_alone():
     assert text.validity(logs) == 0.5
     assert text.nll(TEXTS, logs) == pytest.approx(3.0 / (3 + 1))
     assert text.nll(TEXTS, np.full(4, -np.inf)) == 745.0
+
+
+def test_the_language_model_by_hand():
+    # Taught "a b" twice and "a" once: after the beginning always a, after a twice b, once an end.
+    taught = np.array([[1, 2, 0], [1, 2, 0], [1, 0, 0]])
+    real = np.array([[1, 2, 0], [2, 1, 0]])
+    # Of eight tokens: three ends, three a, two b.
+    alone = (np.array([3, 3, 2]) + 3 / 3) / (8 + 3)
+
+    def after(counts, shorter):
+        counts = np.array(counts)
+        kinds, total = np.count_nonzero(counts), counts.sum()
+        return (counts + kinds * shorter) / (total + kinds)
+
+    end, a, b = after([0, 3, 0], alone), after([1, 0, 2], alone), after([2, 0, 0], alone)
+    two = -np.log([end[1], a[2], b[0], end[2], b[1], a[0]]).mean()
+    assert text.reverse_nll(taught, real, 3, order=2) == pytest.approx(two)
+    # Contexts of two: (end, end), (end, a), (a, b); (end, b) and (b, a) are not known.
+    three = [after([0, 3, 0], end)[1], after([1, 0, 2], a)[2], after([2, 0, 0], b)[0]]
+    three += [after([0, 3, 0], end)[2], b[1], a[0]]
+    assert text.reverse_nll(taught, real, 3, order=3) == pytest.approx(-np.log(three).mean())
+
+
+def test_the_language_model_is_a_distribution():
+    rng = np.random.default_rng(0)
+    taught = rng.integers(0, 4, (30, 5))
+    for context in ([1, 2], [3, 3], [2, 1]):
+        asked = np.array([[*context, token, 0] for token in range(4)])
+        # All but the last of four tokens are alike; an end ends the text before it.
+        total = 0.0
+        for row in asked:
+            nll = text.reverse_nll(taught, row[None], 4) * text.lengths(row[None])[0]
+            before = text.reverse_nll(taught, row[None, :2], 4) * 2
+            after = 0.0 if row[2] == 0 else _last(taught, row)
+            total += np.exp(-(nll - before - after))
+        assert total == pytest.approx(1.0)
+
+
+def _last(taught, row):
+    """Return the negative log-probability of the last token of a row."""
+    whole, without = row[None], row[None, :-1]
+    return text.reverse_nll(taught, whole, 4) * 4 - text.reverse_nll(taught, without, 4) * 3
 
 
 def test_what_follows_an_end_is_no_difference():
