@@ -1,27 +1,30 @@
-"""Two-dimensional convolution and transposed convolution as Flax modules, also fast on CPU.
+"""Convolution and transposed convolution as Flax modules, also fast on CPU.
 
 Drop-in replacements for `flax.linen.Conv` and `flax.linen.ConvTranspose` on NHWC images: the same
 parameters (`kernel` as HWIO, `bias`), the same numbers up to the order of float additions.
 
-On GPU and TPU a convolution is one `lax.conv_general_dilated`. On CPU, XLA runs forward
-convolutions well but takes several times longer for gradients with respect to the kernel, for input
-gradients of strided convolutions, and for the second derivatives of a gradient penalty. There, this
-module uses that a convolution is bilinear: the three maps
+On GPU and TPU a convolution is one `lax.conv_general_dilated`. On CPU, XLA runs a convolution on
+its fast library only if its operands' axes are in the order of a forward convolution: batch, space,
+channels, and space, inputs, outputs. JAX's derivatives are convolutions of other orders, which XLA
+rearranges at the top level of a program, but not inside loops and branches; there they take 40 to
+150 times as long. So this module writes the derivatives itself, with the axes exchanged. It uses
+that a convolution is bilinear: the three maps
 
     convolve(x, w),    gradient of x from (dy, w),    gradient of w from (x, dy)
 
-are closed under differentiation (the derivatives of each are the other two), so one efficient
-lowering of each covers derivatives of any order. A transposed convolution is the second map.
+are closed under differentiation (the derivatives of each are the other two), so one lowering of
+each covers derivatives of any order. A transposed convolution is the second map.
 
-- The first is XLA's convolution, strided as it is; of 1x1 kernels a matrix product.
-- The second, at stride one, is a convolution with the kernel rotated.
-- The third, at stride one, is for every row of taps one matrix product over all pixels,
-  `[out, pixels] @ [pixels, kw * in]`, with the image unfolded along its width (or in and out
-  exchanged, where there are more in).
-- The gradients of a strided convolution are those of a stride-one convolution of blocks of pixels,
-  whose channels are all pixels of a block (space to depth). That of x is the "sub-pixel" form of a
-  transposed convolution (Shi et al., "Is the deconvolution layer the same as a convolutional
-  layer?", 2016, https://arxiv.org/abs/1609.07009). Images of few channels are convolved so, too.
+- The first is XLA's convolution. With few outputs, or a 1x1 kernel, it is one matrix product for
+  all taps, whose results are added where they belong.
+- The second convolves `dy`, dilated by the strides, with the kernel rotated. Where the kernel is a
+  whole number of strides wide, it is instead a convolution of stride one whose channels are all
+  pixels of a block, and no zeros are multiplied (Shi et al., "Is the deconvolution layer the same
+  as a convolutional layer?", 2016, https://arxiv.org/abs/1609.07009).
+- The third convolves `x` with `dy`, dilated by the strides, as a large kernel: inputs take the
+  place of the batch, and the batch that of channels. With few outputs, `x` and `dy` exchange their
+  places. Of a small batch it is for every row of taps one matrix product over all pixels,
+  `[out, pixels] @ [pixels, kw * in]`, with the image unfolded along its width.
 
 Groups are convolved one after the other: XLA takes 100 to 400 times as long for the gradient of a
 grouped kernel. Many groups take long to compile.
@@ -46,8 +49,13 @@ Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-# With fewer channels, XLA convolves blocks of pixels faster.
-_FEW = 8
+# Bounds, by measurement. Up to this number of outputs, a convolution is faster tap by tap.
+_FEW_OUTPUTS = 4
+# Strided windows of fewer channels are convolved faster in blocks of pixels, and their image's
+# gradient is slower; of at least as many as the second, the zeros that fill up blocks are costly.
+_FEW, _MANY = 8, 32
+# The kernel's gradient of a smaller batch is faster row by row.
+_SMALL_BATCH = 8
 
 
 class _Windows(NamedTuple):
@@ -75,14 +83,23 @@ class _Windows(NamedTuple):
     @property
     def blocks(self) -> "_Windows":
         """The windows of stride one in an image of which each pixel is a block of this one."""
-        kh, kw = (-(-k // s) for k, s in zip(self.kernel, self.strides, strict=True))
-        image = (self.out[0] + kh - 1, self.out[1] + kw - 1)
-        return _Windows(image, (kh, kw), (1, 1), ((0, 0), (0, 0)))
+        axes = zip(self.kernel, self.strides, self.out, strict=True)
+        (kh, rows), (kw, columns) = ((-(-k // s), n - 1 + -(-k // s)) for k, s, n in axes)
+        return _Windows((rows, columns), (kh, kw), (1, 1), ((0, 0), (0, 0)))
 
+    @property
+    def used(self) -> Pads:
+        """The padding without what no window reaches; negative where the image's end is unused."""
+        axes = zip(self.image, self.out, self.kernel, self.strides, self.pads, strict=True)
+        rows, columns = ((low, (n - 1) * s + k - size - low) for size, n, k, s, (low, _) in axes)
+        return rows, columns
+
+    @property
     def turned(self) -> Pads:
-        """Return the padding with which a kernel rotated by 180 degrees undoes stride one."""
-        (kh, kw), ((top, bottom), (left, right)) = self.kernel, self.pads
-        return (kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right)
+        """The padding with which dilated outputs and a rotated kernel give the whole image."""
+        axes = zip(self.kernel, self.pads, self.used, strict=True)
+        rows, columns = ((k - 1 - low, k - 1 - high) for k, (low, _), (_, high) in axes)
+        return rows, columns
 
 
 def _fold(x: jax.Array, windows: _Windows) -> jax.Array:
@@ -97,6 +114,15 @@ def _fold(x: jax.Array, windows: _Windows) -> jax.Array:
     return x.reshape(n, rows, columns, -1)
 
 
+def _fold_kernel(w: jax.Array, windows: _Windows) -> jax.Array:
+    """Return the kernel of the convolution of blocks; taps beyond ``w`` are zero."""
+    (bh, bw), (sh, sw) = windows.blocks.kernel, windows.strides
+    kh, kw, channels, features = w.shape
+    w = jnp.pad(w, ((0, bh * sh - kh), (0, bw * sw - kw), (0, 0), (0, 0)))
+    w = w.reshape(bh, sh, bw, sw, channels, features).transpose(0, 2, 1, 3, 4, 5)
+    return w.reshape(bh, bw, -1, features)
+
+
 def _unfold(x: jax.Array, windows: _Windows) -> jax.Array:
     """Return the transpose of `_fold`: blocks become pixels (depth to space)."""
     n, rows, columns = x.shape[:3]
@@ -109,35 +135,47 @@ def _unfold(x: jax.Array, windows: _Windows) -> jax.Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [*edges, (0, 0, 0)])
 
 
-def _fold_kernel(w: jax.Array, windows: _Windows) -> jax.Array:
-    """Return the kernel of the convolution of blocks; taps beyond ``w`` are zero."""
-    (bh, bw), (sh, sw) = windows.blocks.kernel, windows.strides
+def _plain(
+    x: jax.Array,
+    w: jax.Array,
+    pads: Pads,
+    strides: Pair = (1, 1),
+    x_dilation: Pair = (1, 1),
+    w_dilation: Pair = (1, 1),
+) -> jax.Array:
+    """Convolution by XLA, of axes in the order that it is fast for; negative pads crop."""
+    return lax.conv_general_dilated(x, w, strides, pads, x_dilation, w_dilation, _DIMENSIONS)
+
+
+def _sum_dtype(dtype: Any) -> Any:
+    """Return the dtype in which sums of products are formed."""
+    return dtype if dtype.itemsize >= 4 else jnp.float32
+
+
+def _dense(x: jax.Array, w: jax.Array, pads: Pads) -> jax.Array:
+    """Convolution of stride one; negative pads crop."""
     kh, kw, channels, features = w.shape
-    w = jnp.pad(w, ((0, bh * sh - kh), (0, bw * sw - kw), (0, 0), (0, 0)))
-    w = w.reshape(bh, sh, bw, sw, channels, features).transpose(0, 2, 1, 3, 4, 5)
-    return w.reshape(bh, bw, -1, features)
-
-
-def _unfold_kernel(w: jax.Array, windows: _Windows) -> jax.Array:
-    """Return the transpose of `_fold_kernel`."""
-    (bh, bw), (sh, sw), (kh, kw) = windows.blocks.kernel, windows.strides, windows.kernel
-    w = w.reshape(bh, bw, sh, sw, -1, w.shape[-1]).transpose(0, 2, 1, 3, 4, 5)
-    return w.reshape(bh * sh, bw * sw, *w.shape[4:])[:kh, :kw]
-
-
-def _plain(x: jax.Array, w: jax.Array, strides: Pair, pads: Pads) -> jax.Array:
-    """Convolution by XLA; negative pads crop."""
-    if w.shape[:2] == strides == (1, 1) and pads == ((0, 0), (0, 0)):
-        return lax.dot_general(x, w[0, 0], (((3,), (0,)), ((), ())))
-    return lax.conv_general_dilated(x, w, strides, pads, dimension_numbers=_DIMENSIONS)
+    if (kh, kw) != (1, 1) and (features > _FEW_OUTPUTS or features >= channels):
+        return _plain(x, w, pads)
+    edges = ((0, 0, 0), *((*pair, 0) for pair in pads), (0, 0, 0))
+    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
+    rows, columns = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    products = lax.dot_general(
+        x, w, (((3,), (2,)), ((), ())), preferred_element_type=_sum_dtype(x.dtype)
+    )
+    taps = [(i, j) for i in range(kh) for j in range(kw)]
+    seen = [products[:, i : i + rows, j : j + columns, i, j] for i, j in taps]
+    return reduce(jnp.add, seen).astype(x.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(x: jax.Array, w: jax.Array, windows: _Windows) -> jax.Array:
     """Convolves `x` [n, h, w, in] with `w` [kh, kw, in, out]."""
-    if windows.strides != (1, 1) and x.shape[-1] < _FEW:
-        return _plain(_fold(x, windows), _fold_kernel(w, windows), (1, 1), windows.blocks.pads)
-    return _plain(x, w, windows.strides, windows.pads)
+    if windows.strides == (1, 1):
+        return _dense(x, w, windows.pads)
+    if x.shape[3] < _FEW:
+        return _dense(_fold(x, windows), _fold_kernel(w, windows), windows.blocks.pads)
+    return _plain(x, w, windows.pads, windows.strides)
 
 
 def _convolve_forward(x: jax.Array, w: jax.Array, windows: _Windows) -> Any:
@@ -152,13 +190,28 @@ def _convolve_backward(windows: _Windows, saved: Any, dy: jax.Array) -> Any:
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
+def _in_blocks(channels: int, windows: _Windows) -> bool:
+    """Return whether an image's gradient takes less time block by block.
+
+    Where kernels are not whole numbers of strides wide, blocks multiply the zeros that fill them.
+    """
+    if windows.strides == (1, 1) or channels < _FEW:
+        return False
+    return channels < _MANY or all(
+        k % s == 0 for k, s in zip(windows.kernel, windows.strides, strict=True)
+    )
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _image_gradient(dy: jax.Array, w: jax.Array, windows: _Windows) -> jax.Array:
     """Transpose of `_convolve` in `x`: a convolution with the kernel rotated by 180 degrees."""
-    if windows.strides != (1, 1):
-        return _unfold(_image_gradient(dy, _fold_kernel(w, windows), windows.blocks), windows)
+    if _in_blocks(w.shape[2], windows):
+        blocks = _image_gradient(dy, _fold_kernel(w, windows), windows.blocks)
+        return _unfold(blocks, windows)
     turned = jnp.flip(w, (0, 1)).swapaxes(2, 3)
-    return _plain(dy, turned, (1, 1), windows.turned())
+    if windows.strides == (1, 1):
+        return _dense(dy, turned, windows.turned)
+    return _plain(dy, turned, windows.turned, x_dilation=windows.strides)
 
 
 def _image_gradient_forward(dy: jax.Array, w: jax.Array, windows: _Windows) -> Any:
@@ -173,40 +226,28 @@ def _image_gradient_backward(windows: _Windows, saved: Any, dx: jax.Array) -> An
 _image_gradient.defvjp(_image_gradient_forward, _image_gradient_backward)
 
 
-def _products(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
-    """Return a stride-one kernel's gradient by a matrix product over all pixels per row of taps."""
-    (top, bottom), (left, right) = pads
-    height, width, channels = x.shape[1:]
-    out_height, out_width, features = dy.shape[1:]
-    kh, kw = height + top + bottom - out_height + 1, width + left + right - out_width + 1
+def _products(x: jax.Array, dy: jax.Array, windows: _Windows) -> jax.Array:
+    """Return a kernel's gradient by a matrix product over all pixels per row of taps."""
+    (n, _, _, channels), features = x.shape, dy.shape[3]
+    (kh, kw), (sh, sw), (rows, columns) = windows.kernel, windows.strides, windows.out
     zero = jnp.zeros((), x.dtype)
+    x = lax.pad(x, zero, ((0, 0, 0), *((*pads, 0) for pads in windows.used), (0, 0, 0)))
 
-    def unfolded(i: int) -> jax.Array:
-        """Return the input windows of tap row i: [n, out height, out width, kw * in]."""
-        rows = (top - i, out_height - height - top + i, 0)
-        copies = [
-            lax.pad(
-                x,
-                zero,
-                (
-                    (0, 0, 0),
-                    rows,
-                    (left - j, out_width - width - left + j, 0),
-                    (j * channels, (kw - 1 - j) * channels, 0),
-                ),
-            )
-            for j in range(kw)
-        ]
-        # A sum of padded copies, which XLA fuses into one loop; a concatenation is slower.
-        return reduce(jnp.add, copies)
+    def tap(i: int, j: int) -> jax.Array:
+        """Return the pixels that tap (i, j) sees, among zeros for the other taps of its row."""
+        high = (n, i + (rows - 1) * sh + 1, j + (columns - 1) * sw + 1, channels)
+        seen = lax.slice(x, (0, i, j, 0), high, (1, sh, sw, 1))
+        edges = (j * channels, (kw - 1 - j) * channels, 0)
+        return lax.pad(seen, zero, ((0, 0, 0), (0, 0, 0), (0, 0, 0), edges))
 
     # The matrix product transposes its left operand, shared by all rows.
     taps = [
         lax.dot_general(
             dy,
-            unfolded(i),
+            # A sum of padded copies, which XLA fuses into one loop; a concatenation is slower.
+            reduce(jnp.add, [tap(i, j) for j in range(kw)]),
             (((0, 1, 2), (0, 1, 2)), ((), ())),
-            preferred_element_type=x.dtype if x.dtype.itemsize >= 4 else jnp.float32,
+            preferred_element_type=_sum_dtype(x.dtype),
         )
         for i in range(kh)
     ]
@@ -214,15 +255,25 @@ def _products(x: jax.Array, dy: jax.Array, pads: Pads) -> jax.Array:
     return dw.transpose(0, 2, 3, 1)
 
 
+def _large_kernel(x: jax.Array, dy: jax.Array, windows: _Windows) -> jax.Array:
+    """Return a kernel's gradient as the convolution of `x` with `dy` as its kernel."""
+    inputs, outputs = x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
+    dw = _plain(inputs, outputs, windows.used, w_dilation=windows.strides)
+    return dw.transpose(1, 2, 0, 3)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _kernel_gradient(x: jax.Array, dy: jax.Array, windows: _Windows) -> jax.Array:
-    """Transpose of `_convolve` in `w`: `_products`, in which the narrower image is unfolded."""
-    if windows.strides != (1, 1):
-        return _unfold_kernel(_kernel_gradient(_fold(x, windows), dy, windows.blocks), windows)
-    if x.shape[-1] <= dy.shape[-1]:
-        return _products(x, dy, windows.pads)
+    """Transpose of `_convolve` in `w`."""
+    (n, _, _, channels), features = x.shape, dy.shape[3]
+    small = n < _SMALL_BATCH or windows.kernel == (1, 1)
+    gradient = _products if small else _large_kernel
+    few = features < channels and (small or features < _MANY)
+    if not few or windows.strides != (1, 1):
+        return gradient(x, dy, windows)
     # The same pairs of pixels, seen from the other image: every distance is negative.
-    return jnp.flip(_products(dy, x, windows.turned()), (0, 1)).swapaxes(2, 3)
+    seen = _Windows(windows.out, windows.kernel, (1, 1), windows.turned)
+    return jnp.flip(gradient(dy, x, seen), (0, 1)).swapaxes(2, 3)
 
 
 def _kernel_gradient_forward(x: jax.Array, dy: jax.Array, windows: _Windows) -> Any:
