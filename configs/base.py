@@ -2,9 +2,9 @@
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
 (``digits``, ``stacked_digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``,
-``photos``, ``tiles``, ``tones``, ``grammar``, ``text``) and ``smoke``, which shrinks the run to
-seconds. Single fields are set with ``--config.train.steps=500``, optional ones are unset with
-``--config.data.crop=None``, and ``--describe`` prints them all. They are defined in
+``photos``, ``tiles``, ``tones``, ``sounds``, ``grammar``, ``text``) and ``smoke``, which shrinks
+the run to seconds. Single fields are set with ``--config.train.steps=500``, optional ones are unset
+with ``--config.data.crop=None``, and ``--describe`` prints them all. They are defined in
 `gan_jax.runs.config`.
 
 A variant sets its paper's values on what `get_config` returns. What differs for a small data set
@@ -162,6 +162,11 @@ def text(c: ConfigDict) -> None:
     c.data.name = "text"
 
 
+def sounds(c: ConfigDict) -> None:
+    """Any folder or zip of sound files, ``--config.data.path=...``."""
+    c.data.name = "sounds"
+
+
 DATASETS = {
     "digits": digits,
     "stacked_digits": stacked_digits,
@@ -173,6 +178,7 @@ DATASETS = {
     "photos": photos,
     "tiles": tiles,
     "tones": tones,
+    "sounds": sounds,
     "grammar": grammar,
     "text": text,
 }
@@ -185,7 +191,7 @@ EMBEDDED = ("digits", "stacked_digits", "photos", "tones", "grammar")
 GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz", "stacked_digits")
 TRANSLATION = ("photos", "folder")
 RESTORATION = ("photos", "tiles")
-SOUND = ("tones", "npz")
+SOUND = ("tones", "sounds", "npz")
 TEXT = ("grammar", "text")
 
 

@@ -1,7 +1,7 @@
 """WaveGAN: raw sound by convolutions in time, with phase shuffle (Donahue 2018, 1802.04208).
 
     python -m experiments.main --config=configs/wavegan.py
-    python -m experiments.main --config=configs/wavegan.py:npz --config.data.path=sounds.npz
+    python -m experiments.main --config=configs/wavegan.py:sounds --config.data.path=DIR
     python -m experiments.sample --run=RUN --num=100 --out=DIR
 
 The critic's activations are shifted in time by up to two steps, one shift per example and layer, so

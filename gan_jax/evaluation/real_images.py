@@ -47,7 +47,7 @@ def real_statistics(
     """
     chosen = order.subset(len(source), count)
     identity = {"data": _prepared(source, images)}
-    if isinstance(source, sources.FolderSource):
+    if isinstance(source, sources.FileSource):
         identity["content"] = source.content(chosen.tolist())
     size = extraction.batch_size
     parts = (chosen[first : first + size] for first in range(0, count, size))

@@ -57,7 +57,7 @@ def _check_shape(shape: Sequence[int]) -> None:
             below = samples // multiple * multiple
             accepted = f"at this length multiples of {multiple}, such as {below}"
         raise ConfigError(
-            f"data.name: the sounds have {samples} samples, which wavegan cannot make; accepted: "
+            f"data.sound.samples: sounds of {samples} samples cannot be made by wavegan; accepted: "
             f"{accepted}"
         )
 

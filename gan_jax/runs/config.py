@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors, paths, settings
 from gan_jax.data.degrade.registry import DEGRADATIONS
+from gan_jax.data.sources.sounds import Clip
 from gan_jax.data.sources.text import Tokenization
 from gan_jax.evaluation.settings import Settings as Eval
 from gan_jax.games.registry import GAMES, GROUPS
@@ -59,8 +60,8 @@ class Data:
     """The training data.
 
     Attributes:
-      name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, grammar,
-        text, or the name of a TFDS data set.
+      name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, sounds,
+        grammar, text, or the name of a TFDS data set.
       split: the part of the data set that is trained on.
       resolution: size that images are brought to: one number for squares, or (height, width);
         unset: the nearest to the images' own that the networks make, and at most 256.
@@ -88,10 +89,12 @@ class Data:
         anomalies; (): all, or those that ``without`` leaves.
       without: names of the classes that are not trained on, instead of ``normal``.
       text: how the file of "text" is divided into examples and tokens.
-      path: the folder or zip file of images of "folder"; the file of "npz" or "text".
+      sound: what the files of "sounds" are brought to.
+      path: the folder or zip file of images of "folder", and of sounds of "sounds"; the file of
+        "npz" or "text".
       data_dir: the directory of prepared TFDS data sets; unset: TFDS's default.
-      on_error: what happens at a damaged image: "raise" reports its name, "skip" leaves it out and
-        reports how many there are.
+      on_error: what happens at a damaged image or sound: "raise" reports its name, "skip" leaves it
+        out and reports how many there are.
       flip: whether real images are mirrored left to right with probability 1/2.
       crop: size of random square crops that are trained on; unset: whole images.
       toy_size: examples of a toy mixture, of ``stacked_digits``, ``tones`` or ``grammar``.
@@ -115,6 +118,7 @@ class Data:
     normal: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     text: Group = Group(Tokenization)
+    sound: Group = Group(Clip)
     path: str | None = None
     data_dir: str | None = None
     on_error: str = "raise"

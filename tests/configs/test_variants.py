@@ -29,7 +29,7 @@ SHAPES = {
     "photos": (96, 96, 3),
     "tiles": (96, 96, 3),
     "tones": (1024, 1),
-    "npz": (16_384, 1),
+    "sounds": (16_384, 1),
     "grammar": (11, 29),
     "text": (32, 60),
 }
@@ -415,7 +415,7 @@ def test_stylegan2_has_the_settings_of_1912_04958():
 
 
 def test_wavegan_has_the_settings_of_1802_04208():
-    config = variants.load("wavegan", "npz")
+    config = variants.load("wavegan", "sounds")
     for network in ("generator", "discriminator"):
         assert optimizer(config, network) == adam(1e-4, 0.5, 0.9)
     assert (config.train.batch_size, config.game.discriminator_steps) == (64, 5)
@@ -424,7 +424,7 @@ def test_wavegan_has_the_settings_of_1802_04208():
         "wgan_gp",
         10.0,
     )
-    game = built("wavegan", "npz").game
+    game = built("wavegan", "sounds").game
     assert (game.latent_dim, game.discriminator.phase_shuffle) == (100, 2)
     assert game.generator.features == game.discriminator.features == 64
 

@@ -23,6 +23,7 @@ def data_config():
             "resize": "resize",
             "path": None,
             "text": {},
+            "sound": {},
             "data_dir": None,
             "on_error": "raise",
             "toy_size": 800,

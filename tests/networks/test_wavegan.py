@@ -130,7 +130,7 @@ def test_all_layers_but_the_last_are_shuffled_if_there_are_keys(monkeypatch):
     ("role", "fields", "message"),
     [
         ("generator", {"shape": (16, 16, 1)}, r"shape \(16, 16, 1\); accepted: \(samples, channel"),
-        ("discriminator", {"shape": (63, 1)}, "have 63 samples, .*; accepted: 64 or more"),
+        ("discriminator", {"shape": (63, 1)}, r"sounds of 63 samples .*; accepted: 64 or more"),
         ("generator", {"shape": (8000, 1)}, "multiples of 256, such as 7936"),
         ("generator", {"features": 0}, r"generator\.wavegan\.features = 0 cannot work"),
         ("discriminator", {"phase_shuffle": 16}, "phase_shuffle = 16 cannot work; .* 0 to 15"),

@@ -2,8 +2,9 @@
 
 ``digits``, ``stacked_digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images),
 ``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound),
-``grammar`` (synthetic sentences), ``text`` (a text file); any other name is one of the TFDS
-catalog. ``config.data.pairing`` makes examples of two images of these.
+``sounds`` (a folder or zip of sound files), ``grammar`` (synthetic sentences), ``text`` (a text
+file); any other name is one of the TFDS catalog. ``config.data.pairing`` makes examples of two
+images of these.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 from gan_jax.data.sources.base import ArraySource, Source, image_source
 from gan_jax.data.sources.digits import digits
+from gan_jax.data.sources.files import FileSource
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.grammar import GrammarSource, grammar
 from gan_jax.data.sources.images import Transform
@@ -18,6 +20,7 @@ from gan_jax.data.sources.normal import check_normal, normal_names, present_clas
 from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
 from gan_jax.data.sources.photos import photos
+from gan_jax.data.sources.sounds import Clip, SoundSource
 from gan_jax.data.sources.stacked import StackedSource, stacked_digits
 from gan_jax.data.sources.subset import Subset, known_labels, labels_of, only_classes
 from gan_jax.data.sources.text import TextSource, Tokenization
@@ -32,9 +35,11 @@ from gan_jax.errors import ConfigError, lookup
 __all__ = [
     "ArraySource",
     "DomainSource",
+    "FileSource",
     "FolderSource",
     "GrammarSource",
     "NpzSource",
+    "SoundSource",
     "Source",
     "StackedSource",
     "Subset",
@@ -68,7 +73,7 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     ),
 }
 #: The names that need no TFDS.
-BUILT_IN = (*_IMAGES, *TOYS, "tones", "grammar", "text")
+BUILT_IN = (*_IMAGES, *TOYS, "tones", "sounds", "grammar", "text")
 
 
 def make_source(config: Any) -> Source:
@@ -124,6 +129,8 @@ def _one(config: Any, transform: Transform) -> Source:
         return toy(config.name, config.toy_size, config.toy_noise)
     if config.name == "tones":
         return tones(config.split, config.toy_size)
+    if config.name == "sounds":
+        return SoundSource(config.path, config.split, Clip(**config.sound), config.on_error)
     if config.name == "grammar":
         return grammar(config.split, config.toy_size)
     if config.name == "text":

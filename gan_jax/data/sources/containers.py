@@ -8,7 +8,7 @@ import struct
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -329,20 +329,29 @@ def _is_hidden(name: str) -> bool:
 def images_in(
     files: "Files", inside: str, field: str = "data.path"
 ) -> tuple[dict[str, int], list[str]]:
-    """Return the images at a place inside a container, and the other files.
+    """Return the images at a place inside a container, and the other files; see `files_in`."""
+    return files_in(files, inside, SUFFIXES, "images", field)
+
+
+def files_in(
+    files: "Files", inside: str, suffixes: Collection[str], what: str, field: str = "data.path"
+) -> tuple[dict[str, int], list[str]]:
+    """Return the files with some suffixes at a place inside a container, and the other files.
 
     Hidden files and folders are not listed.
 
     Args:
       files: the container.
       inside: the place, "" or "a/b".
-      field: that gave it, for the message.
+      suffixes: in lower case.
+      what: such files are, for the message.
+      field: that gave the place, for the message.
 
     Returns:
-      The paths of the images with their sizes, and the paths of the other files.
+      The paths of the files with their sizes, and the paths of the other files.
 
     Raises:
-      DataError: there are no images, one is a broken link, or too many links lead to one folder.
+      DataError: there are none, one is a broken link, or too many links lead to one folder.
     """
     prefix = f"{inside}/" if inside else ""
     found: dict[str, int] = {}
@@ -351,7 +360,7 @@ def images_in(
         below = name.removeprefix(prefix)
         if _is_hidden(below) or not name.startswith(prefix):
             continue
-        if os.path.splitext(name)[1].lower() not in SUFFIXES:
+        if os.path.splitext(name)[1].lower() not in suffixes:
             others.append(name)
         elif size is None:
             raise DataError(f"{files.full_name(name)} cannot be read: it is a broken link")
@@ -360,8 +369,8 @@ def images_in(
     if not found:
         words = f", but {', '.join(by_suffix(others))}" if others else ""
         raise DataError(
-            f"{files.full_name(inside)} ({field}) has no images{words}; "
-            f"accepted suffixes: {' '.join(sorted(SUFFIXES))}"
+            f"{files.full_name(inside)} ({field}) has no {what}{words}; "
+            f"accepted suffixes: {' '.join(sorted(suffixes))}"
         )
     return found, others
 

@@ -9,8 +9,6 @@ out.
 import contextlib
 import copy
 import dataclasses
-import functools
-import zipfile
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -18,28 +16,22 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from gan_jax import paths
-from gan_jax.data import attributes
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import levels, metadata, survey
-from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
+from gan_jax.data.sources.base import Example, identity
 from gan_jax.data.sources.containers import by_suffix, images_in, open_files, printable
+from gan_jax.data.sources.files import FileSource, checked_path
 from gan_jax.data.sources.images import Transform, decode, deep_pixels, opened, reason
 from gan_jax.data.sources.splits import Part, choose_split, split_of
 from gan_jax.errors import ConfigError, DataError
 
-ON_ERROR = ("raise", "skip")
-# More unreadable images in a row than this mean that the set is damaged, or has no images.
-MAX_SKIPS = 64
 # Files whose headers are read, and how many bytes of each.
 HEADERS, HEADER_BYTES = 4096, 2**16
 # Files that are decoded to find the range of their values, if they have more than 8 bits.
 DEEP = 256
-# Files whose checksums are part of a fingerprint.
-CHECKED = 256
 
 
-class FolderSource(Source):
+class FolderSource(FileSource):
     """A source that decodes image files at every access; see the module for the layout.
 
     Attributes:
@@ -63,8 +55,6 @@ class FolderSource(Source):
       DataError: the path does not exist, has no images, or metadata that do not fit them.
     """
 
-    decodes = True
-
     def __init__(
         self,
         path: str | Path | None,
@@ -73,11 +63,7 @@ class FolderSource(Source):
         on_error: str = "raise",
         columns: Sequence[str] | None = None,
     ):
-        if on_error not in ON_ERROR:
-            raise ConfigError(f"data.on_error = {on_error!r}; accepted: {', '.join(ON_ERROR)}")
-        self.path, self.on_error = _checked_path(path), on_error
-        self.files, self._inside = open_files(self.path)
-        super().__init__(f"{self.files.name}/{self._inside}".rstrip("/"), split, {})
+        super().__init__(path, split, on_error, "folder", "images")
         images, others = images_in(self.files, self._inside)
         has_metadata = any(PurePosixPath(name).name in metadata.FILES for name in others)
         part = choose_split(
@@ -193,22 +179,9 @@ class FolderSource(Source):
 
         return levels.found(pixels())
 
+    @override
     def _decode(self, index: int) -> Image.Image:
-        """Return the decoded image.
-
-        Raises:
-          DataError: the file cannot be read, or is in colour where the sample is grey.
-          _UndecodableError: it can, but holds no intact image.
-        """
-        try:
-            raw = self.raw(index)
-        except zipfile.BadZipFile as error:
-            raise _UndecodableError(f"{self.item_name(index)} is damaged: {error}") from error
-        try:
-            image = decode(raw, self.levels, alpha=self._transform.channels == 4)
-        # Pillow's decoders raise exceptions of any type on damaged files.
-        except Exception as error:
-            raise _UndecodableError(f"{self.item_name(index)} {reason(error)}") from error
+        image: Image.Image = super()._decode(index)
         if self._grey and image.mode != "L":
             raise DataError(
                 f"{self.item_name(index)} is in colour, and {HEADERS:,} others that were looked at "
@@ -216,46 +189,18 @@ class FolderSource(Source):
             )
         return image
 
-    def raw(self, index: int, most: int | None = None) -> bytes:
-        """Return the bytes of a file, or the first ``most`` of them.
+    @override
+    def _decoded(self, raw: bytes) -> Image.Image:
+        return decode(raw, self.levels, alpha=self._transform.channels == 4)
 
-        Raises:
-          DataError: it cannot be read.
-          zipfile.BadZipFile: it is damaged.
-        """
-        try:
-            return self.files.read(self.names[index], most)
-        except OSError as error:
-            raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
+    @override
+    def _reason(self, error: Exception) -> str:
+        return reason(error)
 
     def whole(self, index: int) -> Example:
         """Return one example of its own size; otherwise like ``source[index]``."""
         found, image = self._decode_or_next(range(len(self))[index])
         return self._labelled(self._transform.cut(image), found)
-
-    def _labelled(self, images: dict[str, np.ndarray], index: int) -> Example:
-        if specs.LABEL not in self.spec:
-            return images
-        return {**images, specs.LABEL: np.asarray(self.labels[index])}
-
-    def _decode_or_next(self, index: int) -> tuple[int, Image.Image]:
-        """Return the image and its index, or those of the image that replaces it."""
-        for step in range(min(MAX_SKIPS, len(self))):
-            candidate = (index + step) % len(self)
-            if candidate in self.failures:
-                continue
-            try:
-                return candidate, self._decode(candidate)
-            except _UndecodableError as error:
-                if self.on_error == "raise":
-                    raise DataError(f'{error} (data.on_error = "skip" leaves it out)') from error
-                self.failures[candidate] = str(error)
-        first = self.failures[index]
-        raise DataError(f"{min(MAX_SKIPS, len(self))} images in a row fail; the first: {first}")
-
-    @override
-    def __len__(self) -> int:
-        return len(self.names)
 
     @override
     def __getitem__(self, index: int) -> Example:
@@ -279,18 +224,10 @@ class FolderSource(Source):
                 )
         return images
 
-    @override
-    def read(self, indices: Sequence[int]) -> Example:
-        return stack(self[int(i)] for i in indices)
-
     @property
     @override
     def own_size(self) -> tuple[int, int]:
         return self._own_size
-
-    @override
-    def item_name(self, index: int) -> str:
-        return self.files.full_name(self.names[index])
 
     def stems(self) -> list[str]:
         """Return the paths of the files below ``path``, without their last suffix."""
@@ -318,46 +255,13 @@ class FolderSource(Source):
         other.failures = dict(self.failures)
         return other
 
-    def content(self, indices: Sequence[int]) -> str:
-        """Return a hash of the checksums of some files.
-
-        Raises:
-          DataError: a file cannot be read.
-        """
-        return content_hash(f"{self._checksum(index):08x}" for index in indices)
-
-    def _checksum(self, index: int) -> int:
-        try:
-            return self.files.checksum(self.names[index])
-        except OSError as error:
-            raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
-
     @override
     def fingerprint(self) -> str:
         return identity("folder", self, self._content)
 
     @override
-    def decoded_key(self) -> str:
-        try:
-            states = self.files.states(self.names)
-        except OSError as error:
-            raise DataError(f"{self.name} cannot be read: {error}") from error
-        how = (self._transform, self.levels, self._grey, self.on_error)
-        return content_hash([self.fingerprint(), repr(how), *states])
-
-    @functools.cached_property
-    def _content(self) -> str:
-        """A hash of class and size of every file, in order, and the checksums of a sample."""
-        described = attributes.of(self.spec)
-        names = (self.class_names if described is None else described.attributes) or ()
-        labels = self.labels if described is None else [row.tobytes().hex() for row in self.labels]
-        files = (f"{label} {size}" for label, size in zip(labels, self._sizes, strict=True))
-        checked = self.content(survey.spread(len(self), CHECKED))
-        return content_hash([*names, *files, checked])
-
-
-class _UndecodableError(Exception):
-    """The file was read, but is no intact image."""
+    def _preparation(self) -> tuple[object, ...]:
+        return self._transform, self.levels, self._grey, self.on_error
 
 
 def find_folder(path: str | Path | None, split: str, name: str, field: str) -> Path:
@@ -373,7 +277,7 @@ def find_folder(path: str | Path | None, split: str, name: str, field: str) -> P
       ConfigError: there is none, or ``path`` is not set.
       DataError: the path does not exist, or has no images.
     """
-    root_path = _checked_path(path)
+    root_path = checked_path(path, "folder", "images")
     files, inside = open_files(root_path)
     prefix = f"{inside}/" if inside else ""
     images, _ = images_in(files, inside)
@@ -409,11 +313,3 @@ def _and_above(folder: str) -> list[str]:
 def _spelling(folder: str) -> list[str]:
     """Return what folders that differ in case, or in the name of a split, have in common."""
     return [split_of(part) or part.lower() for part in folder.split("/")]
-
-
-def _checked_path(path: str | Path | None) -> Path:
-    if not path:
-        raise ConfigError(
-            "data.path is not set; accepted for data.name = 'folder': a folder or .zip of images"
-        )
-    return paths.local(path, "data.path")

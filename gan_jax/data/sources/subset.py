@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.base import ArraySource, Example, Source, content_hash, identity
-from gan_jax.data.sources.folder import FolderSource
+from gan_jax.data.sources.files import FileSource
 from gan_jax.data.spec import LABEL
 from gan_jax.errors import ConfigError
 
@@ -98,7 +98,7 @@ def known_labels(source: Source) -> np.ndarray | None:
         return None
     if isinstance(source, ArraySource):
         return source.arrays[LABEL]
-    if isinstance(source, FolderSource):
+    if isinstance(source, FileSource):
         return source.labels
     if isinstance(source, Subset) and (whole := known_labels(source.source)) is not None:
         return whole[source.indices]

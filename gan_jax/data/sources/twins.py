@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from gan_jax.data.sources import survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
-from gan_jax.data.sources.folder import HEADERS, MAX_SKIPS, FolderSource
+from gan_jax.data.sources.files import MAX_SKIPS
+from gan_jax.data.sources.folder import HEADERS, FolderSource
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.tiles import TiledSource
 from gan_jax.errors import ConfigError, DataError, require
