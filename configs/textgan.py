@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c = base.get_config(arg, base.TEXT)
     c.variant = "textgan"
     c.loss.name = "relativistic_pairing"
-    c.penalty.update(name="r1_r2", weight=0.2)
+    c.penalty.update(name="r1_r2", weight=0.02)
     c.generator.name = c.discriminator.name = "textgan"
     c.generator.latent_dim = 32
     base.adam(c, 1e-3, 0.0, 0.9)
@@ -47,5 +47,5 @@ def grammar(c: ConfigDict) -> None:
 def sweep(add: Callable[..., None]) -> None:
     """Add the runs of a sweep: the last temperature and the penalty's weight."""
     for temperature in (1.0, 0.5, 0.2):
-        for weight in (0.05, 0.2, 1.0):
+        for weight in (0.002, 0.02, 0.2):
             add(**{"generator.textgan.end_temperature": temperature, "penalty.weight": weight})

@@ -47,15 +47,15 @@ class LikelihoodGame(GenerativeGame):
 
     @override
     @classmethod
-    def from_config(cls, config: Any, given: building.Given) -> Self:
+    def from_config(cls, config: Any, given: building.Given, **more: Any) -> Self:
         building.refuse_conditioning(config)
         generator = building.make_network("generator", config, given)
         if not hasattr(generator, "log_probabilities"):
             raise ConfigError(
                 f"generator.name = {config.generator.name!r} has no likelihood; accepted for "
-                "game.name = 'likelihood': textgan"
+                f"game.name = {config.game.name!r}: textgan"
             )
-        return cls(generator, given.spec)
+        return cls(generator, given.spec, **more)
 
     @property
     @override
@@ -79,8 +79,15 @@ class LikelihoodGame(GenerativeGame):
 
     def loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the mean negative log-likelihood of the batch's texts, in nats per text."""
-        text = self.data(turn)
-        z, own = self.latents(turn.keys("latent")), turn.with_params(params, "generator")
+        z = self.latents(turn.keys("latent"))
+        logs = self._log_probabilities(params, z, self.data(turn), turn)
+        return -jnp.mean(jnp.sum(logs, axis=1)), Outcome({})
+
+    def _log_probabilities(
+        self, params: Params, z: jax.Array, text: jax.Array, turn: Turn
+    ) -> jax.Array:
+        """Return the logarithm of every token's probability, ``[batch, length]``."""
+        own = turn.with_params(params, "generator")
         logs = self.generator.apply(own, z, text, method="log_probabilities")
         assert isinstance(logs, jax.Array)
-        return -jnp.mean(jnp.sum(logs, axis=1)), Outcome({})
+        return logs

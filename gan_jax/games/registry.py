@@ -14,6 +14,7 @@ from gan_jax.games.game import Game
 from gan_jax.games.laplacian import LaplacianGame
 from gan_jax.games.likelihood import LikelihoodGame
 from gan_jax.games.paired import PairedGame
+from gan_jax.games.policy import PolicyGame
 from gan_jax.games.progressive import ProgressiveGame
 from gan_jax.games.terms import TERMS
 from gan_jax.games.vae import VAEGame
@@ -26,6 +27,7 @@ GAMES: dict[str, type[Game]] = {
     "laplacian": LaplacianGame,
     "likelihood": LikelihoodGame,
     "paired": PairedGame,
+    "policy": PolicyGame,
     "progressive": ProgressiveGame,
     "vae": VAEGame,
 }

@@ -22,6 +22,7 @@ from gan_jax.networks.patchgan import PatchGAN
 from gan_jax.networks.progan import ProGANDiscriminator, ProGANGenerator
 from gan_jax.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from gan_jax.networks.seqgan import SeqGANDiscriminator
 from gan_jax.networks.srresnet import SRResNet
 from gan_jax.networks.stylegan1 import StyleGAN1Generator
 from gan_jax.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
@@ -87,11 +88,17 @@ PATCH_DISCRIMINATORS: dict[str, type[nn.Module]] = {
 }
 """Modules of `(x [batch, *shape], condition)` to float32 scores [batch, h', w'], with `judge`."""
 
+TOKEN_DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "seqgan": SeqGANDiscriminator,
+}
+"""Modules of `(x [batch, length, tokens], condition)` to float32 scores [batch, length]."""
+
 ROLES: dict[str, tuple[str, Mapping[str, type[nn.Module]]]] = {
     "generator": ("generator", GENERATORS),
     "translator": ("generator", TRANSLATORS),
     "discriminator": ("discriminator", DISCRIMINATORS),
     "patch_discriminator": ("discriminator", ChainMap(PATCH_DISCRIMINATORS, DISCRIMINATORS)),
+    "token_discriminator": ("discriminator", TOKEN_DISCRIMINATORS),
     "encoder": ("encoder", ENCODERS),
 }
 """By role in a game: the configuration group that names the network, and the networks accepted.

@@ -27,6 +27,7 @@ from gan_jax.networks.registry import (
     ENCODERS,
     GENERATORS,
     PATCH_DISCRIMINATORS,
+    TOKEN_DISCRIMINATORS,
     TRANSLATORS,
 )
 from gan_jax.settings import Field, Group
@@ -37,7 +38,9 @@ from gan_jax.training.sampling import Sampling
 
 # A game accepts some of these.
 _GENERATORS: Mapping[str, type[nn.Module]] = ChainMap(GENERATORS, TRANSLATORS)
-_DISCRIMINATORS: Mapping[str, type[nn.Module]] = ChainMap(DISCRIMINATORS, PATCH_DISCRIMINATORS)
+_DISCRIMINATORS: Mapping[str, type[nn.Module]] = ChainMap(
+    DISCRIMINATORS, PATCH_DISCRIMINATORS, TOKEN_DISCRIMINATORS
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,7 +69,17 @@ def built(name, data):
 
 # One configuration per game. A whole run is the same for all but its pictures and its checkpoints,
 # so one is trained for each kind of picture: samples, reconstructions, restored images.
-GAMES = ("wgan_gp", "infogan", "lapgan", "vae_gan", "denoise", "cyclegan", "ganomaly", "mle")
+GAMES = (
+    "wgan_gp",
+    "infogan",
+    "lapgan",
+    "vae_gan",
+    "denoise",
+    "cyclegan",
+    "ganomaly",
+    "mle",
+    "seqgan",
+)
 WHOLE_RUNS = ("wgan_gp", "vae_gan", "denoise")
 # The step is that of another one but for networks, a loss, a penalty, a term, a degradation or a
 # label, which have their own tests.

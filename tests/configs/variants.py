@@ -39,7 +39,7 @@ def datasets(name: str) -> tuple[str, ...]:
         return base.TRANSLATION
     if name in ("colorize", "deblur", "denoise", "inpaint", "srgan"):
         return base.RESTORATION
-    if name in ("mle", "textgan"):
+    if name in ("mle", "seqgan", "textgan"):
         return base.TEXT
     if name == "wavegan":
         return base.SOUND

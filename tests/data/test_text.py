@@ -64,6 +64,8 @@ def test_drawn_sentences_have_the_probabilities_of_the_grammar():
     error = negative.std() / np.sqrt(len(tokens))
     assert abs(negative.mean() - found.entropy) < 4 * error < 0.1
     assert abs(((tokens > 0).sum(axis=1) + 1).mean() - found.mean_tokens) < 0.05
+    # The least number that is drawn takes the first possible rule.
+    assert np.isfinite(found.log_probability(found.draw(np.zeros((1, found.length)))))
     # The frequent sentences are as frequent as they are probable.
     texts, counts = np.unique(tokens, axis=0, return_counts=True)
     frequent = counts > 50
@@ -87,7 +89,8 @@ def test_verbs_agree_with_subjects_and_determiners_with_nouns():
     found = sentences()
     assert np.isfinite(found.log_probability(tokens_of(valid))).all()
     assert np.isneginf(found.log_probability(tokens_of(invalid))).all()
-    # Nothing follows the end.
+    # A sentence without its end is not complete, and nothing follows the end.
+    assert np.isneginf(found.log_probability(tokens_of(["the cats run"])[:, :3]))
     late = tokens_of(["the cats run"])
     late[0, 5] = 1
     assert np.isneginf(found.log_probability(late)).all()
@@ -159,11 +162,11 @@ def text_source(tmp_path, data_config):
 
 
 def test_lines_of_a_file_are_examples(text_source):
-    source = text_source("\ufeffbad \r\n\n  abé\rlonger line\n", length=4)
+    source = text_source("\ufeffbad \r\n\n  abé\rlonger line\n", length=3)
     assert source.field.vocabulary == ("", "a", "b", "d", "é")
     assert lines(source) == ["bad", "abé"]
-    assert source.notes == ("1 of 3 lines are longer than 4 characters, and left out",)
-    assert source.read([1])["text"].tolist() == [[1, 2, 4, 0]]
+    assert source.notes == ("1 of 3 lines are longer than 3 characters, and left out",)
+    assert source.read([1])["text"].tolist() == [[1, 2, 4]]
     again = pickle.loads(pickle.dumps(source))
     assert again.fingerprint() == source.fingerprint()
 

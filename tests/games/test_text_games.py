@@ -1,18 +1,25 @@
 """Text games: the likelihood's closed form, the temperature, devices, and resuming."""
 
 import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import mle, textgan
+from configs import mle, seqgan, textgan
 from gan_jax.data import spec as specs
+from gan_jax.games.game import Turn
 from gan_jax.networks.textgan import TEMPERATURE
-from gan_jax.runs import loop
+from gan_jax.runs import build, loop
 from gan_jax.runs.run import open_run
 from tests.games import stub
 from tests.training import tiny
 
-MAKE = {"textgan": tiny.text_config, "mle": tiny.likelihood_config}
+MAKE = {
+    "textgan": tiny.text_config,
+    "mle": tiny.likelihood_config,
+    "seqgan": tiny.policy_config,
+}
 
 
 def test_the_likelihood_of_an_untrained_generator_is_nearly_uniform():
@@ -23,6 +30,51 @@ def test_the_likelihood_of_an_untrained_generator_is_nearly_uniform():
     # Five tokens of four.
     assert float(metrics[0]["generator/loss"]) == pytest.approx(5 * np.log(4), rel=0.2)
     assert set(state.networks) == {"generator"}
+
+
+@pytest.mark.slow
+def test_the_losses_of_a_policy_are_those_of_tokens_and_values():
+    config = tiny.policy_config()
+    config.num_devices = 1
+    _, metrics, _ = tiny.run_with_metrics(config, 1)
+    found = {name: float(value) for name, value in metrics[0].items()}
+    total = found["discriminator/adversarial"] + found["discriminator/value_error"]
+    assert found["discriminator/loss"] == pytest.approx(total)
+    # Untrained: two coins for each token, and no reward.
+    assert found["discriminator/adversarial"] == pytest.approx(2 * np.log(2), abs=0.1)
+    assert abs(found["generator/reward"]) < 0.1
+
+
+def test_a_policy_writes_what_the_discriminator_takes_for_real():
+    config = tiny.policy_config()
+    config.num_devices = 1
+    game = build.make_training(config, tiny.spec(config)).game
+    state = jax.jit(lambda: {n: one.init(jax.random.key(0)) for n, one in game.networks.items()})()
+    params = jax.tree.map(np.zeros_like, jax.device_get(state["discriminator"]["params"]))
+    # A score of 1 for the token 2, and below 0 for all others.
+    params["embedding"]["kernel"][2] = 9.0
+    params["GRUCell_0"]["in"]["kernel"] = 9.0 * np.eye(8, dtype=np.float32)
+    params["score"] = {"kernel": np.ones((8, 1), np.float32), "bias": np.float32([-3.0])}
+    keys = jax.random.split(jax.random.key(0), 10)
+
+    @jax.jit
+    def trained(own):
+        def step(own, key):
+            turn = Turn(
+                variables={**state, "discriminator": {"params": params}},
+                batch={"text": jnp.zeros((64, 5, 4))},
+                key=key,
+                count=jnp.int32(0),
+                axis_name=None,
+            )
+            loss = lambda p: game.generator_loss({"generator": p}, turn)  # noqa: E731
+            slopes, outcome = jax.grad(loss, has_aux=True)(own)
+            return jax.tree.map(lambda p, s: p - 0.5 * s, own, slopes), outcome.metrics["reward"]
+
+        return jax.lax.scan(step, own, keys)[1]
+
+    rewards = trained(state["generator"]["params"])
+    assert rewards[0] < 0.0 < 0.5 < rewards[-1]
 
 
 @pytest.mark.slow
@@ -89,6 +141,20 @@ def test_samples_are_written_as_lines_and_do_not_depend_on_the_batch(runs):
         (mle, {"generator.name": "mlp"}, "text", "'mlp' has no likelihood; accepted for game.name"),
         (mle, {"generator.conditioning": "concat"}, "text", "which has no classes: 'none'"),
         (mle, {"penalty.name": "r1"}, "text", "penalty.name = 'r1'; accepted for game.name = 'lik"),
+        (
+            seqgan,
+            {"game.policy.discount": 1.5},
+            "text",
+            "game.policy.discount = 1.5; accepted: 0 to",
+        ),
+        (
+            seqgan,
+            {"discriminator.name": "mlp"},
+            "text",
+            "discriminator.name = 'mlp' is unknown; acc",
+        ),
+        (seqgan, {"generator.name": "mlp"}, "text", "accepted for game.name = 'policy': textgan"),
+        (seqgan, {}, "image", "is a network for text, but one data point has shape (8, 8, 1)"),
         (mle, {}, "image", "is a network for text, but one data point has shape (8, 8, 1)"),
         (textgan, {}, "image", "is a network for text, but one data point has shape (8, 8, 1)"),
     ],

@@ -18,6 +18,7 @@ from configs import (
     ganomaly,
     inpaint,
     mle,
+    seqgan,
     stylegan2,
     textgan,
     wgan_gp,
@@ -262,6 +263,14 @@ def text_config() -> ConfigDict:
 def likelihood_config() -> ConfigDict:
     """The generator of TextGAN by maximum likelihood."""
     config = mle.get_config("smoke")
+    config.generator.latent_dim = 3
+    config.train.update(batch_size=16, steps=6)
+    return config
+
+
+def policy_config() -> ConfigDict:
+    """SeqGAN of tiny networks."""
+    config = seqgan.get_config("smoke")
     config.generator.latent_dim = 3
     config.train.update(batch_size=16, steps=6)
     return config
