@@ -51,7 +51,7 @@ def points(
       batch_size: latents at a time.
 
     Returns:
-      float32 ``[n, ...]``, as `Space.points`.
+      float32 ``[n, ...]``, as `gan_jax.training.spaces` describes points.
     """
 
     def share(variables: Any, z: jax.Array, labels: Any) -> jax.Array:
@@ -127,7 +127,7 @@ class Renderer:
         """Return the pictures on the host.
 
         Args:
-          z: float32 ``[n, latent_dim]``, or points as `Space.sample` takes them.
+          z: float32 ``[n, latent_dim]``, or points of the space.
           labels: as the data have them, ``[n, ...]``, where the game has any.
           truncation: in place of the renderer's.
 

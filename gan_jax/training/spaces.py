@@ -10,7 +10,6 @@ Data of styles are made without noise.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -25,35 +24,6 @@ from gan_jax.networks.styles import AVERAGE, StyleGenerator
 SPACES = ("z", "w", "w+")
 
 
-class Space(Protocol):
-    """A space of points; ``name`` is one of `SPACES`."""
-
-    @property
-    def name(self) -> str:
-        """The name."""
-
-    def points(
-        self, variables: Mapping[str, Variables], z: jax.Array, condition: Condition = None
-    ) -> jax.Array:
-        """Return the points of latents ``z``, float32 ``[batch, latent_dim]``.
-
-        Returns:
-          float32: ``[batch, latent_dim]``; of ``w`` ``[batch, 1, style_dim]``, and of ``w+``
-          ``[batch, layers, style_dim]``.
-        """
-
-    def sample(
-        self,
-        variables: Mapping[str, Variables],
-        points: jax.Array,
-        condition: Condition = None,
-        *,
-        truncation: float | jax.Array | None = None,
-        train: bool = False,
-    ) -> jax.Array:
-        """Return the data of points, float32 ``[batch, *shape]``; as `GenerativeGame.sample`."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Latents:
     """The space ``z`` of a game's latents."""
@@ -64,7 +34,7 @@ class Latents:
     def points(
         self, variables: Mapping[str, Variables], z: jax.Array, condition: Condition = None
     ) -> jax.Array:
-        """Return the latents."""
+        """Return latents ``z``, float32 ``[batch, latent_dim]``, which are the points."""
         del variables, condition
         return z
 
@@ -77,7 +47,7 @@ class Latents:
         truncation: float | jax.Array | None = None,
         train: bool = False,
     ) -> jax.Array:
-        """Return the data of latents."""
+        """Return the data of latents, float32 ``[batch, *shape]``."""
         return self.game.sample(variables, points, condition, truncation=truncation, train=train)
 
 
@@ -103,7 +73,11 @@ class Styles:
     def points(
         self, variables: Mapping[str, Variables], z: jax.Array, condition: Condition = None
     ) -> jax.Array:
-        """Return the styles that latents are mapped to."""
+        """Return the styles that latents ``z`` are mapped to.
+
+        Returns:
+          float32 ``[batch, 1, style_dim]``, of ``w+`` ``[batch, layers, style_dim]``.
+        """
         own = variables[self.network]
         found = self._module.apply(own, z, condition, train=False, method="styles")
         assert isinstance(found, jax.Array)
@@ -118,7 +92,7 @@ class Styles:
         truncation: float | jax.Array | None = None,
         train: bool = False,
     ) -> jax.Array:
-        """Return the data of styles, ``[batch, 1 or layers, style_dim]``."""
+        """Return the data of styles ``[batch, 1 or layers, style_dim]``."""
         del train  # The networks with styles have no batch statistics.
         own, module = variables[self.network], self._module
 
@@ -135,7 +109,10 @@ class Styles:
         return self.game.compose(generate, points, condition)
 
 
-def make_space(game: GenerativeGame, name: str | None = None) -> Latents | Styles:
+Space = Latents | Styles
+
+
+def make_space(game: GenerativeGame, name: str | None = None) -> Space:
     """Return a space by name; ``None``: ``w`` for a generator with styles, else ``z``.
 
     Raises:
