@@ -1,7 +1,8 @@
 """Convolution and transposed convolution as Flax modules, also fast on CPU.
 
 Drop-in replacements for `flax.linen.Conv` and `flax.linen.ConvTranspose` on NHWC images: the same
-parameters (`kernel` as HWIO, `bias`), the same numbers up to the order of float additions.
+parameters (`kernel` as HWIO, `bias`), the same numbers up to the order of float additions. Of
+sounds and videos there are one and three axes of space instead of two.
 
 On GPU and TPU a convolution is one `lax.conv_general_dilated`. On CPU, XLA runs a convolution on
 its fast library only if its operands' axes are in the order of a forward convolution: batch, space,
@@ -33,7 +34,9 @@ The CPU lowering supports reverse-mode derivatives of any order, but not forward
 `implementation="xla"` supports both.
 """
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -45,10 +48,9 @@ from jax import lax
 
 from gan_jax.errors import lookup
 
-Pair = tuple[int, int]
-Pads = tuple[Pair, Pair]
+Sizes = tuple[int, ...]
+Pads = tuple[tuple[int, int], ...]
 
-_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 # Bounds, by measurement. Up to this number of outputs, a convolution is faster tap by tap.
 _FEW_OUTPUTS = 4
 # Strided windows of fewer channels are convolved faster in blocks of pixels, and their image's
@@ -59,7 +61,7 @@ _SMALL_BATCH = 8
 
 
 class _Windows(NamedTuple):
-    """The windows of an image that a convolution looks at, each along (height, width).
+    """The windows of an image that a convolution looks at; everything is along the axes of space.
 
     Attributes:
       image: size of the image.
@@ -68,83 +70,112 @@ class _Windows(NamedTuple):
       pads: low and high zero padding of the image; negative ones crop it.
     """
 
-    image: Pair
-    kernel: Pair
-    strides: Pair
+    image: Sizes
+    kernel: Sizes
+    strides: Sizes
     pads: Pads
 
     @property
-    def out(self) -> Pair:
+    def dense(self) -> bool:
+        """Whether the windows are one step apart."""
+        return set(self.strides) == {1}
+
+    @property
+    def out(self) -> Sizes:
         """Numbers of windows."""
         axes = zip(self.image, self.kernel, self.strides, self.pads, strict=True)
-        rows, columns = ((size + sum(pads) - k) // s + 1 for size, k, s, pads in axes)
-        return rows, columns
+        return tuple((size + sum(pads) - k) // s + 1 for size, k, s, pads in axes)
 
     @property
     def blocks(self) -> "_Windows":
-        """The windows of stride one in an image of which each pixel is a block of this one."""
-        axes = zip(self.kernel, self.strides, self.out, strict=True)
-        (kh, rows), (kw, columns) = ((-(-k // s), n - 1 + -(-k // s)) for k, s, n in axes)
-        return _Windows((rows, columns), (kh, kw), (1, 1), ((0, 0), (0, 0)))
+        """The windows one step apart in an image of which each pixel is a block of this one."""
+        kernel = tuple(-(-k // s) for k, s in zip(self.kernel, self.strides, strict=True))
+        image = tuple(n - 1 + k for n, k in zip(self.out, kernel, strict=True))
+        return _Windows(image, kernel, (1,) * len(kernel), ((0, 0),) * len(kernel))
 
     @property
     def used(self) -> Pads:
         """The padding without what no window reaches; negative where the image's end is unused."""
         axes = zip(self.image, self.out, self.kernel, self.strides, self.pads, strict=True)
-        rows, columns = ((low, (n - 1) * s + k - size - low) for size, n, k, s, (low, _) in axes)
-        return rows, columns
+        return tuple((low, (n - 1) * s + k - size - low) for size, n, k, s, (low, _) in axes)
 
     @property
     def turned(self) -> Pads:
         """The padding with which dilated outputs and a rotated kernel give the whole image."""
-        axes = zip(self.kernel, self.pads, self.used, strict=True)
-        rows, columns = ((k - 1 - low, k - 1 - high) for k, (low, _), (_, high) in axes)
-        return rows, columns
+        axes = zip(self.kernel, self.used, strict=True)
+        return tuple((k - 1 - low, k - 1 - high) for k, (low, high) in axes)
+
+
+def _padded(x: jax.Array, pads: Pads) -> jax.Array:
+    """Pad an image with zeros, or crop it."""
+    edges = [(0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)]
+    return lax.pad(x, jnp.zeros((), x.dtype), edges)
+
+
+def _grouped(sizes: Sizes, blocks: Sizes) -> tuple[list[int], list[int], list[int]]:
+    """Return how axes of space are split into blocks.
+
+    Returns:
+      The split shape; the order that brings the axes of blocks before those in blocks; and the
+      inverse order. Both count from the first axis of space.
+    """
+    split = [n for size, block in zip(sizes, blocks, strict=True) for n in (size // block, block)]
+    order = [*range(0, len(split), 2), *range(1, len(split), 2)]
+    return split, order, [order.index(axis) for axis in range(len(split))]
 
 
 def _fold(x: jax.Array, windows: _Windows) -> jax.Array:
     """Pad or crop an image to whole blocks, which become its pixels (space to depth)."""
-    n, channels, (sh, sw) = x.shape[0], x.shape[3], windows.strides
-    rows, columns = windows.blocks.image
-    (top, _), (left, _) = windows.pads
-    high = (rows * sh - x.shape[1] - top, columns * sw - x.shape[2] - left)
-    edges = ((0, 0, 0), (top, high[0], 0), (left, high[1], 0), (0, 0, 0))
-    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
-    x = x.reshape(n, rows, sh, columns, sw, channels).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, rows, columns, -1)
-
-
-def _fold_kernel(w: jax.Array, windows: _Windows) -> jax.Array:
-    """Return the kernel of the convolution of blocks; taps beyond ``w`` are zero."""
-    (bh, bw), (sh, sw) = windows.blocks.kernel, windows.strides
-    kh, kw, channels, features = w.shape
-    w = jnp.pad(w, ((0, bh * sh - kh), (0, bw * sw - kw), (0, 0), (0, 0)))
-    w = w.reshape(bh, sh, bw, sw, channels, features).transpose(0, 2, 1, 3, 4, 5)
-    return w.reshape(bh, bw, -1, features)
+    whole = tuple(n * s for n, s in zip(windows.blocks.image, windows.strides, strict=True))
+    axes = zip(whole, windows.image, windows.pads, strict=True)
+    x = _padded(x, tuple((low, n - size - low) for n, size, (low, _) in axes))
+    split, order, _ = _grouped(whole, windows.strides)
+    x = x.reshape(len(x), *split, x.shape[-1])
+    x = x.transpose(0, *(1 + axis for axis in order), x.ndim - 1)
+    return x.reshape(len(x), *windows.blocks.image, -1)
 
 
 def _unfold(x: jax.Array, windows: _Windows) -> jax.Array:
     """Return the transpose of `_fold`: blocks become pixels (depth to space)."""
-    n, rows, columns = x.shape[:3]
-    sh, sw = windows.strides
-    x = x.reshape(n, rows, columns, sh, sw, -1).transpose(0, 1, 3, 2, 4, 5)
-    x = x.reshape(n, rows * sh, columns * sw, -1)
-    edges = [(0, 0, 0)]
-    for size, (low, _), given in zip(windows.image, windows.pads, x.shape[1:3], strict=True):
-        edges.append((-low, size + low - given, 0))
-    return lax.pad(x, jnp.zeros((), x.dtype), [*edges, (0, 0, 0)])
+    whole = tuple(n * s for n, s in zip(windows.blocks.image, windows.strides, strict=True))
+    _, _, order = _grouped(whole, windows.strides)
+    x = x.reshape(*x.shape[:-1], *windows.strides, -1)
+    x = x.transpose(0, *(1 + axis for axis in order), x.ndim - 1)
+    x = x.reshape(len(x), *whole, -1)
+    axes = zip(whole, windows.image, windows.pads, strict=True)
+    return _padded(x, tuple((-low, size + low - n) for n, size, (low, _) in axes))
+
+
+def _fold_kernel(w: jax.Array, windows: _Windows) -> jax.Array:
+    """Return the kernel of the convolution of blocks; taps beyond `w` are zero."""
+    blocks = windows.blocks.kernel
+    whole = tuple(n * s for n, s in zip(blocks, windows.strides, strict=True))
+    beyond = [(0, n - k) for n, k in zip(whole, windows.kernel, strict=True)]
+    split, order, _ = _grouped(whole, windows.strides)
+    features = w.shape[-1]
+    w = jnp.pad(w, (*beyond, (0, 0), (0, 0))).reshape(*split, -1, features)
+    return w.transpose(*order, w.ndim - 2, w.ndim - 1).reshape(*blocks, -1, features)
+
+
+def _dimensions(rank: int) -> lax.ConvDimensionNumbers:
+    """Return the order of axes: batch, space, channels; space, inputs, outputs."""
+    image = (0, rank + 1, *range(1, rank + 1))
+    return lax.ConvDimensionNumbers(image, (rank + 1, rank, *range(rank)), image)
 
 
 def _plain(
     x: jax.Array,
     w: jax.Array,
     pads: Pads,
-    strides: Pair = (1, 1),
-    x_dilation: Pair = (1, 1),
-    w_dilation: Pair = (1, 1),
+    *,
+    strides: Sizes | None = None,
+    x_dilation: Sizes | None = None,
+    w_dilation: Sizes | None = None,
 ) -> jax.Array:
-    """Convolution by XLA, of axes in the order that it is fast for; negative pads crop."""
-    return lax.conv_general_dilated(x, w, strides, pads, x_dilation, w_dilation, _DIMENSIONS)
+    """Convolution by XLA; negative pads crop."""
+    rank = x.ndim - 2
+    strides = strides or (1,) * rank
+    return lax.conv_general_dilated(x, w, strides, pads, x_dilation, w_dilation, _dimensions(rank))
 
 
 def _sum_dtype(dtype: Any) -> Any:
@@ -154,28 +185,34 @@ def _sum_dtype(dtype: Any) -> Any:
 
 def _dense(x: jax.Array, w: jax.Array, pads: Pads) -> jax.Array:
     """Convolution of stride one; negative pads crop."""
-    kh, kw, channels, features = w.shape
-    if (kh, kw) != (1, 1) and (features > _FEW_OUTPUTS or features >= channels):
+    *kernel, channels, features = w.shape
+    if math.prod(kernel) > 1 and (features > _FEW_OUTPUTS or features >= channels):
         return _plain(x, w, pads)
-    edges = ((0, 0, 0), *((*pair, 0) for pair in pads), (0, 0, 0))
-    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
-    rows, columns = x.shape[1] - kh + 1, x.shape[2] - kw + 1
-    products = lax.dot_general(
-        x, w, (((3,), (2,)), ((), ())), preferred_element_type=_sum_dtype(x.dtype)
-    )
-    taps = [(i, j) for i in range(kh) for j in range(kw)]
-    seen = [products[:, i : i + rows, j : j + columns, i, j] for i, j in taps]
-    return reduce(jnp.add, seen).astype(x.dtype)
+    x = _padded(x, pads)
+    out = [n - k + 1 for n, k in zip(x.shape[1:-1], kernel, strict=True)]
+    dimensions = (((x.ndim - 1,), (len(kernel),)), ((), ()))
+    products = lax.dot_general(x, w, dimensions, preferred_element_type=_sum_dtype(x.dtype))
+
+    def seen(tap: Sizes) -> jax.Array:
+        window = [slice(i, i + n) for i, n in zip(tap, out, strict=True)]
+        return products[:, *window, *tap]
+
+    return reduce(jnp.add, map(seen, _taps(kernel))).astype(x.dtype)
+
+
+def _taps(kernel: Sequence[int]) -> Iterator[Sizes]:
+    """Return the places in a kernel, row by row."""
+    return itertools.product(*map(range, kernel))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(x: jax.Array, w: jax.Array, windows: _Windows) -> jax.Array:
-    """Convolves `x` [n, h, w, in] with `w` [kh, kw, in, out]."""
-    if windows.strides == (1, 1):
+    """Convolves `x` [n, *space, in] with `w` [*kernel, in, out]."""
+    if windows.dense:
         return _dense(x, w, windows.pads)
-    if x.shape[3] < _FEW:
+    if x.shape[-1] < _FEW:
         return _dense(_fold(x, windows), _fold_kernel(w, windows), windows.blocks.pads)
-    return _plain(x, w, windows.pads, windows.strides)
+    return _plain(x, w, windows.pads, strides=windows.strides)
 
 
 def _convolve_forward(x: jax.Array, w: jax.Array, windows: _Windows) -> Any:
@@ -195,23 +232,27 @@ def _in_blocks(channels: int, windows: _Windows) -> bool:
 
     Where kernels are not whole numbers of strides wide, blocks multiply the zeros that fill them.
     """
-    if windows.strides == (1, 1) or channels < _FEW:
-        return False
-    return channels < _MANY or all(
-        k % s == 0 for k, s in zip(windows.kernel, windows.strides, strict=True)
-    )
+    if windows.dense or len(windows.kernel) > 2:
+        return not windows.dense
+    whole = all(k % s == 0 for k, s in zip(windows.kernel, windows.strides, strict=True))
+    return channels >= _FEW and (whole or channels < _MANY)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _image_gradient(dy: jax.Array, w: jax.Array, windows: _Windows) -> jax.Array:
-    """Transpose of `_convolve` in `x`: a convolution with the kernel rotated by 180 degrees."""
-    if _in_blocks(w.shape[2], windows):
+    """Transpose of `_convolve` in `x`: a convolution with the kernel rotated."""
+    if _in_blocks(w.shape[-2], windows):
         blocks = _image_gradient(dy, _fold_kernel(w, windows), windows.blocks)
         return _unfold(blocks, windows)
-    turned = jnp.flip(w, (0, 1)).swapaxes(2, 3)
-    if windows.strides == (1, 1):
-        return _dense(dy, turned, windows.turned)
-    return _plain(dy, turned, windows.turned, x_dilation=windows.strides)
+    rotated = _rotated(w).swapaxes(-2, -1)
+    if windows.dense:
+        return _dense(dy, rotated, windows.turned)
+    return _plain(dy, rotated, windows.turned, x_dilation=windows.strides)
+
+
+def _rotated(w: jax.Array) -> jax.Array:
+    """Reverse a kernel along all axes of space."""
+    return jnp.flip(w, range(w.ndim - 2))
 
 
 def _image_gradient_forward(dy: jax.Array, w: jax.Array, windows: _Windows) -> Any:
@@ -228,52 +269,53 @@ _image_gradient.defvjp(_image_gradient_forward, _image_gradient_backward)
 
 def _products(x: jax.Array, dy: jax.Array, windows: _Windows) -> jax.Array:
     """Return a kernel's gradient by a matrix product over all pixels per row of taps."""
-    (n, _, _, channels), features = x.shape, dy.shape[3]
-    (kh, kw), (sh, sw), (rows, columns) = windows.kernel, windows.strides, windows.out
-    zero = jnp.zeros((), x.dtype)
-    x = lax.pad(x, zero, ((0, 0, 0), *((*pads, 0) for pads in windows.used), (0, 0, 0)))
+    *rows, width = windows.kernel
+    strides, channels, features = windows.strides, x.shape[-1], dy.shape[-1]
+    x, zero = _padded(x, windows.used), jnp.zeros((), x.dtype)
 
-    def tap(i: int, j: int) -> jax.Array:
-        """Return the pixels that tap (i, j) sees, among zeros for the other taps of its row."""
-        high = (n, i + (rows - 1) * sh + 1, j + (columns - 1) * sw + 1, channels)
-        seen = lax.slice(x, (0, i, j, 0), high, (1, sh, sw, 1))
-        edges = (j * channels, (kw - 1 - j) * channels, 0)
-        return lax.pad(seen, zero, ((0, 0, 0), (0, 0, 0), (0, 0, 0), edges))
+    def seen(tap: Sizes) -> jax.Array:
+        """Return the pixels that a tap sees, among zeros for the other taps of its row."""
+        steps = zip(tap, windows.out, strides, strict=True)
+        ends = [i + (n - 1) * s + 1 for i, n, s in steps]
+        pixels = lax.slice(x, (0, *tap, 0), (len(x), *ends, channels), (1, *strides, 1))
+        edges = (tap[-1] * channels, (width - 1 - tap[-1]) * channels, 0)
+        return lax.pad(pixels, zero, [*[(0, 0, 0)] * (x.ndim - 1), edges])
 
+    pixels = tuple(range(x.ndim - 1))
     # The matrix product transposes its left operand, shared by all rows.
-    taps = [
+    gradients = [
         lax.dot_general(
             dy,
             # A sum of padded copies, which XLA fuses into one loop; a concatenation is slower.
-            reduce(jnp.add, [tap(i, j) for j in range(kw)]),
-            (((0, 1, 2), (0, 1, 2)), ((), ())),
+            reduce(jnp.add, [seen((*row, column)) for column in range(width)]),
+            ((pixels, pixels), ((), ())),
             preferred_element_type=_sum_dtype(x.dtype),
         )
-        for i in range(kh)
+        for row in _taps(rows)
     ]
-    dw = jnp.stack(taps).astype(x.dtype).reshape(kh, features, kw, channels)
-    return dw.transpose(0, 2, 3, 1)
+    dw = jnp.stack(gradients).astype(x.dtype).reshape(*rows, features, width, channels)
+    return jnp.moveaxis(dw, len(rows), -1)
 
 
 def _large_kernel(x: jax.Array, dy: jax.Array, windows: _Windows) -> jax.Array:
     """Return a kernel's gradient as the convolution of `x` with `dy` as its kernel."""
-    inputs, outputs = x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
+    inputs, outputs = jnp.swapaxes(x, 0, -1), jnp.moveaxis(dy, 0, -2)
     dw = _plain(inputs, outputs, windows.used, w_dilation=windows.strides)
-    return dw.transpose(1, 2, 0, 3)
+    return jnp.moveaxis(dw, 0, -2)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _kernel_gradient(x: jax.Array, dy: jax.Array, windows: _Windows) -> jax.Array:
     """Transpose of `_convolve` in `w`."""
-    (n, _, _, channels), features = x.shape, dy.shape[3]
-    small = n < _SMALL_BATCH or windows.kernel == (1, 1)
+    channels, features = x.shape[-1], dy.shape[-1]
+    small = len(x) < _SMALL_BATCH or math.prod(windows.kernel) == 1
     gradient = _products if small else _large_kernel
     few = features < channels and (small or features < _MANY)
-    if not few or windows.strides != (1, 1):
+    if not few or not windows.dense:
         return gradient(x, dy, windows)
     # The same pairs of pixels, seen from the other image: every distance is negative.
-    seen = _Windows(windows.out, windows.kernel, (1, 1), windows.turned)
-    return jnp.flip(gradient(dy, x, seen), (0, 1)).swapaxes(2, 3)
+    seen = windows._replace(image=windows.out, pads=windows.turned)
+    return _rotated(gradient(dy, x, seen)).swapaxes(-2, -1)
 
 
 def _kernel_gradient_forward(x: jax.Array, dy: jax.Array, windows: _Windows) -> Any:
@@ -288,18 +330,18 @@ def _kernel_gradient_backward(windows: _Windows, saved: Any, dw: jax.Array) -> A
 _kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 
 
-def _strided(x: jax.Array, w: jax.Array, strides: Pair, padding: str) -> jax.Array:
+def _strided(x: jax.Array, w: jax.Array, strides: Sizes, padding: str) -> jax.Array:
     """Convolution of any stride."""
-    kernel = (w.shape[0], w.shape[1])
-    (top, bottom), (left, right) = lax.padtype_to_pads(x.shape[1:3], kernel, strides, padding)
-    pads = ((int(top), int(bottom)), (int(left), int(right)))
-    if kernel == (1, 1):
-        x, strides = x[:, :: strides[0], :: strides[1]], (1, 1)
-        pads = ((0, 0), (0, 0))
-    return _convolve(x, w, _Windows((x.shape[1], x.shape[2]), kernel, strides, pads))
+    kernel, space = w.shape[:-2], x.shape[1:-1]
+    if math.prod(kernel) == 1:
+        x = x[:, *(slice(None, None, s) for s in strides)]
+        return _convolve(x, w, _Windows(x.shape[1:-1], kernel, kernel, ((0, 0),) * len(kernel)))
+    pads = lax.padtype_to_pads(space, kernel, strides, padding)
+    whole = tuple((int(low), int(high)) for low, high in pads)
+    return _convolve(x, w, _Windows(space, kernel, strides, whole))
 
 
-def _transposed_pads(kernel: int, stride: int, padding: str) -> Pair:
+def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
     """Low and high padding of the dilated image, as `lax.conv_transpose` defines them."""
     if padding == "SAME":
         total = kernel + stride - 2
@@ -310,16 +352,15 @@ def _transposed_pads(kernel: int, stride: int, padding: str) -> Pair:
     return low, total - low
 
 
-def _transposed(x: jax.Array, w: jax.Array, strides: Pair, padding: str) -> jax.Array:
+def _transposed(x: jax.Array, w: jax.Array, strides: Sizes, padding: str) -> jax.Array:
     """Transposed convolution: what the image's gradient is of a convolution of that stride."""
-    pads, image = [], []
-    for size, k, s in zip(x.shape[1:3], w.shape[:2], strides, strict=True):
+    pads, image, kernel = [], [], w.shape[:-2]
+    for size, k, s in zip(x.shape[1:-1], kernel, strides, strict=True):
         low, high = _transposed_pads(k, s, padding)
         image.append((size - 1) * s + 1 + low + high - k + 1)
         pads.append((k - 1 - low, k - 1 - high))
-    kernel = (w.shape[0], w.shape[1])
-    windows = _Windows((image[0], image[1]), kernel, strides, (pads[0], pads[1]))
-    return _image_gradient(x, jnp.flip(w, (0, 1)).swapaxes(2, 3), windows)
+    windows = _Windows(tuple(image), kernel, strides, tuple(pads))
+    return _image_gradient(x, _rotated(w).swapaxes(-2, -1), windows)
 
 
 def _fast(implementation: str | None) -> bool:
@@ -329,10 +370,22 @@ def _fast(implementation: str | None) -> bool:
     return lookup({"xla": False, "cpu": True}, implementation, "implementation")
 
 
+def _along(strides: int | Sizes, rank: int) -> Sizes:
+    """Return the strides along each axis of space.
+
+    Raises:
+      ValueError: there are more or fewer of them.
+    """
+    given = (strides,) * rank if isinstance(strides, int) else tuple(strides)
+    if len(given) != rank:
+        raise ValueError(f"strides {given}; accepted: one number, or {rank} for this kernel")
+    return given
+
+
 def convolve(
     x: jax.Array,
     w: jax.Array,
-    strides: Pair = (1, 1),
+    strides: int | Sizes = 1,
     padding: str = "SAME",
     implementation: str | None = None,
     *,
@@ -341,9 +394,11 @@ def convolve(
     """Convolve images with a kernel (a cross-correlation, as usual in deep learning).
 
     Args:
-      x: images, [batch, height, width, in].
-      w: kernel, [kernel height, kernel width, in / groups, out], of the same dtype.
-      strides: steps between windows, (vertical, horizontal).
+      x: images, [batch, height, width, in]; or with one or three axes of space, as for videos,
+        [batch, time, height, width, in].
+      w: kernel, [kernel height, kernel width, in / groups, out], of as many axes of space and the
+        same dtype.
+      strides: steps between windows, along all axes or each.
       padding: `"SAME"` or `"VALID"`.
       implementation: `"xla"` (one XLA convolution), `"cpu"` (the lowering that this module
         describes), or None to choose by `jax.default_backend()` when the function is traced.
@@ -351,14 +406,19 @@ def convolve(
 
     Returns:
       [batch, height', width', out].
+
+    Raises:
+      ConfigError: the implementation is unknown.
+      ValueError: the strides are not one number, or one for each axis.
     """
+    strides = _along(strides, x.ndim - 2)
     if not _fast(implementation):
         return lax.conv_general_dilated(
             x,
             w,
             strides,
             padding,
-            dimension_numbers=_DIMENSIONS,
+            dimension_numbers=_dimensions(x.ndim - 2),
             feature_group_count=groups,
         )
     if groups == 1:
@@ -370,22 +430,27 @@ def convolve(
 def convolve_transpose(
     x: jax.Array,
     w: jax.Array,
-    strides: Pair = (2, 2),
+    strides: int | Sizes = 2,
     padding: str = "SAME",
     implementation: str | None = None,
 ) -> jax.Array:
     """Enlarge images by a transposed convolution, as `jax.lax.conv_transpose` does.
 
     Args:
-      x: images, [batch, height, width, in].
-      w: kernel, [kernel height, kernel width, in, out], of the same dtype; not rotated.
-      strides: enlargement, (vertical, horizontal).
+      x: as for `convolve`.
+      w: kernel, [kernel height, kernel width, in, out], not rotated; as for `convolve`.
+      strides: enlargement, along all axes or each.
       padding: `"SAME"` (the output is exactly `strides` times larger) or `"VALID"`.
       implementation: as for `convolve`.
 
     Returns:
       [batch, height', width', out].
+
+    Raises:
+      ConfigError: the implementation is unknown.
+      ValueError: the strides are not one number, or one for each axis.
     """
+    strides = _along(strides, x.ndim - 2)
     if _fast(implementation):
         return _transposed(x, w, strides, padding)
     return lax.conv_transpose(x, w, strides, padding)
@@ -419,16 +484,16 @@ def convolve_pooled(x: jax.Array, w: jax.Array, implementation: str | None = Non
         for top in (0, 1)
         for left in (0, 1)
     ]
-    return convolve(x, sum(shifts[1:], shifts[0]) * 0.25, (2, 2), "SAME", implementation)
+    return convolve(x, sum(shifts[1:], shifts[0]) * 0.25, 2, "SAME", implementation)
 
 
 class Conv(nn.Module):
-    """Convolution layer for NHWC images; see `convolve`.
+    """Convolution layer for NHWC images, or with one or three axes of space; see `convolve`.
 
     Attributes:
       features: number of output channels.
-      kernel_size: (height, width) of the kernel.
-      strides: (vertical, horizontal).
+      kernel_size: (height, width) of the kernel, or its size along as many axes.
+      strides: along all axes or each.
       padding: `"SAME"` or `"VALID"`.
       use_bias: whether a bias per output channel is added.
       dtype: dtype of the computation; None: that of the inputs and parameters.
@@ -442,8 +507,8 @@ class Conv(nn.Module):
     """
 
     features: int
-    kernel_size: tuple[int, int] = (3, 3)
-    strides: tuple[int, int] = (1, 1)
+    kernel_size: Sizes = (3, 3)
+    strides: int | Sizes = 1
     padding: str = "SAME"
     use_bias: bool = True
     dtype: Any = None
@@ -459,10 +524,10 @@ class Conv(nn.Module):
         """Maps `inputs` [..., height, width, in] to [..., height', width', features]."""
         if not self.pool:
             return _layer(self, partial(convolve, groups=self.groups), inputs, self.groups)
-        if tuple(self.strides) != (1, 1) or self.padding != "SAME" or self.groups != 1:
+        if self.strides not in (1, (1, 1)) or self.padding != "SAME" or self.groups != 1:
             raise ValueError(
-                f"pool with strides {self.strides}, padding {self.padding!r} and groups = "
-                f"{self.groups}; accepted: strides (1, 1), 'SAME' and 1"
+                f"pool with strides = {self.strides}, padding {self.padding!r} and groups = "
+                f"{self.groups}; accepted: 1, 'SAME' and 1"
             )
 
         def pooled(x: jax.Array, w: jax.Array, *_: Any, implementation: str | None) -> jax.Array:
@@ -472,11 +537,11 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """Transposed convolution layer for NHWC images; see `convolve_transpose` and `Conv`."""
+    """Transposed convolution layer; see `convolve_transpose` and `Conv`."""
 
     features: int
-    kernel_size: tuple[int, int] = (4, 4)
-    strides: tuple[int, int] = (2, 2)
+    kernel_size: Sizes = (4, 4)
+    strides: int | Sizes = 2
     padding: str = "SAME"
     use_bias: bool = True
     dtype: Any = None
@@ -509,11 +574,10 @@ def _layer(
     if module.use_bias:
         bias = module.param("bias", module.bias_init, (module.features,), module.param_dtype)
     inputs, kernel, bias = promote_dtype(inputs, kernel, bias, dtype=module.dtype)
-    batch = inputs.shape[:-3]
-    x = inputs.reshape(-1, *inputs.shape[-3:])
-    y = function(
-        x, kernel, tuple(module.strides), module.padding, implementation=module.implementation
-    )
+    axes = len(module.kernel_size) + 1
+    batch = inputs.shape[:-axes]
+    x = inputs.reshape(-1, *inputs.shape[-axes:])
+    y = function(x, kernel, module.strides, module.padding, implementation=module.implementation)
     if bias is not None:
         y = y + bias
     return y.reshape(*batch, *y.shape[1:])

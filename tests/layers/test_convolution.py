@@ -81,6 +81,39 @@ def test_value_first_and_second_order_gradients_equal_xla(function, case):
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * max(scale, 1.0))
 
 
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    ("image", "kernel", "strides"),
+    [((9, 3), (5,), 2), ((6, 9), (4,), 2), ((6, 4, 5, 9), (4, 3, 2), (2, 1, 3))],
+    ids=["sound", "wide_sound", "video"],
+)
+@pytest.mark.parametrize("batch", [2, 8])
+def test_one_and_three_axes_of_space_equal_xla(function, image, kernel, strides, batch):
+    random = np.random.RandomState(0)
+    with jax.enable_x64(True):
+        x = jnp.asarray(random.randn(batch, *image))
+        w = jnp.asarray(random.randn(*kernel, image[-1], 5) / 8)
+        fast, plain = (
+            partial(function, strides=strides, implementation=name) for name in ("cpu", "xla")
+        )
+        np.testing.assert_allclose(fast(x, w), plain(x, w), rtol=0, atol=1e-12)
+        for got, expected in zip(
+            penalty_gradients(fast, x, w), penalty_gradients(plain, x, w), strict=True
+        ):
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-11)
+
+
+def test_layers_take_sounds_and_videos_and_refuse_strides_of_other_axes():
+    x = jnp.ones((2, 3, 4, 6, 5, 2))  # Two batch axes.
+    layer = Conv(3, (3, 3, 3), (1, 2, 2))
+    assert layer.init_with_output(jax.random.key(0), x)[0].shape == (2, 3, 4, 3, 3, 3)
+    sound = jnp.ones((4, 6, 2))
+    layer = ConvTranspose(3, (5,), 4)
+    assert layer.init_with_output(jax.random.key(0), sound)[0].shape == (4, 24, 3)
+    with pytest.raises(ValueError, match=r"strides \(2, 2\); accepted: one number, or 1"):
+        ConvTranspose(3, (5,), (2, 2)).init(jax.random.key(0), sound)
+
+
 def test_groups_equal_xla():
     with jax.enable_x64(True):
         x, _ = draw(3, 6, 6, 1)
@@ -310,5 +343,5 @@ def test_layer_that_pools_has_the_parameters_of_one_that_does_not():
     np.testing.assert_allclose(
         pooled.apply(variables, x), mean_pool(plain.apply(variables, x)), rtol=1e-5, atol=1e-6
     )
-    with pytest.raises(ValueError, match="accepted: strides"):
+    with pytest.raises(ValueError, match="accepted: 1, 'SAME' and 1"):
         Conv(4, strides=(2, 2), pool=True).init(jax.random.key(0), x)
