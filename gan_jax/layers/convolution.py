@@ -27,6 +27,8 @@ each covers derivatives of any order. A transposed convolution is the second map
   places. Of a small batch it is for every row of taps one matrix product over all pixels,
   `[out, pixels] @ [pixels, kw * in]`, with the image unfolded along its width.
 
+A convolution of videos is the sum of those of their frames, one for each tap in time.
+
 Groups are convolved one after the other: XLA takes 100 to 400 times as long for the gradient of a
 grouped kernel. Many groups take long to compile.
 
@@ -232,10 +234,10 @@ def _in_blocks(channels: int, windows: _Windows) -> bool:
 
     Where kernels are not whole numbers of strides wide, blocks multiply the zeros that fill them.
     """
-    if windows.dense or len(windows.kernel) > 2:
-        return not windows.dense
+    if windows.dense or channels < _FEW:
+        return False
     whole = all(k % s == 0 for k, s in zip(windows.kernel, windows.strides, strict=True))
-    return channels >= _FEW and (whole or channels < _MANY)
+    return whole or channels < _MANY
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -332,13 +334,31 @@ _kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 
 def _strided(x: jax.Array, w: jax.Array, strides: Sizes, padding: str) -> jax.Array:
     """Convolution of any stride."""
+    if x.ndim > 4:
+        return _strided_frames(x, w, strides, padding)
     kernel, space = w.shape[:-2], x.shape[1:-1]
+    pads: Pads = ((0, 0),) * len(kernel)
     if math.prod(kernel) == 1:
         x = x[:, *(slice(None, None, s) for s in strides)]
-        return _convolve(x, w, _Windows(x.shape[1:-1], kernel, kernel, ((0, 0),) * len(kernel)))
-    pads = lax.padtype_to_pads(space, kernel, strides, padding)
-    whole = tuple((int(low), int(high)) for low, high in pads)
-    return _convolve(x, w, _Windows(space, kernel, strides, whole))
+        return _convolve(x, w, _Windows(x.shape[1:-1], kernel, kernel, pads))
+    found = lax.padtype_to_pads(space, kernel, strides, padding)
+    pads = tuple((int(low), int(high)) for low, high in found)
+    return _convolve(x, w, _Windows(space, kernel, strides, pads))
+
+
+def _strided_frames(x: jax.Array, w: jax.Array, strides: Sizes, padding: str) -> jax.Array:
+    """Convolution of videos: for each tap in time one of the frames that it sees."""
+    taps, step = len(w), strides[0]
+    ((low, high),) = lax.padtype_to_pads(x.shape[1:2], (taps,), (step,), padding)
+    x = _padded(x, ((int(low), int(high)), *[(0, 0)] * (x.ndim - 3)))
+    last = x.shape[1] - taps
+
+    def seen(tap: int) -> jax.Array:
+        frames = x[:, tap : tap + last + 1 : step]
+        y = _strided(frames.reshape(-1, *x.shape[2:]), w[tap], strides[1:], padding)
+        return y.reshape(*frames.shape[:2], *y.shape[1:])
+
+    return reduce(jnp.add, map(seen, range(taps)))
 
 
 def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
@@ -354,6 +374,8 @@ def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
 
 def _transposed(x: jax.Array, w: jax.Array, strides: Sizes, padding: str) -> jax.Array:
     """Transposed convolution: what the image's gradient is of a convolution of that stride."""
+    if x.ndim > 4:
+        return _transposed_frames(x, w, strides, padding)
     pads, image, kernel = [], [], w.shape[:-2]
     for size, k, s in zip(x.shape[1:-1], kernel, strides, strict=True):
         low, high = _transposed_pads(k, s, padding)
@@ -361,6 +383,23 @@ def _transposed(x: jax.Array, w: jax.Array, strides: Sizes, padding: str) -> jax
         pads.append((k - 1 - low, k - 1 - high))
     windows = _Windows(tuple(image), kernel, strides, tuple(pads))
     return _image_gradient(x, _rotated(w).swapaxes(-2, -1), windows)
+
+
+def _transposed_frames(x: jax.Array, w: jax.Array, strides: Sizes, padding: str) -> jax.Array:
+    """Transposed convolution of videos: frames enlarged by each tap in time, where they belong."""
+    frames, taps, step = x.shape[1], len(w), strides[0]
+    low, high = _transposed_pads(taps, step, padding)
+    total = (frames - 1) * step + 1 + low + high - taps + 1
+    flat = x.reshape(-1, *x.shape[2:])
+
+    def placed(tap: int) -> jax.Array:
+        y = _transposed(flat, w[tap], strides[1:], padding)
+        y = y.reshape(len(x), frames, *y.shape[1:])
+        after = total - (frames - 1) * step - 1 - (low - tap)
+        edges = [(0, 0, 0), (low - tap, after, step - 1), *[(0, 0, 0)] * (y.ndim - 2)]
+        return lax.pad(y, jnp.zeros((), y.dtype), edges)
+
+    return reduce(jnp.add, map(placed, range(taps)))
 
 
 def _fast(implementation: str | None) -> bool:
