@@ -49,8 +49,11 @@ def learnt(labelled: Labelled, field: Field) -> Labelled:
         stored, labels = labelled.read()
         return pictures(field, stored), labels
 
-    identity = f"{labelled.fingerprint}:{sound.protocol_of(sample_rate(field))}"
-    return dataclasses.replace(labelled, read=read, fingerprint=identity, adapted=adapted(field))
+    identity = f"{labelled.fingerprint}:{sound.protocol_of(sample_rate(field))}; shifted in time"
+    # Shifted up or down, a sound has another pitch.
+    return dataclasses.replace(
+        labelled, read=read, fingerprint=identity, adapted=adapted(field), vertical=False
+    )
 
 
 def adapted(field: Field) -> Callable[[Extractor], Extractor]:

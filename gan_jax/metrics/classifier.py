@@ -122,6 +122,7 @@ def train_classifier(
     seed: int = 0,
     steps: int = STEPS,
     tested: tuple[np.ndarray, np.ndarray] | None = None,
+    vertical: bool = True,
 ) -> Classifier:
     """Train a classifier.
 
@@ -138,6 +139,7 @@ def train_classifier(
       seed: seed of initial weights, held-out part, order and shifts.
       steps: number of training steps.
       tested: other images and their labels, of which the accuracy is recorded.
+      vertical: whether images are shifted up and down, too; to the left and right they always are.
 
     Raises:
       MetricError: shapes, dtypes or labels do not fit, there are fewer than ten images per class or
@@ -160,7 +162,7 @@ def train_classifier(
     # Optax adds integers to floats, which the caller may have forbidden.
     with jax.numpy_dtype_promotion("standard"):
         variables = _initial(network, init_key, shape)
-        optimizer, step = _training(network, steps)
+        optimizer, step = _training(network, steps, vertical)
         opt_state = optimizer.init(variables)
         train_images = jnp.asarray(images)
         train_labels = jnp.asarray(labels.astype(np.int32))
@@ -231,7 +233,9 @@ def _initial(network: _Network, key: jax.Array, shape: tuple[int, int, int]) -> 
 
 
 @functools.lru_cache(maxsize=8)
-def _training(network: _Network, steps: int) -> tuple[optax.GradientTransformation, Any]:
+def _training(
+    network: _Network, steps: int, vertical: bool
+) -> tuple[optax.GradientTransformation, Any]:
     """Return the optimizer and the compiled step.
 
     The step maps (weights, optimizer state, key, images, labels) to new weights and state.
@@ -244,7 +248,7 @@ def _training(network: _Network, steps: int) -> tuple[optax.GradientTransformati
     def step(variables: Any, opt_state: Any, key: jax.Array, images: Any, labels: Any) -> Any:
         chosen_key, shift_key = jax.random.split(key)
         chosen = jax.random.randint(chosen_key, (BATCH_SIZE,), 0, len(images))
-        batch = _shifted(shift_key, images[chosen])
+        batch = _shifted(shift_key, images[chosen], vertical)
 
         def loss(variables: Any) -> jax.Array:
             logits = _logits(network, variables, batch)
@@ -256,11 +260,13 @@ def _training(network: _Network, steps: int) -> tuple[optax.GradientTransformati
     return optimizer, step
 
 
-def _shifted(key: jax.Array, images: jax.Array) -> jax.Array:
+def _shifted(key: jax.Array, images: jax.Array, vertical: bool) -> jax.Array:
     """Shift every image by its own random offset; uncovered pixels repeat the edge."""
     n, height, width, channels = images.shape
     most = _SHIFT * _factor(images.shape[1:]) * (2 if max(height, width) > 16 else 1)
     starts = jax.random.randint(key, (n, 2), 0, 2 * most + 1)
+    if not vertical:
+        starts = starts.at[:, 0].set(most)
     padded = jnp.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
 
     def crop(image: jax.Array, start: jax.Array) -> jax.Array:
@@ -356,6 +362,7 @@ def cached_classifier(
     num_classes: int,
     *,
     steps: int = STEPS,
+    vertical: bool = True,
 ) -> Classifier:
     """Return the classifier of a data set from the first folder that has it; train it if none has.
 
@@ -370,6 +377,7 @@ def cached_classifier(
         not kept.
       num_classes: as for `train_classifier`.
       steps: likewise.
+      vertical: likewise; the fingerprint says whether.
 
     Raises:
       MetricError: as for `train_classifier`. A damaged file is replaced, with a warning.
@@ -388,7 +396,7 @@ def cached_classifier(
             missing += [] if path.exists() else [path]
     if found is None:
         logger.info("Training the classifier of %s for its features", name)
-        found = train_classifier(*read(), num_classes, steps=steps)
+        found = train_classifier(*read(), num_classes, steps=steps, vertical=vertical)
     for path in missing:
         try:
             save(path, found)

@@ -31,6 +31,7 @@ class Labelled:
       read: returns images, uint8 ``[n, height, width, channels]``, and labels, int32 ``[n]``.
       adapted: from the extractor of such images to that of the data points, where these are
         something else: images stacked, or sound.
+      vertical: as for `classifier.train_classifier`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Labelled:
     fingerprint: str
     read: Callable[[], tuple[np.ndarray, np.ndarray]]
     adapted: Callable[[Extractor], Extractor] = lambda extractor: extractor
+    vertical: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,7 @@ def _classifier(setting: Setting) -> Extractor:
         labelled.fingerprint,
         labelled.read,
         labelled.num_classes or 0,
+        vertical=labelled.vertical,
     )
     return labelled.adapted(classifier.make_extractor(trained))
 

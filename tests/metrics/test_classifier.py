@@ -317,3 +317,17 @@ def test_bad_settings_are_refused(small):
         train(small[0], small[1], 2, steps=0)
     with pytest.raises(ConfigError, match="num_classes = 1"):
         train(small[0], small[1], 1)
+
+
+def test_shifts_may_be_to_the_left_and_right_alone():
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), np.uint8)
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge")
+    moved = np.stack([padded[:, :, start : start + 8] for start in range(3)])
+
+    def horizontal(vertical):
+        shifted = classifiers._shifted(jax.random.key(0), images, vertical)
+        return (moved == np.asarray(shifted)).all(axis=(2, 3, 4))
+
+    assert horizontal(vertical=False).sum(axis=1).min() > 10
+    assert horizontal(vertical=False).any(axis=0).all()
+    assert 10 < horizontal(vertical=True).any(axis=0).sum() < 30

@@ -120,7 +120,8 @@ def test_the_classifier_learns_from_and_sees_pictures_of_stored_sound():
     source = tones("train", 20)
     labelled = labelled_images(source)
     pictures, classes = labelled.read()
-    assert labelled.fingerprint.endswith(sound.protocol_of(RATE))
+    assert f":{sound.protocol_of(RATE)}; shifted in time" in labelled.fingerprint
+    assert not labelled.vertical
     order = np.argsort(classes, kind="stable")
     np.testing.assert_array_equal(classes[order], np.repeat(np.arange(10), 2))
     plain = Extractor("classifier", {"features": 16}, "features", None, (), levels, {"a": 1})
