@@ -2,8 +2,8 @@
 
 A source has a specification ``{name: Field}``, its batches are dictionaries of arrays by the same
 names, and so is ``Turn.batch`` of a player. The names in use are ``image``, ``points``,
-``audio``, ``text`` and ``label``, a class or a vector of attributes; ``a`` and ``b`` are the two
-images of an example for translation. The operations on the arrays of a kind are in
+``audio``, ``text``, ``music`` and ``label``, a class or a vector of attributes; ``a`` and ``b`` are
+the two images of an example for translation. The operations on the arrays of a kind are in
 `gan_jax.data.kinds`.
 """
 
@@ -32,6 +32,7 @@ class Field:
       sample_rate: of audio, in Hz.
       vocabulary: of text, the token of each number; the first is the end, and stands for no text.
       separator: of text, what is between two tokens when it is written.
+      lowest_pitch: of music, the MIDI number of its first column; 60 is C4.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Field:
     vectors: tuple[tuple[float, ...], ...] = ()
     vocabulary: tuple[str, ...] = ()
     separator: str = ""
+    lowest_pitch: int | None = None
 
 
 Spec = Mapping[str, Field]
@@ -91,6 +93,16 @@ def text(length: int, tokens: Sequence[str], separator: str = "") -> Field:
       separator: what is between two tokens when they are written.
     """
     return Field("text", (length,), "int32", vocabulary=("", *tokens), separator=separator)
+
+
+def music(shape: tuple[int, int], lowest_pitch: int) -> Field:
+    """Return the field of a piano roll ``(steps, pitches, 1)`` of 0 and 1, uint8.
+
+    Args:
+      shape: steps, each a sixteenth note, and pitches, in semitones.
+      lowest_pitch: the MIDI number of the first one.
+    """
+    return Field("music", (*shape, 1), "uint8", lowest_pitch=lowest_pitch)
 
 
 def pairs(shape: Sequence[int]) -> Spec:

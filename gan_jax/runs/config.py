@@ -64,7 +64,7 @@ class Data:
 
     Attributes:
       name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, sounds,
-        grammar, text, or the name of a TFDS data set.
+        grammar, text, scales, or the name of a TFDS data set.
       split: the part of the data set that is trained on.
       resolution: size that images are brought to: one number for squares, or (height, width);
         unset: the nearest to the images' own that the networks make, and at most 256.
@@ -100,7 +100,8 @@ class Data:
         out and reports how many there are.
       flip: whether real images are mirrored left to right with probability 1/2.
       crop: size of random square crops that are trained on; unset: whole images.
-      toy_size: examples of a toy mixture, of ``stacked_digits``, ``tones`` or ``grammar``.
+      toy_size: examples of a toy mixture, of ``stacked_digits``, ``tones``, ``grammar`` or
+        ``scales``.
       toy_noise: standard deviation of a toy mixture's modes.
       device_cache_gib: data sets up to this size, in GiB, are kept on the device.
       workers: processes that decode images when data are streamed; 0: threads of the main process.

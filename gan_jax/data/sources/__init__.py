@@ -3,8 +3,8 @@
 ``digits``, ``stacked_digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images),
 ``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound),
 ``sounds`` (a folder or zip of sound files), ``grammar`` (synthetic sentences), ``text`` (a text
-file); any other name is one of the TFDS catalog. ``config.data.pairing`` makes examples of two
-images of these.
+file), ``scales`` (synthetic bars of music); any other name is one of the TFDS catalog.
+``config.data.pairing`` makes examples of two images of these.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from gan_jax.data.sources.normal import check_normal, normal_names, present_clas
 from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
 from gan_jax.data.sources.photos import photos
+from gan_jax.data.sources.scales import ScaleSource, scales
 from gan_jax.data.sources.sounds import Clip, SoundSource
 from gan_jax.data.sources.stacked import StackedSource, stacked_digits
 from gan_jax.data.sources.subset import Subset, known_labels, labels_of, only_classes
@@ -39,6 +40,7 @@ __all__ = [
     "FolderSource",
     "GrammarSource",
     "NpzSource",
+    "ScaleSource",
     "SoundSource",
     "Source",
     "StackedSource",
@@ -73,7 +75,7 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     ),
 }
 #: The names that need no TFDS.
-BUILT_IN = (*_IMAGES, *TOYS, "tones", "sounds", "grammar", "text")
+BUILT_IN = (*_IMAGES, *TOYS, "tones", "sounds", "grammar", "text", "scales")
 
 
 def make_source(config: Any) -> Source:
@@ -133,6 +135,8 @@ def _one(config: Any, transform: Transform) -> Source:
         return SoundSource(config.path, config.split, Clip(**config.sound), config.on_error)
     if config.name == "grammar":
         return grammar(config.split, config.toy_size)
+    if config.name == "scales":
+        return scales(config.split, config.toy_size)
     if config.name == "text":
         return TextSource(config.path, config.split, Tokenization(**config.text))
     if transform.resize == "tile" and config.name == "folder":

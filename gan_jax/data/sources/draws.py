@@ -17,8 +17,8 @@ def uniform(seed: int, shape: tuple[int, int]) -> np.ndarray:
 def random_arrays(spec: Spec, count: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Return random examples, ``[count, ...]`` by field, for benchmarks and tests.
 
-    Integers are uniform over all values of their dtype, labels over the classes, and tokens over
-    the vocabulary; floats are standard normal.
+    Integers are uniform over all values of their dtype, labels over the classes, tokens over the
+    vocabulary, and music over 0 and 1; floats are standard normal.
     """
     rng = np.random.default_rng(seed)
     arrays = {}
@@ -28,6 +28,8 @@ def random_arrays(spec: Spec, count: int, seed: int = 0) -> dict[str, np.ndarray
             arrays[name] = rng.integers(0, len(field.class_names), shape, dtype)
         elif field.vocabulary:
             arrays[name] = rng.integers(0, len(field.vocabulary), shape, dtype)
+        elif field.kind == "music":
+            arrays[name] = rng.integers(0, 2, shape, dtype)
         elif dtype.kind == "f":
             arrays[name] = rng.normal(size=shape).astype(dtype)
         else:
