@@ -38,7 +38,7 @@ _COMPARED = ("classifier_fid", "classifier_precision", "classifier_recall")
 # Images whose attributes are those of samples.
 _VECTORS = 16_384
 # Kinds of data that are measured without features.
-_DIRECT = ("points", "text")
+_DIRECT = ("points", "text", "music")
 
 
 def choose_metrics(
@@ -104,6 +104,11 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
             f"eval.metrics has {metric.name!r}, but the pitches of {source.name} are unknown; "
             "accepted: tones as data.name"
         )
+    if metric.statistic == "scale_violations" and not _has_scales(source):
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, but the scales of {source.name} are unknown; "
+            "accepted: scales as data.name"
+        )
     if metric.extractor == "classifier" and (source.num_classes or 0) < 2:
         instead = "Inception's metrics, such as fid" if kind == "images" else "data with labels"
         raise errors.ConfigError(
@@ -161,6 +166,8 @@ def _suitable(source: Source) -> tuple[str, Sequence[str]]:
             return "points", list(names.POINT_STATISTICS)
         case "text":
             return "text", list(names.TEXT_STATISTICS)
+        case "music":
+            return "music", list(names.MUSIC_STATISTICS)
         case "image":
             return "images", [
                 f"classifier_{name}" if name in names.POINT_STATISTICS else name
@@ -200,12 +207,20 @@ def _has_pitches(source: Source) -> bool:
     return getattr(source, "pitches", None) is not None
 
 
+def _has_scales(source: Source) -> bool:
+    """Return whether the data are music in known scales."""
+    return getattr(source, "scales", None) is not None
+
+
 def _automatic(source: Source, num_classes: int | None) -> list[str]:
     if source.field.kind == "points":
         return ["modes", "high_quality"] if _has_modes(source) else []
     if source.field.kind == "text":
         exact = isinstance(source, GrammarSource)
         return [n for n in names.TEXT_STATISTICS if exact or n not in names.EXACT_STATISTICS]
+    if source.field.kind == "music":
+        known = _has_scales(source)
+        return [n for n in names.MUSIC_STATISTICS if known or n != "scale_violations"]
     if _is_seen(source) and (source.num_classes or 0) > 1:
         conditional = ["classifier_accuracy"] if num_classes is not None else []
         if source.field.kind == "audio":
@@ -353,9 +368,14 @@ class GenerativeEvaluator(Evaluator):
         """Return the metrics of samples, and of half of the real data, against the others."""
         count = len(half)
         if (kind := self._source.field.kind) in _DIRECT:
-            real, against = (self._source.read(part.tolist())[kind] for part in (half, others))
+            real, against = (self._source.read(part.tolist()) for part in (half, others))
             samples = self._sampler.samples(variables, count, seed)
-            return self._directly(samples, against), self._directly(real, against)
+            asked = self._asked(count, seed)
+            known = None if asked is None else real["label"]
+            return (
+                self._directly(samples, against[kind], asked),
+                self._directly(real[kind], against[kind], known),
+            )
         fake_values: dict[str, float] = {}
         real_values: dict[str, float] = {}
         if self._of_sound:
@@ -375,12 +395,12 @@ class GenerativeEvaluator(Evaluator):
     def _measure(self, variables: Any, seed: int) -> dict[str, float]:
         count = self._settings.num_fake
         if self._source.field.kind in _DIRECT:
-            return self._directly(self._sampler.samples(variables, count, seed), self._examples)
+            samples = self._sampler.samples(variables, count, seed)
+            return self._directly(samples, self._examples, self._asked(count, seed))
         values: dict[str, float] = {}
         if self._held_out:
             samples = self._sampler.samples(variables, count, seed)
-            labels = None if self._game.num_classes is None else self._requested(count, seed)
-            values |= self._held_out.measure(variables, samples, labels, seed)
+            values |= self._held_out.measure(variables, samples, self._asked(count, seed), seed)
         if self._of_sound:
             values |= self._pitch(self._sampler.samples(variables, count, seed))
         if self._paths:
@@ -402,6 +422,10 @@ class GenerativeEvaluator(Evaluator):
             return found
         return dataclasses.replace(found, labels=self._requested(count, seed))
 
+    def _asked(self, count: int, seed: int) -> np.ndarray | None:
+        """Return the classes that samples were asked for; ``None``: the game has none."""
+        return None if self._game.num_classes is None else self._requested(count, seed)
+
     def _requested(self, count: int, seed: int) -> np.ndarray:
         """Return the classes that samples were asked for, int32 ``[count]``."""
         size = self._sampler.batch_size
@@ -417,9 +441,14 @@ class GenerativeEvaluator(Evaluator):
         chosen = order.subset(len(self._source), real.count)
         return dataclasses.replace(real, labels=self._source.read(chosen.tolist())["label"])
 
-    def _directly(self, examples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-        """Return the metrics of points or texts against real ones, which need no features."""
+    def _directly(
+        self, examples: np.ndarray, real: np.ndarray, labels: np.ndarray | None
+    ) -> dict[str, float]:
+        """Return the metrics of points, texts or music against real ones, without features."""
         source = self._source
+        if source.field.kind == "music":
+            scales = getattr(source, "scales", None)
+            return compare.compare_music(self.metrics, examples, real, scales, labels)
         if isinstance(source, GrammarSource):
             exact, pairs = source.grammar.log_probability(examples), source.grammar.bigrams
             return compare.compare_texts(self.metrics, examples, real, pairs, exact)
@@ -432,7 +461,7 @@ class GenerativeEvaluator(Evaluator):
 
     @functools.cached_property
     def _examples(self) -> np.ndarray:
-        """The real points or texts that samples are measured against."""
+        """The real points, texts or music that samples are measured against."""
         chosen = order.subset(len(self._source), self._num_real).tolist()
         return self._source.read(chosen)[self._source.field.kind]
 

@@ -16,7 +16,8 @@ class Settings:
     Attributes:
       every: train steps between evaluations, the last of which is at the end; 0: there are none.
       metrics: names of `gan_jax.metrics.names`. "auto": modes and share of high quality for toy
-        mixtures; divergence of bigrams, validity, likelihood and unique share for text; modes,
+        mixtures; divergence of bigrams, validity, likelihood and unique share for text; violations
+        of the scale, histograms of polyphony and intervals, and empty bars for music; modes,
         their evenness and FID by a small classifier for stacked digits; FID, precision and recall
         by it for other labelled images; PSNR and SSIM for pairs; AUROC and average precision for
         anomalies; none for other data.

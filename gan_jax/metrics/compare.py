@@ -7,7 +7,16 @@ import jax
 import numpy as np
 
 from gan_jax.errors import ConfigError, MetricError
-from gan_jax.metrics import frechet, inception_score, kernel, manifold, modes, similarity, text
+from gan_jax.metrics import (
+    frechet,
+    inception_score,
+    kernel,
+    manifold,
+    modes,
+    music,
+    similarity,
+    text,
+)
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.metrics.names import STATISTICS, Metric
 from gan_jax.metrics.statistics import Needs, Statistics
@@ -192,6 +201,32 @@ def compare_texts(
     if log_probability is not None:
         known["valid"] = text.validity(log_probability)
         known["nll"] = text.nll(texts, log_probability)
+    return {metric.name: known[metric.statistic] for metric in metrics}
+
+
+def compare_music(
+    metrics: Sequence[Metric],
+    rolls: np.ndarray,
+    real: np.ndarray,
+    scales: np.ndarray | None,
+    labels: np.ndarray | None,
+) -> dict[str, float]:
+    """Return the metrics of piano rolls by name.
+
+    Args:
+      metrics: of `gan_jax.metrics.names.MUSIC_STATISTICS`.
+      rolls: uint8 ``[n, steps, pitches, 1]``.
+      real: likewise, others than those.
+      scales: which pitches are of each, bool ``[scales, pitches]``; ``None``: they are unknown.
+      labels: the scale of each roll, ``[n]``; ``None``: any.
+    """
+    known = {
+        "polyphony_tv": music.total_variation(music.polyphony(rolls), music.polyphony(real)),
+        "interval_tv": music.total_variation(music.intervals(rolls), music.intervals(real)),
+        "empty_bars": music.empty_bars(rolls),
+    }
+    if scales is not None:
+        known["scale_violations"] = music.scale_violations(rolls, scales, labels)
     return {metric.name: known[metric.statistic] for metric in metrics}
 
 

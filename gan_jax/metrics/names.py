@@ -21,7 +21,7 @@ class Statistic:
     Attributes:
       better: "lower" or "higher".
       needs: its input: "moments" (mean and covariance of features), "features", "logits", "paths",
-        "points", "text", "sound", "pairs", "scores" or "held_out".
+        "points", "text", "sound", "music", "pairs", "scores" or "held_out".
       labelled: whether it also needs the requested class of each generated image.
     """
 
@@ -64,6 +64,14 @@ TEXT_STATISTICS: Mapping[str, Statistic] = {
 EXACT_STATISTICS = ("valid", "nll")
 # Statistics of sound, relative to the pitches of its classes.
 SOUND_STATISTICS: Mapping[str, Statistic] = {"pitch_accuracy": Statistic("higher", "sound")}
+# Statistics of piano rolls, computed in `gan_jax.metrics.music`; ``scale_violations`` needs known
+# scales.
+MUSIC_STATISTICS: Mapping[str, Statistic] = {
+    "scale_violations": Statistic("lower", "music"),
+    "polyphony_tv": Statistic("lower", "music"),
+    "interval_tv": Statistic("lower", "music"),
+    "empty_bars": Statistic("lower", "music"),
+}
 # Statistics of pairs of images; with the suffix _y on luminance, as in super-resolution papers.
 PAIR_STATISTICS: Mapping[str, Statistic] = {
     "psnr": Statistic("higher", "pairs"),
@@ -95,6 +103,7 @@ _ALONE = {
     **POINT_STATISTICS,
     **TEXT_STATISTICS,
     **SOUND_STATISTICS,
+    **MUSIC_STATISTICS,
     **PAIR_STATISTICS,
     **SCORE_STATISTICS,
     **HELD_OUT_STATISTICS,
@@ -110,7 +119,8 @@ class Metric:
     Attributes:
       name: the name.
       statistic: a key of `STATISTICS`, `PATH_STATISTICS`, `POINT_STATISTICS`, `TEXT_STATISTICS`,
-        `SOUND_STATISTICS`, `PAIR_STATISTICS`, `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
+        `SOUND_STATISTICS`, `MUSIC_STATISTICS`, `PAIR_STATISTICS`, `SCORE_STATISTICS` or
+        `HELD_OUT_STATISTICS`.
       extractor: name of the feature extractor; ``None`` for statistics without features.
       layer: layer of the extractor; ``None``: its default layer.
     """
@@ -132,7 +142,7 @@ class Metric:
 
     @property
     def of(self) -> str:
-        """Its input: images, paths, points, text, sound, pairs, scores or held_out."""
+        """Its input: images, paths, points, text, sound, music, pairs, scores or held_out."""
         if self.extractor is None:
             return _ALONE[self.statistic].needs
         return "paths" if self.statistic in PATH_STATISTICS else "images"
@@ -162,7 +172,8 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
         f"{field} has {name!r}; accepted: {', '.join(_OF_FEATURES)}, with the number of one of "
         f"Inception's layers behind (fid768) or another extractor in front ({others}); for points "
         f"{', '.join(POINT_STATISTICS)}; for text {', '.join(TEXT_STATISTICS)}; for sound "
-        f"{', '.join(SOUND_STATISTICS)}; for pairs {', '.join(PAIR_STATISTICS)}; for scores "
+        f"{', '.join(SOUND_STATISTICS)}; for music {', '.join(MUSIC_STATISTICS)}; for pairs "
+        f"{', '.join(PAIR_STATISTICS)}; for scores "
         f"{', '.join(SCORE_STATISTICS)}; for runs with held-out images "
         f"{', '.join(HELD_OUT_STATISTICS)}.{hint}"
     )

@@ -201,6 +201,45 @@ def test_automatic_metrics_suit_the_data(tmp_path):
     for name, message in (("valid", "no known probabilities"), ("fid", "are unpaired text")):
         with pytest.raises(errors.ConfigError, match=message):
             generative.choose_metrics(Settings(metrics=(name,)), sources.make_source(config.data))
+    config.data.update(name="scales", toy_size=8)
+    bars = sources.make_source(config.data)
+    assert chosen(bars) == ["scale_violations", "polyphony_tv", "interval_tv", "empty_bars"]
+    plain = sources.ArraySource("plain", "train", bars.arrays, bars.spec)
+    assert chosen(plain) == ["polyphony_tv", "interval_tv", "empty_bars"]
+    with pytest.raises(errors.ConfigError, match="the scales of plain are unknown; accepted: sca"):
+        generative.choose_metrics(Settings(metrics=("scale_violations",)), plain)
+
+
+def test_music_is_measured_by_the_scales_that_were_asked_for(monkeypatch):
+    config = tiny.conditional_config()
+    config.num_devices = 1
+    config.eval.update(num_fake=40, batch_size=16)
+    source = sources.scales("train", 200)
+    training = build.make_training(config, source.spec)
+    made = evaluators.make_evaluator(
+        config,
+        make_settings(config),
+        game=training.game,
+        source=source,
+        devices=jax.devices()[:1],
+        sampling=sampling.make_sampling(config),
+    )
+
+    def samples(sampler, variables, count, seed):
+        # Real bars of the classes that were asked for.
+        del variables
+        batches = [sampler.latents(first, seed)[1] for first in range(0, count, 16)]
+        labels = np.concatenate(jax.device_get(batches))[:count]
+        taken = [4 * i + label for i, label in enumerate(labels)]
+        return source.arrays["music"][taken]
+
+    monkeypatch.setattr(sampling.Sampler, "samples", samples)
+    state = sampling.chosen_variables(training.init_state(), sampling.make_sampling(config))
+    found = made(state).values
+    assert found["scale_violations"] == found["empty_bars"] == 0.0
+    assert 0.0 < found["polyphony_tv"] < 0.1
+    for _, means, _ in made.reference(state)[0]:
+        assert means["scale_violations"] == 0.0
 
 
 def of_classes(count, labels, size=8, split="train"):

@@ -43,6 +43,7 @@ def test_what_a_metric_is_of():
         "points": ("modes",),
         "text": ("valid", "nll", "reverse_nll", "bigram_kl", "unique"),
         "sound": ("pitch_accuracy",),
+        "music": ("scale_violations", "polyphony_tv", "interval_tv", "empty_bars"),
         "pairs": ("psnr", "psnr_y", "ssim_y", "ms_ssim"),
         "scores": ("auroc", "average_precision"),
         "held_out": ("gan_train", "gan_augment10", "membership_auroc", "membership_auroc_pixels"),

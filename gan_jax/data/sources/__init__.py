@@ -61,6 +61,7 @@ __all__ = [
     "normal_names",
     "present_classes",
     "resized",
+    "scales",
 ]
 
 _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
