@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from gan_jax import errors
+from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.games.game import GenerativeGame, as_generative
 from gan_jax.inference import rendering
@@ -112,7 +113,7 @@ class Request:
         if self.field.kind != "image":
             raise errors.ConfigError(
                 f"{flag}, but samples of {self.run.data['name']} are of kind "
-                f"{self.field.kind!r}; accepted: a picture as .png, or an .npz"
+                f"{self.field.kind!r}; accepted: a {kinds.of(self.field).sheet}, or an .npz"
             )
         if independent and self.sampling.batch_norm == "batch":
             raise errors.ConfigError(

@@ -1,5 +1,8 @@
 """Text games: the likelihood's closed form, the temperature, devices, and resuming."""
 
+import copy
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -32,48 +35,72 @@ def test_the_likelihood_of_an_untrained_generator_is_nearly_uniform():
     assert set(state.networks) == {"generator"}
 
 
-@pytest.mark.slow
-def test_the_losses_of_a_policy_are_those_of_tokens_and_values():
-    config = tiny.policy_config()
-    config.num_devices = 1
-    _, metrics, _ = tiny.run_with_metrics(config, 1)
-    found = {name: float(value) for name, value in metrics[0].items()}
-    total = found["discriminator/adversarial"] + found["discriminator/value_error"]
-    assert found["discriminator/loss"] == pytest.approx(total)
-    # Untrained: two coins for each token, and no reward.
-    assert found["discriminator/adversarial"] == pytest.approx(2 * np.log(2), abs=0.1)
-    assert abs(found["generator/reward"]) < 0.1
-
-
-def test_a_policy_writes_what_the_discriminator_takes_for_real():
+@functools.cache
+def policy():
+    """Return a game of policy gradients, and its variables with a discriminator of zeros."""
     config = tiny.policy_config()
     config.num_devices = 1
     game = build.make_training(config, tiny.spec(config)).game
     state = jax.jit(lambda: {n: one.init(jax.random.key(0)) for n, one in game.networks.items()})()
     params = jax.tree.map(np.zeros_like, jax.device_get(state["discriminator"]["params"]))
-    # A score of 1 for the token 2, and below 0 for all others.
+    return game, {**state, "discriminator": {"params": params}}
+
+
+def turn(variables, key=None, token=0):
+    """Return a turn whose real texts are of one token alone."""
+    text = jax.nn.one_hot(jnp.full((64, 5), token), 4)
+    key = jax.random.key(0) if key is None else key
+    return Turn(variables, {"text": text}, key, jnp.int32(0), None)
+
+
+def liking(params):
+    """Return parameters of a discriminator with a score above 0 for the token 2 alone."""
+    params = copy.deepcopy(params)
     params["embedding"]["kernel"][2] = 9.0
     params["GRUCell_0"]["in"]["kernel"] = 9.0 * np.eye(8, dtype=np.float32)
     params["score"] = {"kernel": np.ones((8, 1), np.float32), "bias": np.float32([-3.0])}
-    keys = jax.random.split(jax.random.key(0), 10)
+    return params
+
+
+def test_the_discriminator_of_a_policy_tells_tokens_apart_and_predicts_returns():
+    game, variables = policy()
+    params = variables["discriminator"]["params"]
+    loss = jax.jit(
+        lambda p, t: game.discriminator_loss({"discriminator": p}, turn(variables, None, t))
+    )
+    # A score of 1 and a value of 0.4 for every token.
+    known = copy.deepcopy(params)
+    known["score"]["bias"], known["value"]["bias"] = np.float32([1.0]), np.float32([0.4])
+    total, outcome = loss(known, 0)
+    cross_entropy = np.log1p(np.exp(-1.0)) + np.log1p(np.exp(1.0))
+    assert float(outcome.metrics["adversarial"]) == pytest.approx(cross_entropy, rel=1e-5)
+    returns = np.tanh(0.5) * np.array([sum(0.23**i for i in range(n)) for n in (5, 4, 3, 2, 1)])
+    error = np.square(0.4 - returns).mean()
+    assert float(outcome.metrics["value_error"]) == pytest.approx(error, rel=1e-5)
+    assert float(total) == pytest.approx(cross_entropy + error, rel=1e-5)
+    # One that likes what is real has a lower loss than one that likes what is not.
+    likes = liking(params)
+    right, wrong = (float(loss(likes, token)[1].metrics["adversarial"]) for token in (2, 0))
+    assert right < 2 * np.log(2) < wrong
+
+
+def test_a_policy_writes_what_the_discriminator_takes_for_real():
+    game, variables = policy()
+    variables = {
+        **variables,
+        "discriminator": {"params": liking(variables["discriminator"]["params"])},
+    }
 
     @jax.jit
     def trained(own):
         def step(own, key):
-            turn = Turn(
-                variables={**state, "discriminator": {"params": params}},
-                batch={"text": jnp.zeros((64, 5, 4))},
-                key=key,
-                count=jnp.int32(0),
-                axis_name=None,
-            )
-            loss = lambda p: game.generator_loss({"generator": p}, turn)  # noqa: E731
+            loss = lambda p: game.generator_loss({"generator": p}, turn(variables, key))  # noqa: E731
             slopes, outcome = jax.grad(loss, has_aux=True)(own)
             return jax.tree.map(lambda p, s: p - 0.5 * s, own, slopes), outcome.metrics["reward"]
 
-        return jax.lax.scan(step, own, keys)[1]
+        return jax.lax.scan(step, own, jax.random.split(jax.random.key(0), 10))[1]
 
-    rewards = trained(state["generator"]["params"])
+    rewards = trained(variables["generator"]["params"])
     assert rewards[0] < 0.0 < 0.5 < rewards[-1]
 
 
@@ -133,6 +160,14 @@ def test_samples_are_written_as_lines_and_do_not_depend_on_the_batch(runs):
     np.testing.assert_array_equal(one, other)
     # Every sample is drawn by itself.
     assert len(np.unique(one, axis=0)) > 4
+
+
+def test_a_pool_of_past_fakes_holds_what_networks_see():
+    config = tiny.text_config()
+    config.fakes.history = 16
+    game = build.make_training(config, tiny.spec(config)).game
+    images, _ = jax.eval_shape(lambda: game.memory["history"].images)
+    assert images.shape == (16, 5, 4)
 
 
 @pytest.mark.parametrize(

@@ -89,20 +89,41 @@ def test_the_gradient_is_that_of_a_softmax_at_the_temperature():
 
 
 def test_the_gradient_goes_through_the_tokens_before():
+    """The bias of the logits reaches a place by its own logits, and by the tokens before."""
     module, variables = generator()
-    keys = jax.random.split(jax.random.key(3), 8)
+    keys, z = jax.random.split(jax.random.key(3), 8), np.ones((8, 2), np.float32)
+    weights = np.arange(TOKENS, dtype=np.float32)
 
-    def last(embedding, temperature):
-        params = variables["params"]
-        cell = {**params["cell"], "embedding": {"kernel": embedding}}
-        state = {"params": {**params, "cell": cell}, TEMPERATURE: {"value": temperature}}
-        text = module.apply(state, jnp.ones((8, 2)), keys=keys)
-        return jnp.sum(text[:, -1] * jnp.arange(TOKENS, dtype=jnp.float32))
+    @jax.jit
+    def slopes(temperature):
+        """Return the derivative of every place's weighted sum by the bias, and the texts."""
 
-    kernel = variables["params"]["cell"]["embedding"]["kernel"]
-    slopes = [jax.jit(jax.grad(last))(kernel, jnp.float32(t)) for t in (1.0, 0.5)]
-    assert all(np.abs(slope).max() > 1e-3 for slope in slopes)
-    assert not np.allclose(*slopes, rtol=0.1)
+        def made(bias):
+            cell = variables["params"]["cell"]
+            cell = {**cell, "logits": {**cell["logits"], "bias": bias}}
+            params = {**variables["params"], "cell": cell}
+            state = {"params": params, TEMPERATURE: {"value": temperature}}
+            text = module.apply(state, z, keys=keys)
+            return jnp.sum(text @ weights, axis=0), text
+
+        bias = variables["params"]["cell"]["logits"]["bias"]
+        return jax.jacobian(made, has_aux=True)(bias)
+
+    noise = jax.vmap(lambda key: jax.random.gumbel(key, (LENGTH, TOKENS)))(keys)
+    for temperature in (1.0, 0.5):
+        found, text = slopes(jnp.float32(temperature))
+        logits = np.zeros((8, LENGTH, TOKENS))
+        for token in range(TOKENS):
+            for place in range(LENGTH):
+                other = np.array(text)
+                other[:, place] = np.eye(TOKENS)[token]
+                logits[:, place, token] = likelihood(module)(variables, z, other)[:, place]
+        soft = np.exp((logits + noise) / temperature)
+        soft /= soft.sum(axis=-1, keepdims=True)
+        own = soft * (weights - soft @ weights[:, None]) / temperature
+        difference = np.abs(found - own.sum(axis=0)).max(axis=1)
+        assert difference[0] < 1e-4
+        assert (difference[1:] > 1e-2).all()
 
 
 def test_the_temperature_falls_exponentially_to_its_end():
