@@ -22,15 +22,21 @@ from configs import base
 
 def get_config(arg: str = "") -> ConfigDict:
     """Return the configuration; ``arg`` joins a data set and ``smoke``."""
-    c = base.get_config(arg, base.SOUND)
+    c = paper(arg)
     c.variant = c.generator.name = c.discriminator.name = "wavegan"
+    return base.finish(c, arg, tones)
+
+
+def paper(arg: str) -> ConfigDict:
+    """Return the paper's settings without those of the networks."""
+    c = base.get_config(arg, base.SOUND)
     c.game.update(discriminator_steps=5, joint_batch=True)
     c.loss.name = "wasserstein"
     c.penalty.update(name="wgan_gp", weight=10.0)
     c.generator.latent_dim = 100
     base.adam(c, 1e-4, 0.5, 0.9)
     base.long(c, steps=200_000, batch_size=64)
-    return base.finish(c, arg, tones)
+    return c
 
 
 def tones(c: ConfigDict) -> None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from typing_extensions import override
 
-from gan_jax.data import device
+from gan_jax.data import device, stft
 from gan_jax.data.spec import Field, Spec, data_names
 from gan_jax.errors import ConfigError, lookup
 from gan_jax.report import grids, midi, spectrograms
@@ -178,10 +178,18 @@ class Audio(Kind):
 
     @override
     def to_network(self, stored: jax.Array) -> jax.Array:
-        return stored.astype(jnp.float32) / self._full_scale
+        return self.sound(stored)
 
     @override
     def to_stored(self, data: jax.Array) -> jax.Array:
+        return self.stored(data)
+
+    def sound(self, stored: jax.Array) -> jax.Array:
+        """Return stored sound ``[..., samples, channels]`` as float32 in [-1, 1]."""
+        return stored.astype(jnp.float32) / self._full_scale
+
+    def stored(self, data: jax.Array) -> jax.Array:
+        """Return sound as the field stores it; inverse of `sound`."""
         if self.field.dtype == "int16":
             levels = jnp.round(data.astype(jnp.float32) * 32768.0)
             return jnp.clip(levels, -32768.0, 32767.0).astype(jnp.int16)
@@ -210,6 +218,55 @@ class Audio(Kind):
     ) -> np.ndarray:
         sound = examples.astype(np.float32).mean(axis=-1) / self._full_scale
         return grids.grid(spectrograms.spectrograms(sound), columns)
+
+
+class Spectrogram(Audio):
+    """Sound of one channel, of which networks see log-magnitude spectrograms.
+
+    These are arrays ``(frequencies, frames, 1)``: the logarithm of the magnitude of each frequency
+    but the highest, less its mean, over three deviations of it, clipped to [-1, 1] (SpecGAN,
+    Donahue 2018, 1802.04208). What networks make is stored as the sound that `griffin_lim` finds.
+    """
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        window, hop = self._stft
+        return window // 2, stft.frames_of(self.field.shape[0], hop), 1
+
+    @override
+    def to_network(self, stored: jax.Array) -> jax.Array:
+        sound = self.sound(stored)[..., 0]
+        logs = log_magnitudes(sound.reshape(-1, sound.shape[-1]), *self._stft)
+        mean, spread = self._scales
+        scaled = jnp.clip((logs - mean) / spread, -1.0, 1.0)
+        return jnp.swapaxes(scaled, 1, 2).reshape(*sound.shape[:-1], *self.shape)
+
+    @override
+    def to_stored(self, data: jax.Array) -> jax.Array:
+        mean, spread = self._scales
+        logs = jnp.swapaxes(data[..., 0].astype(jnp.float32), 1, 2) * spread + mean
+        magnitude = jnp.pad(jnp.exp(logs), ((0, 0), (0, 0), (0, 1)))
+        return self.stored(stft.griffin_lim(magnitude, self.field.shape[0], *self._stft)[..., None])
+
+    @property
+    def _stft(self) -> tuple[int, int]:
+        assert self.field.stft is not None
+        return self.field.stft
+
+    @property
+    def _scales(self) -> tuple[np.ndarray, np.ndarray]:
+        """The means of the logarithms, and three deviations, float32 ``[frequencies]``."""
+        mean, deviation = np.transpose(np.asarray(self.field.scales, np.float32))
+        return mean, np.float32(3.0) * deviation
+
+
+def log_magnitudes(sound: jax.Array, window: int, hop: int) -> jax.Array:
+    """Return the logarithms that `Spectrogram` scales: ``[n, samples]`` to ``[n, frames, bins]``.
+
+    The highest frequency is left out, so that the others are as many as half the window.
+    """
+    return jnp.log(jnp.abs(stft.stft(sound, window, hop))[..., :-1] + 1e-6)
 
 
 class Text(Kind):
@@ -331,6 +388,7 @@ KINDS: dict[str, type[Kind]] = {
     "image": Image,
     "points": Points,
     "audio": Audio,
+    "spectrogram": Spectrogram,
     "text": Text,
     "music": Music,
     "label": Label,
@@ -345,6 +403,11 @@ def of(field: Field) -> Kind:
       ConfigError: its kind is unknown.
     """
     return lookup(KINDS, field.kind, "the kind of a field")(field)
+
+
+def is_sound(field: Field) -> bool:
+    """Return whether a field stores sound, whatever networks see of it."""
+    return isinstance(of(field), Audio)
 
 
 def to_network(spec: Spec, stored: Mapping[str, Any]) -> dict[str, jax.Array]:

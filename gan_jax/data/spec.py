@@ -27,7 +27,9 @@ class Field:
       class_names: of a label, in the order of its values.
       attributes: of a label that is a vector of numbers, their names; see
         `gan_jax.data.attributes`.
-      scales: of attributes, the mean and the deviation by which networks see each.
+      scales: of attributes, the mean and the deviation by which networks see each; of spectrograms
+        those of the logarithm of each frequency's magnitude.
+      stft: of spectrograms, the window and the hop in samples.
       vectors: of attributes, those of some images.
       sample_rate: of audio, in Hz.
       vocabulary: of text, the token of each number; the first is the end, and stands for no text.
@@ -44,6 +46,7 @@ class Field:
     scales: tuple[tuple[float, float], ...] = ()
     vectors: tuple[tuple[float, ...], ...] = ()
     vocabulary: tuple[str, ...] = ()
+    stft: tuple[int, int] | None = None
     separator: str = ""
     lowest_pitch: int | None = None
 

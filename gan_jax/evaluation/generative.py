@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from gan_jax import errors
-from gan_jax.data import order, sources
+from gan_jax.data import kinds, order, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import GrammarSource, Source, ToneSource, ToySource
 from gan_jax.evaluation import sounds
@@ -152,7 +152,7 @@ def _untrainable(source: Source) -> str:
     try:
         count = min(len(source), LABELLED)
         field = source.field
-        shape = sounds.picture_shape(field) if field.kind == "audio" else field.shape
+        shape = sounds.picture_shape(field) if kinds.is_sound(field) else field.shape
         classifier.check_set(count, shape, source.num_classes or 0)
     except errors.MetricError as error:
         return str(error)
@@ -173,7 +173,7 @@ def _suitable(source: Source) -> tuple[str, Sequence[str]]:
                 f"classifier_{name}" if name in names.POINT_STATISTICS else name
                 for name in (*names.STATISTICS, *names.PATH_STATISTICS)
             ]
-        case "audio":
+        case "audio" | "spectrogram":
             of_pictures = [name for name in names.STATISTICS if name not in names.POINT_STATISTICS]
             return "sounds", [
                 *(f"classifier_{name}" for name in of_pictures),
@@ -194,7 +194,7 @@ def _suits(metric: Metric, kind: str) -> bool:
 def _is_seen(source: Source) -> bool:
     """Return whether the data are images, or sounds, of which extractors can compute features."""
     field = source.field
-    return field.kind == "audio" or (field.kind == "image" and source.shape[2] in (1, 3))
+    return kinds.is_sound(field) or (field.kind == "image" and source.shape[2] in (1, 3))
 
 
 def _has_modes(source: Source) -> bool:
@@ -223,7 +223,7 @@ def _automatic(source: Source, num_classes: int | None) -> list[str]:
         return [n for n in names.MUSIC_STATISTICS if known or n != "scale_violations"]
     if _is_seen(source) and (source.num_classes or 0) > 1:
         conditional = ["classifier_accuracy"] if num_classes is not None else []
-        if source.field.kind == "audio":
+        if kinds.is_sound(source.field):
             pitch = ["pitch_accuracy"] if _has_pitches(source) else []
             return [*pitch, "classifier_is", *_COMPARED, *conditional]
         if _has_modes(source):

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import cache, errors
-from gan_jax.data import order, sources
+from gan_jax.data import kinds, order, sources
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
@@ -123,7 +123,7 @@ def labelled_images(source: Source, data: Mapping[str, np.ndarray] | None = None
 
     held = specs.data(data, source.spec) if data else None
     labelled = Labelled(source.name, source.num_classes, _prepared(source, held), read)
-    return sounds.learnt(labelled, source.field) if source.field.kind == "audio" else labelled
+    return sounds.learnt(labelled, source.field) if kinds.is_sound(source.field) else labelled
 
 
 def _prepared(source: Source, held: np.ndarray | None) -> str:

@@ -24,6 +24,13 @@ def sample_rate(field: Field) -> int:
     return field.sample_rate
 
 
+def heard(field: Field, stored: jax.Array) -> jax.Array:
+    """Return stored sound as float32 in [-1, 1]."""
+    kind = kinds.of(field)
+    assert isinstance(kind, kinds.Audio)
+    return kind.sound(stored)
+
+
 def picture_shape(field: Field) -> tuple[int, int, int]:
     """Return the shape of a sound's picture; raises as `gan_jax.metrics.sound.picture_shape`."""
     return sound.picture_shape(field.shape[0], sample_rate(field))
@@ -31,8 +38,7 @@ def picture_shape(field: Field) -> tuple[int, int, int]:
 
 def pictures(field: Field, stored: np.ndarray) -> np.ndarray:
     """Return the pictures of stored sounds, uint8 ``[n, height, width, 1]``."""
-    kind = kinds.of(field)
-    make = jax.jit(lambda part: sound.pictures(kind.to_network(part), sample_rate(field)))
+    make = jax.jit(lambda part: sound.pictures(heard(field, part), sample_rate(field)))
     parts = (stored[first : first + _AT_ONCE] for first in range(0, len(stored), _AT_ONCE))
     return np.concatenate([np.asarray(make(part)) for part in parts])
 
@@ -61,11 +67,11 @@ def adapted(field: Field) -> Callable[[Extractor], Extractor]:
     return functools.partial(
         sound.by_pictures,
         sample_rate=sample_rate(field),
-        to_float=kinds.of(field).to_network,
+        to_float=functools.partial(heard, field),
     )
 
 
 def pitch_accuracy(source: ToneSource, stored: np.ndarray) -> float:
     """Return the share of stored sounds whose pitch is one of the source's classes'."""
-    heard = np.asarray(kinds.of(source.field).to_network(jax.numpy.asarray(stored)))
-    return sound.pitch_accuracy(heard, sample_rate(source.field), source.pitches)
+    floats = np.asarray(heard(source.field, jax.numpy.asarray(stored)))
+    return sound.pitch_accuracy(floats, sample_rate(source.field), source.pitches)

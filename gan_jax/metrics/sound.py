@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax.data.stft import frames_of, stft
 from gan_jax.errors import MetricError
 from gan_jax.metrics.extractor import Extractor
 
@@ -54,8 +55,6 @@ def mel_filters(sample_rate: int, window: int, bands: int = BANDS) -> np.ndarray
 def log_mel(sound: jax.Array, sample_rate: int, bands: int = BANDS) -> jax.Array:
     """Return the levels of mel bands in dB, relative to a sinusoid of amplitude 1.
 
-    The sound is padded with zeros, so that windows are centred on all of it.
-
     Args:
       sound: float32 ``[n, samples]`` in [-1, 1].
       sample_rate: in Hz.
@@ -65,15 +64,7 @@ def log_mel(sound: jax.Array, sample_rate: int, bands: int = BANDS) -> jax.Array
       float32 ``[n, frames, bands]``, -60 or more.
     """
     window, hop = window_of(sample_rate)
-    frames = -(-sound.shape[1] // hop)
-    before = (window - hop) // 2
-    after = window + (frames - 1) * hop - sound.shape[1] - before
-    padded = jnp.pad(sound, ((0, 0), (before, after)))
-    # All windows as runs of whole hops: [n, frames, window].
-    parts = padded.reshape(len(sound), -1, hop)
-    framed = jnp.concatenate([parts[:, i : i + frames] for i in range(_OVERLAP)], axis=-1)
-    taper = np.hanning(window + 1)[:-1].astype(np.float32)
-    spectrum = jnp.abs(jnp.fft.rfft(framed * taper)) * np.float32(4.0 / window)
+    spectrum = jnp.abs(stft(sound, window, hop)) * np.float32(4.0 / window)
     filters = mel_filters(sample_rate, window, bands).astype(np.float32)
     power = jnp.matmul(jnp.square(spectrum), filters, precision=jax.lax.Precision.HIGHEST)
     return 10.0 * jnp.log10(jnp.maximum(power, 10.0 ** (-RANGE_DB / 10.0)))
@@ -110,7 +101,7 @@ def picture_shape(samples: int, sample_rate: int) -> tuple[int, int, int]:
         raise MetricError(
             f"sounds of {samples} samples at {sample_rate} Hz; accepted: {window} samples or more"
         )
-    frames = -(-samples // hop)
+    frames = frames_of(samples, hop)
     return BANDS, frames // _group(frames), 1
 
 

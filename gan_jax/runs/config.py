@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from gan_jax import errors, paths, settings
 from gan_jax.data.degrade.registry import DEGRADATIONS
 from gan_jax.data.sources.sounds import Clip
+from gan_jax.data.sources.spectral import Spectrograms
 from gan_jax.data.sources.text import Tokenization
 from gan_jax.evaluation.settings import Settings as Eval
 from gan_jax.games.registry import GAMES, GROUPS
@@ -93,6 +94,7 @@ class Data:
       without: names of the classes that are not trained on, instead of ``normal``.
       text: how the file of "text" is divided into examples and tokens.
       sound: what the files of "sounds" are brought to.
+      spectrogram: whether networks see sound as spectrograms.
       path: the folder or zip file of images of "folder", and of sounds of "sounds"; the file of
         "npz" or "text".
       data_dir: the directory of prepared TFDS data sets; unset: TFDS's default.
@@ -123,6 +125,7 @@ class Data:
     without: tuple[str, ...] = ()
     text: Group = Group(Tokenization)
     sound: Group = Group(Clip)
+    spectrogram: Group = Group(Spectrograms)
     path: str | None = None
     data_dir: str | None = None
     on_error: str = "raise"

@@ -1,5 +1,6 @@
 """Every configuration: its papers' settings, and that it is what it says it is."""
 
+import dataclasses
 import functools
 import math
 
@@ -45,6 +46,9 @@ def spec(config, data):
         return {"text": specs.text(length, [str(i) for i in range(1, tokens)], " ")}
     if len(SHAPES[data]) == 2:
         sound = specs.Field("audio", SHAPES[data], "int16", sample_rate=16_000)
+        if (window := config.data.spectrogram.window) > 0:
+            stft, scales = (window, config.data.spectrogram.hop), ((0.0, 1.0),) * (window // 2)
+            sound = dataclasses.replace(sound, kind="spectrogram", stft=stft, scales=scales)
         return specs.labelled("audio", sound, CLASSES)
     height, width, channels = SHAPES[data]
     if config.data.crop is not None:  # Larger than it is trained on.
@@ -101,6 +105,7 @@ ALIKE = (
     "sngan_projection",
     "textgan",
     "wavegan",
+    "specgan",
     "colorize",
     "deblur",
     "inpaint",
@@ -230,7 +235,8 @@ def test_every_size_of_data_builds(name, data):
     z = jax.ShapeDtypeStruct((2, game.latent_dim), "float32")
     label = {"label": jax.ShapeDtypeStruct((2,), "int32")}
     made = jax.eval_shape(game.sample, variables, z, None if game.num_classes is None else label)
-    assert made.shape == (2, *SHAPES[data])
+    expected = (128, 128 if data == "sounds" else 16, 1) if name == "specgan" else SHAPES[data]
+    assert made.shape == (2, *expected)
     assert config.train.steps % config.train.steps_per_call == 0
 
 
@@ -424,8 +430,9 @@ def test_stylegan2_has_the_settings_of_1912_04958():
     assert networks["discriminator"].mutable == {}
 
 
-def test_wavegan_has_the_settings_of_1802_04208():
-    config = variants.load("wavegan", "sounds")
+@pytest.mark.parametrize("name", ["wavegan", "specgan"])
+def test_sound_has_the_settings_of_1802_04208(name):
+    config = variants.load(name, "sounds")
     for network in ("generator", "discriminator"):
         assert optimizer(config, network) == adam(1e-4, 0.5, 0.9)
     assert (config.train.batch_size, config.game.discriminator_steps) == (64, 5)
@@ -434,9 +441,15 @@ def test_wavegan_has_the_settings_of_1802_04208():
         "wgan_gp",
         10.0,
     )
-    game = built("wavegan", "sounds").game
-    assert (game.latent_dim, game.discriminator.phase_shuffle) == (100, 2)
-    assert game.generator.features == game.discriminator.features == 64
+    game = built(name, "sounds").game
+    assert (game.latent_dim, game.generator.features, game.discriminator.features) == (100, 64, 64)
+    if name == "wavegan":
+        assert game.discriminator.phase_shuffle == 2
+    else:
+        assert config.data.spectrogram.to_dict() == {"window": 256, "hop": 128}
+        params = built(name, "sounds").abstract_state.networks["discriminator"].params
+        assert params["Conv_4"]["kernel"].shape == (5, 5, 512, 1024)
+        assert params["Dense_0"]["kernel"].shape == (4 * 4 * 1024, 1)
 
 
 def test_mle_trains_the_generator_of_textgan_on_the_same_data():

@@ -41,7 +41,7 @@ def datasets(name: str) -> tuple[str, ...]:
         return base.RESTORATION
     if name in ("mle", "seqgan", "textgan"):
         return base.TEXT
-    if name == "wavegan":
+    if name in ("wavegan", "specgan"):
         return base.SOUND
     return base.GENERATION
 

@@ -24,6 +24,7 @@ def data_config():
             "path": None,
             "text": {},
             "sound": {},
+            "spectrogram": {},
             "data_dir": None,
             "on_error": "raise",
             "toy_size": 800,

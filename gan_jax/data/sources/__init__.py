@@ -22,6 +22,7 @@ from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
 from gan_jax.data.sources.photos import photos
 from gan_jax.data.sources.scales import ScaleSource, scales
 from gan_jax.data.sources.sounds import Clip, SoundSource
+from gan_jax.data.sources.spectral import Spectrograms
 from gan_jax.data.sources.stacked import StackedSource, stacked_digits
 from gan_jax.data.sources.subset import Subset, known_labels, labels_of, only_classes
 from gan_jax.data.sources.text import TextSource, Tokenization
@@ -109,7 +110,7 @@ def make_source(config: Any) -> Source:
                     "accepted: ()"
                 )
         return paired(config, transform, _one)
-    source = _one(config, transform)
+    source = Spectrograms(**config.spectrogram).of(_one(config, transform))
     if (kept := trained_classes(config, source)) is None:
         return source
     word, names = ("only", config.normal) if config.normal else ("without", config.without)
