@@ -45,6 +45,7 @@ _LABELS = {
     "psnr": "PSNR {} dB",
     "psnr_y": "PSNR {} dB",
     "auroc": "AUROC {}",
+    "pitch_accuracy": "pitch accuracy {}",
 }
 
 
@@ -186,7 +187,7 @@ def digits_table(results: Sequence[Result]) -> str:
     """Return the results of the default runs of generators on the digits."""
     lines = [["config", "steps", "minutes", "classifier-FID", "precision", "recall", "samples"]]
     for result in results:
-        if "classifier_fid" in result.values and not result.overrides:
+        if "classifier_fid" in result.values and _is_default(result, "digits"):
             name, remarks = f"`{result.config}`", [result.remarks]
             if not result.config:
                 name, remarks = f"*{result.remarks}*", []
@@ -198,6 +199,26 @@ def digits_table(results: Sequence[Result]) -> str:
             metrics = (f"classifier_{metric}" for metric in ("fid", "precision", "recall"))
             numbers = map(result.spaced, metrics)
             lines.append([name, result.steps, result.minutes, *numbers, "; ".join(remarks)])
+    return _markdown(lines)
+
+
+def _is_default(result: Result, data: str) -> bool:
+    """Return whether a row is one of a default run on a data set."""
+    return result.data == data and not result.overrides
+
+
+def sound_table(results: Sequence[Result]) -> str:
+    """Return the results of the default runs of generators of sound on the tones."""
+    columns = {
+        "pitch_accuracy": "pitch accuracy",
+        "classifier_is": "classifier-IS",
+        "classifier_fid": "classifier-FID",
+    }
+    lines = [["config", "steps", *columns.values(), "samples"]]
+    for r in results:
+        if "pitch_accuracy" in r.values and _is_default(r, "tones"):
+            name, remarks = (f"`{r.config}`", r.remarks) if r.config else (f"*{r.remarks}*", "")
+            lines.append([name, r.steps, *map(r.spaced, columns), remarks])
     return _markdown(lines)
 
 
@@ -292,6 +313,7 @@ def equal_minutes_table(results: Sequence[Result]) -> str:
 TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "systems": systems_table,
     "digits": digits_table,
+    "sound": sound_table,
     "recipes": recipes_table,
     "photographs": photographs_table,
     "anomalies": anomalies_table,
