@@ -2,10 +2,10 @@
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
 (``digits``, ``stacked_digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``,
-``photos``, ``tiles``, ``tones``, ``sounds``, ``grammar``, ``text``) and ``smoke``, which shrinks
-the run to seconds. Single fields are set with ``--config.train.steps=500``, optional ones are unset
-with ``--config.data.crop=None``, and ``--describe`` prints them all. They are defined in
-`gan_jax.runs.config`.
+``photos``, ``tiles``, ``tones``, ``sounds``, ``bouncing``, ``grammar``, ``text``) and ``smoke``,
+which shrinks the run to seconds. Single fields are set with ``--config.train.steps=500``, optional
+ones are unset with ``--config.data.crop=None``, and ``--describe`` prints them all. They are
+defined in `gan_jax.runs.config`.
 
 A variant sets its paper's values on what `get_config` returns. What differs for a small data set
 that is in every installation is set by a function that it passes to `finish`.
@@ -151,6 +151,11 @@ def tones(c: ConfigDict) -> None:
     c.data.update(name="tones", toy_size=5000)
 
 
+def bouncing(c: ConfigDict) -> None:
+    """Synthetic videos of a bouncing shape: eight grey frames of 16x16 pixels."""
+    c.data.update(name="bouncing", toy_size=5000)
+
+
 def grammar(c: ConfigDict) -> None:
     """Sentences of known probability, computed from a seed."""
     c.data.name = "grammar"
@@ -179,19 +184,21 @@ DATASETS = {
     "tiles": tiles,
     "tones": tones,
     "sounds": sounds,
+    "bouncing": bouncing,
     "grammar": grammar,
     "text": text,
 }
 
 
 # Those in every installation.
-EMBEDDED = ("digits", "stacked_digits", "photos", "tones", "grammar")
+EMBEDDED = ("digits", "stacked_digits", "photos", "tones", "bouncing", "grammar")
 
 # The data sets that suit a variant. The first is its default, which is in every installation.
 GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz", "stacked_digits")
 TRANSLATION = ("photos", "folder")
 RESTORATION = ("photos", "tiles")
 SOUND = ("tones", "sounds", "npz")
+VIDEO = ("bouncing",)
 TEXT = ("grammar", "text")
 
 

@@ -18,8 +18,12 @@ from typing_extensions import override
 from gan_jax.data import device, stft
 from gan_jax.data.spec import Field, Spec, data_names
 from gan_jax.errors import ConfigError, lookup
-from gan_jax.report import grids, midi, spectrograms
+from gan_jax.report import animation, grids, midi, spectrograms
 
+# Frames per second of a video's file.
+_FPS = 8.0
+# The last byte of every GIF.
+_GIF_END = b";"
 # The last chunk of every PNG: length, name and checksum.
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
@@ -269,6 +273,46 @@ def log_magnitudes(sound: jax.Array, window: int, hop: int) -> jax.Array:
     return jnp.log(jnp.abs(stft.stft(sound, window, hop))[..., :-1] + 1e-6)
 
 
+class Video(Kind):
+    """Videos ``(frames, height, width, channels)``: uint8 stored, [-1, 1] for networks.
+
+    GIF files hold 1 channel (grey) or 3 (RGB, of which a file has 256 colours per frame). A picture
+    shows strips, in each the frames of one video from left to right.
+    """
+
+    @property
+    @override
+    def suffix(self) -> str:
+        return ".gif" if self.field.shape[-1] in (1, 3) else ""
+
+    @override
+    def to_network(self, stored: jax.Array) -> jax.Array:
+        return device.to_float(stored)
+
+    @override
+    def to_stored(self, data: jax.Array) -> jax.Array:
+        return device.to_uint8(data)
+
+    @override
+    def file(self, example: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+        if not self.suffix:
+            return super().file(example)
+        return animation.content(example, _FPS, self.suffix)
+
+    @override
+    def is_complete(self, content: bytes) -> bool:
+        return content.endswith(_GIF_END)
+
+    @override
+    def picture(
+        self, examples: np.ndarray, columns: int | None = None, real: np.ndarray | None = None
+    ) -> np.ndarray:
+        videos, frames = examples.shape[:2]
+        # As square as whole strips allow.
+        strips = columns or max(1, round((videos / frames) ** 0.5))
+        return grids.grid(examples.reshape(-1, *examples.shape[2:]), strips * frames)
+
+
 class Text(Kind):
     """Texts of tokens ``(length,)``, int32; networks see one-hot vectors ``(length, tokens)``.
 
@@ -389,6 +433,7 @@ KINDS: dict[str, type[Kind]] = {
     "points": Points,
     "audio": Audio,
     "spectrogram": Spectrogram,
+    "video": Video,
     "text": Text,
     "music": Music,
     "label": Label,

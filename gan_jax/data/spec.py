@@ -2,9 +2,9 @@
 
 A source has a specification ``{name: Field}``, its batches are dictionaries of arrays by the same
 names, and so is ``Turn.batch`` of a player. The names in use are ``image``, ``points``,
-``audio``, ``text``, ``music`` and ``label``, a class or a vector of attributes; ``a`` and ``b`` are
-the two images of an example for translation. The operations on the arrays of a kind are in
-`gan_jax.data.kinds`.
+``audio``, ``video``, ``text``, ``music`` and ``label``, a class or a vector of attributes; ``a``
+and ``b`` are the two images of an example for translation. The operations on the arrays of a kind
+are in `gan_jax.data.kinds`.
 """
 
 import dataclasses

@@ -13,13 +13,14 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import kinds, order, sources
 from gan_jax.data import spec as specs
-from gan_jax.data.sources import GrammarSource, Source, ToneSource, ToySource
-from gan_jax.evaluation import sounds
+from gan_jax.data.sources import BouncingSource, GrammarSource, Source, ToneSource, ToySource
+from gan_jax.evaluation import sounds, videos
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
 from gan_jax.evaluation.held_out import HeldOut
 from gan_jax.evaluation.paths import PathLengths
 from gan_jax.evaluation.real_images import (
     LABELLED,
+    VIEWS,
     labelled_images,
     real_statistics,
     taught,
@@ -109,6 +110,11 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
             f"eval.metrics has {metric.name!r}, but the scales of {source.name} are unknown; "
             "accepted: scales as data.name"
         )
+    if metric.of == "video" and not isinstance(source, BouncingSource):
+        raise errors.ConfigError(
+            f"eval.metrics has {metric.name!r}, but the motion of {source.name} is unknown; "
+            "accepted: bouncing as data.name"
+        )
     if metric.extractor == "classifier" and (source.num_classes or 0) < 2:
         instead = "Inception's metrics, such as fid" if kind == "images" else "data with labels"
         raise errors.ConfigError(
@@ -152,7 +158,8 @@ def _untrainable(source: Source) -> str:
     try:
         count = min(len(source), LABELLED)
         field = source.field
-        shape = sounds.picture_shape(field) if kinds.is_sound(field) else field.shape
+        view = VIEWS.get(field.kind)
+        shape = field.shape if view is None else view.picture_shape(field)
         classifier.check_set(count, shape, source.num_classes or 0)
     except errors.MetricError as error:
         return str(error)
@@ -173,11 +180,12 @@ def _suitable(source: Source) -> tuple[str, Sequence[str]]:
                 f"classifier_{name}" if name in names.POINT_STATISTICS else name
                 for name in (*names.STATISTICS, *names.PATH_STATISTICS)
             ]
-        case "audio" | "spectrogram":
+        case "audio" | "spectrogram" | "video":
             of_pictures = [name for name in names.STATISTICS if name not in names.POINT_STATISTICS]
-            return "sounds", [
+            is_sound = kinds.is_sound(source.field)
+            return "sounds" if is_sound else "videos", [
                 *(f"classifier_{name}" for name in of_pictures),
-                *names.SOUND_STATISTICS,
+                *(names.SOUND_STATISTICS if is_sound else names.VIDEO_STATISTICS),
             ]
         case kind:
             return kind, []
@@ -185,16 +193,16 @@ def _suitable(source: Source) -> tuple[str, Sequence[str]]:
 
 def _suits(metric: Metric, kind: str) -> bool:
     """Return whether a metric is of a kind of data, as `_suitable` calls it."""
-    if kind == "sounds":  # Extractors see pictures of them, which are no photographs.
+    if kind in ("sounds", "videos"):  # Extractors see pictures of them, which are no photographs.
         pictures = metric.of == "images" and metric.extractor != names.INCEPTION
-        return pictures or metric.of == "sound"
+        return pictures or metric.of == kind.removesuffix("s")
     return metric.of == kind or (metric.of, kind) == ("paths", "images")
 
 
 def _is_seen(source: Source) -> bool:
-    """Return whether the data are images, or sounds, of which extractors can compute features."""
+    """Return whether extractors can compute features of the data."""
     field = source.field
-    return kinds.is_sound(field) or (field.kind == "image" and source.shape[2] in (1, 3))
+    return field.kind in VIEWS or (field.kind == "image" and source.shape[2] in (1, 3))
 
 
 def _has_modes(source: Source) -> bool:
@@ -223,6 +231,9 @@ def _automatic(source: Source, num_classes: int | None) -> list[str]:
         return [n for n in names.MUSIC_STATISTICS if known or n != "scale_violations"]
     if _is_seen(source) and (source.num_classes or 0) > 1:
         conditional = ["classifier_accuracy"] if num_classes is not None else []
+        if source.field.kind == "video":
+            motion = ["motion_error"] if isinstance(source, BouncingSource) else []
+            return [*motion, *_COMPARED, *conditional]
         if kinds.is_sound(source.field):
             pitch = ["pitch_accuracy"] if _has_pitches(source) else []
             return [*pitch, "classifier_is", *_COMPARED, *conditional]
@@ -270,7 +281,7 @@ class GenerativeEvaluator(Evaluator):
             kept=kept,
         )
         self._labelled = any(metric.labelled for metric in metrics)
-        self._of_sound = any(metric.of == "sound" for metric in metrics)
+        self._factors = any(metric.of in ("sound", "video") for metric in metrics)
         self._held_out = held_out
         self.raw_networks = held_out.networks if held_out else ()
         self._images = specs.data(data, source.spec) if data and source is labelled else None
@@ -378,10 +389,10 @@ class GenerativeEvaluator(Evaluator):
             )
         fake_values: dict[str, float] = {}
         real_values: dict[str, float] = {}
-        if self._of_sound:
+        if self._factors:
             heard = self._source.read(half.tolist())
-            real_values |= self._pitch(specs.data(heard, self._source.spec))
-            fake_values |= self._pitch(self._sampler.samples(variables, count, seed))
+            real_values |= self._known(specs.data(heard, self._source.spec))
+            fake_values |= self._known(self._sampler.samples(variables, count, seed))
         for name in self._real:
             own, extraction = self._compared(name), self._extractions[name]
             needs = {layer: frozenset({"features"}) for layer in extraction.layers}
@@ -401,8 +412,8 @@ class GenerativeEvaluator(Evaluator):
         if self._held_out:
             samples = self._sampler.samples(variables, count, seed)
             values |= self._held_out.measure(variables, samples, self._asked(count, seed), seed)
-        if self._of_sound:
-            values |= self._pitch(self._sampler.samples(variables, count, seed))
+        if self._factors:
+            values |= self._known(self._sampler.samples(variables, count, seed))
         if self._paths:
             values |= self._paths(variables, count, seed)
         for name in self._real:
@@ -465,8 +476,10 @@ class GenerativeEvaluator(Evaluator):
         chosen = order.subset(len(self._source), self._num_real).tolist()
         return self._source.read(chosen)[self._source.field.kind]
 
-    def _pitch(self, stored: np.ndarray) -> dict[str, float]:
-        """Return the metrics of sounds, stored as the data are, that need no extractor."""
+    def _known(self, stored: np.ndarray) -> dict[str, float]:
+        """Return the metrics of stored data of which the source's factors are known."""
+        if isinstance(self._source, BouncingSource):
+            return {"motion_error": videos.motion_error(stored)}
         assert isinstance(self._source, ToneSource)
         return {"pitch_accuracy": sounds.pitch_accuracy(self._source, stored)}
 

@@ -4,18 +4,19 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import cache, errors
-from gan_jax.data import kinds, order, sources
+from gan_jax.data import order, sources
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.data.sources.base import content_hash
-from gan_jax.evaluation import sounds
+from gan_jax.evaluation import sounds, videos
 from gan_jax.evaluation.settings import Settings
 from gan_jax.metrics import stacked, statistics
 from gan_jax.metrics.extractors import Labelled
@@ -23,6 +24,8 @@ from gan_jax.metrics.statistics import Extraction, Statistics
 
 #: Images at most that a classifier is trained on.
 LABELLED = 25_000
+# What extractors see of data that are no images, by their kind.
+VIEWS: Mapping[str, ModuleType] = {"audio": sounds, "spectrogram": sounds, "video": videos}
 # The splits of images that are not trained on, the preferred one first.
 _HELD_OUT = ("test", "val")
 # Data points whose prepared values are part of a cache's key.
@@ -103,7 +106,7 @@ def taught(source: Source) -> Source:
 def labelled_images(source: Source, data: Mapping[str, np.ndarray] | None = None) -> Labelled:
     """Return what a classifier can learn from; a large set is not read as a whole.
 
-    It learns from the pictures of sounds, see `gan_jax.metrics.sound`.
+    It learns from the pictures of sounds and videos, see `VIEWS`.
 
     Args:
       source: of the images.
@@ -123,7 +126,9 @@ def labelled_images(source: Source, data: Mapping[str, np.ndarray] | None = None
 
     held = specs.data(data, source.spec) if data else None
     labelled = Labelled(source.name, source.num_classes, _prepared(source, held), read)
-    return sounds.learnt(labelled, source.field) if kinds.is_sound(source.field) else labelled
+    if (view := VIEWS.get(source.field.kind)) is None:
+        return labelled
+    return view.learnt(labelled, source.field)
 
 
 def _prepared(source: Source, held: np.ndarray | None) -> str:

@@ -205,7 +205,7 @@ def check_set(count: int, shape: tuple[int, ...], num_classes: int) -> None:
       num_classes: number of its classes.
 
     Raises:
-      MetricError: it cannot: the images are too few, too small or of other channels.
+      MetricError: it cannot: the images are too few or too small.
     """
     _check_shape(shape)
     check_count("num_classes", num_classes, 2)
@@ -219,10 +219,10 @@ def check_set(count: int, shape: tuple[int, ...], num_classes: int) -> None:
 def _check_shape(shape: tuple[int, ...]) -> None:
     height, width, channels = shape
     smallest = max(_SMALLEST, 2 * _factor(shape))
-    if min(height, width) < smallest or channels not in (1, 3):
+    if min(height, width) < smallest or channels < 1:
         raise MetricError(
             f"images of shape {height}x{width}x{channels}; accepted: at least "
-            f"{smallest} pixels in height and width, and 1 or 3 channels"
+            f"{smallest} pixels in height and width, and 1 channel"
         )
 
 

@@ -21,7 +21,7 @@ class Statistic:
     Attributes:
       better: "lower" or "higher".
       needs: its input: "moments" (mean and covariance of features), "features", "logits", "paths",
-        "points", "text", "sound", "music", "pairs", "scores" or "held_out".
+        "points", "text", "sound", "music", "video", "pairs", "scores" or "held_out".
       labelled: whether it also needs the requested class of each generated image.
     """
 
@@ -72,6 +72,8 @@ MUSIC_STATISTICS: Mapping[str, Statistic] = {
     "interval_tv": Statistic("lower", "music"),
     "empty_bars": Statistic("lower", "music"),
 }
+# Statistics of videos, relative to the motion of their source.
+VIDEO_STATISTICS: Mapping[str, Statistic] = {"motion_error": Statistic("lower", "video")}
 # Statistics of pairs of images; with the suffix _y on luminance, as in super-resolution papers.
 PAIR_STATISTICS: Mapping[str, Statistic] = {
     "psnr": Statistic("higher", "pairs"),
@@ -104,6 +106,7 @@ _ALONE = {
     **TEXT_STATISTICS,
     **SOUND_STATISTICS,
     **MUSIC_STATISTICS,
+    **VIDEO_STATISTICS,
     **PAIR_STATISTICS,
     **SCORE_STATISTICS,
     **HELD_OUT_STATISTICS,
@@ -119,7 +122,8 @@ class Metric:
     Attributes:
       name: the name.
       statistic: a key of `STATISTICS`, `PATH_STATISTICS`, `POINT_STATISTICS`, `TEXT_STATISTICS`,
-        `SOUND_STATISTICS`, `MUSIC_STATISTICS`, `PAIR_STATISTICS`, `SCORE_STATISTICS` or
+        `SOUND_STATISTICS`, `MUSIC_STATISTICS`, `VIDEO_STATISTICS`, `PAIR_STATISTICS`,
+        `SCORE_STATISTICS` or
         `HELD_OUT_STATISTICS`.
       extractor: name of the feature extractor; ``None`` for statistics without features.
       layer: layer of the extractor; ``None``: its default layer.
@@ -142,7 +146,7 @@ class Metric:
 
     @property
     def of(self) -> str:
-        """Its input: images, paths, points, text, sound, music, pairs, scores or held_out."""
+        """Its input: as `Statistic.needs`, images for statistics of an extractor's features."""
         if self.extractor is None:
             return _ALONE[self.statistic].needs
         return "paths" if self.statistic in PATH_STATISTICS else "images"
@@ -172,7 +176,8 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
         f"{field} has {name!r}; accepted: {', '.join(_OF_FEATURES)}, with the number of one of "
         f"Inception's layers behind (fid768) or another extractor in front ({others}); for points "
         f"{', '.join(POINT_STATISTICS)}; for text {', '.join(TEXT_STATISTICS)}; for sound "
-        f"{', '.join(SOUND_STATISTICS)}; for music {', '.join(MUSIC_STATISTICS)}; for pairs "
+        f"{', '.join(SOUND_STATISTICS)}; for music {', '.join(MUSIC_STATISTICS)}; for videos "
+        f"{', '.join(VIDEO_STATISTICS)}; for pairs "
         f"{', '.join(PAIR_STATISTICS)}; for scores "
         f"{', '.join(SCORE_STATISTICS)}; for runs with held-out images "
         f"{', '.join(HELD_OUT_STATISTICS)}.{hint}"

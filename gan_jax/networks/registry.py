@@ -29,6 +29,7 @@ from gan_jax.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generato
 from gan_jax.networks.textgan import TextGANDiscriminator, TextGANGenerator
 from gan_jax.networks.translator import ResNetTranslator
 from gan_jax.networks.unet import UNet
+from gan_jax.networks.videogan import VideoGANDiscriminator, VideoGANGenerator
 from gan_jax.networks.wavegan import WaveGANDiscriminator, WaveGANGenerator
 from gan_jax.settings import build
 
@@ -44,6 +45,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "stylegan1": StyleGAN1Generator,
     "stylegan2": StyleGAN2Generator,
     "textgan": TextGANGenerator,
+    "videogan": VideoGANGenerator,
     "wavegan": WaveGANGenerator,
 }
 """Modules of `(z [batch, latent_dim], condition)` to float32 [batch, *shape]."""
@@ -59,6 +61,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "resnet": ResNetDiscriminator,
     "stylegan2": StyleGAN2Discriminator,
     "textgan": TextGANDiscriminator,
+    "videogan": VideoGANDiscriminator,
     "wavegan": WaveGANDiscriminator,
 }
 """Modules of `(x [batch, *shape], condition)` to float32 scores [batch], with a method `judge`.

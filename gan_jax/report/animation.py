@@ -65,6 +65,11 @@ def save(path: str | Path, frames: Sequence[np.ndarray] | np.ndarray, fps: float
       WorkdirError: the file cannot be written.
     """
     check(path, fps)
+    atomic.write_bytes(path, content(frames, fps, Path(path).suffix.lower()))
+
+
+def content(frames: Sequence[np.ndarray] | np.ndarray, fps: float, suffix: str) -> bytes:
+    """Return the content of the file that `save` writes; ``suffix`` is a key of `FORMATS`."""
     pictures = np.asarray(frames)
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] not in (1, 3):
         raise ValueError(
@@ -73,19 +78,18 @@ def save(path: str | Path, frames: Sequence[np.ndarray] | np.ndarray, fps: float
         )
     if 0 in pictures.shape:
         raise ValueError(f"The frames have the shape {pictures.shape}; accepted: one or more.")
-    if Path(path).suffix.lower() == ".mp4":
-        atomic.write_bytes(path, _mp4(pictures, fps))
-        return
+    if suffix == ".mp4":
+        return _mp4(pictures, fps)
     images = [Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x) for x in pictures]
     buffer = io.BytesIO()
     options = {"save_all": True, "append_images": images[1:], "loop": 0}
-    options["duration"] = milliseconds(path, fps)
-    kind = FORMATS[Path(path).suffix.lower()]
+    options["duration"] = milliseconds(f"video{suffix}", fps)
+    kind = FORMATS[suffix]
     if kind == "WEBP":
         images[0].save(buffer, kind, lossless=True, **options)
     else:
         images[0].save(buffer, kind, disposal=1, **options)
-    atomic.write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _mp4(frames: np.ndarray, fps: float) -> bytes:

@@ -31,6 +31,7 @@ SHAPES = {
     "tiles": (96, 96, 3),
     "tones": (1024, 1),
     "sounds": (16_384, 1),
+    "bouncing": (8, 16, 16, 1),
     "grammar": (11, 29),
     "text": (32, 60),
 }
@@ -44,6 +45,8 @@ def spec(config, data):
     if data in base.TEXT:
         length, tokens = SHAPES[data]
         return {"text": specs.text(length, [str(i) for i in range(1, tokens)], " ")}
+    if data in base.VIDEO:
+        return specs.labelled("video", specs.Field("video", SHAPES[data], "uint8"), CLASSES)
     if len(SHAPES[data]) == 2:
         sound = specs.Field("audio", SHAPES[data], "int16", sample_rate=16_000)
         if (window := config.data.spectrogram.window) > 0:
@@ -104,6 +107,7 @@ ALIKE = (
     "stylegan2",
     "sngan_projection",
     "textgan",
+    "videogan",
     "wavegan",
     "specgan",
     "colorize",

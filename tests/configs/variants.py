@@ -43,6 +43,8 @@ def datasets(name: str) -> tuple[str, ...]:
         return base.TEXT
     if name in ("wavegan", "specgan"):
         return base.SOUND
+    if name == "videogan":
+        return base.VIDEO
     return base.GENERATION
 
 

@@ -297,7 +297,7 @@ def images_like(shape, dtype=np.uint8):
         (images_like((40, 8, 8, 1), np.float32), np.arange(40) % 2, 2, "images are float32"),
         (images_like((40, 7, 8, 1)), np.arange(40) % 2, 2, "7x8x1; accepted: at least 8 pixels"),
         (images_like((40, 9, 320, 1)), np.arange(40) % 2, 2, "accepted: at least 20 pixels"),
-        (images_like((40, 8, 8, 2)), np.arange(40) % 2, 2, "1 or 3 channels"),
+        (images_like((40, 8, 8, 0)), np.arange(40) % 2, 2, "and 1 channel"),
         (images_like((40, 8, 8, 1)), np.arange(39) % 2, 2, r"labels are int64\[39\]"),
         (images_like((40, 8, 8, 1)), np.zeros(40), 2, "labels are float64"),
         (images_like((19, 8, 8, 1)), np.arange(19) % 2, 2, "at least 10 per class, 20"),

@@ -14,7 +14,7 @@ from gan_jax.networks.registry import DISCRIMINATORS, GENERATORS, make
 
 SHAPE = (16, 16, 3)
 # Of networks that are not for images.
-SHAPES = {"textgan": (6, 5), "wavegan": (256, 2)}
+SHAPES = {"textgan": (6, 5), "videogan": (4, 8, 8, 1), "wavegan": (256, 2)}
 # Small enough to compile in a second, with every option that changes the graph.
 GENERATOR_FIELDS = {
     "mlp": ("mlp", {"features": (12, 12)}),
@@ -29,6 +29,7 @@ GENERATOR_FIELDS = {
     "stylegan1": ("stylegan1", {"max_features": 8, "style_dim": 8, "mapping_layers": 2}),
     "stylegan2": ("stylegan2", {"features": 8, "style_dim": 8, "mapping_layers": 2}),
     "textgan": ("textgan", {"features": 6}),
+    "videogan": ("videogan", {"features": 4}),
     "wavegan": ("wavegan", {"features": 4}),
 }
 DISCRIMINATOR_FIELDS = {
@@ -52,6 +53,7 @@ DISCRIMINATOR_FIELDS = {
     "biggan_deep": ("biggan_deep", {"features": 8}),
     "stylegan2": ("stylegan2", {"features": 8}),
     "textgan": ("textgan", {"features": 6}),
+    "videogan": ("videogan", {"features": 4}),
     "wavegan": ("wavegan", {"features": 4}),
 }
 UNLIMITED = ("progan", "r3gan", "stylegan1", "stylegan2", "textgan")

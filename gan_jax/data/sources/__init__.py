@@ -2,7 +2,8 @@
 
 ``digits``, ``stacked_digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images),
 ``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound),
-``sounds`` (a folder or zip of sound files), ``grammar`` (synthetic sentences), ``text`` (a text
+``sounds`` (a folder or zip of sound files), ``bouncing`` (synthetic videos), ``grammar``
+(synthetic sentences), ``text`` (a text
 file), ``scales`` (synthetic bars of music); any other name is one of the TFDS catalog.
 ``config.data.pairing`` makes examples of two images of these.
 """
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gan_jax.data.sources.base import ArraySource, Source, image_source
+from gan_jax.data.sources.bouncing import BouncingSource, bouncing
 from gan_jax.data.sources.digits import digits
 from gan_jax.data.sources.files import FileSource
 from gan_jax.data.sources.folder import FolderSource
@@ -36,6 +38,7 @@ from gan_jax.errors import ConfigError, lookup
 
 __all__ = [
     "ArraySource",
+    "BouncingSource",
     "DomainSource",
     "FileSource",
     "FolderSource",
@@ -77,7 +80,7 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     ),
 }
 #: The names that need no TFDS.
-BUILT_IN = (*_IMAGES, *TOYS, "tones", "sounds", "grammar", "text", "scales")
+BUILT_IN = (*_IMAGES, *TOYS, "tones", "sounds", "bouncing", "grammar", "text", "scales")
 
 
 def make_source(config: Any) -> Source:
@@ -135,6 +138,8 @@ def _one(config: Any, transform: Transform) -> Source:
         return tones(config.split, config.toy_size)
     if config.name == "sounds":
         return SoundSource(config.path, config.split, Clip(**config.sound), config.on_error)
+    if config.name == "bouncing":
+        return bouncing(config.split, config.toy_size)
     if config.name == "grammar":
         return grammar(config.split, config.toy_size)
     if config.name == "scales":

@@ -1,0 +1,36 @@
+"""VideoGAN: a moving foreground before a still background (Vondrick 2016, 1609.02612).
+
+    python -m experiments.main --config=configs/videogan.py
+    python -m experiments.sample --run=RUN --num=100 --out=DIR
+
+The paper's settings are DCGAN's: Adam(0.5, 0.999) at 2e-4, batch 64, weights from N(0, 0.02), the
+loss of the first GAN. Its penalty on the size of the mask is not part of this one.
+
+The default trains on synthetic videos of a shape that bounces off the borders of the picture, eight
+frames of 16x16 pixels, with the penalty R1 instead of batch normalization in the discriminator.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg, base.VIDEO)
+    c.variant = c.generator.name = c.discriminator.name = "videogan"
+    c.loss.name = "non_saturating"
+    base.adam(c, 2e-4, 0.5, 0.999)
+    base.long(c, steps=100_000, batch_size=64)
+    return base.finish(c, arg, bouncing)
+
+
+def bouncing(c: ConfigDict) -> None:
+    """Set what differs on synthetic videos."""
+    c.generator.latent_dim = 32
+    c.generator.videogan.features = c.discriminator.videogan.features = 16
+    c.discriminator.videogan.normalization = "none"
+    c.penalty.update(name="r1", weight=1.0)
+    base.adam(c, 1e-3, 0.0, 0.99)
+    base.schedule(c, "linear")
+    base.short(c, steps=3000, every=1000, log_every=100)
