@@ -46,6 +46,7 @@ _LABELS = {
     "psnr_y": "PSNR {} dB",
     "auroc": "AUROC {}",
     "pitch_accuracy": "pitch accuracy {}",
+    "valid": "valid sentences {}",
 }
 
 
@@ -243,6 +244,17 @@ def photographs_table(results: Sequence[Result]) -> str:
     return _markdown(lines)
 
 
+def text_table(results: Sequence[Result]) -> str:
+    """Return the metrics of sentences of the grammar, those of real ones first."""
+    metrics = ("valid", "nll", "bigram_kl", "reverse_nll", "unique")
+    lines = [["config", "steps", "minutes", *(f"`{metric}`" for metric in metrics), "samples"]]
+    for r in results:
+        if "valid" in r.values:
+            name, remarks = (f"`{r.config}`", r.remarks) if r.config else (f"*{r.remarks}*", "")
+            lines.append([name, r.steps, r.minutes, *map(r.spaced, metrics), remarks])
+    return _markdown(lines)
+
+
 def anomalies_table(results: Sequence[Result]) -> str:
     """Return the areas under the ROC curve of anomaly detection."""
     lines = [["config", "data", "overrides", "steps", "AUROC", "remarks"]]
@@ -316,6 +328,7 @@ TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "sound": sound_table,
     "recipes": recipes_table,
     "photographs": photographs_table,
+    "text": text_table,
     "anomalies": anomalies_table,
     "toy": toy_table,
     "speed": speed_table,
