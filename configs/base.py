@@ -2,7 +2,8 @@
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
 (``digits``, ``stacked_digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``,
-``photos``, ``tiles``, ``tones``, ``sounds``, ``bouncing``, ``grammar``, ``text``) and ``smoke``,
+``photos``, ``tiles``, ``tones``, ``sounds``, ``bouncing``, ``videos``, ``grammar``,
+``text``) and ``smoke``,
 which shrinks the run to seconds. Single fields are set with ``--config.train.steps=500``, optional
 ones are unset with ``--config.data.crop=None``, and ``--describe`` prints them all. They are
 defined in `gan_jax.runs.config`.
@@ -156,6 +157,11 @@ def bouncing(c: ConfigDict) -> None:
     c.data.update(name="bouncing", toy_size=5000)
 
 
+def videos(c: ConfigDict) -> None:
+    """Any folder or zip of video files, ``--config.data.path=...``: 16 frames of 64x64 pixels."""
+    c.data.update(name="videos", resolution=64, channels=3)
+
+
 def grammar(c: ConfigDict) -> None:
     """Sentences of known probability, computed from a seed."""
     c.data.name = "grammar"
@@ -185,6 +191,7 @@ DATASETS = {
     "tones": tones,
     "sounds": sounds,
     "bouncing": bouncing,
+    "videos": videos,
     "grammar": grammar,
     "text": text,
 }
@@ -198,7 +205,7 @@ GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz", "s
 TRANSLATION = ("photos", "folder")
 RESTORATION = ("photos", "tiles")
 SOUND = ("tones", "sounds", "npz")
-VIDEO = ("bouncing",)
+VIDEO = ("bouncing", "videos")
 TEXT = ("grammar", "text")
 
 

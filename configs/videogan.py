@@ -1,10 +1,12 @@
 """VideoGAN: a moving foreground before a still background (Vondrick 2016, 1609.02612).
 
     python -m experiments.main --config=configs/videogan.py
+    python -m experiments.main --config=configs/videogan.py:videos --config.data.path=DIR
     python -m experiments.sample --run=RUN --num=100 --out=DIR
 
-The paper's settings are DCGAN's: Adam(0.5, 0.999) at 2e-4, batch 64, weights from N(0, 0.02), the
-loss of the first GAN. Its penalty on the size of the mask is not part of this one.
+The settings for a folder of videos are those of the paper, which are DCGAN's: Adam(0.5, 0.999) at
+2e-4, batch 64, weights from N(0, 0.02), the loss of the first GAN; but 16 frames instead of 32, and
+no penalty on the size of the mask.
 
 The default trains on synthetic videos of a shape that bounces off the borders of the picture, eight
 frames of 16x16 pixels, with the penalty R1 instead of batch normalization in the discriminator.

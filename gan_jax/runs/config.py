@@ -18,6 +18,7 @@ from gan_jax.data.degrade.registry import DEGRADATIONS
 from gan_jax.data.sources.sounds import Clip
 from gan_jax.data.sources.spectral import Spectrograms
 from gan_jax.data.sources.text import Tokenization
+from gan_jax.data.sources.videos import Film
 from gan_jax.evaluation.settings import Settings as Eval
 from gan_jax.games.registry import GAMES, GROUPS
 from gan_jax.games.terms import GradientPenalty
@@ -65,7 +66,7 @@ class Data:
 
     Attributes:
       name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, sounds,
-        grammar, text, scales, or the name of a TFDS data set.
+        bouncing, videos, grammar, text, scales, or the name of a TFDS data set.
       split: the part of the data set that is trained on.
       resolution: size that images are brought to: one number for squares, or (height, width);
         unset: the nearest to the images' own that the networks make, and at most 256.
@@ -94,16 +95,17 @@ class Data:
       without: names of the classes that are not trained on, instead of ``normal``.
       text: how the file of "text" is divided into examples and tokens.
       sound: what the files of "sounds" are brought to.
+      video: which frames of the files of "videos" are used.
       spectrogram: whether networks see sound as spectrograms.
-      path: the folder or zip file of images of "folder", and of sounds of "sounds"; the file of
-        "npz" or "text".
+      path: the folder or zip file of images of "folder", of sounds of "sounds", and of videos of
+        "videos"; the file of "npz" or "text".
       data_dir: the directory of prepared TFDS data sets; unset: TFDS's default.
       on_error: what happens at a damaged image or sound: "raise" reports its name, "skip" leaves it
         out and reports how many there are.
       flip: whether real images are mirrored left to right with probability 1/2.
       crop: size of random square crops that are trained on; unset: whole images.
-      toy_size: examples of a toy mixture, of ``stacked_digits``, ``tones``, ``grammar`` or
-        ``scales``.
+      toy_size: examples of a toy mixture, of ``stacked_digits``, ``tones``, ``bouncing``,
+        ``grammar`` or ``scales``.
       toy_noise: standard deviation of a toy mixture's modes.
       device_cache_gib: data sets up to this size, in GiB, are kept on the device.
       workers: processes that decode images when data are streamed; 0: threads of the main process.
@@ -125,6 +127,7 @@ class Data:
     without: tuple[str, ...] = ()
     text: Group = Group(Tokenization)
     sound: Group = Group(Clip)
+    video: Group = Group(Film)
     spectrogram: Group = Group(Spectrograms)
     path: str | None = None
     data_dir: str | None = None

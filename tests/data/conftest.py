@@ -24,6 +24,7 @@ def data_config():
             "path": None,
             "text": {},
             "sound": {},
+            "video": {},
             "spectrogram": {},
             "data_dir": None,
             "on_error": "raise",

@@ -2,8 +2,8 @@
 
 ``digits``, ``stacked_digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images),
 ``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound),
-``sounds`` (a folder or zip of sound files), ``bouncing`` (synthetic videos), ``grammar``
-(synthetic sentences), ``text`` (a text
+``sounds`` (a folder or zip of sound files), ``bouncing`` (synthetic videos),
+``videos`` (a folder or zip of video files), ``grammar`` (synthetic sentences), ``text`` (a text
 file), ``scales`` (synthetic bars of music); any other name is one of the TFDS catalog.
 ``config.data.pairing`` makes examples of two images of these.
 """
@@ -34,6 +34,7 @@ from gan_jax.data.sources.tones import ToneSource, tones
 from gan_jax.data.sources.toy import NAMES as TOYS
 from gan_jax.data.sources.toy import ToySource, toy
 from gan_jax.data.sources.twins import TwinSource
+from gan_jax.data.sources.videos import Film, VideoSource
 from gan_jax.errors import ConfigError, lookup
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "ToySource",
     "Transform",
     "TwinSource",
+    "VideoSource",
     "check_normal",
     "domains",
     "image_source",
@@ -80,7 +82,7 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     ),
 }
 #: The names that need no TFDS.
-BUILT_IN = (*_IMAGES, *TOYS, "tones", "sounds", "bouncing", "grammar", "text", "scales")
+BUILT_IN = (*_IMAGES, *TOYS, "tones", "sounds", "bouncing", "videos", "grammar", "text", "scales")
 
 
 def make_source(config: Any) -> Source:
@@ -138,6 +140,9 @@ def _one(config: Any, transform: Transform) -> Source:
         return tones(config.split, config.toy_size)
     if config.name == "sounds":
         return SoundSource(config.path, config.split, Clip(**config.sound), config.on_error)
+    if config.name == "videos":
+        film = Film(**config.video)
+        return VideoSource(config.path, config.split, film, transform, config.on_error)
     if config.name == "bouncing":
         return bouncing(config.split, config.toy_size)
     if config.name == "grammar":
