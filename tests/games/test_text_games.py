@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 from configs import mle, seqgan, textgan
+from gan_jax.data import kinds
 from gan_jax.data import spec as specs
+from gan_jax.errors import ConfigError
 from gan_jax.games.game import Turn
+from gan_jax.inference import sample_run
+from gan_jax.inference.sample_request import Request
 from gan_jax.networks.textgan import TEMPERATURE
 from gan_jax.runs import build, loop
 from gan_jax.runs.run import open_run
@@ -28,11 +32,18 @@ MAKE = {
 def test_the_likelihood_of_an_untrained_generator_is_nearly_uniform():
     config = tiny.likelihood_config()
     config.num_devices = 1
-    state, metrics, _ = tiny.run_with_metrics(config, 2)
-    assert set(metrics[0]) == {"generator/loss", "generator/gradient_norm"}
+    game = build.make_training(config, tiny.spec(config)).game
+
+    @jax.jit
+    def loss():
+        variables = {n: one.init(jax.random.key(0)) for n, one in game.networks.items()}
+        return game.loss({}, turn(variables, token=1))
+
+    total, outcome = loss()
     # Five tokens of four.
-    assert float(metrics[0]["generator/loss"]) == pytest.approx(5 * np.log(4), rel=0.2)
-    assert set(state.networks) == {"generator"}
+    assert float(total) == pytest.approx(5 * np.log(4), rel=0.2)
+    assert outcome.metrics == {}
+    assert list(game.networks) == ["generator"]
 
 
 @functools.cache
@@ -104,8 +115,11 @@ def test_a_policy_writes_what_the_discriminator_takes_for_real():
     assert rewards[0] < 0.0 < 0.5 < rewards[-1]
 
 
+# The game of textgan has its own tests.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize(
+    "name", [pytest.param("textgan", marks=pytest.mark.exhaustive), "mle", "seqgan"]
+)
 def test_any_number_of_devices_trains_alike(name):
     def final(devices):
         config = tiny.sgd(MAKE[name]())
@@ -160,6 +174,27 @@ def test_samples_are_written_as_lines_and_do_not_depend_on_the_batch(runs):
     np.testing.assert_array_equal(one, other)
     # Every sample is drawn by itself.
     assert len(np.unique(one, axis=0)) > 4
+
+
+@pytest.mark.slow
+def test_samples_are_written_to_lines_files_and_arrays(runs, tmp_path):
+    run = open_run(runs[0])
+    samples = run.sample(5)
+    expected = kinds.of(specs.data_field(run.game.spec)).lines(samples)
+    sample_run.grid(Request(run, num=5, out=tmp_path / "a.txt"))
+    assert (tmp_path / "a.txt").read_text("utf-8").split("\n") == [*expected, ""]
+    sample_run.export(Request(run, num=5, out=tmp_path / "files"), archive=False)
+    files = sorted((tmp_path / "files").glob("*.txt"))
+    assert [file.read_text("utf-8") for file in files] == [f"{line}\n" for line in expected]
+    sample_run.export(Request(run, num=5, out=tmp_path / "a.npz"), archive=True)
+    with np.load(tmp_path / "a.npz") as arrays:
+        np.testing.assert_array_equal(arrays["text"], samples)
+        words = arrays["vocabulary"][arrays["text"]]
+        assert " ".join(words[0]).strip() == expected[0]
+    with pytest.raises(ConfigError, match=r"a\.png with samples of kind 'text'; accepted: a \.txt"):
+        sample_run.grid(Request(run, num=5, out=tmp_path / "a.png"))
+    with pytest.raises(ConfigError, match=r"--neighbours, .* kind 'text'; accepted: a \.txt"):
+        sample_run.neighbours(Request(run), 2, "pixels", {})
 
 
 def test_a_pool_of_past_fakes_holds_what_networks_see():
