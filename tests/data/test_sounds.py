@@ -173,7 +173,7 @@ def test_folders_are_classes_and_splits(source, tmp_path):
     np.testing.assert_array_equal(zipped.read([0, 1, 2])["audio"], train.read([0, 1, 2])["audio"])
     loaded = pipeline.load(pickle.loads(pickle.dumps(train)))
     np.testing.assert_array_equal(loaded["audio"], train.read([0, 1, 2])["audio"])
-    other = source(tmp_path / "all", sound={"samples": 999})
+    other = source(tmp_path / "all", sound={"sample_rate": 7_000})
     assert other.decoded_key() != train.decoded_key()
 
 
