@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors, paths, settings
 from gan_jax.data.degrade.registry import DEGRADATIONS
+from gan_jax.data.sources.midi import Bars
 from gan_jax.data.sources.sounds import Clip
 from gan_jax.data.sources.spectral import Spectrograms
 from gan_jax.data.sources.text import Tokenization
@@ -66,7 +67,7 @@ class Data:
 
     Attributes:
       name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, sounds,
-        bouncing, videos, grammar, text, scales, or the name of a TFDS data set.
+        bouncing, videos, grammar, text, scales, midi, or the name of a TFDS data set.
       split: the part of the data set that is trained on.
       resolution: size that images are brought to: one number for squares, or (height, width);
         unset: the nearest to the images' own that the networks make, and at most 256.
@@ -97,11 +98,12 @@ class Data:
       sound: what the files of "sounds" are brought to.
       video: which frames of the files of "videos" are used.
       spectrogram: whether networks see sound as spectrograms.
-      path: the folder or zip file of images of "folder", of sounds of "sounds", and of videos of
-        "videos"; the file of "npz" or "text".
+      music: how the files of "midi" are cut into bars.
+      path: the folder or zip file of images of "folder", of sounds of "sounds", of videos of
+        "videos", and of "midi"; the file of "npz" or "text".
       data_dir: the directory of prepared TFDS data sets; unset: TFDS's default.
-      on_error: what happens at a damaged image or sound: "raise" reports its name, "skip" leaves it
-        out and reports how many there are.
+      on_error: what happens at a damaged image, sound or MIDI file: "raise" reports its name,
+        "skip" leaves it out and reports how many there are.
       flip: whether real images are mirrored left to right with probability 1/2.
       crop: size of random square crops that are trained on; unset: whole images.
       toy_size: examples of a toy mixture, of ``stacked_digits``, ``tones``, ``bouncing``,
@@ -128,6 +130,7 @@ class Data:
     text: Group = Group(Tokenization)
     sound: Group = Group(Clip)
     video: Group = Group(Film)
+    music: Group = Group(Bars)
     spectrogram: Group = Group(Spectrograms)
     path: str | None = None
     data_dir: str | None = None

@@ -25,6 +25,7 @@ def data_config():
             "text": {},
             "sound": {},
             "video": {},
+            "music": {},
             "spectrogram": {},
             "data_dir": None,
             "on_error": "raise",

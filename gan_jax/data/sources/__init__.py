@@ -4,8 +4,8 @@
 ``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound),
 ``sounds`` (a folder or zip of sound files), ``bouncing`` (synthetic videos),
 ``videos`` (a folder or zip of video files), ``grammar`` (synthetic sentences), ``text`` (a text
-file), ``scales`` (synthetic bars of music); any other name is one of the TFDS catalog.
-``config.data.pairing`` makes examples of two images of these.
+file), ``scales`` (synthetic bars of music), ``midi`` (a folder or zip of MIDI files); any other
+name is one of the TFDS catalog. ``config.data.pairing`` makes examples of two images of these.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from gan_jax.data.sources.files import FileSource
 from gan_jax.data.sources.folder import FolderSource
 from gan_jax.data.sources.grammar import GrammarSource, grammar
 from gan_jax.data.sources.images import Transform
+from gan_jax.data.sources.midi import Bars, MidiSource
 from gan_jax.data.sources.normal import check_normal, normal_names, present_classes, trained_classes
 from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
@@ -44,6 +45,7 @@ __all__ = [
     "FileSource",
     "FolderSource",
     "GrammarSource",
+    "MidiSource",
     "NpzSource",
     "ScaleSource",
     "SoundSource",
@@ -82,7 +84,11 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
     ),
 }
 #: The names that need no TFDS.
-BUILT_IN = (*_IMAGES, *TOYS, "tones", "sounds", "bouncing", "videos", "grammar", "text", "scales")
+BUILT_IN = (
+    *_IMAGES,
+    *TOYS,
+    *("tones", "sounds", "bouncing", "videos", "grammar", "text", "scales", "midi"),
+)
 
 
 def make_source(config: Any) -> Source:
@@ -149,6 +155,8 @@ def _one(config: Any, transform: Transform) -> Source:
         return grammar(config.split, config.toy_size)
     if config.name == "scales":
         return scales(config.split, config.toy_size)
+    if config.name == "midi":
+        return MidiSource(config.path, config.split, Bars(**config.music), config.on_error)
     if config.name == "text":
         return TextSource(config.path, config.split, Tokenization(**config.text))
     if transform.resize == "tile" and config.name == "folder":
