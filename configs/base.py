@@ -2,11 +2,10 @@
 
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
 (``digits``, ``stacked_digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``,
-``photos``, ``tiles``, ``tones``, ``sounds``, ``bouncing``, ``videos``, ``grammar``,
-``text``) and ``smoke``,
-which shrinks the run to seconds. Single fields are set with ``--config.train.steps=500``, optional
-ones are unset with ``--config.data.crop=None``, and ``--describe`` prints them all. They are
-defined in `gan_jax.runs.config`.
+``photos``, ``tiles``, ``tones``, ``sounds``, ``bouncing``, ``videos``, ``grammar``, ``text``,
+``scales``, ``midi``) and ``smoke``, which shrinks the run to seconds. Single fields are set with
+``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
+``--describe`` prints them all. They are defined in `gan_jax.runs.config`.
 
 A variant sets its paper's values on what `get_config` returns. What differs for a small data set
 that is in every installation is set by a function that it passes to `finish`.
@@ -178,6 +177,17 @@ def sounds(c: ConfigDict) -> None:
     c.data.name = "sounds"
 
 
+def scales(c: ConfigDict) -> None:
+    """Synthetic bars of music in four scales: 16 steps and 16 pitches."""
+    c.data.update(name="scales", toy_size=5000)
+    c.eval.split = "test"
+
+
+def midi(c: ConfigDict) -> None:
+    """Any folder or zip of MIDI files, ``--config.data.path=...``."""
+    c.data.name = "midi"
+
+
 DATASETS = {
     "digits": digits,
     "stacked_digits": stacked_digits,
@@ -194,11 +204,13 @@ DATASETS = {
     "videos": videos,
     "grammar": grammar,
     "text": text,
+    "scales": scales,
+    "midi": midi,
 }
 
 
 # Those in every installation.
-EMBEDDED = ("digits", "stacked_digits", "photos", "tones", "bouncing", "grammar")
+EMBEDDED = ("digits", "stacked_digits", "photos", "tones", "bouncing", "grammar", "scales")
 
 # The data sets that suit a variant. The first is its default, which is in every installation.
 GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz", "stacked_digits")
@@ -207,6 +219,7 @@ RESTORATION = ("photos", "tiles")
 SOUND = ("tones", "sounds", "npz")
 VIDEO = ("bouncing", "videos")
 TEXT = ("grammar", "text")
+MUSIC = ("scales", "midi")
 
 
 def get_config(arg: str = "", datasets: Sequence[str] = GENERATION) -> ConfigDict:

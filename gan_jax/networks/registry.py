@@ -17,6 +17,7 @@ from gan_jax.networks.biggan import (
 )
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
 from gan_jax.networks.fastgan import FastGANDiscriminator, FastGANGenerator
+from gan_jax.networks.midinet import MidiNetDiscriminator, MidiNetGenerator
 from gan_jax.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
 from gan_jax.networks.patchgan import PatchGAN
 from gan_jax.networks.progan import ProGANDiscriminator, ProGANGenerator
@@ -38,6 +39,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "biggan_deep": BigGANDeepGenerator,
     "dcgan": DCGANGenerator,
     "fastgan": FastGANGenerator,
+    "midinet": MidiNetGenerator,
     "mlp": MLPGenerator,
     "progan": ProGANGenerator,
     "r3gan": R3GANGenerator,
@@ -55,6 +57,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "biggan_deep": BigGANDeepDiscriminator,
     "dcgan": DCGANDiscriminator,
     "fastgan": FastGANDiscriminator,
+    "midinet": MidiNetDiscriminator,
     "mlp": MLPDiscriminator,
     "progan": ProGANDiscriminator,
     "r3gan": R3GANDiscriminator,

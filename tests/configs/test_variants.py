@@ -34,6 +34,8 @@ SHAPES = {
     "bouncing": (8, 16, 16, 1),
     "videos": (16, 64, 64, 3),
     "grammar": (11, 29),
+    "scales": (16, 16, 1),
+    "midi": (16, 48, 1),
     "text": (32, 60),
 }
 CLASSES = 10
@@ -54,6 +56,8 @@ def spec(config, data):
             stft, scales = (window, config.data.spectrogram.hop), ((0.0, 1.0),) * (window // 2)
             sound = dataclasses.replace(sound, kind="spectrogram", stft=stft, scales=scales)
         return specs.labelled("audio", sound, CLASSES)
+    if data in base.MUSIC:
+        return specs.labelled("music", specs.music(SHAPES[data][:2], 60), CLASSES)
     height, width, channels = SHAPES[data]
     if config.data.crop is not None:  # Larger than it is trained on.
         height = width = config.data.resolution
@@ -107,6 +111,7 @@ ALIKE = (
     "stylegan1",
     "stylegan2",
     "sngan_projection",
+    "midinet",
     "textgan",
     "videogan",
     "wavegan",
@@ -571,3 +576,16 @@ def test_lapgan_has_the_pyramid_of_1506_05751():
         channels = SHAPES["cifar10"][2]
         # The noise is one more plane of the blurred image.
         assert generator.params["Conv_0"]["kernel"].shape == (5, 5, channels + 1, 64)
+
+
+def test_midinet_has_the_settings_of_musegan_and_binary_neurons():
+    config = variants.load("midinet")
+    assert (config.loss.name, config.penalty.name) == ("wasserstein", "wgan_gp")
+    assert config.terms.feature_matching.weight == 0.0
+    for network in ("generator", "discriminator"):
+        assert optimizer(config, network) == adam(1e-3, 0.5, 0.9, "linear")
+    game = built("midinet", "scales").game
+    assert (game.generator.slope, game.num_classes) == (1.0, CLASSES)
+    assert game.generator.conditioning == game.discriminator.conditioning == "concat"
+    slopes = [built("midinet", data).game.scheduled(10**6)["generator"] for data in base.MUSIC]
+    assert [float(slope["neurons"]["value"]) for slope in slopes] == [1.0, pytest.approx(5.0)]

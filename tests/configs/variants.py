@@ -45,6 +45,8 @@ def datasets(name: str) -> tuple[str, ...]:
         return base.SOUND
     if name == "videogan":
         return base.VIDEO
+    if name == "midinet":
+        return base.MUSIC
     return base.GENERATION
 
 

@@ -14,7 +14,7 @@ from gan_jax.networks.registry import DISCRIMINATORS, GENERATORS, make
 
 SHAPE = (16, 16, 3)
 # Of networks that are not for images.
-SHAPES = {"textgan": (6, 5), "videogan": (4, 8, 8, 1), "wavegan": (256, 2)}
+SHAPES = {"midinet": (16, 5, 1), "textgan": (6, 5), "videogan": (4, 8, 8, 1), "wavegan": (256, 2)}
 # Small enough to compile in a second, with every option that changes the graph.
 GENERATOR_FIELDS = {
     "mlp": ("mlp", {"features": (12, 12)}),
@@ -28,6 +28,7 @@ GENERATOR_FIELDS = {
     "biggan_deep": ("biggan_deep", {"features": 8}),
     "stylegan1": ("stylegan1", {"max_features": 8, "style_dim": 8, "mapping_layers": 2}),
     "stylegan2": ("stylegan2", {"features": 8, "style_dim": 8, "mapping_layers": 2}),
+    "midinet": ("midinet", {"features": 6}),
     "textgan": ("textgan", {"features": 6}),
     "videogan": ("videogan", {"features": 4}),
     "wavegan": ("wavegan", {"features": 4}),
@@ -52,11 +53,12 @@ DISCRIMINATOR_FIELDS = {
     "biggan": ("biggan", {"features": 8}),
     "biggan_deep": ("biggan_deep", {"features": 8}),
     "stylegan2": ("stylegan2", {"features": 8}),
+    "midinet": ("midinet", {"features": 6}),
     "textgan": ("textgan", {"features": 6}),
     "videogan": ("videogan", {"features": 4}),
     "wavegan": ("wavegan", {"features": 4}),
 }
-UNLIMITED = ("progan", "r3gan", "stylegan1", "stylegan2", "textgan")
+UNLIMITED = ("midinet", "progan", "r3gan", "stylegan1", "stylegan2", "textgan")
 COUPLED = ["dcgan", "dcgan-discrimination", "resnet-stddev", "fastgan", "progan", "stylegan2"]
 POINTWISE = [name for name in DISCRIMINATOR_FIELDS if name not in COUPLED]
 BATCH = 8
@@ -171,8 +173,8 @@ def test_a_condition_changes_nothing(case):
     assert traced(condition) == traced(None)
 
 
-# One-hot vectors are the same in every precision: tests/networks/test_textgan.py.
-GRADED = [case for case in EVERY if case != "G-textgan"]
+# One-hot vectors and binary neurons are the same in every precision.
+GRADED = [case for case in EVERY if case not in ("G-midinet", "G-textgan")]
 
 
 @pytest.mark.slow
