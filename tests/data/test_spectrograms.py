@@ -99,6 +99,9 @@ def test_networks_see_scaled_logarithms_and_tones_come_back(source):
     assert (back.shape, back.dtype) == (stored.shape, jnp.int16)
     heard = np.asarray(kind.sound(back))
     assert pitch_accuracy(heard, 8_000, PITCHES) > 0.9
+    decays = [np.square(np.asarray(kind.sound(x))[..., 0]) for x in (stored, back)]
+    ratios = [np.log(x[:, 512:].sum(axis=1) / x[:, :512].sum(axis=1)) for x in decays]
+    np.testing.assert_allclose(*ratios, atol=0.8)
     loudness = [np.abs(np.asarray(kind.sound(x))).max(axis=(1, 2)) for x in (stored, back)]
     assert np.corrcoef(*loudness)[0, 1] > 0.9
 
