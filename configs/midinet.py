@@ -9,9 +9,11 @@ an input of every layer. The rest is MuseGAN's (Dong 2017, 1709.06298): a Wasser
 gradient penalty, its settings, and binary neurons (1804.09399), whose slope rises from 1 to 5.
 
 MidiNet is conditioned on the previous bar and on chords, too; MuseGAN's examples are four bars of
-five tracks. The classes of MIDI files are their folders; without any, unset both `conditioning`.
+five tracks. The classes of MIDI files are their folders; without any, `conditioning` of
+both networks has to be none.
 
-The default trains on synthetic bars of 16 steps and 16 pitches in four scales.
+The default trains on synthetic bars of 16 steps and 16 pitches in four scales, in two minutes on
+two CPU cores: 0.1 % of the notes are not of the scale, see docs/results.md.
 """
 
 from collections.abc import Callable
@@ -41,7 +43,7 @@ def scales(c: ConfigDict) -> None:
     c.generator.midinet.features = c.discriminator.midinet.features = 128
     c.generator.latent_dim = 32
     c.game.discriminator_steps = 2
-    # On these, a slope that rises was no better.
+    # In one run, of DCGAN's networks, a slope that rises to 5 was no better.
     c.generator.midinet.end_slope = 1.0
     base.short(c, steps=5000, every=1000, batch_size=32, log_every=100, checkpoint_every=1000)
 

@@ -47,6 +47,7 @@ _LABELS = {
     "auroc": "AUROC {}",
     "pitch_accuracy": "pitch accuracy {}",
     "valid": "valid sentences {}",
+    "scale_violations": "scale violations {}",
 }
 
 
@@ -246,10 +247,20 @@ def photographs_table(results: Sequence[Result]) -> str:
 
 def text_table(results: Sequence[Result]) -> str:
     """Return the metrics of sentences of the grammar, those of real ones first."""
-    metrics = ("valid", "nll", "bigram_kl", "reverse_nll", "unique")
+    return _beside_real(results, ("valid", "nll", "bigram_kl", "reverse_nll", "unique"))
+
+
+def music_table(results: Sequence[Result]) -> str:
+    """Return the metrics of bars of music, those of real ones first."""
+    names = ("scale_violations", "polyphony_tv", "interval_tv", "empty_bars")
+    return _beside_real(results, names)
+
+
+def _beside_real(results: Sequence[Result], metrics: Sequence[str]) -> str:
+    """Return the results that have the first of some metrics; a row without a config is of data."""
     lines = [["config", "steps", "minutes", *(f"`{metric}`" for metric in metrics), "samples"]]
     for r in results:
-        if "valid" in r.values:
+        if metrics[0] in r.values:
             name, remarks = (f"`{r.config}`", r.remarks) if r.config else (f"*{r.remarks}*", "")
             lines.append([name, r.steps, r.minutes, *map(r.spaced, metrics), remarks])
     return _markdown(lines)
@@ -329,6 +340,7 @@ TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "recipes": recipes_table,
     "photographs": photographs_table,
     "text": text_table,
+    "music": music_table,
     "anomalies": anomalies_table,
     "toy": toy_table,
     "speed": speed_table,

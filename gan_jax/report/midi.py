@@ -39,10 +39,10 @@ def midi(roll: np.ndarray, lowest_pitch: int) -> bytes:
     events = []
     for start, end, column in notes(roll):
         pitch = lowest_pitch + column
-        # At one time, notes end before others begin.
-        events += [(start, 1, (_ON, pitch, _VELOCITY)), (end, 0, (_OFF, pitch, 0))]
+        events += [(start, (_ON, pitch, _VELOCITY)), (end, (_OFF, pitch, 0))]
     track, now = b"\x00\xff\x51\x03" + _TEMPO.to_bytes(3, "big"), 0
-    for step, _, message in sorted(events):
+    # At one time, notes end before others begin: their message is the smaller.
+    for step, message in sorted(events):
         track += _variable_length((step - now) * _TICKS_PER_STEP) + bytes(message)
         now = step
     track += _variable_length((len(roll) - now) * _TICKS_PER_STEP) + END_OF_TRACK
