@@ -14,7 +14,12 @@ from gan_jax.networks.registry import DISCRIMINATORS, GENERATORS, make
 
 SHAPE = (16, 16, 3)
 # Of networks that are not for images.
-SHAPES = {"midinet": (16, 5, 1), "textgan": (6, 5), "videogan": (4, 8, 8, 1), "wavegan": (256, 2)}
+SHAPES = {
+    "midinet": (16, 5, 1),
+    "textgan": (6, 5),
+    "videogan": (4, 16, 16, 1),
+    "wavegan": (256, 2),
+}
 # Small enough to compile in a second, with every option that changes the graph.
 GENERATOR_FIELDS = {
     "mlp": ("mlp", {"features": (12, 12)}),
