@@ -9,7 +9,7 @@ image lacks, up to the resolution of the data. All levels train in one run, on t
 level sees the real blurred images while it trains, and those generated so far when it samples.
 
 The default trains on scikit-learn's digits, at 8x8 and 16x16, in 2 minutes on two CPU cores
-(classifier-FID RESULT): the best of the runs that `sweep` defines, see docs/results.md.
+(classifier-FID 3.5): the best of the runs that `sweep` defines, see docs/results.md.
 
 The other data sets have the paper's settings for CIFAR-10: MLPs of two layers of 1200 and 600 units
 at 8x8, then 16x16 and 32x32 (the paper: 14x14 and 28x28) with three convolutions in the generator
