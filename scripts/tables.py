@@ -48,6 +48,7 @@ _LABELS = {
     "pitch_accuracy": "pitch accuracy {}",
     "valid": "valid sentences {}",
     "scale_violations": "scale violations {}",
+    "motion_error": "motion error {} pixels",
 }
 
 
@@ -266,6 +267,12 @@ def _beside_real(results: Sequence[Result], metrics: Sequence[str]) -> str:
     return _markdown(lines)
 
 
+def video_table(results: Sequence[Result]) -> str:
+    """Return the metrics of videos of bouncing shapes, those of real ones first."""
+    names = ("fid", "precision", "recall")
+    return _beside_real(results, ("motion_error", *(f"classifier_{name}" for name in names)))
+
+
 def anomalies_table(results: Sequence[Result]) -> str:
     """Return the areas under the ROC curve of anomaly detection."""
     lines = [["config", "data", "overrides", "steps", "AUROC", "remarks"]]
@@ -341,6 +348,7 @@ TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "photographs": photographs_table,
     "text": text_table,
     "music": music_table,
+    "video": video_table,
     "anomalies": anomalies_table,
     "toy": toy_table,
     "speed": speed_table,

@@ -107,7 +107,7 @@ def test_the_classifier_of_stacked_images_learns_from_the_images_that_are_stacke
 
 
 def test_the_classifier_sees_each_channel_of_such_images_alone(monkeypatch):
-    monkeypatch.setattr(classifier, "cached_classifier", lambda *arguments: None)
+    monkeypatch.setattr(classifier, "cached_classifier", lambda *_, **options: None)
     monkeypatch.setattr(classifier, "make_extractor", lambda trained: GREY)
     source = corners()
     made, plain = (
