@@ -94,7 +94,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(tmp_path):
     ended = succeeded(call(SMOKE, "--dry_run", cwd=tmp_path))
     assert re.search(r"generator +MLPGenerator, [\d,]+ parameters", ended.out)
     assert re.search(r"memory +\d+ MiB per device", ended.out)
-    assert re.search(r"Dense_0\.kernel +100x16 +1,600", ended.out)
+    assert re.search(r"Dense_0\.kernel +32x16 +512", ended.out)
     assert ended.out.splitlines()[-1] == "planned at step 0"
     assert list(tmp_path.iterdir()) == []
 

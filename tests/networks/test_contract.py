@@ -11,15 +11,9 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.networks.registry import DISCRIMINATORS, GENERATORS, make
+from tests.networks.shapes import SHAPES
 
 SHAPE = (16, 16, 3)
-# Of networks that are not for images.
-SHAPES = {
-    "midinet": (16, 5, 1),
-    "textgan": (6, 5),
-    "videogan": (4, 16, 16, 1),
-    "wavegan": (256, 2),
-}
 # Small enough to compile in a second, with every option that changes the graph.
 GENERATOR_FIELDS = {
     "mlp": ("mlp", {"features": (12, 12)}),
@@ -64,7 +58,15 @@ DISCRIMINATOR_FIELDS = {
     "wavegan": ("wavegan", {"features": 4}),
 }
 UNLIMITED = ("midinet", "progan", "r3gan", "stylegan1", "stylegan2", "textgan")
-COUPLED = ["dcgan", "dcgan-discrimination", "resnet-stddev", "fastgan", "progan", "stylegan2"]
+COUPLED = [
+    "dcgan",
+    "dcgan-discrimination",
+    "resnet-stddev",
+    "fastgan",
+    "progan",
+    "stylegan2",
+    "videogan",
+]
 POINTWISE = [name for name in DISCRIMINATOR_FIELDS if name not in COUPLED]
 BATCH = 8
 

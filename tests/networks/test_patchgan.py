@@ -14,6 +14,7 @@ from gan_jax.networks.patchgan import PatchGAN, receptive_field
 from gan_jax.networks.registry import DISCRIMINATORS, PATCH_DISCRIMINATORS, make
 from gan_jax.networks.verdict import Verdict
 from tests.networks.pytorch import batch_norm, conv, drawn, images_in, instance_norm
+from tests.networks.shapes import SHAPES
 
 # 1611.07004, section 6.1.2: the names of its discriminators are the squares that they see.
 FIELDS = {0: 1, 1: 16, 2: 34, 3: 70, 5: 286}
@@ -295,8 +296,9 @@ def test_equals_pytorch(layers, normalization, train, shape):
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_discriminators_of_whole_images_are_made_alike(name):
-    module = make("patch_discriminator", name, shape=(16, 16, 3))
-    assert module == make("discriminator", name, shape=(16, 16, 3))
+    shape = SHAPES.get(name, (16, 16, 3))
+    module = make("patch_discriminator", name, shape=shape)
+    assert module == make("discriminator", name, shape=shape)
 
 
 @pytest.mark.parametrize(

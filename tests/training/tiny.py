@@ -136,6 +136,7 @@ def batch_norm_config() -> ConfigDict:
 def point_config() -> ConfigDict:
     """MLPs on points of the plane: the fastest of all to compile."""
     config = gan.get_config("smoke")
+    base.schedule(config, "constant")
     config.generator.latent_dim = 2
     config.generator.mlp.update(features=(16,), output="linear")
     config.discriminator.mlp.features = (16,)
