@@ -349,7 +349,7 @@ assert "tensorflow_datasets" not in sys.modules, "slow to import: only where it 
 assert "grain" not in sys.modules, "slow to import: only where it is needed"
 config = ConfigDict(dict(name="fashion_mnist", split="train", resolution=28, channels=None,
     value_range=(), resize="resize", data_dir={str(shared_data("tfds"))!r}, pairing="none",
-    without=(), normal=(), labels=()))
+    without=(), normal=(), labels=(), spectrogram={{}}))
 sources.make_source(config).read([0])
 assert not {{"tensorflow", "torch"}} & sys.modules.keys()
 import jax

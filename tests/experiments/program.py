@@ -35,7 +35,7 @@ MAIN, SAMPLE = "experiments.main", "experiments.sample"
 LIMIT = 150.0
 
 # MLPs on points of the plane: the configuration that compiles fastest. With one device, so that it
-# is the same run in a process of its own and in this one.
+# is the same run in a process of its own and in this one; with constant rates it can be lengthened.
 POINTS = (
     "--config=configs/gan.py:smoke",
     "--config.data.name=ring",
@@ -44,6 +44,9 @@ POINTS = (
     "--config.sample.num=1",
     "--config.train.sample_every=100000",
     "--config.num_devices=1",
+    "--config.optimizer.generator.schedule.name=constant",
+    "--config.optimizer.discriminator.schedule.name=constant",
+    "--config.optimizer.encoder.schedule.name=constant",
 )
 
 # Linux has a device that is always full; macOS has none.

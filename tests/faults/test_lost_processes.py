@@ -214,6 +214,9 @@ def test_a_process_that_fails_takes_the_others_along_and_they_say_why(start, tmp
     workdir = tmp_path / "run"
     flags = (
         "--config=configs/gan.py:smoke",
+        "--config.optimizer.generator.schedule.name=constant",
+        "--config.optimizer.discriminator.schedule.name=constant",
+        "--config.optimizer.encoder.schedule.name=constant",
         "--config.data.name=folder",
         "--config.data.resolution=8",
         "--config.data.device_cache_gib=0",
