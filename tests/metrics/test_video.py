@@ -58,6 +58,10 @@ def test_real_videos_move_on_a_path_and_others_do_not():
     still = np.repeat(real[:, :1], 8, axis=1)
     still[:, 4] = np.roll(still[:, 4], 2, axis=1)
     assert 0.3 < videos.motion_error(still) < 2 / 8**0.5 + 0.3
+    # Of one axis alone as of the other.
+    sideways = np.repeat(real[:, :1], 8, axis=1)
+    sideways[:, 4] = np.roll(sideways[:, 4], 2, axis=2)
+    assert videos.motion_error(sideways) > 0.3
     with pytest.raises(MetricError, match="no videos"):
         videos.motion_error(real[:0])
 

@@ -1,5 +1,7 @@
 """VideoGAN's networks: the paper's sizes, and how foreground and background make a video."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -73,6 +75,10 @@ def test_the_mask_mixes_a_moving_foreground_with_a_still_background(generated):
     assert float(jnp.std(foreground, axis=1).max()) > 0.1
     assert float(jnp.abs(background).max()) > 0.1
     chex.assert_trees_all_close(half, (foreground + background) / 2, atol=1e-6)
+    # Nothing of the background shines through a foreground: at each pixel it is a tanh.
+    other = background - foreground
+    assert float(jnp.abs(foreground).max()) <= 1
+    chex.assert_trees_all_close(generated(math.log(3.0)), foreground + other / 4, atol=1e-6)
 
 
 def test_a_generator_without_background_has_one_stream():
