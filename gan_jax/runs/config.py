@@ -98,7 +98,7 @@ class Data:
       sound: what the files of "sounds" are brought to.
       video: which frames of the files of "videos" are used.
       spectrogram: whether networks see sound as spectrograms.
-      music: how the files of "midi" are cut into bars.
+      music: how the files of "midi" are divided into bars.
       path: the folder or zip file of images of "folder", of sounds of "sounds", of videos of
         "videos", and of "midi"; the file of "npz" or "text".
       data_dir: the directory of prepared TFDS data sets; unset: TFDS's default.

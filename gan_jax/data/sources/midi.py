@@ -2,7 +2,7 @@
 
 Folders are splits and classes as those of images are, see `gan_jax.data.sources.splits`. Of a file,
 the notes of all tracks and channels are used but those of channel 10, percussion. Times are rounded
-to sixteenth notes, and a file is cut into bars of equal length from its beginning, whatever its
+to sixteenth notes, and a file is divided into bars of equal length from its beginning, whatever its
 time signature is. Bars without a note are left out.
 """
 
@@ -35,7 +35,7 @@ _DAMAGED = (EOFError, OSError, ValueError, LookupError, TypeError, AttributeErro
 
 @dataclasses.dataclass(frozen=True)
 class Bars:
-    """How MIDI files are cut into piano rolls.
+    """How MIDI files are divided into piano rolls.
 
     Attributes:
       steps: sixteenth notes of a bar.
