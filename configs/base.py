@@ -3,8 +3,8 @@
 A variant is used as ``--config=configs/wgan_gp.py:ARG``, where ARG joins, with commas, a data set
 (``digits``, ``stacked_digits``, ``cifar10``, ``mnist``, ``fashion_mnist``, ``folder``, ``npz``,
 ``photos``, ``tiles``, ``tones``, ``sounds``, ``bouncing``, ``videos``, ``grammar``, ``text``,
-``scales``, ``midi``) and ``smoke``, which shrinks the run to seconds. Single fields are set with
-``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
+``scales``, ``midi``, ``shapes``) and ``smoke``, which shrinks the run to seconds. Single fields are
+set with ``--config.train.steps=500``, optional ones are unset with ``--config.data.crop=None``, and
 ``--describe`` prints them all. They are defined in `gan_jax.runs.config`.
 
 A variant sets its paper's values on what `get_config` returns. What differs for a small data set
@@ -188,6 +188,12 @@ def midi(c: ConfigDict) -> None:
     c.data.name = "midi"
 
 
+def shapes(c: ConfigDict) -> None:
+    """Synthetic pictures of one shape with captions: 16x16 in colour."""
+    c.data.update(name="shapes", toy_size=10_000)
+    c.eval.split = "test"
+
+
 DATASETS = {
     "digits": digits,
     "stacked_digits": stacked_digits,
@@ -206,11 +212,21 @@ DATASETS = {
     "text": text,
     "scales": scales,
     "midi": midi,
+    "shapes": shapes,
 }
 
 
 # Those in every installation.
-EMBEDDED = ("digits", "stacked_digits", "photos", "tones", "bouncing", "grammar", "scales")
+EMBEDDED = (
+    "digits",
+    "stacked_digits",
+    "photos",
+    "tones",
+    "bouncing",
+    "grammar",
+    "scales",
+    "shapes",
+)
 
 # The data sets that suit a variant. The first is its default, which is in every installation.
 GENERATION = ("digits", "cifar10", "mnist", "fashion_mnist", "folder", "npz", "stacked_digits")
@@ -220,6 +236,7 @@ SOUND = ("tones", "sounds", "npz")
 VIDEO = ("bouncing", "videos")
 TEXT = ("grammar", "text")
 MUSIC = ("scales", "midi")
+CAPTIONED = ("shapes",)
 
 
 def get_config(arg: str = "", datasets: Sequence[str] = GENERATION) -> ConfigDict:

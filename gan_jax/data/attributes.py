@@ -1,18 +1,17 @@
 """Attributes: a label of several numbers, such as the 40 of CelebA, of which images have any.
 
 The field of such a label is of kind ``attributes``. It has the vectors of some images, by which
-samples are made where none is asked for.
+samples are made where none is asked for. So does that of captions (`gan_jax.data.captions`), which
+are vectors of tokens.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from gan_jax.data.spec import LABEL, Field, Spec
+from gan_jax.data import captions
+from gan_jax.data.spec import LABEL, Field, Spec, some_vectors
 from gan_jax.errors import ConfigError, lookup
-
-# Images whose vectors are recorded with the field.
-SHOWN = 256
 
 
 class Scale(NamedTuple):
@@ -40,34 +39,36 @@ def field(names: tuple[str, ...], every: np.ndarray, own: np.ndarray) -> Field:
       every: the vectors of the whole set, ``[m, len(names)]``, which determine the scales.
       own: those of the images of the source, ``[n, len(names)]``.
     """
-    spread = np.unique(np.linspace(0, len(own) - 1, SHOWN).astype(int))
     return Field(
         "attributes",
         (len(names),),
         "float32",
         attributes=names,
         scales=tuple(map(scale_of, every.T)),
-        vectors=tuple(map(tuple, own[spread].tolist())),
+        vectors=some_vectors(own),
     )
 
 
 def of(spec: Spec) -> Field | None:
-    """Return the field of attributes, or ``None`` where examples have none."""
+    """Return the field of attributes or captions, or ``None`` where examples have neither."""
     found = spec.get(LABEL)
-    return found if found is not None and found.attributes is not None else None
+    return found if found is not None and found.kind in ("attributes", "caption") else None
 
 
 def asked(field: Field, text: str) -> np.ndarray:
-    """Return the vectors that a text asks for, ``[n, len(names)]``.
+    """Return the vectors that a text asks for, ``[n, len(names)]``; of captions ``[1, length]``.
 
     Args:
-      field: of attributes.
-      text: ``Smiling=1,Male=-1`` gives these attributes of the field's vectors other values;
-        ``size=large``, of a column of texts, too. Numbers alone, ``1,-1``, are a whole vector.
+      field: of attributes or captions.
+      text: a caption; or ``Smiling=1,Male=-1`` gives these attributes of the field's vectors other
+        values; ``size=large``, of a column of texts, too. Numbers alone, ``1,-1``, are a whole
+        vector.
 
     Raises:
-      ConfigError: an attribute is unknown, or its value is no number.
+      ConfigError: an attribute or a word is unknown, or the value of an attribute is no number.
     """
+    if field.kind == "caption":
+        return captions.tokens(field, text)[None]
     assert field.attributes is not None
     names, parts = field.attributes, [part.strip() for part in text.split(",")]
     if not any("=" in part for part in parts) and len(parts) == len(names):

@@ -414,6 +414,23 @@ class Label(Kind):
         return stored
 
 
+class Caption(Text):
+    """Captions of tokens ``(length,)``, int32; networks see the numbers."""
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return self.field.shape
+
+    @override
+    def to_network(self, stored: jax.Array) -> jax.Array:
+        return stored
+
+    @override
+    def to_stored(self, data: jax.Array) -> jax.Array:
+        return data
+
+
 class Attributes(Kind):
     """Vectors of attributes ``(n,)``, float32; networks see each number on its scale."""
 
@@ -437,6 +454,7 @@ KINDS: dict[str, type[Kind]] = {
     "text": Text,
     "music": Music,
     "label": Label,
+    "caption": Caption,
     "attributes": Attributes,
 }
 

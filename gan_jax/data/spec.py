@@ -2,18 +2,22 @@
 
 A source has a specification ``{name: Field}``, its batches are dictionaries of arrays by the same
 names, and so is ``Turn.batch`` of a player. The names in use are ``image``, ``points``,
-``audio``, ``video``, ``text``, ``music`` and ``label``, a class or a vector of attributes; ``a``
-and ``b`` are the two images of an example for translation. The operations on the arrays of a kind
-are in `gan_jax.data.kinds`.
+``audio``, ``video``, ``text``, ``music`` and ``label``, a class, a vector of attributes or a
+caption; ``a`` and ``b`` are the two images of an example for translation. The operations on the
+arrays of a kind are in `gan_jax.data.kinds`.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gan_jax.errors import ConfigError, lookup, require
 
 LABEL = "label"
+# Examples whose vectors are recorded with a field.
+_SHOWN = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +34,12 @@ class Field:
       scales: of attributes, the mean and the deviation by which networks see each; of spectrograms
         those of the logarithm of each frequency's magnitude.
       stft: of spectrograms, the window and the hop in samples.
-      vectors: of attributes, those of some images.
+      vectors: of attributes or captions, those of some images.
       sample_rate: of audio, in Hz.
-      vocabulary: of text, the token of each number; the first is the end, and stands for no text.
-      separator: of text, what is between two tokens when it is written.
+      vocabulary: of text and captions, the token of each number; the first is the end, and stands
+        for no text.
+      separator: of text and captions, what is between two tokens when it is written.
+      meanings: of captions, a number for each token: equal ones mean the same, 0 means nothing.
       lowest_pitch: of music, the MIDI number of its first column; 60 is C4.
     """
 
@@ -48,6 +54,7 @@ class Field:
     vocabulary: tuple[str, ...] = ()
     stft: tuple[int, int] | None = None
     separator: str = ""
+    meanings: tuple[int, ...] = ()
     lowest_pitch: int | None = None
 
 
@@ -106,6 +113,12 @@ def music(shape: tuple[int, int], lowest_pitch: int) -> Field:
       lowest_pitch: the MIDI number of the first one.
     """
     return Field("music", (*shape, 1), "uint8", lowest_pitch=lowest_pitch)
+
+
+def some_vectors(labels: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """Return the vectors, evenly spread over ``[n, length]``, that `Field.vectors` holds."""
+    spread = np.unique(np.linspace(0, len(labels) - 1, _SHOWN).astype(int))
+    return tuple(map(tuple, labels[spread].tolist()))
 
 
 def pairs(shape: Sequence[int]) -> Spec:
@@ -168,8 +181,10 @@ def num_classes(spec: Spec) -> int | None:
 
 
 def label_size(spec: Spec) -> int | None:
-    """Return the number of classes or attributes, or ``None`` where examples have no label."""
-    return spec[LABEL].shape[0] if LABEL in spec and spec[LABEL].shape else num_classes(spec)
+    """Return the number of classes, attributes or tokens, or ``None`` where there is no label."""
+    if LABEL not in spec or not spec[LABEL].shape:
+        return num_classes(spec)
+    return len(spec[LABEL].vocabulary) or spec[LABEL].shape[0]
 
 
 def class_number(names: Sequence[str], name: str | int, field: str) -> int:

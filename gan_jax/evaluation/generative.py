@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from gan_jax import errors
-from gan_jax.data import kinds, order, sources
+from gan_jax.data import attributes, kinds, order, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import BouncingSource, GrammarSource, Source, ToneSource, ToySource
 from gan_jax.evaluation import sounds, videos
@@ -136,8 +136,9 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
 
 def refusal(settings: Settings, source: Source, real: Source) -> str:
     """Return why labelled data are too few, or too small, for the metrics of "auto", or ""."""
-    if specs.label_size(source.spec) is not None and source.num_classes is None:
-        return f"{source.name} has attributes, and no classes to train a classifier with"
+    if (field := attributes.of(source.spec)) is not None:
+        has = "captions" if field.kind == "caption" else "attributes"
+        return f"{source.name} has {has}, and no classes to train a classifier with"
     if not _is_seen(source) or (source.num_classes or 0) < 2:
         return ""
     if why := _untrainable(source):
@@ -510,7 +511,7 @@ def _class_shares(
 def _attributes(
     game: GenerativeGame, source: Source, data: Mapping[str, np.ndarray] | None
 ) -> Vectors | None:
-    """Return the attributes of a random choice of the images, for a game that asks for them."""
+    """Return the attributes or captions of some images, for a game that asks for them."""
     if game.attributes is None:
         return None
     labels = data["label"] if data else sources.labels_of(source)

@@ -94,7 +94,7 @@ class AdversarialGame(GenerativeGame):
     @classmethod
     def from_config(cls, config: Any, given: building.Given, **more: Any) -> Self:
         game, terms, codes = config.game, make_terms(config, given), None
-        building.check_conditioning(config, classified="classification" in terms)
+        building.check_conditioning(config, given, classified="classification" in terms)
         if "information" in terms:
             codes = terms["information"].codes(config.generator.latent_dim)
         latent = {"latent_dim": codes.latent_dim} if codes else {}

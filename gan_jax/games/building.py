@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
-from gan_jax.data.spec import Spec
+from gan_jax.data.spec import LABEL, Spec
 from gan_jax.losses import adversarial
 from gan_jax.networks import registry as networks
 from gan_jax.settings import options
@@ -99,11 +99,25 @@ def check_weights(fields: Any, group: str) -> dict[str, Any]:
     return dict(fields)
 
 
-def check_conditioning(config: Any, *, classified: bool) -> None:
-    """Raise a `ConfigError` unless both networks see classes, or neither does.
+def check_conditioning(config: Any, given: Given, *, classified: bool) -> None:
+    """Raise a `ConfigError` unless both networks see the data's labels, or neither does.
 
     Where data are ``classified``, the discriminator predicts classes and the generator sees them.
     """
+    has_captions = LABEL in given.spec and given.spec[LABEL].kind == "caption"
+    for role in ("generator", "discriminator"):
+        if (conditioning := config[role].conditioning) == "none":
+            continue
+        if has_captions and conditioning != "text":
+            raise errors.ConfigError(
+                f"{role}.conditioning = {conditioning!r}, but the labels of the data are captions; "
+                "accepted: 'none', or 'text' of networks that read captions"
+            )
+        if conditioning == "text" and not has_captions:
+            raise errors.ConfigError(
+                f"{role}.conditioning = 'text', but the data have no captions; accepted: data with "
+                "captions, such as shapes"
+            )
     generator, discriminator = (
         config[role].conditioning for role in ("generator", "discriminator")
     )

@@ -207,7 +207,7 @@ class Game(abc.ABC):
 
     @property
     def attributes(self) -> Field | None:
-        """The field of attributes that can be asked for when sampling; ``None``: there are none."""
+        """The field of attributes or captions that samples can be asked for; ``None``: none."""
         return None
 
     @property

@@ -67,7 +67,7 @@ class Data:
 
     Attributes:
       name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, sounds,
-        bouncing, videos, grammar, text, scales, midi, or the name of a TFDS data set.
+        bouncing, videos, grammar, text, scales, midi, shapes, or the name of a TFDS data set.
       split: the part of the data set that is trained on.
       resolution: size that images are brought to: one number for squares, or (height, width);
         unset: the nearest to the images' own that the networks make, and at most 256.
@@ -107,7 +107,7 @@ class Data:
       flip: whether real images are mirrored left to right with probability 1/2.
       crop: size of random square crops that are trained on; unset: whole images.
       toy_size: examples of a toy mixture, of ``stacked_digits``, ``tones``, ``bouncing``,
-        ``grammar`` or ``scales``.
+        ``grammar``, ``scales`` or ``shapes``.
       toy_noise: standard deviation of a toy mixture's modes.
       device_cache_gib: data sets up to this size, in GiB, are kept on the device.
       workers: processes that decode images when data are streamed; 0: threads of the main process.

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from gan_jax.data import attributes, sources
+from gan_jax.data import attributes, kinds, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.evaluation import anomalies, evaluators
@@ -97,8 +97,8 @@ def rows(
 
 def _heading(source: sources.Source) -> str:
     """Return the heading of a source's notes."""
-    kinds = {field.kind for field in source.spec.values()}
-    return "images" if "image" in kinds else "examples"
+    found = {field.kind for field in source.spec.values()}
+    return "images" if "image" in found else "examples"
 
 
 def _evaluation(config: ConfigDict, chosen: evaluators.Chosen | None) -> list[tuple[str, str]]:
@@ -116,7 +116,11 @@ def _labels(source: sources.Source) -> list[tuple[str, str]]:
     labels = sources.known_labels(source)
     if labels is None:
         return []
-    if (field := attributes.of(source.spec)) is not None:
+    field = attributes.of(source.spec)
+    if field is not None and field.kind == "caption":
+        shown = kinds.of(field).lines(labels[:1])[0]
+        return [("captions", f"{len(field.vocabulary) - 1} words, such as {shown!r}")]
+    if field is not None:
         heading, named = "attributes", _ranges(field, labels)
     else:
         assert source.class_names is not None

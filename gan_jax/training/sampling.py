@@ -35,7 +35,8 @@ from gan_jax.training.state import TrainState
 
 BATCH_NORM = ("ema", "running", "standing", "batch")
 Variables = dict[str, Any]
-# Numbers of samples, uint32 [n], to their classes, int32 [n], or attributes, float32 [n, k].
+# Numbers of samples, uint32 [n], to their classes, int32 [n], attributes, float32 [n, k], or
+# captions, int32 [n, k].
 ClassOf = Callable[[Any], Any]
 
 
@@ -112,7 +113,7 @@ class InProportion:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Vectors:
-    """The attributes of sample ``i`` are row ``i``, modulo the number of rows."""
+    """The attributes or the caption of sample ``i`` are row ``i``, modulo the number of rows."""
 
     rows: np.ndarray
 
@@ -122,20 +123,19 @@ class Vectors:
         return f"{len(self.rows)} vectors {content_hash([self.rows.tobytes()])}"
 
     def __call__(self, numbers: Any) -> Any:
-        """Return the attributes of samples with these numbers, uint32 ``[n]``."""
-        rows = jnp.asarray(self.rows, jnp.float32)
-        return jnp.take(rows, numbers % np.uint32(len(self.rows)), axis=0)
+        """Return the rows of samples with these numbers, uint32 ``[n]``."""
+        return jnp.take(jnp.asarray(self.rows), numbers % np.uint32(len(self.rows)), axis=0)
 
 
 def in_turn(game: GenerativeGame, label: str | None = None) -> ClassOf | None:
-    """Return the labels of samples that go through all classes, or through vectors of attributes.
+    """Return the labels of samples that go through all classes, vectors of attributes or captions.
 
-    ``label`` is what is asked of attributes, see `gan_jax.data.attributes.asked`. The result is
+    ``label`` is what is asked of the latter, see `gan_jax.data.attributes.asked`. The result is
     ``None`` where the game has no labels.
     """
     if (field := game.attributes) is not None:
         rows = field.vectors if label is None else attributes.asked(field, label)
-        return Vectors(np.asarray(rows, np.float32))
+        return Vectors(np.asarray(rows, field.dtype))
     return None if game.num_classes is None else InTurn(game.num_classes)
 
 

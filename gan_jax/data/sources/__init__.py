@@ -4,8 +4,9 @@
 ``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound),
 ``sounds`` (a folder or zip of sound files), ``bouncing`` (synthetic videos),
 ``videos`` (a folder or zip of video files), ``grammar`` (synthetic sentences), ``text`` (a text
-file), ``scales`` (synthetic bars of music), ``midi`` (a folder or zip of MIDI files); any other
-name is one of the TFDS catalog. ``config.data.pairing`` makes examples of two images of these.
+file), ``scales`` (synthetic bars of music), ``midi`` (a folder or zip of MIDI files), ``shapes``
+(synthetic pictures with captions); any other name is one of the TFDS catalog.
+``config.data.pairing`` makes examples of two images of these.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
 from gan_jax.data.sources.photos import photos
 from gan_jax.data.sources.scales import ScaleSource, scales
+from gan_jax.data.sources.shapes import ShapeSource, shapes
 from gan_jax.data.sources.sounds import Clip, SoundSource
 from gan_jax.data.sources.spectral import Spectrograms
 from gan_jax.data.sources.stacked import StackedSource, stacked_digits
@@ -48,6 +50,7 @@ __all__ = [
     "MidiSource",
     "NpzSource",
     "ScaleSource",
+    "ShapeSource",
     "SoundSource",
     "Source",
     "StackedSource",
@@ -70,6 +73,7 @@ __all__ = [
     "present_classes",
     "resized",
     "scales",
+    "shapes",
 ]
 
 _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
@@ -87,7 +91,7 @@ _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
 BUILT_IN = (
     *_IMAGES,
     *TOYS,
-    *("tones", "sounds", "bouncing", "videos", "grammar", "text", "scales", "midi"),
+    *("tones", "sounds", "bouncing", "videos", "grammar", "text", "scales", "midi", "shapes"),
 )
 
 
@@ -155,6 +159,8 @@ def _one(config: Any, transform: Transform) -> Source:
         return grammar(config.split, config.toy_size)
     if config.name == "scales":
         return scales(config.split, config.toy_size)
+    if config.name == "shapes":
+        return shapes(config.split, config.toy_size)
     if config.name == "midi":
         return MidiSource(config.path, config.split, Bars(**config.music), config.on_error)
     if config.name == "text":

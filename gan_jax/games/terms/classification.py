@@ -50,9 +50,11 @@ class Classification(Term):
     @override
     def check_game(self, config: Any, given: Given) -> None:
         if (described := attributes.of(given.spec)) is not None:
+            named = ", ".join(described.attributes or ())
+            has = f"the attributes {named}" if named else "captions"
             raise ConfigError(
-                f"terms.classification needs classes, but the data have the attributes "
-                f"{', '.join(described.attributes or ())}; accepted: one column in data.labels"
+                f"terms.classification needs classes, but the data have {has}; accepted: one "
+                "column in data.labels"
             )
         if config.generator.conditioning == "none":
             raise ConfigError(
