@@ -38,10 +38,9 @@ DISCRIMINATORS = {A_TO_B: "discriminator_b", B_TO_A: "discriminator_a"}
 
 @dataclasses.dataclass(frozen=True)
 class CycleGame(TranslationGame):
-    """Two players: both generators, then both discriminators on the same batch.
+    """Two players: both discriminators, then both generators on the same batch.
 
-    The generators come first, as in the paper's program: the discriminators are shown fakes of the
-    updated generators.
+    The fakes are the same in both turns, as in the paper's program, and are computed once.
 
     Attributes:
       generator: module of images to images, of which each direction has its own weights.
@@ -121,10 +120,10 @@ class CycleGame(TranslationGame):
     @property
     @override
     def players(self) -> tuple[Player, ...]:
-        judges = tuple(DISCRIMINATORS.values())
+        judges, ways = tuple(DISCRIMINATORS.values()), tuple(GENERATORS.values())
         return (
-            Player("generators", tuple(GENERATORS.values()), self.generators_loss),
-            Player("discriminators", judges, self.discriminators_loss, fresh_data=False),
+            Player("discriminators", judges, self.discriminators_loss),
+            Player("generators", ways, self.generators_loss, fresh_data=False),
         )
 
     @override
@@ -132,6 +131,31 @@ class CycleGame(TranslationGame):
         self, batch: Mapping[str, jax.Array], keys: jax.Array, direction: str = A_TO_B
     ) -> Example:
         return Example(_domains(batch)[direction][0], None, None)
+
+    def discriminators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
+        """Return both discriminators' loss on one batch."""
+        mutable: dict[str, Variables] = {}
+        memory: dict[str, Any] = {}
+        metrics: dict[str, jax.Array] = {}
+        loss = jnp.float32(0.0)
+        for way, (source, target) in _domains(turn.batch).items():
+            name = DISCRIMINATORS[way]
+            keys = turn.batch_keys(f"dropout/fake/{way}")
+            fake, _ = apply(self.generator, turn.variables[GENERATORS[way]], source, keys=keys)
+            fake = lax.stop_gradient(fake)
+            if self.history:
+                slot = _pool(name)
+                key = jax.random.fold_in(draws.named(turn.key, slot), turn.first)
+                fake, memory[slot] = history.exchange(turn.memory[slot], fake, key, turn.axis_name)
+            variables = turn.with_params(params, name)
+            real, shown, mutable[name] = judging.judge_pair(
+                self.discriminator, variables, target, fake
+            )
+            own = jnp.mean(self.loss.discriminator(real.scores, shown.scores))
+            means = {"adversarial": own, **judging.mean_scores(real=real, fake=shown)}
+            metrics |= {f"{way}/{name}": mean for name, mean in means.items()}
+            loss = loss + self.discriminator_weight * own
+        return loss, Outcome(metrics, mutable, memory)
 
     def generators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return both generators' loss on one batch."""
@@ -142,7 +166,7 @@ class CycleGame(TranslationGame):
         def generate(direction: str, images: jax.Array, use: str) -> jax.Array:
             name = GENERATORS[direction]
             variables = turn.with_params(params, name) | mutable[name]
-            keys = turn.keys(f"dropout/{use}/{direction}")
+            keys = turn.batch_keys(f"dropout/{use}/{direction}")
             made, changed = apply(
                 self.generator, variables, images, keys=keys, iterate=use == "fake"
             )
@@ -166,31 +190,6 @@ class CycleGame(TranslationGame):
                 metrics[f"{way}/identity"] = jnp.mean(reconstruction.l1(same, target))
                 loss = loss + self.identity_weight * metrics[f"{way}/identity"]
         return loss, Outcome(metrics, mutable)
-
-    def discriminators_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
-        """Return both discriminators' loss on one batch."""
-        mutable: dict[str, Variables] = {}
-        memory: dict[str, Any] = {}
-        metrics: dict[str, jax.Array] = {}
-        loss = jnp.float32(0.0)
-        for way, (source, target) in _domains(turn.batch).items():
-            name = DISCRIMINATORS[way]
-            keys = turn.keys(f"dropout/fake/{way}")
-            fake, _ = apply(self.generator, turn.variables[GENERATORS[way]], source, keys=keys)
-            fake = lax.stop_gradient(fake)
-            if self.history:
-                slot = _pool(name)
-                key = jax.random.fold_in(draws.named(turn.key, slot), turn.first)
-                fake, memory[slot] = history.exchange(turn.memory[slot], fake, key, turn.axis_name)
-            variables = turn.with_params(params, name)
-            real, shown, mutable[name] = judging.judge_pair(
-                self.discriminator, variables, target, fake
-            )
-            own = jnp.mean(self.loss.discriminator(real.scores, shown.scores))
-            means = {"adversarial": own, **judging.mean_scores(real=real, fake=shown)}
-            metrics |= {f"{way}/{name}": mean for name, mean in means.items()}
-            loss = loss + self.discriminator_weight * own
-        return loss, Outcome(metrics, mutable, memory)
 
 
 def _domains(batch: Mapping[str, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array]]:

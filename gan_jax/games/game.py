@@ -73,6 +73,8 @@ class Turn:
         gradients are accumulated over parts of the share.
       share: number of examples in this device's share; ``None``: those of ``batch``.
       settings: numbers that replace those of the configuration, such as ``penalty_weight``.
+      batch_key: the key of the batch, alike in all turns in which it is shown; ``None``: ``key``.
+      prepared: what `Player.prepare` made for this turn.
     """
 
     variables: Mapping[str, Variables]
@@ -85,6 +87,8 @@ class Turn:
     share: int | None = None
     settings: Mapping[str, jax.Array] = dataclasses.field(default_factory=dict)
     steps: int = 1
+    batch_key: jax.Array | None = None
+    prepared: Any = None
 
     @property
     def step(self) -> jax.Array:
@@ -103,8 +107,19 @@ class Turn:
 
     def keys(self, use: str) -> jax.Array:
         """Return a key per example for the named use, ``[batch]``: alike on any device count."""
+        return self._keys(self.key, use)
+
+    def batch_keys(self, use: str) -> jax.Array:
+        """Return `keys` that are alike in all turns in which this batch is shown.
+
+        What two turns compute from the same batch, weights and keys is computed once: XLA merges
+        equal expressions, outside of loops and branches.
+        """
+        return self._keys(self.key if self.batch_key is None else self.batch_key, use)
+
+    def _keys(self, key: jax.Array, use: str) -> jax.Array:
         return draws.example_keys(
-            draws.named(self.key, use),
+            draws.named(key, use),
             self.size,
             self.axis_name,
             first=self.first,
@@ -155,6 +170,8 @@ class Player:
       start: train steps for which it rests at first: neither its networks nor their optimizers
         change, and schedules begin when it does.
       project: applied to the owned parameters after each update, such as weight clipping.
+      prepare: makes of a turn what the loss finds in ``turn.prepared``; no gradient flows through
+        it. It is computed while the player rests, too, so that another player's turn can share it.
     """
 
     name: str
@@ -164,6 +181,13 @@ class Player:
     fresh_data: bool = True
     start: int = 0
     project: Callable[[Params], Params] | None = None
+    prepare: Callable[[Turn], Any] | None = None
+
+    def prepared(self, turn: Turn) -> Turn:
+        """Return ``turn`` with what `prepare` makes of it."""
+        if self.prepare is None:
+            return turn
+        return dataclasses.replace(turn, prepared=jax.lax.stop_gradient(self.prepare(turn)))
 
 
 class Game(abc.ABC):

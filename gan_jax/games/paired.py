@@ -56,8 +56,9 @@ from gan_jax.settings import arguments, options
 class PairedGame(TranslationGame):
     """The discriminator, then the generator, on the same batch; or the generator alone.
 
-    For the first ``content_steps`` train steps the generator learns without the adversarial term
-    and the discriminator is inactive.
+    The generated images of both turns are the same, and are computed once. For the first
+    ``content_steps`` train steps the generator learns without the adversarial term and the
+    discriminator is inactive.
 
     Attributes:
       generator: module of inputs to images; see `gan_jax.networks.registry`.
@@ -172,7 +173,7 @@ class PairedGame(TranslationGame):
         names, steps = ("discriminator",), self.discriminator_steps
         start, loss = self.content_steps, self.discriminator_loss
         return (
-            Player("discriminator", names, loss, steps, start=start),
+            Player("discriminator", names, loss, steps, start=start, prepare=self.fakes),
             Player("generator", ("generator",), self.generator_loss, fresh_data=False),
         )
 
@@ -186,13 +187,18 @@ class PairedGame(TranslationGame):
         degraded = self.degradation(keys, images)
         return Example(degraded.input, degraded.known, images)
 
+    def fakes(self, turn: Turn) -> jax.Array:
+        """Return the images that the discriminator is shown; the generator's turn shares them."""
+        example = self.examples(turn.batch, turn.batch_keys("degrade"))
+        return self._generate({}, example, turn)[0]
+
     def discriminator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the discriminator's loss on one batch."""
         assert self.discriminator is not None
         variables = turn.with_params(params, "discriminator")
-        example = self.examples(turn.batch, turn.keys("degrade"))
-        fake = lax.stop_gradient(self._generate({}, example, turn)[0])
-        real_seen, fake_seen = self._seen(example, example.target), self._seen(example, fake)
+        example = self.examples(turn.batch, turn.batch_keys("degrade"))
+        real_seen = self._seen(example, example.target)
+        fake_seen = self._seen(example, turn.prepared)
         # Both halves, and the penalty, are scored with the same spectral norms.
         real, shown, mutable = judging.judge_pair(
             self.discriminator, variables, real_seen, fake_seen
@@ -210,7 +216,7 @@ class PairedGame(TranslationGame):
 
     def generator_loss(self, params: Params, turn: Turn) -> tuple[jax.Array, Outcome]:
         """Return the generator's loss on one batch."""
-        example = self.examples(turn.batch, turn.keys("degrade"))
+        example = self.examples(turn.batch, turn.batch_keys("degrade"))
         made, mutable = self._generate(params, example, turn)
         assert example.target is not None
         weights = None
@@ -257,7 +263,7 @@ class PairedGame(TranslationGame):
         """
         variables = turn.with_params(params, "generator")
         own = "generator" in params
-        seen, keys = with_mask(example.inputs, example.known), turn.keys("dropout")
+        seen, keys = with_mask(example.inputs, example.known), turn.batch_keys("dropout")
         made, mutable = apply(self.generator, variables, seen, keys=keys, iterate=own)
         return (made if own else paste(made, example.inputs, example.known)), mutable
 

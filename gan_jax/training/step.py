@@ -108,28 +108,38 @@ def make_train_step(
         step_key = jax.random.fold_in(state.key, state.step)
         carry = (state.networks, state.game)
         metrics: dict[str, jax.Array] = {}
-        position = 0
+        position, last_key = 0, step_key
         for player in game.players:
             chosen, position = _batches(batch, position, player)
+            player_key = draws.named(step_key, player.name)
+            if player.fresh_data:
+                last_key = jax.random.fold_in(player_key, player.steps - 1)
 
             def gradient_step(
                 carry: tuple[dict[str, NetworkState], Variables],
                 scanned: tuple[jax.Array, Batch],
                 player: Player = player,
+                player_key: jax.Array = player_key,
+                last_key: jax.Array = last_key,
             ) -> tuple[tuple[dict[str, NetworkState], Variables], Metrics]:
                 networks, memory = carry
                 index, examples = scanned
-                key = jax.random.fold_in(draws.named(step_key, player.name), index)
+                key = jax.random.fold_in(player_key, index)
+                batch_key = key if player.fresh_data else last_key
                 turn = Turn(
                     variables={name: n.variables for name, n in networks.items()},
-                    batch=prepared(device.fetch(data, examples), key, axis_name),
+                    batch=prepared(device.fetch(data, examples), batch_key, axis_name),
                     key=key,
+                    batch_key=batch_key,
                     count=state.step * player.steps + index,
                     steps=player.steps,
                     axis_name=axis_name,
                     memory=memory,
                     settings=state.settings,
                 )
+
+                if accumulate == 1:
+                    turn = player.prepared(turn)
 
                 def play() -> Any:
                     return _update(player, turn, networks, optimizers, accumulate)
@@ -315,7 +325,7 @@ def _gradients(
         total, memory = carry
         index, batch = part
         one = dataclasses.replace(turn, batch=batch, memory=memory, first=index * size, share=share)
-        found, changed = value(one)
+        found, changed = value(player.prepared(one))
         total = jax.tree.map(lambda a, b: a + b / parts, total, found)
         return (total, {**memory, **changed}), None
 
@@ -323,7 +333,7 @@ def _gradients(
     index = jnp.arange(parts, dtype=jnp.int32)
     # The shapes of one part's outcome, without a pass over it.
     first = dataclasses.replace(turn, batch=jax.tree.map(lambda x: x[0], batch))
-    shapes, _ = jax.eval_shape(lambda: value(first))
+    shapes, _ = jax.eval_shape(lambda: value(player.prepared(first)))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     (total, memory), _ = lax.scan(add, (zeros, dict(turn.memory)), (index, batch))
     loss, gradients, metrics, mutable = total

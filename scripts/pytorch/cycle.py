@@ -1,8 +1,4 @@
-"""CycleGAN: the players of `gan_jax.games.cycle`.
-
-As there, the discriminators are shown fakes of the updated generators, which are made anew; most
-programs show them the fakes of the generators' turn.
-"""
+"""CycleGAN: the players of `gan_jax.games.cycle`, who share the generators' fakes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -66,31 +62,30 @@ def make(config: Any, game: CycleGame, placement: Placement) -> System:
         (b_to_a, a_to_b, discriminator_a, "b", "a", Pool(own.history)),
     ]
 
-    def generators_loss(batch: Batch) -> torch.Tensor:
+    def discriminators_loss(batch: Batch, fakes: Sequence[torch.Tensor]) -> torch.Tensor:
         value = torch.zeros((), device=placement.device)
-        for forth, back, discriminator, inputs, outputs, _ in ways:
+        for (_, _, discriminator, _, outputs, pool), fake in zip(ways, fakes, strict=True):
+            shown = pool.exchange(fake.detach())
+            own_loss = loss.discriminator(discriminator(batch[outputs]), discriminator(shown))
+            value = value + own.discriminator_weight * own_loss
+        return value
+
+    def generators_loss(batch: Batch, fakes: Sequence[torch.Tensor]) -> torch.Tensor:
+        value = torch.zeros((), device=placement.device)
+        for (forth, back, discriminator, inputs, outputs, _), fake in zip(ways, fakes, strict=True):
             source, target = batch[inputs], batch[outputs]
-            fake = forth(source)
             value = value + loss.generator(discriminator(fake))
             value = value + own.cycle_weight * F.l1_loss(back(fake), source)
             value = value + own.identity_weight * F.l1_loss(forth(target), target)
         return value
 
-    def discriminators_loss(batch: Batch) -> torch.Tensor:
-        value = torch.zeros((), device=placement.device)
-        for forth, _, discriminator, inputs, outputs, pool in ways:
-            with torch.no_grad():
-                fake = pool.exchange(forth(batch[inputs]))
-            own_loss = loss.discriminator(discriminator(batch[outputs]), discriminator(fake))
-            value = value + own.discriminator_weight * own_loss
-        return value
-
     def step(done: int, batches: Sequence[Batch]) -> float:
         (batch,) = batches
         with placement.autocast():
-            update(optimizers["generators"], generators_loss(batch))
-            value = discriminators_loss(batch)
-            update(optimizers["discriminators"], value)
+            fakes = [forth(batch[inputs]) for forth, _, _, inputs, _, _ in ways]
+            update(optimizers["discriminators"], discriminators_loss(batch, fakes))
+            value = generators_loss(batch, fakes)
+            update(optimizers["generators"], value)
         averages.update(done)
         return value.item()
 

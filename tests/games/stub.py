@@ -121,7 +121,8 @@ def play(game, name, moment):
 
     @jax.jit
     def compute(params):
-        (value, outcome), gradient = jax.value_and_grad(player.loss, has_aux=True)(params, moment)
+        seen = player.prepared(moment)
+        (value, outcome), gradient = jax.value_and_grad(player.loss, has_aux=True)(params, seen)
         return value, gradient, outcome
 
     return compute(params)
@@ -130,7 +131,7 @@ def play(game, name, moment):
 def loss(game, name, moment):
     """Return a player's loss and its outcome: quicker to compile than the gradient."""
     player, params = owned(game, name, moment)
-    return jax.jit(lambda params: player.loss(params, moment))(params)
+    return jax.jit(lambda params: player.loss(params, player.prepared(moment)))(params)
 
 
 def generated(game, moment):

@@ -206,8 +206,8 @@ def test_a_train_step_moves_all_four_networks_and_remembers():
             strict=True,
         )
         assert all(np.abs(a - b).max() > 1e-5 for a, b in pairs), name
-    # The discriminators' turn comes second: what they see is what the generators have become.
-    slope, offset = (after.networks["a_to_b"].params[name] for name in ("slope", "offset"))
+    # The discriminators' turn comes first: they see what the generators were.
+    slope, offset = (before.networks["a_to_b"].params[name] for name in ("slope", "offset"))
     fakes = after.game["history/discriminator_b"]
     made = slope * batch["a"][0] + offset
     np.testing.assert_allclose(fakes.images[:8], made, rtol=1e-5, atol=1e-6)

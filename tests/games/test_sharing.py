@@ -1,0 +1,51 @@
+"""Fakes that two players are shown are made once in a train step."""
+
+import re
+
+import jax
+import pytest
+from flax import linen as nn
+
+from gan_jax.training import step
+from gan_jax.training.ema import EMA
+from gan_jax.training.preparation import Prepare
+from tests.games import stub
+from tests.games.paired_games import pairs
+from tests.games.test_cycle import cycle
+from tests.training import tiny
+
+
+class Hidden(nn.Module):
+    """Translates pixels by a hidden layer of seven units, of which each is dropped or not."""
+
+    multiple: int = 1
+
+    @nn.compact
+    def __call__(self, x, condition=None, *, keys=None, train=True):
+        hidden = nn.Dense(7, use_bias=False)(x)
+        if keys is not None:
+            kept = jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, (7,)))(keys)
+            hidden = hidden * kept[:, None, None, :]
+        return nn.Dense(2)(hidden)
+
+
+@pytest.mark.parametrize(
+    ("game", "passes"),
+    [
+        (pairs(generator=Hidden()), 1),
+        (pairs(generator=Hidden(), content_steps=3), 1),
+        (cycle(generator=Hidden()), 6),
+        (cycle(generator=Hidden(), history=4), 6),
+    ],
+    ids=["pairs", "pairs_after_content", "cycle", "cycle_with_history"],
+)
+def test_the_fakes_of_both_turns_are_computed_once(game, passes):
+    """The discriminators' turn adds no pass of a generator: what is shown is the same."""
+    optimizers = {name: tiny.make_optimizer("sgd", 1.0) for name in game.networks}
+    state = step.init_state(game, optimizers, EMA(), seed=0)
+    prepare = Prepare(game.spec, flip=True)
+    train_step = step.make_train_step(game, optimizers, EMA(), batch_size=8, prepare=prepare)
+    batch = stub.fields(game, stub.images((1, 8, 4, 6, 4)))
+    program = jax.jit(train_step).lower(state, {}, batch).compile().as_text()
+    # Products of 8 x 4 x 6 pixels, by the hidden layer, and back to it by gradients.
+    assert len(re.findall(r"= f32\[192,7\]\S* dot\(", program)) == 2 * passes
