@@ -21,7 +21,7 @@ class Statistic:
     Attributes:
       better: "lower" or "higher".
       needs: its input: "moments" (mean and covariance of features), "features", "logits", "paths",
-        "points", "text", "sound", "music", "video", "pairs", "scores" or "held_out".
+        "points", "text", "sound", "music", "video", "pairs", "sound_pairs", "scores" or "held_out".
       labelled: whether it also needs the requested class of each generated image.
     """
 
@@ -82,6 +82,13 @@ PAIR_STATISTICS: Mapping[str, Statistic] = {
     "ssim_y": Statistic("higher", "pairs"),
     "ms_ssim": Statistic("higher", "pairs"),
 }
+# Statistics of pairs of sounds, computed in `gan_jax.metrics.enhancement`; ``si_sdr_gain`` is the
+# output's SI-SDR less the input's.
+SOUND_PAIR_STATISTICS: Mapping[str, Statistic] = {
+    "si_sdr": Statistic("higher", "sound_pairs"),
+    "si_sdr_gain": Statistic("higher", "sound_pairs"),
+    "log_mel_distance": Statistic("lower", "sound_pairs"),
+}
 # Statistics of one anomaly score per image and of labels of anomalous images.
 SCORE_STATISTICS: Mapping[str, Statistic] = {
     "auroc": Statistic("higher", "scores"),
@@ -108,6 +115,7 @@ _ALONE = {
     **MUSIC_STATISTICS,
     **VIDEO_STATISTICS,
     **PAIR_STATISTICS,
+    **SOUND_PAIR_STATISTICS,
     **SCORE_STATISTICS,
     **HELD_OUT_STATISTICS,
 }
@@ -123,8 +131,7 @@ class Metric:
       name: the name.
       statistic: a key of `STATISTICS`, `PATH_STATISTICS`, `POINT_STATISTICS`, `TEXT_STATISTICS`,
         `SOUND_STATISTICS`, `MUSIC_STATISTICS`, `VIDEO_STATISTICS`, `PAIR_STATISTICS`,
-        `SCORE_STATISTICS` or
-        `HELD_OUT_STATISTICS`.
+        `SOUND_PAIR_STATISTICS`, `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
       extractor: name of the feature extractor; ``None`` for statistics without features.
       layer: layer of the extractor; ``None``: its default layer.
     """
@@ -178,7 +185,8 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
         f"{', '.join(POINT_STATISTICS)}; for text {', '.join(TEXT_STATISTICS)}; for sound "
         f"{', '.join(SOUND_STATISTICS)}; for music {', '.join(MUSIC_STATISTICS)}; for videos "
         f"{', '.join(VIDEO_STATISTICS)}; for pairs "
-        f"{', '.join(PAIR_STATISTICS)}; for scores "
+        f"{', '.join(PAIR_STATISTICS)}; for pairs of sounds "
+        f"{', '.join(SOUND_PAIR_STATISTICS)}; for scores "
         f"{', '.join(SCORE_STATISTICS)}; for runs with held-out images "
         f"{', '.join(HELD_OUT_STATISTICS)}.{hint}"
     )

@@ -25,6 +25,8 @@ EXTRACTORS = ("inception", "classifier", "mine")
         ("pitch_accuracy", "pitch_accuracy", None, None, False),
         ("psnr_y", "psnr_y", None, None, False),
         ("ssim_y", "ssim_y", None, None, False),
+        ("si_sdr_gain", "si_sdr_gain", None, None, False),
+        ("log_mel_distance", "log_mel_distance", None, None, True),
         ("auroc", "auroc", None, None, False),
         ("average_precision", "average_precision", None, None, False),
         ("gan_augment10", "gan_augment10", None, None, False),
@@ -45,6 +47,7 @@ def test_what_a_metric_is_of():
         "sound": ("pitch_accuracy",),
         "music": ("scale_violations", "polyphony_tv", "interval_tv", "empty_bars"),
         "pairs": ("psnr", "psnr_y", "ssim_y", "ms_ssim"),
+        "sound_pairs": ("si_sdr", "si_sdr_gain", "log_mel_distance"),
         "scores": ("auroc", "average_precision"),
         "held_out": ("gan_train", "gan_augment10", "membership_auroc", "membership_auroc_pixels"),
     }
