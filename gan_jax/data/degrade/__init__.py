@@ -1,4 +1,4 @@
-"""Degradations: pure keyed functions from clean images to the inputs of restoration."""
+"""Degradations: pure keyed functions from clean images or sounds to the inputs of restoration."""
 
 from gan_jax.data.degrade.degradation import Degradation, Degraded
 from gan_jax.data.degrade.registry import DEGRADATIONS, make

@@ -56,7 +56,7 @@ class Blur(Degradation):
         return math.ceil(self.motion[1] / 2.0)
 
     @override
-    def check(self, shape: tuple[int, int, int]) -> None:
+    def check(self, shape: tuple[int, ...]) -> None:
         """Check that a kernel's arm is shorter than the image, so that one mirror is enough."""
         height, width, _ = shape
         if min(height, width) <= self.radius:

@@ -14,15 +14,19 @@ from gan_jax.errors import ConfigError
 Range = tuple[float, float]
 """An inclusive range (low, high), from which one number is drawn uniformly per image."""
 
+AXES = {"image": ("height", "width", "channels"), "audio": ("samples", "channels")}
+"""The axes of one example of each kind of data that can be degraded."""
+
 BYTE = 2.0 / 255.0
 """One step of 0 ... 255 in images in [-1, 1]."""
 
 
 class Degraded(NamedTuple):
-    """Degraded images.
+    """Degraded images or sounds.
 
     Attributes:
-      input: float32 ``[batch, height / scale, width / scale, inputs(channels)]`` in [-1, 1].
+      input: float32 ``[batch, height / scale, width / scale, inputs(channels)]`` in [-1, 1]; of
+        sounds ``[batch, samples, inputs(channels)]``.
       known: float32 ``[batch, height, width, 1]``, 1 where the input's pixels are the clean
         image's own and 0 in holes; ``None``: the degradation makes no holes.
     """
@@ -41,6 +45,8 @@ class Degradation(abc.ABC):
 
     name: ClassVar[str]
     """The value of ``degrade.name``."""
+    data: ClassVar[str] = "image"
+    """The kind of the data that it degrades, a key of `AXES`."""
     masked: ClassVar[bool] = False
     """Whether it makes holes, and returns where."""
 
@@ -57,48 +63,53 @@ class Degradation(abc.ABC):
         """
         return channels
 
-    def check(self, shape: tuple[int, int, int]) -> None:
-        """Check that images of a shape can be degraded.
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Check that examples of a shape can be degraded.
 
         Args:
-          shape: height, width, channels.
+          shape: of the axes of the kind; see `AXES`.
 
         Raises:
           ConfigError: they cannot; the message names what is accepted.
         """
-        self.inputs(shape[2])
+        self.inputs(shape[-1])
 
     @abc.abstractmethod
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:
-        """Degrade one image.
+        """Degrade one example.
 
         Args:
           key: a typed PRNG key, for all that is drawn.
-          image: float32 ``[height, width, channels]`` in [-1, 1], of a shape that was checked.
+          image: float32 ``[height, width, channels]`` in [-1, 1], of a shape that was checked; of
+            sounds ``[samples, channels]``.
 
         Returns:
           The same without the batch dimension.
         """
 
     def __call__(self, keys: jax.Array, clean: jax.Array) -> Degraded:
-        """Degrade images, each by draws from its own key.
+        """Degrade examples, each by draws from its own key.
 
         Args:
-          keys: one typed PRNG key per image, ``[batch]``.
-          clean: float32 ``[batch, height, width, channels]`` in [-1, 1].
+          keys: one typed PRNG key per example, ``[batch]``.
+          clean: float32 ``[batch, height, width, channels]`` in [-1, 1]; of sounds ``[batch,
+            samples, channels]``.
 
         Raises:
-          ValueError: the images are no such array, or there is not one key per image.
-          ConfigError: images of this shape cannot be degraded so.
+          ValueError: the examples are no such array, or there is not one key per example.
+          ConfigError: examples of this shape cannot be degraded so.
         """
-        if clean.ndim != 4 or clean.dtype != jnp.float32:
+        axes = AXES[self.data]
+        if clean.ndim != 1 + len(axes) or clean.dtype != jnp.float32:
             raise ValueError(
-                f"clean images are {clean.dtype}{list(clean.shape)}; accepted: float32 "
-                "[batch, height, width, channels]."
+                f"clean {self.data}s are {clean.dtype}{list(clean.shape)}; accepted: float32 "
+                f"[batch, {', '.join(axes)}]."
             )
         if keys.shape != clean.shape[:1]:
-            raise ValueError(f"need one key per image, shape {clean.shape[:1]}; got {keys.shape}.")
-        self.check((clean.shape[1], clean.shape[2], clean.shape[3]))
+            raise ValueError(
+                f"need one key per {self.data}, shape {clean.shape[:1]}; got {keys.shape}."
+            )
+        self.check(clean.shape[1:])
         return jax.vmap(self.of_one)(keys, clean)
 
     def _refuse(self, option: str, value: Any, accepted: str) -> ConfigError:

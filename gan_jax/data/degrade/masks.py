@@ -62,7 +62,7 @@ class Mask(Degradation):
             raise self._refuse("fill", self.fill, "a number in [-1, 1]")
 
     @override
-    def check(self, shape: tuple[int, int, int]) -> None:
+    def check(self, shape: tuple[int, ...]) -> None:
         """Check that height and width are at least 2 pixels."""
         height, width, _ = shape
         if min(height, width) < 2:

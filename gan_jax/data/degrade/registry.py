@@ -10,6 +10,7 @@ from gan_jax.data.degrade.jpeg import Jpeg
 from gan_jax.data.degrade.masks import Mask
 from gan_jax.data.degrade.noise import GaussianNoise, PoissonNoise
 from gan_jax.data.degrade.resize import Downsample
+from gan_jax.data.degrade.sound import SoundNoise
 from gan_jax.settings import build
 
 DEGRADATIONS: dict[str, type[Degradation]] = {
@@ -23,6 +24,7 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
         Jpeg,
         Mask,
         Grey,
+        SoundNoise,
     )
 }
 

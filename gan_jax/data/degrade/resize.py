@@ -42,7 +42,7 @@ class Downsample(Degradation):
         return self.factor
 
     @override
-    def check(self, shape: tuple[int, int, int]) -> None:
+    def check(self, shape: tuple[int, ...]) -> None:
         """Check that height and width are multiples of the factor."""
         height, width, _ = shape
         if height % self.factor or width % self.factor:
