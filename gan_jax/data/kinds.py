@@ -505,10 +505,24 @@ def check_images(spec: Spec, what: str) -> tuple[int, int, int]:
     Raises:
       ConfigError: they hold something else, or images of several shapes.
     """
-    shapes = {field.shape for field in spec.values() if field.kind == "image"}
-    others = {spec[name].kind for name in data_names(spec)} - {"image"}
-    if others or len(shapes) != 1:
-        found = ", ".join(f"{name}: {field.kind} {field.shape}" for name, field in spec.items())
-        raise ConfigError(f"data.name: the data have {found}; accepted for {what}: images")
-    height, width, channels = shapes.pop()
+    height, width, channels = check_kinds(spec, what, image="images")
     return height, width, channels
+
+
+def check_kinds(spec: Spec, what: str, **accepted: str) -> tuple[int, ...]:
+    """Return the shape of all data fields, which are of one of some kinds.
+
+    Args:
+      spec: of the data.
+      what: what needs these kinds, for the message.
+      **accepted: what each kind is called, by its name.
+
+    Raises:
+      ConfigError: they are of another kind, or of several kinds or shapes.
+    """
+    found = {(spec[name].kind, spec[name].shape) for name in data_names(spec)}
+    if len(found) != 1 or next(iter(found))[0] not in accepted:
+        have = ", ".join(f"{name}: {field.kind} {field.shape}" for name, field in spec.items())
+        names = ", or ".join(accepted.values())
+        raise ConfigError(f"data.name: the data have {have}; accepted for {what}: {names}")
+    return found.pop()[1]

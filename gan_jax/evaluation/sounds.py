@@ -1,4 +1,4 @@
-"""Stored sound as extractors see it, and the metrics of sound that need no extractor."""
+"""Stored sound as extractors see it, and the metrics of sounds and pairs that need no extractor."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ import numpy as np
 from gan_jax.data import kinds
 from gan_jax.data.sources import ToneSource
 from gan_jax.data.spec import Field
-from gan_jax.metrics import sound
+from gan_jax.metrics import enhancement, sound
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.metrics.extractors import Labelled
 
@@ -75,3 +75,22 @@ def pitch_accuracy(source: ToneSource, stored: np.ndarray) -> float:
     """Return the share of stored sounds whose pitch is one of the source's classes'."""
     floats = np.asarray(heard(source.field, jax.numpy.asarray(stored)))
     return sound.pitch_accuracy(floats, sample_rate(source.field), source.pitches)
+
+
+def pair_values(
+    statistic: str, field: Field, outputs: np.ndarray, inputs: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+    """Return a metric of pairs for each sound, float32 ``[n]``.
+
+    Args:
+      statistic: a key of `gan_jax.metrics.names.SOUND_PAIR_STATISTICS`.
+      field: of the sounds.
+      outputs: stored sounds ``[n, samples, channels]``.
+      inputs: what they were made from.
+      targets: what they should be.
+    """
+    made, given, clean = (heard(field, jax.numpy.asarray(x)) for x in (outputs, inputs, targets))
+    if statistic == "log_mel_distance":
+        return np.asarray(enhancement.log_mel_distance(made, clean, sample_rate(field)))
+    found = enhancement.si_sdr(made, clean)
+    return np.asarray(found - enhancement.si_sdr(given, clean) if "gain" in statistic else found)

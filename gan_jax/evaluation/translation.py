@@ -1,8 +1,9 @@
-"""Evaluation of games that translate images: against targets, domains and anomaly labels.
+"""Evaluation of games that translate: against targets, domains and anomaly labels.
 
 Three kinds of metrics, each as far as the game and its data allow:
 
-- of pairs (``psnr``, ``ssim``, ...): each output against its target; means over images;
+- of pairs (``psnr``, ``ssim``, ..., of sounds ``si_sdr``, ...): each output against its target;
+  means over examples;
 - of sets (``fid``, ``kid768``, ...): outputs against real images of the target domain;
 - of scores (``auroc``, ``average_precision``): whether images of classes that are not normal
   (``data.normal``, ``data.without``) have higher anomaly scores than the others.
@@ -23,6 +24,7 @@ from gan_jax.data import kinds, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import DomainSource, Source
 from gan_jax.device_map import DeviceMap
+from gan_jax.evaluation import sounds
 from gan_jax.evaluation.anomalies import anomalous_classes, measured_source
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
 from gan_jax.evaluation.real_images import real_source
@@ -46,7 +48,10 @@ def choose_metrics(
     automatic: list[str] = []
     accepted = [name for name in names.STATISTICS if name not in names.POINT_STATISTICS]
     has_targets = not isinstance(source, DomainSource)
-    if has_targets:
+    of_sounds = has_targets and kinds.is_sound(specs.target(source.spec))
+    if of_sounds:
+        automatic = accepted = [*names.SOUND_PAIR_STATISTICS]
+    elif has_targets:
         automatic = ["psnr", "ssim"]
         accepted = [*names.PAIR_STATISTICS, *accepted]
     if isinstance(game, DetectionGame):
@@ -63,6 +68,7 @@ def choose_metrics(
                 "held_out": "which is measured on samples, but the game translates images",
                 "images": "but the game is not class-conditional",
             }.get(metric.of, "but these are images")
+            why = "but these are pairs of sounds" if of_sounds else why
             raise errors.ConfigError(
                 f"eval.metrics has {metric.name!r}, {why}; accepted: {', '.join(accepted)}"
             )
@@ -146,7 +152,8 @@ class TranslationEvaluator(Evaluator):
         found = translating.data_points(shown, settings.num_real)
         self._sizes = found.sizes
         self._points = translating.fitting(found.batch, game)
-        self._size = max(images.shape[1:3] for images in self._points.values())
+        self._size = max(examples.shape[1:-1] for examples in self._points.values())
+        self._field = specs.target(game.spec)
         if 0 in self._size:
             height, width, _ = specs.target(shown.spec).shape
             raise errors.ConfigError(
@@ -224,24 +231,25 @@ class TranslationEvaluator(Evaluator):
             compared = {"output": images.outputs}
             # Inputs are compared enlarged, and grey ones as grey colours.
             channels = self._game.directions[way].outputs
-            if images.inputs.shape[-1] in (1, channels):
+            if images.inputs.shape == images.outputs.shape:
+                compared["input"] = images.inputs
+            elif images.inputs.shape[-1] in (1, channels):
                 larger = translating.bicubic(images.inputs, *images.outputs.shape[1:3])
                 compared["input"] = translating.as_colour(larger, channels)
             for name, found in (("output", values), ("input", before)):
                 if name in compared:
-                    own = self._compare(compared[name], images.targets, way)
+                    own = self._compare(images._replace(outputs=compared[name]), way)
                     suffix = f"_{way}" if number else ""
                     found.update({f"{metric}{suffix}": value for metric, value in own.items()})
         return values, before
 
-    def _compare(
-        self, images: np.ndarray, targets: np.ndarray | None, way: str
-    ) -> dict[str, float]:
-        """Return the metrics of pairs and sets of some images."""
+    def _compare(self, translated: translating.Translated, way: str) -> dict[str, float]:
+        """Return the metrics of pairs and sets of some outputs."""
         values: dict[str, float] = {}
+        inputs, images, targets = translated
         for metric in self.metrics:
-            if metric.of == "pairs" and targets is not None:
-                found = self._pairs(metric.statistic, images, targets)
+            if metric.of in ("pairs", "sound_pairs") and targets is not None:
+                found = self._pairs(metric, images, inputs, targets)
                 values[metric.name] = float(np.mean(np.minimum(found, IDENTICAL_DB)))
         for name, extraction in self._extractions.items():
             own = self._metrics_of(name)
@@ -258,14 +266,20 @@ class TranslationEvaluator(Evaluator):
             return self._points["b"][: self._sizes[1]]
         return self._points["a"][: self._sizes[0]]
 
-    def _pairs(self, statistic: str, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def _pairs(
+        self, metric: Metric, outputs: np.ndarray, inputs: np.ndarray, targets: np.ndarray
+    ) -> np.ndarray:
         size = self._settings.batch_size
         rows = []
-        for first in range(0, len(images), size):
+        for first in range(0, len(outputs), size):
+            made, given, clean = (x[first : first + size] for x in (outputs, inputs, targets))
             with jax.transfer_guard("allow"):
-                both = images[first : first + size], targets[first : first + size]
-                found = compare.pair_values(statistic, *both, border=self._border)
-                rows.append(np.asarray(found))
+                if metric.of == "sound_pairs":
+                    found = sounds.pair_values(metric.statistic, self._field, made, given, clean)
+                else:
+                    both = compare.pair_values(metric.statistic, made, clean, border=self._border)
+                    found = np.asarray(both)
+                rows.append(found)
         return np.concatenate(rows)
 
     def _collect(

@@ -1,4 +1,4 @@
-"""Translation of an image into another that is known: pix2pix, and restoration of degraded images.
+"""Translation of an image or a sound into another that is known: pix2pix, restoration, SEGAN.
 
 - "Image-to-Image Translation with Conditional Adversarial Networks", Isola et al. 2016,
   https://arxiv.org/abs/1611.07004
@@ -6,6 +6,8 @@
   https://arxiv.org/abs/1604.07379
 - "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", Ledig et
   al. 2016, https://arxiv.org/abs/1609.04802
+- "SEGAN: Speech Enhancement Generative Adversarial Network", Pascual et al. 2017,
+  https://arxiv.org/abs/1703.09452
 
 They differ in where the pairs come from, in the networks, and in the weights of the same terms:
 
@@ -13,7 +15,9 @@ They differ in where the pairs come from, in the networks, and in the weights of
 - discriminator: real targets against what the generator makes, each seen beside its input
   (``conditional``) or alone.
 
-A pair is in the data (two images per example), or a degradation makes the input of its target.
+A pair is in the data (two images per example), or a degradation makes the input of its target. What
+is said of images and pixels holds for sounds and samples, too; the perceptual term and the total
+variation are of images alone.
 """
 
 import dataclasses
@@ -112,9 +116,9 @@ class PairedGame(TranslationGame):
     def from_config(cls, config: Any, given: building.Given) -> Self:
         own, degradation = config.game.paired, _degradation(config, given)
         shape = _target_shape(given.spec)
-        channels = shape[2]
+        channels = shape[-1]
         way = _way(degradation, given.spec)
-        _check(own, way.scale)
+        _check(own, way.scale, specs.target(given.spec).kind)
         inputs, seen = _shapes(shape, way, own.conditional)
         discriminator = None
         if own.adversarial_weight:
@@ -151,14 +155,16 @@ class PairedGame(TranslationGame):
     @property
     @override
     def image_shape(self) -> tuple[int, int, int]:
-        return _target_shape(self.spec)
+        return kinds.check_images({"image": specs.target(self.spec)}, "this game")
 
     @property
     @override
     def networks(self) -> Mapping[str, Network]:
         x, y = (
             jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-            for shape in _shapes(self.image_shape, self.directions[A_TO_B], self.conditional)
+            for shape in _shapes(
+                _target_shape(self.spec), self.directions[A_TO_B], self.conditional
+            )
         )
         networks = {"generator": Network(self.generator, (x,), averaged=True)}
         if self.discriminator is not None:
@@ -296,16 +302,38 @@ def _degradation(config: Any, given: building.Given) -> Degradation | None:
             f"data.pairing = {pairing!r} with degrade.name = {name!r}, which makes inputs itself; "
             "accepted: 'none'"
         )
-    made = degrade.make(name, **options(config.degrade, kind))
-    made.check(_target_shape(given.spec))
+    made, shape = degrade.make(name, **options(config.degrade, kind)), _target_shape(given.spec)
+    if made.data != (found := specs.target(given.spec).kind):
+        suited = [k for k, v in degrade.DEGRADATIONS.items() if v.data == found and k != "none"]
+        raise errors.ConfigError(
+            f"degrade.name = {name!r} is for data of kind {made.data!r}, but these are of kind "
+            f"{found!r}; accepted: {', '.join(suited)}"
+        )
+    made.check(shape)
     return made
 
 
-def _check(own: Any, scale: int) -> None:
-    """Check the settings of the game; ``scale`` is that of images over inputs."""
+def _check(own: Any, scale: int, kind: str) -> None:
+    """Check the settings of the game.
+
+    Args:
+      own: its group of the configuration.
+      scale: of images over inputs.
+      kind: of the data.
+    """
     building.check_weights({k: own[k] for k in own if k.endswith("_weight")}, "game.paired")
     building.check_weights({"content_steps": own.content_steps}, "game.paired")
     errors.lookup(reconstruction.PIXEL_LOSSES, own.pixel, "game.paired.pixel")
+    of_images = (
+        ("variation_weight", own.variation_weight, 0.0),
+        ("perceptual.extractor", own.perceptual.extractor, None),
+    )
+    for name, value, accepted in of_images:
+        if kind != "image" and value != accepted:
+            raise errors.ConfigError(
+                f"game.paired.{name} = {value!r}, a term of images, but the data are of kind "
+                f"{kind!r}; accepted: {accepted!r}"
+            )
     if own.conditional and scale != 1 and own.adversarial_weight:
         raise errors.ConfigError(
             f"game.paired.conditional = True, but inputs are {scale} times smaller than targets; "
@@ -313,14 +341,15 @@ def _check(own: Any, scale: int) -> None:
         )
 
 
-def _target_shape(spec: Spec) -> tuple[int, int, int]:
-    """Return the shape of the target images."""
-    return kinds.check_images({"image": specs.target(spec)}, "this game")
+def _target_shape(spec: Spec) -> tuple[int, ...]:
+    """Return the shape of the targets, images or sounds."""
+    accepted = {"image": "images", "audio": "sounds (data.spectrogram.window = 0)"}
+    return kinds.check_kinds({"target": specs.target(spec)}, "this game", **accepted)
 
 
 def _way(degradation: Degradation | None, spec: Spec, multiple: int = 1) -> Direction:
     """Return the direction from inputs to target images."""
-    channels = _target_shape(spec)[2]
+    channels = _target_shape(spec)[-1]
     if (how := degradation) is None:
         return Direction(channels, channels, multiple, scale=specs.pair_scale(spec))
     inputs = how.inputs(channels)
@@ -328,12 +357,12 @@ def _way(degradation: Degradation | None, spec: Spec, multiple: int = 1) -> Dire
 
 
 def _shapes(
-    shape: tuple[int, int, int], way: Direction, conditional: bool
+    shape: tuple[int, ...], way: Direction, conditional: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the shapes of what the generator and the discriminator see of one example."""
-    height, width, channels = shape
-    inputs = (height // way.scale, width // way.scale, way.inputs + way.masked)
-    return inputs, (height, width, channels + (way.inputs if conditional else 0))
+    *sizes, channels = shape
+    inputs = (*(size // way.scale for size in sizes), way.inputs + way.masked)
+    return inputs, (*sizes, channels + (way.inputs if conditional else 0))
 
 
 def _factor(generator: str, scale: int) -> dict[str, int]:

@@ -1,7 +1,8 @@
-"""Games that translate images: what they have beside networks and players.
+"""Games that translate images or sounds: what they have beside networks and players.
 
 A game of this kind has no latents. It has *directions*, such as ``AtoB``; and, where its inputs are
-made from their targets, a degradation.
+made from their targets, a degradation. Where shapes are written as those of images, sounds have one
+axis, of samples, in place of height and width.
 """
 
 import abc
@@ -147,10 +148,10 @@ def paste(images: jax.Array, inputs: jax.Array, known: jax.Array | None) -> jax.
 
 
 def as_translation(game: Any, what: str) -> TranslationGame:
-    """Return ``game``; raises `ConfigError` if it does not translate images, as ``what`` needs."""
+    """Return ``game``; raises `ConfigError` if it does not translate, as ``what`` needs."""
     if not isinstance(game, TranslationGame):
         raise ConfigError(
-            f"{what} is for runs that translate images, such as pix2pix, cyclegan or denoise"
+            f"{what} is for runs that translate images or sounds, such as pix2pix, denoise or segan"
         )
     return game
 

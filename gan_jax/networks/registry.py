@@ -23,6 +23,7 @@ from gan_jax.networks.patchgan import PatchGAN
 from gan_jax.networks.progan import ProGANDiscriminator, ProGANGenerator
 from gan_jax.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from gan_jax.networks.segan import SEGANDiscriminator, SEGANGenerator
 from gan_jax.networks.seqgan import SeqGANDiscriminator
 from gan_jax.networks.srresnet import SRResNet
 from gan_jax.networks.stylegan1 import StyleGAN1Generator
@@ -62,6 +63,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "progan": ProGANDiscriminator,
     "r3gan": R3GANDiscriminator,
     "resnet": ResNetDiscriminator,
+    "segan": SEGANDiscriminator,
     "stylegan2": StyleGAN2Discriminator,
     "textgan": TextGANDiscriminator,
     "videogan": VideoGANDiscriminator,
@@ -79,6 +81,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
 """Modules of `(x [batch, *shape], condition)` to float32 [batch, outputs]."""
 
 TRANSLATORS: dict[str, type[nn.Module]] = {
+    "segan": SEGANGenerator,
     "srresnet": SRResNet,
     "translator": ResNetTranslator,
     "unet": UNet,
@@ -86,7 +89,8 @@ TRANSLATORS: dict[str, type[nn.Module]] = {
 """Modules of `(x [batch, h, w, channels], condition)` to float32 images; `keys` are dropout's.
 
 An output is `[batch, scale * h, scale * w, outputs]`; `h` and `w` are any multiples of `multiple`:
-both are the module's properties. Without keys there is no dropout.
+both are the module's properties. Without keys there is no dropout. Those of segan are sounds
+`[batch, samples, channels]`.
 """
 
 PATCH_DISCRIMINATORS: dict[str, type[nn.Module]] = {

@@ -1,4 +1,4 @@
-"""Networks from image to image: their fields, their sizes and their last step.
+"""Networks from image to image, or sound to sound: their fields, sizes and last step.
 
 Such a network ends in `tanh`, as in the papers; or it is `linear`; or its output is a `residual`
 that is added to its input: it then only has to learn the difference of two similar images, and is
@@ -68,6 +68,10 @@ class Translator(Normalized):
                 f"{reason} requires; accepted: a height and a width that are multiples of "
                 f"{self.multiple}."
             )
+        self._check_output(channels)
+
+    def _check_output(self, channels: int) -> None:
+        """Raise a `ConfigError` unless inputs of ``channels`` channels have such an output."""
         self._check_choice("output", OUTPUTS)
         if self.output == "residual" and 1 < channels < self.outputs:
             raise ConfigError(
@@ -106,10 +110,9 @@ class Translator(Normalized):
 
 
 def check_multiple(x: jax.Array, multiple: int) -> None:
-    """Raise a `ValueError` unless images `x` have a height and width that are such multiples."""
-    height, width = x.shape[1:3]
-    if height % multiple or width % multiple:
+    """Raise a `ValueError` unless the axes of space of `x` have sizes that are such multiples."""
+    sizes = x.shape[1:-1]
+    if any(size % multiple for size in sizes):
         raise ValueError(
-            f"images of {height}x{width}; accepted: a height and a width that are multiples of "
-            f"{multiple}"
+            f"an input of {'x'.join(map(str, sizes))}; accepted: multiples of {multiple}"
         )

@@ -13,7 +13,6 @@ from gan_jax.evaluation.settings import make_settings
 from gan_jax.evaluation.translation import shown_source
 from gan_jax.games.game import as_generative
 from gan_jax.games.translation import TranslationGame
-from gan_jax.report import grids
 from gan_jax.runs import build
 from gan_jax.training import sampling, translating
 from gan_jax.training.state import TrainState
@@ -72,6 +71,7 @@ def _translations(
     found = translating.data_points(source, config.sample.num)
     points = translating.fitting(found.batch, game)
     count = len(next(iter(points.values())))
+    kind = kinds.of(specs.target(source.spec))
     translators = [
         translating.Translator(game, way, batch_size=count, devices=devices)
         for way in game.directions
@@ -81,27 +81,30 @@ def _translations(
         variables = translators[0].place(sampling.chosen_variables(state, how))
         translated = [translator(variables, points, seed=seed) for translator in translators]
         return side_by_side(
-            [images for found in translated for images in found if images is not None]
+            [images for found in translated for images in found if images is not None], kind
         )
 
     return draw
 
 
-def side_by_side(columns: list[np.ndarray]) -> np.ndarray:
-    """Lay images out with a row for each number: input, output and so on beside each other.
+def side_by_side(columns: list[np.ndarray], kind: kinds.Kind) -> np.ndarray:
+    """Lay examples out with a row for each number: input, output and so on beside each other.
 
     Args:
-      columns: uint8 ``[n, height, width, channels]`` each, of 1 or 3 channels; smaller ones are
-        enlarged, every pixel repeated.
+      columns: stored examples ``[n, ...]`` each; images are uint8 ``[n, height, width, channels]``
+        of 1 or 3 channels, and smaller ones are enlarged, every pixel repeated.
+      kind: of the examples.
 
     Returns:
       uint8 ``[H, W, channels]``; several rows stand beside each other where they are many.
     """
-    height = max(images.shape[1] for images in columns)
-    channels = max(images.shape[3] for images in columns)
-    shown = [
-        translating.as_colour(translating.enlarged(images, height), channels) for images in columns
-    ]
-    tiles = np.stack(shown, axis=1)
+    if len({examples.shape for examples in columns}) > 1:
+        height = max(images.shape[1] for images in columns)
+        channels = max(images.shape[3] for images in columns)
+        columns = [
+            translating.as_colour(translating.enlarged(images, height), channels)
+            for images in columns
+        ]
+    tiles = np.stack(columns, axis=1)
     beside = max(1, round(np.sqrt(len(tiles) / len(columns))))
-    return grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=len(columns) * beside)
+    return kind.picture(tiles.reshape(-1, *tiles.shape[2:]), columns=len(columns) * beside)

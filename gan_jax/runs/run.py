@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.data import attributes, sources
+from gan_jax.data import attributes, kinds, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.data.sources.levels import Levels
@@ -365,6 +365,7 @@ class Run:
         """
         game = as_translation(self.game, "Run.translate")
         name = choose_direction(game, direction)
+        kinds.check_images({"image": specs.target(game.spec)}, "Run.translate")
         way = game.directions[name]
         if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] != way.inputs:
             raise errors.ConfigError(

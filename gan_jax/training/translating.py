@@ -64,7 +64,7 @@ def network(
 
 
 class Translated(NamedTuple):
-    """Images before and after, uint8 ``[n, height, width, channels]``; maybe without targets."""
+    """Examples before and after as they are stored: images or sounds; maybe without targets."""
 
     inputs: np.ndarray
     outputs: np.ndarray
@@ -95,12 +95,14 @@ class Translator:
         batch_size: int,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
+        kind = kinds.of(specs.target(game.spec))
+
         def translate(variables: Variables, batch: dict[str, jax.Array], numbers: jax.Array) -> Any:
             keys = numbered_keys(numbers, "translate")
             example = game.examples(kinds.to_network(game.spec, batch), keys, direction)
             made = game.translate(variables, example.inputs, direction, known=example.known)
             shown = [example.inputs, made, *([] if example.target is None else [example.target])]
-            return [device.to_uint8(image) for image in shown]
+            return [kind.to_stored(x) for x in shown]
 
         self._mapped = DeviceMap(translate, batch_size=batch_size, devices=devices)
         self.place = self._mapped.place
@@ -132,7 +134,7 @@ class Points(NamedTuple):
     """Some data points of a source.
 
     Attributes:
-      batch: stored images, uint8 ``[n, height, width, channels]``, by field.
+      batch: stored images, uint8 ``[n, height, width, channels]``, or sounds, by field.
       labels: int32 ``[n]``; ``None``: they have none.
       sizes: number of different images; of two domains, of A and of B, the fewer of which repeat.
     """
@@ -162,7 +164,7 @@ def data_points(source: Source, count: int | None = None) -> Points:
 
 
 def fitting(batch: Batch, game: TranslationGame) -> Batch:
-    """Return the middle of every image of a batch, as large as a game can take; maybe nothing."""
+    """Return the middle of every example of a batch, as large as a game can take; maybe nothing."""
     ways = game.directions.values()
     multiple = max(way.multiple * way.scale for way in ways)
 
@@ -172,15 +174,14 @@ def fitting(batch: Batch, game: TranslationGame) -> Batch:
     def middle(images: np.ndarray) -> np.ndarray:
         # Of pairs of two sizes, the same part of both.
         own = multiple * images.shape[1] // largest
-        height, width = (side - side % own for side in images.shape[1:3])
-        if any(way.exact for way in ways):
-            height, width = min(height, own), min(width, own)
-        step = images.shape[1] // smallest
-        top, left = (
-            step * ((side - kept) // step // 2)
-            for side, kept in zip(images.shape[1:3], (height, width), strict=True)
-        )
-        return images[:, top : top + height, left : left + width]
+        step, inner = images.shape[1] // smallest, []
+        for side in images.shape[1:-1]:
+            kept = side - side % own
+            if any(way.exact for way in ways):
+                kept = min(kept, own)
+            first = step * ((side - kept) // step // 2)
+            inner.append(slice(first, first + kept))
+        return images[:, *inner]
 
     return {name: middle(images) for name, images in batch.items()}
 

@@ -130,7 +130,12 @@ def test_choices_join_in_any_order():
 def test_every_choice_builds_by_its_name_alone(group, registered):
     sound = specs.labelled("audio", specs.Field("audio", (64, 1), "int16", sample_rate=8000))
     video = specs.labelled("video", specs.Field("video", (4, 8, 8, 1), "uint8"))
-    own = {"wavegan": sound, "textgan": {"text": specs.text(8, "ab")}, "videogan": video}
+    own = {
+        "segan": sound,
+        "wavegan": sound,
+        "textgan": {"text": specs.text(8, "ab")},
+        "videogan": video,
+    }
     own["midinet"] = specs.labelled("music", specs.music((8, 5), 60), 2)
     for name in registered:
         c = variants.load(name if name in own else "wgan_gp", "smoke")

@@ -104,6 +104,7 @@ ALIKE = (
     "gan",
     "lsgan",
     "progan",
+    "segan",
     "r1_gan",
     "r3gan",
     "sagan",
@@ -222,11 +223,12 @@ def test_every_size_of_data_builds(name, data):
     game = training.game
     variables = {n: s.averaged for n, s in state.networks.items()}
     if isinstance(game, TranslationGame):
-        height, width, _ = next(iter(game.spec.values())).shape
+        *sides, width, _ = next(iter(game.spec.values())).shape
         for way, direction in game.directions.items():
             # The training's own size, and another one that is not square.
             for more in (0, direction.multiple):
-                size = (height // direction.scale, width // direction.scale + more)
+                height = [side // direction.scale for side in sides]
+                size = (*height, width // direction.scale + more)
                 if more and name == "ganomaly":
                     continue
                 known = None
@@ -296,6 +298,19 @@ def test_settings_are_those_of_the_paper(name, paper, chosen, batch_size, steps,
     if penalty != "none":
         assert (config.penalty.weight, config.penalty.every) == (10.0, 1)
     assert config.game.clip == (0.01 if name == "wgan" else None)
+
+
+def test_segan_has_the_settings_of_1703_09452():
+    config = variants.load("segan", "sounds")
+    assert {optimizer(config, n)[:2] for n in ("generator", "discriminator")} == {("rmsprop", 2e-4)}
+    assert (config.train.batch_size, config.loss.name) == (400, "least_squares")
+    paired = config.game.paired
+    assert (paired.pixel, paired.pixel_weight, paired.adversarial_weight) == ("l1", 100.0, 1.0)
+    game = built("segan", "sounds").game
+    assert game.generator.noise
+    assert len(game.generator.features) == 11
+    assert game.generator.features == game.discriminator.features
+    assert game.degradation.snr == (0.0, 15.0)
 
 
 # Of generator and discriminator on CIFAR-10, counted on 2026-11-28.

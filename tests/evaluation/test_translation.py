@@ -12,11 +12,14 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from gan_jax import errors
 from gan_jax.data import order, sources
 from gan_jax.data import spec as specs
+from gan_jax.data.degrade import make as degradation
 from gan_jax.evaluation import best, evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.anomaly import AnomalyGame
+from gan_jax.games.paired import PairedGame
 from gan_jax.inference import sample_request
-from gan_jax.metrics import detection, similarity
+from gan_jax.losses import adversarial
+from gan_jax.metrics import detection, enhancement, similarity
 from gan_jax.report import evaluations
 from gan_jax.runs import build, loop
 from gan_jax.runs.run import open_run
@@ -41,6 +44,55 @@ def mean_psnr(images, reference, **options):
 
 
 METRICS = ("psnr", "ssim", "psnr_y", "ssim_y")
+
+
+def enhanced(**changes):
+    """Return a game that halves noisy sounds, and its evaluator on tones."""
+    source = sources.tones("test", 12)
+    game = PairedGame(
+        generator=stub.Affine(0.5, 0.01),
+        discriminator=None,
+        spec=source.spec,
+        loss=adversarial.make("hinge"),
+        degradation=degradation("noise", snr=(5.0, 5.0)),
+    )
+    config = tiny.paired_config()
+    config.data.name = "tones"
+    return game, source, evaluator(game, source, config, **changes)
+
+
+def test_sounds_are_compared_with_clean_ones():
+    game, source, made = enhanced(batch_size=8)
+    result = made(variables_of(game))
+    assert list(result.values) == ["si_sdr", "si_sdr_gain", "log_mel_distance"]
+    translator = translating.Translator(game, "AtoB", batch_size=12)
+    clean = source.read(range(12))["audio"]
+    found = translator(translator.place(variables_of(game)), {"audio": clean}, seed=0)
+    np.testing.assert_array_equal(found.targets, clean)
+    assert found.outputs.dtype == np.int16
+    inputs, outputs, targets = (np.asarray(x, np.float32) / 32768 for x in found)
+    after, before = (enhancement.si_sdr(x, targets) for x in (outputs, inputs))
+    # Noise of 5 dB, clipped; an offset makes it worse, a factor does not.
+    assert 4.8 < before.mean() < 6.0
+    assert 0.0 < (before - after).mean() < 1.0
+    assert result.values["si_sdr"] == pytest.approx(float(after.mean()), rel=1e-5)
+    gain = float((after - before).mean())
+    assert result.values["si_sdr_gain"] == pytest.approx(gain, rel=1e-4)
+    distance = enhancement.log_mel_distance(outputs, targets, 8_000).mean()
+    assert result.values["log_mel_distance"] == pytest.approx(float(distance), rel=1e-5)
+    ((_, output, _), (_, given, _)), note = made.reference(variables_of(game))
+    assert output == result.values
+    assert (given["si_sdr_gain"], note) == (0.0, "12 of tones")
+    assert given["si_sdr"] == pytest.approx(float(before.mean()), rel=1e-5)
+    assert "border" not in result.protocol
+    assert result.protocol["degradation"]["name"] == "noise"
+
+
+def test_metrics_of_images_and_of_sounds_are_not_exchanged():
+    with pytest.raises(errors.ConfigError, match=r"'psnr', but these are pairs of sounds.*si_sdr"):
+        enhanced(metrics=("psnr",))
+    with pytest.raises(errors.ConfigError, match=r"'si_sdr', but these are images.*: psnr"):
+        evaluator(restorer(), source_of(photographs()), metrics=("si_sdr",))
 
 
 @pytest.mark.slow

@@ -228,7 +228,7 @@ def test_mistakes_are_reported_before_weights_are_loaded(tmp_path):
 
 def test_runs_that_do_not_translate_are_refused(tmp_path):
     path = save(tmp_path / "a.png", colour(9, 9))
-    with pytest.raises(errors.ConfigError, match="is for runs that translate images, such as"):
+    with pytest.raises(errors.ConfigError, match="is for runs that translate images or sounds"):
         Request(OpenConvolver(object()), path, tmp_path / "out")
 
 

@@ -53,6 +53,7 @@ DISCRIMINATOR_FIELDS = {
     "biggan_deep": ("biggan_deep", {"features": 8}),
     "stylegan2": ("stylegan2", {"features": 8}),
     "midinet": ("midinet", {"features": 6}),
+    "segan": ("segan", {"features": (3, 4)}),
     "textgan": ("textgan", {"features": 6}),
     "videogan": ("videogan", {"features": 4}),
     "wavegan": ("wavegan", {"features": 4}),

@@ -1,0 +1,112 @@
+"""The paired game on sounds: its losses, what its networks see, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import segan
+from gan_jax import errors
+from gan_jax.data import spec as specs
+from gan_jax.data.degrade import make as degradation
+from gan_jax.data.sources.draws import random_arrays
+from gan_jax.games.paired import PairedGame
+from gan_jax.games.registry import make_game
+from gan_jax.losses import adversarial
+from gan_jax.runs import build
+from tests.games import stub
+from tests.training import tiny
+
+SPEC = {"audio": specs.Field("audio", (16, 2), "int16", sample_rate=8_000)}
+
+
+def enhancer(**fields):
+    """Return a game whose generator halves noisy sounds and shifts them."""
+    options = {
+        "generator": stub.Affine(0.5, 0.1),
+        "discriminator": None,
+        "spec": SPEC,
+        "loss": adversarial.make("least_squares"),
+        "degradation": degradation("noise", snr=(5.0, 5.0)),
+    }
+    return PairedGame(**{**options, **fields})
+
+
+def config():
+    """Return SEGAN's smoke configuration with networks that compile quickly."""
+    c = segan.get_config("smoke")
+    for network in (c.generator.segan, c.discriminator.segan):
+        network.features = (2, 3)
+    c.train.batch_size = 8
+    return c
+
+
+def test_the_generators_loss_is_that_of_the_samples():
+    clean = 0.3 * stub.images((8, 16, 2))
+    game = enhancer(pixel_weight=7.0)
+    moment = stub.turn(game, {"audio": jnp.asarray(clean)})
+    noisy = game.degradation(moment.keys("degrade"), jnp.asarray(clean)).input
+    loss, _, outcome = stub.play(game, "generator", moment)
+    expected = np.abs(0.5 * np.asarray(noisy) + 0.1 - clean).mean()
+    assert float(outcome.metrics["pixel"]) == pytest.approx(expected, rel=1e-5)
+    assert float(loss) == pytest.approx(7.0 * expected, rel=1e-5)
+
+
+def test_the_discriminator_sees_the_noisy_sound_beside_the_other():
+    game = make_game(config(), SPEC, None)
+    assert game.directions["AtoB"].multiple == 4
+    assert [x.shape for x in game.networks["generator"].inputs] == [(1, 16, 2)]
+    assert [x.shape for x in game.networks["discriminator"].inputs] == [(1, 16, 4)]
+    example = game.examples({"audio": jnp.ones((3, 16, 2))}, jax.random.split(jax.random.key(0), 3))
+    assert example.known is None
+    beside = game._seen(example, example.target)
+    np.testing.assert_array_equal(beside[..., 2:], 1.0)
+    np.testing.assert_array_equal(beside[..., :2], example.inputs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"degrade.name": "gaussian"}, r"degrade\.name = 'gaussian' is for.*'image'.*: noise"),
+        ({"game.paired.variation_weight": 0.5}, r"variation_weight = 0\.5, a term of images.*0"),
+        ({"game.paired.perceptual.extractor": "inception"}, r"extractor = 'inception', a term of"),
+        ({"generator.name": "unet"}, "data.name: unet is a network for images"),
+        ({"discriminator.name": "patchgan"}, "data.name: patchgan is a network for images"),
+        ({"generator.segan.features": (2,) * 5}, r"data\.sound\.samples: .*16 samples.*of 32"),
+    ],
+)
+def test_what_suits_images_alone_is_refused(changes, message):
+    c = config()
+    c.update_from_flattened_dict(changes)
+    with pytest.raises(errors.ConfigError, match=message):
+        make_game(c, SPEC, None)
+
+
+def test_noise_of_sounds_is_refused_for_images_and_spectrograms_for_the_game():
+    c = tiny.paired_config()
+    c.degrade.name = "noise"
+    with pytest.raises(errors.ConfigError, match=r"'noise' is for data of kind 'audio'.*gaussian"):
+        make_game(c, specs.images((8, 8, 1)), None)
+    field = specs.Field("spectrogram", (16, 1), "int16", sample_rate=8_000, stft=(8, 4))
+    with pytest.raises(errors.ConfigError, match=r"accepted.*data\.spectrogram\.window = 0"):
+        make_game(config(), {"audio": field}, None)
+
+
+def state_after(devices, steps=3):
+    """Return the networks after some steps of SGD on random sounds."""
+    c = tiny.sgd(config(), 0.01)
+    c.num_devices = devices
+    training = build.make_training(c, SPEC)
+    data = training.parallel.put_replicated(random_arrays(SPEC, 32))
+    state = training.init_state()
+    for i in range(steps):
+        index = np.random.default_rng(i).integers(0, 32, (1, 1, 8), "int32")
+        state, _ = training.parallel(state, data, training.parallel.put_batch({"index": index}))
+    return jax.device_get(state.networks)
+
+
+@pytest.mark.slow
+def test_eight_devices_equal_one():
+    one, eight = (jax.tree.leaves(state_after(devices)) for devices in (1, 8))
+    for a, b in zip(one, eight, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
