@@ -1,9 +1,10 @@
-"""Translate or restore image files with a trained run.
+"""Translate or restore image or sound files with a trained run.
 
 python -m experiments.translate --run=DIR --input=photo.jpg --out=made/
 python -m experiments.translate --run=DIR --input=photos/ --direction=BtoA --out=made/
 python -m experiments.translate --run=DIR --input=torn/ --mask=holes/ --out=whole/
 python -m experiments.translate --run=DIR --input=set5.zip --degrade --grid=set5.png --out=set5/
+python -m experiments.translate --run=DIR --input=noisy.wav --out=clean/
 
 Images may have any size. Large ones are split into overlapping tiles; the result equals that of the
 whole image if the network's receptive field reaches no farther than 3/8 of the overlap. Instance
@@ -14,6 +15,9 @@ used is reported, the others are translated, and the exit code is 1.
 
 With --degrade the inputs are clean images: they are degraded as they were in training, restored,
 and measured against what they were (PSNR and SSIM, also on luminance), beside the degraded ones.
+
+Runs of sounds translate sound files of any length, rate and number of channels to WAV files of 16
+bits that have the same. A sound is resampled to the rate of the run's data and back.
 """
 
 import sys
@@ -24,7 +28,7 @@ from experiments import command_line, run_flags
 from gan_jax import errors
 
 flags.adopt_module_key_flags(run_flags)
-flags.DEFINE_string("input", None, "An image, a folder, a .zip or a place inside one.")
+flags.DEFINE_string("input", None, "An image or a sound, a folder, a .zip or a place inside one.")
 flags.DEFINE_string("out", None, "The folder to write to.")
 _DIRECTION = flags.DEFINE_string(
     "direction", None, "Which way to translate, such as AtoB. Default: the run's first."
@@ -54,12 +58,31 @@ _BORDER = flags.DEFINE_integer(
     lower_bound=0,
 )
 _TILE = flags.DEFINE_integer(
-    "tile", 512, "Height and width of the tiles that larger images are split into.", lower_bound=1
+    "tile",
+    None,
+    "Height and width of the tiles that larger images are split into, or samples of a sound at the "
+    "run's rate. Default: 512, or 16,384 samples.",
+    lower_bound=1,
 )
 _OVERLAP = flags.DEFINE_integer(
-    "overlap", 64, "Pixels of the input that tiles have in common, at least.", lower_bound=0
+    "overlap",
+    None,
+    "Pixels or samples of the input that tiles have in common, at least. Default: 64, or 4,096 "
+    "samples.",
+    lower_bound=0,
 )
 _FORMAT = flags.DEFINE_enum("format", "png", ["png", "jpg", "webp"], "Of the files written.")
+_OF_IMAGES = (
+    "direction",
+    "mask",
+    "invert_mask",
+    "dropout",
+    "seed",
+    "degrade",
+    "border",
+    "format",
+    "grid",
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
 _GRID = flags.DEFINE_string(
     "grid", None, "A .png to write as well: the first 8 inputs, outputs and known targets."
@@ -69,7 +92,7 @@ _GRID = flags.DEFINE_string(
 def _main() -> None:
     _, source, out = command_line.require(
         run="a run directory",
-        input="an image, a folder or a .zip of images",
+        input="an image or a sound, a folder or a .zip of them",
         out="a folder to write to",
     )
     if not (_DEGRADE.value or _DROPOUT.value or flags.FLAGS["seed"].using_default_value):
@@ -77,8 +100,26 @@ def _main() -> None:
             f"--seed={_SEED.value} goes with --degrade or --dropout; accepted: none"
         )
     run = run_flags.open_run()
-    from gan_jax.inference import translate_request, translate_run
+    from gan_jax.inference import translate_request, translate_run, translate_sounds
 
+    given = {"tile": _TILE.value, "overlap": _OVERLAP.value}
+    sizes = {name: value for name, value in given.items() if value is not None}
+    if translate_sounds.is_of_sounds(run):
+        command_line.refuse(_OF_IMAGES, "a run that translates sounds")
+        sounds = translate_sounds.SoundRequest(
+            run,
+            source,
+            out,
+            checkpoint=run_flags.CHECKPOINT.value,
+            raw=run_flags.RAW.value,
+            batch_size=run_flags.BATCH_SIZE.value or 8,
+            overwrite=_OVERWRITE.value,
+            **sizes,
+        )
+        with run.precision():
+            result = translate_sounds.translate(sounds)
+        print(result.text)
+        sys.exit(1 if result.failures else 0)
     request = translate_request.Request(
         run,
         source,
@@ -92,12 +133,11 @@ def _main() -> None:
         seed=_SEED.value,
         degrade=_DEGRADE.value,
         border=_BORDER.value,
-        tile=_TILE.value,
-        overlap=_OVERLAP.value,
         batch_size=run_flags.BATCH_SIZE.value or 8,
         suffix=_FORMAT.value,
         overwrite=_OVERWRITE.value,
         grid=_GRID.value,
+        **sizes,
     )
     with run.precision():
         summary = translate_run.translate(request)

@@ -8,14 +8,14 @@ import dataclasses
 import io
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from gan_jax.data.sources.containers import Files, Folder, images_in, open_files
+from gan_jax.data.sources.containers import SUFFIXES, Files, Folder, files_in, open_files
 from gan_jax.data.sources.images import decode, opened, reason
 from gan_jax.data.sources.levels import Levels
 from gan_jax.errors import ConfigError, DataError, WorkdirError, lookup
@@ -77,13 +77,21 @@ class Picture(NamedTuple):
     alpha: np.ndarray | None
 
 
-def find(path: str | Path, field: str, without: Path | None = None) -> list[ImageFile]:
-    """Return the image files at a path, sorted by name.
+def find(
+    path: str | Path,
+    field: str,
+    without: Path | None = None,
+    suffixes: Collection[str] = SUFFIXES,
+    what: str = "images",
+) -> list[ImageFile]:
+    """Return the image files at a path, or others of some suffixes, sorted by name.
 
     Args:
       path: a file, a folder with sub-folders, a zip, or a file or folder in a zip.
       field: the flag or field of the path, for messages.
       without: a folder below ``path`` whose files are left out.
+      suffixes: of the files in a folder or archive.
+      what: such files are, for messages.
 
     Raises:
       DataError: there are none.
@@ -94,12 +102,12 @@ def find(path: str | Path, field: str, without: Path | None = None) -> list[Imag
     files, inside = open_files(path, field)
     if inside and inside in files.sizes():
         return [ImageFile(PurePosixPath(inside).name, files, inside)]
-    images, _ = images_in(files, inside, field)
-    names = sorted(images)
+    found, _ = files_in(files, inside, suffixes, what, field)
+    names = sorted(found)
     if isinstance(files, Folder) and without is not None:
         names = [name for name in names if not name.startswith(_below(path, without))]
         if not names:
-            raise DataError(f"{path} ({field}) has no images but those in {without}")
+            raise DataError(f"{path} ({field}) has no {what} but those in {without}")
     prefix = f"{inside}/" if inside else ""
     # Names in a zip may begin with a slash, but are relative to the output folder.
     return [ImageFile(name.removeprefix(prefix).strip("/"), files, name) for name in names]
@@ -113,22 +121,28 @@ def _below(path: Path, folder: Path) -> str:
 
 
 def outputs(
-    files: Sequence[ImageFile], out: Path, suffix: str, *, overwrite: bool = False
+    files: Sequence[ImageFile],
+    out: Path,
+    suffix: str,
+    *,
+    overwrite: bool = False,
+    formats: Mapping[str, Any] = FORMATS,
 ) -> list[Path]:
     """Return the output path of each file.
 
     Args:
       files: as `find` gives them.
       out: the folder; their sub-folders are kept below it.
-      suffix: of `FORMATS`, in place of theirs.
+      suffix: of ``formats``, in place of theirs.
       overwrite: replace existing files.
+      formats: those that can be written, by suffix.
 
     Raises:
       ConfigError: two have one place, one is an input itself, or the format is unknown.
       DataError: a name in an archive leads outside ``out``, or is too long.
       WorkdirError: one exists already, or ``out`` is no folder.
     """
-    lookup(FORMATS, suffix, "--format")
+    lookup(formats, suffix, "--format")
     if out.exists() and not out.is_dir():
         raise WorkdirError(f"--out={out} is a file; accepted: a folder")
     places: dict[Path, ImageFile] = {}

@@ -257,6 +257,38 @@ def run(
     yield from finish(0)
 
 
+def run_sound(
+    sound: np.ndarray,
+    apply: Callable[[np.ndarray], Any],
+    tiling: Tiling,
+    *,
+    batch_size: int,
+) -> np.ndarray:
+    """Apply a network to a sound of any length, in tiles of one axis.
+
+    Args:
+      sound: float32 ``[samples, channels]``.
+      apply: the network, from ``[batch, samples, channels]`` to the same shape.
+      tiling: of the sound; its scale is 1.
+      batch_size: tiles at a time, at most.
+
+    Returns:
+      float32 ``[samples, channels]``.
+    """
+    axis = tiling.axis(len(sound))
+    padded, made = sound[axis.indices()], np.zeros((axis.padded, sound.shape[1]), np.float32)
+    parts = list(zip(axis.starts, axis.weights(1), strict=True))
+    for first in range(0, len(parts), batch_size):
+        chosen = parts[first : first + batch_size]
+        tiles = np.stack([padded[start : start + axis.tile] for start, _ in chosen])
+        # Few shapes are compiled.
+        spare = min(batch_size, 1 << (len(tiles) - 1).bit_length()) - len(tiles)
+        outputs = np.asarray(apply(np.pad(tiles, ((0, spare), (0, 0), (0, 0)))))
+        for (start, weights), output in zip(chosen, outputs, strict=False):
+            made[start : start + axis.tile] += weights[:, None] * output
+    return made[: len(sound)]
+
+
 def _apply(queue: list[tuple[Canvas, Tile]], apply: Apply, batch_size: int) -> Any:
     size = min(batch_size, 1 << (len(queue) - 1).bit_length())
     chosen = [queue[i % len(queue)] for i in range(size)]

@@ -92,7 +92,7 @@ def test_clean_images_are_degraded_restored_and_measured(run, trained, photos, t
     ("flags", "message"),
     [
         ([], "--run is missing; give a run directory"),
-        (["--run=a"], "--input is missing; give an image, a folder or a .zip of images"),
+        (["--run=a"], "--input is missing; give an image or a sound, a folder or a .zip of them"),
         (["--run=a", "--input=b"], "--out is missing; give a folder to write to"),
         (["--run=nowhere", "--input=b", "--out=c"], "nowhere is no run directory"),
         (["--run=a", "--input=b", "--out=c", "--seed=3"], "--seed=3 goes with --degrade or --drop"),
@@ -102,3 +102,24 @@ def test_clean_images_are_degraded_restored_and_measured(run, trained, photos, t
 )
 def test_a_mistake_is_reported_in_one_line(flags, message):
     assert message in complaint(call(*flags, module=TRANSLATE))
+
+
+@pytest.mark.slow
+def test_a_run_of_sounds_translates_sound_files(tmp_path):
+    soundfile = pytest.importorskip("soundfile", reason="reads sound files (extra: audio)")
+    run, out, noisy = tmp_path / "run", tmp_path / "out", tmp_path / "noisy.wav"
+    flags = ("--config=configs/segan.py:smoke", "--config.num_devices=1", f"--workdir={run}")
+    widths = [f"--config.{role}.segan.features=(2,2)" for role in ("generator", "discriminator")]
+    succeeded(call(*flags, *widths, "--config.train.steps=2"))
+    soundfile.write(noisy, np.random.default_rng(0).normal(0, 0.1, (301, 2)), 11_025)
+    flags = (f"--run={run}", f"--input={noisy}", f"--out={out}", "--tile=64", "--overlap=16")
+    ended = call(*flags, module=TRANSLATE)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == f"translated 1 of 1 sound at step 2: {out}\n"
+    info = soundfile.info(out / "noisy.wav")
+    assert (info.frames, info.channels, info.samplerate) == (301, 2, 11_025)
+    message = complaint(call(*flags, "--degrade", module=TRANSLATE))
+    assert message == "--degrade has no effect with a run that translates sounds; accepted: none"
+    noisy.write_bytes(noisy.read_bytes()[:-9])
+    ended = call(*flags, "--overwrite", module=TRANSLATE)
+    assert (ended.code, ended.err) == (1, f"failed: {noisy}: is truncated\n")

@@ -8,7 +8,8 @@ any rate, width, number of channels and length are brought to one form, `Clip`. 
 import dataclasses
 import io
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,31 +64,64 @@ class Clip:
           ValueError: it is empty, truncated or not finite, or has too many channels.
           RuntimeError: libsndfile cannot read it.
         """
-        with library().SoundFile(io.BytesIO(raw)) as file:
-            rate, frames = file.samplerate, file.frames
+
+        def needed(rate: int) -> int:
             down, up = (x // math.gcd(rate, self.sample_rate) for x in (rate, self.sample_rate))
             # The filter of `resample_poly` reaches over 10 samples of the lower rate.
-            needed = -(-self.samples * down // up) + 10 * max(1, -(-down // up)) + 1
-            sound = file.read(min(frames, needed), dtype="float32", always_2d=True)
-        if not frames:
-            raise ValueError("has no samples")
-        if len(sound) < min(frames, needed) or _is_cut(raw):
-            raise ValueError("is truncated")
-        if not np.isfinite(sound).all():
-            raise ValueError("has samples that are not finite numbers")
+            return -(-self.samples * down // up) + 10 * max(1, -(-down // up)) + 1
+
+        sound, rate = decode(raw, needed)
         if self.channels == 1:
             sound = sound.mean(axis=1, keepdims=True)
         elif sound.shape[1] > 2:
             raise ValueError(
                 f"has {sound.shape[1]} channels; accepted with data.sound.channels = 2: 1 or 2"
             )
-        if up != down:
-            from scipy.signal import resample_poly  # Slow to import, and needed for sound only.
-
-            sound = resample_poly(sound, up, down, axis=0)
+        sound = resample(sound, rate, self.sample_rate)
         clip = np.zeros((self.samples, self.channels), np.float32)
         clip[: len(sound)] = sound[: self.samples]
-        return np.clip(np.round(clip * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype("int16")
+        return quantize(clip)
+
+
+def decode(
+    raw: bytes, needed: Callable[[int], int] = lambda rate: sys.maxsize
+) -> tuple[np.ndarray, int]:
+    """Return the sound of a file's bytes, float32 ``[samples, channels]``, and its rate in Hz.
+
+    Args:
+      raw: the bytes.
+      needed: how many samples are read at most, given the rate.
+
+    Raises:
+      ValueError: it is empty, truncated or not finite.
+      RuntimeError: libsndfile cannot read it.
+    """
+    with library().SoundFile(io.BytesIO(raw)) as file:
+        frames = min(file.frames, needed(file.samplerate))
+        sound, rate = file.read(frames, dtype="float32", always_2d=True), file.samplerate
+    if not frames:
+        raise ValueError("has no samples")
+    if len(sound) < frames or _is_cut(raw):
+        raise ValueError("is truncated")
+    if not np.isfinite(sound).all():
+        raise ValueError("has samples that are not finite numbers")
+    return sound, rate
+
+
+def resample(sound: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Return a sound ``[samples, channels]`` of one rate at another."""
+    if rate == wanted:
+        return sound
+    from scipy.signal import resample_poly  # Slow to import, and needed for sound only.
+
+    common = math.gcd(rate, wanted)
+    return np.asarray(resample_poly(sound, wanted // common, rate // common, axis=0))
+
+
+def quantize(sound: np.ndarray) -> np.ndarray:
+    """Return a sound in [-1, 1] as int16; values beyond are clipped."""
+    levels = np.round(sound * _FULL_SCALE)
+    return np.clip(levels, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
 
 
 class SoundSource(FileSource):

@@ -1,0 +1,180 @@
+"""Translation of sound files of any length by a trained run, such as enhancement by SEGAN.
+
+A sound is resampled to the rate of the run's data, translated in overlapping tiles, and resampled
+back; so frequencies above half of the run's rate are lost. Where networks have one channel, the
+channels of a file are translated one by one. Outputs are WAV files of 16 bits, with the rate, the
+channels and the number of samples of the input.
+"""
+
+import dataclasses
+import functools
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax import errors
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
+from gan_jax.data.sources import sounds
+from gan_jax.data.spec import Field
+from gan_jax.games.translation import TranslationGame, as_translation, choose_direction
+from gan_jax.inference import image_files
+from gan_jax.inference.image_files import ImageFile
+from gan_jax.report import atomic
+from gan_jax.report.bar import bar
+from gan_jax.runs.run import Run, choose_step
+from gan_jax.training import tiling, translating
+from gan_jax.training.sampling import make_sampling
+
+TILE, OVERLAP = 16_384, 4_096
+"""The default tile and overlap, in samples at the rate of the run's data."""
+
+
+def is_of_sounds(run: Run) -> bool:
+    """Return whether a run translates sounds."""
+    game = as_translation(run.game, "experiments.translate")
+    return kinds.is_sound(specs.target(game.spec))
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundRequest:
+    """The arguments of a translation of sounds; they are checked at once.
+
+    Attributes:
+      run: the trained run.
+      input: a sound file, a folder with sub-folders, a ``.zip`` or a place in one.
+      out: the folder of the outputs, which keep the names and sub-folders of the input.
+      checkpoint: "latest", "best" or a train step.
+      raw: use the raw weights, not their moving average.
+      tile: samples of a tile, at the rate of the run's data.
+      overlap: of neighbouring tiles, likewise.
+      batch_size: tiles at a time.
+      overwrite: replace existing files.
+    """
+
+    run: Run
+    input: str | Path
+    out: str | Path
+    checkpoint: str = "latest"
+    raw: bool = False
+    tile: int = TILE
+    overlap: int = OVERLAP
+    batch_size: int = 8
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise errors.ConfigError(f"--batch_size={self.batch_size}; accepted: 1 or more")
+        sounds.library()
+        _ = self.places, self.tiling
+        choose_step(self.run.path, self.checkpoint)
+
+    @functools.cached_property
+    def files(self) -> list[ImageFile]:
+        """The inputs."""
+        out = Path(self.out)
+        return image_files.find(self.input, "--input", out, sounds.SUFFIXES, "sounds")
+
+    @functools.cached_property
+    def places(self) -> list[Path]:
+        """The output of each input."""
+        how: dict[str, Any] = {"overwrite": self.overwrite, "formats": {"wav": None}}
+        return image_files.outputs(self.files, Path(self.out), "wav", **how)
+
+    @functools.cached_property
+    def game(self) -> TranslationGame:
+        """The game of the run."""
+        return as_translation(self.run.game, "experiments.translate")
+
+    @property
+    def field(self) -> Field:
+        """That of the sounds that the run translates to."""
+        return specs.target(self.game.spec)
+
+    @functools.cached_property
+    def tiling(self) -> tiling.Tiling:
+        """How sounds are split into tiles."""
+        way = self.game.directions[choose_direction(self.game, None)]
+        return translating.tiling_of(way, self.tile, self.overlap)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """The result of `translate`.
+
+    Attributes:
+      text: a summary in one line.
+      outputs: the files written, by the name of the input.
+      failures: the reasons of failures, by the name of the input.
+    """
+
+    text: str
+    outputs: Mapping[str, Path]
+    failures: Mapping[str, str]
+
+
+def translate(ask: SoundRequest) -> Summary:
+    """Translate sound files; failures of single files are in the summary, and not raised.
+
+    Side effects: writes the files, and reports those that fail on standard error as they do.
+
+    Raises:
+      WorkdirError: an output cannot be written.
+      CheckpointError: there is no such checkpoint.
+    """
+    weights = ask.run.load(ask.checkpoint, make_sampling(ask.run.config, raw=ask.raw))
+    game, variables = ask.game, jax.device_put(weights.variables, jax.devices()[0])
+    compute = jax.jit(game.translate)
+    outputs: dict[str, Path] = {}
+    failures: dict[str, str] = {}
+    with bar("translating", len(ask.files), sys.stderr) as advance:
+        for file, place in zip(ask.files, ask.places, strict=True):
+            try:
+                made, rate = _translated(ask, file, functools.partial(compute, variables))
+            except errors.DataError as error:
+                failures[file.name] = str(error)
+                print(f"failed: {file.full_name}: {error}", file=sys.stderr, flush=True)
+            else:
+                atomic.write_bytes(place, _wav(made, rate))
+                outputs[file.name] = place
+            advance(len(outputs) + len(failures))
+    total = f"{len(ask.files):,} sound{'s' if len(ask.files) > 1 else ''}"
+    line = f"translated {len(outputs):,} of {total} at step {weights.step}: {ask.out}"
+    return Summary(line, outputs, failures)
+
+
+def _translated(ask: SoundRequest, file: ImageFile, apply: Any) -> tuple[np.ndarray, int]:
+    """Return the output for a file, float32 ``[samples, channels]``, and its rate."""
+    try:
+        stored, rate = sounds.decode(file.read())
+    except ValueError as error:
+        raise errors.DataError(str(error)) from error
+    except RuntimeError as error:
+        why = getattr(error, "error_string", error)
+        raise errors.DataError(f"is no sound that can be decoded: {why}") from error
+    wanted, channels = ask.field.sample_rate, ask.field.shape[1]
+    assert wanted is not None
+    if channels == 2 and stored.shape[1] == 1:
+        stored = np.repeat(stored, 2, axis=1)
+    if stored.shape[1] % channels:
+        raise errors.DataError(f"has {stored.shape[1]} channels; accepted: 1 or {channels}")
+    sound = np.clip(sounds.resample(stored, rate, wanted), -1.0, 1.0)
+    made = [
+        tiling.run_sound(part, apply, ask.tiling, batch_size=ask.batch_size)
+        for part in np.split(sound, sound.shape[1] // channels, axis=1)
+    ]
+    back = sounds.resample(np.concatenate(made, axis=1), wanted, rate)
+    whole = np.zeros_like(stored)
+    whole[: len(back)] = back[: len(whole)]
+    return whole, rate
+
+
+def _wav(sound: np.ndarray, rate: int) -> bytes:
+    buffer = io.BytesIO()
+    sounds.library().write(buffer, sounds.quantize(sound), rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()

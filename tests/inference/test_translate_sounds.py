@@ -1,0 +1,190 @@
+"""Sound files through a run: lengths, rates, channels, tiles, and what is refused or reported."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from gan_jax import errors
+from gan_jax.data.spec import Field
+from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
+from gan_jax.inference.translate_sounds import SoundRequest, translate
+from gan_jax.runs.run import Weights, choose_step
+from tests.inference import convolver
+
+soundfile = pytest.importorskip("soundfile", reason="reads sound files (extra: audio)")
+RATE = 8_000
+REACH = 2
+TAPS = (0.1, -0.2, 0.5, 0.2, -0.1)
+RNG = np.random.default_rng(0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Filter(TranslationGame):
+    """Filters each channel of a sound by `TAPS`, times its one parameter; zeros beyond the ends."""
+
+    channels: int = 1
+    networks: ClassVar = {}
+    players: ClassVar = ()
+
+    @classmethod
+    def from_config(cls, config, given):
+        raise NotImplementedError
+
+    @property
+    def spec(self):
+        return {"audio": Field("audio", (64, self.channels), "int16", sample_rate=RATE)}
+
+    @property
+    def directions(self):
+        return {A_TO_B: Direction(self.channels, self.channels, 4)}
+
+    def examples(self, batch, keys, direction=A_TO_B):
+        raise NotImplementedError
+
+    def render(self, variables, seen, direction, keys):
+        assert seen.shape[1] % 4 == 0
+        assert seen.shape[2] == self.channels
+        wide = jnp.pad(seen, ((0, 0), (REACH, REACH), (0, 0)))
+        made = sum(tap * wide[:, i : i + seen.shape[1]] for i, tap in enumerate(TAPS))
+        return made * variables["gain"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenFilter:
+    """Stands in for an opened run."""
+
+    game: Any = dataclasses.field(default_factory=Filter)
+    path: Path = Path("run")
+    config: Any = dataclasses.field(default_factory=lambda: ConfigDict(convolver.CONFIG))
+
+    def load(self, step, how):
+        """Return the weights; the moving average is twice the raw ones."""
+        return Weights(choose_step(self.path, step) or 4, {"gain": np.float32(1.0 - how.raw / 2)})
+
+
+def save(path, sound, rate=RATE, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sound, rate, **options)
+    return path
+
+
+def noise(samples, channels=1):
+    return RNG.uniform(-0.5, 0.5, (samples, channels)).astype(np.float32)
+
+
+def read(path):
+    sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    assert soundfile.info(path).subtype == "PCM_16"
+    return sound, rate
+
+
+def filtered(sound, samples):
+    """Return the filter's output for a sound that is padded by reflection to a multiple of 4."""
+    padded = np.pad(sound, ((0, -samples % 4), (0, 0)), mode="reflect")
+    columns = [np.convolve(column, TAPS[::-1], "same") for column in padded.T]
+    return np.stack(columns, axis=1)[:samples]
+
+
+@pytest.mark.parametrize("samples", [1, 5, 64, 1001])
+def test_a_sound_of_any_length_comes_out_in_its_length(samples, tmp_path):
+    sound = noise(samples)
+    path = save(tmp_path / "a.wav", sound, subtype="FLOAT")
+    summary = translate(SoundRequest(OpenFilter(), path, tmp_path / "out"))
+    assert summary.text == f"translated 1 of 1 sound at step 4: {tmp_path / 'out'}"
+    made, rate = read(tmp_path / "out" / "a.wav")
+    assert (made.shape, rate) == ((samples, 1), RATE)
+    if samples > 3:
+        np.testing.assert_allclose(made, filtered(sound, samples), atol=2e-5)
+    translate(SoundRequest(OpenFilter(), path, tmp_path / "raw", raw=True))
+    np.testing.assert_allclose(read(tmp_path / "raw" / "a.wav")[0], made / 2, atol=3e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_tiles_make_the_same_sound_as_the_whole(batch_size, tmp_path):
+    path = save(tmp_path / "a.wav", noise(1003))
+    translate(SoundRequest(OpenFilter(), path, tmp_path / "whole"))
+    how = {"tile": 64, "overlap": 16, "batch_size": batch_size}
+    translate(SoundRequest(OpenFilter(), path, tmp_path / "tiles", **how))
+    whole, tiles = (read(tmp_path / name / "a.wav")[0] for name in ("whole", "tiles"))
+    np.testing.assert_allclose(tiles, whole, atol=2 / 32768)
+
+
+def test_channels_are_translated_one_by_one_and_widths_read(tmp_path):
+    sound = noise(200, 3)
+    save(tmp_path / "in" / "b.wav", sound, subtype="PCM_24")
+    save(tmp_path / "in" / "sub" / "a.flac", sound[:, :1])
+    summary = translate(SoundRequest(OpenFilter(), tmp_path / "in", tmp_path / "out"))
+    assert not summary.failures
+    assert set(summary.outputs) == {"b.wav", "sub/a.flac"}
+    expected = filtered(sound, 200)
+    np.testing.assert_allclose(read(tmp_path / "out" / "b.wav")[0], expected, atol=4e-5)
+    one = read(tmp_path / "out" / "sub" / "a.wav")[0]
+    np.testing.assert_allclose(one, expected[:, :1], atol=4e-5)
+
+
+def test_networks_of_two_channels_take_one_twice_and_refuse_three(tmp_path):
+    run = OpenFilter(Filter(2))
+    for channels in (1, 2, 3):
+        save(tmp_path / "in" / f"{channels}.wav", noise(64, channels))
+    summary = translate(SoundRequest(run, tmp_path / "in", tmp_path / "out"))
+    assert summary.failures == {"3.wav": "has 3 channels; accepted: 1 or 2"}
+    first, second = (read(tmp_path / "out" / f"{n}.wav")[0] for n in (1, 2))
+    assert first.shape == second.shape == (64, 2)
+    np.testing.assert_array_equal(first[:, 0], first[:, 1])
+
+
+@pytest.mark.parametrize("rate", [4_000, 11_025, 44_100])
+def test_rates_and_lengths_of_files_are_kept(rate, tmp_path):
+    """A tone below both rates' halves comes out as at the run's own rate."""
+    time = np.arange(rate // 4 + 3) / rate
+    path = save(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 500 * time), rate)
+    translate(SoundRequest(OpenFilter(), path, tmp_path / "out"))
+    made, found = read(tmp_path / "out" / "a.wav")
+    assert (made.shape, found) == ((len(time), 1), rate)
+    # The filter at 500 Hz.
+    angles = 2 * np.pi * 500 / RATE * (np.arange(5) - REACH)
+    response = np.sum(np.asarray(TAPS) * np.exp(1j * angles))
+    expected = np.imag(0.5 * response * np.exp(2j * np.pi * 500 * time))
+    inner = slice(rate // 20, -rate // 20)
+    np.testing.assert_allclose(made[inner, 0], expected[inner], atol=5e-3)
+
+
+def test_files_that_cannot_be_used_are_reported_and_the_others_translated(tmp_path, capsys):
+    folder = tmp_path / "in"
+    whole = save(folder / "good.wav", noise(300)).read_bytes()
+    save(folder / "empty.wav", noise(0))
+    (folder / "cut.wav").write_bytes(whole[:-200])
+    (folder / "text.wav").write_text("no sound")
+    save(folder / "nan.wav", np.full((8, 1), np.nan, np.float32), subtype="FLOAT")
+    summary = translate(SoundRequest(OpenFilter(), folder, tmp_path / "out"))
+    assert summary.text.startswith("translated 1 of 5 sounds at step 4")
+    assert set(summary.outputs) == {"good.wav"}
+    assert summary.failures["empty.wav"] == "has no samples"
+    assert summary.failures["cut.wav"] == "is truncated"
+    assert summary.failures["nan.wav"] == "has samples that are not finite numbers"
+    assert summary.failures["text.wav"].startswith("is no sound that can be decoded: ")
+    reported = capsys.readouterr().err.splitlines()
+    assert f"failed: {folder / 'cut.wav'}: is truncated" in reported
+    assert len(reported) == 4
+
+
+def test_arguments_that_cannot_work_are_refused(tmp_path):
+    path = save(tmp_path / "a.wav", noise(64))
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a.png").write_bytes(b"")
+    with pytest.raises(errors.DataError, match=r"\(--input\) has no sounds, but 1 \.png"):
+        SoundRequest(OpenFilter(), tmp_path / "none", tmp_path / "out")
+    with pytest.raises(errors.ConfigError, match=r"a\.wav is an input; accepted: another folder"):
+        SoundRequest(OpenFilter(), path, tmp_path)
+    with pytest.raises(errors.ConfigError, match=r"--tile=64 with --overlap=64"):
+        SoundRequest(OpenFilter(), path, tmp_path / "out", tile=64, overlap=64)
+    with pytest.raises(errors.ConfigError, match=r"--batch_size=0; accepted: 1 or more"):
+        SoundRequest(OpenFilter(), path, tmp_path / "out", batch_size=0)
+    translate(SoundRequest(OpenFilter(), path, tmp_path / "out"))
+    with pytest.raises(errors.WorkdirError, match=r"a\.wav already exists; pass --overwrite"):
+        SoundRequest(OpenFilter(), path, tmp_path / "out")
