@@ -17,7 +17,8 @@ With --degrade the inputs are clean images: they are degraded as they were in tr
 and measured against what they were (PSNR and SSIM, also on luminance), beside the degraded ones.
 
 Runs of sounds translate sound files of any length, rate and number of channels to WAV files of 16
-bits that have the same. A sound is resampled to the rate of the run's data and back.
+bits that have the same. A sound is resampled to the rate of the run's data and back. With --degrade
+the measures are SI-SDR and the distance of log-mel spectrograms.
 """
 
 import sys
@@ -72,17 +73,7 @@ _OVERLAP = flags.DEFINE_integer(
     lower_bound=0,
 )
 _FORMAT = flags.DEFINE_enum("format", "png", ["png", "jpg", "webp"], "Of the files written.")
-_OF_IMAGES = (
-    "direction",
-    "mask",
-    "invert_mask",
-    "dropout",
-    "seed",
-    "degrade",
-    "border",
-    "format",
-    "grid",
-)
+_OF_IMAGES = ("direction", "mask", "invert_mask", "dropout", "border", "format", "grid")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
 _GRID = flags.DEFINE_string(
     "grid", None, "A .png to write as well: the first 8 inputs, outputs and known targets."
@@ -112,12 +103,16 @@ def _main() -> None:
             out,
             checkpoint=run_flags.CHECKPOINT.value,
             raw=run_flags.RAW.value,
+            degrade=_DEGRADE.value,
+            seed=_SEED.value,
             batch_size=run_flags.BATCH_SIZE.value or 8,
             overwrite=_OVERWRITE.value,
             **sizes,
         )
         with run.precision():
             result = translate_sounds.translate(sounds)
+        if result.scores:
+            print(result.table())
         print(result.text)
         sys.exit(1 if result.failures else 0)
     request = translate_request.Request(

@@ -1,15 +1,22 @@
-"""Scores of restored images against clean ones, beside those of the degraded images."""
+"""Scores of restored images or sounds against clean ones, beside those of the degraded ones."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gan_jax.metrics import compare, similarity
+from gan_jax.metrics import compare, enhancement, similarity
 from gan_jax.training import translating
 
 Scores = dict[str, float | None]
-_HEADINGS = {"psnr": "PSNR dB", "ssim": "SSIM", "psnr_y": "PSNR-Y dB", "ssim_y": "SSIM-Y"}
+_HEADINGS = {
+    "psnr": "PSNR dB",
+    "ssim": "SSIM",
+    "psnr_y": "PSNR-Y dB",
+    "ssim_y": "SSIM-Y",
+    "si_sdr": "SI-SDR dB",
+    "log_mel_distance": "log-mel distance dB",
+}
 
 
 def measure(made: np.ndarray, degraded: np.ndarray, target: np.ndarray, border: int) -> Scores:
@@ -41,6 +48,25 @@ def measure(made: np.ndarray, degraded: np.ndarray, target: np.ndarray, border: 
                     found = compare.pair_values(name + suffix, image, target[None], border=border)
                     value = float(found[0])
                 scores[f"{prefix}{name}{suffix}"] = value
+    return scores
+
+
+def measure_sound(
+    made: np.ndarray, degraded: np.ndarray, target: np.ndarray, sample_rate: int
+) -> Scores:
+    """Return "si_sdr" and "log_mel_distance" of a restored sound; "input_..." of the degraded one.
+
+    Args:
+      made: the restored sound, float32 ``[samples, channels]``.
+      degraded: of the same shape.
+      target: the clean sound, of the same shape.
+      sample_rate: in Hz.
+    """
+    scores: Scores = {}
+    for prefix, sound in (("", made), ("input_", degraded)):
+        distance = enhancement.log_mel_distance(sound[None], target[None], sample_rate)
+        scores[f"{prefix}si_sdr"] = float(enhancement.si_sdr(sound[None], target[None])[0])
+        scores[f"{prefix}log_mel_distance"] = float(distance[0])
     return scores
 
 
@@ -79,4 +105,4 @@ def jsonable(scores: Scores) -> dict[str, float | str | None]:
 def _text(name: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" if name.startswith("psnr") else f"{value:.4f}"
+    return f"{value:.4f}" if name.startswith("ssim") else f"{value:.2f}"

@@ -38,6 +38,16 @@ class Example(NamedTuple):
     target: np.ndarray | None = None  # uint8, the clean image.
 
 
+def wanted_degradation(run: Run, game: TranslationGame, degrade: bool) -> Degradation | None:
+    """Return the degradation of a run if ``degrade``; raises `ConfigError` if it has none."""
+    if degrade and game.degradation is None:
+        raise errors.ConfigError(
+            f"--degrade, but nothing degrades inputs in {run.config.variant!r}; accepted: runs "
+            "with a degradation, such as denoise"
+        )
+    return game.degradation if degrade else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
     """The arguments of a translation; they are checked at once, and no checkpoint is read.
@@ -139,12 +149,7 @@ class Request:
     @functools.cached_property
     def degradation(self) -> Degradation | None:
         """The degradation of the inputs; ``None``: they are translated as they are."""
-        if self.degrade and self.game.degradation is None:
-            raise errors.ConfigError(
-                f"--degrade, but nothing degrades images in {self.run.config.variant!r}; accepted: "
-                "runs with a degradation, such as denoise"
-            )
-        return self.game.degradation if self.degrade else None
+        return wanted_degradation(self.run, self.game, self.degrade)
 
     @functools.cached_property
     def measured_border(self) -> int:

@@ -3,12 +3,14 @@
 A sound is resampled to the rate of the run's data, translated in overlapping tiles, and resampled
 back; so frequencies above half of the run's rate are lost. Where networks have one channel, the
 channels of a file are translated one by one. Outputs are WAV files of 16 bits, with the rate, the
-channels and the number of samples of the input.
+channels and the number of samples of the input. If inputs are clean sounds that are to be degraded,
+they are degraded, translated and measured at the run's rate.
 """
 
 import dataclasses
 import functools
 import io
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,14 +22,18 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
+from gan_jax.data.degrade import Degradation
 from gan_jax.data.sources import sounds
 from gan_jax.data.spec import Field
+from gan_jax.games import draws
 from gan_jax.games.translation import TranslationGame, as_translation, choose_direction
-from gan_jax.inference import image_files
+from gan_jax.inference import export, image_files, scores
 from gan_jax.inference.image_files import ImageFile
+from gan_jax.inference.scores import Scores
+from gan_jax.inference.translate_request import SCORES, wanted_degradation
 from gan_jax.report import atomic
 from gan_jax.report.bar import bar
-from gan_jax.runs.run import Run, choose_step
+from gan_jax.runs.run import Run, Weights, choose_step
 from gan_jax.training import tiling, translating
 from gan_jax.training.sampling import make_sampling
 
@@ -51,6 +57,8 @@ class SoundRequest:
       out: the folder of the outputs, which keep the names and sub-folders of the input.
       checkpoint: "latest", "best" or a train step.
       raw: use the raw weights, not their moving average.
+      degrade: the inputs are clean sounds: degrade them as in training, restore and measure them.
+      seed: of the degradation.
       tile: samples of a tile, at the rate of the run's data.
       overlap: of neighbouring tiles, likewise.
       batch_size: tiles at a time.
@@ -62,6 +70,8 @@ class SoundRequest:
     out: str | Path
     checkpoint: str = "latest"
     raw: bool = False
+    degrade: bool = False
+    seed: int = 0
     tile: int = TILE
     overlap: int = OVERLAP
     batch_size: int = 8
@@ -71,7 +81,9 @@ class SoundRequest:
         if self.batch_size < 1:
             raise errors.ConfigError(f"--batch_size={self.batch_size}; accepted: 1 or more")
         sounds.library()
-        _ = self.places, self.tiling
+        _ = self.places, self.tiling, self.degradation
+        if self.degrade:
+            atomic.check_free(Path(self.out) / SCORES, self.overwrite)
         choose_step(self.run.path, self.checkpoint)
 
     @functools.cached_property
@@ -90,6 +102,11 @@ class SoundRequest:
     def game(self) -> TranslationGame:
         """The game of the run."""
         return as_translation(self.run.game, "experiments.translate")
+
+    @property
+    def degradation(self) -> Degradation | None:
+        """What the inputs are degraded by; ``None``: they are translated as they are."""
+        return wanted_degradation(self.run, self.game, self.degrade)
 
     @property
     def field(self) -> Field:
@@ -111,11 +128,18 @@ class Summary:
       text: a summary in one line.
       outputs: the files written, by the name of the input.
       failures: the reasons of failures, by the name of the input.
+      scores: of every restored sound, by its name, where sounds were degraded; see
+        `gan_jax.inference.scores.measure_sound`. Else empty.
     """
 
     text: str
     outputs: Mapping[str, Path]
     failures: Mapping[str, str]
+    scores: Mapping[str, Scores]
+
+    def table(self) -> str:
+        """Return the scores in lines: of every sound, and their mean."""
+        return scores.table({**self.scores, "mean": scores.mean(list(self.scores.values()))})
 
 
 def translate(ask: SoundRequest) -> Summary:
@@ -128,30 +152,36 @@ def translate(ask: SoundRequest) -> Summary:
       CheckpointError: there is no such checkpoint.
     """
     weights = ask.run.load(ask.checkpoint, make_sampling(ask.run.config, raw=ask.raw))
-    game, variables = ask.game, jax.device_put(weights.variables, jax.devices()[0])
-    compute = jax.jit(game.translate)
+    variables = jax.device_put(weights.variables, jax.devices()[0])
+    apply = functools.partial(jax.jit(ask.game.translate), variables)
     outputs: dict[str, Path] = {}
     failures: dict[str, str] = {}
+    measured: dict[str, Scores] = {}
     with bar("translating", len(ask.files), sys.stderr) as advance:
-        for file, place in zip(ask.files, ask.places, strict=True):
+        for number, (file, place) in enumerate(zip(ask.files, ask.places, strict=True)):
             try:
-                made, rate = _translated(ask, file, functools.partial(compute, variables))
+                content, found = _translated(ask, number, apply)
             except errors.DataError as error:
                 failures[file.name] = str(error)
                 print(f"failed: {file.full_name}: {error}", file=sys.stderr, flush=True)
             else:
-                atomic.write_bytes(place, _wav(made, rate))
+                atomic.write_bytes(place, content)
                 outputs[file.name] = place
+                if found:
+                    measured[file.name] = found
             advance(len(outputs) + len(failures))
     total = f"{len(ask.files):,} sound{'s' if len(ask.files) > 1 else ''}"
     line = f"translated {len(outputs):,} of {total} at step {weights.step}: {ask.out}"
-    return Summary(line, outputs, failures)
+    if ask.degrade:
+        _write_scores(ask, weights, measured)
+        line += f"; scores in {SCORES}"
+    return Summary(line, outputs, failures, measured)
 
 
-def _translated(ask: SoundRequest, file: ImageFile, apply: Any) -> tuple[np.ndarray, int]:
-    """Return the output for a file, float32 ``[samples, channels]``, and its rate."""
+def _translated(ask: SoundRequest, number: int, apply: Any) -> tuple[bytes, Scores]:
+    """Return the content of an output's file, and its scores if the input is degraded."""
     try:
-        stored, rate = sounds.decode(file.read())
+        stored, rate = sounds.decode(ask.files[number].read())
     except ValueError as error:
         raise errors.DataError(str(error)) from error
     except RuntimeError as error:
@@ -163,18 +193,47 @@ def _translated(ask: SoundRequest, file: ImageFile, apply: Any) -> tuple[np.ndar
         stored = np.repeat(stored, 2, axis=1)
     if stored.shape[1] % channels:
         raise errors.DataError(f"has {stored.shape[1]} channels; accepted: 1 or {channels}")
-    sound = np.clip(sounds.resample(stored, rate, wanted), -1.0, 1.0)
-    made = [
-        tiling.run_sound(part, apply, ask.tiling, batch_size=ask.batch_size)
-        for part in np.split(sound, sound.shape[1] // channels, axis=1)
-    ]
-    back = sounds.resample(np.concatenate(made, axis=1), wanted, rate)
+    clean = np.clip(sounds.resample(stored, rate, wanted), -1.0, 1.0)
+    # Sounds of as many channels as the networks have.
+    parts = np.stack(np.split(clean, clean.shape[1] // channels, axis=1))
+    if ask.degradation is not None:
+        key = draws.named(jax.random.key(np.uint32(ask.seed)), "degrade")
+        keys = jax.random.split(jax.random.fold_in(key, number), len(parts))
+        parts = np.asarray(ask.degradation(keys, jax.numpy.asarray(parts)).input)
+    made = [tiling.run_sound(x, apply, ask.tiling, batch_size=ask.batch_size) for x in parts]
+    joined = np.concatenate(made, axis=1)
+    found: Scores = {}
+    if ask.degrade:
+        found = scores.measure_sound(joined, np.concatenate([*parts], axis=1), clean, wanted)
+    back = sounds.resample(joined, wanted, rate)
     whole = np.zeros_like(stored)
     whole[: len(back)] = back[: len(whole)]
-    return whole, rate
+    return _wav(whole, rate), found
 
 
 def _wav(sound: np.ndarray, rate: int) -> bytes:
     buffer = io.BytesIO()
     sounds.library().write(buffer, sounds.quantize(sound), rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
+
+
+def _write_scores(ask: SoundRequest, weights: Weights, measured: Mapping[str, Scores]) -> None:
+    assert ask.degradation is not None
+    protocol = {
+        "run": str(ask.run.path),
+        "variant": ask.run.config.variant,
+        "step": weights.step,
+        "weights": "raw" if make_sampling(ask.run.config, raw=ask.raw).raw else "ema",
+        "weights_hash": export.weights_hash(weights.variables),
+        "degradation": {"name": ask.degradation.name, **dataclasses.asdict(ask.degradation)},
+        "seed": ask.seed,
+        "sample_rate": ask.field.sample_rate,
+        "tile": ask.tiling.tile,
+        "overlap": ask.tiling.overlap,
+        "files": str(ask.input),
+        "count": len(measured),
+    }
+    mean = scores.mean(list(measured.values()))
+    record = {"protocol": protocol, "mean": mean, "sounds": dict(measured)}
+    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+    atomic.write_text(Path(ask.out) / SCORES, text)

@@ -118,8 +118,13 @@ def test_a_run_of_sounds_translates_sound_files(tmp_path):
     assert ended.out == f"translated 1 of 1 sound at step 2: {out}\n"
     info = soundfile.info(out / "noisy.wav")
     assert (info.frames, info.channels, info.samplerate) == (301, 2, 11_025)
-    message = complaint(call(*flags, "--degrade", module=TRANSLATE))
-    assert message == "--degrade has no effect with a run that translates sounds; accepted: none"
+    message = complaint(call(*flags, "--border=2", module=TRANSLATE))
+    assert message == "--border has no effect with a run that translates sounds; accepted: none"
+    ended = call(*flags, "--overwrite", "--degrade", "--seed=3", module=TRANSLATE)
+    heading, row, mean, line = ended.out.splitlines()
+    assert heading.split() == ["SI-SDR", "dB", "(input)", "log-mel", "distance", "dB", "(input)"]
+    assert row.removeprefix("noisy.wav").strip() == mean.removeprefix("mean").strip()
+    assert line == f"translated 1 of 1 sound at step 2: {out}; scores in scores.json"
     noisy.write_bytes(noisy.read_bytes()[:-9])
     ended = call(*flags, "--overwrite", module=TRANSLATE)
     assert (ended.code, ended.err) == (1, f"failed: {noisy}: is truncated\n")

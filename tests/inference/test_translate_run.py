@@ -208,7 +208,7 @@ def test_mistakes_are_reported_before_weights_are_loaded(tmp_path):
     refuses(r"--grid=.* is an output", run, grid=tmp_path / "out" / "a.png")
     refuses(r"taken/a\.png already exists", run, grid=taken / "a.png")
     refuses(r"--mask=a\.png, but AtoB fills no holes; accepted: no --mask", run, mask="a.png")
-    refuses(r"--degrade, but nothing degrades images in 'convolver'", run, degrade=True)
+    refuses(r"--degrade, but nothing degrades inputs in 'convolver'", run, degrade=True)
     refuses(r"--border=2; accepted: with --degrade only", run, border=2)
 
     run = make_run(HOLES, Torn())

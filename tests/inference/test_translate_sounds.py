@@ -1,6 +1,7 @@
 """Sound files through a run: lengths, rates, channels, tiles, and what is refused or reported."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,9 +11,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from gan_jax import errors
+from gan_jax.data.degrade import make as degradation
 from gan_jax.data.spec import Field
 from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
 from gan_jax.inference.translate_sounds import SoundRequest, translate
+from gan_jax.metrics import enhancement
 from gan_jax.runs.run import Weights, choose_step
 from tests.inference import convolver
 
@@ -28,6 +31,7 @@ class Filter(TranslationGame):
     """Filters each channel of a sound by `TAPS`, times its one parameter; zeros beyond the ends."""
 
     channels: int = 1
+    spoils: Any = None
     networks: ClassVar = {}
     players: ClassVar = ()
 
@@ -42,6 +46,10 @@ class Filter(TranslationGame):
     @property
     def directions(self):
         return {A_TO_B: Direction(self.channels, self.channels, 4)}
+
+    @property
+    def degradation(self):
+        return self.spoils
 
     def examples(self, batch, keys, direction=A_TO_B):
         raise NotImplementedError
@@ -171,6 +179,39 @@ def test_files_that_cannot_be_used_are_reported_and_the_others_translated(tmp_pa
     reported = capsys.readouterr().err.splitlines()
     assert f"failed: {folder / 'cut.wav'}: is truncated" in reported
     assert len(reported) == 4
+
+
+def test_clean_sounds_are_degraded_and_measured_at_the_runs_rate(tmp_path):
+    run = OpenFilter(Filter(spoils=degradation("noise", snr=(10.0, 10.0))))
+    sound = noise(400, 2)
+    path = save(tmp_path / "in" / "a.wav", sound, subtype="FLOAT")
+    save(tmp_path / "in" / "b.wav", sound[:300], subtype="FLOAT")
+    how = {"degrade": True, "tile": 64, "overlap": 16}
+    summary = translate(SoundRequest(run, path.parent, tmp_path / "out", **how))
+    assert summary.text.endswith("; scores in scores.json")
+    record = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert record["sounds"] == summary.scores
+    assert record["protocol"]["degradation"] == {"name": "noise", "snr": [10.0, 10.0], "clip": True}
+    found = summary.scores["a.wav"]
+    assert found["input_si_sdr"] == pytest.approx(10.0, abs=0.3)
+    assert record["mean"]["si_sdr"] == pytest.approx(
+        (found["si_sdr"] + summary.scores["b.wav"]["si_sdr"]) / 2
+    )
+    made = read(tmp_path / "out" / "a.wav")[0]
+    expected = enhancement.si_sdr(made[None], sound[None])[0]
+    assert found["si_sdr"] == pytest.approx(float(expected), abs=0.01)
+    distance = enhancement.log_mel_distance(made[None], sound[None], RATE)[0]
+    assert found["log_mel_distance"] == pytest.approx(float(distance), abs=0.01)
+    assert summary.table().splitlines()[-1].startswith("mean")
+    # The same seed draws the same noise; another one, and each channel and file, other noise.
+    again = translate(SoundRequest(run, path.parent, tmp_path / "again", **how))
+    assert again.scores == summary.scores
+    other = translate(SoundRequest(run, path.parent, tmp_path / "other", **how, seed=1))
+    assert other.scores["a.wav"] != found
+    rest = made - filtered(sound, 400)
+    assert abs(np.corrcoef(rest.T)[0, 1]) < 0.3
+    with pytest.raises(errors.ConfigError, match="--degrade, but nothing degrades inputs"):
+        SoundRequest(OpenFilter(), path, tmp_path / "none", degrade=True)
 
 
 def test_arguments_that_cannot_work_are_refused(tmp_path):
