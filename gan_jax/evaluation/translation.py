@@ -50,6 +50,7 @@ def choose_metrics(
     has_targets = not isinstance(source, DomainSource)
     of_sounds = has_targets and kinds.is_sound(specs.target(source.spec))
     if of_sounds:
+        errors.require(settings.border is None, "eval.border", settings.border, "unset, for sounds")
         automatic = accepted = [*names.SOUND_PAIR_STATISTICS]
     elif has_targets:
         automatic = ["psnr", "ssim"]

@@ -91,6 +91,8 @@ def test_sounds_are_compared_with_clean_ones():
 def test_metrics_of_images_and_of_sounds_are_not_exchanged():
     with pytest.raises(errors.ConfigError, match=r"'psnr', but these are pairs of sounds.*si_sdr"):
         enhanced(metrics=("psnr",))
+    with pytest.raises(errors.ConfigError, match=r"eval\.border = 2; accepted: unset, for sounds"):
+        enhanced(border=2)
     with pytest.raises(errors.ConfigError, match=r"'si_sdr', but these are images.*: psnr"):
         evaluator(restorer(), source_of(photographs()), metrics=("si_sdr",))
 
