@@ -222,7 +222,12 @@ def _convolve_forward(x: jax.Array, w: jax.Array, windows: _Windows) -> Any:
 
 
 def _convolve_backward(windows: _Windows, saved: Any, dy: jax.Array) -> Any:
-    x, w = saved
+    return _gradients(*saved, dy, windows)
+
+
+@partial(jax.jit, static_argnums=3)
+def _gradients(x: jax.Array, w: jax.Array, dy: jax.Array, windows: _Windows) -> Any:
+    """Return both gradients; compiled in place, and traced once for each shape."""
     return _image_gradient(dy, w, windows), _kernel_gradient(x, dy, windows)
 
 

@@ -8,6 +8,7 @@ Statistics and the arithmetic of normalizing are float32 whatever the compute dt
 many bfloat16 numbers, summed in bfloat16, is wrong in the second digit.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from functools import reduce
@@ -186,16 +187,22 @@ class GroupNorm(nn.Module):
                 f"activations of shape {inputs.shape} have fewer than two numbers in each of the "
                 f"{groups} groups that are normalized: all would become 0; accepted: two or more"
             )
-        x = inputs.astype(jnp.float32)
-        x = x.reshape(*x.shape[:-1], groups, channels // groups)
-        axes = (*range(1, x.ndim - 2), x.ndim - 1)
-        centered = x - jnp.mean(x, axes, keepdims=True)
-        var = jnp.mean(jnp.square(centered), axes, keepdims=True)
-        y = (centered * lax.rsqrt(var + 1e-5)).reshape(inputs.shape)
         scale = self.param("scale", self.scale_init, (channels,), self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
-        y = y * scale.astype(jnp.float32) + bias.astype(jnp.float32)
+        y = _in_groups(inputs.astype(jnp.float32), scale, bias, groups)
         return y.astype(self.dtype or inputs.dtype)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _in_groups(x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int) -> jax.Array:
+    """Normalize float32 activations [batch, ..., channels] within groups of channels."""
+    shape = x.shape
+    x = x.reshape(*shape[:-1], groups, -1)
+    axes = (*range(1, x.ndim - 2), x.ndim - 1)
+    centered = x - jnp.mean(x, axes, keepdims=True)
+    var = jnp.mean(jnp.square(centered), axes, keepdims=True)
+    y = (centered * lax.rsqrt(var + 1e-5)).reshape(shape)
+    return y * scale.astype(jnp.float32) + bias.astype(jnp.float32)
 
 
 class LayerNorm(GroupNorm):

@@ -50,6 +50,7 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
+@jax.jit
 def _unit(x: jax.Array, otherwise: jax.Array) -> jax.Array:
     """Return `x` divided by its Euclidean norm, or `otherwise` if the norm is zero."""
     largest = jnp.max(jnp.abs(x))
@@ -59,6 +60,7 @@ def _unit(x: jax.Array, otherwise: jax.Array) -> jax.Array:
     return jnp.where(largest > 0, x / jnp.maximum(length, 1.0), otherwise)
 
 
+@jax.jit
 def power_iteration(kernel: jax.Array, u: jax.Array) -> jax.Array:
     """Update a kernel's left singular vector by one power iteration.
 
@@ -75,6 +77,7 @@ def power_iteration(kernel: jax.Array, u: jax.Array) -> jax.Array:
     return _unit(_product(_unit(v, v), rows), u)
 
 
+@jax.jit
 def spectral_normalize(
     kernel: jax.Array, u: jax.Array, epsilon: float = _EPSILON
 ) -> tuple[jax.Array, jax.Array]:

@@ -22,6 +22,7 @@ from gan_jax.training.ema import EMA
 from gan_jax.training.optimizers import Optimizer
 from gan_jax.training.preparation import Prepare
 from gan_jax.training.state import NetworkState, TrainState, Variables
+from gan_jax.training.threefry import unrolled
 
 AXIS = "data"  # The mapped axis, over which the batch is split.
 Batch = Mapping[str, jax.Array]
@@ -50,7 +51,7 @@ def init_state(
     scheduled = game.scheduled(jnp.zeros((), jnp.int32))
     networks = {}
     for name, network in game.networks.items():
-        key = draws.named(root, f"init/{name}")
+        key = draws.named(unrolled(root), f"init/{name}")
         variables = {**network.init(key), **scheduled.get(name, {})}
         params = variables.pop("params")
         networks[name] = NetworkState(

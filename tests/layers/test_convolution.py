@@ -264,7 +264,7 @@ def test_all_convolutions_have_the_axes_of_a_forward_one(batch):
         fast = partial(function, strides=(2, 2), implementation="cpu")
         jaxpr = str(jax.make_jaxpr(lambda x, w, f=fast: penalty_gradients(f, x, w))(x, w))
         number = jaxpr.count("conv_general_dilated[")
-        assert number > 5
+        assert number >= 5  # Those that are alike are written once.
         for axes in ("lhs_spec=(0, 3, 1, 2)", "rhs_spec=(3, 2, 0, 1)", "out_spec=(0, 3, 1, 2)"):
             assert jaxpr.count(axes) == number
 
