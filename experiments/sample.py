@@ -2,6 +2,7 @@
 
 python -m experiments.sample --run=DIR                       # a grid; of classes: a row each
 python -m experiments.sample --run=DIR --num=50000 --out=samples/      # or --out=samples.npz
+python -m experiments.sample --run=DIR --text="a small red cross left"  # of a run with captions
 python -m experiments.sample --run=DIR --truncation=1.5,1.0,0.5
 python -m experiments.sample --run=DIR --interpolate=slerp   # or with --out=way.gif
 python -m experiments.sample --run=DIR --neighbours=5
@@ -13,7 +14,8 @@ python -m experiments.sample --run=DIR --reconstruct=16      # by a run with an 
 
 Sample number i of a seed has the same latent in every mode, in batches of any size. A run with
 classes: a grid has a row per class and the same latent in all rows of a column; exported samples
-go through the classes in turn; --label asks for one class only.
+go through the classes in turn; --label asks for one class only. A run with captions is alike:
+a row for each of some captions, and --text asks for one of your own.
 """
 
 from pathlib import Path
@@ -48,6 +50,7 @@ _LABEL = flags.DEFINE_string(
     "The class to sample, by name or number, for class-conditional runs. For runs with attributes "
     "values of some of them, such as Smiling=1,Male=-1 (the others are as in images), or of all.",
 )
+_TEXT = flags.DEFINE_string("text", None, "The caption to sample, for runs with captions.")
 _PROPORTIONS = flags.DEFINE_enum(
     "proportions",
     None,
@@ -142,7 +145,7 @@ _DATA_DIR = flags.DEFINE_string(
 
 _MODES = ("project", "neighbours", "interpolate", "traverse", "reconstruct", "mix", "directions")
 # The flags that have an effect in some modes only, by mode.
-_GRID = {"seed", "num", "label", "truncation", "batch_size"}
+_GRID = {"seed", "num", "label", "text", "truncation", "batch_size"}
 _EXPORT = _GRID | {"proportions", "data_path", "data_dir"}
 _FIT = {
     "a grid": _GRID,
@@ -174,7 +177,7 @@ def _main() -> None:
         raw=run_flags.RAW.value,
         batch_norm=_BATCH_NORM.value,
         seed=_SEED.value,
-        label=run.class_number(_LABEL.value),
+        label=_label(run),
         proportions=run.proportions(**data) if _PROPORTIONS.value == "data" else None,
         truncation=truncations,
         num=_NUM.value,
@@ -218,6 +221,17 @@ def _main() -> None:
             case _:
                 line = sample_run.export(ask, archive=mode == "an .npz")
     print(line)
+
+
+def _label(run: Any) -> int | str | None:
+    """Return what samples are asked for: the number of a class, attributes or a caption."""
+    if _TEXT.value is None:
+        number: int | str | None = run.class_number(_LABEL.value)
+        return number
+    if _LABEL.value is not None:
+        raise errors.ConfigError(f"--label={_LABEL.value} with --text; accepted: one of them")
+    caption: str = run.caption(_TEXT.value)
+    return caption
 
 
 def _mode(truncations: tuple[float, ...]) -> str:

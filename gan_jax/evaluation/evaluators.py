@@ -52,7 +52,11 @@ def choose(config: Any, settings: Settings, game: Game, source: Source) -> Chose
         return Chosen(translation.choose_metrics(config, settings, game, source), source, unsuited)
     game = as_generative(game, "evaluation by samples")
     real = real_source(config, settings, source)
-    metrics = generative.choose_metrics(settings, source, game.num_classes, real)
+    field = game.attributes
+    captioned = field is not None and field.kind == "caption"
+    metrics = generative.choose_metrics(
+        settings, source, game.num_classes, real, captioned=captioned
+    )
     metrics, unseen = held_out.choose(config, settings, game, source, metrics)
     reason = generative.refusal(settings, source, real) or unsuited
     return Chosen(metrics, real, reason, unseen)

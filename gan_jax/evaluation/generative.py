@@ -13,8 +13,15 @@ import numpy as np
 from gan_jax import errors
 from gan_jax.data import attributes, kinds, order, sources
 from gan_jax.data import spec as specs
-from gan_jax.data.sources import BouncingSource, GrammarSource, Source, ToneSource, ToySource
-from gan_jax.evaluation import sounds, videos
+from gan_jax.data.sources import (
+    BouncingSource,
+    GrammarSource,
+    ShapeSource,
+    Source,
+    ToneSource,
+    ToySource,
+)
+from gan_jax.evaluation import shapes, sounds, videos
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
 from gan_jax.evaluation.held_out import HeldOut
 from gan_jax.evaluation.paths import PathLengths
@@ -47,6 +54,8 @@ def choose_metrics(
     source: Source,
     num_classes: int | None = None,
     real: Source | None = None,
+    *,
+    captioned: bool = False,
 ) -> list[Metric]:
     """Return the metrics to compute; as `evaluators.choose`.
 
@@ -55,12 +64,17 @@ def choose_metrics(
       source: the training data.
       num_classes: that the game's generator can be asked for; ``None``: it is unconditional.
       real: what is measured against; ``None``: the training data.
+      captioned: whether the generator can be asked for captions.
     """
     real = real or source
     automatic = [] if refusal(settings, source, real) else _automatic(source, num_classes)
+    if captioned:
+        automatic = shapes.suitable(real)
     metrics = parse_metrics(settings, automatic)
     for metric in metrics:
         _check(metric, source, num_classes)
+        if metric.of == "captions":
+            shapes.check(metric, real, captioned)
         least = compare.least_images(metric)
         if settings.num_fake < least:
             raise errors.ConfigError(
@@ -197,7 +211,7 @@ def _suits(metric: Metric, kind: str) -> bool:
     if kind in ("sounds", "videos"):  # Extractors see pictures of them, which are no photographs.
         pictures = metric.of == "images" and metric.extractor != names.INCEPTION
         return pictures or metric.of == kind.removesuffix("s")
-    return metric.of == kind or (metric.of, kind) == ("paths", "images")
+    return metric.of == kind or (metric.of in ("paths", "captions") and kind == "images")
 
 
 def _is_seen(source: Source) -> bool:
@@ -282,7 +296,7 @@ class GenerativeEvaluator(Evaluator):
             kept=kept,
         )
         self._labelled = any(metric.labelled for metric in metrics)
-        self._factors = any(metric.of in ("sound", "video") for metric in metrics)
+        self._factors = any(metric.of in ("sound", "video", "captions") for metric in metrics)
         self._held_out = held_out
         self.raw_networks = held_out.networks if held_out else ()
         self._images = specs.data(data, source.spec) if data and source is labelled else None
@@ -295,7 +309,7 @@ class GenerativeEvaluator(Evaluator):
             sampling=sampling,
             devices=devices,
             class_shares=_class_shares(game, source, data),
-            class_of=_attributes(game, source, data),
+            class_of=_attributes(game, source, data if source is labelled else None),
         )
         self._place = self._sampler.place
         compared = {name: self._compared(name) for name in self._extractions}
@@ -391,9 +405,10 @@ class GenerativeEvaluator(Evaluator):
         fake_values: dict[str, float] = {}
         real_values: dict[str, float] = {}
         if self._factors:
-            heard = self._source.read(half.tolist())
-            real_values |= self._known(specs.data(heard, self._source.spec))
-            fake_values |= self._known(self._sampler.samples(variables, count, seed))
+            real = self._source.read(half.tolist())
+            real_values |= self._known(specs.data(real, self._source.spec), real.get("label"))
+            samples = self._sampler.samples(variables, count, seed)
+            fake_values |= self._known(samples, self._asked(count, seed))
         for name in self._real:
             own, extraction = self._compared(name), self._extractions[name]
             needs = {layer: frozenset({"features"}) for layer in extraction.layers}
@@ -414,7 +429,8 @@ class GenerativeEvaluator(Evaluator):
             samples = self._sampler.samples(variables, count, seed)
             values |= self._held_out.measure(variables, samples, self._asked(count, seed), seed)
         if self._factors:
-            values |= self._known(self._sampler.samples(variables, count, seed))
+            samples = self._sampler.samples(variables, count, seed)
+            values |= self._known(samples, self._asked(count, seed))
         if self._paths:
             values |= self._paths(variables, count, seed)
         for name in self._real:
@@ -435,11 +451,12 @@ class GenerativeEvaluator(Evaluator):
         return dataclasses.replace(found, labels=self._requested(count, seed))
 
     def _asked(self, count: int, seed: int) -> np.ndarray | None:
-        """Return the classes that samples were asked for; ``None``: the game has none."""
-        return None if self._game.num_classes is None else self._requested(count, seed)
+        """Return the labels that samples were asked for; ``None``: the game has none."""
+        unconditional = self._game.num_classes is None and self._game.attributes is None
+        return None if unconditional else self._requested(count, seed)
 
     def _requested(self, count: int, seed: int) -> np.ndarray:
-        """Return the classes that samples were asked for, int32 ``[count]``."""
+        """Return the labels that samples were asked for, ``[count, ...]``."""
         size = self._sampler.batch_size
         labels = [
             jax.device_get(self._sampler.latents(first, seed)[1]) for first in range(0, count, size)
@@ -477,8 +494,11 @@ class GenerativeEvaluator(Evaluator):
         chosen = order.subset(len(self._source), self._num_real).tolist()
         return self._source.read(chosen)[self._source.field.kind]
 
-    def _known(self, stored: np.ndarray) -> dict[str, float]:
+    def _known(self, stored: np.ndarray, labels: np.ndarray | None) -> dict[str, float]:
         """Return the metrics of stored data of which the source's factors are known."""
+        if isinstance(self._source, ShapeSource):
+            assert labels is not None
+            return shapes.attributes(self._source.spec["label"], stored, labels)
         if isinstance(self._source, BouncingSource):
             return {"motion_error": videos.motion_error(stored)}
         assert isinstance(self._source, ToneSource)

@@ -19,8 +19,8 @@ class Settings:
         mixtures; divergence of bigrams, validity, likelihood and unique share for text; violations
         of the scale, histograms of polyphony and intervals, and empty bars for music; modes,
         their evenness and FID by a small classifier for stacked digits; FID, precision and recall
-        by it for other labelled images; PSNR and SSIM for pairs; AUROC and average precision for
-        anomalies; none for other data.
+        by it for other labelled images; what captions of shapes ask for; PSNR and SSIM for pairs;
+        AUROC and average precision for anomalies; none for other data.
       num_fake: generated images; results for different numbers are not comparable.
       num_real: real images; unset: all.
       split: the split of the real images; unset: ``data.split``, and of those that were not trained

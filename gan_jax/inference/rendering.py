@@ -20,6 +20,8 @@ from gan_jax.training.spaces import Latents, Space
 
 #: Rows of classes in one picture, at most.
 MOST_CLASSES = 20
+#: Rows of captions in one picture, unless one is asked for.
+SHOWN_CAPTIONS = 8
 
 
 def latents(game: GenerativeGame, *, seed: int, num: int) -> np.ndarray:
@@ -67,9 +69,11 @@ def shown_labels(game: GenerativeGame, label: int | str | None = None) -> list[A
 
     They are ``[None]`` for a game without labels; otherwise ``label`` if it is given, or all
     classes; of more than `MOST_CLASSES` that number, evenly spread, with the first and the last. Of
-    attributes it is one vector, that of the first sample.
+    attributes it is one vector, that of the first sample; of captions there are `SHOWN_CAPTIONS`.
     """
-    if game.attributes is not None:
+    if (field := game.attributes) is not None:
+        if field.kind == "caption" and label is None:
+            return list(map(tuple, sampling.shown_captions(field, SHOWN_CAPTIONS).tolist()))
         assert not isinstance(label, int)
         class_of = sampling.in_turn(game, label)
         assert class_of is not None

@@ -166,8 +166,16 @@ class Request:
         """Return the points of a space that the latents of the first samples are mapped to."""
         return rendering.points(space, self.game, self.variables, self.latents(num), labels)
 
+    @property
+    def captions(self) -> specs.Field | None:
+        """The field of captions that samples can be asked for; ``None``: there are none."""
+        field = self.game.attributes
+        return field if field is not None and field.kind == "caption" else None
+
     def class_names(self, labels: Sequence[Any]) -> list[str]:
-        """Return the names of the rows of a picture; empty strings where there are no classes."""
+        """Return the names of the rows of a picture, or captions; empty strings of other labels."""
+        if self.captions is not None:
+            return kinds.of(self.captions).lines(np.asarray(labels))
         names = specs.class_names(self.game.spec) or ()
         return [names[k] if isinstance(k, int) else "" for k in labels]
 
@@ -187,7 +195,7 @@ class Request:
         limits = "_".join(f"{value:g}" for value in self.truncation)
         parts = [
             f"{kind}-step{self.step:08d}-seed{self.seed}",
-            *([] if self.label is None else [f"label{self.label}"]),
+            *([] if self.label is None else [f"label{self.label}".replace(" ", "_")]),
             *([f"truncation{limits}"] if limits else []),
             *([] if self.batch_norm is None else [self.batch_norm]),
             *(["raw"] if self.raw else []),

@@ -36,9 +36,9 @@ _STYLES, _LATENTS, _MEASURED = 10_000, 1024, 64
 
 
 def grid(ask: Request) -> str:
-    """Write a picture of samples, or lines of text; of images with classes, a row per class."""
-    by_class = ask.game.num_classes is not None and ask.label is None
-    if by_class and ask.field.kind == "image":
+    """Write a picture of samples, or lines; of images with classes or captions a row for each."""
+    by_class = ask.game.num_classes is not None or ask.captions is not None
+    if by_class and ask.label is None and ask.field.kind == "image":
         return _rows_of_classes(ask)
     kind = kinds.of(ask.field)
     out = ask.picture("sample", kind.sheet)
@@ -55,6 +55,10 @@ def _rows_of_classes(ask: Request) -> str:
     tiles = ask.renderer().rows(ask.latents(ask.num or 8), classes)
     out = ask.picture("sample")
     grids.save_png(out, grids.named_rows(tiles, ask.class_names(classes)), ask.text)
+    if ask.captions is not None:
+        return (
+            f"{tiles.shape[1]} samples of each of {len(classes)} captions of step {ask.step}: {out}"
+        )
     total = ask.game.num_classes
     some = "" if len(classes) == total else f"{len(classes)} of "
     return f"{tiles.shape[1]} samples of each of {some}{total} classes of step {ask.step}: {out}"
@@ -100,6 +104,8 @@ def export(ask: Request, *, archive: bool) -> str:
         arrays: dict[str, np.ndarray] = {"about": np.asarray(json.dumps(about, sort_keys=True))}
         if labels is not None:
             arrays["label"] = labels
+            if ask.captions is not None:
+                arrays["caption"] = np.asarray(ask.class_names(list(labels)), str)
         with bar("sampling", num) as advance:
             exports.to_npz(ask.out, sampler, variables, num, arrays, advance=advance)
         return line

@@ -21,7 +21,8 @@ class Statistic:
     Attributes:
       better: "lower" or "higher".
       needs: its input: "moments" (mean and covariance of features), "features", "logits", "paths",
-        "points", "text", "sound", "music", "video", "pairs", "sound_pairs", "scores" or "held_out".
+        "points", "text", "sound", "music", "video", "captions", "pairs", "sound_pairs", "scores"
+        or "held_out".
       labelled: whether it also needs the requested class of each generated image.
     """
 
@@ -74,6 +75,11 @@ MUSIC_STATISTICS: Mapping[str, Statistic] = {
 }
 # Statistics of videos, relative to the motion of their source.
 VIDEO_STATISTICS: Mapping[str, Statistic] = {"motion_error": Statistic("lower", "video")}
+# Statistics of images that were asked for by captions, relative to the factors of their source.
+CAPTION_STATISTICS: Mapping[str, Statistic] = {
+    "attributes": Statistic("higher", "captions"),
+    "attributes_held_out": Statistic("higher", "captions"),
+}
 # Statistics of pairs of images; with the suffix _y on luminance, as in super-resolution papers.
 PAIR_STATISTICS: Mapping[str, Statistic] = {
     "psnr": Statistic("higher", "pairs"),
@@ -114,6 +120,7 @@ _ALONE = {
     **SOUND_STATISTICS,
     **MUSIC_STATISTICS,
     **VIDEO_STATISTICS,
+    **CAPTION_STATISTICS,
     **PAIR_STATISTICS,
     **SOUND_PAIR_STATISTICS,
     **SCORE_STATISTICS,
@@ -130,8 +137,8 @@ class Metric:
     Attributes:
       name: the name.
       statistic: a key of `STATISTICS`, `PATH_STATISTICS`, `POINT_STATISTICS`, `TEXT_STATISTICS`,
-        `SOUND_STATISTICS`, `MUSIC_STATISTICS`, `VIDEO_STATISTICS`, `PAIR_STATISTICS`,
-        `SOUND_PAIR_STATISTICS`, `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
+        `SOUND_STATISTICS`, `MUSIC_STATISTICS`, `VIDEO_STATISTICS`, `CAPTION_STATISTICS`,
+        `PAIR_STATISTICS`, `SOUND_PAIR_STATISTICS`, `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
       extractor: name of the feature extractor; ``None`` for statistics without features.
       layer: layer of the extractor; ``None``: its default layer.
     """
@@ -184,7 +191,7 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
         f"Inception's layers behind (fid768) or another extractor in front ({others}); for points "
         f"{', '.join(POINT_STATISTICS)}; for text {', '.join(TEXT_STATISTICS)}; for sound "
         f"{', '.join(SOUND_STATISTICS)}; for music {', '.join(MUSIC_STATISTICS)}; for videos "
-        f"{', '.join(VIDEO_STATISTICS)}; for pairs "
+        f"{', '.join(VIDEO_STATISTICS)}; for captions {', '.join(CAPTION_STATISTICS)}; for pairs "
         f"{', '.join(PAIR_STATISTICS)}; for pairs of sounds "
         f"{', '.join(SOUND_PAIR_STATISTICS)}; for scores "
         f"{', '.join(SCORE_STATISTICS)}; for runs with held-out images "

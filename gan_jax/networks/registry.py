@@ -16,6 +16,7 @@ from gan_jax.networks.biggan import (
     BigGANGenerator,
 )
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
+from gan_jax.networks.dfgan import DFGANDiscriminator, DFGANGenerator
 from gan_jax.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_jax.networks.midinet import MidiNetDiscriminator, MidiNetGenerator
 from gan_jax.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
@@ -39,6 +40,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "biggan": BigGANGenerator,
     "biggan_deep": BigGANDeepGenerator,
     "dcgan": DCGANGenerator,
+    "dfgan": DFGANGenerator,
     "fastgan": FastGANGenerator,
     "midinet": MidiNetGenerator,
     "mlp": MLPGenerator,
@@ -57,6 +59,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "biggan": BigGANDiscriminator,
     "biggan_deep": BigGANDeepDiscriminator,
     "dcgan": DCGANDiscriminator,
+    "dfgan": DFGANDiscriminator,
     "fastgan": FastGANDiscriminator,
     "midinet": MidiNetDiscriminator,
     "mlp": MLPDiscriminator,

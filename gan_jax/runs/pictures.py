@@ -9,14 +9,18 @@ import numpy as np
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.pipeline import Pipeline
+from gan_jax.data.spec import Field
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.evaluation.translation import shown_source
-from gan_jax.games.game import as_generative
+from gan_jax.games.game import GenerativeGame, as_generative
 from gan_jax.games.translation import TranslationGame
+from gan_jax.report import grids
 from gan_jax.runs import build
 from gan_jax.training import sampling, translating
 from gan_jax.training.state import TrainState
 
+# Samples of each caption that is shown.
+_PER_CAPTION = 8
 # Of a state, with the seed of what is drawn.
 Draw = Callable[[TrainState, int], np.ndarray | str]
 
@@ -35,6 +39,8 @@ def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
     source = pipeline.source
     kind = kinds.of(source.field)
     count = config.sample.num * kind.crowd
+    if (field := game.attributes) is not None and field.kind == "caption":
+        return _captioned(config, game, field, training.devices)
     # A column per class, where they fit on a page.
     classes = game.num_classes
     columns = classes if classes is not None and 2 <= classes <= 20 else None
@@ -57,6 +63,30 @@ def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:
         if kind.sheet == ".txt":
             return "".join(f"{line}\n" for line in kind.lines(samples))
         return kind.picture(samples, columns, real)
+
+    return draw
+
+
+def _captioned(config: Any, game: GenerativeGame, field: Field, devices: list[jax.Device]) -> Draw:
+    """Return what draws a row of samples for each of some captions, which stand beside them."""
+    how = sampling.make_sampling(config)
+    columns = min(config.sample.num, _PER_CAPTION)
+    captions = sampling.shown_captions(field, config.sample.num // columns)
+    count = len(captions) * columns
+    sampler = sampling.Sampler(
+        game,
+        seed=config.train.seed,
+        batch_size=count,
+        sampling=how,
+        devices=devices,
+        class_of=sampling.Vectors(np.repeat(captions, columns, axis=0)),
+    )
+    names = kinds.of(field).lines(captions)
+
+    def draw(state: TrainState, seed: int) -> np.ndarray:
+        variables = sampler.place(sampling.chosen_variables(state, how))
+        samples = sampler.samples(variables, count, seed)
+        return grids.named_rows(samples.reshape(-1, columns, *samples.shape[1:]), names)
 
     return draw
 

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.data import attributes, kinds, sources
+from gan_jax.data import attributes, captions, kinds, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.data.sources.levels import Levels
@@ -238,6 +238,21 @@ class Run:
             )
         return specs.class_number(names, label, "label")
 
+    def caption(self, text: str) -> str:
+        """Return a caption that samples can be asked for.
+
+        Raises:
+          ConfigError: the run has no captions, or the text has a word that is not in them.
+        """
+        field = self.game.attributes
+        if field is None or field.kind != "caption":
+            raise errors.ConfigError(
+                f"text = {text!r}, but {self.config.variant!r} is not asked for images by text; "
+                "accepted: a run with captions, such as one of configs/text_to_image.py"
+            )
+        captions.tokens(field, text)
+        return text
+
     def sampler(
         self,
         how: Sampling,
@@ -276,6 +291,7 @@ class Run:
         *,
         seed: int = 0,
         label: int | str | None = None,
+        text: str | None = None,
         truncation: float | None = None,
         batch_norm: str | None = None,
         step: int | str | None = None,
@@ -290,6 +306,7 @@ class Run:
           label: the class of all samples, by number or name; ``None``: sample ``i`` of a
             class-conditional run has class ``i`` modulo the number of classes. Of attributes, such
             as ``"Smiling=1,Male=-1"``, those that are not named are as in vectors of the data.
+          text: the caption of all samples, of a run with captions; ``None``: those of the data.
           truncation: limit of normal latents, or psi of generators with styles; ``None``: that of
             the configuration.
           batch_norm: the statistics of batch normalisation, one of `sampling.BATCH_NORM`; ``None``:
@@ -306,6 +323,9 @@ class Run:
           CheckpointError: there is no such checkpoint, or it is damaged.
         """
         errors.require(num >= 1, "num", num, "1 or more")
+        if text is not None:
+            errors.require(label is None, "label", label, "no label with a text")
+            label = self.caption(text)
         how = self.sampling(average=average, batch_norm=batch_norm, truncation=truncation)
         size = batch_size if how.batch_norm in ("standing", "batch") else min(batch_size, num)
         # Beside standing statistics, the seed changes nothing that is compiled or placed.

@@ -139,6 +139,12 @@ def in_turn(game: GenerativeGame, label: str | None = None) -> ClassOf | None:
     return None if game.num_classes is None else InTurn(game.num_classes)
 
 
+def shown_captions(field: specs.Field, count: int) -> np.ndarray:
+    """Return captions of a field that pictures have rows of, int32 ``[count, length]`` at most."""
+    rows = np.asarray(field.vectors, field.dtype)
+    return rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+
+
 def first_labels(
     game: GenerativeGame, num: int, label: int | str | None = None
 ) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from configs import base
 from gan_jax import errors
+from gan_jax.data import captions
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.draws import random_arrays
 from gan_jax.games.game import batches_per_step
@@ -37,6 +38,7 @@ SHAPES = {
     "scales": (16, 16, 1),
     "midi": (16, 48, 1),
     "text": (32, 60),
+    "shapes": (16, 16, 3),
 }
 CLASSES = 10
 # What a choice's data set is called where that is something else.
@@ -58,6 +60,10 @@ def spec(config, data):
         return specs.labelled("audio", sound, CLASSES)
     if data in base.MUSIC:
         return specs.labelled("music", specs.music(SHAPES[data][:2], 60), CLASSES)
+    if data in base.CAPTIONED:
+        words = np.ones((1, 4), np.int32)
+        label = captions.field(4, {str(i): i for i in range(CLASSES)}, words)
+        return {"image": specs.image(SHAPES[data]), "label": label}
     height, width, channels = SHAPES[data]
     if config.data.crop is not None:  # Larger than it is trained on.
         height = width = config.data.resolution
@@ -113,6 +119,7 @@ ALIKE = (
     "stylegan2",
     "sngan_projection",
     "midinet",
+    "text_to_image",
     "textgan",
     "videogan",
     "wavegan",

@@ -47,6 +47,8 @@ def datasets(name: str) -> tuple[str, ...]:
         return base.VIDEO
     if name == "midinet":
         return base.MUSIC
+    if name == "text_to_image":
+        return base.CAPTIONED
     return base.GENERATION
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from gan_jax.data.sources.draws import random_arrays
 from gan_jax.data.spec import data_name
 from gan_jax.errors import ConfigError
 from gan_jax.games import draws
@@ -99,12 +100,19 @@ def turn(game, batch, count=0, memory=None):
     )
 
 
-def begin(config, shape=(2,), classes=8, batch=16, count=0):
-    """Return a configuration's game for one device, and a turn on random data of a shape."""
+def begin(config, shape=(2,), classes=8, batch=16, count=0, label=None):
+    """Return a configuration's game for one device, and a turn on random data of a shape.
+
+    With ``label``, a field of captions, the labels are random tokens.
+    """
     spec = spec_of(shape, classes)
+    if label is not None:
+        spec = {**spec, "label": label}
     game = make_game(config, spec, None)
     arrays = {data_name(spec): images((batch, *shape))}
-    if classes:
+    if label is not None:
+        arrays["label"] = random_arrays({"label": label}, batch)["label"]
+    elif classes:
         arrays["label"] = np.random.default_rng(1).integers(0, classes, batch, np.int32)
     return game, turn(game, jax.tree.map(jnp.asarray, arrays), count)
 

@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from gan_jax.augment import flip_shift
+from gan_jax.data import captions
 from gan_jax.data import spec as specs
 from gan_jax.errors import ConfigError
 from gan_jax.games import terms
@@ -31,6 +32,17 @@ SHAPE = (4, 4, 1)
 NEEDS = {
     "classification": {"generator.conditioning": "concat"},
     "information": {"terms.information.categorical": (3, 2), "terms.information.hidden": 4},
+    "matching": {
+        "generator.conditioning": "text",
+        "discriminator.conditioning": "text",
+        "generator.name": "dfgan",
+        "discriminator.name": "dfgan",
+        "generator.dfgan.features": 1,
+        "generator.dfgan.sentence_dim": 3,
+        "discriminator.dfgan.features": 1,
+        "discriminator.dfgan.sentence_dim": 3,
+        "terms.matching.penalty": 0.0,
+    },
     "path_length": {
         "generator.name": "stylegan2",
         "generator.stylegan2.features": 2,
@@ -46,7 +58,9 @@ NEEDS = {
     },
     "transport": {"generator.latent_dim": 16},
 }
-SHAPES = {"path_length": (8, 8, 1), "self_supervision": (16, 16, 1)}
+SHAPES = {"matching": (8, 8, 1), "path_length": (8, 8, 1), "self_supervision": (16, 16, 1)}
+WORDS = {"the": 0, "red": 1, "crimson": 1, "blue": 2, "disc": 3}
+LABELS = {"matching": captions.field(3, WORDS, np.array([[2, 5, 0]], np.int32))}
 PLAYERS = {name: term.players for name, term in {**terms.TERMS, "penalty": terms.Term}.items()}
 CASES = [(f"{n}_{player}", n, player) for n, players in PLAYERS.items() for player in players]
 every_term = parameterized.named_parameters(*CASES)
@@ -58,7 +72,7 @@ def started(name, **fields):
     config = tiny.point_config()
     weight = {} if name == "penalty" else {f"terms.{name}.weight": 2.0}
     config.update_from_flattened_dict({**weight, **NEEDS.get(name, {}), **fields})
-    return stub.begin(config, SHAPES.get(name, SHAPE), classes=3, batch=4)
+    return stub.begin(config, SHAPES.get(name, SHAPE), 3, batch=4, label=LABELS.get(name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,6 +235,56 @@ def test_self_supervision_compares_reconstructions_with_the_image_and_the_quarte
 def test_self_supervision_needs_decoders(fields, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         started("self_supervision", **fields)
+
+
+def test_matching_shows_each_image_the_caption_of_its_partner_unless_they_agree():
+    game, turn = started("matching", **{"terms.matching.mismatched": 0.25})
+    # "red disc" and "disc the crimson" agree; "blue disc" and "red" do not.
+    tokens = jnp.array([[2, 5, 0], [5, 1, 3], [4, 5, 0], [2, 0, 0]])
+    turn = dataclasses.replace(turn, batch={**turn.batch, "label": tokens})
+    fake = stub.verdict(game, turn, stub.generated(game, turn), {"label": tokens}).scores
+    real, wrong = (
+        stub.verdict(game, turn, game.data(turn), {"label": label}).scores
+        for label in (tokens, tokens[jnp.array([1, 0, 3, 2])])
+    )
+    losses = [game.loss.discriminator(real, scores) for scores in (fake, wrong)]
+    expected = 0.25 * (losses[1] - losses[0])[2:].sum() / 4
+    assert abs(expected) > 1e-4
+    loss, outcome = stub.loss(game, "discriminator", turn)
+    np.testing.assert_allclose(outcome.metrics["matching"], expected, rtol=1e-3)
+    np.testing.assert_allclose(outcome.metrics["mismatched_score"], wrong.mean(), rtol=1e-4)
+    np.testing.assert_allclose(loss, losses[0].mean() + 2.0 * expected, rtol=1e-4)
+    # Of a batch whose captions all agree there is nothing to reject.
+    same = dataclasses.replace(turn, batch={**turn.batch, "label": tokens[jnp.array([0, 1, 0, 0])]})
+    _, outcome = stub.loss(game, "discriminator", same)
+    assert outcome.metrics["matching"] == 0.0
+
+
+def test_matching_penalizes_the_gradient_at_real_images_and_their_sentences():
+    fields = {"mismatched": 0.0, "penalty": 3.0, "power": 4.0}
+    game, turn = started("matching", **{f"terms.matching.{n}": v for n, v in fields.items()})
+    sentence = stub.verdict(game, turn, game.data(turn), turn.condition).heads["sentence"]
+
+    @jax.jit
+    def gradients(x, e):
+        total = lambda x, e: stub.verdict(game, turn, x, {"sentence": e}).scores.sum()  # noqa: E731
+        return jax.grad(total, argnums=(0, 1))(x, e)
+
+    squares = sum((g.reshape(4, -1) ** 2).sum(1) for g in gradients(game.data(turn), sentence))
+    _, outcome = stub.loss(game, "discriminator", turn)
+    expected = (squares**2).mean()
+    np.testing.assert_allclose(outcome.metrics["matching_penalty"], expected, rtol=1e-3)
+    np.testing.assert_allclose(outcome.metrics["matching"], 3.0 * expected, rtol=1e-3)
+
+
+def test_matching_needs_captions_and_pairs():
+    neither = dict.fromkeys(("generator.conditioning", "discriminator.conditioning"), "none")
+    with pytest.raises(ConfigError, match=r"discriminator\.conditioning = 'none'; accepted: 0, or"):
+        started("matching", **neither)
+    game, turn = started("matching")
+    three = dataclasses.replace(turn, batch={name: x[:3] for name, x in turn.batch.items()})
+    with pytest.raises(ConfigError, match="3 examples at once on a device cannot be divided into"):
+        jax.eval_shape(lambda: stub.loss(game, "discriminator", three))
 
 
 def test_path_length_needs_styles():

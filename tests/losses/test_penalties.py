@@ -362,3 +362,30 @@ def test_eight_devices_are_one(how):
     )
     assert float(jnp.abs(one[1]).max()) > 1e-2
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), one, many)
+
+
+def test_matching_aware_is_a_power_of_the_norm_of_both_gradients_together():
+    rng = np.random.default_rng(0)
+    images, sentences = (rng.normal(size=s).astype(np.float32) for s in ((3, 2, 2, 1), (3, 5)))
+    a, b = (rng.normal(size=s).astype(np.float32) for s in ((2, 2, 1), (5,)))
+
+    def critic(x, e):
+        return 2.0 * (x * a).sum((1, 2, 3)) + e @ b
+
+    squared = 4.0 * (a**2).sum() + (b**2).sum()
+    for power in (1.0, 2.0, 6.0):
+        values = penalties.matching_aware(critic, images, sentences, power=power)
+        np.testing.assert_allclose(values, np.full(3, squared ** (power / 2)), rtol=1e-5)
+    # One value per image: here the gradients' norms are those of the inputs.
+    values = penalties.matching_aware(
+        lambda x, e: ((x**2).sum((1, 2, 3)) + (e**2).sum(1)) / 2, images, sentences
+    )
+    norms = (images**2).sum((1, 2, 3)) + (sentences**2).sum(1)
+    np.testing.assert_allclose(values, norms**3, rtol=1e-5)
+    # A critic without a gradient has a penalty of 0, and it one that is finite.
+    slope = jax.grad(
+        lambda w: penalties.matching_aware(
+            lambda x, e: w * (x.sum((1, 2, 3)) + e.sum(1)), images, sentences, power=1.0
+        ).sum()
+    )(jnp.float32(0.0))
+    assert jnp.isfinite(slope)

@@ -36,7 +36,8 @@ RADII = (2.5, 4.25)
 """Half of the widths of small and large shapes, in pixels."""
 RADIUS_JITTER, PLACE_JITTER, HEIGHT_JITTER = 0.25, 0.5, 1.5
 """The largest difference from a size, a place and the middle of the height, in pixels."""
-COLOURS = np.array([(255, 40, 40), (40, 200, 40), (60, 90, 255), (250, 220, 40)], np.float64)
+COLOURS = np.array([(220, 50, 50), (50, 190, 60), (60, 80, 220), (225, 205, 50)], np.float64)
+BACKGROUND = 80.0
 PLACES = (4.5, 7.5, 10.5)
 """Columns of the centres, from the centre of the first pixel on."""
 _MIDDLE = (SIDE - 1) / 2
@@ -113,7 +114,7 @@ def _caption(values: np.ndarray, phrasing: float, draws: np.ndarray) -> str:
 def render(
     values: np.ndarray, radius: np.ndarray, column: np.ndarray, row: np.ndarray
 ) -> np.ndarray:
-    """Return pictures of shapes on black, uint8 ``[n, 16, 16, 3]``, with edges one pixel wide.
+    """Return pictures of shapes on grey, uint8 ``[n, 16, 16, 3]``, with edges one pixel wide.
 
     Args:
       values: by factor, in the order of `FACTORS`, integers ``[n, 4]``.
@@ -132,7 +133,8 @@ def render(
     triangle = np.minimum(square, (y + r - 2 * x) / np.sqrt(5))
     distances = np.stack([r - np.sqrt(x**2 + y**2), square, cross, triangle])
     coverage = np.clip(distances[form, np.arange(len(form))] + 0.5, 0.0, 1.0)
-    return np.round(coverage[..., None] * COLOURS[colour][:, None, None]).astype(np.uint8)
+    difference = COLOURS[colour][:, None, None] - BACKGROUND
+    return np.round(BACKGROUND + coverage[..., None] * difference).astype(np.uint8)
 
 
 def factors(field: Field, tokens: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from gan_jax.games.terms.gradient_penalty import GradientPenalty, make_penalty
 from gan_jax.games.terms.information import Information
 from gan_jax.games.terms.lecam import LeCam
 from gan_jax.games.terms.logit_centering import LogitCentering
+from gan_jax.games.terms.matching import Matching
 from gan_jax.games.terms.orthogonal import Orthogonal
 from gan_jax.games.terms.path_length import PathLength
 from gan_jax.games.terms.san import San
@@ -29,6 +30,7 @@ TERMS: dict[str, type[Term]] = {
     "information": Information,
     "lecam": LeCam,
     "logit_centering": LogitCentering,
+    "matching": Matching,
     "orthogonal": Orthogonal,
     "path_length": PathLength,
     "san": San,

@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gan_jax.data.spec import Spec
 from gan_jax.errors import ConfigError
 from gan_jax.games.apply import apply
 from gan_jax.games.building import Given
 from gan_jax.games.game import Network, Turn, Variables
 from gan_jax.games.judging import Judge, Judged
+from gan_jax.losses.adversarial import AdversarialLoss
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.verdict import Head, Verdict
 
@@ -28,6 +30,16 @@ class Judging(Protocol):
     @property
     def networks(self) -> Mapping[str, Network]:
         """The networks by name."""
+        ...
+
+    @property
+    def spec(self) -> Spec:
+        """The specification of the data."""
+        ...
+
+    @property
+    def loss(self) -> AdversarialLoss:
+        """The pair of losses."""
         ...
 
     @property

@@ -1,0 +1,38 @@
+"""DF-GAN: text to image, by a discriminator that knows captions (Tao 2020, 2008.05865).
+
+    python -m experiments.main --config=configs/text_to_image.py
+    python -m experiments.sample --run=RUN --text="a small red cross left"
+
+Every block of the generator scales and shifts its channels by the caption. The discriminator also
+rejects real images with captions of others, and its gradient with respect to real images and their
+captions is penalized.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Return the configuration; ``arg`` joins a data set and ``smoke``."""
+    c = base.get_config(arg, base.CAPTIONED)
+    c.variant = "text_to_image"
+    c.loss.name = "hinge"
+    c.terms.matching.update(weight=1.0, mismatched=0.5, penalty=2.0, power=6.0)
+    c.generator.name = c.discriminator.name = "dfgan"
+    c.generator.conditioning = c.discriminator.conditioning = "text"
+    c.generator.latent_dim = 100
+    base.adam(c, 1e-4, 0.0, 0.9, "generator")
+    base.adam(c, 4e-4, 0.0, 0.9, "discriminator")
+    base.long(c, steps=220_000, batch_size=24)
+    return base.finish(c, arg, shapes)
+
+
+def shapes(c: ConfigDict) -> None:
+    """Set what differs on synthetic pictures of shapes."""
+    c.generator.latent_dim = 16
+    c.generator.dfgan.update(features=4, sentence_dim=32)
+    c.discriminator.dfgan.update(features=4, sentence_dim=32)
+    base.learning_rate(c, 4e-4)
+    c.optimizer.discriminator.learning_rate = 1e-3
+    base.short(c, steps=4000, every=1000, batch_size=32, log_every=100, checkpoint_every=1000)
