@@ -385,7 +385,7 @@ class Run:
         """
         game = as_translation(self.game, "Run.translate")
         name = choose_direction(game, direction)
-        kinds.check_images({"image": specs.target(game.spec)}, "Run.translate")
+        kinds.check_images({"target": specs.target(game.spec)}, "Run.translate")
         way = game.directions[name]
         if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] != way.inputs:
             raise errors.ConfigError(
