@@ -96,6 +96,8 @@ def state_after(devices, steps=3):
     """Return the networks after some steps of SGD on random sounds."""
     c = tiny.sgd(config(), 0.01)
     c.num_devices = devices
+    # Both players' shares are tested with images; here are the draws of noise and of latents.
+    c.game.paired.adversarial_weight = 0.0
     training = build.make_training(c, SPEC)
     data = training.parallel.put_replicated(random_arrays(SPEC, 32))
     state = training.init_state()
