@@ -46,6 +46,7 @@ _LABELS = {
     "psnr_y": "PSNR {} dB",
     "auroc": "AUROC {}",
     "pitch_accuracy": "pitch accuracy {}",
+    "si_sdr": "SI-SDR {} dB",
     "valid": "valid sentences {}",
     "scale_violations": "scale violations {}",
     "motion_error": "motion error {} pixels",
@@ -225,6 +226,17 @@ def sound_table(results: Sequence[Result]) -> str:
     return _markdown(lines)
 
 
+def enhancement_table(results: Sequence[Result]) -> str:
+    """Return the results of enhancement, with the measures of the noisy sounds in brackets."""
+    lines = [["config", "data", "steps", "minutes", "SI-SDR, dB", "log-mel distance, dB", "sounds"]]
+    for r in results:
+        if "si_sdr" in r.values:
+            names = ("si_sdr", "log_mel_distance")
+            pairs = (f"{r.values[name]} ({r.values[f'input_{name}']})" for name in names)
+            lines.append([f"`{r.config}`", r.data, r.steps, r.minutes, *pairs, r.remarks])
+    return _markdown(lines)
+
+
 def recipes_table(results: Sequence[Result]) -> str:
     """Return the runs on the digits from which the default runs were chosen."""
     lines = [["config", "overrides", "steps", "classifier-FID", "precision", "recall"]]
@@ -344,6 +356,7 @@ TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "systems": systems_table,
     "digits": digits_table,
     "sound": sound_table,
+    "enhancement": enhancement_table,
     "recipes": recipes_table,
     "photographs": photographs_table,
     "text": text_table,
