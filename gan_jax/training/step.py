@@ -229,7 +229,7 @@ def _scheduled(
 def repeat(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
     """Return ``lax.scan(body, carry, xs)``, without a loop if ``xs`` has one row.
 
-    On CPU this depends on `gan_jax.layers.convolution`: XLA's own gradients of convolutions are
+    On CPU this depends on `gan_jax.layers.cpu_convolution`: XLA's own gradients of convolutions are
     about a hundred times slower inside loops there.
     """
     if jax.tree.leaves(xs)[0].shape[0] > 1:
