@@ -199,9 +199,11 @@ def _in_groups(x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int) -> 
     shape = x.shape
     x = x.reshape(*shape[:-1], groups, -1)
     axes = (*range(1, x.ndim - 2), x.ndim - 1)
-    centered = x - jnp.mean(x, axes, keepdims=True)
-    var = jnp.mean(jnp.square(centered), axes, keepdims=True)
-    y = (centered * lax.rsqrt(var + 1e-5)).reshape(shape)
+    # Statistics are [batch, groups]: with axes of length 1 in them, XLA takes the forward pass of a
+    # gradient for another computation than the same pass alone, and would not share it.
+    centered = x - jnp.expand_dims(jnp.mean(x, axes), axes)
+    var = jnp.mean(jnp.square(centered), axes)
+    y = (centered * jnp.expand_dims(lax.rsqrt(var + 1e-5), axes)).reshape(shape)
     return y * scale.astype(jnp.float32) + bias.astype(jnp.float32)
 
 

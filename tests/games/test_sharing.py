@@ -6,6 +6,7 @@ import jax
 import pytest
 from flax import linen as nn
 
+from gan_jax.layers.normalization import InstanceNorm
 from gan_jax.training import step
 from gan_jax.training.ema import EMA
 from gan_jax.training.preparation import Prepare
@@ -16,17 +17,17 @@ from tests.training import tiny
 
 
 class Hidden(nn.Module):
-    """Translates pixels by a hidden layer of seven units, of which each is dropped or not."""
+    """Translates pixels by two hidden layers of seven units, normalized, and dropped or not."""
 
     multiple: int = 1
 
     @nn.compact
     def __call__(self, x, condition=None, *, keys=None, train=True):
-        hidden = nn.Dense(7, use_bias=False)(x)
+        hidden = InstanceNorm()(nn.Dense(7)(x))
         if keys is not None:
             kept = jax.vmap(lambda key: jax.random.bernoulli(key, 0.5, (7,)))(keys)
             hidden = hidden * kept[:, None, None, :]
-        return nn.Dense(2)(hidden)
+        return nn.Dense(2)(nn.Dense(7)(hidden))
 
 
 @pytest.mark.parametrize(
@@ -47,5 +48,5 @@ def test_the_fakes_of_both_turns_are_computed_once(game, passes):
     train_step = step.make_train_step(game, optimizers, EMA(), batch_size=8, prepare=prepare)
     batch = stub.fields(game, stub.images((1, 8, 4, 6, 4)))
     program = jax.jit(train_step).lower(state, {}, batch).compile().as_text()
-    # Products of 8 x 4 x 6 pixels, by the hidden layer, and back to it by gradients.
-    assert len(re.findall(r"= f32\[192,7\]\S* dot\(", program)) == 2 * passes
+    # Products of 8 x 4 x 6 pixels, by both hidden layers, and back to them by gradients.
+    assert len(re.findall(r"= f32\[192,7\]\S* dot\(", program)) == 4 * passes
