@@ -35,4 +35,4 @@ def shapes(c: ConfigDict) -> None:
     c.discriminator.dfgan.update(features=4, sentence_dim=32)
     base.learning_rate(c, 4e-4)
     c.optimizer.discriminator.learning_rate = 1e-3
-    base.short(c, steps=4000, every=1000, batch_size=32, log_every=100, checkpoint_every=1000)
+    base.short(c, steps=7000, every=1000, batch_size=32, log_every=100, checkpoint_every=1000)

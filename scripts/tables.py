@@ -50,6 +50,7 @@ _LABELS = {
     "valid": "valid sentences {}",
     "scale_violations": "scale violations {}",
     "motion_error": "motion error {} pixels",
+    "attributes": "attributes as asked {}",
 }
 
 
@@ -285,6 +286,12 @@ def video_table(results: Sequence[Result]) -> str:
     return _beside_real(results, ("motion_error", *(f"classifier_{name}" for name in names)))
 
 
+def captions_table(results: Sequence[Result]) -> str:
+    """Return what samples show of what captions ask for, and what real pictures do."""
+    names = ("attributes", "attributes_form", "attributes_held_out", "attributes_held_out_form")
+    return _beside_real(results, names)
+
+
 def anomalies_table(results: Sequence[Result]) -> str:
     """Return the areas under the ROC curve of anomaly detection."""
     lines = [["config", "data", "overrides", "steps", "AUROC", "remarks"]]
@@ -362,6 +369,7 @@ TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
     "text": text_table,
     "music": music_table,
     "video": video_table,
+    "captions": captions_table,
     "anomalies": anomalies_table,
     "toy": toy_table,
     "speed": speed_table,

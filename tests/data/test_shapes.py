@@ -87,6 +87,10 @@ def test_captions_agree_whatever_their_words_and_order():
     )
     np.testing.assert_array_equal(captions.agree(FIELD, first, second), [True, False, False])
     np.testing.assert_array_equal(captions.agree(FIELD, second, first), [True, False, False])
+    # Neither words that mean nothing nor the end of a text make a difference.
+    field = captions.field(2, {"the": 0, "red": 1}, np.zeros((1, 2), np.int32))
+    assert captions.agree(field, np.array([2, 2]), np.array([2, 0]))
+    assert captions.agree(field, np.array([2, 2]), np.array([1, 2]))
 
 
 def test_captions_that_cannot_be_read_are_refused():
