@@ -190,7 +190,7 @@ def midi(c: ConfigDict) -> None:
 
 def shapes(c: ConfigDict) -> None:
     """Synthetic pictures of one shape with captions: 16x16 in colour."""
-    c.data.update(name="shapes", toy_size=10_000)
+    c.data.update(name="shapes", resolution=16, channels=3, toy_size=10_000)
     c.eval.split = "test"
 
 

@@ -6,6 +6,12 @@
 Every block of the generator scales and shifts its channels by the caption. The discriminator also
 rejects real images with captions of others, and its gradient with respect to real images and their
 captions is penalized.
+
+Not as in the paper: sentence vectors are learned by each network and not by a pretrained one, and
+residuals of the discriminator have no factor that begins at 0.
+
+The default trains on synthetic pictures of shapes, in five minutes on two CPU cores: 99.8 % of the
+attributes are as asked, see docs/results.md.
 """
 
 from ml_collections import ConfigDict

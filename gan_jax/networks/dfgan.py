@@ -5,9 +5,9 @@ whose blocks scale and shift every channel, twice before each convolution, by th
 latent vector. The discriminator joins the sentence to its last map.
 
 The paper's sentence vectors are those of a recurrent network that was trained before, with images.
-Here each network learns its own, the mean of its words' vectors: no other data are needed, and a
-sum over words treats combinations of words as it has learnt to treat each of them. The order of
-words is lost. The vectors have unit root mean square, so that a penalty on the gradient with
+Here each network learns its own, the mean of its words' vectors: no other data are needed, and
+combinations of words that were not trained on have vectors between known ones. The order of words
+is lost. The vectors have unit root mean square, so that a penalty on the gradient with
 respect to them cannot be lowered by making them longer.
 """
 
@@ -53,7 +53,7 @@ class SentenceEncoder(nn.Module):
         words = nn.Embed(self.tokens, self.size, param_dtype=self.param_dtype)(captions)
         words = jnp.where(captions[..., None] == 0, 0.0, words.astype(jnp.float32))
         total = jnp.sum(words, axis=1)
-        # The scale makes a sum of words their mean, or any other multiple of it.
+        # Of this scale, their sum and their mean are the same.
         return total * jax.lax.rsqrt(jnp.mean(jnp.square(total), axis=1, keepdims=True) + 1e-8)
 
 
@@ -143,8 +143,8 @@ class DFGANDiscriminator(Conditioned, Discriminator):
     With a caption the verdict has the output `sentence`, its vector. A condition with the field
     `sentence`, float32 `[batch, sentence_dim]`, instead of a caption is used as it is.
 
-    In the paper the residual of each block has a learned factor, which is 0 at first. In a short
-    run it was 0.1 after 2,500 steps, so that the network could hardly tell forms; there is none.
+    In the paper the residual of each block has a learned factor, which is 0 at first. Here there is
+    none: in a short run it was 0.1 after 2,500 steps, and the forms of `shapes` were not learned.
 
     Attributes:
       features: width at 64x64; it is in inverse proportion to the side, up to `max_features`.

@@ -197,10 +197,9 @@ def outside_data(config):
 
 @pytest.mark.parametrize("name", variants.NAMES)
 def test_data_sets_of_the_papers_size_differ_in_data_alone(name):
-    first, *others = (d for d in variants.datasets(name) if d not in base.EMBEDDED)
-    expected = outside_data(variants.load(name, first))
-    for data in others:
-        assert outside_data(variants.load(name, data)) == expected
+    outside = [data for data in variants.datasets(name) if data not in base.EMBEDDED]
+    found = [outside_data(variants.load(name, data)) for data in outside]
+    assert all(fields == found[0] for fields in found[1:])
 
 
 @pytest.mark.parametrize("name", variants.NAMES)
@@ -252,8 +251,10 @@ def test_every_size_of_data_builds(name, data):
                 assert made.shape == (2, *expected, direction.outputs)
         return
     z = jax.ShapeDtypeStruct((2, game.latent_dim), "float32")
-    label = {"label": jax.ShapeDtypeStruct((2,), "int32")}
-    made = jax.eval_shape(game.sample, variables, z, None if game.num_classes is None else label)
+    shape = () if game.attributes is None else game.attributes.shape
+    label = {"label": jax.ShapeDtypeStruct((2, *shape), "int32")}
+    unconditional = game.num_classes is None and game.attributes is None
+    made = jax.eval_shape(game.sample, variables, z, None if unconditional else label)
     expected = (128, 128 if data == "sounds" else 16, 1) if name == "specgan" else SHAPES[data]
     assert made.shape == (2, *expected)
     assert config.train.steps % config.train.steps_per_call == 0

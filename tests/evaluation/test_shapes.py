@@ -13,6 +13,7 @@ from gan_jax.evaluation import evaluators
 from gan_jax.evaluation.settings import Settings
 from gan_jax.evaluation.shapes import attributes, read
 from gan_jax.runs import build
+from gan_jax.training import sampling
 
 SOURCE = shapes("test", 960)
 FIELD, PICTURES, TOKENS = SOURCE.spec["label"], SOURCE.arrays["image"], SOURCE.arrays["label"]
@@ -84,3 +85,23 @@ def test_what_can_be_measured_depends_on_the_captions_and_the_split():
     with pytest.raises(ConfigError, match="samples are not asked for by captions of shapes"):
         chosen(metrics=("attributes",), **unconditional)
     assert dataclasses.asdict(chosen().metrics[0])["extractor"] is None
+
+
+def test_samples_are_asked_for_by_captions_of_the_measured_split():
+    config = text_to_image.get_config("smoke")
+    config.data.toy_size, config.num_devices = 200, 1
+    source = shapes("train", 200)
+    training = build.make_training(config, source.spec)
+    settings = Settings(every=1, num_fake=64, num_real=128, split="test", batch_size=64)
+    how = sampling.make_sampling(config)
+    evaluator = evaluators.make_evaluator(
+        config,
+        settings,
+        game=training.game,
+        source=source,
+        devices=training.devices,
+        sampling=how,
+        data=source.arrays,
+    )
+    values = evaluator(sampling.chosen_variables(training.init_state(), how)).values
+    assert {"attributes", "attributes_held_out", "attributes_held_out_form"} <= set(values)
