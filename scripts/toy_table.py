@@ -25,7 +25,7 @@ from configs import gan
 from gan_jax.data import pipeline as pipelines
 from gan_jax.data import sources
 from gan_jax.errors import GanJaxError, MetricError
-from gan_jax.evaluation import generative
+from gan_jax.evaluation import choosing, generative
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.losses.adversarial import LOSSES
 from gan_jax.losses.penalties import PENALTIES
@@ -122,7 +122,7 @@ def measure(config: ConfigDict, seeds: Sequence[int]) -> list[Scores]:
     how = sampling.make_sampling(config)
     evaluator = generative.GenerativeEvaluator(
         settings,
-        generative.choose_metrics(settings, source),
+        choosing.choose_metrics(settings, source),
         game=training.game,
         source=source,
         devices=training.devices,

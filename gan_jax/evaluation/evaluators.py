@@ -10,7 +10,7 @@ import numpy as np
 
 from gan_jax import errors
 from gan_jax.data.sources import Source, check_normal
-from gan_jax.evaluation import generative, held_out, translation
+from gan_jax.evaluation import choosing, generative, held_out, translation
 from gan_jax.evaluation.evaluator import Evaluator
 from gan_jax.evaluation.real_images import real_source
 from gan_jax.evaluation.settings import AUTO, Settings
@@ -54,11 +54,9 @@ def choose(config: Any, settings: Settings, game: Game, source: Source) -> Chose
     real = real_source(config, settings, source)
     field = game.attributes
     captioned = field is not None and field.kind == "caption"
-    metrics = generative.choose_metrics(
-        settings, source, game.num_classes, real, captioned=captioned
-    )
+    metrics = choosing.choose_metrics(settings, source, game.num_classes, real, captioned=captioned)
     metrics, unseen = held_out.choose(config, settings, game, source, metrics)
-    reason = generative.refusal(settings, source, real) or unsuited
+    reason = choosing.refusal(settings, source, real) or unsuited
     return Chosen(metrics, real, reason, unseen)
 
 

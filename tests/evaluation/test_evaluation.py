@@ -11,7 +11,7 @@ from PIL import Image
 from configs import base
 from gan_jax import errors
 from gan_jax.data import sources
-from gan_jax.evaluation import evaluators, generative, real_images
+from gan_jax.evaluation import choosing, evaluators, generative, real_images
 from gan_jax.evaluation.settings import Settings, make_settings
 from gan_jax.metrics import inception
 from gan_jax.metrics.statistics import Extraction
@@ -169,12 +169,12 @@ def test_a_metric_must_suit_the_data(metrics, message):
     images = np.zeros((16, 8, 8, 1), np.uint8)
     source = sources.image_source("noise", "train", images, None)
     with pytest.raises(errors.ConfigError, match=message):
-        generative.choose_metrics(Settings(metrics=metrics), source)
+        choosing.choose_metrics(Settings(metrics=metrics), source)
 
 
 def test_automatic_metrics_suit_the_data(tmp_path):
     def chosen(source, classes=None):
-        metrics = generative.choose_metrics(Settings(), source, classes)
+        metrics = choosing.choose_metrics(Settings(), source, classes)
         return [metric.name for metric in metrics]
 
     images = np.zeros((20, 8, 8, 1), np.uint8)
@@ -200,14 +200,14 @@ def test_automatic_metrics_suit_the_data(tmp_path):
     assert chosen(sources.make_source(config.data)) == ["bigram_kl", "reverse_nll", "unique"]
     for name, message in (("valid", "no known probabilities"), ("fid", "are unpaired text")):
         with pytest.raises(errors.ConfigError, match=message):
-            generative.choose_metrics(Settings(metrics=(name,)), sources.make_source(config.data))
+            choosing.choose_metrics(Settings(metrics=(name,)), sources.make_source(config.data))
     config.data.update(name="scales", toy_size=8)
     bars = sources.make_source(config.data)
     assert chosen(bars) == ["scale_violations", "polyphony_tv", "interval_tv", "empty_bars"]
     plain = sources.ArraySource("plain", "train", bars.arrays, bars.spec)
     assert chosen(plain) == ["polyphony_tv", "interval_tv", "empty_bars"]
     with pytest.raises(errors.ConfigError, match="the scales of plain are unknown; accepted: sca"):
-        generative.choose_metrics(Settings(metrics=("scale_violations",)), plain)
+        choosing.choose_metrics(Settings(metrics=("scale_violations",)), plain)
 
 
 def test_music_is_measured_by_the_scales_that_were_asked_for(monkeypatch):
@@ -262,16 +262,16 @@ def test_data_that_no_classifier_learns_from_are_not_measured_by_default(source,
     assert found.metrics == []
     assert found.reason.startswith(f"no classifier can be trained on few: {reason}")
     with pytest.raises(errors.ConfigError, match=f"'classifier_fid', but no classifier .*{reason}"):
-        generative.choose_metrics(Settings(metrics=("classifier_fid",)), source)
+        choosing.choose_metrics(Settings(metrics=("classifier_fid",)), source)
 
 
 def test_a_split_of_few_images_is_not_measured_by_default():
     source, real = (of_classes(n, np.arange(n) % 2) for n in (40, 3))
-    assert generative.choose_metrics(Settings(), source, real=real) == []
-    reason = generative.refusal(Settings(), source, real)
+    assert choosing.choose_metrics(Settings(), source, real=real) == []
+    reason = choosing.refusal(Settings(), source, real)
     assert reason == "few has 3 images of split train; accepted: 12"
     with pytest.raises(errors.ConfigError, match=r"num_real = 3; accepted for classifier_prec"):
-        generative.choose_metrics(Settings(metrics=("classifier_precision",)), source, real=real)
+        choosing.choose_metrics(Settings(metrics=("classifier_precision",)), source, real=real)
 
 
 @pytest.mark.slow
@@ -298,9 +298,9 @@ def test_a_run_on_few_images_per_class_is_trained_without_an_evaluation(tmp_path
 def test_images_of_many_channels_have_no_metrics():
     images = np.zeros((2000, 8, 8, 5), np.uint8)
     source = sources.image_source("a", "train", images, np.arange(2000) % 2)
-    assert generative.choose_metrics(Settings(), source) == []
+    assert choosing.choose_metrics(Settings(), source) == []
     with pytest.raises(errors.ConfigError, match="have 5 channels; accepted: images of 1"):
-        generative.choose_metrics(Settings(metrics=("classifier_fid",)), source)
+        choosing.choose_metrics(Settings(metrics=("classifier_fid",)), source)
 
 
 def test_missing_weights_are_reported_before_anything_is_written(tmp_path):
@@ -373,7 +373,7 @@ def test_an_accuracy_that_cannot_be_had_is_refused(metric, classes, message):
     source = sources.image_source("a", "train", images, np.arange(20) % 2)
     settings = Settings(metrics=(metric,))
     with pytest.raises(errors.ConfigError, match=message):
-        generative.choose_metrics(settings, source, classes)
+        choosing.choose_metrics(settings, source, classes)
 
 
 class Echo:
@@ -414,7 +414,7 @@ def test_class_consistency_is_judged_by_the_classifier(monkeypatch, tmp_path):
     settings = Settings(metrics=("classifier_accuracy",), num_fake=210, batch_size=16)
     evaluator = generative.GenerativeEvaluator(
         settings,
-        generative.choose_metrics(settings, source, 4),
+        choosing.choose_metrics(settings, source, 4),
         game=Echo(),
         source=source,
         devices=jax.devices()[:1],

@@ -11,7 +11,7 @@ from configs import base
 from gan_jax import errors
 from gan_jax.data.sources import ArraySource, make_source
 from gan_jax.data.sources.tones import PITCHES, tones
-from gan_jax.evaluation import generative, sounds
+from gan_jax.evaluation import choosing, sounds
 from gan_jax.evaluation.real_images import labelled_images
 from gan_jax.evaluation.settings import Settings
 from gan_jax.metrics import sound
@@ -146,7 +146,7 @@ def test_the_classifier_learns_from_and_sees_pictures_of_stored_sound():
 
 def chosen(source, *names, num_classes=None):
     settings = Settings(num_fake=100, **({"metrics": names} if names else {}))
-    return [m.name for m in generative.choose_metrics(settings, source, num_classes)]
+    return [m.name for m in choosing.choose_metrics(settings, source, num_classes)]
 
 
 def test_metrics_of_sound(tmp_path):
@@ -179,4 +179,4 @@ def test_sounds_without_labels_or_too_short_have_no_classifier():
     field = dataclasses.replace(source.field, shape=(256, 1))
     short = {**source.arrays, "audio": source.arrays["audio"][:, :256]}
     brief = ArraySource("brief", "train", short, {**source.spec, "audio": field})
-    assert "sounds of 256 samples" in generative.refusal(Settings(), brief, brief)
+    assert "sounds of 256 samples" in choosing.refusal(Settings(), brief, brief)

@@ -12,7 +12,7 @@ from gan_jax import errors
 from gan_jax.data.sources.base import image_source
 from gan_jax.data.sources.stacked import StackedSource
 from gan_jax.data.sources.subset import Subset
-from gan_jax.evaluation import generative
+from gan_jax.evaluation import choosing
 from gan_jax.evaluation.real_images import labelled_images
 from gan_jax.evaluation.settings import Settings
 from gan_jax.metrics import classifier, compare, extractors, names, stacked
@@ -122,13 +122,13 @@ def test_the_classifier_sees_each_channel_of_such_images_alone(monkeypatch):
 
 def test_modes_are_measured_on_such_data_alone():
     source = corners()
-    chosen = [m.name for m in generative.choose_metrics(Settings(num_fake=10), source)]
+    chosen = [m.name for m in choosing.choose_metrics(Settings(num_fake=10), source)]
     assert chosen == ["classifier_modes", "classifier_mode_kl", "classifier_fid"]
-    plain = [m.name for m in generative.choose_metrics(Settings(num_fake=10), source.parts)]
+    plain = [m.name for m in choosing.choose_metrics(Settings(num_fake=10), source.parts)]
     assert plain == ["classifier_fid", "classifier_precision", "classifier_recall"]
     settings = Settings(metrics=("classifier_modes",))
     message = "'classifier_modes', but corners has no modes; accepted: stacked_digits"
     with pytest.raises(errors.ConfigError, match=message):
-        generative.choose_metrics(settings, source.parts)
+        choosing.choose_metrics(settings, source.parts)
     with pytest.raises(errors.ConfigError, match=r"'modes', but .*accuracy, classifier_modes"):
-        generative.choose_metrics(Settings(metrics=("modes",)), source)
+        choosing.choose_metrics(Settings(metrics=("modes",)), source)

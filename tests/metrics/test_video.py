@@ -7,7 +7,7 @@ import pytest
 
 from gan_jax.data.sources.bouncing import bouncing
 from gan_jax.errors import ConfigError, MetricError
-from gan_jax.evaluation import generative, videos
+from gan_jax.evaluation import choosing, videos
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.metrics import extractor, video
 from tests.configs import variants
@@ -69,7 +69,7 @@ def test_real_videos_move_on_a_path_and_others_do_not():
 def test_the_metrics_of_videos_are_chosen_and_refused_by_name():
     c = variants.load("videogan")
     source = bouncing("train", 3000)
-    chosen = generative.choose_metrics(make_settings(c), source)
+    chosen = choosing.choose_metrics(make_settings(c), source)
     assert [metric.name for metric in chosen] == [
         "motion_error",
         "classifier_fid",
@@ -78,4 +78,4 @@ def test_the_metrics_of_videos_are_chosen_and_refused_by_name():
     ]
     c.eval.metrics = ("fid",)
     with pytest.raises(ConfigError, match=r"'fid'.*videos"):
-        generative.choose_metrics(make_settings(c), source)
+        choosing.choose_metrics(make_settings(c), source)
