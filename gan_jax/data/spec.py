@@ -121,6 +121,11 @@ def some_vectors(labels: np.ndarray) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, labels[spread].tolist()))
 
 
+def without_examples(spec: Spec) -> Spec:
+    """Return a specification without what differs between the splits of one data set."""
+    return {name: dataclasses.replace(field, scales=(), vectors=()) for name, field in spec.items()}
+
+
 def pairs(shape: Sequence[int]) -> Spec:
     """Return the specification ``{"a", "b"}`` of two images of one shape."""
     return {"a": image(shape), "b": image(shape)}

@@ -142,7 +142,7 @@ def _unseen(config: Any, settings: Settings, source: Source, name: str) -> Sourc
             f"{source.name} was trained on split {split!r}, and eval.split = {settings.split!r}; "
             "accepted: eval.split (--split) of other images of the same data set"
         )
-    if found.spec != source.spec:
+    if specs.without_examples(found.spec) != specs.without_examples(source.spec):
         raise errors.ConfigError(
             f"eval.metrics has {name!r}, but images or classes of split {split!r} of "
             f"{source.name} are unlike those of {config.data.split!r}; accepted: alike in size, "

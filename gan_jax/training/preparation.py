@@ -38,6 +38,11 @@ class Prepare:
                 raise ConfigError(
                     f"data.flip = True; accepted for {name!r} of kind {field.kind!r}: False"
                 )
+            if self.flip and field.kind == "caption":
+                raise ConfigError(
+                    "data.flip = True; accepted for data with captions, which may tell left from "
+                    "right: False"
+                )
         _ = self.spec
 
     @property

@@ -223,6 +223,16 @@ def test_images_that_were_trained_on_are_refused():
         held_out.HeldOut(metrics, Settings(), unseen=unseen, **how)
 
 
+def test_splits_may_have_other_captions():
+    config = tiny.image_config()
+    config.data.update(name="shapes", split="train")
+    game = SimpleNamespace(num_classes=None, networks={"discriminator": None})
+    name = "membership_auroc_pixels"
+    settings, source = Settings(metrics=(name,)), sources.make_source(config.data)
+    _, unseen = held_out.choose(config, settings, game, source, [Metric(name, name, None)])
+    assert unseen.split == "test"
+
+
 def test_one_name_stands_for_all_that_suit(caplog):
     config = tiny.image_config()
     config.data.update(name="digits", split="train")

@@ -72,3 +72,9 @@ def test_a_crop_that_is_none_is_refused(crop, shape, message):
         Prepare(tiny.spec_of(shape), crop=crop)
     with pytest.raises(ValueError, match=r"cannot crop images of shape \(2, 4, 8, 1\) to 5x5"):
         device.crop(jnp.zeros((2, 4, 8, 1)), 5, jax.random.split(jax.random.key(0), 2))
+
+
+def test_images_with_captions_are_not_mirrored():
+    spec = {"image": specs.image((8, 8, 3)), "label": specs.Field("caption", (5,), "int32")}
+    with pytest.raises(errors.ConfigError, match=r"data\.flip = True; .*captions.*: False"):
+        Prepare(spec, flip=True)
