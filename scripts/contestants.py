@@ -163,17 +163,18 @@ class Ours(Contestant):
         with build.matmul_precision(config):
             self._training = build.make_training(config, self._task.source.spec)
             self._state = self._training.init_state()
+            pipeline = make_pipeline(self._task, self._training)
+            self._training.lower_step(pipeline)()  # With the compiler's options of a run.
         networks = self._state.networks.items()
         self.initial = {name: jax.device_get(network.params) for name, network in networks}
         self._data = self._training.parallel.put_replicated(dict(self._task.arrays))
-        self._batches = make_pipeline(self._task, self._training).batches(0)
+        self._batches = pipeline.batches(0)
 
     @override
     def _step(self) -> int:
         step = self._training.parallel
-        with build.matmul_precision(self._task.config):  # The first call compiles.
-            batch = step.put_batch(next(self._batches))
-            self._state, _ = step(self._state, self._data, batch)
+        batch = step.put_batch(next(self._batches))
+        self._state, _ = step(self._state, self._data, batch)
         jax.block_until_ready(self._state)
         return self._task.config.train.steps_per_call
 

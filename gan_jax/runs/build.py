@@ -13,6 +13,7 @@ import numpy as np
 from flax import traverse_util
 
 from gan_jax import errors
+from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.spec import Spec
 from gan_jax.games import registry
 from gan_jax.games.game import Game, Network, batches_per_step, owner_starts, owner_steps
@@ -75,6 +76,14 @@ class Training:
         # Parameters are random numbers, element by element; spectral vectors are normalized.
         has_sums = any(spectral.COLLECTION in network.mutable for network in networks)
         return self.parallel.lower_init(self._traced, has_sums=has_sums)
+
+    def lower_step(self, pipeline: Pipeline) -> Compile:
+        """Lower the train step for the shapes of a pipeline; return a function that compiles it."""
+        data, batch = (
+            {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in abstract.items()}
+            for abstract in (pipeline.abstract_data(), pipeline.abstract_batch())
+        )
+        return self.parallel.lower(self.abstract_state, data, batch)
 
     @functools.cached_property
     def abstract_state(self) -> TrainState:

@@ -29,7 +29,6 @@ from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder
 from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training import sampling, translating
-from gan_jax.training.parallel import Compile
 from gan_jax.training.state import TrainState
 
 
@@ -99,7 +98,7 @@ def _train(
     if dry_run or _is_new(runs, config, continue_from):
         origin = _read_origin(config, training, source, continue_from)
     if dry_run:
-        compiled = _lower(training, pipeline)()
+        compiled = training.lower_step(pipeline)()
         plan.show(plan.rows(config, training, pipeline, compiled, origin, measured))
         plan.show_parameters(training)
         return Result("planned", 0, None)
@@ -176,7 +175,7 @@ def _run(
         # --- Compile, and place what stays on the devices. ---------------------------------------
         def prepare() -> tuple[TrainState, Any]:
             with heartbeat.working("compiling the train step", enabled=primary):
-                compiling = compiler.submit(_lower(training, pipeline))
+                compiling = compiler.submit(training.lower_step(pipeline))
                 state = first_state()
                 if fresh:
                     recorder.draw(first, state, picture)
@@ -294,15 +293,6 @@ def _claim(run: RunDirectory) -> None:
             raise errors.WorkdirError("process 0 could not lock the run directory, and reports why")
     if error is not None:
         raise error
-
-
-def _lower(training: build.Training, pipeline: Pipeline) -> Compile:
-    """Lower the train step for the shapes of the pipeline; return a function that compiles it."""
-    data, batch = (
-        {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in abstract.items()}
-        for abstract in (pipeline.abstract_data(), pipeline.abstract_batch())
-    )
-    return training.parallel.lower(training.abstract_state, data, batch)
 
 
 def _is_due(step: int, every: int, last: int) -> bool:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from gan_jax import errors
+from gan_jax import compiler, errors
 from gan_jax.data import degrade, order
 from gan_jax.data import spec as specs
 from gan_jax.runs import build, fitting
@@ -252,6 +252,21 @@ def test_restoration_is_measured_on_held_out_pairs(tmp_path):
     assert np.array_equal(perfect.shown, target)
     grey = measure.outcome(Stub(made=lambda inputs, way: np.repeat(inputs, 3, -1)))
     assert grey.values == measure.reference.values
+
+
+def test_our_step_is_compiled_with_the_options_of_a_run(monkeypatch):
+    given, compiled = [], jax.stages.Lowered.compile
+
+    def recorded(lowered, options=None):
+        given.append(options)
+        return compiled(lowered, options)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", recorded)
+    _, task = match_of("gan:smoke")
+    ours = contestants.Ours(task)
+    ours.start()
+    assert ours.steps == 1
+    assert compiler.options() in given
 
 
 @pytest.mark.slow
