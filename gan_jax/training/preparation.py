@@ -40,7 +40,7 @@ class Prepare:
                 )
             if self.flip and field.kind == "caption":
                 raise ConfigError(
-                    "data.flip = True; accepted for data with captions, which may tell left from "
+                    "data.flip = True; accepted for data with captions, which may say left or "
                     "right: False"
                 )
         _ = self.spec
