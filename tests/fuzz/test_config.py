@@ -17,7 +17,7 @@ from gan_jax.data import sources
 from gan_jax.games import registry as games
 from gan_jax.losses import adversarial, penalties
 from gan_jax.networks import registry
-from gan_jax.runs import loop
+from gan_jax.runs import build, loop
 from tests.configs import variants
 
 # ml_collections loads the file by a way that newer Pythons warn of.
@@ -78,7 +78,7 @@ def _shapes(training, pipeline):
 def start(monkeypatch, tmp_path):
     """Return a function that goes through a start up to what is compiled."""
     level = logging.getLogger("gan_jax").level
-    monkeypatch.setattr(loop, "_lower", _shapes)
+    monkeypatch.setattr(build.Training, "lower_step", _shapes)
     for shown in ("show", "show_parameters"):
         monkeypatch.setattr(loop.plan, shown, lambda *_: None)
 
