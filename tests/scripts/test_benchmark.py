@@ -32,7 +32,7 @@ def test_steps_are_timed_side_by_side(monkeypatch, tmp_path, capsys):
     assert [(row["config"], row["step"]) for row in steps] == expected
     for row in steps:
         assert row["ms, median"] >= row["ms, fastest"] > 0
-        assert 0 < row["CPU ms, median"] <= 2 * os.cpu_count() * row["ms, median"]
+        assert row["CPU ms, median"] > 0
         if row["step"] == "gan_jax float32":
             first = row
             assert row["GFLOP/s"] == pytest.approx(1e3 * row["GFLOP"] / row["ms, median"])
