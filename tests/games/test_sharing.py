@@ -2,6 +2,7 @@
 
 import re
 
+import chex
 import jax
 import pytest
 from flax import linen as nn
@@ -50,3 +51,26 @@ def test_the_fakes_of_both_turns_are_computed_once(game, passes):
     program = jax.jit(train_step).lower(state, {}, batch).compile().as_text()
     # Products of 8 x 4 x 6 pixels, by both hidden layers, and back to them by gradients.
     assert len(re.findall(r"= f32\[192,7\]\S* dot\(", program)) == 4 * passes
+
+
+@pytest.mark.parametrize("content_steps", [0, 3])
+def test_parts_of_a_batch_are_shown_the_fakes_of_the_whole(content_steps):
+    """Accumulated gradients are those of the batch, whose fakes have noise of their own."""
+    game = pairs(generator=stub.Affine(0.5, 0.1, noise=0.3), content_steps=content_steps)
+    optimizers = {name: tiny.make_optimizer("sgd", 0.1) for name in game.networks}
+    before = step.init_state(game, optimizers, EMA(), seed=0)
+    before = before.replace(step=before.step + content_steps)
+    batch = stub.fields(game, stub.images((1, 8, 4, 6, 4)))
+
+    def after(accumulate):
+        train_step = step.make_train_step(
+            game, optimizers, EMA(), batch_size=8, accumulate=accumulate
+        )
+        state, _ = jax.jit(train_step)(before, {}, batch)
+        return {name: network.params for name, network in state.networks.items()}
+
+    whole, parts = after(1), after(4)
+    chex.assert_trees_all_close(parts, whole, rtol=1e-4, atol=1e-6)
+    for name, network in before.networks.items():
+        moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), network.params, whole[name])
+        assert max(jax.tree.leaves(moved)) > 1e-3
