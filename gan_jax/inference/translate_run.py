@@ -44,9 +44,9 @@ class Summary:
       text: a summary in one line.
       outputs: the files written, by the name of the input.
       failures: the reasons of failures, by the name of the input.
-      scores: of every restored image, by its name, where images were degraded; see
-        `gan_jax.inference.scores.measure`. Else empty.
-      mean: of these over the images.
+      scores: of every restored image or sound, by its name, where inputs were degraded; see
+        `gan_jax.inference.scores`. Else empty.
+      mean: of these over all.
     """
 
     text: str
@@ -56,7 +56,7 @@ class Summary:
     mean: Scores
 
     def table(self) -> str:
-        """Return the scores in lines: of every image, and their mean."""
+        """Return the scores in lines: of every input, and their mean."""
         return scores.table({**self.scores, "mean": self.mean})
 
 

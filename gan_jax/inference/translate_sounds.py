@@ -31,6 +31,7 @@ from gan_jax.inference import export, image_files, scores
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.inference.scores import Scores
 from gan_jax.inference.translate_request import SCORES, wanted_degradation
+from gan_jax.inference.translate_run import Summary
 from gan_jax.report import atomic
 from gan_jax.report.bar import bar
 from gan_jax.runs.run import Run, Weights, choose_step
@@ -120,28 +121,6 @@ class SoundRequest:
         return translating.tiling_of(way, self.tile, self.overlap)
 
 
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """The result of `translate`.
-
-    Attributes:
-      text: a summary in one line.
-      outputs: the files written, by the name of the input.
-      failures: the reasons of failures, by the name of the input.
-      scores: of every restored sound, by its name, where sounds were degraded; see
-        `gan_jax.inference.scores.measure_sound`. Else empty.
-    """
-
-    text: str
-    outputs: Mapping[str, Path]
-    failures: Mapping[str, str]
-    scores: Mapping[str, Scores]
-
-    def table(self) -> str:
-        """Return the scores in lines: of every sound, and their mean."""
-        return scores.table({**self.scores, "mean": scores.mean(list(self.scores.values()))})
-
-
 def translate(ask: SoundRequest) -> Summary:
     """Translate sound files; failures of single files are in the summary, and not raised.
 
@@ -175,7 +154,7 @@ def translate(ask: SoundRequest) -> Summary:
     if ask.degrade:
         _write_scores(ask, weights, measured)
         line += f"; scores in {SCORES}"
-    return Summary(line, outputs, failures, measured)
+    return Summary(line, outputs, failures, measured, scores.mean(list(measured.values())))
 
 
 def _translated(ask: SoundRequest, number: int, apply: Any) -> tuple[bytes, Scores]:
