@@ -318,7 +318,7 @@ def _row_step(line: bytes) -> float:
         return math.inf
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return math.inf
 
 

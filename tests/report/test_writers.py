@@ -308,3 +308,8 @@ def test_no_tensorflow_and_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_row_of_an_infinite_step_is_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": Infinity}\n{"step": 2, "loss": 1.0}\n')
+    assert writers.read_rows(tmp_path / "metrics.jsonl") == [{"step": 2, "loss": 1.0}]
