@@ -12,7 +12,7 @@ from gan_jax.runs import run_directory
 from tests.experiments import program
 from tests.experiments.program import call, complaint, succeeded
 
-PROGRAMS = ("main", "sample", "translate", "evaluate", "sweep")
+PROGRAMS = ("main", "sample", "translate", "evaluate", "sweep", "report")
 SMOKE = "--config=configs/gan.py:smoke"
 
 

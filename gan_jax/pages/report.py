@@ -1,0 +1,121 @@
+"""The report of a run: one HTML file with what its directory says of it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
+from gan_jax.pages import charts, contents, panels, pictures, tables, template
+from gan_jax.runs.run_directory import plain
+
+if TYPE_CHECKING:
+    from gan_jax.runs.run import Run
+
+# Pictures beside those of samples, at most, and their size in bytes.
+_OTHERS, _OTHERS_BUDGET = 12, 12 * 2**20
+_NEIGHBOURS = "neighbours-"
+
+
+def page(run: "Run") -> str:
+    """Return the report of a run as HTML; the run may still be training.
+
+    Raises:
+      ConfigError: the run uses an entry of a registry that is not registered in this process.
+    """
+    return template.render("report.html", **content(run))
+
+
+def content(run: "Run") -> dict[str, Any]:
+    """Return what a report says, as plain data and SVG texts by the template's names.
+
+    Raises:
+      ConfigError: as `page`.
+    """
+    found = contents.read(run)
+    notes = list(found.notes)
+    near = [path for path in found.pictures if path.name.startswith(_NEIGHBOURS)]
+    others = [path for path in found.pictures if path not in near]
+    measured = tables.by_protocol(found.evaluations)
+    return {
+        "title": run.path.name,
+        "variant": str(found.config.variant),
+        "headline": tables.headline(found),
+        "origin": found.origin,
+        "notes": notes,
+        "slides": _slides(found, notes),
+        "sheet": _sheet_words(found),
+        "charts": [_chart(panel) for panel in panels.of_metrics(found.metrics)],
+        "thinning": panels.THINNING if len(found.metrics) > panels.MOST_POINTS else "",
+        "last": tables.last_values(found.metrics),
+        "measured": [(one, [_chart(panel) for panel in one.panels()]) for one in measured],
+        "best": found.best,
+        "neighbours": _newest(near, notes),
+        "others": _newest(others, notes),
+        "settings": tables.settings(found.config, run.path),
+        "config": json.dumps(plain(found.config), indent=2, sort_keys=True, ensure_ascii=False),
+        "data": tables.data_facts(found.data, found.config),
+        "starts": [(tables.command(one), tables.start_facts(one)) for one in found.starts],
+        "commit": str((found.starts and found.starts[0].get("commit")) or ""),
+    }
+
+
+def _chart(panel: panels.Panel) -> dict[str, Any]:
+    """Return a panel with its drawing."""
+    colours = [(c.name, c.colour % charts.COLOURS) for c in panel.curves]
+    return {"title": panel.title, "keys": colours, "svg": charts.svg(panel), "note": panel.note}
+
+
+def _slides(found: contents.Contents, notes: list[str]) -> list[pictures.Picture]:
+    """Return the pictures of samples over time; note those that are left out."""
+    steps = {path: step for step, path in sorted(found.sheets.items())}
+    chosen = pictures.spread(list(steps))
+    kimg = found.kimg_of
+    slides = []
+    for path in chosen:
+        step = steps[path]
+        seen = f", {kimg[step]:,.1f} kimg" if step in kimg else ""
+        slides.append((path, pictures.shown(path, f"step {step:,}{seen}")))
+    _note_damaged([path for path, slide in slides if slide is None], notes)
+    if len(chosen) < len(steps):
+        notes.append(
+            f"{len(chosen)} of {len(steps)} pictures of samples are shown, evenly spread, with "
+            "the first and the last."
+        )
+    return [slide for _, slide in slides if slide is not None]
+
+
+def _newest(paths: list[Path], notes: list[str]) -> list[pictures.Picture]:
+    """Return the newest of other pictures; note those that are left out."""
+    kept: list[Path] = []
+    size = 0
+    for path in reversed(paths[-_OTHERS:]):
+        size += path.stat().st_size
+        if size > _OTHERS_BUDGET:
+            break
+        kept.append(path)
+    if left := len(paths) - len(kept):
+        notes.append(
+            f"{left} older or larger pictures of the run directory are left out, such as "
+            f"{next(path for path in paths if path not in kept).name}."
+        )
+    found = [(path, pictures.shown(path, path.name)) for path in kept]
+    _note_damaged([path for path, picture in found if picture is None], notes)
+    return [picture for _, picture in found if picture is not None]
+
+
+def _note_damaged(paths: list[Path], notes: list[str]) -> None:
+    for path in paths:
+        notes.append(f"{path.name} is no complete PNG file and is left out.")
+
+
+def _sheet_words(found: contents.Contents) -> str:
+    """Return what pictures of samples show, where that is not plain to see."""
+    kind = kinds.of(specs.target(specs.from_json(found.data["spec"])))
+    if kinds.is_sound(kind.field):
+        return "Spectrograms of the sounds; the page holds no sound."
+    return {
+        "video": "Each strip is one video, its frames from left to right; the page holds no video.",
+        "music": "Piano rolls; the page holds no sound.",
+        "points": "Generated points, red, over real ones, grey.",
+    }.get(kind.field.kind, "")

@@ -1,0 +1,68 @@
+"""``experiments.report`` as a person uses it; its pages: tests/pages/test_report.py."""
+
+import sys
+
+import pytest
+
+from tests.experiments.program import call, complaint, succeeded
+from tests.pages.directories import config, losses, make
+
+REPORT = "experiments.report"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("made") / "run", losses(3))
+
+
+def test_a_report_is_written_once_unless_it_may_be_replaced(made, tmp_path):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    options = {"module": REPORT, "cwd": tmp_path}
+    before = sorted(made.rglob("*"))
+    ended = succeeded(call(f"--run={made}", **options))
+    assert ended.out == f"report of {made}: report.html\n"
+    page = tmp_path / "report.html"
+    assert "<h1>run</h1>" in page.read_text()
+    page.write_text("mine")
+    message = complaint(call(f"--run={made}", **options))
+    assert message == "report.html already exists; pass --overwrite to replace it"
+    assert page.read_text() == "mine"
+    succeeded(call(f"--run={made}", "--overwrite", **options))
+    assert "<h1>run</h1>" in page.read_text()
+    assert sorted(made.rglob("*")) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_without_its_packages_the_extra_is_named(made, tmp_path, monkeypatch):
+    for packages, words in ((["matplotlib"], "matplotlib, which is"), (["jinja2"], "jinja2")):
+        with monkeypatch.context() as patch:
+            for name in packages:
+                patch.setitem(sys.modules, name, None)
+            message = complaint(call(f"--run={made}", module=REPORT, cwd=tmp_path))
+        assert message.startswith(f"report.html needs {words}")
+        assert message.endswith("not installed: pip install -e '.[report]'")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "--run is missing; give a run directory"),
+        (("--run=nowhere",), "nowhere is no run directory: config.json: No such file"),
+        (("--run=nowhere", "--out=a.pdf"), "--out=a.pdf; accepted: a .html"),
+        (("--run=nowhere", "--checkpoint=best"), "--checkpoint has no effect with a report"),
+    ],
+)
+def test_mistakes_are_reported_in_one_line(flags, message, tmp_path):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    assert message in complaint(call(*flags, module=REPORT, cwd=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_replicas_have_reports_of_their_own(tmp_path):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    path = make(tmp_path / "two", settings=config(train__replicas=2))
+    message = complaint(call(f"--run={path}", module=REPORT, cwd=tmp_path))
+    assert "holds 2 replicas; accepted: the directory of one of them" in message
