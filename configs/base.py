@@ -157,7 +157,7 @@ def bouncing(c: ConfigDict) -> None:
 
 
 def videos(c: ConfigDict) -> None:
-    """Any folder or zip of video files, ``--config.data.path=...``: 16 frames of 64x64 pixels."""
+    """Any folder or zip of videos, ``--config.data.path=...``: 16 frames of 64x64 pixels."""
     c.data.update(name="videos", resolution=64, channels=3)
 
 

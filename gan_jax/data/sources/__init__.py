@@ -3,7 +3,7 @@
 ``digits``, ``stacked_digits`` and ``photos`` (embedded), ``folder`` (a folder or zip of images),
 ``npz`` (arrays), ``ring``, ``grid`` and ``swiss_roll`` (toy points), ``tones`` (synthetic sound),
 ``sounds`` (a folder or zip of sound files), ``bouncing`` (synthetic videos),
-``videos`` (a folder or zip of video files), ``grammar`` (synthetic sentences), ``text`` (a text
+``videos`` (a folder or zip of videos), ``grammar`` (synthetic sentences), ``text`` (a text
 file), ``scales`` (synthetic bars of music), ``midi`` (a folder or zip of MIDI files), ``shapes``
 (synthetic pictures with captions); any other name is one of the TFDS catalog.
 ``config.data.pairing`` makes examples of two images of these.

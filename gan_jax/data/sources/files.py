@@ -1,9 +1,10 @@
 """A set whose examples are files of a folder or a zip archive, one each, read in place."""
 
 import abc
+import contextlib
 import functools
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +86,21 @@ class FileSource(Source):
           DataError: the file cannot be read.
           UndecodableError: it can, but is not intact.
         """
+        with self._decoding(self.item_name(index)):
+            return self._decoded(self.raw(index))
+
+    @contextlib.contextmanager
+    def _decoding(self, shown: str) -> Iterator[None]:
+        """Raise an `UndecodableError` that names the file for what its decoder raises."""
         try:
-            raw = self.raw(index)
+            yield
+        except (DataError, UndecodableError):
+            raise
         except zipfile.BadZipFile as error:
-            raise UndecodableError(f"{self.item_name(index)} is damaged: {error}") from error
-        try:
-            return self._decoded(raw)
+            raise UndecodableError(f"{shown} is damaged: {error}") from error
         # Decoders raise exceptions of any type on damaged files.
         except Exception as error:
-            raise UndecodableError(f"{self.item_name(index)} {self._reason(error)}") from error
+            raise UndecodableError(f"{shown} {self._reason(error)}") from error
 
     def raw(self, index: int, most: int | None = None) -> bytes:
         """Return the bytes of a file, or the first ``most`` of them.
@@ -102,10 +109,14 @@ class FileSource(Source):
           DataError: it cannot be read.
           zipfile.BadZipFile: it is damaged.
         """
+        return self._read(self.names[index], most)
+
+    def _read(self, name: str, most: int | None = None) -> bytes:
+        """Return the bytes of the file of a path; raises as `raw`."""
         try:
-            return self.files.read(self.names[index], most)
+            return self.files.read(name, most)
         except OSError as error:
-            raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
+            raise DataError(f"{self.files.full_name(name)} cannot be read: {error}") from error
 
     def _labelled(self, arrays: dict[str, np.ndarray], index: int) -> Example:
         """Return an example: the arrays, and the file's label if there are labels."""
@@ -147,18 +158,27 @@ class FileSource(Source):
         Raises:
           DataError: a file cannot be read.
         """
-        return content_hash(f"{self._checksum(index):08x}" for index in indices)
+        names = (name for index in indices for name in self._checked(self.names[index]))
+        return content_hash(f"{self._checksum(name):08x}" for name in names)
 
-    def _checksum(self, index: int) -> int:
+    def _checked(self, name: str) -> Sequence[str]:
+        """Return the files whose checksums stand for an example."""
+        return (name,)
+
+    def _files(self) -> Sequence[str]:
+        """Return all files that examples are decoded from."""
+        return self.names
+
+    def _checksum(self, name: str) -> int:
         try:
-            return self.files.checksum(self.names[index])
+            return self.files.checksum(name)
         except OSError as error:
-            raise DataError(f"{self.item_name(index)} cannot be read: {error}") from error
+            raise DataError(f"{self.files.full_name(name)} cannot be read: {error}") from error
 
     @override
     def decoded_key(self) -> str:
         try:
-            states = self.files.states(self.names)
+            states = self.files.states(self._files())
         except OSError as error:
             raise DataError(f"{self.name} cannot be read: {error}") from error
         return content_hash([self.fingerprint(), repr(self._preparation()), *states])

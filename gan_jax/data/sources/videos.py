@@ -1,14 +1,15 @@
-"""Video files in a folder or a zip archive, read in place.
+"""Videos in a folder or a zip archive, read in place.
 
-Folders are splits and classes as those of images are, see `gan_jax.data.sources.splits`. Files are
-animations (GIF, WebP, PNG), or films (MP4 and others) where the package av is installed. Their
-frames are brought to one form, `Film` and the settings of images.
+Folders are splits and classes as those of images are, see `gan_jax.data.sources.splits`. A video is
+an animation (GIF, WebP, PNG), a film (MP4 and others) where the package av is installed, or a
+folder of numbered images (`gan_jax.data.sources.frames`). Their frames are brought to one form,
+`Film` and the settings of images.
 """
 
 import dataclasses
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from typing_extensions import override
 
 from gan_jax.data import spec as specs
-from gan_jax.data.sources import images
+from gan_jax.data.sources import images, levels, survey
 from gan_jax.data.sources.base import Example, identity
 from gan_jax.data.sources.containers import by_suffix, files_in
-from gan_jax.data.sources.files import FileSource
+from gan_jax.data.sources.files import CHECKED, FileSource
+from gan_jax.data.sources.frames import STILLS, VideoError, frames_in
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.splits import choose_split
 from gan_jax.data.spec import Field
-from gan_jax.errors import require
+from gan_jax.errors import DataError, require
 
 ANIMATIONS = frozenset([".apng", ".gif", ".png", ".webp"])
 FILMS = frozenset([".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"])
@@ -35,8 +37,9 @@ class Film:
     """Which frames of a video file are used.
 
     Attributes:
-      frames: number of frames: the first ones. A file of fewer is an error, see ``data.on_error``.
-      every: of a file's frames, every one of this number counts.
+      frames: number of frames: the first ones. A video of fewer is an error, see
+        ``data.on_error``.
+      every: of a video's frames, every one of this number counts.
     """
 
     frames: int = 16
@@ -47,37 +50,51 @@ class Film:
         require(self.frames >= 1, "data.video.frames", self.frames, "1 or more")
         require(self.every >= 1, "data.video.every", self.every, "1 or more")
 
-    def of(self, frames: Iterator[Image.Image], transform: Transform) -> np.ndarray:
-        """Return the video, uint8 ``[frames, height, width, channels]``, of a file's frames.
+    @property
+    def places(self) -> range:
+        """The places in a file of the frames that are used."""
+        return range(0, (self.frames - 1) * self.every + 1, self.every)
 
-        Raises:
-          ValueError: they are too few.
-        """
-        chosen = itertools.islice(frames, 0, (self.frames - 1) * self.every + 1, self.every)
-        # The first frame of a grey animation may be stored as grey, and the others as colour.
-        form = dataclasses.replace(transform, channels=transform.channels or 3)
-        found = [form(frame) for frame in chosen]
-        if len(found) < self.frames:
+    def check(self, count: int) -> None:
+        """Raise a `VideoError` if the frames that are used are fewer than ``frames``."""
+        if count < self.frames:
             of = f" with data.video.every = {self.every}" if self.every > 1 else ""
-            raise ValueError(
-                f"has {len(found)} frames{of}; accepted with data.video.frames = {self.frames}: "
+            raise VideoError(
+                f"has {count} frames{of}; accepted with data.video.frames = {self.frames}: "
                 f"{self.frames} or more"
             )
+
+    def of(self, frames: Iterable[Image.Image], transform: Transform) -> np.ndarray:
+        """Return the video, uint8 ``[frames, height, width, channels]``, of the frames used.
+
+        Raises:
+          VideoError: they are too few, or of several sizes.
+        """
+        # The first frame of a grey animation may be stored as grey, and the others as colour.
+        form = dataclasses.replace(transform, channels=transform.channels or 3)
+        found, sizes = [], set()
+        for frame in frames:
+            found.append(form(frame))
+            sizes.add(f"{frame.height}x{frame.width}")
+        self.check(len(found))
+        if len(sizes) > 1:
+            raise VideoError(f"has frames of {' and '.join(sorted(sizes))}; accepted: one size")
         video = np.stack(found)
         is_grey = transform.channels is None and (video == video[..., :1]).all()
         return video[..., :1] if is_grey else video
 
 
 class VideoSource(FileSource):
-    """Video files as ``video``, uint8 ``[frames, height, width, channels]``; folders as labels.
+    """Videos as ``video``, uint8 ``[frames, height, width, channels]``; folders as labels.
 
     Args:
       path: folder, zip, or place inside a zip.
       split: as of a folder of images.
       film: which frames are used.
       transform: the form that each frame is brought to; without a size or channels that of the
-        first file.
-      on_error: what happens at a file that is no intact video, as of a folder of images.
+        first video.
+      on_error: what happens at a file that is no intact video, as of a folder of images. Folders of
+        too few frames, or with a gap, are an error at once, or left out.
 
     Raises:
       ConfigError: ``path`` is not set; ``split`` or ``on_error`` is unknown; frames cannot be
@@ -96,31 +113,92 @@ class VideoSource(FileSource):
         super().__init__(path, split, on_error, "videos", "videos")
         self._film, self._transform = film, transform
         transform.check_files()
-        suffixes = ANIMATIONS | FILMS if _has_av() else ANIMATIONS
-        found, others = files_in(self.files, self._inside, suffixes, "videos")
-        part = choose_split(sorted(found), self._inside, split, self.files.full_name)
-        self.names, self.labels = part.names, part.labels
-        self._sizes = [found[name] for name in part.names]
-        films = sum(Path(name).suffix.lower() in FILMS for name in others)
+        found, others = files_in(
+            self.files, self._inside, ANIMATIONS | FILMS | STILLS, "videos or frames"
+        )
+        self._videos, unused = frames_in(self.files, found, self._inside)
+        films = [] if _has_av() else [name for name in found if Path(name).suffix.lower() in FILMS]
+        frames = {name for video in self._videos.values() for name in video.names}
+        sizes = {name: found[name] for name in found.keys() - frames - {*unused, *films}}
+        sizes |= {name: video.size for name, video in self._videos.items()}
+        others += [*unused, *films]
+        if not sizes:
+            raise DataError(f"{self.path} has no videos, but {', '.join(by_suffix(others))}")
+        part = choose_split(sorted(sizes), self._inside, split, self.files.full_name)
         self.unused = (*part.unused, *by_suffix(others))
+        kept = self._intact(part.names)
+        self.names, self.labels = [part.names[k] for k in kept], part.labels[kept]
+        self._sizes = [sizes[name] for name in self.names]
         _, first = self._decode_or_next(0)
         shape = first.shape
         self._transform = dataclasses.replace(transform, resolution=shape[1:3], channels=shape[-1])
         self.spec = specs.labelled("video", Field("video", shape, "uint8"), part.class_names)
         height, width = shape[1:3]
         self.notes = (f"read as {shape[0]} frames of {height}x{width}",)
-        if films and not _has_av():
-            self.notes += (f"{films} films are left out: pip install av reads them",)
+        if films:
+            self.notes += (f"{len(films)} films are left out: pip install av reads them",)
+
+    def _intact(self, names: Sequence[str]) -> list[int]:
+        """Return which videos are files, or folders of enough frames; add others to ``unused``."""
+        kept, reasons = [], []
+        for place, name in enumerate(names):
+            try:
+                if name in self._videos:
+                    self._film.check(len(self._videos[name].chosen(self._film.places)))
+                kept.append(place)
+            except VideoError as error:
+                reasons.append(f"{self.files.full_name(name)} {error}")
+        if reasons and (self.on_error == "raise" or not kept):
+            leaves = ' (data.on_error = "skip" leaves it out)' if self.on_error == "raise" else ""
+            raise DataError(f"{reasons[0]}{leaves}")
+        if reasons:
+            self.unused += (f"{len(reasons)} folders of frames; the first: {reasons[0]}",)
+        return kept
+
+    @override
+    def _decode(self, index: int) -> np.ndarray:
+        if (video := self._videos.get(self.names[index])) is None:
+            found: np.ndarray = super()._decode(index)
+            return found
+        with self._decoding(self.item_name(index)):
+            frames = map(self._still, video.chosen(self._film.places))
+            return self._film.of(frames, self._transform)
+
+    def _still(self, name: str) -> Image.Image:
+        """Return a frame of a folder."""
+        with self._decoding(self.files.full_name(name)):
+            raw = self._read(name)
+            with images.opened(raw) as header:
+                if getattr(header, "is_animated", False):
+                    raise VideoError("is an animation, beside single images")
+                if levels.is_deep(header):
+                    raise VideoError("has more than 8 bits per channel; accepted for videos: 8")
+            return images.decode(raw)
+
+    @override
+    def _checked(self, name: str) -> Sequence[str]:
+        if (video := self._videos.get(name)) is None:
+            return (name,)
+        places = survey.spread(len(video.names), max(1, CHECKED // len(self)))
+        return [video.names[place] for place in places]
+
+    @override
+    def _files(self) -> Sequence[str]:
+        return [
+            file
+            for name in self.names
+            for file in (self._videos[name].names if name in self._videos else (name,))
+        ]
 
     @override
     def _decoded(self, raw: bytes) -> np.ndarray:
-        return self._film.of(_frames(raw), self._transform)
+        places = self._film.places
+        frames = itertools.islice(_frames(raw), places.start, places.stop, places.step)
+        return self._film.of(frames, self._transform)
 
     @override
     def _reason(self, error: Exception) -> str:
-        if isinstance(error, ValueError) and str(error).startswith("has "):
-            return str(error)
-        return images.reason(error).replace("is not an image", "is not a video")
+        return str(error) if isinstance(error, VideoError) else images.reason(error)
 
     @override
     def _preparation(self) -> Any:
@@ -149,9 +227,9 @@ def _frames(raw: bytes) -> Iterator[Image.Image]:
     """Return the frames of a file, of mode "L" or "RGB"; transparency is put on white."""
     try:
         animation = Image.open(io.BytesIO(raw), formats=("GIF", "PNG", "WEBP"))
-    except UnidentifiedImageError:
+    except UnidentifiedImageError as error:
         if not _has_av():
-            raise
+            raise VideoError("is not a video") from error
         yield from _film_frames(raw)
         return
     with animation:
@@ -165,7 +243,7 @@ def _film_frames(raw: bytes) -> Iterator[Image.Image]:
     try:
         file = av.open(io.BytesIO(raw), "r")
     except av.FFmpegError as error:
-        raise UnidentifiedImageError("no format that is known") from error
+        raise VideoError("is not a video") from error
     with file:
         for frame in file.decode(video=0):
             yield frame.to_image()
