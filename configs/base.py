@@ -236,7 +236,7 @@ SOUND = ("tones", "sounds", "npz")
 VIDEO = ("bouncing", "videos")
 TEXT = ("grammar", "text")
 MUSIC = ("scales", "midi")
-CAPTIONED = ("shapes",)
+CAPTIONED = ("shapes", "folder")
 
 
 def get_config(arg: str = "", datasets: Sequence[str] = GENERATION) -> ConfigDict:

@@ -6,6 +6,7 @@ for.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import jax
@@ -15,13 +16,23 @@ import numpy as np
 from gan_jax.data.spec import Field, some_vectors
 from gan_jax.errors import ConfigError, suggestion
 
-# What is between two words: spaces and punctuation, but no hyphen or apostrophe.
+#: The token of words that are not in the vocabulary.
+UNKNOWN = "\ufffd"
+# What is between two words: spaces and punctuation, but no hyphen or apostrophe within a word.
 _BETWEEN = re.compile(r"[^\w'-]+")
+# Words that a message lists at most.
+_LISTED = 50
 
 
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case, without punctuation."""
-    return [word for word in _BETWEEN.split(text.lower()) if word]
+    plain = unicodedata.normalize("NFC", text.lower()).replace("\u2019", "'")
+    return [word for part in _BETWEEN.split(plain) if (word := part.strip("'-"))]
+
+
+def known(field: Field) -> dict[str, int]:
+    """Return the words that can be asked for, and their tokens."""
+    return {word: k for k, word in enumerate(field.vocabulary) if word not in ("", UNKNOWN)}
 
 
 def field(length: int, meanings: dict[str, int], own: np.ndarray) -> Field:
@@ -54,13 +65,15 @@ def tokens(field: Field, text: str) -> np.ndarray:
     Raises:
       ConfigError: a word is unknown, there are too many, or none.
     """
-    number = {word: k for k, word in enumerate(field.vocabulary) if word}
+    number = known(field)
     found, length = words(text), field.shape[0]
     for word in found:
         if word not in number:
+            listed = ", ".join(sorted(number)[:_LISTED])
+            more = f" and {len(number) - _LISTED:,} other words" if len(number) > _LISTED else ""
             raise ConfigError(
-                f"text = {text!r} has the unknown word {word!r}; accepted: "
-                f"{', '.join(sorted(number))}.{suggestion(word, list(number))}"
+                f"text = {text!r} has the unknown word {word!r}; accepted: {listed}{more}."
+                f"{suggestion(word, list(number))}"
             )
     if not 1 <= len(found) <= length:
         raise ConfigError(f"text = {text!r} has {len(found)} words; accepted: 1 to {length}")

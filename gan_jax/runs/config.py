@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import errors, paths, settings
 from gan_jax.data.degrade.registry import DEGRADATIONS
+from gan_jax.data.sources.captioned import Captions
 from gan_jax.data.sources.midi import Bars
 from gan_jax.data.sources.sounds import Clip
 from gan_jax.data.sources.spectral import Spectrograms
@@ -67,7 +68,8 @@ class Data:
 
     Attributes:
       name: digits, stacked_digits, photos, folder, npz, ring, grid, swiss_roll, tones, sounds,
-        bouncing, videos, grammar, text, scales, midi, shapes, or the name of a TFDS data set.
+        bouncing, videos, grammar, text, scales, midi, shapes, captioned, or the name of a
+        TFDS data set.
       split: the part of the data set that is trained on.
       resolution: size that images are brought to: one number for squares, or (height, width);
         unset: the nearest to the images' own that the networks make, and at most 256.
@@ -94,16 +96,18 @@ class Data:
       normal: names of the classes that are trained on; to anomaly detection all others are
         anomalies; (): all, or those that ``without`` leaves.
       without: names of the classes that are not trained on, instead of ``normal``.
+      captions: how the captions of images of "captioned" become tokens.
       text: how the file of "text" is divided into examples and tokens.
       sound: what the files of "sounds" are brought to.
       video: which frames of the files of "videos" are used.
       spectrogram: whether networks see sound as spectrograms.
       music: how the files of "midi" are divided into bars.
-      path: the folder or zip file of images of "folder", of sounds of "sounds", of videos of
-        "videos", and of "midi"; the file of "npz" or "text".
+      path: the folder or zip file of images of "folder" and "captioned", of sounds of "sounds", of
+        videos of "videos", and of "midi"; the file of "npz" or "text".
       data_dir: the directory of prepared TFDS data sets; unset: TFDS's default.
-      on_error: what happens at a damaged image, sound or MIDI file: "raise" reports its name,
-        "skip" leaves it out and reports how many there are.
+      on_error: what happens at a damaged image, sound, video or MIDI file, or an image of
+        "captioned" without a caption: "raise" reports its name, "skip" leaves it out and reports
+        how many there are.
       flip: whether real images are mirrored left to right with probability 1/2.
       crop: size of random square crops that are trained on; unset: whole images.
       toy_size: examples of a toy mixture, of ``stacked_digits``, ``tones``, ``bouncing``,
@@ -127,6 +131,7 @@ class Data:
     labels: tuple[str, ...] = ()
     normal: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    captions: Group = Group(Captions)
     text: Group = Group(Tokenization)
     sound: Group = Group(Clip)
     video: Group = Group(Film)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from gan_jax.data import attributes, kinds, sources
+from gan_jax.data import attributes, captions, kinds, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.evaluation import anomalies, evaluators
@@ -119,7 +119,7 @@ def _labels(source: sources.Source) -> list[tuple[str, str]]:
     field = attributes.of(source.spec)
     if field is not None and field.kind == "caption":
         shown = kinds.of(field).lines(labels[:1])[0]
-        return [("captions", f"{len(field.vocabulary) - 1} words, such as {shown!r}")]
+        return [("captions", f"{len(captions.known(field)):,} words, such as {shown!r}")]
     if field is not None:
         heading, named = "attributes", _ranges(field, labels)
     else:

@@ -22,6 +22,7 @@ def data_config():
             "labels": (),
             "resize": "resize",
             "path": None,
+            "captions": {},
             "text": {},
             "sound": {},
             "video": {},

@@ -1,5 +1,7 @@
 """Samples that are asked for by text: from Python, on the command line, and in a run's pictures."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +13,7 @@ from gan_jax.inference import sample_run
 from gan_jax.inference.sample_request import Request
 from gan_jax.runs import build, pictures
 from gan_jax.runs.run import open_run
-from tests.experiments.program import SAMPLE, call, complaint, succeeded
+from tests.experiments.program import REPO, SAMPLE, call, complaint, succeeded
 from tests.inference.untrained import make_run
 
 TEXT = "a small red cross left"
@@ -116,3 +118,36 @@ def test_the_command_line_takes_a_text_or_a_label(run, tmp_path):
     assert message == "--label=2 with --text; accepted: one of them"
     message = complaint(call(*flags, "--text=a small purple cross left", module=SAMPLE))
     assert "unknown word 'purple'" in message
+
+
+@pytest.mark.slow
+def test_a_folder_of_captioned_images_trains_and_is_asked_for_in_its_words(tmp_path):
+    texts = ["A red bird", "a blue bird", "a red cat", "the blue cat"] * 3
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for k, text in enumerate(texts):
+        Image.fromarray(np.full((20, 16, 3), 20 * k, np.uint8)).save(folder / f"{k}.jpg")
+        (folder / f"{k}.txt").write_text(text)
+    Image.fromarray(np.zeros((20, 16, 3), np.uint8)).save(folder / "alone.jpg")
+    flags = (
+        f"--config={REPO / 'configs/text_to_image.py'}:folder,smoke",
+        f"--config.data.path={folder}",
+        "--config.data.resolution=16",
+        "--config.data.captions.length=4",
+        "--config.num_devices=1",
+        "--config.train.steps=2",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    message = complaint(call(*flags))
+    assert "1 of 13 images have no caption, such as" in message
+    out = succeeded(call(*flags, "--config.data.on_error=skip", "--config.eval.every=2")).out
+    assert "6 words, such as 'a red bird'" in " ".join(out.split())
+    assert "none: set has captions, whose attributes are known of shapes" in " ".join(out.split())
+    # The words are kept in the run: those of the folder may change.
+    shutil.rmtree(folder)
+    out = tmp_path / "one.png"
+    sample = (f"--run={tmp_path / 'run'}", "--num=2", f"--out={out}")
+    succeeded(call(*sample, "--text=The RED cat.", module=SAMPLE))
+    assert out.exists()
+    message = complaint(call(*sample, "--text=a green cat", module=SAMPLE))
+    assert "unknown word 'green'; accepted: a, bird, blue, cat, red, the." in message

@@ -5,7 +5,8 @@
 ``sounds`` (a folder or zip of sound files), ``bouncing`` (synthetic videos),
 ``videos`` (a folder or zip of videos), ``grammar`` (synthetic sentences), ``text`` (a text
 file), ``scales`` (synthetic bars of music), ``midi`` (a folder or zip of MIDI files), ``shapes``
-(synthetic pictures with captions); any other name is one of the TFDS catalog.
+(synthetic pictures with captions), ``captioned`` (a folder or zip of images with captions); any
+other name is one of the TFDS catalog.
 ``config.data.pairing`` makes examples of two images of these.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from gan_jax.data.sources.base import ArraySource, Source, image_source
 from gan_jax.data.sources.bouncing import BouncingSource, bouncing
+from gan_jax.data.sources.captioned import CaptionedSource, Captions
 from gan_jax.data.sources.digits import digits
 from gan_jax.data.sources.files import FileSource
 from gan_jax.data.sources.folder import FolderSource
@@ -43,6 +45,7 @@ from gan_jax.errors import ConfigError, lookup
 __all__ = [
     "ArraySource",
     "BouncingSource",
+    "CaptionedSource",
     "DomainSource",
     "FileSource",
     "FolderSource",
@@ -77,6 +80,9 @@ __all__ = [
 ]
 
 _IMAGES: dict[str, Callable[[Any, Transform], Source]] = {
+    "captioned": lambda config, transform: CaptionedSource(
+        config.path, config.split, transform, Captions(**config.captions), config.on_error
+    ),
     "digits": lambda config, transform: digits(config.split, transform),
     "folder": lambda config, transform: FolderSource(
         config.path, config.split, transform, config.on_error, config.labels

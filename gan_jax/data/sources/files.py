@@ -185,9 +185,12 @@ class FileSource(Source):
 
     @functools.cached_property
     def _content(self) -> str:
-        """A hash of class and size of every file, in order, and the checksums of a sample."""
+        """A hash of label and size of every file, in order, and the checksums of a sample."""
         described = attributes.of(self.spec)
-        names = (self.class_names if described is None else described.attributes) or ()
+        if described is None:
+            names = self.class_names or ()
+        else:
+            names = described.attributes or described.vocabulary
         labels = self.labels if described is None else [row.tobytes().hex() for row in self.labels]
         files = (f"{label} {size}" for label, size in zip(labels, self._sizes, strict=True))
         checked = self.content(survey.spread(len(self), CHECKED))

@@ -9,8 +9,9 @@ out.
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -55,6 +56,11 @@ class FolderSource(FileSource):
       DataError: the path does not exist, has no images, or metadata that do not fit them.
     """
 
+    #: As ``data.name``.
+    NAME: ClassVar[str] = "folder"
+    #: Whether images are labelled, and so used, wherever they are; otherwise metadata may do so.
+    ANYWHERE: ClassVar[bool] = False
+
     def __init__(
         self,
         path: str | Path | None,
@@ -63,9 +69,11 @@ class FolderSource(FileSource):
         on_error: str = "raise",
         columns: Sequence[str] | None = None,
     ):
-        super().__init__(path, split, on_error, "folder", "images")
+        super().__init__(path, split, on_error, self.NAME, "images")
         images, others = images_in(self.files, self._inside)
-        has_metadata = any(PurePosixPath(name).name in metadata.FILES for name in others)
+        has_metadata = self.ANYWHERE or any(
+            PurePosixPath(name).name in metadata.FILES for name in others
+        )
         part = choose_split(
             sorted(images), self._inside, split, self.files.full_name, has_metadata=has_metadata
         )
@@ -78,7 +86,7 @@ class FolderSource(FileSource):
     def _read_labels(
         self,
         part: Part,
-        images: Container[str],
+        images: Collection[str],
         others: Sequence[str],
         columns: Sequence[str] | None,
     ) -> specs.Field | None:
@@ -257,7 +265,7 @@ class FolderSource(FileSource):
 
     @override
     def fingerprint(self) -> str:
-        return identity("folder", self, self._content)
+        return identity(self.NAME, self, self._content)
 
     @override
     def _preparation(self) -> tuple[object, ...]:
