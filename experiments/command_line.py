@@ -62,23 +62,29 @@ for _kind, _parser in (
 def run(main: Callable[[], None]) -> None:
     """Run ``main`` under absl's flags; arguments that are no flags are an error.
 
+    Side effects: as `run_with_arguments`.
+    """
+
+    def without_arguments(rest: list[str]) -> None:
+        if rest:
+            raise errors.ConfigError(f"unknown argument {rest[0]!r}; accepted: flags, see --help")
+        main()
+
+    run_with_arguments(without_arguments)
+
+
+def run_with_arguments(main: Callable[[list[str]], None]) -> None:
+    """Run ``main`` under absl's flags, with the arguments that are no flags.
+
     Side effects: ends the process: with 0; with 1 and one line on standard error after a bad flag
     or an error that `gan_jax.errors` describes; silently with 1 after a broken pipe; with 130 after
     Ctrl-C, where the program does not stop gracefully. Other packages' log records are shown from
     WARNING on, this project's from INFO on; ``--verbosity`` changes the former.
     """
-
-    def checked(argv: list[str]) -> None:
-        if unknown := argv[1:]:
-            raise errors.ConfigError(
-                f"unknown argument {unknown[0]!r}; accepted: flags, see --help"
-            )
-        main()
-
     # Modules and traced programs stay. Looking for garbage among them takes a tenth of a start.
     gc.set_threshold(100_000)
     try:
-        app.run(checked, flags_parser=_parse)
+        app.run(lambda argv: main(argv[1:]), flags_parser=_parse)
     except (errors.GanJaxError, BrokenPipeError, KeyboardInterrupt) as error:
         sys.exit(report(error))
 

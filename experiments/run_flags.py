@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,14 +34,22 @@ IMPORT = flags.DEFINE_multi_string(
 def open_run() -> "Run":
     """Return the run that ``--run`` names.
 
+    Side effects and errors are those of `open_runs`; a `ConfigError` if ``--run`` is not given.
+    """
+    (run,) = open_runs(command_line.require(run="a run directory"))
+    return run
+
+
+def open_runs(paths: Sequence[str]) -> "list[Run]":
+    """Return the runs in some directories.
+
     Side effects: imports the files of ``--import``, switches the compilation cache on, and keeps
     freed memory (see `allocator`).
 
     Raises:
-      ConfigError: ``--run`` is not given, or a file of ``--import`` does not exist.
-      WorkdirError: there is no run.
+      ConfigError: a file of ``--import`` does not exist.
+      WorkdirError: one of the directories is no run.
     """
-    (path,) = command_line.require(run="a run directory")
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.runs import allocator, compilation_cache, run
 
@@ -51,4 +60,4 @@ def open_run() -> "Run":
             raise errors.ConfigError(f"--import={file}; accepted: an existing Python file")
         sys.path.insert(0, str(file.parent.resolve()))
         importlib.import_module(file.stem)  # noqa: TID251  The user asked for this file.
-    return run.open_run(path)
+    return [run.open_run(path) for path in paths]

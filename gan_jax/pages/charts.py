@@ -12,6 +12,7 @@ from gan_jax.pages.panels import Panel
 
 #: Colours of curves, which the page defines for a light and a dark background.
 COLOURS = 8
+_DASHES = ("solid", "dashed", "dotted")
 # Matplotlib draws in these colours, which are then replaced by variables.
 _INK, _LINE, _SERIES = "#010101", "#020202", "#0303{:02x}"
 _VARIABLE = re.compile(r"#(0101(?P<ink>01)|0202(?P<line>02)|0303(?P<series>[0-9a-f]{2}))\b")
@@ -35,6 +36,17 @@ _SETTINGS: Any = {
 }
 
 
+def figure(panel: Panel) -> dict[str, Any]:
+    """Return a panel with its drawing and the classes of its keys, for a template."""
+    keys = [(curve.name, key(curve.colour)) for curve in panel.curves]
+    return {"title": panel.title, "keys": keys, "svg": svg(panel), "note": panel.note}
+
+
+def key(number: int) -> str:
+    """Return the classes of the style of a curve: its colour, and dashes once all are used."""
+    return f"c{number % COLOURS} d{number // COLOURS % len(_DASHES)}"
+
+
 def svg(panel: Panel) -> str:
     """Return a chart as an SVG element, which depends on the panel alone.
 
@@ -52,9 +64,12 @@ def svg(panel: Panel) -> str:
         axes = figure.add_subplot()
         for curve in panel.curves:
             marker = "o" if len(curve.x) <= _MARKED else ""
-            colour = _SERIES.format(curve.colour % COLOURS)
+            style: Any = {
+                "color": _SERIES.format(curve.colour % COLOURS),
+                "linestyle": _DASHES[curve.colour // COLOURS % len(_DASHES)],
+            }
             y = np.where(np.isfinite(curve.y), curve.y, np.nan)
-            axes.plot(curve.x, y, color=colour, linewidth=1.4, marker=marker, markersize=3)
+            axes.plot(curve.x, y, linewidth=1.4, marker=marker, markersize=3, **style)
         axes.set_xlabel(panel.axis)
         axes.grid(True, axis="y")
         axes.locator_params(nbins=5, axis="y")

@@ -54,6 +54,14 @@ class Contents:
     notes: list[str]
 
     @property
+    def last_step(self) -> int | None:
+        """The train step that the run has reached; ``None``: it is not recorded."""
+        step: Any = self.status.get("step")
+        if is_number(step):
+            return int(step)
+        return self.metrics[-1]["step"] if self.metrics else None
+
+    @property
     def kimg_of(self) -> dict[int, float]:
         """The thousands of real images at the train steps of which a row says it."""
         rows = (*self.metrics, *self.evaluations)

@@ -129,7 +129,7 @@ def of_metrics(rows: Sequence[Mapping[str, Any]]) -> list[Panel]:
         groups.setdefault(title, []).append((name, label, colour))
     return [
         Panel(words(title), axis, tuple(curve(rows, n, axis, label, c) for n, label, c in members))
-        for title, members in sorted(groups.items(), key=lambda item: _place(item[0]))
+        for title, members in sorted(groups.items(), key=lambda item: place(item[0]))
     ]
 
 
@@ -144,7 +144,7 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _place(title: str) -> tuple[int, str]:
+def place(title: str) -> tuple[int, str]:
     """Return where a panel is in the order of panels."""
     if title in _FIRST:
         return _FIRST.index(title), ""

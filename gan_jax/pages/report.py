@@ -45,10 +45,10 @@ def content(run: "Run") -> dict[str, Any]:
         "notes": notes,
         "slides": _slides(found, notes),
         "sheet": _sheet_words(found),
-        "charts": [_chart(panel) for panel in panels.of_metrics(found.metrics)],
+        "charts": [charts.figure(panel) for panel in panels.of_metrics(found.metrics)],
         "thinning": panels.THINNING if len(found.metrics) > panels.MOST_POINTS else "",
         "last": tables.last_values(found.metrics),
-        "measured": [(one, [_chart(panel) for panel in one.panels()]) for one in measured],
+        "measured": [(one, [charts.figure(panel) for panel in one.panels()]) for one in measured],
         "best": found.best,
         "neighbours": _newest(near, notes),
         "others": _newest(others, notes),
@@ -58,12 +58,6 @@ def content(run: "Run") -> dict[str, Any]:
         "starts": [(tables.command(one), tables.start_facts(one)) for one in found.starts],
         "commit": str((found.starts and found.starts[0].get("commit")) or ""),
     }
-
-
-def _chart(panel: panels.Panel) -> dict[str, Any]:
-    """Return a panel with its drawing."""
-    colours = [(c.name, c.colour % charts.COLOURS) for c in panel.curves]
-    return {"title": panel.title, "keys": colours, "svg": charts.svg(panel), "note": panel.note}
 
 
 def _slides(found: contents.Contents, notes: list[str]) -> list[pictures.Picture]:

@@ -189,9 +189,7 @@ def start_facts(start: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def headline(found: Contents) -> list[tuple[str, str, str]]:
     """Return the numbers at the top of a report: name, value, and what is to be added."""
-    status, step = found.status, found.status.get("step")
-    if not is_number(step):
-        step = found.metrics[-1]["step"] if found.metrics else None
+    status, step = found.status, found.last_step
     seen = None if step is None else found.kimg_of.get(step)
     facts = [
         ("state", str(status.get("state", "unknown")), str(status.get("reason", ""))),
@@ -203,12 +201,17 @@ def headline(found: Contents) -> list[tuple[str, str, str]]:
         value = f"{found.best.value:.4g}"
         facts.append((f"best {words(found.best.metric)}", value, f"at step {found.best.step:,}"))
     facts.append(("data", str(found.data["name"]), f"{found.data['size']:,} examples"))
-    if found.starts:
-        devices = found.starts[-1].get("devices")
-        kinds = devices.items() if isinstance(devices, Mapping) else ()
-        held = ", ".join(f"{n} x {kind}" for kind, n in kinds)
-        facts.append(("devices", held or "unknown", str(found.config.precision)))
+    if held := devices(found):
+        facts.append(("devices", held, str(found.config.precision)))
     return facts
+
+
+def devices(found: Contents) -> str | None:
+    """Return the devices of the last start of a run, in words; ``None``: they are not recorded."""
+    kinds = found.starts[-1].get("devices") if found.starts else None
+    if not isinstance(kinds, Mapping):
+        return None
+    return ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
 
 
 def _of_total(status: Mapping[str, Any]) -> str:

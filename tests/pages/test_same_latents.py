@@ -1,0 +1,79 @@
+"""Samples of runs are of the same latents, and of equal steps, seeds and weights as elsewhere."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import pix2pix
+from gan_jax import errors
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
+from gan_jax.pages import same_latents
+from gan_jax.runs.run import open_run
+from tests.inference.untrained import STEP, make_run
+from tests.pages.directories import config, make
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    small = {"generator__mlp__features": (8,), "discriminator__mlp__features": (4,)}
+    one = make_run(folder / "one", config(generator__latent_dim=3, **small))
+    other = {**small, "generator__mlp__features": (9,)}
+    two = make_run(folder / "two", config(generator__latent_dim=3, **other))
+    return one, two
+
+
+def pixels(picture):
+    content = base64.b64decode(picture.uri.partition(",")[2])
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image)
+
+
+def test_runs_of_equal_latents_have_rows_of_the_samples_of_the_run(runs):
+    (found,), left = same_latents.sample(runs, ["one", "two"], same_latents.How(num=4, seed=7))
+    assert left == []
+    assert found.latents == "latents of 3 numbers, seed 7"
+    assert [name for name, _ in found.rows] == ["one", "two"]
+    for run, (_, picture) in zip(runs, found.rows, strict=True):
+        kind = kinds.of(specs.data_field(specs.from_json(run.data["spec"])))
+        expected = kind.picture(run.sample(4, seed=7), 4)
+        np.testing.assert_array_equal(pixels(picture), expected[..., 0])
+        assert picture.label == f"step {STEP}"
+    assert pixels(found.rows[0][1]).tolist() != pixels(found.rows[1][1]).tolist()
+
+
+def test_runs_of_other_latents_say_why_they_have_none(runs, tmp_path):
+    wide = open_run(make(tmp_path / "wide", settings=config(generator__latent_dim=5)))
+    path = make(tmp_path / "pairs", settings=pix2pix.get_config("smoke"))
+    record = json.loads((path / "data.json").read_text())
+    record["spec"] = specs.to_json(specs.pairs((32, 32, 3)))
+    (path / "data.json").write_text(json.dumps(record))
+    (found,), left = same_latents.sample(
+        [*runs, wide, open_run(path)], ["one", "two", "wide", "pairs"], same_latents.How(num=2)
+    )
+    assert len(found.rows) == 2
+    assert left[0].startswith("pairs: a sample of latents is for runs that make images from noise")
+    assert left[1] == "wide: its latents have 5 numbers, those of other runs have 3."
+    found, left = same_latents.sample([runs[0], wide], ["one", "wide"], same_latents.How(num=2))
+    assert found == []
+    assert len(left) == 2
+
+
+def test_a_run_without_a_checkpoint_does_not_hide_the_others(runs, tmp_path):
+    young = open_run(make(tmp_path / "young", settings=config(generator__latent_dim=3)))
+    (found,), left = same_latents.sample(
+        [runs[0], young], ["one", "young"], same_latents.How(num=2)
+    )
+    assert [name for name, _ in found.rows] == ["one"]
+    assert left[0].startswith("young: ")
+    assert "no checkpoint" in left[0].lower()
+
+
+def test_a_checkpoint_that_is_no_name_of_one_is_refused(runs):
+    with pytest.raises(errors.ConfigError, match="checkpoint = newest"):
+        same_latents.sample(runs, ["one", "two"], same_latents.How(checkpoint="newest"))
