@@ -94,7 +94,8 @@ def to_folder(
 ) -> int:
     """Write samples as ``00000000.png``, ``00000001.png``, ...; complete files are kept.
 
-    The suffix is that of the data's kind. Side effect: creates the folder, with its record.
+    The suffixes are those of the data's kind: of music there are two files of each sample. Side
+    effect: creates the folder, with its record.
 
     Args:
       folder: new, empty, or one that this function has partly filled.
@@ -116,7 +117,7 @@ def to_folder(
     check_folder(folder, about)
     atomic.write_text(folder / RECORD, json.dumps(dict(about), indent=2, sort_keys=True) + "\n")
     kind = kinds.of(specs.data_field(sampler.spec))
-    names = [folder / place(i) / f"{i:08d}{kind.suffix}" for i in range(num)]
+    names = [folder / place(i) / f"{i:08d}" for i in range(num)]
     written = 0
 
     def missing(first: int) -> list[int]:
@@ -124,10 +125,12 @@ def to_folder(
         return [i for i in numbers if not _is_complete(names[i], kind)]
 
     def write(number: int, example: np.ndarray) -> None:
-        content = kind.file(example, {**(text or {}), "sample": str(number)})
-        # Waiting for the disk would take longer than all else; `_is_complete` finds what was lost.
-        with atomic.replacing(names[number], sync=False) as file:
-            file.write(content)
+        files = kind.files(example, {**(text or {}), "sample": str(number)})
+        for suffix, content in files.items():
+            # Waiting for the disk would take longer than all else; `_is_complete` finds what was
+            # lost.
+            with atomic.replacing(names[number].with_suffix(suffix), sync=False) as file:
+                file.write(content)
 
     with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
         for first, wanted, data in _batches(sampler, variables, num, missing):
@@ -194,8 +197,14 @@ def _batches(
 
 
 def _is_complete(path: Path, kind: kinds.Kind) -> bool:
-    """Return whether a file is complete: after a power cut it may be truncated, or empty."""
+    """Return whether the files of a sample are complete; after a power cut they may be truncated.
+
+    Args:
+      path: of them, without their suffix.
+      kind: of the sample.
+    """
     try:
-        return kind.is_complete(path.read_bytes())
+        files = [path.with_suffix(suffix) for suffix in kind.suffixes]
+        return all(kind.is_complete(file.read_bytes()) for file in files)
     except OSError:
         return False

@@ -5,6 +5,7 @@ import io
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
@@ -12,7 +13,7 @@ from gan_jax.data.sources import make_source
 from gan_jax.data.sources.draws import random_arrays
 from gan_jax.data.sources.scales import LOWEST_PITCH, scales
 from gan_jax.errors import ConfigError
-from gan_jax.report import midi
+from gan_jax.report import midi, synthesis
 
 SIZE = 2000
 
@@ -119,6 +120,21 @@ def test_a_midi_file_is_that_of_the_standard():
     assert kind.is_complete(content)
     assert not kind.is_complete(content[:-1])
     assert (kind.suffix, int(kind.facts()["lowest_pitch"])) == (".mid", 60)
+
+
+def test_a_wav_file_beside_it_has_its_sound():
+    roll = np.zeros((8, 2, 1), np.uint8)
+    roll[2:6, 1] = 1
+    kind = kinds.of(specs.music((8, 2), 60))
+    files = kind.files(roll)
+    assert tuple(files) == kind.suffixes == (".mid", ".wav")
+    assert files[".mid"] == kind.file(roll)
+    rate, levels = wavfile.read(io.BytesIO(files[".wav"]))
+    assert (rate, levels.dtype) == (synthesis.SAMPLE_RATE, np.int16)
+    expected = 32767 * synthesis.sound(roll[..., 0], 60)
+    np.testing.assert_allclose(levels, expected, atol=0.51)
+    assert kind.is_complete(files[".wav"])
+    assert not kind.is_complete(files[".wav"][:-1])
 
 
 def test_a_midi_file_holds_the_notes_at_their_times(source):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gan_jax.data import spec as specs
 from gan_jax.data.sources import FolderSource, NpzSource, Transform
 from gan_jax.errors import WorkdirError
 from gan_jax.inference import export
@@ -88,6 +89,27 @@ def test_an_export_that_was_stopped_is_continued(tmp_path):
     assert to_folder(tmp_path) == 0
     assert to_folder(tmp_path, num=30) == 7
     assert len(read(tmp_path)) == 30
+
+
+def test_samples_of_music_have_two_files_each_of_which_is_continued(tmp_path):
+    class Bars:
+        batch_size = 4
+
+        def __init__(self):
+            self.spec = {"music": specs.music((2, 3), 60)}
+
+        def batch(self, variables, first):
+            return np.ones((4, 2, 3, 1), np.uint8)
+
+    files = [f"{number:08d}{suffix}" for number in range(3) for suffix in (".mid", ".wav")]
+    assert export.to_folder(tmp_path, Bars(), {}, 3, ABOUT) == 3
+    assert sorted(os.listdir(tmp_path)) == [*files, "samples.json"]
+    whole = (tmp_path / files[3]).read_bytes()
+    (tmp_path / files[3]).write_bytes(whole[:-1])
+    (tmp_path / files[4]).unlink()
+    assert export.to_folder(tmp_path, Bars(), {}, 3, ABOUT) == 2
+    assert (tmp_path / files[3]).read_bytes() == whole
+    assert export.to_folder(tmp_path, Bars(), {}, 3, ABOUT) == 0
 
 
 def test_nothing_is_sampled_that_is_there(tmp_path):

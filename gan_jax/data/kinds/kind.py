@@ -61,8 +61,17 @@ class Kind:
             f"an example of kind {self.field.kind!r} has no file of its own; accepted: an .npz"
         )
 
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The suffixes of all files that `files` returns."""
+        return (self.suffix,)
+
+    def files(self, example: np.ndarray, text: Mapping[str, str] | None = None) -> dict[str, bytes]:
+        """Return by suffix the content of `file`, and of others of the same stored example."""
+        return {self.suffix: self.file(example, text)}
+
     def is_complete(self, content: bytes) -> bool:
-        """Return whether the content of such a file is not truncated."""
+        """Return whether the content of one of `files` is not truncated."""
         return bool(content)
 
     def facts(self) -> dict[str, np.ndarray]:

@@ -8,14 +8,14 @@ import numpy as np
 from typing_extensions import override
 
 from gan_jax.data.kinds.kind import Kind
-from gan_jax.report import grids, midi
+from gan_jax.report import grids, midi, synthesis, wav
 
 
 class Music(Kind):
     """Piano rolls ``(steps, pitches, 1)`` of 0 and 1, uint8; networks see -1 and 1; MIDI files.
 
-    What networks make is 1 where it is above 0. In a picture time is to the right, and pitch
-    upwards.
+    Beside a MIDI file there is a WAV file of its sound (`gan_jax.report.synthesis`). What networks
+    make is 1 where it is above 0. In a picture time is to the right, and pitch upwards.
     """
 
     @property
@@ -35,8 +35,22 @@ class Music(Kind):
     def file(self, example: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
         return midi.midi(example[..., 0], self.field.lowest_pitch or 0)
 
+    @property
+    @override
+    def suffixes(self) -> tuple[str, ...]:
+        return (self.suffix, wav.SUFFIX)
+
+    @override
+    def files(self, example: np.ndarray, text: Mapping[str, str] | None = None) -> dict[str, bytes]:
+        sound = synthesis.sound(example[..., 0], self.field.lowest_pitch or 0)
+        levels = np.round(sound[:, None] * 32767).astype(np.int16)
+        content = wav.wav(levels, synthesis.SAMPLE_RATE)
+        return {**super().files(example, text), wav.SUFFIX: content}
+
     @override
     def is_complete(self, content: bytes) -> bool:
+        if content.startswith(b"RIFF"):
+            return wav.is_complete(content)
         return content.endswith(midi.END_OF_TRACK)
 
     @override

@@ -1,6 +1,5 @@
 """Sound, as samples or as the spectrogram of it that networks see."""
 
-import io
 from collections.abc import Mapping
 
 import jax
@@ -10,7 +9,7 @@ from typing_extensions import override
 
 from gan_jax.data import stft
 from gan_jax.data.kinds.kind import Kind
-from gan_jax.report import grids, spectrograms
+from gan_jax.report import grids, spectrograms, wav
 
 
 class Audio(Kind):
@@ -24,7 +23,7 @@ class Audio(Kind):
     @property
     @override
     def suffix(self) -> str:
-        return ".wav"
+        return wav.SUFFIX
 
     @property
     def _full_scale(self) -> float:
@@ -52,16 +51,12 @@ class Audio(Kind):
 
     @override
     def file(self, example: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
-        from scipy.io import wavfile  # slow to import, and needed for sound only
-
-        buffer = io.BytesIO()
-        wavfile.write(buffer, self.field.sample_rate, example)
-        return buffer.getvalue()
+        assert self.field.sample_rate is not None
+        return wav.wav(example, self.field.sample_rate)
 
     @override
     def is_complete(self, content: bytes) -> bool:
-        """Return whether a WAV is as long as its header says."""
-        return len(content) >= 8 and len(content) == 8 + int.from_bytes(content[4:8], "little")
+        return wav.is_complete(content)
 
     @override
     def facts(self) -> dict[str, np.ndarray]:
