@@ -49,6 +49,19 @@ def source(data_config, tmp_path):
     return opened
 
 
+def test_messages_about_the_layout_speak_of_sounds(source, tmp_path):
+    write(tmp_path, a_wav=encoded(sine(0.1, RATE)), b_wav=encoded(sine(0.1, RATE)))
+    write(tmp_path, drums__a_wav=encoded(sine(0.1, RATE)))
+    with pytest.raises(ConfigError, match="has 2 sounds beside the folders 'drums', which may"):
+        source()
+    for name in "bcd":
+        write(tmp_path, **{f"drums__{name}_wav": encoded(sine(0.1, RATE))})
+    assert source().unused == ("2 sounds such as a.wav beside the folders",)
+    (tmp_path / "drums").rename(tmp_path / "train")
+    with pytest.raises(ConfigError, match="'train' beside others or sounds, so that it may be"):
+        source()
+
+
 def test_16_bits_at_the_same_rate_are_kept_and_the_length_is_made(source, tmp_path):
     stored = np.random.default_rng(0).integers(-(2**15), 2**15, 1_500, np.int16)
     buffer = io.BytesIO()

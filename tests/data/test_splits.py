@@ -116,5 +116,7 @@ def test_many_images_beside_folders_are_refused_unless_all_are_wanted():
     names = ["0.png", "1.png", "thumbnails/0.png"]
     with pytest.raises(ConfigError, match="has 2 images beside the folders 'thumbnails', which"):
         strays(names)
+    with pytest.raises(ConfigError, match="has 2 sounds beside the folders 'thumbnails', which"):
+        choose_split(names, "", "train", str, what="sounds")
     part = strays(names, "all")
     assert (part.names, part.class_names, part.unused) == (names, None, ())

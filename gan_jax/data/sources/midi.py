@@ -132,7 +132,7 @@ class MidiSource(ArraySource):
         self._bars, self._on_error = bars, on_error
         files, inside = open_files(self.path)
         found, others = files_in(files, inside, SUFFIXES, "MIDI files")
-        part = choose_split(sorted(found), inside, split, files.full_name)
+        part = choose_split(sorted(found), inside, split, files.full_name, what="MIDI files")
         self._places: list[tuple[str, int]] = []
         rolls, labels, damaged, notes, used = [], [], [], 0, 0
         for name, label in zip(part.names, part.labels, strict=True):

@@ -143,7 +143,7 @@ class SoundSource(FileSource):
         library()
         self._clip = clip
         found, others = files_in(self.files, self._inside, SUFFIXES, "sounds")
-        part = choose_split(sorted(found), self._inside, split, self.files.full_name)
+        part = choose_split(sorted(found), self._inside, split, self.files.full_name, what="sounds")
         self.names, self.labels = part.names, part.labels
         self._sizes = [found[name] for name in part.names]
         self.unused = (*part.unused, *by_suffix(others))

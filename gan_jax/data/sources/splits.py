@@ -72,6 +72,7 @@ def choose_split(
     split: str,
     full_name: Callable[[str], str],
     *,
+    what: str = "images",
     has_metadata: bool = False,
 ) -> Part:
     """Return the images of a split and their classes, by the rules of this module.
@@ -81,6 +82,7 @@ def choose_split(
       inside: the place that they are in, "" or "a/b".
       split: as ``data.split``.
       full_name: of a place, for messages.
+      what: the files are, for messages.
       has_metadata: whether a file may label the images, wherever they are.
 
     Raises:
@@ -90,17 +92,17 @@ def choose_split(
     strict = split != "all" and not has_metadata
     names, unused = _without_masks(root, names)
     while (only := _only_folder(root, names, strict)) and not split_of(only):
-        names = _in_folders(root, names, full_name, unused) if strict else names
+        names = _in_folders(root, names, full_name, what, unused) if strict else names
         root += f"{only}/"
     below = _by_folder(root, names)
     splits = _splits_among(below.keys())
-    chosen = _chosen(full_name(root), below.keys() - {""}, splits, split)
+    chosen = _chosen(full_name(root), below.keys() - {""}, splits, split, what)
     if chosen:
         numbered = splits if set(chosen) <= set(splits) else chosen
         parts = {f"{root}{part}/": below[part] for part in numbered}
         used = [f"{root}{part}/" for part in chosen]
         unused += [
-            f"{printable(folder)}/ ({len(found)})" if folder else _strays(root, found)
+            f"{printable(folder)}/ ({len(found)})" if folder else _strays(root, found, what)
             for folder, found in sorted(below.items())
             if folder not in chosen
         ]
@@ -110,7 +112,7 @@ def choose_split(
         if not chosen:
             _check_inner_splits(root, below, full_name, split)
         for place in used:
-            parts[place] = _in_folders(place, parts[place], full_name, unused)
+            parts[place] = _in_folders(place, parts[place], full_name, what, unused)
     return _labelled(parts, used, tuple(unused), full_name if strict else None)
 
 
@@ -167,7 +169,11 @@ def _without_masks(root: str, names: Sequence[str]) -> tuple[Sequence[str], list
 
 
 def _in_folders(
-    root: str, names: Sequence[str], full_name: Callable[[str], str], unused: list[str]
+    root: str,
+    names: Sequence[str],
+    full_name: Callable[[str], str],
+    what: str,
+    unused: list[str],
 ) -> list[str]:
     """Return the images in folders of a root, or all if there are none; add the rest to ``unused``.
 
@@ -181,18 +187,18 @@ def _in_folders(
     if len(strays) >= min(map(len, below.values())):
         folders = ", ".join(map(repr, sorted(below)[:3]))
         raise ConfigError(
-            f"data.path: {full_name(root)} has {len(strays)} images beside the folders {folders}, "
+            f"data.path: {full_name(root)} has {len(strays)} {what} beside the folders {folders}, "
             "which may belong to the set or not; accepted: data.split = 'all', which uses all of "
             "them without classes, or one of the folders as data.path"
         )
-    unused.append(_strays(root, strays))
+    unused.append(_strays(root, strays, what))
     return [name for name in names if _first(root, name)]
 
 
-def _strays(root: str, names: Sequence[str]) -> str:
+def _strays(root: str, names: Sequence[str], what: str) -> str:
     """Return, in words, images beside the folders of a root."""
     first = printable(names[0][len(root) :])
-    count = f"{len(names)} images such as " if len(names) > 1 else ""
+    count = f"{len(names)} {what} such as " if len(names) > 1 else ""
     return f"{count}{first} beside the folders"
 
 
@@ -266,7 +272,9 @@ def _splits_among(folders: Collection[str]) -> list[str]:
     return found if several or len(found) == len(folders) else []
 
 
-def _chosen(shown: str, folders: Collection[str], splits: list[str], split: str) -> list[str]:
+def _chosen(
+    shown: str, folders: Collection[str], splits: list[str], split: str, what: str
+) -> list[str]:
     """Return the folders of the root that ``data.split`` means; none: there are no splits."""
     if split == "all":
         return splits
@@ -281,7 +289,7 @@ def _chosen(shown: str, folders: Collection[str], splits: list[str], split: str)
         if not named:
             return []
         raise ConfigError(
-            f"data.split = 'train': {shown} has the folder {named[0]!r} beside others or images, "
+            f"data.split = 'train': {shown} has the folder {named[0]!r} beside others or {what}, "
             "so that it may be a split or a class; accepted: data.split = 'all', which makes every "
             "folder a class, or the folder to train on as data.path"
         )

@@ -124,7 +124,7 @@ class VideoSource(FileSource):
         others += [*unused, *films]
         if not sizes:
             raise DataError(f"{self.path} has no videos, but {', '.join(by_suffix(others))}")
-        part = choose_split(sorted(sizes), self._inside, split, self.files.full_name)
+        part = choose_split(sorted(sizes), self._inside, split, self.files.full_name, what="videos")
         self.unused = (*part.unused, *by_suffix(others))
         kept = self._intact(part.names)
         self.names, self.labels = [part.names[k] for k in kept], part.labels[kept]
