@@ -88,8 +88,8 @@ class Request:
     seed: int = 0
     degrade: bool = False
     border: int | None = None
-    tile: int = 512
-    overlap: int = 64
+    tile: int = translating.TILE
+    overlap: int = translating.OVERLAP
     batch_size: int = 8
     suffix: str = "png"
     overwrite: bool = False

@@ -38,9 +38,6 @@ from gan_jax.runs.run import Run, Weights, choose_step
 from gan_jax.training import tiling, translating
 from gan_jax.training.sampling import make_sampling
 
-TILE, OVERLAP = 16_384, 4_096
-"""The default tile and overlap, in samples at the rate of the run's data."""
-
 
 def is_of_sounds(run: Run) -> bool:
     """Return whether a run translates sounds."""
@@ -73,8 +70,8 @@ class SoundRequest:
     raw: bool = False
     degrade: bool = False
     seed: int = 0
-    tile: int = TILE
-    overlap: int = OVERLAP
+    tile: int = translating.SOUND_TILE
+    overlap: int = translating.SOUND_OVERLAP
     batch_size: int = 8
     overwrite: bool = False
 
@@ -131,8 +128,7 @@ def translate(ask: SoundRequest) -> Summary:
       CheckpointError: there is no such checkpoint.
     """
     weights = ask.run.load(ask.checkpoint, make_sampling(ask.run.config, raw=ask.raw))
-    variables = jax.device_put(weights.variables, jax.devices()[0])
-    apply = functools.partial(jax.jit(ask.game.translate), variables)
+    apply = translating.sound_network(ask.game, weights.variables)
     outputs: dict[str, Path] = {}
     failures: dict[str, str] = {}
     measured: dict[str, Scores] = {}

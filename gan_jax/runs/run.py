@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -19,7 +20,7 @@ from gan_jax.data.sources.levels import Levels
 from gan_jax.evaluation import best
 from gan_jax.evaluation.result import Result
 from gan_jax.games.game import Game, as_generative
-from gan_jax.games.translation import as_translation, choose_direction
+from gan_jax.games.translation import TranslationGame, as_translation, choose_direction
 from gan_jax.runs import build, replicas
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.run_directory import RunDirectory
@@ -358,26 +359,29 @@ class Run:
         dropout: int | None = None,
         step: int | str | None = None,
         average: bool = True,
-        tile: int = 512,
-        overlap: int = 64,
+        tile: int | None = None,
+        overlap: int | None = None,
         batch_size: int = 8,
     ) -> np.ndarray:
-        """Return translated or restored images, as ``experiments.translate`` writes them.
+        """Return translated or restored images or sounds, as ``experiments.translate`` makes them.
 
         Args:
           images: uint8 ``[n, height, width, channels]``, of any height and width; larger ones than
-            a tile are translated in overlapping tiles.
+            a tile are translated in overlapping tiles. Of runs of sounds, sounds of any length at
+            the rate of the run's data, ``[n, samples, channels]``, stored as these: int16, or
+            float32 in [-1, 1].
           direction: such as ``"AtoB"``; ``None``: the first of the run.
           known: for runs that fill holes: bool ``[n, height, width]``, False in the holes.
           dropout: seed of the dropout that is a network's noise; ``None``: no dropout.
           step: of the checkpoint.
           average: use the moving average of the weights.
-          tile: height and width of a tile.
-          overlap: pixels that neighbouring tiles share, at least.
+          tile: height and width of a tile, or its samples; ``None``: 512, of sounds 16,384.
+          overlap: pixels or samples that neighbouring tiles share, at least; ``None``: 64, of
+            sounds 4,096.
           batch_size: tiles at a time.
 
         Returns:
-          uint8 ``[n, scale * height, scale * width, channels]``.
+          uint8 ``[n, scale * height, scale * width, channels]``; sounds as they were given.
 
         Raises:
           ConfigError: an argument does not suit the run.
@@ -385,8 +389,19 @@ class Run:
         """
         game = as_translation(self.game, "Run.translate")
         name = choose_direction(game, direction)
-        kinds.check_images({"target": specs.target(game.spec)}, "Run.translate")
-        way = game.directions[name]
+        field, way = specs.target(game.spec), game.directions[name]
+        how = make_sampling(self.config, raw=not average)
+        if kinds.is_sound(field):
+            for argument, value in (("known", known), ("dropout", dropout)):
+                if value is not None:
+                    raise errors.ConfigError(f"{argument} = {value}; accepted for sounds: None")
+            cut = translating.tiling_of(
+                way,
+                translating.SOUND_TILE if tile is None else tile,
+                translating.SOUND_OVERLAP if overlap is None else overlap,
+            )
+            return self._translate_sounds(game, field, images, cut, step, how, batch_size)
+        kinds.check_images({"target": field}, "Run.translate")
         if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] != way.inputs:
             raise errors.ConfigError(
                 f"images are {images.dtype} {list(images.shape)}; accepted: uint8 "
@@ -399,17 +414,47 @@ class Run:
             raise errors.ConfigError(
                 f"known has shape {list(known.shape)}; accepted: {list(images.shape[:3])}"
             )
-        cut = translating.tiling_of(way, tile, overlap)
+        cut = translating.tiling_of(
+            way,
+            translating.TILE if tile is None else tile,
+            translating.OVERLAP if overlap is None else overlap,
+        )
         masks = None if known is None else known[..., None].astype(np.float32)
         inputs = (
             tiling.Input(i, image, None if masks is None else masks[i])
             for i, image in enumerate(images)
         )
-        variables = self.load(step, make_sampling(self.config, raw=not average)).variables
+        variables = self.load(step, how).variables
         with self.precision():
             apply = translating.network(game, name, variables, dropout=dropout)
             made = dict(tiling.run(inputs, apply, cut, batch_size=batch_size))
         return np.stack([made[i] for i in range(len(images))])
+
+    def _translate_sounds(
+        self,
+        game: TranslationGame,
+        field: specs.Field,
+        stored: np.ndarray,
+        cut: tiling.Tiling,
+        step: int | str | None,
+        how: Sampling,
+        batch_size: int,
+    ) -> np.ndarray:
+        """Return translated sounds; raises as `translate`."""
+        channels, dtype = field.shape[-1], field.dtype
+        if stored.ndim != 3 or stored.dtype != dtype or stored.shape[2] != channels:
+            raise errors.ConfigError(
+                f"sounds are {stored.dtype} {list(stored.shape)}; accepted: {dtype} "
+                f"[n, samples, {channels}]"
+            )
+        kind = kinds.of(field)
+        assert isinstance(kind, kinds.Audio)
+        sounds = np.asarray(kind.sound(jnp.asarray(stored)))
+        variables = self.load(step, how).variables
+        with self.precision():
+            apply = translating.sound_network(game, variables)
+            made = [tiling.run_sound(x, apply, cut, batch_size=batch_size) for x in sounds]
+        return np.asarray(kind.stored(jnp.asarray(np.stack(made))))
 
     def evaluate(
         self,

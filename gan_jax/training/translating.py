@@ -1,6 +1,7 @@
 """A trained state applied to images: of a data set, sharded over devices, or of any size."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,10 @@ from gan_jax.games import draws
 from gan_jax.games.translation import Direction, TranslationGame
 from gan_jax.training.sampling import Sampling, numbered_keys, seed_and_numbers
 from gan_jax.training.tiling import Apply, Tiling
+
+#: The default tile and overlap, in pixels of the input, and of sounds in samples.
+TILE, OVERLAP = 512, 64
+SOUND_TILE, SOUND_OVERLAP = 16_384, 4_096
 
 Variables = dict[str, Any]
 Batch = dict[str, np.ndarray]
@@ -61,6 +66,17 @@ def network(
 
     placed = jax.device_put(variables, jax.devices()[0])
     return lambda pixels, known, numbers: compute(placed, pixels, known, numbers)
+
+
+def sound_network(game: TranslationGame, variables: Variables) -> Callable[[np.ndarray], jax.Array]:
+    """Return the network of a game of sounds as `tiling.run_sound` applies it: float32 to float32.
+
+    Args:
+      game: what was trained.
+      variables: by network.
+    """
+    placed = jax.device_put(variables, jax.devices()[0])
+    return functools.partial(jax.jit(game.translate), placed)
 
 
 class Translated(NamedTuple):

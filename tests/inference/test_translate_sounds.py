@@ -1,5 +1,6 @@
 """Sound files through a run: lengths, rates, channels, tiles, and what is refused or reported."""
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -16,7 +17,7 @@ from gan_jax.data.spec import Field
 from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
 from gan_jax.inference.translate_sounds import SoundRequest, translate
 from gan_jax.metrics import enhancement
-from gan_jax.runs.run import Weights, choose_step
+from gan_jax.runs.run import Run, Weights, choose_step
 from tests.inference import convolver
 
 soundfile = pytest.importorskip("soundfile", reason="reads sound files (extra: audio)")
@@ -110,6 +111,37 @@ def test_a_sound_of_any_length_comes_out_in_its_length(samples, tmp_path):
         np.testing.assert_allclose(made, filtered(sound, samples), atol=2e-5)
     translate(SoundRequest(OpenFilter(), path, tmp_path / "raw", raw=True))
     np.testing.assert_allclose(read(tmp_path / "raw" / "a.wav")[0], made / 2, atol=3e-5)
+
+
+class Opened(OpenFilter):
+    """Stands in for an opened run whose method is called."""
+
+    translate = Run.translate
+    _translate_sounds = Run._translate_sounds
+    precision = contextlib.nullcontext
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_arrays_are_translated_as_files_are(channels, tmp_path):
+    run = Opened(Filter(channels=channels))
+    given = np.round(2**15 * np.stack([noise(1003, channels) for _ in range(2)])).astype(np.int16)
+    for i, sound in enumerate(given):
+        save(tmp_path / "in" / f"{i}.wav", sound)
+    how = {"tile": 64, "overlap": 16, "batch_size": 3}
+    translate(SoundRequest(run, tmp_path / "in", tmp_path / "out", **how))
+    written = [soundfile.read(tmp_path / "out" / f"{i}.wav", dtype="int16")[0] for i in range(2)]
+    made = run.translate(given, **how)
+    assert made.dtype == np.int16
+    np.testing.assert_array_equal(made, np.stack(written).reshape(made.shape))
+    np.testing.assert_allclose(run.translate(given), made, atol=1)
+    halved = run.translate(given, average=False)
+    np.testing.assert_allclose(halved, made / 2, atol=1.1)
+    with pytest.raises(
+        errors.ConfigError, match=r"sounds are float64 \[2, 1003, .\]; accepted: int1"
+    ):
+        run.translate(given / 2**15)
+    with pytest.raises(errors.ConfigError, match="dropout = 3; accepted for sounds: None"):
+        run.translate(given, dropout=3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
