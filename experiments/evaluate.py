@@ -1,9 +1,10 @@
-"""Measure a run, or any two sets of images, each number with its protocol.
+"""Measure a run, or any two sets of images or sounds, each number with its protocol.
 
 python -m experiments.evaluate --run=DIR --metrics=fid,kid --num-fake=50000
 python -m experiments.evaluate --run=DIR --follow
 python -m experiments.evaluate --run=DIR --truncation=0.3,0.5,0.7,1.0
-python -m experiments.evaluate --images=SAMPLES --against=PHOTOS --metrics=fid768
+python -m experiments.evaluate --samples=SAMPLES --against=PHOTOS --metrics=fid768
+python -m experiments.evaluate --samples=CLEANED --against=CLEAN --metrics=si_sdr
 """
 
 import re
@@ -22,8 +23,11 @@ _POLL = flags.DEFINE_float("poll", 10.0, "--follow: seconds between two checks."
 _PATIENCE = flags.DEFINE_float(
     "patience", None, "--follow: seconds without a new checkpoint after which to give up."
 )
-_IMAGES = flags.DEFINE_string("images", None, "A folder, .zip or .npz of images to measure ...")
-_AGAINST = flags.DEFINE_string("against", None, "... against another one: the real images.")
+_SAMPLES = flags.DEFINE_string(
+    "samples", None, "A folder, .zip or .npz of images or sounds to measure ..."
+)
+flags.DEFINE_alias("images", "samples")
+_AGAINST = flags.DEFINE_string("against", None, "... against another one: the real ones.")
 _RESOLUTION = flags.DEFINE_string(
     "resolution",
     None,
@@ -36,7 +40,10 @@ _RESIZE = flags.DEFINE_enum(
     "--resolution: how, as data.resize in training.",
 )
 _METRICS = flags.DEFINE_list(
-    "metrics", None, "Such as fid, kid768, classifier_fid. Default: the run's; with --images fid."
+    "metrics",
+    None,
+    "Such as fid, kid768, classifier_fid. Default: the run's; of two sets of images "
+    "fid, and of two sets of sounds si_sdr and log_mel_distance.",
 )
 _NUM_FAKE = flags.DEFINE_integer("num_fake", None, "Generated images. Default: the run's.")
 _NUM_REAL = flags.DEFINE_integer("num_real", None, "Real images. Default: the run's, or all.")
@@ -65,7 +72,7 @@ _BORDER = flags.DEFINE_integer(
     "border", None, "Pixels at each edge that pairs are not compared at.", lower_bound=0
 )
 _INCEPTION = flags.DEFINE_string("inception", None, "Converted weights of the Inception network.")
-# Flags without an effect on two sets of images.
+# Flags without an effect on two sets.
 _OF_RUNS = [
     *("checkpoint", "follow", "poll", "patience", "num_fake", "seed", "seeds", "split"),
     *("data_path", "data_dir", "batch_norm", "truncation", "raw", "import", "reference"),
@@ -73,11 +80,11 @@ _OF_RUNS = [
 
 
 def _main() -> None:
-    images, against = _IMAGES.value, _AGAINST.value
+    samples, against = _SAMPLES.value, _AGAINST.value
     of_run = run_flags.RUN.value is not None
-    if of_run != (images is None and against is None):
+    if of_run != (samples is None and against is None):
         raise errors.ConfigError(
-            "nothing to measure is given; accepted: --run, or --images and --against"
+            "nothing to measure is given; accepted: --run, or --samples and --against"
         )
     if of_run:
         command_line.refuse(["resolution", "resize"], "--run")
@@ -86,11 +93,11 @@ def _main() -> None:
         else:
             command_line.refuse(["poll", "patience"], "a single evaluation, without --follow")
         _measure_run()
-    elif images is not None and against is not None:
-        command_line.refuse(_OF_RUNS, "--images")
-        _measure_sets(images, against)
+    elif samples is not None and against is not None:
+        command_line.refuse(_OF_RUNS, "--samples")
+        _measure_sets(samples, against)
     else:
-        raise errors.ConfigError("--images and --against go together; accepted: both")
+        raise errors.ConfigError("--samples and --against go together; accepted: both")
 
 
 def _measure_run() -> None:
@@ -129,18 +136,28 @@ def _measure_run() -> None:
     print(evaluator.file)
 
 
-def _measure_sets(images: str, against: str) -> None:
+def _measure_sets(samples: str, against: str) -> None:
     # Imported late, so that a mistyped flag is reported at once.
-    from gan_jax.inference import image_sets
+    from gan_jax.inference import image_sets, sound_sets
     from gan_jax.runs import allocator, compilation_cache
 
     if _RESOLUTION.value is None:
-        command_line.refuse(["resize"], "--images without --resolution")
+        command_line.refuse(["resize"], "--samples without --resolution")
     compilation_cache.enable()
     allocator.keep_freed_memory()
+    if sound_sets.is_of_sounds(samples):
+        command_line.refuse(["resolution", "inception", "border"], "two sets of sounds")
+        sound_sets.measure(
+            samples,
+            against,
+            tuple(_METRICS.value or sound_sets.METRICS),
+            num_real=_NUM_REAL.value,
+            batch_size=run_flags.BATCH_SIZE.value or 64,
+        )
+        return
     metrics = tuple(_METRICS.value or ["fid"])
     image_sets.measure(
-        images,
+        samples,
         against,
         metrics,
         resolution=_resolution(),

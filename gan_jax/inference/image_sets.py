@@ -94,7 +94,6 @@ def measure(
     if pairs:
         whole = open_sets(images, against, Transform())
         of_pairs = _pair_values(pairs, *whole, batch_size, border)
-    values: dict[str, float] = {}
     protocol: dict[str, Any] = {
         "images": fake.fingerprint(),
         "against": real.fingerprint(),
@@ -105,10 +104,40 @@ def measure(
         "constants": compare.constants(parsed, count, len(fake)),
         "extractors": {},
     }
-    used = dict.fromkeys(m.extractor for m in parsed if m.extractor is not None)
+    values, protocol["extractors"] = feature_values(
+        parsed, fake, real, count, batch_size, inception
+    )
+    if pairs:
+        protocol["border"] = border
+    values |= of_pairs
+    report(fake, real, values, _words(protocol))
+    return Comparison(values, protocol)
+
+
+def feature_values(
+    metrics: Sequence[Metric],
+    fake: Source,
+    real: Source,
+    count: int,
+    batch_size: int,
+    inception: str | None = None,
+) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """Return the metrics that are of an extractor's features, and the extractors' protocols.
+
+    Args:
+      metrics: those without an extractor are left out.
+      fake: what is measured.
+      real: what it is measured against, and what a classifier is trained on.
+      count: number of data points of ``real``, a fixed random choice.
+      batch_size: data points at a time.
+      inception: as for `measure`.
+    """
+    values: dict[str, float] = {}
+    protocols: dict[str, dict[str, Any]] = {}
+    used = dict.fromkeys(m.extractor for m in metrics if m.extractor is not None)
     setting = extractors.Setting(labelled_images(real) if used else None, inception)
     for name, extractor in {n: extractors.make_extractor(n, setting) for n in used}.items():
-        own = [m for m in parsed if m.extractor == name]
+        own = [m for m in metrics if m.extractor == name]
         layers = {m.name: compare.layer_of(m, extractor) for m in own}
         chosen = tuple(dict.fromkeys(layers.values()))
         extraction = Extraction(extractor, chosen, jax.devices(), batch_size)
@@ -116,13 +145,14 @@ def measure(
         real_side = real_statistics(real, count, extraction, needs[0])
         fake_side = real_statistics(fake, len(fake), extraction, needs[1])
         values |= compare.compare(own, layers, real_side, fake_side)
-        protocol["extractors"][name] = dict(extractor.protocol)
-    if pairs:
-        protocol["border"] = border
-    values |= of_pairs
+        protocols[name] = dict(extractor.protocol)
+    return values, protocols
+
+
+def report(fake: Source, real: Source, values: Mapping[str, float], words: str) -> None:
+    """Print the values of a comparison, how they were measured, and what was not used."""
     unused = [f"not used of {s.name}: {', '.join(s.unused)}" for s in (fake, real) if s.unused]
-    evaluations.table([(fake.name, values, {})], note="; ".join([_words(protocol), *unused]))
-    return Comparison(values, protocol)
+    evaluations.table([(fake.name, values, {})], note="; ".join([words, *unused]))
 
 
 def open_sets(

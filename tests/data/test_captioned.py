@@ -113,6 +113,7 @@ def test_images_without_captions_are_refused_or_left_out_and_counted(source, tmp
     found = source(on_error="skip")
     assert lines(found) == ["a bird", "a dog"]
     assert found.read([0, 1])["image"][:, 0, 0, 0].tolist() == [10, 40]
+    assert found.fingerprint().startswith("captioned:train:2:4x4x3:")
     assert found.unused[-1] == f"2 images without a caption, such as {folder / '1.png'}"
     write(tmp_path / "set", [None, None, None, None], form)
     for path in folder.glob("*.txt"):

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import zipfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -151,6 +151,13 @@ class FileSource(Source):
     @override
     def item_name(self, index: int) -> str:
         return self.files.full_name(self.names[index])
+
+    def stems(self) -> list[str]:
+        """Return the paths of the files below ``path``, without their last suffix."""
+        return [
+            PurePosixPath(name).relative_to(self._inside).with_suffix("").as_posix()
+            for name in self.names
+        ]
 
     def content(self, indices: Sequence[int]) -> str:
         """Return a hash of the checksums of some files.

@@ -237,13 +237,6 @@ class FolderSource(FileSource):
     def own_size(self) -> tuple[int, int]:
         return self._own_size
 
-    def stems(self) -> list[str]:
-        """Return the paths of the files below ``path``, without their last suffix."""
-        return [
-            PurePosixPath(name).relative_to(self._inside).with_suffix("").as_posix()
-            for name in self.names
-        ]
-
     def in_order(self, indices: Sequence[int]) -> "FolderSource":
         """Return a source of the same images in another order."""
         other = copy.copy(self)

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from gan_jax.data.sources import survey
 from gan_jax.data.sources.base import Example, Source, content_hash, identity, stack
-from gan_jax.data.sources.files import MAX_SKIPS
+from gan_jax.data.sources.files import MAX_SKIPS, FileSource
 from gan_jax.data.sources.folder import HEADERS, FolderSource
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.tiles import TiledSource
@@ -101,7 +101,7 @@ class TwinSource(TwoImages):
         return content_hash([self.a.decoded_key(), self.b.decoded_key()])
 
 
-def partners(a: FolderSource, b: FolderSource, what: str) -> list[int]:
+def partners(a: FileSource, b: FileSource, what: str) -> list[int]:
     """Return, for each file of ``a``, the index of the file of ``b`` that has its name.
 
     Suffixes are ignored; sub-folders are part of a name.
