@@ -15,7 +15,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from gan_jax import errors, paths, settings
+from gan_jax import errors, installation, paths, settings
 
 
 class _NumberOrTuple(flags.ArgumentParser):
@@ -81,6 +81,10 @@ def run_with_arguments(main: Callable[[list[str]], None]) -> None:
     Ctrl-C, where the program does not stop gracefully. Other packages' log records are shown from
     WARNING on, this project's from INFO on; ``--verbosity`` changes the former.
     """
+    # Which --help shows.
+    program = sys.modules["__main__"]
+    if program.__doc__:
+        program.__doc__ = installation.respelled(program.__doc__)
     # Modules and traced programs stay. Looking for garbage among them takes a tenth of a start.
     gc.set_threshold(100_000)
     try:
@@ -149,7 +153,7 @@ def _parse(argv: list[str]) -> list[str]:
       ConfigError: a flag, or the configuration file that it names, cannot be used.
     """
     try:
-        rest = flags.FLAGS(argv[:1] + [_with_home(_underscored(arg)) for arg in argv[1:]])
+        rest = flags.FLAGS(argv[:1] + _with_files([_underscored(arg) for arg in argv[1:]]))
         _make_paths_local()
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
             # A file that could not be read raises its error only when its content is touched.
@@ -163,6 +167,8 @@ def _parse(argv: list[str]) -> list[str]:
         if (field := _unknown_field(argv, error)) is None:
             raise  # A bug in the configuration file: its author needs the traceback.
         raise errors.ConfigError(f"{field} is no field{_hint(error)}") from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
         reason = re.sub(r".*\[Errno \d+\] ", "", _one_line(error))
         raise errors.ConfigError(f"--config cannot be read: {reason}{_nearest(argv)}") from error
@@ -191,10 +197,20 @@ def _check_unset(flag: flags.Flag[Any]) -> None:
             raise errors.ConfigError(f"--config.{path}=None; accepted: a value")
 
 
-def _with_home(arg: str) -> str:
-    """Return a ``--config`` flag with ``~`` expanded, which shells do not do after "="."""
-    name, _, value = arg.partition("=")
-    return f"{name}={Path(value).expanduser()}" if arg.startswith("--config=~") else arg
+def _with_files(arguments: list[str]) -> list[str]:
+    """Return arguments in which the value of ``--config`` is a file.
+
+    Raises:
+      UnknownNameError: it is the name of no configuration.
+    """
+    located = []
+    for before, arg in zip(["", *arguments], arguments, strict=False):
+        if before == "--config":
+            arg = installation.located(arg)
+        elif arg.startswith("--config="):
+            arg = f"--config={installation.located(arg.removeprefix('--config='))}"
+        located.append(arg)
+    return located
 
 
 def _make_paths_local() -> None:
@@ -214,12 +230,13 @@ def _make_paths_local() -> None:
 
 
 def _nearest(argv: list[str]) -> str:
-    """Return a hint at the configuration files whose names are near that of ``--config``."""
+    """Return a hint at the configurations whose names are near that of ``--config``."""
     given = [arg.partition("=")[2] for arg in argv if arg.startswith("--config=")]
     path = Path(given[-1].partition(":")[0] if given else "")
-    there = {file.stem: file for file in path.parent.glob("*.py") if file.stem != "__init__"}
-    near = difflib.get_close_matches(path.stem, there, n=3)
-    return f". Did you mean {', '.join(str(there[name]) for name in near)}?" if near else ""
+    there = {file.stem: str(file) for file in path.parent.glob("*.py") if file.stem != "__init__"}
+    known = there or dict.fromkeys(installation.configurations())
+    near = difflib.get_close_matches(path.stem, known, n=3)
+    return f". Did you mean {', '.join(known[name] or name for name in near)}?" if near else ""
 
 
 def _underscored(arg: str) -> str:

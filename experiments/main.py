@@ -12,7 +12,7 @@ from gan_jax import errors
 from gan_jax.launch import supervisor
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The run's configuration, FILE or FILE:ARG."
+    "config", None, "The run's configuration: NAME, NAME:ARG, FILE or FILE:ARG."
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -59,7 +59,7 @@ def _default_workdir() -> Path:
 
 def _main() -> None:
     if _CONFIG.value is None:
-        raise errors.ConfigError("--config is missing; for example --config=configs/wgan_gp.py")
+        raise errors.ConfigError("--config is missing; for example --config=wgan_gp")
     if _DESCRIBE.value:
         from gan_jax.runs import config
 

@@ -15,15 +15,15 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments import command_line
-from gan_jax import errors
+from gan_jax import errors, installation
 from gan_jax.report import atomic
 from gan_jax.sweeps import definition, execution, record, search, slurm, space, summary, tables
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "The configuration that the runs change, FILE or FILE:ARG. --config.FIELD=VALUE sets a field "
-    "for all of them.",
+    "The configuration that the runs change: NAME, NAME:ARG, FILE or FILE:ARG. "
+    "--config.FIELD=VALUE sets a field for all of them.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The sweep's directory; one that holds this sweep is continued."
@@ -83,8 +83,6 @@ _SUMMARIZE = flags.DEFINE_bool(
 
 # Groups of fields that define the protocol of an evaluation.
 _MEASURING = ("eval.", "sample.")
-# The directory of `experiments` and `configs`, which every machine must see.
-_ROOT = Path(__file__).resolve().parents[1]
 
 
 def _main() -> None:
@@ -97,7 +95,7 @@ def _main() -> None:
     elif _ONLY.value is not None:
         _run_one(folder, _ONLY.value)
     elif _CONFIG.value is None:
-        raise errors.ConfigError("--config is missing; for example --config=configs/wgan_gp.py")
+        raise errors.ConfigError("--config is missing; for example --config=wgan_gp")
     elif _DRY_RUN.value:
         _show(folder, *_merged(folder, _defined()))
     elif _SLURM.value:
@@ -283,11 +281,15 @@ def _show(folder: record.Folder, sweep: record.Sweep, notes: list[str]) -> None:
         print(line)
 
 
-def _plan(module: str) -> execution.Plan:
-    """Return how to execute runs by a program of this project."""
-    paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+def _plan(command: str) -> execution.Plan:
+    """Return how to execute runs by a command of `gan_jax.console`."""
+    # Which every machine must see.
+    paths = [
+        str(installation.FOLDER),
+        *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)),
+    ]
     return execution.Plan(
-        program=[sys.executable, "-m", module],
+        program=[sys.executable, "-m", "gan_jax", command],
         environment={"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))},
         num_parallel=_NUM_PARALLEL.value,
         gpus=_GPUS.value,
@@ -301,7 +303,7 @@ def _write_script(folder: record.Folder, path: Path) -> None:
     defined = _defined()
     with folder.claim():
         sweep, notes = _merged(folder, defined)
-        script = slurm.script(sweep, folder, _plan("experiments.sweep"))
+        script = slurm.script(sweep, folder, _plan("sweep"))
         folder.write(sweep)
         # SLURM opens its own log before the script can create the folder.
         folder.log("_").parent.mkdir(exist_ok=True)
@@ -309,7 +311,7 @@ def _write_script(folder: record.Folder, path: Path) -> None:
     for line in notes:
         print(line)
     print(f"{len(sweep.runs)} runs: sbatch {path}")
-    print(f"the table: python -m experiments.sweep --workdir={folder.path} --summarize")
+    print(f"the table: {installation.command('sweep')} --workdir={folder.path} --summarize")
 
 
 def _run_one(folder: record.Folder, index: int) -> None:
@@ -328,7 +330,7 @@ def _run_one(folder: record.Folder, index: int) -> None:
         asked: list[str] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda n, frame: asked.append(signal.Signals(n).name))
-        task = execution.make_task(sweep, folder, entry.run, _plan("experiments.main"))
+        task = execution.make_task(sweep, folder, entry.run, _plan("train"))
         print(f"{entry.run.name}: starts", flush=True)
         outcome = execution.execute(task, _RETRIES.value, lambda: bool(asked))
         reason = f": {outcome.reason}" if outcome.reason else ""
@@ -349,7 +351,7 @@ def _run_all(folder: record.Folder) -> None:
         folder.write(sweep)
         for line in notes:
             print(line, flush=True)
-        agenda, asked = ray_tune.run(sweep, folder, _plan("experiments.main"), _ADDRESS.value)
+        agenda, asked = ray_tune.run(sweep, folder, _plan("train"), _ADDRESS.value)
         states = _summarize(agenda.sweep, folder)
     # In a search a diverged run is a result; in a grid it is a missing one.
     good = ("done", "stopped") if sweep.search.method == "grid" else ("done", "stopped", "diverged")

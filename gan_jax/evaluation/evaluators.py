@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gan_jax import errors
+from gan_jax import errors, installation
 from gan_jax.data.sources import Source, check_normal
 from gan_jax.evaluation import choosing, generative, held_out, translation
 from gan_jax.evaluation.evaluator import Evaluator
@@ -81,7 +81,8 @@ def check(config: Any, settings: Settings, game: Game, source: Source) -> Chosen
     if apart := [metric.name for metric in chosen.metrics if metric.of == "held_out"]:
         raise errors.ConfigError(
             f"eval.metrics has {apart[0]!r}, which is measured after training; accepted with "
-            f"eval.every = {settings.every}: other metrics, and {apart[0]} by experiments.evaluate"
+            f"eval.every = {settings.every}: other metrics, and {apart[0]} by "
+            f"{installation.command('evaluate')}"
         )
     if own := [metric for metric in chosen.metrics if metric.extractor == names.INCEPTION]:
         setting = extractors.Setting(None, settings.inception)

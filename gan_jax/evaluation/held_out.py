@@ -101,7 +101,7 @@ def _unfit(name: str, settings: Settings, game: GenerativeGame, source: Source) 
     if name in classification.LABELS and game.num_classes is None:
         return (
             "which needs samples of each class, but the run is not class-conditional; accepted: a "
-            "run with classes, such as one of configs/cgan.py"
+            "run with classes, such as cgan"
         )
     learns = name in classification.LABELS or name == _ATTACK["classifier"]
     if learns and classes < 2:

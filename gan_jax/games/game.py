@@ -19,6 +19,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from gan_jax import installation
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.spec import LABEL, Field, Spec
@@ -367,7 +368,7 @@ def as_generative(game: Game, what: str) -> GenerativeGame:
     if not isinstance(game, GenerativeGame):
         raise ConfigError(
             f"{what} is for runs that make images from noise; this one makes images of images: "
-            "see experiments.translate"
+            f"see {installation.command('translate')}"
         )
     return game
 

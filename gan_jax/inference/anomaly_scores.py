@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_jax import errors
+from gan_jax import errors, installation
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Transform
@@ -84,8 +84,8 @@ class Request:
         """The game of the run."""
         if not isinstance(self.run.game, AnomalyGame):
             raise errors.ConfigError(
-                f"experiments.anomalies, but {self.run.config.variant!r} gives no anomaly scores; "
-                "accepted: a run that detects anomalies, such as ganomaly"
+                f"{installation.command('anomalies')}, but {self.run.config.variant!r} gives no "
+                "anomaly scores; accepted: a run that detects anomalies, such as ganomaly"
             )
         return self.run.game
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gan_jax import errors
+from gan_jax import errors, installation
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.games.game import GenerativeGame, as_generative
@@ -70,7 +70,7 @@ class Request:
     @functools.cached_property
     def game(self) -> GenerativeGame:
         """The game of the run."""
-        return as_generative(self.run.game, "experiments.sample")
+        return as_generative(self.run.game, installation.command("sample"))
 
     @functools.cached_property
     def field(self) -> specs.Field:

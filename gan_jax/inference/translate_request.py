@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gan_jax import errors
+from gan_jax import errors, installation
 from gan_jax.data import device
 from gan_jax.data.degrade import Degradation
 from gan_jax.games import draws
@@ -129,7 +129,7 @@ class Request:
     @functools.cached_property
     def game(self) -> TranslationGame:
         """The game of the run."""
-        return as_translation(self.run.game, "experiments.translate")
+        return as_translation(self.run.game, installation.command("translate"))
 
     @functools.cached_property
     def way(self) -> Direction:

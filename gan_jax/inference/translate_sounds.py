@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gan_jax import errors
+from gan_jax import errors, installation
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation
@@ -41,7 +41,7 @@ from gan_jax.training.sampling import make_sampling
 
 def is_of_sounds(run: Run) -> bool:
     """Return whether a run translates sounds."""
-    game = as_translation(run.game, "experiments.translate")
+    game = as_translation(run.game, installation.command("translate"))
     return kinds.is_sound(specs.target(game.spec))
 
 
@@ -99,7 +99,7 @@ class SoundRequest:
     @functools.cached_property
     def game(self) -> TranslationGame:
         """The game of the run."""
-        return as_translation(self.run.game, "experiments.translate")
+        return as_translation(self.run.game, installation.command("translate"))
 
     @property
     def degradation(self) -> Degradation | None:

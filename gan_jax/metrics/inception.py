@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from gan_jax import arrays, cache
+from gan_jax import arrays, cache, installation
 from gan_jax.errors import MetricError, lookup, suggestion
 from gan_jax.metrics.extractor import Extractor, weights_hash
 from gan_jax.metrics.inception_network import (
@@ -114,7 +114,7 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
             "pt_inception-2015-12-05-6726825d.pth (GitHub, mseitzer/pytorch-fid, release "
             "fid_weights) and weights-inception-2015-12-05-6726825d.pth (GitHub, "
             "toshas/torch-fidelity, release v0.2.0): download one of them, then run "
-            "python -m scripts.convert_inception FILE"
+            f"{installation.command('convert-inception')} FILE"
         )
     try:
         weights = read_arrays(path)
@@ -122,7 +122,7 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
     except MetricError as error:
         raise MetricError(
             f"{path} does not contain weights of the Inception network: {error} "
-            "To make such a file: python -m scripts.convert_inception FILE"
+            f"To make such a file: {installation.command('convert-inception')} FILE"
         ) from error
     return weights
 

@@ -7,7 +7,6 @@ import logging
 import os
 import platform
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import jax
 
 import gan_jax
+from gan_jax import installation
 from gan_jax.report import atomic
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def describe(workdir: str | Path, argv: Sequence[str] | None = None) -> dict[str
         "backend": jax.default_backend(),
         "devices": dict(Counter(device.device_kind for device in jax.devices())),
         "processes": jax.process_count(),
-        "argv": list(sys.argv if argv is None else argv),
+        "argv": installation.command_line() if argv is None else list(argv),
         "workdir": str(workdir),
     }
 

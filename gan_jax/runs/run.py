@@ -249,7 +249,7 @@ class Run:
         if field is None or field.kind != "caption":
             raise errors.ConfigError(
                 f"text = {text!r}, but {self.config.variant!r} is not asked for images by text; "
-                "accepted: a run with captions, such as one of configs/text_to_image.py"
+                "accepted: a run with captions, such as text_to_image"
             )
         captions.tokens(field, text)
         return text

@@ -281,7 +281,7 @@ def test_an_error_about_an_unknown_name_suggests_the_nearest(data_config):
 def test_an_error_about_a_missing_set_has_the_command(data_config, tmp_path):
     with pytest.raises(DataError) as caught:
         make_source(data_config(name="cifar10", data_dir=str(tmp_path)))
-    assert f"python scripts/prepare_data.py cifar10 --data_dir {tmp_path}" in str(caught.value)
+    assert f"python -m scripts.prepare_data cifar10 --data_dir {tmp_path}" in str(caught.value)
     assert f"{tmp_path}/cifar10" in str(caught.value)
     assert "\n" not in str(caught.value)
 

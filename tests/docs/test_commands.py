@@ -4,13 +4,14 @@ import re
 
 import pytest
 
+from gan_jax import installation
 from tests.configs import variants
 from tests.docs.test_pages import PAGES, ROOT
 
 SOURCES = [*PAGES, *sorted((ROOT / "configs").glob("*.py"))]
-COMMAND = re.compile(
-    r"python (?:-m )?(experiments|scripts)[./](\w+?)(?:\.py)?\b((?:[^`#&\n]|(?<=\\)\n)*)"
-)
+_ARGUMENTS = r"\b((?:[^`#&\n]|(?<=\\)\n)*)"
+COMMAND = re.compile(rf"python (?:-m )?(experiments|scripts)[./](\w+?)(?:\.py)?{_ARGUMENTS}")
+CONSOLE = re.compile(rf"(?:gan-jax|-m gan_jax) ([a-z][a-z-]*){_ARGUMENTS}")
 # Defined by absl and argparse.
 COMMON = {"help", "verbosity"}
 # Options of SLURM, Docker and XLA.
@@ -22,11 +23,16 @@ OTHERS = {
 
 def commands():
     """Return page, program and arguments of every command."""
-    return [
-        (page, f"{folder}/{name}.py", arguments)
-        for page in SOURCES
-        for folder, name, arguments in COMMAND.findall(page.read_text("utf-8"))
-    ]
+    found = []
+    for page in SOURCES:
+        text = page.read_text("utf-8")
+        found += [
+            (page, f"{folder}/{name}.py", rest) for folder, name, rest in COMMAND.findall(text)
+        ]
+        for name, rest in CONSOLE.findall(text):
+            module, _ = installation.COMMANDS[name]
+            found.append((page, f"{module.replace('.', '/')}.py", rest))
+    return found
 
 
 def flags(program):
@@ -56,9 +62,13 @@ def test_flags_exist(page):
 
 @pytest.mark.parametrize("page", SOURCES, ids=lambda page: page.name)
 def test_configurations_exist(page):
-    given = re.findall(
-        r"--config=configs/([a-z_]+)\.py(?::([a-z0-9_,]+))?", page.read_text("utf-8")
-    )
+    by_path, by_name = r"--config=configs/([a-z0-9_]+)\.py", r"train --config=([a-z0-9_]+)\b(?!\.)"
+    text = page.read_text("utf-8")
+    given = [
+        pair
+        for pattern in (by_path, by_name)
+        for pair in re.findall(rf"{pattern}(?::([a-z0-9_,]+))?", text)
+    ]
     for name, choices in given:
         variants.load(name, choices)
 

@@ -25,7 +25,7 @@ def test_every_program_ends_with_one_line_on_standard_error(name):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), r"--config is missing; for example --config=configs/wgan_gp\.py"),
+        ((), r"--config is missing; for example --config=wgan_gp"),
         (("--config",), r"Missing value for flag --config"),
         (
             ("--config=configs/nope.py",),
@@ -36,7 +36,12 @@ def test_every_program_ends_with_one_line_on_standard_error(name):
             r"--config cannot be read: .* Did you mean configs/wgan_gp\.py, configs/wgan\.py",
         ),
         ((SMOKE, "--config.train.steps=None"), r"--config\.train\.steps=None; accepted: a value"),
-        (("--config=configs",), r"--config cannot be read: Is a directory: 'configs'"),
+        (("--config=configs/",), r"--config cannot be read: .*: 'configs/'"),
+        (
+            ("--config=wgan-gp:smoke",),
+            r"--config=wgan-gp is no configuration; .* a name: wgan_gp, wgan",
+        ),
+        (("--config", "zzz"), r"--config=zzz is no configuration; .* a name: acgan, biggan,"),
         (
             ("--config=configs/nope.py", "--config.train.steps=3"),
             r"--config cannot be read: No such file .*configs/nope\.py",
@@ -127,7 +132,7 @@ def test_a_data_set_that_is_not_prepared(tmp_path):
     flags = ("--config=configs/gan.py:cifar10,smoke", f"--config.data.data_dir={tmp_path}")
     message = complaint(call(*flags, f"--workdir={tmp_path / 'run'}"))
     assert message.startswith("cifar10 is not prepared: ")
-    assert message.endswith(f"python scripts/prepare_data.py cifar10 --data_dir {tmp_path}")
+    assert message.endswith(f"python -m scripts.prepare_data cifar10 --data_dir {tmp_path}")
     assert not (tmp_path / "run").exists()
 
 

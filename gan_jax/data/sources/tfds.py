@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from gan_jax import installation
 from gan_jax.data.sources import levels
 from gan_jax.data.sources.base import Example, Source, content_hash, identity
 from gan_jax.data.sources.containers import file_state
@@ -55,7 +56,7 @@ def find_builder(name: str, data_dir: str | None, known_here: Sequence[str] = ()
 def prepare_command(name: str, data_dir: str | None) -> str:
     """Return the command that prepares a data set."""
     place = f" --data_dir {data_dir}" if data_dir else ""
-    return f"python scripts/prepare_data.py {name}{place}"
+    return f"{installation.command('prepare')} {name}{place}"
 
 
 class TfdsSource(Source):
