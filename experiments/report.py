@@ -1,6 +1,7 @@
 """Write the report of a run: one HTML file that needs no other file and no network.
 
 python -m experiments.report --run=DIR --out=report.html
+python -m experiments.report --run=DIR --neighbours=5           # takes the data and a checkpoint
 
 It has the pictures of samples over time, the curves, the evaluations with their protocols, what the
 configuration changes, the data, the environment, and the command that repeats the run. The run may
@@ -15,17 +16,42 @@ from gan_jax.pages import template
 flags.adopt_module_key_flags(run_flags)
 _OUT = flags.DEFINE_string("out", "report.html", "The .html file to write.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
+_NEIGHBOURS = flags.DEFINE_integer(
+    "neighbours",
+    None,
+    "Also show samples of a checkpoint beside this many nearest training images of each.",
+    lower_bound=1,
+)
+_DATA_PATH = flags.DEFINE_string(
+    "data_path", None, "--neighbours: where the run's images are now (data.path)."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "--neighbours: where TFDS sets are now (data.data_dir)."
+)
+_OF_NEIGHBOURS = ("checkpoint", "raw", "batch_size", "data_path", "data_dir")
 
 
 def _main() -> None:
-    command_line.refuse(["checkpoint", "raw", "batch_size"], "a report")
+    if _NEIGHBOURS.value is None:
+        command_line.refuse(_OF_NEIGHBOURS, "a report without --neighbours")
     command_line.require(run="a run directory")
     out = template.check(_OUT.value, _OVERWRITE.value)
     run = run_flags.open_run()
+    from gan_jax.inference import sample_request
     from gan_jax.pages import report
     from gan_jax.report import atomic
 
-    atomic.write_text(out, report.page(run))
+    near = None
+    if _NEIGHBOURS.value is not None:
+        ask = sample_request.Request(
+            run,
+            checkpoint=run_flags.CHECKPOINT.value,
+            raw=run_flags.RAW.value,
+            batch_size=run_flags.BATCH_SIZE.value or 64,
+        )
+        data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
+        near = report.neighbours(ask, _NEIGHBOURS.value, data)
+    atomic.write_text(out, report.page(run, near))
     print(f"report of {run.path}: {out}")
 
 

@@ -181,6 +181,21 @@ def animation(ask: Request, path: str, frames: int, fps: float) -> str:
 def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | None]) -> str:
     """Write a picture of samples beside their nearest training images, and print their distances.
 
+    The arguments are those of `nearest_images`.
+    """
+    words, picture = nearest_images(ask, k, features, data)
+    print(words)
+    out = ask.picture(f"neighbours-{features}")
+    grids.save_png(out, picture, ask.text)
+    num = ask.num or 8
+    return f"{num} samples of step {ask.step}, each beside {k} training images: {out}"
+
+
+def nearest_images(
+    ask: Request, k: int, features: str, data: Mapping[str, str | None]
+) -> tuple[str, np.ndarray]:
+    """Return how near samples are to training images, and a picture of them beside the nearest.
+
     The distances are those of ``num`` samples, or of `neighbours.COMPARED`, if that is more.
 
     Args:
@@ -188,6 +203,9 @@ def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | Non
       k: nearest images of each.
       features: one of `neighbours.FEATURES`.
       data: of ``config.data``, where the images are now.
+
+    Returns:
+      The distances in words, and uint8 ``[height, width, channels]``.
     """
     ask.require_images("--neighbours")
     source = ask.run.source(**data)
@@ -206,11 +224,8 @@ def neighbours(ask: Request, k: int, features: str, data: Mapping[str, str | Non
         found = neighbour_search.check_memory(
             samples, source, k, describe, mirror=mirror, advance=advance
         )
-    print(found.words)
-    out = ask.picture(f"neighbours-{features}")
     tiles = neighbour_search.picture_rows(samples[:num], found.near, source)
-    grids.save_png(out, grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=1 + k), ask.text)
-    return f"{num} samples of step {ask.step}, each beside {k} training images: {out}"
+    return found.words, grids.grid(tiles.reshape(-1, *tiles.shape[2:]), columns=1 + k)
 
 
 def projections(ask: Request, path: str, settings: projection.Settings) -> str:

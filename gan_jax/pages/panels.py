@@ -61,7 +61,8 @@ class Panel:
     def note(self) -> str:
         """What the chart cannot show; empty: it shows everything."""
         count = sum(curve.gaps for curve in self.curves)
-        return f"{count} values are not finite and are not drawn" if count else ""
+        values = "1 value is" if count == 1 else f"{count} values are"
+        return f"{values} not finite and not drawn" if count else ""
 
 
 def thinned(y: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:

@@ -1,15 +1,19 @@
 """The report of a run: one HTML file with what its directory says of it."""
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.pages import charts, contents, panels, pictures, tables, template
+from gan_jax.report import grids
 from gan_jax.runs.run_directory import plain
 
 if TYPE_CHECKING:
+    from gan_jax.inference.sample_request import Request
     from gan_jax.runs.run import Run
 
 # Pictures beside those of samples, at most, and their size in bytes.
@@ -17,13 +21,53 @@ _OTHERS, _OTHERS_BUDGET = 12, 12 * 2**20
 _NEIGHBOURS = "neighbours-"
 
 
-def page(run: "Run") -> str:
+@dataclasses.dataclass(frozen=True)
+class Near:
+    """Samples beside the training images that are nearest to them.
+
+    Attributes:
+      words: how near they are.
+      picture: in each row a sample, then the images.
+    """
+
+    words: str
+    picture: pictures.Picture
+
+
+def page(run: "Run", near: Near | None = None) -> str:
     """Return the report of a run as HTML; the run may still be training.
+
+    Args:
+      run: it.
+      near: what `neighbours` has returned; ``None``: the pictures of the directory alone are shown.
 
     Raises:
       ConfigError: the run uses an entry of a registry that is not registered in this process.
     """
-    return template.render("report.html", **content(run))
+    return template.render("report.html", near=near, **content(run))
+
+
+def neighbours(ask: "Request", k: int, data: Mapping[str, str | None]) -> Near:
+    """Return samples beside their nearest training images, by the distance of their pixels.
+
+    Args:
+      ask: the samples; ``num`` of them are shown.
+      k: nearest images of each.
+      data: of ``config.data``, where the images are now.
+
+    Raises:
+      ConfigError: the run does not make images from noise, or has too few training images.
+      DataError: the data set is missing, or is not the one that the run was trained with.
+      CheckpointError: there is no such checkpoint, or it is damaged.
+    """
+    from gan_jax.inference import sample_run
+
+    with ask.run.precision():
+        words, drawn = sample_run.nearest_images(ask, k, "pixels", data)
+    label = f"step {ask.step:,}, seed {ask.seed}"
+    picture = pictures.embedded(grids.png(drawn), label)
+    assert picture is not None
+    return Near(words, picture)
 
 
 def content(run: "Run") -> dict[str, Any]:

@@ -73,7 +73,8 @@ def sample(runs: Sequence[Run], titles: Sequence[str], how: How) -> tuple[list[S
     found = []
     for (shape, _), members in groups.items():
         if len(members) == 1:
-            left.append(_alone(members[0][0], shape, groups))
+            others = {other[1] for other, _ in groups if other != shape}
+            left.append(_alone(members[0][0], shape[1], others))
             continue
         rows = []
         for title, run in members:
@@ -87,13 +88,12 @@ def sample(runs: Sequence[Run], titles: Sequence[str], how: How) -> tuple[list[S
     return found, left
 
 
-def _alone(title: str, shape: tuple[int, ...], groups) -> str:
-    """Return why no other run has the latents of a run."""
-    others = sorted({other[1] for other, _ in groups if other != shape})
+def _alone(title: str, length: int, others: set[int]) -> str:
+    """Return why no other run has the latents of a run; ``others`` are the lengths of theirs."""
     if not others:
         return f"{title}: no other run has latents of its distribution."
-    sizes = ", ".join(map(str, others))
-    return f"{title}: its latents have {shape[1]} numbers, those of other runs have {sizes}."
+    lengths = ", ".join(map(str, sorted(others)))
+    return f"{title}: its latents have {length} numbers, those of other runs have {lengths}."
 
 
 def _drawn(run: Run, how: How) -> Picture:

@@ -50,7 +50,10 @@ def test_without_its_packages_the_extra_is_named(made, tmp_path, monkeypatch):
         ((), "--run is missing; give a run directory"),
         (("--run=nowhere",), "nowhere is no run directory: config.json: No such file"),
         (("--run=nowhere", "--out=a.pdf"), "--out=a.pdf; accepted: a .html"),
-        (("--run=nowhere", "--checkpoint=best"), "--checkpoint has no effect with a report"),
+        (
+            ("--run=nowhere", "--checkpoint=best"),
+            "--checkpoint has no effect with a report without --n",
+        ),
     ],
 )
 def test_mistakes_are_reported_in_one_line(flags, message, tmp_path):

@@ -29,7 +29,8 @@ def evaluated(path, *rows, **protocol):
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     a = make(folder / "a", losses(3), settings=config(train__seed=1))
-    other = config(loss__name="hinge", generator__mlp__features=(7, 8), train__seed=1)
+    changes = {"loss__name": "hinge", "generator__mlp__features": (7, 8), "train__log_every": 77}
+    other = config(train__seed=1, **changes)
     b = make(folder / "b", losses(5, every=20), settings=other)
     finish(a, 30)
     started(a, "main.py", commit="0123456789abcdef+")
@@ -43,10 +44,11 @@ def test_fields_that_differ_are_listed_with_both_values(two):
         "loss.name": ("non_saturating", "hinge"),
         "generator.mlp.features": (str(config().generator.mlp.features), "(7, 8)"),
         "loss.non_saturating.smoothing": ("0.0", ""),
+        "train.log_every": (str(config().train.log_every), "77"),
     }
     # Fields that do not apply to all come last.
     everywhere = [line.everywhere for line in compared(*two).differing]
-    assert everywhere == [True, True, False]
+    assert everywhere == [True, True, True, False]
 
 
 def test_equal_runs_do_not_differ(two, tmp_path):

@@ -56,7 +56,7 @@ def test_panels_are_those_of_metrics_in_the_order_of_interest():
         ("g", [0.1, 0.2]),
     ]
     np.testing.assert_array_equal(loss.curves[0].y, [1.0, math.nan, 7.0])
-    assert loss.note == "1 values are not finite and are not drawn"
+    assert loss.note == "1 value is not finite and not drawn"
     assert scores.note == ""
     assert [(c.name, c.y.tolist()) for c in scores.curves] == [("real", [3.0]), ("fake", [5.0])]
     assert {panel.axis for panel in found} == {"kimg"}

@@ -138,7 +138,7 @@ def test_a_run_in_progress_has_a_report(tmp_path):
         "The starts of the run are not recorded (environment.json).",
         "There are no pictures of samples.",
         "The run was not evaluated.",
-        "There is no picture of them.",
+        "They were not computed: --neighbours=5",
         "state unknown",
     ):
         assert words in text
@@ -166,7 +166,7 @@ def test_what_is_damaged_is_left_out_and_said(tmp_path):
         "best.json is damaged",
         "environment.json is damaged",
         "00000020.png is no complete PNG file and is left out.",
-        "1 values are not finite and are not drawn",
+        "1 value is not finite and not drawn",
         '{"seed": 1}.',
     ):
         assert words in found.text

@@ -1,4 +1,4 @@
-"""Samples of runs are of the same latents, and of equal steps, seeds and weights as elsewhere."""
+"""What pages show of checkpoints: samples of the same latents, and the nearest training images."""
 
 import base64
 import io
@@ -12,10 +12,11 @@ from configs import pix2pix
 from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
-from gan_jax.pages import same_latents
+from gan_jax.inference import sample_request
+from gan_jax.pages import report, same_latents
 from gan_jax.runs.run import open_run
 from tests.inference.untrained import STEP, make_run
-from tests.pages.directories import config, make
+from tests.pages.directories import Page, config, make
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +78,28 @@ def test_a_run_without_a_checkpoint_does_not_hide_the_others(runs, tmp_path):
 def test_a_checkpoint_that_is_no_name_of_one_is_refused(runs):
     with pytest.raises(errors.ConfigError, match="checkpoint = newest"):
         same_latents.sample(runs, ["one", "two"], same_latents.How(checkpoint="newest"))
+
+
+def test_samples_are_beside_the_nearest_training_images(runs):
+    run = runs[0]
+    ask = sample_request.Request(run, seed=2, num=3, batch_size=4)
+    near = report.neighbours(ask, 2, {"path": None, "data_dir": None})
+    assert near.picture.label == f"step {STEP}, seed 2"
+    tiles = pixels(near.picture)
+    # Lines of 2 pixels between tiles of 16, each pixel twice.
+    cells = [[tiles[2 + 34 * i :, 2 + 34 * j :][:32:2, :32:2] for j in range(3)] for i in range(3)]
+    assert tiles.shape == (3 * 34 + 2, 3 * 34 + 2)
+    samples = run.sample(3, seed=2)[..., 0]
+    images = run.source().arrays["image"][..., 0].astype(float)
+    for sample, row in zip(samples, cells, strict=True):
+        np.testing.assert_array_equal(row[0], sample)
+        distances = np.sqrt(np.square(images - sample).mean((1, 2)))
+        found = [np.sqrt(np.square(image - sample.astype(float)).mean()) for image in row[1:]]
+        np.testing.assert_allclose(found, np.sort(distances)[:2])
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    page = Page(report.page(run, near))
+    assert near.words.startswith("mean distance to the nearest training image")
+    assert near.words in page.text
+    assert near.picture.uri in [one["src"] for one in page.all("img")]
+    assert "They were not computed" not in page.text
