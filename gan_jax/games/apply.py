@@ -34,11 +34,25 @@ def apply(
       method: the method called; ``None``: the module itself.
     """
     fixed = ("params",) if iterate else ("params", spectral.COLLECTION)
-    collections = [name for name in variables if name not in fixed]
-    output, mutable = module.apply(
-        variables, x, condition, keys=keys, train=True, mutable=collections, method=method
+    mutable = tuple(name for name in variables if name not in fixed)
+    return _call(module, mutable, method, variables, x, condition, keys)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _call(
+    module: nn.Module,
+    mutable: tuple[str, ...],
+    method: str | None,
+    variables: Variables,
+    x: jax.Array,
+    condition: Condition,
+    keys: jax.Array | None,
+) -> tuple[Any, Variables]:
+    """Call a network: traced once for the turns and terms that show it the same shapes."""
+    output, changed = module.apply(
+        variables, x, condition, keys=keys, train=True, mutable=list(mutable), method=method
     )
-    return output, dict(mutable)
+    return output, dict(changed)
 
 
 judge = functools.partial(apply, method="judge")

@@ -110,12 +110,18 @@ def spectral_normalize(
     return normalized.astype(kernel.dtype), sigma
 
 
+@jax.jit
+def _estimate(kernel: jax.Array, u: jax.Array) -> jax.Array:
+    """Return the left singular vector of a new kernel."""
+    return lax.fori_loop(0, _FIRST_ITERATIONS, lambda _, u: power_iteration(kernel, u), u)
+
+
 def _normalized(module: nn.Module, kernel: jax.Array, train: bool) -> jax.Array:
     """Return a module's normalized kernel, and store the vector in its collection `spectral`."""
 
     def first() -> jax.Array:
-        drawn = jax.random.normal(module.make_rng("params"), kernel.shape[-1:], jnp.float32)
-        return lax.fori_loop(0, _FIRST_ITERATIONS, lambda _, u: power_iteration(kernel, u), drawn)
+        key = module.make_rng("params")
+        return _estimate(kernel, jax.random.normal(key, kernel.shape[-1:], jnp.float32))
 
     u = module.variable(COLLECTION, "u", first)
     if train and module.is_mutable_collection(COLLECTION) and not module.is_initializing():

@@ -160,12 +160,9 @@ def _run(
         # --- The state: the newest whole checkpoint, or a fresh one. -----------------------------
         recorder.open()
         sums = MetricSums(settings.steps_per_call, parallel.fetch)
-        # XLA does not hold Python's lock: two programs are compiled, or read from the cache, while
-        # others are traced.
-        compiler = stack.enter_context(futures.ThreadPoolExecutor(2))
         with heartbeat.working("preparing the first state", enabled=primary):
             fresh, first_state, first, seconds = _first_state(
-                config, training, recorder, sums, source, origin, compiler
+                config, training, recorder, sums, source, origin
             )
         # Only what has been accepted is written.
         recorder.start(source, origin.record if origin is not None else None)
@@ -173,6 +170,10 @@ def _run(
         picture = pictures.make_picture(config, training, pipeline)
 
         # --- Compile, and place what stays on the devices. ---------------------------------------
+        # XLA does not hold Python's lock: the step is compiled, or read from the cache, while the
+        # programs of the first state and of its picture are traced.
+        compiler = stack.enter_context(futures.ThreadPoolExecutor(1))
+
         def prepare() -> tuple[TrainState, Any]:
             with heartbeat.working("compiling the train step", enabled=primary):
                 compiling = compiler.submit(training.lower_step(pipeline))
@@ -257,11 +258,10 @@ def _first_state(
     sums: MetricSums,
     source: sources.Source,
     origin: initialization.Weights | branch.Parent | None,
-    compiler: futures.Executor,
 ) -> _First:
     """Return the newest checkpoint, whose metrics continue in ``sums``, or a fresh state.
 
-    The program that makes a fresh one is compiled by ``compiler``, and runs when it is asked for.
+    The program that makes a fresh one is compiled when it is asked for.
     """
     if (restored := recorder.restore()) is not None:
         _check_continues(restored.step, restored.meta, config, source)
@@ -270,10 +270,9 @@ def _first_state(
     if isinstance(origin, branch.Parent):
         _check_calls(config, origin.step)
         return _First(True, lambda: origin.state, origin.step, 0.0)
-    compiling = compiler.submit(training.lower_init())
 
     def fresh() -> TrainState:
-        state: TrainState = compiling.result()()
+        state = training.init_state()
         return state if origin is None else origin.put(state)
 
     return _First(True, fresh, 0, 0.0)

@@ -32,6 +32,7 @@ def unrolled(key: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_UNROLLED)
 
 
+@jax.jit
 def _hash(key: jax.Array, first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the hashes of counters under a key, uint32 ``[2]``: 20 rounds."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(_PARITY))
