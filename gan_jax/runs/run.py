@@ -8,23 +8,20 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.data import attributes, captions, kinds, sources
+from gan_jax.data import attributes, captions, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.data.sources.levels import Levels
 from gan_jax.evaluation import best
 from gan_jax.evaluation.result import Result
 from gan_jax.games.game import Game, as_generative
-from gan_jax.games.translation import TranslationGame, as_translation, choose_direction
-from gan_jax.runs import build, replicas
+from gan_jax.runs import build, replicas, run_translation
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.run_directory import RunDirectory
-from gan_jax.training import tiling, translating
 from gan_jax.training.sampling import (
     ClassOf,
     InProportion,
@@ -387,74 +384,10 @@ class Run:
           ConfigError: an argument does not suit the run.
           CheckpointError: there is no such checkpoint, or it is damaged.
         """
-        game = as_translation(self.game, "Run.translate")
-        name = choose_direction(game, direction)
-        field, way = specs.target(game.spec), game.directions[name]
-        how = make_sampling(self.config, raw=not average)
-        if kinds.is_sound(field):
-            for argument, value in (("known", known), ("dropout", dropout)):
-                if value is not None:
-                    raise errors.ConfigError(f"{argument} = {value}; accepted for sounds: None")
-            cut = translating.tiling_of(
-                way,
-                translating.SOUND_TILE if tile is None else tile,
-                translating.SOUND_OVERLAP if overlap is None else overlap,
-            )
-            return self._translate_sounds(game, field, images, cut, step, how, batch_size)
-        kinds.check_images({"target": field}, "Run.translate")
-        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] != way.inputs:
-            raise errors.ConfigError(
-                f"images are {images.dtype} {list(images.shape)}; accepted: uint8 "
-                f"[n, height, width, {way.inputs}]"
-            )
-        if way.masked != (known is not None):
-            accepted = "bool [n, height, width]" if way.masked else "None"
-            raise errors.ConfigError(f"known does not suit {name}; accepted: {accepted}")
-        if known is not None and known.shape != images.shape[:3]:
-            raise errors.ConfigError(
-                f"known has shape {list(known.shape)}; accepted: {list(images.shape[:3])}"
-            )
-        cut = translating.tiling_of(
-            way,
-            translating.TILE if tile is None else tile,
-            translating.OVERLAP if overlap is None else overlap,
+        arrays = run_translation.Arrays(
+            self, images, direction, known, dropout, tile, overlap, batch_size
         )
-        masks = None if known is None else known[..., None].astype(np.float32)
-        inputs = (
-            tiling.Input(i, image, None if masks is None else masks[i])
-            for i, image in enumerate(images)
-        )
-        variables = self.load(step, how).variables
-        with self.precision():
-            apply = translating.network(game, name, variables, dropout=dropout)
-            made = dict(tiling.run(inputs, apply, cut, batch_size=batch_size))
-        return np.stack([made[i] for i in range(len(images))])
-
-    def _translate_sounds(
-        self,
-        game: TranslationGame,
-        field: specs.Field,
-        stored: np.ndarray,
-        cut: tiling.Tiling,
-        step: int | str | None,
-        how: Sampling,
-        batch_size: int,
-    ) -> np.ndarray:
-        """Return translated sounds; raises as `translate`."""
-        channels, dtype = field.shape[-1], field.dtype
-        if stored.ndim != 3 or stored.dtype != dtype or stored.shape[2] != channels:
-            raise errors.ConfigError(
-                f"sounds are {stored.dtype} {list(stored.shape)}; accepted: {dtype} "
-                f"[n, samples, {channels}]"
-            )
-        kind = kinds.of(field)
-        assert isinstance(kind, kinds.Audio)
-        sounds = np.asarray(kind.sound(jnp.asarray(stored)))
-        variables = self.load(step, how).variables
-        with self.precision():
-            apply = translating.sound_network(game, variables)
-            made = [tiling.run_sound(x, apply, cut, batch_size=batch_size) for x in sounds]
-        return np.asarray(kind.stored(jnp.asarray(np.stack(made))))
+        return arrays.translated(step, make_sampling(self.config, raw=not average))
 
     def evaluate(
         self,

@@ -30,10 +30,12 @@ def save(path, sound, rate=RATE):
 def pairs(tmp_path):
     """Write clean and noisy sounds of several lengths, rates and channels; return the means."""
     found = {"si_sdr": [], "log_mel_distance": []}
-    for name, sound, rate in (("x", noise(900), RATE), ("a/y", noise(700, 2), 16_000)):
+    sounds = {"x": (noise(900), RATE), "x.low": (noise(500), RATE), "a/y": (noise(700, 2), 16_000)}
+    for name, (sound, rate) in sounds.items():
         spoilt = sound + 0.1 * noise(*sound.shape)
         save(tmp_path / "clean" / f"{name}.wav", sound, rate)
-        save(tmp_path / "made" / f"{name}.wav", spoilt, rate)
+        # The order of x and x.low depends on the suffix.
+        save(tmp_path / "made" / f"{name}.aiff", spoilt, rate)
         found["si_sdr"].append(enhancement.si_sdr(spoilt[None], sound[None])[0])
         distance = enhancement.log_mel_distance(spoilt[None], sound[None], rate)[0]
         found["log_mel_distance"].append(distance)
@@ -43,15 +45,17 @@ def pairs(tmp_path):
 def test_files_of_one_name_are_compared_as_they_are(pairs, tmp_path):
     found = sound_sets.measure(tmp_path / "made", tmp_path / "clean", sound_sets.METRICS)
     assert found.values == pytest.approx(pairs, rel=1e-4)
-    assert (found.protocol["n_fake"], found.protocol["n_real"]) == (2, 2)
+    assert (found.protocol["n_fake"], found.protocol["n_real"]) == (3, 3)
     flags = (f"--samples={tmp_path / 'made'}", f"--against={tmp_path / 'clean'}")
     out = program.succeeded(program.call(*flags, module=EVALUATE)).out.splitlines()
     assert [line.split()[0] for line in out[:3]] == ["made", "si_sdr", "log_mel_distance"]
     assert float(out[1].split()[1]) == pytest.approx(pairs["si_sdr"], abs=0.01)
-    save(tmp_path / "made" / "x.wav", noise(800))
-    with pytest.raises(errors.DataError, match=r"x\.wav is \[800, 1\] at 8000 Hz, .*\[900, 1\] at"):
+    save(tmp_path / "made" / "x.aiff", noise(800))
+    with pytest.raises(
+        errors.DataError, match=r"x\.aiff is \[800, 1\] at 8000 Hz, .*\[900, 1\] at"
+    ):
         sound_sets.measure(tmp_path / "made", tmp_path / "clean", ["si_sdr"])
-    (tmp_path / "made" / "x.wav").unlink()
+    (tmp_path / "made" / "x.aiff").unlink()
     with pytest.raises(errors.DataError, match="x is in clean, and has no partner in made"):
         sound_sets.measure(tmp_path / "made", tmp_path / "clean", ["si_sdr"])
 

@@ -117,7 +117,6 @@ class Opened(OpenFilter):
     """Stands in for an opened run whose method is called."""
 
     translate = Run.translate
-    _translate_sounds = Run._translate_sounds
     precision = contextlib.nullcontext
 
 

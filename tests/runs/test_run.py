@@ -185,6 +185,10 @@ def test_mistakes_are_named(plain, classes, translator, tmp_path):
             r"images are float64 \[1, 8, 8\]; accepted: uint8 \[n, height, width, ",
             lambda: gan_jax.open_run(translator).translate(np.zeros((1, 8, 8))),
         ),
+        (
+            r"images are float64 \[1, 8, 8, 1\]; accepted: uint8",
+            lambda: gan_jax.open_run(translator).translate(np.zeros((1, 8, 8, 1))),
+        ),
         (r"no run directory: config\.json", lambda: gan_jax.open_run(tmp_path)),
     ):
         with pytest.raises(errors.GanJaxError, match=message):
