@@ -196,7 +196,7 @@ def headline(found: Contents) -> list[tuple[str, str, str]]:
         ("step", "none" if step is None else f"{step:,}", _of_total(status)),
     ]
     if seen is not None:
-        facts.append(("kimg", f"{seen:,.1f}", "thousands of real images"))
+        facts.append(("kimg", f"{seen:,.1f}", "thousands of real examples"))
     if found.best is not None and is_number(found.best.value):
         value = f"{found.best.value:.4g}"
         facts.append((f"best {words(found.best.metric)}", value, f"at step {found.best.step:,}"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gan_jax
-from gan_jax import errors
+from gan_jax import errors, installation
 from gan_jax.report import atomic
 from gan_jax.report.progress import format_number
 
@@ -51,6 +51,9 @@ def render(name: str, **content: Any) -> str:
     )
     environment.filters["number"] = format_number
     environment.filters["value"] = format_value
+    environment.globals["commands"] = {
+        name: installation.command(name) for name in installation.COMMANDS
+    }
     made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     version = gan_jax.__version__
     return environment.get_template(name).render(made=made, version=version, **content)

@@ -138,7 +138,7 @@ def test_a_run_in_progress_has_a_report(tmp_path):
         "The starts of the run are not recorded (environment.json).",
         "There are no pictures of samples.",
         "The run was not evaluated.",
-        "They were not computed: --neighbours=5",
+        "They were not computed: python -m experiments.report --run=DIR --neighbours=5",
         "state unknown",
     ):
         assert words in text
@@ -272,7 +272,7 @@ def test_a_run_with_a_part_of_its_own_asks_for_its_file(tmp_path):
     [
         (["/x/experiments/main.py", "--a=1"], "python -m experiments.main --a=1"),
         (["my_run.py", "a;b"], "python my_run.py 'a;b'"),
-        (["/venv/bin/train", "--a=1"], "train --a=1"),
+        (["gan-jax", "train", "--a=1"], "gan-jax train --a=1"),
         ([], "The command is not recorded."),
     ],
 )
