@@ -26,7 +26,19 @@ _CONTINUE_FROM = flags.DEFINE_string(
     "RUN@STEP or RUN@best: a run that a new one, in another --workdir, continues as --config says.",
 )
 _DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Build and compile everything, print networks and plan, train nothing."
+    "dry_run",
+    False,
+    "Build and compile everything, time some train steps, print networks, plan, time and size; "
+    "keep nothing.",
+)
+_VERBOSE = flags.DEFINE_bool(
+    "verbose", False, "With --dry_run: every array of parameters, instead of sums over modules."
+)
+_PREVIEW = flags.DEFINE_string(
+    "preview",
+    None,
+    "With --dry_run: a .png for training examples as networks see them at first: scaled, cropped, "
+    "mirrored, augmented. Of pairs there are two files, *_a.png and *_b.png.",
 )
 _DESCRIBE = flags.DEFINE_bool(
     "describe", False, "Print every field that applies to the run with its meaning; train nothing."
@@ -65,6 +77,10 @@ def _main() -> None:
 
         print(config.describe(_CONFIG.value, shutil.get_terminal_size().columns))
         return
+    if not _DRY_RUN.value:
+        command_line.refuse(["verbose", "preview"], "a run; with --dry_run alone")
+    if _PREVIEW.value is not None and Path(_PREVIEW.value).suffix.lower() != ".png":
+        raise errors.ConfigError(f"--preview={_PREVIEW.value}; accepted: a file that ends in .png")
     several = _DISTRIBUTED.value != "off"
     if several:
         if not _WORKDIR.value:
@@ -75,7 +91,7 @@ def _main() -> None:
         supervisor.supervise(_WORKDIR.value)
     # Imported late, so that a mistyped flag is reported at once.
     from gan_jax.launch import distributed
-    from gan_jax.runs import allocator, compilation_cache, loop
+    from gan_jax.runs import allocator, compilation_cache, loop, rehearsal
 
     launch = distributed.Launch(
         _DISTRIBUTED.value,
@@ -89,9 +105,13 @@ def _main() -> None:
     distributed.start(launch)
     allocator.keep_freed_memory()
     workdir = _WORKDIR.value or _default_workdir()
+    dry_run = None
+    if _DRY_RUN.value:
+        preview = Path(_PREVIEW.value) if _PREVIEW.value else None
+        dry_run = rehearsal.DryRun(_VERBOSE.value, preview)
     try:
         result = loop.train(
-            _CONFIG.value, workdir, dry_run=_DRY_RUN.value, continue_from=_CONTINUE_FROM.value
+            _CONFIG.value, workdir, dry_run=dry_run, continue_from=_CONTINUE_FROM.value
         )
     except BaseException as error:
         if not several:

@@ -20,7 +20,17 @@ from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
 from gan_jax.games.translation import TranslationGame
 from gan_jax.report import heartbeat, progress
-from gan_jax.runs import branch, build, failures, fitting, initialization, pictures, plan, replicas
+from gan_jax.runs import (
+    branch,
+    build,
+    failures,
+    fitting,
+    initialization,
+    pictures,
+    plan,
+    rehearsal,
+    replicas,
+)
 from gan_jax.runs.actions import Actions
 from gan_jax.runs.config import with_local_paths
 from gan_jax.runs.metric_sums import MetricSums
@@ -55,7 +65,7 @@ def train(
     config: ConfigDict,
     workdir: str | Path,
     *,
-    dry_run: bool = False,
+    dry_run: rehearsal.DryRun | None = None,
     continue_from: str | None = None,
 ) -> Result:
     """Train ``config`` in ``workdir``; a run that is in it already is continued.
@@ -66,7 +76,8 @@ def train(
     Args:
       config: a configuration, see `gan_jax.runs.config`.
       workdir: the run directory.
-      dry_run: build and compile everything, print the plan, train nothing and write nothing.
+      dry_run: build and compile everything, and print the plan; nothing is kept of the few train
+        steps that are timed, and nothing is written but the preview.
       continue_from: ``RUN@STEP``, another run that a new run continues with other settings.
 
     Raises:
@@ -79,7 +90,10 @@ def train(
 
 
 def _train(
-    config: ConfigDict, workdir: str | Path, dry_run: bool, continue_from: str | None
+    config: ConfigDict,
+    workdir: str | Path,
+    dry_run: rehearsal.DryRun | None,
+    continue_from: str | None,
 ) -> Result:
     """Do what `train` does, in JAX's current precision of matrix products."""
     # --- Every mistake in the configuration is found here. --------------------------------------
@@ -95,12 +109,11 @@ def _train(
     owned = replicas.directories(config, workdir)
     runs = [run for run, _ in owned]
     origin = None
-    if dry_run or _is_new(runs, config, continue_from):
+    if dry_run is not None or _is_new(runs, config, continue_from):
         origin = _read_origin(config, training, source, continue_from)
-    if dry_run:
-        compiled = training.lower_step(pipeline)()
-        plan.show(plan.rows(config, training, pipeline, compiled, origin, measured))
-        plan.show_parameters(training)
+    if dry_run is not None:
+        with _explained(config, training):
+            rehearsal.show(config, training, pipeline, Path(workdir), dry_run, origin, measured)
         return Result("planned", 0, None)
 
     # --- Lock the directory, and train in it. ---------------------------------------------------
@@ -110,13 +123,19 @@ def _train(
             stack.callback(run.release)
         for run, own in owned:
             run.check_config(own)
-        try:
-            with replicas.make_recorder(owned, training) as recorder:
-                return _run(config, training, pipeline, recorder, origin, measured)
-        except Exception as error:
-            if explained := failures.explain(error, config, training.replication.sharing):
-                raise explained from error
-            raise
+        with _explained(config, training), replicas.make_recorder(owned, training) as recorder:
+            return _run(config, training, pipeline, recorder, origin, measured)
+
+
+@contextmanager
+def _explained(config: ConfigDict, training: build.Training) -> Iterator[None]:
+    """Explain errors of JAX to the user of a run."""
+    try:
+        yield
+    except Exception as error:
+        if explained := failures.explain(error, config, training.replication.sharing):
+            raise explained from error
+        raise
 
 
 def _is_new(runs: list[RunDirectory], config: ConfigDict, continue_from: str | None) -> bool:

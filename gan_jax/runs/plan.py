@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -190,19 +190,37 @@ def show(plan: Iterable[tuple[str, str]]) -> None:
     Console().print(table)
 
 
-def show_parameters(training: build.Training) -> None:
-    """Print a table of every network's parameters to standard output: name, shape, count."""
+def show_parameters(training: build.Training, *, every: bool) -> None:
+    """Print a table of every network's parameters to standard output.
+
+    Args:
+      training: has the networks.
+      every: show every array, with its shape; otherwise the sums over the modules of a network.
+    """
     table = Table(title="Parameters", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("network", "parameter", "shape"):
+    for heading in ("network", *(("parameter", "shape") if every else ("module",))):
         table.add_column(heading)
     table.add_column("count", justify="right")
     for name, network in training.abstract_member.networks.items():
-        for path, leaf in jax.tree.leaves_with_path(network.params):
-            parameter = jax.tree_util.keystr(path, simple=True, separator=".")
-            shape = "x".join(map(str, leaf.shape)) or "scalar"
-            table.add_row(name, parameter, shape, f"{math.prod(leaf.shape):,}")
-        table.add_row(name, "all", "", f"{count_parameters(network.params):,}", style="bold")
+        for cells in _arrays(network.params) if every else _modules(network.params):
+            table.add_row(name, *cells)
+        blank = ("all", "") if every else ("all",)
+        table.add_row(name, *blank, f"{count_parameters(network.params):,}", style="bold")
     Console().print(table)
+
+
+def _arrays(params: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, the shape and the size of each array."""
+    for path, leaf in jax.tree.leaves_with_path(params):
+        shape = "x".join(map(str, leaf.shape)) or "scalar"
+        named = jax.tree_util.keystr(path, simple=True, separator=".")
+        yield named, shape, f"{math.prod(leaf.shape):,}"
+
+
+def _modules(params: Any) -> Iterator[tuple[str, str]]:
+    """Yield the name and the size of each module of a network."""
+    for name, own in params.items():
+        yield name, f"{count_parameters(own):,}"
 
 
 def count_parameters(params: Any) -> int:

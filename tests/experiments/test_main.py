@@ -91,7 +91,7 @@ def test_another_configuration_there_is_refused(finished):
 
 
 def test_a_dry_run_shows_the_plan_and_leaves_nothing(tmp_path):
-    ended = succeeded(call(SMOKE, "--dry_run", cwd=tmp_path))
+    ended = succeeded(call(SMOKE, "--dry_run", "--verbose", cwd=tmp_path))
     assert re.search(r"generator +MLPGenerator, [\d,]+ parameters", ended.out)
     assert re.search(r"memory +\d+ MiB per device", ended.out)
     assert re.search(r"Dense_0\.kernel +32x16 +512", ended.out)

@@ -17,7 +17,7 @@ from gan_jax.data import sources
 from gan_jax.games import registry as games
 from gan_jax.losses import adversarial, penalties
 from gan_jax.networks import registry
-from gan_jax.runs import build, loop
+from gan_jax.runs import build, loop, rehearsal
 from tests.configs import variants
 
 # ml_collections loads the file by a way that newer Pythons warn of.
@@ -79,8 +79,9 @@ def start(monkeypatch, tmp_path):
     """Return a function that goes through a start up to what is compiled."""
     level = logging.getLogger("gan_jax").level
     monkeypatch.setattr(build.Training, "lower_step", _shapes)
+    monkeypatch.setattr(rehearsal, "rows", lambda *_: [])
     for shown in ("show", "show_parameters"):
-        monkeypatch.setattr(loop.plan, shown, lambda *_: None)
+        monkeypatch.setattr(rehearsal.plan, shown, lambda *_, **__: None)
 
     def run(file, options):
         values = flags.FlagValues()
@@ -92,7 +93,7 @@ def start(monkeypatch, tmp_path):
         config = values["config"].value
         with config.unlocked():
             config.num_devices = 1 if config.num_devices is None else config.num_devices
-        loop.train(config, tmp_path, dry_run=True)
+        loop.train(config, tmp_path, dry_run=rehearsal.DryRun())
 
     verbosity = absl_logging.get_verbosity()
     yield run

@@ -8,7 +8,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.report import writers
-from gan_jax.runs import loop
+from gan_jax.runs import loop, rehearsal
 from gan_jax.runs.run import open_run
 from tests.experiments import program
 from tests.training import tiny
@@ -131,7 +131,7 @@ def test_what_cannot_be_continued_is_refused(parent, step, change, error, messag
 def test_the_plan_shows_what_is_different(parent, capsys):
     config = configuration(6)
     config.train.batch_size = 32
-    loop.train(config, "unused", dry_run=True, continue_from=f"{parent[0]}@3")
+    loop.train(config, "unused", dry_run=rehearsal.DryRun(), continue_from=f"{parent[0]}@3")
     out = " ".join(capsys.readouterr().out.split())
     assert f"start continues {parent[0]}, step 3, 0.1 kimg" in out
     assert "changed" in out

@@ -8,7 +8,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.data import sources
-from gan_jax.runs import build, loop
+from gan_jax.runs import build, loop, rehearsal
 from gan_jax.runs.initialization import read_weights
 from gan_jax.runs.leaves import named_leaves
 from gan_jax.runs.run import open_run
@@ -175,7 +175,7 @@ def test_mistakes_are_found_before_anything_is_written(parent, changes, error, m
 def test_the_plan_names_the_origin_and_the_frozen_parameters(parent, capsys):
     config = configuration(run=str(parent))
     config.optimizer.discriminator.freeze_first = 1
-    loop.train(config, "unused", dry_run=True)
+    loop.train(config, "unused", dry_run=rehearsal.DryRun())
     out = " ".join(capsys.readouterr().out.split())
     assert "step 2: generator 3 of 4 arrays, discriminator 4 of 6 arrays" in out
     assert "class_head/bias: float32[8] there, float32[25] here" in out

@@ -12,7 +12,7 @@ from PIL import Image
 from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.report import writers
-from gan_jax.runs import loop, recording, run_directory
+from gan_jax.runs import loop, recording, rehearsal, run_directory
 from gan_jax.runs.config import chosen
 from gan_jax.runs.run import open_run
 from gan_jax.training import parallel, step
@@ -331,7 +331,7 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
 
 
 def test_a_dry_run_writes_nothing_and_records_the_plan(tmp_path, capsys):
-    result = loop.train(configuration("image"), tmp_path / "run", dry_run=True)
+    result = loop.train(configuration("image"), tmp_path / "run", dry_run=rehearsal.DryRun())
     assert result.state == "planned"
     assert not (tmp_path / "run").exists()
     out = " ".join(capsys.readouterr().out.split())  # A line may be wrapped anywhere.
@@ -340,7 +340,8 @@ def test_a_dry_run_writes_nothing_and_records_the_plan(tmp_path, capsys):
     assert "10: 0 (151), 1 (151), 2 (150)" in out
     assert "DCGANGenerator" in out
     assert "MiB per device" in out
-    assert "Conv_0.kernel" in out
+    assert "generator Dense_0 512 " in out
+    assert "Dense_0.kernel" not in out
 
 
 def test_a_profile_is_written_for_its_window(tmp_path):

@@ -267,7 +267,8 @@ def test_a_checkpoint_at_multiples_of_nothing_is_refused():
 def test_a_plan_counts_the_parameters_of_one(capsys):
     counts = []
     for count in (1, 3):
-        plan.show_parameters(build.make_training(make(tiny.point_config, count), specs.points()))
+        training = build.make_training(make(tiny.point_config, count), specs.points())
+        plan.show_parameters(training, every=True)
         counts.append(capsys.readouterr().out)
     assert counts[0] == counts[1]
 

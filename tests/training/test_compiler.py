@@ -8,7 +8,7 @@ import pytest
 from gan_jax import compiler
 from gan_jax.device_map import DeviceMap
 from gan_jax.layers.convolution import convolve
-from gan_jax.runs import loop
+from gan_jax.runs import loop, rehearsal
 from tests.training import tiny
 
 
@@ -40,7 +40,7 @@ def test_train_steps_and_mapped_functions_are_compiled_with_them(monkeypatch, tm
     with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
         mapped(mapped.place(jnp.float32(2)), np.ones(2, np.float32))
     with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
-        loop.train(tiny.point_config(), tmp_path, dry_run=True)
+        loop.train(tiny.point_config(), tmp_path, dry_run=rehearsal.DryRun())
 
 
 @pytest.mark.parametrize(
