@@ -227,6 +227,17 @@ class Profile:
 
 
 @dataclasses.dataclass(frozen=True)
+class Report:
+    """Where the metrics and sample grids of a run are written while it trains.
+
+    Attributes:
+      writers: "jsonl" (needed), "tensorboard", "csv", "wandb" (Weights & Biases), "mlflow".
+    """
+
+    writers: tuple[str, ...] = ("jsonl", "tensorboard")
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """A run's configuration.
 
@@ -269,6 +280,7 @@ class Config:
     init: Group = Group(Init)
     sample: Group = Group(Sample, hidden=("raw",))
     eval: Group = Group(Eval)
+    report: Group = Group(Report)
     profile: Group = Group(Profile)
     precision: str = "float32"
     parallel: str = "shard_map"

@@ -19,7 +19,7 @@ from gan_jax.evaluation import evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
 from gan_jax.games.translation import TranslationGame
-from gan_jax.report import heartbeat, progress
+from gan_jax.report import heartbeat, progress, writers
 from gan_jax.runs import (
     branch,
     build,
@@ -98,6 +98,7 @@ def _train(
     """Do what `train` does, in JAX's current precision of matrix products."""
     # --- Every mistake in the configuration is found here. --------------------------------------
     primary = jax.process_index() == 0
+    writers.check(config.report.writers)
     with heartbeat.working("scanning the data set", enabled=primary):
         config, source = fitting.fitted(config)
         source.fingerprint()

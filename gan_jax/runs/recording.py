@@ -172,7 +172,9 @@ class Recorder(Record):
         """
         self._show, self._attempt = show, attempt
         if self._primary:
-            self._writer = writers.make_writers(self.run.path, first or None)
+            self._writer = writers.make_writers(
+                self.run.path, first or None, self._config.report.writers
+            )
             self._stack.callback(self._writer.close)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:

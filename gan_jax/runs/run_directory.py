@@ -43,6 +43,7 @@ OPERATIONAL = (
     "parallel",
     "profile.start",
     "profile.steps",
+    "report.",
     "sample.",
     "train.checkpoint_every",
     "train.keep_every",

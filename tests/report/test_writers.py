@@ -20,6 +20,7 @@ from gan_jax.report.writers import (
     Writers,
     make_writers,
     read_rows,
+    tensorboard,
     truncate_after,
 )
 from tests.experiments import program
@@ -42,7 +43,7 @@ def events(directory):
         while content:
             # A record: length (8 bytes), its CRC (4), the event, its CRC (4).
             length = int.from_bytes(content[:8], "little")
-            found.append(writers._tensorboard().Event.FromString(content[12 : 12 + length]))
+            found.append(tensorboard._tensorboard().Event.FromString(content[12 : 12 + length]))
             content = content[16 + length :]
     return found
 
@@ -272,7 +273,7 @@ def test_a_resumed_run_tells_tensorboard_what_to_forget(tmp_path):
         return [
             event.step
             for event in events(tmp_path / name)
-            if event.session_log.status == writers._tensorboard().SessionLog.START
+            if event.session_log.status == tensorboard._tensorboard().SessionLog.START
         ]
 
     # TensorBoard drops earlier events at or after the step of a START: 3 goes, 2 stays.
