@@ -9,8 +9,9 @@ latents are mixed in training. R1 is computed every 16 steps, and path length re
 4. ``--truncation`` is psi, the distance of styles from their mean relative to that of untruncated
 ones.
 
-The default trains on scikit-learn's digits at 16x16 (classifier-FID 2.02 of seed 0), without mixing
-and path lengths. With both and wider networks, the classifier-FID at step 1,000 was the same (9.7
+The default trains on scikit-learn's digits at 16x16 (classifier-FID 1.71 of seed 0), without mixing
+and path lengths. The rate matters most: with 0.0025, 0.005 and 0.01, falling to 0, the
+classifier-FID is 2.74, 2.31 and 1.71. With both and wider networks, the classifier-FID at step 1,000 was the same (9.7
 and 9.6), and the recall lower (0.46 and 0.61).
 
 The other data sets have the paper's settings for 256x256 images: batch 32, Adam(0, 0.99) at 0.002,
@@ -50,6 +51,7 @@ def digits(c: ConfigDict) -> None:
         network.stylegan2.features = (64, 48, 24)
     c.penalty.weight = 0.1
     c.terms.path_length.weight = 0.0
-    base.learning_rate(c, 2.5e-3)
-    base.short(c, steps=4000, every=500, batch_size=32)
-    c.ema.update(half_life=5_000.0)
+    base.learning_rate(c, 1e-2)
+    base.schedule(c, "linear")
+    base.short(c, steps=5000, every=500, batch_size=32)
+    c.ema.update(half_life=10_000.0)
