@@ -120,9 +120,7 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
 def refusal(settings: Settings, source: Source, real: Source) -> str:
     """Return why labelled data are too few, or too small, for the metrics of "auto", or ""."""
     if (field := attributes.of(source.spec)) is not None:
-        has = "attributes"
-        if field.kind == "caption":
-            has = "captions, whose attributes are known of shapes alone"
+        has = "captions" if field.kind == "caption" else "attributes"
         return f"{source.name} has {has}, and no classes to train a classifier with"
     if not _is_seen(source) or (source.num_classes or 0) < 2:
         return ""

@@ -268,7 +268,9 @@ def test_impossible_toys(data_config):
 
 
 def test_an_error_about_an_unknown_name_suggests_the_nearest(data_config):
-    with pytest.raises(ConfigError, match=r"data\.name = 'digit'.*accepted: digits.*\"digits\"\?"):
+    with pytest.raises(
+        ConfigError, match=r"data\.name = 'digit'.*accepted: captioned, digits.*\"digits\"\?"
+    ):
         make_source(data_config(name="digit"))
     with pytest.raises(ConfigError, match=r"\"fashion_mnist\"\?"):
         make_source(data_config(name="fasion_mnist"))

@@ -192,7 +192,7 @@ def refused(message, name="membership_auroc_pixels", source=TRAINED, game=None, 
 def test_runs_that_a_measure_does_not_suit_are_refused():
     plain = SimpleNamespace(num_classes=None, networks={"discriminator": None})
     refused(
-        "'gan_test', which needs samples of each class, but .*configs/cgan", "gan_test", game=plain
+        "'gan_test', which needs samples of each class, but .*such as cgan", "gan_test", game=plain
     )
     refused("class 0 has 40 images; accepted: 100", "gan_augment100")
     refused("num_fake = 29 .*29 images of 3 classes; accepted", "gan_train", num_fake=29)

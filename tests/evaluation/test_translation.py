@@ -503,7 +503,8 @@ def test_a_finished_run_is_evaluated_alike(trained, capsys):
 def test_a_run_that_translates_makes_no_samples(trained, tmp_path):
     path, _ = trained
     with pytest.raises(
-        errors.ConfigError, match=r"^experiments\.sample is .*experiments\.trans"
+        errors.ConfigError,
+        match=r"^python -m experiments\.sample is .*see python -m experiments\.trans",
     ) as e:
         sample_request.Request(open_run(path), out=tmp_path / "x.png")
     assert "\n" not in str(e.value)
