@@ -142,7 +142,7 @@ def test_a_folder_of_captioned_images_trains_and_is_asked_for_in_its_words(tmp_p
     assert "1 of 13 images have no caption, such as" in message
     out = succeeded(call(*flags, "--config.data.on_error=skip", "--config.eval.every=2")).out
     assert "6 words, such as 'a red bird'" in " ".join(out.split())
-    assert "none: set has captions, whose attributes are known of shapes" in " ".join(out.split())
+    assert "none: set has captions, and no classes to train" in " ".join(out.split())
     # The words are kept in the run: those of the folder may change.
     shutil.rmtree(folder)
     out = tmp_path / "one.png"
