@@ -78,7 +78,7 @@ def _main() -> None:
         print(config.describe(_CONFIG.value, shutil.get_terminal_size().columns))
         return
     if not _DRY_RUN.value:
-        command_line.refuse(["verbose", "preview"], "a run; with --dry_run alone")
+        command_line.refuse(["verbose", "preview"], "a run without --dry_run")
     if _PREVIEW.value is not None and Path(_PREVIEW.value).suffix.lower() != ".png":
         raise errors.ConfigError(f"--preview={_PREVIEW.value}; accepted: a file that ends in .png")
     several = _DISTRIBUTED.value != "off"

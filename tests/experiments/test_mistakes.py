@@ -67,6 +67,11 @@ def test_every_program_ends_with_one_line_on_standard_error(name):
         ),
         ((SMOKE, "--wrokdir=x"), r"Unknown command line flag 'wrokdir'\. Did you mean: workdir"),
         ((SMOKE, "--dry_run=perhaps"), r"flag --dry_run=perhaps: "),
+        (
+            (SMOKE, "--preview=seen.png"),
+            r"--preview has no effect with a run without --dry_run",
+        ),
+        ((SMOKE, "--dry_run", "--preview=seen.jpg"), r"--preview=seen\.jpg; accepted: .* \.png"),
     ],
 )
 def test_a_flag(flags, message):

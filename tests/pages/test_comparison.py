@@ -196,6 +196,13 @@ def test_the_page_has_the_tables_the_curves_and_the_last_pictures(two):
             assert attributes.get(name, "#").startswith(("#", "data:image/png;base64,"))
 
 
+def test_what_is_missing_is_said_with_the_name_of_its_run(tmp_path):
+    a, b = make(tmp_path / "a", losses(3)), make(tmp_path / "b", losses(3))
+    with (b / "metrics.jsonl").open("a") as file:
+        file.write("\nnot a row\n")
+    assert "b: 1 line is incomplete or damaged in metrics.jsonl" in page(a, b).text
+
+
 def test_values_of_runs_are_text_in_the_page(tmp_path):
     bad = '"><script>alert(1)</script>'
     a = make(tmp_path / "<script>x<", [{"step": 1, bad: 2.0}], settings=config(variant=bad))
