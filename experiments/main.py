@@ -119,7 +119,8 @@ def _main() -> None:
         distributed.leave(error, command_line.report(error))
     if result.primary:
         place = f": {result.workdir}" if result.workdir else ""
-        print(f"{result.state} at step {result.step}{place}")
+        why = f"; {result.reason}" if result.state == "done" and result.reason else ""
+        print(f"{result.state} at step {result.step}{place}{why}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The best evaluation of a run so far: the checkpoint to keep, and the alarm."""
+"""The best evaluation of a run so far: the checkpoint to keep, the alarm, and early stopping."""
 
 import dataclasses
 import json
@@ -58,17 +58,23 @@ class Judge:
       path: the run directory.
       metric: the metric that chooses.
       factor: a value this factor worse than the best raises an alarm.
+      patience: train steps without a new best value after which training ends; 0: it goes on.
       primary: whether this process writes.
 
     Attributes:
       best: the best evaluation so far, by the metric that was chosen; ``None``: there is none.
+      exhausted: why training ends early; empty: it goes on.
     """
 
-    def __init__(self, path: str | Path, metric: Metric, factor: float, *, primary: bool) -> None:
+    def __init__(
+        self, path: str | Path, metric: Metric, factor: float, patience: int, *, primary: bool
+    ) -> None:
         self.best: Best | None = None
+        self.exhausted = ""
         self._path = Path(path)
         self._metric = metric
         self._factor = factor
+        self._patience = patience
         self._primary = primary
 
     def _is_better(self, value: float) -> bool:
@@ -82,6 +88,17 @@ class Judge:
         if self._metric.lower_is_better:
             return value > self._factor * self.best.value
         return value < self.best.value / self._factor
+
+    def _check_patience(self, step: int) -> None:
+        """Note whether the run has been evaluated at ``step`` with its patience exhausted."""
+        since = 0 if self.best is None else step - self.best.step
+        self.exhausted = ""
+        if _of_first_process(0 < self._patience <= since):
+            assert self.best is not None
+            self.exhausted = (
+                f"{self._metric.name} has not improved since step {self.best.step}; "
+                f"eval.patience = {self._patience}"
+            )
 
     def resume(self, protocol: Mapping[str, Any], step: int, checkpoints: Sequence[int]) -> bool:
         """Read the evaluations up to ``step``; return whether that step itself was evaluated.
@@ -97,7 +114,9 @@ class Judge:
             measured |= row["step"] == step
             if row["step"] in checkpoints and self._is_better(value):
                 self.best = Best(row["step"], self._metric.name, value, protocol)
-        return _of_first_process(measured)
+        if measured := _of_first_process(measured):
+            self._check_patience(step)
+        return measured
 
     def add(self, result: Result, step: int, kimg: float) -> tuple[bool, str | None]:
         """Record an evaluation.
@@ -117,6 +136,7 @@ class Judge:
             )
         if better := _of_first_process(self._is_better(value)):
             self.best = Best(step, self._metric.name, value, result.protocol)
+        self._check_patience(step)
         return better, alarm
 
     def write(self) -> None:

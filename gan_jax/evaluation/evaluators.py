@@ -67,17 +67,24 @@ def check(config: Any, settings: Settings, game: Game, source: Source) -> Chosen
       What will be measured; ``None`` if the run is not evaluated.
 
     Raises:
-      ConfigError: as for `choose`, Inception's weights do not reach a metric's layer, a metric is
-        not for runs that train, or a game that detects anomalies would be trained on unknown
-        classes.
+      ConfigError: as for `choose`, ``eval.patience`` has nothing to judge by, Inception's weights
+        do not reach a metric's layer, a metric is not for runs that train, or a game that detects
+        anomalies would be trained on unknown classes.
       MetricError: Inception's weights are missing, or the images are too small for a metric.
       DataError: the other split cannot be read.
     """
     if isinstance(game, DetectionGame):
         check_normal(config.data, source)
     if not settings.every:
+        given = settings.patience
+        errors.require(not given, "eval.patience", given, "0, with eval.every = 0")
         return None
     chosen = choose(config, settings, game, source)
+    if settings.patience and not chosen.metrics:
+        raise errors.ConfigError(
+            f"eval.patience = {settings.patience}, but nothing is measured: {chosen.reason}; "
+            "accepted: 0, or other eval.metrics"
+        )
     if apart := [metric.name for metric in chosen.metrics if metric.of == "held_out"]:
         raise errors.ConfigError(
             f"eval.metrics has {apart[0]!r}, which is measured after training; accepted with "

@@ -31,6 +31,7 @@ class Settings:
       best: the metric by which the best checkpoint is kept; unset: the first one.
       alarm: an alarm is raised if the best metric is this factor worse than its best value so far.
       on_alarm: "warn" logs an alarm; "stop" also ends the run as diverged.
+      patience: train steps without a new best value after which the run ends early; 0: never.
       inception: file of Inception's converted weights; unset: the one in the cache directory.
       border: pixels left out at each edge of image pairs; unset: the scale of super-resolution,
         else none.
@@ -47,6 +48,7 @@ class Settings:
     best: str | None = None
     alarm: float = 4.0
     on_alarm: str = "warn"
+    patience: int = 0
     inception: str | None = None
     border: int | None = None
 
@@ -58,6 +60,7 @@ class Settings:
             ("seed", 0),
             ("seeds", 1),
             ("batch_size", 1),
+            ("patience", 0),
             ("border", 0),
         ):
             value = getattr(self, name)

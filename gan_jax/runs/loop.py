@@ -50,7 +50,7 @@ class Result:
       state: ``"done"``, ``"preempted"`` or ``"planned"`` (a dry run).
       step: train steps taken since the start of the run.
       workdir: the run directory, ``None`` for a dry run.
-      reason: the signal that preempted it.
+      reason: the signal that preempted it, or why it was done early.
       primary: whether this is process 0, the one that writes.
     """
 
@@ -239,7 +239,9 @@ def _run(
                 actions.save(step, state)  # From here on, the other run is not needed.
             if first > 0 and _is_due(first, evaluate_every, settings.steps):
                 actions.prepare(first, state, due=True)
-            while step < settings.steps and not (reason := stop.reason()):
+            while step < settings.steps and not recorder.exhausted:
+                if reason := stop.reason():
+                    break
                 profiler(step)
                 state, metrics = parallel(state, data, parallel.put_batch(next(batches)))
                 sums.add(metrics)
@@ -252,13 +254,14 @@ def _run(
                         action(step, state)
             if actions.abandoned:
                 reason = reason or stop.reason()
-            if reason and step > first and step % settings.checkpoint_every:
+            early = recorder.exhausted if step < settings.steps else ""
+            if (reason or early) and step > first and step % settings.checkpoint_every:
                 actions.save(step, state)
             recorder.wait()
         if not reason and step > first:
             actions.compare(state)
         outcome = "preempted" if reason else "done"
-        reason = recorder.finish(outcome, reason or "", step)
+        reason = recorder.finish(outcome, reason or early, step)
     return Result(outcome, step, recorder.run.path, reason, primary)
 
 

@@ -235,7 +235,9 @@ class Recorder(Record):
         settings = make_settings(self._config)
         by_name = {metric.name: metric for metric in self._evaluator.metrics}
         chosen = by_name[settings.best] if settings.best else self._evaluator.metrics[0]
-        self._judge = best.Judge(self.run.path, chosen, settings.alarm, primary=self._primary)
+        self._judge = best.Judge(
+            self.run.path, chosen, settings.alarm, settings.patience, primary=self._primary
+        )
         protocol = self._evaluator.protocol(self._variables(state))
         measured = self._judge.resume(protocol, step, self.checkpoints.steps())
         if due and not measured:
@@ -271,6 +273,11 @@ class Recorder(Record):
         if self._primary:
             logger.warning("%s%s", f"{self.run.path}: " if self.name else "", alarm)
         return better
+
+    @property
+    def exhausted(self) -> str:
+        """Why training ends early, by the last evaluation; empty: it goes on."""
+        return self._judge.exhausted if self._judge is not None else ""
 
     def keep_best(self) -> None:
         """Keep the checkpoint of the best evaluation, which is complete or being saved."""

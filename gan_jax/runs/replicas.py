@@ -274,6 +274,12 @@ class ReplicaRecorder(Record):
         ended = None in self._each(evaluate)
         return bool(self._better) or (None if ended else False)
 
+    @property
+    def exhausted(self) -> str:
+        """Why training ends early: the patience with every replica is exhausted."""
+        each = [member.exhausted for member in self._members if member.stopped is None]
+        return each[0] if all(each) else ""
+
     def keep_best(self) -> None:
         """Keep the checkpoints of those that the last evaluation found at their best."""
         self._each(lambda i, member: member.keep_best() if member in self._better else None)

@@ -293,6 +293,9 @@ def test_a_run_on_few_images_per_class_is_trained_without_an_evaluation(tmp_path
     assert "evaluation none: no classifier can be trained on few: 60 images of 30 classes" in shown
     with pytest.raises(errors.ConfigError, match="metrics is missing: no classifier can be"):
         open_run(tmp_path / "run").evaluate()
+    config.eval.patience = 5
+    with pytest.raises(errors.ConfigError, match=r"eval\.patience = 5, but nothing is measured"):
+        loop.train(config, tmp_path / "impatient")
 
 
 def test_images_of_many_channels_have_no_metrics():

@@ -271,3 +271,70 @@ def test_evaluation_settings_may_change_in_a_run(tmp_path, monkeypatch):
     ]
     # What was measured otherwise is no best to compare with.
     assert best.read(tmp_path).step == 6
+
+
+def impatient(patience):
+    """Return a configuration of 12 steps that are evaluated at every second one."""
+    config = points(best="high_quality", patience=patience)
+    config.train.update(steps=12, checkpoint_every=3)
+    return config
+
+
+def test_a_run_ends_once_its_patience_is_exhausted(tmp_path, monkeypatch):
+    # The best of step 4 has stood for 4 steps at step 8, which is no multiple of 3.
+    scripted(monkeypatch, [0.5, 0.9, 0.8, 0.9, 0.95, 0.7])
+    result = loop.train(impatient(4), tmp_path)
+    assert (result.state, result.step) == ("done", 8)
+    reason = "high_quality has not improved since step 4; eval.patience = 4"
+    assert result.reason == reason
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (status["state"], status["reason"], status["step"]) == ("done", reason, 8)
+    assert open_run(tmp_path).steps[-1] == 8
+    assert best.read(tmp_path).step == 4
+
+    # The same command trains no further; a larger patience does.
+    assert loop.train(impatient(4), tmp_path).step == 8
+    result = loop.train(impatient(5), tmp_path)
+    assert (result.state, result.step, result.reason) == ("done", 12, "")
+    assert [row["step"] for row in rows(tmp_path)] == [2, 4, 6, 8, 10, 12]
+
+
+@pytest.mark.slow
+def test_a_stopped_run_ends_as_early(tmp_path, monkeypatch):
+    values = [0.5, 0.9, 0.8, 0.7]
+    scripted(monkeypatch, values)
+    with monkeypatch.context() as patch:
+        tiny.stop_at(patch, 7)
+        assert loop.train(impatient(4), tmp_path).step == 7
+    result = loop.train(impatient(4), tmp_path)
+    assert (result.state, result.step) == ("done", 8)
+
+
+def test_a_new_best_value_restores_the_patience(tmp_path, monkeypatch):
+    scripted(monkeypatch, [0.5, 0.4, 0.6, 0.5, 0.7, 0.6])
+    result = loop.train(impatient(4), tmp_path)
+    assert (result.state, result.step, result.reason) == ("done", 12, "")
+
+
+def test_replicas_end_when_the_patience_with_each_is_exhausted(tmp_path, monkeypatch):
+    # Of two replicas: the first is at its best at step 2, the second at step 4.
+    scripted(monkeypatch, [0.9, 0.5, 0.8, 0.6, 0.7, 0.5, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5])
+    config = impatient(4)
+    config.train.replicas = 2
+    result = loop.train(config, tmp_path)
+    assert (result.state, result.step) == ("done", 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"every": 0}, r"eval\.patience = 4; accepted: 0, with eval\.every = 0"),
+        ({"patience": -1}, r"eval\.patience = -1; accepted: 0 or more"),
+    ],
+)
+def test_patience_needs_evaluations(tmp_path, changes, message):
+    config = impatient(4)
+    config.eval.update(changes)
+    with pytest.raises(errors.ConfigError, match=message):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
