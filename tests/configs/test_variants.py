@@ -110,6 +110,7 @@ ALIKE = (
     "acgan",
     "biggan",
     "biggan_deep",
+    "can",
     "cgan",
     "fastgan",
     "gan",

@@ -311,6 +311,45 @@ def test_path_length_is_the_spread_about_its_running_mean():
     np.testing.assert_allclose(outcome.metrics["path_length"], value, rtol=1e-3)
 
 
+def test_ambiguity_teaches_the_classes_of_real_data_and_hides_those_of_fakes():
+    game, turn = started("ambiguity")
+    _, verdicts = both(game, turn)
+    logits = {kind: verdict.heads["class"] for kind, verdict in verdicts.items()}
+    _, outcome = stub.loss(game, "discriminator", turn)
+    expected = classification.cross_entropy(logits["real"], turn.batch["label"]).mean()
+    for name in ("ambiguity", "class_real"):
+        np.testing.assert_allclose(outcome.metrics[name], expected, rtol=1e-4)
+    right = (logits["real"].argmax(-1) == turn.batch["label"]).mean()
+    np.testing.assert_allclose(outcome.metrics["accuracy_real"], right)
+    _, outcome = stub.loss(game, "generator", turn)
+    p = jax.nn.softmax(logits["fake"])
+    others = classification.ambiguity(logits["fake"]).mean()
+    np.testing.assert_allclose(outcome.metrics["ambiguity"], others, rtol=1e-3)
+    np.testing.assert_allclose(
+        outcome.metrics["entropy_fake"], -(p * jnp.log(p)).sum(-1).mean(), rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "classes", "message"),
+    [
+        ({}, None, "needs the classes of the data, which have none; accepted: 0, or data"),
+        ({}, 1, "needs the classes of the data, which have 1; accepted: 0, or data"),
+        ({"generator.conditioning": "concat"}, 3, "generator.conditioning = 'concat'; accepted"),
+        (
+            dict.fromkeys(("generator.conditioning", "discriminator.conditioning"), "concat"),
+            3,
+            "with generator.conditioning = 'concat'; accepted: 'none'",
+        ),
+        ({"terms.classification.weight": 0.5}, 3, "terms.classification.weight = 0.5, which asks"),
+    ],
+)
+def test_ambiguity_needs_classes_that_no_network_sees(fields, classes, message):
+    config = tiny.point_config()
+    config.update_from_flattened_dict({"terms.ambiguity.weight": 1.0, **fields})
+    assert message in stub.refusal(config, specs.points(classes))
+
+
 def test_lecam_moves_its_averages_and_begins_when_it_is_to():
     game, turn = started("lecam", **{"terms.lecam.start": 2})
     _, verdicts = both(game, turn)

@@ -1,4 +1,4 @@
-"""Class likelihoods: closed forms and PyTorch."""
+"""Class likelihoods and ambiguity: closed forms and PyTorch."""
 
 import math
 
@@ -50,3 +50,38 @@ def test_accuracy_counts_right_answers():
     np.testing.assert_array_equal(
         classification.accuracy(logits, jnp.array([1, 1, 1])), [1.0, 0.0, 1.0]
     )
+
+
+def test_ambiguity_is_least_where_all_classes_are_equally_likely():
+    least = math.log(5) - 4 * math.log(1 - 1 / 5)
+    uniform, favoured = jnp.full((1, 5), 3.0), jnp.array([[0.1, 0.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(classification.ambiguity(uniform), [least], rtol=1e-6)
+    assert classification.ambiguity(favoured)[0] > least + 1e-4
+    gradient = jax.grad(lambda x: jnp.sum(classification.ambiguity(x)))(uniform)
+    np.testing.assert_allclose(gradient, np.zeros((1, 5)), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_ambiguity_is_pytorchs_binary_cross_entropy_of_each_class():
+    torch = pytest.importorskip("torch", reason="compared with PyTorch")
+    logits = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32) * 3
+    theirs = torch.tensor(logits, requires_grad=True)
+    posterior = torch.softmax(theirs, -1)
+    target = torch.full_like(posterior, 1 / 4)
+    reference = torch.nn.functional.binary_cross_entropy(posterior, target, reduction="none")
+    reference.sum().backward()
+    np.testing.assert_allclose(
+        classification.ambiguity(logits), reference.detach().sum(-1), rtol=1e-4
+    )
+    gradient = jax.grad(lambda x: jnp.sum(classification.ambiguity(x)))(logits)
+    np.testing.assert_allclose(gradient, theirs.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_ambiguity_of_a_certain_class_is_finite_and_has_a_gradient():
+    logits = jnp.array([[80.0, -20.0, 0.0]])
+    # log p = (0, -100, -80), log(1 - p) = (-80, 0, 0).
+    np.testing.assert_allclose(
+        classification.ambiguity(logits), [(100 + 80) / 3 + 2 / 3 * 80], rtol=1e-6
+    )
+    gradient = jax.grad(lambda x: jnp.sum(classification.ambiguity(x)))(logits)
+    np.testing.assert_allclose(gradient, [[4 / 3, -1 / 3, -1.0]], rtol=1e-5)

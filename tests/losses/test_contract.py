@@ -106,6 +106,7 @@ LOSSES = {
         for name in adversarial.LOSSES
         for side in ("discriminator", "generator")
     },
+    "ambiguity": Case(classification.ambiguity, PAIR[:1], pairs=False),
     "consistency": Case(consistency, (uniform(0, 1, seed=3), uniform(0, 1, seed=4)), scores=True),
     "cross_entropy": Case(lambda x: classification.cross_entropy(x, LABELS), PAIR[:1], pairs=False),
     "gaussian_code": Case(information.gaussian_code, PAIR),

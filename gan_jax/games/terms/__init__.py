@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan_jax.games.building import Given
+from gan_jax.games.terms.ambiguity import Ambiguity
 from gan_jax.games.terms.classification import Classification
 from gan_jax.games.terms.consistency import Consistency
 from gan_jax.games.terms.drift import Drift
@@ -23,6 +24,7 @@ from gan_jax.networks.verdict import Head
 from gan_jax.settings import arguments
 
 TERMS: dict[str, type[Term]] = {
+    "ambiguity": Ambiguity,
     "classification": Classification,
     "consistency": Consistency,
     "drift": Drift,
