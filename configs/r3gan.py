@@ -8,6 +8,9 @@ penalized at real images and at fakes, at every step. The networks have no norma
 penalty's weight gamma, Adam's second decay and the learning rate change along half a cosine during
 the burn-in, the first part of the run.
 
+The default trains on scikit-learn's digits at 16x16 (classifier-FID 1.06 of seed 0). With batches of
+64 and half the steps it is 1.95, or 1.81 with a gamma of 5 at the start, and 3.71 at a rate of 5e-4.
+
 The other data sets have the paper's settings for CIFAR-10: stages of 768 channels with two blocks
 each, batch 512, gamma from 0.05 to 0.005, rate from 2e-4 to 5e-5 and second decay from 0.9 to 0.99
 over the first 20 million images of 200. The paper's run is class-conditional
@@ -51,8 +54,8 @@ def digits(c: ConfigDict) -> None:
     for network in (c.generator, c.discriminator):
         network.r3gan.update(features=(64, 32, 16), blocks=1, group_size=32)
     c.penalty.weight = 0.5
-    base.learning_rate(c, 5e-4)
-    base.short(c, steps=1500, every=500)
+    base.learning_rate(c, 2e-3)
+    base.short(c, steps=3000, every=500, batch_size=32)
     burn_in(c, c.train.steps)
 
 

@@ -44,7 +44,8 @@ def digits(c: ConfigDict) -> None:
     c.generator.stylegan1.update(features=4, max_features=64)
     c.discriminator.progan.update(features=4, max_features=64)
     c.game.progressive.update(stable_images=16_000, fade_images=16_000)
-    c.penalty.update(weight=0.1, every=8)
-    base.learning_rate(c, 2.5e-3)
+    c.penalty.update(weight=1.0, every=8)
+    base.learning_rate(c, 1e-2)
+    base.schedule(c, "linear")
     base.short(c, steps=5000, every=500, batch_size=32)
-    c.ema.half_life = 5_000.0
+    c.ema.half_life = 10_000.0

@@ -38,7 +38,9 @@ def test_a_docstring_with_another_first_line_is_named(tmp_path):
 
 
 def test_the_readme_fits_on_three_screens():
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+    # Without the table of systems, which grows by a row with each.
+    rows = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert len([row for row in rows if not row.startswith("| [`")]) <= 115
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
