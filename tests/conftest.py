@@ -50,6 +50,7 @@ LONGEST = (
     "runs/test_replicas.py",
     "games/test_vae.py",
     "games/test_terms.py",
+    "games/test_terms_by_hand.py",
     "runs/test_loop.py",
     "faults/test_lost_processes.py",
     "training/test_parallel.py",

@@ -7,7 +7,7 @@ import numpy as np
 
 from gan_jax.data import spec as specs
 from tests.games import stub
-from tests.games.test_terms import both, started
+from tests.games.term_games import both, started
 from tests.training import tiny
 
 

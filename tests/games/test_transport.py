@@ -8,7 +8,7 @@ from gan_jax.data import spec as specs
 from gan_jax.errors import ConfigError
 from gan_jax.games.terms import TERMS
 from tests.games import stub
-from tests.games.test_terms import SHAPE, started
+from tests.games.term_games import SHAPE, started
 from tests.training import tiny
 
 
