@@ -18,8 +18,7 @@ from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.games.codes import Codes
 from gan_jax.inference import directions as finding
-from gan_jax.inference import export as exports
-from gan_jax.inference import mixing, projection, reconstruction, rendering
+from gan_jax.inference import mixing, projection, reconstruction, rendering, sample_files
 from gan_jax.inference import neighbours as neighbour_search
 from gan_jax.inference.sample_request import Request
 from gan_jax.report import animation as animations
@@ -91,10 +90,10 @@ def export(ask: Request, *, archive: bool) -> str:
     if archive:
         atomic.check_free(ask.out, ask.overwrite)
     else:
-        exports.check_folder(ask.out, ask.about())
+        sample_files.check_folder(ask.out, ask.about())
     num = ask.num or 64
     labels = ask.labels(num)
-    weights = exports.weights_hash(ask.weights.variables)
+    weights = sample_files.weights_hash(ask.weights.variables)
     about = ask.about() | {"step": ask.step, "weights": weights}
     # A sample does not depend on how many devices there are.
     sampler = ask.sampler(jax.devices())
@@ -107,14 +106,14 @@ def export(ask: Request, *, archive: bool) -> str:
             if ask.captions is not None:
                 arrays["caption"] = np.asarray(ask.class_names(list(labels)), str)
         with bar("sampling", num) as advance:
-            exports.to_npz(ask.out, sampler, variables, num, arrays, advance=advance)
+            sample_files.to_npz(ask.out, sampler, variables, num, arrays, advance=advance)
         return line
     places = [""] * num
     if ask.class_of is not None and labels is not None and ask.game.attributes is None:
-        folders = exports.class_folders(ask.class_names(range(ask.game.num_classes or 0)))
+        folders = sample_files.class_folders(ask.class_names(range(ask.game.num_classes or 0)))
         places = [folders[label] for label in labels]
     with bar("sampling", num) as advance:
-        written = exports.to_folder(
+        written = sample_files.to_folder(
             ask.out,
             sampler,
             variables,

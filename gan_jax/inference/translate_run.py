@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from gan_jax import errors
-from gan_jax.inference import export, scores
+from gan_jax.inference import sample_files, scores
 from gan_jax.inference.scores import Scores
 from gan_jax.inference.translate_request import SCORES, Example, Request
 from gan_jax.report import atomic, grids, provenance
@@ -200,7 +200,7 @@ def _write_scores(ask: Request, weights: Weights, summary: Summary) -> None:
         "variant": ask.run.config.variant,
         "step": weights.step,
         "weights": "raw" if make_sampling(ask.run.config, raw=ask.raw).raw else "ema",
-        "weights_hash": export.weights_hash(weights.variables),
+        "weights_hash": sample_files.weights_hash(weights.variables),
         "direction": ask.name,
         "dropout": ask.dropout,
         "degradation": {"name": ask.degradation.name, **dataclasses.asdict(ask.degradation)},

@@ -27,7 +27,7 @@ from gan_jax.data.sources import sounds
 from gan_jax.data.spec import Field
 from gan_jax.games import draws
 from gan_jax.games.translation import TranslationGame, as_translation, choose_direction
-from gan_jax.inference import export, image_files, scores
+from gan_jax.inference import image_files, sample_files, scores
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.inference.scores import Scores
 from gan_jax.inference.translate_request import SCORES, wanted_degradation
@@ -199,7 +199,7 @@ def _write_scores(ask: SoundRequest, weights: Weights, measured: Mapping[str, Sc
         "variant": ask.run.config.variant,
         "step": weights.step,
         "weights": "raw" if make_sampling(ask.run.config, raw=ask.raw).raw else "ema",
-        "weights_hash": export.weights_hash(weights.variables),
+        "weights_hash": sample_files.weights_hash(weights.variables),
         "degradation": {"name": ask.degradation.name, **dataclasses.asdict(ask.degradation)},
         "seed": ask.seed,
         "sample_rate": ask.field.sample_rate,

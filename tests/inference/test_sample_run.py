@@ -11,7 +11,7 @@ from PIL import Image
 from configs import cgan, gan, infogan, vae_gan
 from gan_jax import errors
 from gan_jax.data import sources
-from gan_jax.inference import export, projection, rendering, sample_run
+from gan_jax.inference import projection, rendering, sample_files, sample_run
 from gan_jax.inference.sample_request import Request
 from gan_jax.metrics import extractors
 from gan_jax.runs.run import open_run
@@ -148,7 +148,7 @@ def test_a_folder_is_continued_and_kept_for_its_samples(plain, tmp_path):
     assert sample_run.export(more, archive=False).endswith("(5 existed already)")
     record = json.loads((tmp_path / "a" / "samples.json").read_text())
     assert (record["step"], record["seed"], record["truncation"]) == (4, 3, 0.7)
-    assert record["weights"] == export.weights_hash(plain.variables())
+    assert record["weights"] == sample_files.weights_hash(plain.variables())
     for changed in ({"raw": True}, {"seed": 4}, {"truncation": ()}, {"batch_norm": "running"}):
         with pytest.raises(errors.WorkdirError, match="holds other samples"):
             sample_run.export(dataclasses.replace(more, **changed), archive=False)

@@ -16,7 +16,7 @@ from gan_jax import arrays, errors
 from gan_jax.data.sources import FolderSource, NpzSource, Transform
 from gan_jax.data.sources.containers import open_files
 from gan_jax.data.sources.images import decode
-from gan_jax.inference import export, image_files
+from gan_jax.inference import image_files, sample_files
 from gan_jax.metrics import classifier, inception, statistics
 from scripts import convert_inception
 from tests.fuzz.pictures import png
@@ -334,16 +334,16 @@ def test_a_label_that_would_make_a_billion_classes_is_refused(tmp_path):
 
 
 def test_classes_cannot_lead_out_of_a_folder_of_samples():
-    names = export.class_folders(["..", "/etc", "../../x", "\x00", "a/b"])
+    names = sample_files.class_folders(["..", "/etc", "../../x", "\x00", "a/b"])
     assert all("/" not in name and name not in (".", "..") for name in names)
     assert all("\x00" not in name for name in names)
 
 
 @pytest.mark.parametrize("text", ["[]", "1", "{", "\xff"])
 def test_a_damaged_record_of_samples_is_refused(text, tmp_path):
-    (tmp_path / export.RECORD).write_bytes(text.encode("latin-1"))
+    (tmp_path / sample_files.RECORD).write_bytes(text.encode("latin-1"))
     with pytest.raises(errors.WorkdirError, match="is damaged"):
-        export.check_folder(tmp_path, {"num": 1})
+        sample_files.check_folder(tmp_path, {"num": 1})
 
 
 @pytest.mark.parametrize("name", ["huggingface:x", "kaggle:a_b/c:1.0.0", "someone:x"])

@@ -11,7 +11,7 @@ from PIL import Image
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import FolderSource, NpzSource, Transform
 from gan_jax.errors import WorkdirError
-from gan_jax.inference import export
+from gan_jax.inference import sample_files
 from gan_jax.training.sampling import InTurn, Sampler
 from tests.inference.painter import Painter
 
@@ -25,7 +25,9 @@ def sampler(batch_size=8, game=GAME, **options):
 
 
 def to_folder(folder, num=NUM, about=ABOUT, batch_size=8, **options):
-    return export.to_folder(folder, sampler(batch_size), GAME.variables, num, about, **options)
+    return sample_files.to_folder(
+        folder, sampler(batch_size), GAME.variables, num, about, **options
+    )
 
 
 def read(folder):
@@ -38,7 +40,7 @@ def test_folder_and_archive_hold_the_samples_whatever_the_batch(batch_size, tmp_
     expected = sampler(NUM).samples(GAME.variables, NUM)
     assert to_folder(tmp_path / "a", batch_size=batch_size) == NUM
     found = read(tmp_path / "a")
-    export.to_npz(tmp_path / "a.npz", sampler(batch_size), GAME.variables, NUM, {})
+    sample_files.to_npz(tmp_path / "a.npz", sampler(batch_size), GAME.variables, NUM, {})
     with np.load(tmp_path / "a.npz") as file:
         np.testing.assert_array_equal(file["image"], found)
     assert found.shape == expected.shape
@@ -48,7 +50,7 @@ def test_folder_and_archive_hold_the_samples_whatever_the_batch(batch_size, tmp_
 
 def test_eight_devices_export_what_one_does(tmp_path):
     many = sampler(16, devices=jax.devices())
-    export.to_folder(tmp_path / "a", many, GAME.variables, NUM, ABOUT)
+    sample_files.to_folder(tmp_path / "a", many, GAME.variables, NUM, ABOUT)
     to_folder(tmp_path / "b")
     assert np.abs(read(tmp_path / "a").astype(int) - read(tmp_path / "b")).max() <= 1
 
@@ -102,14 +104,14 @@ def test_samples_of_music_have_two_files_each_of_which_is_continued(tmp_path):
             return np.ones((4, 2, 3, 1), np.uint8)
 
     files = [f"{number:08d}{suffix}" for number in range(3) for suffix in (".mid", ".wav")]
-    assert export.to_folder(tmp_path, Bars(), {}, 3, ABOUT) == 3
+    assert sample_files.to_folder(tmp_path, Bars(), {}, 3, ABOUT) == 3
     assert sorted(os.listdir(tmp_path)) == [*files, "samples.json"]
     whole = (tmp_path / files[3]).read_bytes()
     (tmp_path / files[3]).write_bytes(whole[:-1])
     (tmp_path / files[4]).unlink()
-    assert export.to_folder(tmp_path, Bars(), {}, 3, ABOUT) == 2
+    assert sample_files.to_folder(tmp_path, Bars(), {}, 3, ABOUT) == 2
     assert (tmp_path / files[3]).read_bytes() == whole
-    assert export.to_folder(tmp_path, Bars(), {}, 3, ABOUT) == 0
+    assert sample_files.to_folder(tmp_path, Bars(), {}, 3, ABOUT) == 0
 
 
 def test_nothing_is_sampled_that_is_there(tmp_path):
@@ -123,7 +125,7 @@ def test_nothing_is_sampled_that_is_there(tmp_path):
             raise AssertionError
 
     progress = []
-    export.to_folder(tmp_path, Refuses(), {}, NUM, ABOUT, advance=progress.append)
+    sample_files.to_folder(tmp_path, Refuses(), {}, NUM, ABOUT, advance=progress.append)
     assert progress == [8, 16, 23]
 
 
@@ -135,9 +137,9 @@ def test_a_folder_takes_no_other_samples(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a"), before)
     # A part of the record is enough to refuse early.
     with pytest.raises(WorkdirError, match="seed is 0 there and 1 here; accepted: a new or empty"):
-        export.check_folder(tmp_path / "a", {"seed": 1})
+        sample_files.check_folder(tmp_path / "a", {"seed": 1})
     (tmp_path / "b").mkdir()
-    export.check_folder(tmp_path / "b", ABOUT)
+    sample_files.check_folder(tmp_path / "b", ABOUT)
     (tmp_path / "b" / "thesis.txt").touch()
     with pytest.raises(WorkdirError, match=r"b is not empty and has no samples\.json"):
         to_folder(tmp_path / "b")
@@ -152,7 +154,7 @@ def test_what_cannot_be_written_is_reported(tmp_path):
     with pytest.raises(WorkdirError, match="file"):
         to_folder(tmp_path / "file")
     with pytest.raises(WorkdirError, match=r"Cannot write .*/a\.npz: "):
-        export.to_npz(tmp_path / "file" / "a.npz", sampler(), GAME.variables, 3, {})
+        sample_files.to_npz(tmp_path / "file" / "a.npz", sampler(), GAME.variables, 3, {})
 
 
 def test_the_archive_is_a_labelled_source(tmp_path):
@@ -161,7 +163,7 @@ def test_the_archive_is_a_labelled_source(tmp_path):
     path = tmp_path / "new" / "a.npz"
     about = np.asarray(json.dumps({"seed": 0}))
     cycled = sampler(game=game, class_of=InTurn(game.num_classes))
-    export.to_npz(path, cycled, game.variables, NUM, {"label": labels, "about": about})
+    sample_files.to_npz(path, cycled, game.variables, NUM, {"label": labels, "about": about})
     source = NpzSource(path, "all", Transform())
     assert (len(source), source.shape, source.num_classes) == (NUM, (8, 8, 1), 3)
     np.testing.assert_array_equal(source.arrays["image"], cycled.samples(game.variables, NUM))
@@ -179,12 +181,12 @@ def test_an_archive_that_fails_leaves_the_old_one(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export.to_npz(path, sampler(), GAME.variables, NUM, {}, advance=fail)
+        sample_files.to_npz(path, sampler(), GAME.variables, NUM, {}, advance=fail)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
 def test_folders_of_classes_sort_as_the_classes_do():
-    names = export.class_folders(["zebra", "a/b", *map(str, range(2, 12))])
+    names = sample_files.class_folders(["zebra", "a/b", *map(str, range(2, 12))])
     assert names[:3] == ["00-zebra", "01-a_b", "02"]
     assert names == sorted(names)

@@ -1,4 +1,4 @@
-"""Export of many samples to a folder of files or to an ``.npz``, a few batches at a time.
+"""Writing of many samples to a folder of files or to an ``.npz``, a few batches at a time.
 
 A folder has a record that describes its samples, and accepts no others: nothing in it is ever
 replaced, and the same call continues an export that was stopped.
