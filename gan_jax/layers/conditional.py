@@ -141,6 +141,6 @@ def _normalized(
     # Combined per example and channel first: one multiplication and addition per element.
     multiplier = (1.0 + scale) * lax.rsqrt(var + module.epsilon)
     shift = bias - mean * multiplier
-    per_example = (len(scale), *(1,) * (x.ndim - 2), x.shape[-1])
+    per_example = (scale.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
     y = x * multiplier.reshape(per_example) + shift.reshape(per_example)
     return y.astype(module.dtype or inputs.dtype)

@@ -199,7 +199,7 @@ class DFGANDiscriminator(Conditioned, Discriminator):
         activations.append(x)
         # A convolution of the whole map to a single pixel is a dense layer.
         types = {"dtype": jnp.float32, "param_dtype": self.param_dtype}
-        scores = nn.Dense(1, use_bias=False, **types)(x.reshape(len(x), -1))[:, 0]
+        scores = nn.Dense(1, use_bias=False, **types)(x.reshape(x.shape[0], -1))[:, 0]
         return Verdict(scores, tuple(activations), outputs)
 
 

@@ -84,7 +84,7 @@ class Excitation(nn.Module):
         rows, columns = (jnp.asarray(_means(side), coarse.dtype) for side in coarse.shape[1:3])
         # A 4x4 convolution of the 4x4 means to a single pixel is a dense layer.
         means = jnp.einsum("ih,jw,bhwc->bijc", rows, columns, coarse)
-        means = means.reshape(len(means), -1)
+        means = means.reshape(means.shape[0], -1)
         dense = partial(
             nn.Dense,
             fine.shape[-1],

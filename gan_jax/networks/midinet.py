@@ -96,7 +96,7 @@ class MidiNetGenerator(ClassNormalized):
 
         def layer(x: jax.Array, features: int, shape: tuple[int, ...]) -> jax.Array:
             dense = nn.Dense(features, use_bias=wants_bias(self.normalization), **self._types)
-            x = dense(self._with_class(x, condition)).reshape(len(x), *shape)
+            x = dense(self._with_class(x, condition)).reshape(x.shape[0], *shape)
             return nn.relu(norm()(x, train))
 
         x = layer(z.astype(self.dtype), 4 * width, (4 * width,))
@@ -146,7 +146,7 @@ class MidiNetDiscriminator(VectorDiscriminator):
     ) -> Verdict:
         steps, pitches, _ = self.shape
         types = {"kernel_init": he_leaky(SLOPE), **self._types}
-        x = self._with_class(x.reshape(len(x), steps, pitches).astype(self.dtype), condition)
+        x = self._with_class(x.reshape(x.shape[0], steps, pitches).astype(self.dtype), condition)
         x = nn.leaky_relu(nn.Dense(self.features, **types)(x), SLOPE)
         features = [x]
         for _ in range(doublings(steps)):
@@ -155,7 +155,7 @@ class MidiNetDiscriminator(VectorDiscriminator):
             windows = jnp.concatenate(parts, axis=-1)
             x = nn.leaky_relu(nn.Dense(self.features, **types)(windows), SLOPE)
             features.append(x)
-        return self._verdict(x, lambda x: x.reshape(len(x), -1), features, condition, train)
+        return self._verdict(x, lambda x: x.reshape(x.shape[0], -1), features, condition, train)
 
 
 def check_roll(what: str, shape: tuple[int, ...]) -> None:

@@ -175,7 +175,7 @@ class ProGANDiscriminator(Growing, VectorDiscriminator):
             """Return the hidden layer's vectors."""
             types = {"dtype": jnp.float32, "param_dtype": self.param_dtype}
             hidden = EqualizedDense(self._width(0), _GAIN, name="dense", **types)
-            return _activated(hidden(x.reshape(len(x), -1)))
+            return _activated(hidden(x.reshape(x.shape[0], -1)))
 
         while x.shape[1] > self.shape[0] >> (self.last_stage - last):
             x = mean_pool(x)

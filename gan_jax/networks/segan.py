@@ -130,4 +130,4 @@ class SEGANDiscriminator(VectorDiscriminator):
             x = nn.leaky_relu(conv(width)(x), _SLOPE)
             activations.append(x)
         x = conv(1, kernel_size=(1, 1), strides=(1, 1))(x)
-        return self._verdict(x, lambda x: x.reshape(len(x), -1), activations, condition, train)
+        return self._verdict(x, lambda x: x.reshape(x.shape[0], -1), activations, condition, train)

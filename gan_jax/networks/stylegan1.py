@@ -73,7 +73,7 @@ class Synthesis(nn.Module):
         sides = [side >> (len(self.widths) - 1) for side in self.shape[:2]]
         shape = (*sides, self.widths[0])
         constant = self.param("constant", nn.initializers.ones, shape, self.param_dtype)
-        x = jnp.broadcast_to(constant.astype(self.dtype), (len(styles), *shape))
+        x = jnp.broadcast_to(constant.astype(self.dtype), (styles.shape[0], *shape))
         image, (first, last) = None, self.used
         for stage in range(last + 1):
             for index in (2 * stage, 2 * stage + 1):

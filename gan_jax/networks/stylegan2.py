@@ -76,8 +76,8 @@ class Synthesis(nn.Module):
         normal, channels = nn.initializers.normal(1.0), self.shape[-1]
         sides = [side >> (len(self.widths) - 1) for side in self.shape[:2]]
         constant = self.param("constant", normal, (*sides, self.widths[0]), self.param_dtype)
-        x = jnp.broadcast_to(constant.astype(self.dtype), (len(styles), *constant.shape))
-        image = jnp.zeros((len(styles), *sides, channels), jnp.float32)
+        x = jnp.broadcast_to(constant.astype(self.dtype), (styles.shape[0], *constant.shape))
+        image = jnp.zeros((styles.shape[0], *sides, channels), jnp.float32)
         for stage, features in enumerate(self.widths):
             layer = 2 * stage
             if stage:
@@ -161,7 +161,7 @@ class StyleGAN2Discriminator(_Staged, VectorDiscriminator):
         def pool(x: jax.Array) -> jax.Array:
             """Return the hidden layer's vectors."""
             hidden = EqualizedDense(x.shape[-1], GAIN, **types)
-            return nn.leaky_relu(hidden(x.reshape(len(x), -1)), SLOPE)
+            return nn.leaky_relu(hidden(x.reshape(x.shape[0], -1)), SLOPE)
 
         x = self._with_class(x.astype(self.dtype), condition)
         activations = [nn.leaky_relu(conv(first, kernel_size=(1, 1))(x), SLOPE)]

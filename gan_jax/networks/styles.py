@@ -171,7 +171,7 @@ class StyleGenerator(Generator):
           psi: how far styles are from their mean, relative to untruncated ones; None: 1.
         """
         w = self._mapped(z, condition)
-        chosen = jnp.broadcast_to(w[:, None], (len(w), self.layers, self.style_dim))
+        chosen = jnp.broadcast_to(w[:, None], (w.shape[0], self.layers, self.style_dim))
         if train and self.is_mutable_collection(AVERAGE) and not self.is_initializing():
             kept = self.average_decay
             mean = jax.lax.stop_gradient(jnp.mean(w, axis=0))
@@ -196,7 +196,7 @@ class StyleGenerator(Generator):
     def _mapped(self, z: jax.Array, condition: Condition) -> jax.Array:
         classes = None
         if self.conditioning != "none":
-            classes = with_class(jnp.zeros((len(z), 0)), *self._classes(condition))
+            classes = with_class(jnp.zeros((z.shape[0], 0)), *self._classes(condition))
         w: jax.Array = self.mapping(z, classes)
         return w
 

@@ -102,7 +102,7 @@ class TextGANGenerator(Generator):
     def _forward(
         self, z: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> jax.Array:
-        noise = jnp.zeros((len(z), *self.shape), jnp.float32)
+        noise = jnp.zeros((z.shape[0], *self.shape), jnp.float32)
         if keys is not None:
             noise = jax.vmap(lambda key: jax.random.gumbel(key, self.shape, jnp.float32))(keys)
         temperature = self.current.value
@@ -112,7 +112,7 @@ class TextGANGenerator(Generator):
             token = straight_through(logits + noise, temperature)
             return (state, token), token
 
-        begin = jnp.zeros((len(z), self.shape[1]), jnp.float32)
+        begin = jnp.zeros((z.shape[0], self.shape[1]), jnp.float32)
         text: jax.Array = _over_time(step)(
             self.cell, (self._beginning(z, condition), begin), noise
         )[1]
@@ -194,7 +194,7 @@ class TextGANDiscriminator(VectorDiscriminator):
         for _ in range(self.layers):
             x = nn.leaky_relu(nn.Dense(self.features, **types)(_windows(x, self.window)), SLOPE)
             features.append(x)
-        return self._verdict(x, lambda x: x.reshape(len(x), -1), features, condition, train)
+        return self._verdict(x, lambda x: x.reshape(x.shape[0], -1), features, condition, train)
 
 
 def _windows(x: jax.Array, size: int) -> jax.Array:

@@ -161,7 +161,7 @@ class WaveGANDiscriminator(VectorDiscriminator):
                 x = phase_shuffle(x, own, self.phase_shuffle)
         return self._verdict(
             x,
-            lambda x: x.reshape(len(x), -1),
+            lambda x: x.reshape(x.shape[0], -1),
             activations,
             condition,
             train,
