@@ -14,7 +14,9 @@ The CPU lowering supports reverse-mode derivatives of any order, but not forward
 `implementation="xla"` supports both.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -27,12 +29,36 @@ from jax import lax
 from gan_jax.errors import lookup
 from gan_jax.layers.cpu_convolution import Sizes, dimensions, strided, transposed
 
+_IMPLEMENTATIONS = {"xla": False, "cpu": True}
+_chosen: ContextVar[str | None] = ContextVar("implementation", default=None)
+
+
+@contextlib.contextmanager
+def implemented(by: str) -> Iterator[None]:
+    """Choose the implementation of the convolutions that are traced in this context.
+
+    Functions that were traced before, whose traces JAX reuses, keep theirs.
+
+    Args:
+      by: as the ``implementation`` of `convolve`, where that is None.
+
+    Raises:
+      ConfigError: it is unknown.
+    """
+    lookup(_IMPLEMENTATIONS, by, "implementation")
+    token = _chosen.set(by)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
 
 def _fast(implementation: str | None) -> bool:
-    """Return whether to use the CPU lowering; None: depending on the default backend."""
+    """Return whether to use the CPU lowering; None: depending on the context, or the backend."""
+    implementation = implementation or _chosen.get()
     if implementation is None:
         return jax.default_backend() == "cpu"
-    return lookup({"xla": False, "cpu": True}, implementation, "implementation")
+    return lookup(_IMPLEMENTATIONS, implementation, "implementation")
 
 
 def _along(strides: int | Sizes, rank: int) -> Sizes:
@@ -66,8 +92,8 @@ def convolve(
       strides: steps between windows, along all axes or each.
       padding: `"SAME"` or `"VALID"`.
       implementation: `"xla"` (one XLA convolution), `"cpu"` (the lowering of
-        `gan_jax.layers.cpu_convolution`), or None to choose by `jax.default_backend()` when the
-        function is traced.
+        `gan_jax.layers.cpu_convolution`), or None to choose by `implemented`, or else by
+        `jax.default_backend()`, when the function is traced.
       groups: parts of the channels: output part i depends on input part i alone.
 
     Returns:

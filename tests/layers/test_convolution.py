@@ -18,6 +18,7 @@ from gan_jax.layers.convolution import (
     convolve,
     convolve_pooled,
     convolve_transpose,
+    implemented,
 )
 from gan_jax.layers.resample import mean_pool
 
@@ -345,3 +346,23 @@ def test_layer_that_pools_has_the_parameters_of_one_that_does_not():
     )
     with pytest.raises(ValueError, match="accepted: 1, 'SAME' and 1"):
         Conv(4, strides=(2, 2), pool=True).init(jax.random.key(0), x)
+
+
+def test_a_context_chooses_the_implementation_where_none_is_given():
+    x, w = draw(4, 6, 8, 8, np.float32)
+
+    def is_one_dilated(**options):
+        def function(x, w):
+            return convolve_transpose(x, w, **options)
+
+        return "lhs_dilation=(2, 2)" in str(jax.make_jaxpr(function)(x, w))
+
+    with implemented("xla"):
+        assert is_one_dilated()
+        assert not is_one_dilated(implementation="cpu")
+        with implemented("cpu"):
+            assert not is_one_dilated()
+        assert is_one_dilated()
+    assert not is_one_dilated()
+    with pytest.raises(ConfigError, match="implementation = 'gpu' is unknown"), implemented("gpu"):
+        pass
