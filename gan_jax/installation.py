@@ -6,10 +6,11 @@ wherever a program runs, so that ``from configs import base`` works in both.
 """
 
 import difflib
+import importlib.util
 import re
 import runpy
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "translate": ("experiments.translate", "translate or restore images or sounds with a run"),
     "evaluate": ("experiments.evaluate", "measure a run, or two sets of images"),
     "anomalies": ("experiments.anomalies", "give images anomaly scores by a run"),
+    "export": ("experiments.export", "write a run's networks as StableHLO or safetensors"),
     "report": ("experiments.report", "write the report of a run: one HTML file"),
     "compare": ("experiments.compare", "compare runs, in text or as an HTML file"),
     "sweep": ("experiments.sweep", "train many runs: a grid, seeds or a search"),
@@ -99,6 +101,24 @@ def located(config: str) -> str:
             f"{', '.join(near)}"
         )
     return f"{known[name]}{colon}{arg}"
+
+
+def require_packages(what: str, packages: Sequence[str], extra: str) -> None:
+    """Check that packages are installed, which are not imported.
+
+    Args:
+      what: what needs them, for the message.
+      packages: their names, as they are imported.
+      extra: the extra of this project that has them.
+
+    Raises:
+      ConfigError: some are missing; the message says how to install them.
+    """
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        raise errors.ConfigError(
+            f"{what} needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} not "
+            f"installed: pip install -e '.[{extra}]'"
+        )
 
 
 def get_config(config: str) -> "ConfigDict":

@@ -1,7 +1,6 @@
 """Pages made of the templates in ``templates/``: everything in one file, every value escaped."""
 
 import datetime
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,7 @@ def check(out: str | Path, overwrite: bool) -> Path:
         than .html.
       WorkdirError: the file exists and may not be replaced.
     """
-    if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
-        raise errors.ConfigError(
-            f"{out} needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} not "
-            "installed: pip install -e '.[report]'"
-        )
+    installation.require_packages(str(out), _PACKAGES, "report")
     path = Path(out)
     if path.suffix.lower() not in (".html", ".htm"):
         raise errors.ConfigError(f"--out={out}; accepted: a .html")

@@ -1,6 +1,8 @@
-"""What a PNG file of generated images says of where it is from."""
+"""What files that leave this machine say of where they are from."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import gan_jax
 
@@ -20,3 +22,14 @@ def synthetic(run: Path, step: int, **facts: object) -> dict[str, str]:
         "step": str(step),
     }
     return text | {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def published(content: Any) -> Any:
+    """Return JSON-able content without the folders of this machine: of a path its name is left."""
+    if isinstance(content, Mapping):
+        return {name: published(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [published(value) for value in content]
+    if isinstance(content, str) and content.startswith(("/", "~", "file:")):
+        return Path(content).name
+    return content

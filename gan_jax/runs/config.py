@@ -190,7 +190,8 @@ class Init:
     """The weights that a new run starts from, as far as their shapes agree.
 
     Attributes:
-      run: the directory of the run that they are taken from; unset: they are random.
+      run: the directory of the run that they are taken from, or a .safetensors file of its weights;
+        unset: they are random.
       checkpoint: its checkpoint: "latest", "best" or a train step.
       networks: names of the networks whose weights and averages are taken; (): all.
       optimizer: whether the state of their optimizers is taken, too. Learning rates begin anew.

@@ -1,7 +1,7 @@
 """Weights of another run from which a new run starts (``config.init``)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from gan_jax import errors
-from gan_jax.runs import build
+from gan_jax.runs import build, weights_file
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.leaves import leaf_of, named_leaves, place
 from gan_jax.runs.run import choose_step, open_run
@@ -27,7 +27,7 @@ class Weights:
     """Arrays of another run's checkpoint, as far as they fit into a new run.
 
     Attributes:
-      run: the directory of the other run.
+      run: the directory of the other run, or a file of its weights.
       step: of its checkpoint.
       arrays: by the path of the leaf of the new run's state.
       counts: by network, how many of its parameters and other variables were taken, and of how
@@ -70,7 +70,7 @@ def read_weights(config: ConfigDict, training: build.Training) -> Weights | None
     Raises:
       ConfigError: ``init`` has a field without effect, or names a network that there is not.
       WorkdirError: ``init.run`` is no run directory.
-      CheckpointError: it has no such checkpoint, or nothing in it fits.
+      CheckpointError: it has no such checkpoint, is a damaged file, or nothing in it fits.
     """
     init = config.init
     if init.run is None:
@@ -78,18 +78,14 @@ def read_weights(config: ConfigDict, training: build.Training) -> Weights | None
             if init[field]:
                 raise errors.ConfigError(
                     f"init.{field} = {init[field]!r} without init.run; accepted: a run directory "
-                    "in init.run"
+                    "or a file of weights in init.run"
                 )
         return None
     networks = list(init.networks) or list(training.game.networks)
     for name in networks:
         errors.lookup(training.game.networks, name, "init.networks")
     parts = ("params", "mutable", "ema", *(("opt_state",) if init.optimizer else ()))
-    run = open_run(init.run)
-    with Checkpoints(RunDirectory(run.path).checkpoints, read_only=True) as checkpoints:
-        paths = [f"networks/{name}/{part}" for name in networks for part in parts]
-        restored = checkpoints.read(paths, choose_step(run.path, init.checkpoint))
-    found: Arrays = traverse_util.flatten_dict(restored.state, sep="/")
+    origin, step, found = _stored(init, networks, parts)
     wanted = {n: x for n, x in _leaves(training).items() if _part(n) in parts}
     arrays: Arrays = {}
     misfits: list[str] = []
@@ -98,7 +94,7 @@ def read_weights(config: ConfigDict, training: build.Training) -> Weights | None
         there, here = _of_network(found, network), _of_network(wanted, network)
         if not there and init.networks:
             raise errors.ConfigError(
-                f"init.networks has {network!r}, of which {run.path} has no weights"
+                f"init.networks has {network!r}, of which {origin} has no weights"
             )
         fitting = _fitting(there, here)
         own = [name for name in here if _is_variable(name)]
@@ -109,7 +105,27 @@ def read_weights(config: ConfigDict, training: build.Training) -> Weights | None
         raise errors.CheckpointError(
             f"init.run = {init.run!r}: no array of its networks fits into {', '.join(networks)}"
         )
-    return Weights(run.path, restored.step, arrays, counts, tuple(misfits))
+    return Weights(origin, step, arrays, counts, tuple(misfits))
+
+
+def _stored(
+    init: ConfigDict, networks: Sequence[str], parts: Sequence[str]
+) -> tuple[Path, int, Arrays]:
+    """Return where ``init`` takes weights from, their train step, and the leaves by path."""
+    if weights_file.is_weights_file(init.run):
+        for field, default in {"checkpoint": "latest", "optimizer": False}.items():
+            if init[field] != default:
+                raise errors.ConfigError(
+                    f"init.{field} = {init[field]!r} with init.run = {init.run!r}, a file of the "
+                    f"weights of one checkpoint; accepted: {default!r}, or a run directory"
+                )
+        stored = weights_file.read(init.run, networks, "init.run")
+        return Path(init.run).absolute(), stored.step, stored.arrays
+    run = open_run(init.run)
+    with Checkpoints(RunDirectory(run.path).checkpoints, read_only=True) as checkpoints:
+        paths = [f"networks/{name}/{part}" for name in networks for part in parts]
+        restored = checkpoints.read(paths, choose_step(run.path, init.checkpoint))
+    return run.path, restored.step, traverse_util.flatten_dict(restored.state, sep="/")
 
 
 def _fitting(there: Arrays, here: Mapping[str, Any]) -> Arrays:
