@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("experiments.export", "write a run's networks as StableHLO or safetensors"),
     "report": ("experiments.report", "write the report of a run: one HTML file"),
     "compare": ("experiments.compare", "compare runs, in text or as an HTML file"),
+    "demo": ("experiments.demo", "show a run on a page in the browser"),
     "sweep": ("experiments.sweep", "train many runs: a grid, seeds or a search"),
     "cache": ("experiments.cache", "show or clear what is cached between runs"),
     "prepare": ("scripts.prepare_data", "download a TFDS data set, once"),

@@ -221,18 +221,40 @@ def has_alpha(file: ImageFile) -> bool:
 
 
 def read(file: ImageFile, channels: int, levels: Levels | None = None) -> Picture:
-    """Return the content of a file, with 1 channel (grey) or 3.
+    """Return the content of a file, with 1 channel (grey) or 3; see `picture`.
+
+    Raises:
+      DataError: it cannot be read or decoded; the message has the reason alone.
+    """
+    return picture(file.read(), channels, levels)
+
+
+def size(raw: bytes) -> tuple[int, int]:
+    """Return the height and the width of the image that the bytes of a file hold, by its header.
+
+    Raises:
+      DataError: it is not an image; the message has the reason alone.
+    """
+    try:
+        with opened(raw) as image:
+            return image.height, image.width
+    # Pillow's decoders raise many kinds of errors about damaged files.
+    except Exception as error:
+        raise DataError(reason(error)) from error
+
+
+def picture(raw: bytes, channels: int, levels: Levels | None = None) -> Picture:
+    """Return the image that the bytes of a file hold, with 1 channel (grey) or 3.
 
     Args:
-      file: the image.
+      raw: the bytes.
       channels: 1 or 3.
       levels: black and white of pixels of more than 8 bits; ``None``: the least and the greatest
         value.
 
     Raises:
-      DataError: it cannot be read or decoded; the message has the reason alone.
+      DataError: it cannot be decoded; the message has the reason alone.
     """
-    raw = file.read()
     try:
         with opened(raw) as stored:
             see_through = _is_see_through(stored)

@@ -89,6 +89,11 @@ class Program:
             )
 
     @property
+    def output(self) -> str:
+        """What it has written to standard output so far."""
+        return self._out.read_text()
+
+    @property
     def ended(self) -> bool:
         """Whether it has ended."""
         return self.process.poll() is not None

@@ -1,5 +1,6 @@
 """A game that translates by one fixed convolution of known reach, runs of it, and their outputs."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,8 +105,13 @@ class OpenConvolver:
     game: Convolver
     path: Path = Path("run")
     levels: None = None
+    data: Any = dataclasses.field(default_factory=lambda: {"name": "photos"})
     restored: list = dataclasses.field(default_factory=list)
     config: Any = dataclasses.field(default_factory=lambda: ConfigDict(CONFIG))
+
+    def precision(self):
+        """Return a context that changes nothing."""
+        return contextlib.nullcontext()
 
     def load(self, step, how):
         """Return the weights; the moving average is twice the raw ones."""
