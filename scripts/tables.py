@@ -4,7 +4,9 @@
     python -m scripts.tables --check    # exit code 1 if a section is out of date
 
 A section lies between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; `TABLES` has the
-names. The first line of a configuration's docstring gives a system's name, description and paper:
+names. ``<!-- table: family CONFIG CONFIG -->`` is a family of systems, in this order; every system
+is in one of them. The first line of a configuration's docstring gives a system's name, description
+and paper:
 
     NAME: one-sentence description (Author year, arXiv number).
 
@@ -24,13 +26,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results.csv"
-PAGES = ("README.md", "docs/results.md")
+FAMILIES = sorted(f"docs/systems/{f.name}" for f in (ROOT / "docs" / "systems").glob("*.md"))
+PAGES = ("README.md", "docs/results.md", *FAMILIES)
 NOT_SYSTEMS = ("__init__", "base")
 _SUMMARY = re.compile(
     r"(?P<name>[^:]+): (?P<description>.+?)"
     r"(?: \((?P<authors>[^()]+?) (?P<year>\d{4})(?:, (?P<arxiv>\d{4}\.\d{4,5}))?\))?\.$"
 )
-_SECTION = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_SECTION = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 #: Measures of `scripts.equal_minutes` and their headings.
 MEASURES = {
     "fid": "Fréchet distance",
@@ -128,9 +131,10 @@ def render(page: str) -> str:
     results = read_results(RESULTS)
 
     def table(section: re.Match[str]) -> str:
-        if section[2] not in TABLES:
-            raise ValueError(f"{page}: table {section[2]!r}; accepted: {', '.join(TABLES)}")
-        return f"{section[1]}{TABLES[section[2]](results)}\n{section[3]}"
+        name, *configs = section[2].split()
+        if name not in TABLES:
+            raise ValueError(f"{page}: table {name!r}; accepted: {', '.join(TABLES)}")
+        return f"{section[1]}{TABLES[name](results, *configs)}\n{section[3]}"
 
     return _SECTION.sub(table, (ROOT / page).read_text("utf-8"))
 
@@ -176,16 +180,49 @@ def systems_table(results: Sequence[Result]) -> str:
     """Return every system with the result that docs/results.csv gives first for it."""
     lines = [["config", "system", "result", "minutes"]]
     for system in read_systems():
-        found = [r for r in results if r.config == system.config and _LABELS.keys() & r.values][:1]
+        found = _first(results, system)
         lines.append(
             [
-                f"[`{system.config}`](configs/{system.config}.py)",
-                f"{system.name}: {system.description}{_citation(system)}",
+                *_named(system, "configs"),
                 "".join(map(_headline, found)),
                 "".join(result.minutes for result in found),
             ]
         )
     return _markdown(lines)
+
+
+def family_table(results: Sequence[Result], *configs: str) -> str:
+    """Return some systems with their first results, for a page in docs/systems/.
+
+    Raises:
+      ValueError: one is no configuration.
+    """
+    systems = {system.config: system for system in read_systems()}
+    lines = [["config", "system", "result", "minutes", "samples"]]
+    for config in configs:
+        if config not in systems:
+            raise ValueError(f"family {config!r}; accepted: {', '.join(systems)}")
+        found = _first(results, systems[config])
+        lines.append(
+            [
+                *_named(systems[config], "../../configs"),
+                "".join(map(_headline, found)),
+                "".join(result.minutes for result in found),
+                "".join(result.remarks for result in found),
+            ]
+        )
+    return _markdown(lines)
+
+
+def _first(results: Sequence[Result], system: System) -> list[Result]:
+    """Return the first result of a system, its headline, or none."""
+    return [r for r in results if r.config == system.config and _LABELS.keys() & r.values][:1]
+
+
+def _named(system: System, folder: str) -> list[str]:
+    """Return a link to a configuration in a folder, and what it is."""
+    link = f"[`{system.config}`]({folder}/{system.config}.py)"
+    return [link, f"{system.name}: {system.description}{_citation(system)}"]
 
 
 def digits_table(results: Sequence[Result]) -> str:
@@ -359,8 +396,9 @@ def equal_minutes_table(results: Sequence[Result]) -> str:
     return _markdown(lines)
 
 
-TABLES: dict[str, Callable[[Sequence[Result]], str]] = {
+TABLES: dict[str, Callable[..., str]] = {
     "systems": systems_table,
+    "family": family_table,
     "digits": digits_table,
     "sound": sound_table,
     "enhancement": enhancement_table,

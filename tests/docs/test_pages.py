@@ -1,4 +1,4 @@
-"""Pages: links lead somewhere, generated tables are up to date, the README stays short."""
+"""Pages: links lead somewhere, tables are up to date, systems and pages are all listed."""
 
 import re
 from pathlib import Path
@@ -11,11 +11,17 @@ from scripts import tables
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
+FAMILY = re.compile(r"<!-- table: family ([\w ]+) -->")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def path(page):
+    """Return a page's path for the name of a test."""
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=path)
 def test_links_lead_to_files(page):
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
     missing = [
@@ -28,6 +34,17 @@ def test_links_lead_to_files(page):
 def test_tables_are_up_to_date(page):
     text = (ROOT / page).read_text("utf-8")
     assert tables.render(page) == text, "run python -m scripts.tables"
+
+
+def test_every_system_is_in_one_family():
+    texts = [(ROOT / page).read_text("utf-8") for page in tables.FAMILIES]
+    named = [name for text in texts for names in FAMILY.findall(text) for name in names.split()]
+    assert sorted(named) == sorted(system.config for system in tables.read_systems())
+
+
+def test_an_unknown_member_of_a_family_is_named():
+    with pytest.raises(ValueError, match=r"family 'wgan_pg'; accepted: .*wgan_gp"):
+        tables.family_table([], "wgan_pg")
 
 
 def test_a_docstring_with_another_first_line_is_named(tmp_path):
@@ -43,7 +60,7 @@ def test_the_readme_fits_on_three_screens():
     assert len([row for row in rows if not row.startswith("| [`")]) <= 115
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=path)
 def test_fields_and_paths_exist(page):
     text = page.read_text("utf-8")
     for field in re.findall(r"--config\.([a-z_0-9.]+)=", text):
