@@ -1,4 +1,4 @@
-"""Which checkpoint is the best, and the alarm when samples get far worse."""
+"""Which checkpoint is the best, the alarm when samples get far worse, and early stopping."""
 
 import json
 
@@ -15,8 +15,8 @@ RECALL = names.parse("recall", ("inception",))
 PROTOCOL = {"n_fake": 8}
 
 
-def judge(path, metric=FID, factor=4.0):
-    return best.Judge(path, metric, factor, primary=True)
+def judge(path, metric=FID, factor=4.0, patience=0):
+    return best.Judge(path, metric, factor, patience, primary=True)
 
 
 def result(value, name="fid", protocol=PROTOCOL):
@@ -70,6 +70,29 @@ def test_a_run_that_goes_on_knows_its_best(tmp_path):
     fid = judge(tmp_path)
     assert fid.resume(PROTOCOL, 3, [2, 3])
     assert (fid.best.step, fid.best.value) == (2, 5.0)
+
+
+def test_patience_counts_train_steps_from_the_best(tmp_path):
+    fid = judge(tmp_path, patience=20)
+    found = []
+    for step, value in (
+        (10, 9.0),
+        (20, 9.5),
+        (25, 8.0),
+        (35, 9.0),
+        (44, 8.5),
+        (45, 8.0),
+        (46, 7.0),
+    ):
+        fid.add(result(value), step, 0.0)
+        found.append(bool(fid.exhausted))
+    assert found == [False, False, False, False, False, True, False]
+    again = judge(tmp_path, patience=20)
+    assert again.resume(PROTOCOL, 45, [25, 45])
+    assert again.exhausted == "fid has not improved since step 25; eval.patience = 20"
+    patient = judge(tmp_path)
+    patient.resume(PROTOCOL, 45, [25, 45])
+    assert not patient.exhausted
 
 
 def test_what_a_killed_process_did_later_does_not_count(tmp_path):
