@@ -3,13 +3,16 @@
 python -m experiments.export --run=DIR --format=stablehlo --out=exported/
 python -m experiments.export --run=DIR --format=safetensors,stablehlo --out=exported/
 python -m experiments.export --run=DIR --format=stablehlo --network=discriminator --out=exported/
+python -m experiments.export --run=DIR --format=onnx --sizes=height=256,width=256 --out=exported/
 
 stablehlo: what the run samples or translates with, such as generator.stablehlo, which
 jax.export.deserialize reads without gan_jax, for batches of any size. The averaged weights and the
 truncation are in it. safetensors: the weights of all networks, weights.safetensors, from which
-another run starts with --config.init.run=FILE. MODEL_CARD.md is written beside.
+another run starts with --config.init.run=FILE. onnx: as stablehlo, for ONNX Runtime and others.
+MODEL_CARD.md is written beside.
 
-Needs the extra `export`: pip install -e '.[export]'.
+stablehlo and safetensors need the extra `export`: pip install -e '.[export]'. onnx needs the extra
+`onnx`, and jax2onnx without its dependencies: pip install --no-deps jax2onnx==0.17.1.
 """
 
 from pathlib import Path
@@ -20,44 +23,56 @@ from experiments import command_line, run_flags
 from gan_jax import errors, installation
 
 flags.adopt_module_key_flags(run_flags)
-_FORMATS, _ON = ("stablehlo", "safetensors"), ("cpu", "cuda", "rocm", "tpu")
-_PACKAGES = {"stablehlo": ("flatbuffers",), "safetensors": ("safetensors",)}
+_FORMATS = ("stablehlo", "onnx", "safetensors")
+_OF_ONNX = ("jax2onnx", "onnx", "onnx_ir", "onnxruntime")
+# Its requirements cannot be met together with those of gan_jax; see `gan_jax.inference.onnx_model`.
+_JAX2ONNX = "pip install --no-deps jax2onnx==0.17.1"
+_SYMBOLS = ("batch", "height", "width", "samples")
+_ON = ("cpu", "cuda", "rocm", "tpu")
 _FORMAT = flags.DEFINE_list(
-    "format", None, "What to write, one or several: stablehlo, safetensors."
+    "format", None, f"What to write, one or several: {', '.join(_FORMATS)}."
 )
 _OUT = flags.DEFINE_string("out", None, "The folder to write into.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
 _NETWORK = flags.DEFINE_list(
     "network",
     [],
-    "Single networks, such as discriminator. Default: stablehlo: what the run samples or "
-    "translates with; safetensors: all networks.",
+    "Single networks, such as discriminator. Default: of safetensors all networks, otherwise what "
+    "the run samples or translates with.",
 )
 _PLATFORMS = flags.DEFINE_list(
     "platforms", ["cpu", "cuda", "tpu"], "stablehlo: what it runs on: cpu, cuda, rocm, tpu."
+)
+_SIZES = flags.DEFINE_list(
+    "sizes",
+    [],
+    "onnx: fixed sizes of inputs, such as batch=1 or height=256,width=256; of sounds samples. "
+    "Default: a batch of any size, and height and width of the training.",
 )
 _BATCH_NORM = flags.DEFINE_enum(
     "batch_norm",
     None,
     ["ema", "running", "standing"],
-    "stablehlo: statistics of batch-norm. Default: the run's.",
+    "stablehlo, onnx: statistics of batch-norm. Default: the run's.",
 )
 _TRUNCATION = flags.DEFINE_string(
     "truncation",
     None,
-    "stablehlo: limit of normal latents, or psi of generators with styles. Default: the run's.",
+    "stablehlo, onnx: limit of normal latents, or psi of generators with styles. Default: the "
+    "run's.",
 )
 _LICENCE = flags.DEFINE_string(
     "licence", "not stated", "The licence of the weights, for the model card."
 )
 flags.DEFINE_alias("license", "licence")
-_OF_STABLEHLO = ("raw", "platforms", "batch_norm", "truncation")
+# Flags that have an effect with some formats only.
+_OF_COMPUTATIONS = ("raw", "batch_norm", "truncation")
 
 
 def _main() -> None:
-    folder, formats, networks = _check()
+    folder, formats, networks, sizes = _check()
     run = run_flags.open_run()
-    from gan_jax.inference import computations, stablehlo
+    from gan_jax.inference import computations, onnx_model, stablehlo
     from gan_jax.pages import model_card
     from gan_jax.report import atomic
     from gan_jax.runs import weights_file
@@ -71,10 +86,11 @@ def _main() -> None:
     paths = [folder / model_card.FILE]
     for name in networks:
         errors.lookup(run.game.networks, name, "--network")
-    if "stablehlo" in formats:
+    suffixes = {"stablehlo": stablehlo.SUFFIX, "onnx": onnx_model.SUFFIX}
+    if wanted := [suffix for name, suffix in suffixes.items() if name in formats]:
         computations.check(run, how)
         names = computations.names(run.game, networks)
-        paths += [folder / f"{name}{stablehlo.SUFFIX}" for name in names]
+        paths += [folder / f"{name}{suffix}" for name in names for suffix in wanted]
     if "safetensors" in formats:
         paths.append(folder / weights_file.FILE)
     for path in paths:
@@ -82,14 +98,21 @@ def _main() -> None:
 
     step = choose_step(run.path, run_flags.CHECKPOINT.value)
     files: list[model_card.File] = []
-    if "stablehlo" in formats:
-        meaning = f"StableHLO for {', '.join(_PLATFORMS.value)}, with the weights"
+    if wanted:
         with run.precision():
             step, made = computations.of_run(run, step, how, networks)
             for one in made:
-                path = folder / f"{one.name}{stablehlo.SUFFIX}"
-                atomic.write_bytes(path, stablehlo.serialized(one, _PLATFORMS.value))
-                files.append(model_card.File(path, meaning, one))
+                if "stablehlo" in formats:
+                    path = folder / f"{one.name}{stablehlo.SUFFIX}"
+                    atomic.write_bytes(path, stablehlo.serialized(one, _PLATFORMS.value))
+                    meaning = f"StableHLO for {', '.join(_PLATFORMS.value)}, with the weights"
+                    files.append(model_card.File(path, meaning, one))
+                if "onnx" in formats:
+                    path = folder / f"{one.name}{onnx_model.SUFFIX}"
+                    model = onnx_model.converted(one, sizes)
+                    atomic.write_bytes(path, model.content)
+                    meaning = f"ONNX, with the weights; within {model.difference:.1g} of JAX"
+                    files.append(model_card.File(path, meaning, one, model.shapes))
     if "safetensors" in formats:
         path = folder / weights_file.FILE
         facts = {"licence": _LICENCE.value}
@@ -102,8 +125,8 @@ def _main() -> None:
     print(f"step {step:,} of {run.path}: {written} in {folder}")
 
 
-def _check() -> tuple[Path, list[str], list[str]]:
-    """Return folder, formats and networks; raise a `ConfigError` if a flag cannot work."""
+def _check() -> tuple[Path, list[str], list[str], dict[str, int]]:
+    """Return folder, formats, networks and sizes; raise a `ConfigError` if a flag cannot work."""
     _, formats, out = command_line.require(
         run="a run directory", format=f"one of {', '.join(_FORMATS)}, or several", out="a folder"
     )
@@ -114,18 +137,37 @@ def _check() -> tuple[Path, list[str], list[str]]:
                 f"--{flag}={','.join(given)}; accepted: {', '.join(accepted)}, or several"
             )
     command_line.refuse(["batch_size"], "an export")
+    mode = f"--format={','.join(formats)}"
     if "stablehlo" not in formats:
-        command_line.refuse(_OF_STABLEHLO, f"--format={','.join(formats)}")
+        command_line.refuse(["platforms"], mode)
+    if "onnx" not in formats:
+        command_line.refuse(["sizes"], mode)
+    if formats == ["safetensors"]:
+        command_line.refuse(_OF_COMPUTATIONS, mode)
     if _NETWORK.value:
         command_line.refuse(["truncation"], "--network")
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise errors.ConfigError(f"--out={folder} is a file; accepted: a folder")
-    for name in formats:
-        installation.require_packages(f"--format={name}", _PACKAGES[name], "export")
+    for name, package in {"stablehlo": "flatbuffers", "safetensors": "safetensors"}.items():
+        if name in formats:
+            installation.require_packages(f"--format={name}", (package,), "export")
+    if "onnx" in formats:
+        installation.require_packages("--format=onnx", _OF_ONNX, "onnx", _JAX2ONNX)
     if len(command_line.numbers("truncation")) > 1:
         raise errors.ConfigError(f"--truncation={_TRUNCATION.value}; accepted: one number")
-    return folder, formats, list(_NETWORK.value)
+    return folder, formats, list(_NETWORK.value), dict(map(_size, _SIZES.value))
+
+
+def _size(given: str) -> tuple[str, int]:
+    """Return the symbol and the number of one of ``--sizes``."""
+    symbol, _, number = given.partition("=")
+    if symbol not in _SYMBOLS or not number.isdecimal() or int(number) < 1:
+        raise errors.ConfigError(
+            f"--sizes={given}; accepted: {', '.join(f'{name}=1' for name in _SYMBOLS)}, or another "
+            "whole number"
+        )
+    return symbol, int(number)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "translate": ("experiments.translate", "translate or restore images or sounds with a run"),
     "evaluate": ("experiments.evaluate", "measure a run, or two sets of images"),
     "anomalies": ("experiments.anomalies", "give images anomaly scores by a run"),
-    "export": ("experiments.export", "write a run's networks as StableHLO or safetensors"),
+    "export": ("experiments.export", "write a run's networks as StableHLO, ONNX or safetensors"),
     "report": ("experiments.report", "write the report of a run: one HTML file"),
     "compare": ("experiments.compare", "compare runs, in text or as an HTML file"),
     "demo": ("experiments.demo", "show a run on a page in the browser"),
@@ -104,21 +104,23 @@ def located(config: str) -> str:
     return f"{known[name]}{colon}{arg}"
 
 
-def require_packages(what: str, packages: Sequence[str], extra: str) -> None:
+def require_packages(what: str, packages: Sequence[str], extra: str, more: str = "") -> None:
     """Check that packages are installed, which are not imported.
 
     Args:
       what: what needs them, for the message.
       packages: their names, as they are imported.
       extra: the extra of this project that has them.
+      more: a command that is needed beside that.
 
     Raises:
       ConfigError: some are missing; the message says how to install them.
     """
     if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        further = f" && {more}" if more else ""
         raise errors.ConfigError(
             f"{what} needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} not "
-            f"installed: pip install -e '.[{extra}]'"
+            f"installed: pip install -e '.[{extra}]'{further}"
         )
 
 

@@ -69,6 +69,7 @@ class Computation:
       meaning: what it returns, float32 ``[batch, ...]``.
       function: it; takes and returns arrays.
       constraints: on the symbols of the shapes, in the notation of `jax.export.symbolic_shape`.
+      sizes: height and width, or length, of the training's inputs, by their symbols.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Computation:
     meaning: str
     function: Callable[..., jax.Array]
     constraints: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def of_run(
@@ -186,7 +188,9 @@ def _translation(
     name = _translation_name(direction, way)
     least = -(-_SMALLEST // way.multiple)
     bounds = () if way.exact else tuple(f"{axis} >= {least}" for axis in axes)
-    return Computation(name, tuple(inputs), f"{_output(field)}{larger}", translate, bounds)
+    shown = game.networks[way.networks[0]].inputs[0].shape[1:-1]
+    usual = {} if way.exact else dict(zip(axes, shown, strict=True))
+    return Computation(name, tuple(inputs), f"{_output(field)}{larger}", translate, bounds, usual)
 
 
 def _translation_name(direction: str, way: Direction) -> str:

@@ -24,7 +24,9 @@ def upsample(images: jax.Array) -> jax.Array:
       `[batch, 2 * height, 2 * width, channels]`, same dtype.
     """
     batch, height, width, channels = images.shape
-    return jax.image.resize(images, (batch, 2 * height, 2 * width, channels), "linear")
+    shape = (batch, 2 * height, 2 * width, channels)
+    # Antialiasing, which changes nothing here, cannot be converted to ONNX.
+    return jax.image.resize(images, shape, "linear", antialias=False)
 
 
 def split(images: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -39,11 +39,13 @@ class File:
       path: it.
       meaning: what it is.
       computation: that it has; ``None``: it has weights alone.
+      shapes: of an ONNX model's inputs; ``None``: it is StableHLO, for shapes of the computation.
     """
 
     path: Path
     meaning: str
     computation: Computation | None = None
+    shapes: Sequence[Sequence[int | str]] | None = None
 
 
 def card(run: "Run", step: int, files: Sequence[File], licence: str) -> str:
@@ -115,18 +117,40 @@ def _use(file: File) -> str:
     """Return how a computation is called."""
     made = file.computation
     assert made is not None
-    rows = [(f"`{i.name}`", f"`{i.dtype} [{i.shape}]`", i.meaning) for i in made.inputs]
+    shapes = [one.shape for one in made.inputs]
+    code = _stablehlo_code(file.path.name, made)
+    if file.shapes is not None:
+        shapes = [", ".join(map(str, shape)) for shape in file.shapes]
+        code = _onnx_code(file.path.name, made)
+    rows = [
+        (f"`{one.name}`", f"`{one.dtype} [{shape}]`", one.meaning)
+        for one, shape in zip(made.inputs, shapes, strict=True)
+    ]
+    parts = [f"### `{file.path.name}`", _table(("input", "shape", "content"), rows)]
+    return "\n\n".join([*parts, f"Output: {made.meaning}; float32.", code])
+
+
+def _stablehlo_code(file: str, made: Computation) -> str:
     names = ", ".join(one.name for one in made.inputs)
-    code = (
+    return (
         "```python\n"
         "from jax import export  # pip install jax flatbuffers\n\n"
-        f'with open("{file.path.name}", "rb") as file:\n'
+        f'with open("{file}", "rb") as file:\n'
         f"    {made.name} = export.deserialize(bytearray(file.read()))\n"
         f"made = {made.name}.call({names})\n"
         "```"
     )
-    parts = [f"### `{file.path.name}`", _table(("input", "shape", "content"), rows)]
-    return "\n\n".join([*parts, f"Output: {made.meaning}; float32.", code])
+
+
+def _onnx_code(file: str, made: Computation) -> str:
+    given = ", ".join(f'"{one.name}": {one.name}' for one in made.inputs)
+    return (
+        "```python\n"
+        "import onnxruntime\n\n"
+        f'session = onnxruntime.InferenceSession("{file}")\n'
+        f"(made,) = session.run(None, {{{given}}})\n"
+        "```"
+    )
 
 
 def _evaluations(found: contents.Contents, step: int) -> list[str]:

@@ -45,9 +45,15 @@ def test_files_and_a_card_are_written_once_unless_they_may_be_replaced(run, tmp_
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--out=out",), "--format is missing; give one of stablehlo, safetensors, or several"),
+        (
+            ("--out=out",),
+            "--format is missing; give one of stablehlo, onnx, safetensors, or several",
+        ),
         (("--format=safetensors",), "--out is missing; give a folder"),
-        (("--format=pickle", "--out=out"), "--format=pickle; accepted: stablehlo, safetensors, or"),
+        (
+            ("--format=pickle", "--out=out"),
+            "--format=pickle; accepted: stablehlo, onnx, safetensors, or",
+        ),
         (("--format=", "--out=out"), "--format=; accepted: stablehlo"),
         (
             ("--format=stablehlo", "--platforms=cpu,npu", "--out=out"),
@@ -60,6 +66,14 @@ def test_files_and_a_card_are_written_once_unless_they_may_be_replaced(run, tmp_
         (
             ("--format=stablehlo", "--truncation=1,2", "--out=out"),
             "--truncation=1,2; accepted: one number",
+        ),
+        (
+            ("--format=stablehlo", "--sizes=batch=1", "--out=out"),
+            "--sizes has no effect with --format=stablehlo; accepted: none",
+        ),
+        (
+            ("--format=safetensors", "--batch_size=1", "--out=out"),
+            "--batch_size has no effect with an export; accepted: none",
         ),
         (
             ("--format=safetensors", "--network=critic", "--out=out"),
@@ -77,6 +91,27 @@ def test_mistakes_are_reported_in_one_line(run, flags, message, tmp_path):
     ended = call(f"--run={run}", *flags, module=EXPORT, cwd=tmp_path)
     assert complaint(ended).startswith(message)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_onnx_names_its_extra_and_the_command_beside_it(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    flags = (f"--run={run}", "--format=onnx", "--out=out")
+    message = complaint(call(*flags, module=EXPORT, cwd=tmp_path))
+    assert message.startswith("--format=onnx needs jax2onnx")
+    assert message.endswith(".[onnx]' && pip install --no-deps jax2onnx==0.17.1")
+
+
+def test_an_onnx_model_is_written_with_its_card(run, tmp_path):
+    pytest.importorskip("jax2onnx", reason="needs jax2onnx, see docs/export.md")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    flags = (f"--run={run}", "--format=onnx", "--sizes=batch=2", "--out=out")
+    succeeded(call(*flags, module=EXPORT, cwd=tmp_path))
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "| `z` | `float32 [2, 2]` |" in card
+    assert '(made,) = session.run(None, {"z": z})' in card
+    flags = (*flags[:2], "--sizes=depth=2", "--out=other")
+    message = complaint(call(*flags, module=EXPORT, cwd=tmp_path))
+    assert message.startswith("--sizes=depth=2; accepted: batch=1, height=1, width=1, samples=1")
 
 
 @pytest.mark.parametrize(
