@@ -33,6 +33,8 @@ FILE = f"weights{SUFFIX}"
 PARTS = ("params", "mutable", "ema")
 #: The version of names and metadata; raise it with every change that older readers cannot follow.
 FORMAT = "gan_jax networks 1"
+# The dtypes of variables, by their names in such files.
+_DTYPES = ("F32", "I32", "U32", "BOOL")
 
 
 class Stored(NamedTuple):
@@ -120,13 +122,24 @@ def read(path: str, networks: Sequence[str], field: str) -> Stored:
     try:
         with safe_open(file, framework="numpy") as content:
             step = _step(content.metadata() or {}, file)
-            names = [n for n in content.keys() if n.split("/")[0] in networks]  # noqa: SIM118
+            names = [n for n in content.keys() if _is_variable(n, networks)]  # noqa: SIM118
+            for name in names:
+                if (dtype := content.get_slice(name).get_dtype()) not in _DTYPES:
+                    raise errors.CheckpointError(
+                        f"{file}: {name} has the dtype {dtype}; accepted: {', '.join(_DTYPES)}"
+                    )
             return Stored(step, {f"networks/{name}": content.get_tensor(name) for name in names})
     except OSError as error:
         reason = error.strerror or str(error)
         raise errors.CheckpointError(f"Cannot read {file}: {reason}") from error
     except SafetensorError as error:
         raise errors.CheckpointError(f"{file} is damaged: {error}") from error
+
+
+def _is_variable(name: str, networks: Sequence[str]) -> bool:
+    """Return whether an array's name has the form of a variable or average of some networks."""
+    network, part, *rest = [*name.split("/"), ""]
+    return network in networks and part in PARTS and rest[:-1] != []
 
 
 def _step(metadata: Mapping[str, Any], file: Path) -> int:

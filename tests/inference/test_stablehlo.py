@@ -165,6 +165,20 @@ def test_images_may_have_any_size_that_the_network_accepts(name):
         exported.call(np.zeros((1, 4, 8, channels), np.float32))
 
 
+def test_images_are_in_range_and_points_anywhere():
+    config = small("stylegan2")
+    found = build.make_game(config, spec(config, "digits"), None)
+    variables = {"generator": jax.tree.map(lambda x: 30.0 * x, alike(found.networks["generator"]))}
+    made = computations.sampling(found, variables)
+    images = np.asarray(jax.jit(made.function)(np.ones((2, found.latent_dim), np.float32)))
+    assert np.abs(images).max() == 1.0
+    config = tiny.point_config()
+    found = build.make_game(config, tiny.spec(config), None)
+    variables = {"generator": jax.tree.map(lambda x: 10.0 + x, alike(found.networks["generator"]))}
+    made = computations.sampling(found, variables)
+    assert (np.asarray(jax.jit(made.function)(np.ones((2, 2), np.float32))) > 1.0).all()
+
+
 def test_holes_are_filled_as_by_the_run():
     found = game("inpaint")
     variables = {"generator": alike(found.networks["generator"])}

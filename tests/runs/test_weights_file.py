@@ -1,6 +1,7 @@
 """Weights of a run in a ``.safetensors`` file, and runs that start from them."""
 
 import json
+import struct
 import sys
 
 import jax
@@ -120,7 +121,21 @@ def test_other_files_are_refused_before_anything_is_written(made, tmp_path):
             {"a/b/c": np.zeros(2)}, {"format": weights_file.FORMAT, "step": "3"}
         ),
     }
+    header = {
+        "__metadata__": {"format": weights_file.FORMAT, "step": "3"},
+        "generator/params/x": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]},
+    }
+    text = json.dumps(header).encode()
+    files["eighths"] = struct.pack("<Q", len(text)) + text + bytes(2)
+    names = {
+        "generator": np.zeros(2),
+        "generator/ema": np.zeros(2),
+        "generator/other/x": np.zeros(2),
+    }
+    files["names"] = safetensors.save(names, {"format": weights_file.FORMAT, "step": "3"})
     messages = {
+        "eighths": "generator/params/x has the dtype F8_E4M3; accepted: F32",
+        "names": "no array of its networks fits",
         "missing": "Cannot read .*missing.safetensors: No such file",
         "damaged": "damaged.safetensors is damaged",
         "text": "text.safetensors is damaged",
