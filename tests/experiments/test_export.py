@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from jax import export
 
 from tests.experiments.program import call, complaint, succeeded
 from tests.inference.untrained import make_run
@@ -18,6 +19,7 @@ def run(tmp_path_factory):
     config = tiny.point_config()
     config.data.name = "digits"
     config.generator.mlp.output = "tanh"
+    config.precision = "highest"
     return make_run(tmp_path_factory.mktemp("made") / "first", config).path
 
 
@@ -30,6 +32,8 @@ def test_files_and_a_card_are_written_once_unless_they_may_be_replaced(run, tmp_
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(names)
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert "| licence | CC0 |" in card
+    exported = export.deserialize(bytearray((tmp_path / "out" / names[0]).read_bytes()))
+    assert "HIGHEST" in str(exported.mlir_module())
     assert "| `generator.stablehlo` | StableHLO for cpu, with the weights |" in card
     (tmp_path / "out" / names[1]).write_text("mine")
     (tmp_path / "out" / names[2]).unlink()
