@@ -66,7 +66,7 @@ def test_fields_and_paths_exist(page):
     for field in re.findall(r"--config\.([a-z_0-9.]+)=", text):
         if "my_gan" not in text:
             assert _has(config.create(), field), field
-    folders = "configs|docs|experiments|gan_jax|scripts|tests"
+    folders = "configs|docs|experiments|gan_jax|notebooks|scripts|tests"
     for path in re.findall(rf"`((?:{folders})/[\w./]+)`", text):
         assert (ROOT / path).exists(), path
 
