@@ -146,7 +146,9 @@ class SamplesDemo:
         files = self._kind.files(example, text) if self._kind.suffix else {}
         shown = next((suffix for suffix in (".png", ".gif") if suffix in files), ".png")
         if shown not in files:
-            drawn = self._kind.picture(example[None])
+            # A grid of one, without the lines around it.
+            inner = slice(grids.PADDING, -grids.PADDING)
+            drawn = self._kind.picture(example[None])[inner, inner]
             files = {**files, shown: grids.png(drawn, text)}
         places = {suffix: demo.address(suffix, content) for suffix, content in files.items()}
         return Figure(name, places[shown], places.get(".wav", ""), places.get(".mid", ""))

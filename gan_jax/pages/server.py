@@ -92,6 +92,12 @@ class Server(http.server.ThreadingHTTPServer):
             return self.demo.answer({name: values[-1] for name, values in fields.items()}, body)
 
     @override
+    def server_close(self) -> None:
+        # A computation that goes on while the interpreter ends would crash it.
+        with self._lock:
+            super().server_close()
+
+    @override
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)

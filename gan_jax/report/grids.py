@@ -11,6 +11,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from gan_jax.report import atomic
 
+#: The width of the lines of a grid, in pixels.
+PADDING = 2
 _VISIBLE = 32
 _GREY = 128
 _MARGIN = 6
@@ -21,7 +23,7 @@ _FAKE = (214, 69, 65)
 def grid(
     images: np.ndarray,
     columns: int | None = None,
-    padding: int = 2,
+    padding: int = PADDING,
     scale: int | None = None,
 ) -> np.ndarray:
     """Lay images out in rows, with grey lines between and around them.

@@ -99,6 +99,23 @@ def test_the_pictures_of_a_run_have_captions_beside_their_rows(run, monkeypatch)
     assert lines == [names[0]] * 8 + [names[1]] * 8
 
 
+def test_a_demo_takes_a_text_and_lists_the_words(run):
+    pytest.importorskip("jinja2")
+    from gan_jax.inference.live_samples import LiveSampler
+    from gan_jax.pages.demo_samples import SamplesDemo
+
+    demo = SamplesDemo(LiveSampler(Request(run, batch_size=4)))
+    page = demo.page()
+    assert "Words that can be used" in page
+    assert "crimson, cross, disc" in page
+    assert kinds.of(run.game.attributes).lines(np.array(run.game.attributes.vectors[:1]))[0] in page
+    answer = demo.answer({"num": "3", "label": TEXT.upper()}, b"")
+    assert answer.count(f"<figcaption>{TEXT}</figcaption>") == 3
+    assert "--text='A SMALL RED CROSS LEFT'" in answer.replace("&#39;", "'")
+    with pytest.raises(ConfigError, match="has the unknown word 'purple'; accepted: a, and"):
+        demo.answer({"label": "a purple cross"}, b"")
+
+
 def test_texts_that_cannot_be_asked_for_are_refused(run, tmp_path):
     with pytest.raises(ConfigError, match="unknown word 'purple'; accepted: a, and, at, azure"):
         run.sample(2, text="a small purple cross left")

@@ -1,8 +1,12 @@
 """Demos without a browser: their pages, their answers, and what the server refuses."""
 
 import base64
+import collections
+import dataclasses
 import io
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +14,8 @@ from PIL import Image
 
 from configs import cgan
 from gan_jax import errors
+from gan_jax.data import kinds
+from gan_jax.data import spec as specs
 from gan_jax.inference.live_samples import LiveSampler
 from gan_jax.inference.live_translation import LiveTranslator
 from gan_jax.inference.sample_request import Request
@@ -133,6 +139,109 @@ def test_the_page_has_the_controls_that_the_run_allows(samples):
 def test_wrong_fields_are_named(samples, form, message):
     with pytest.raises(errors.ConfigError, match=re.escape(message)):
         samples.answer(form, b"")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampled:
+    """Stands in for a sampler of a run of any kind of data."""
+
+    field: specs.Field
+
+    kind = property(lambda self: kinds.of(self.field))
+
+    @property
+    def ask(self):
+        """What the page says of the run."""
+        game = SimpleNamespace(num_classes=None, attributes=None, spec={})
+        run = SimpleNamespace(
+            path=Path("runs/one"), config=SimpleNamespace(variant="one"), data={"name": "set"}
+        )
+        how = SimpleNamespace(batch_norm="ema", truncation=None)
+        return SimpleNamespace(
+            field=self.field,
+            game=game,
+            run=run,
+            sampling=how,
+            step=1,
+            captions=None,
+            checkpoint="best",
+            raw=True,
+        )
+
+    def __call__(self, seed, num, **options):
+        shape = (num, *self.field.shape)
+        if self.field.dtype == "float32":
+            return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+        return np.random.default_rng(seed).integers(0, 2, shape).astype(self.field.dtype)
+
+    def labels(self, num, label):
+        return None
+
+    def label(self, given):
+        return None
+
+
+FIELDS = {
+    "image": specs.image((8, 6, 3)),
+    "deep": specs.image((8, 6, 2)),
+    "video": specs.Field("video", (3, 8, 6, 1), "uint8"),
+    "sound": specs.Field("audio", (1024, 1), "int16", sample_rate=8000),
+    "music": specs.music((16, 12), 60),
+    "points": specs.Field("points", (2,), "float32"),
+    "text": specs.text(3, ["<b>", "cat"], " "),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "shown"),
+    [
+        ("image", 16, {"image/png": 2}),
+        ("deep", 16, {"image/png": 2}),
+        ("video", 4, {"image/gif": 2}),
+        ("sound", 4, {"image/png": 2, "audio/wav": 2}),
+        ("music", 4, {"image/png": 2, "audio/wav": 2, "audio/midi": 2}),
+        ("points", 256, {"image/png": 1}),
+        ("text", 4, {}),
+    ],
+)
+def test_each_kind_of_data_is_shown_or_heard(name, first, shown):
+    from gan_jax.pages.demo_samples import SamplesDemo
+
+    sampler = Sampled(FIELDS[name])
+    demo = SamplesDemo(sampler)
+    answer = demo.answer({"num": "2", "seed": "4"}, b"")
+    page = Page(answer)
+    addresses = [
+        *[one["src"] for one in page.all("img") + page.all("audio")],
+        *[one["href"] for one in page.all("a")],
+    ]
+    found = [content(one) for one in addresses]
+    assert collections.Counter(kind for kind, _ in found) == shown
+    made = sampler(4, 2)
+    files = [sampler.kind.files(x) for x in made] if sampler.kind.suffix else []
+    for kind, suffix in (("audio/wav", ".wav"), ("audio/midi", ".mid"), ("image/gif", ".gif")):
+        if kind in shown:
+            assert [raw for one, raw in found if one == kind] == [one[suffix] for one in files]
+    if name == "text":
+        assert [*page.text.splitlines()][1:3] == sampler.kind.lines(made)
+        assert "<b>" not in answer
+    if name == "sound":
+        sheet = sampler.kind.picture(made[:1])[2:-2, 2:-2]
+        assert (pixels(found[0][1]) == sheet[..., 0]).all()
+    out = {"deep": "samples.npz", "points": "samples.npz"}.get(name, "samples/")
+    assert f"--checkpoint=best --raw=True --seed=4 --num=2 --out={out}" in page.text
+    controls = Page(demo.page())
+    names = [one["name"] for one in controls.all("input")]
+    moving = name not in ("points", "text")
+    assert names == ["seed", "num"] + ["truncation"] * (name != "text") + (
+        ["second", "share"] if moving else []
+    )
+    assert controls.all("input")[1]["value"] == str(first)
+
+
+def pixels(raw):
+    with Image.open(io.BytesIO(raw)) as image:
+        return np.array(image)
 
 
 @pytest.mark.parametrize(("direction", "size"), [(PLAIN, (9, 14)), (DOUBLE, (5, 7))])

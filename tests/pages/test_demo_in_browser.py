@@ -83,7 +83,7 @@ def test_a_press_shows_samples_and_a_mistake_is_a_line(browser, tmp_path):
         assert page.locator("#answer figcaption").all_inner_texts() == ["7"] * 3
         first = page.get_attribute("#answer img", "src")
         page.locator("[name=share]").fill("1")
-        page.wait_for_function("document.querySelector('#answer').innerText.includes('100%')")
+        page.get_by_text("100% of the way to seed 1").wait_for()
         assert page.get_attribute("#answer img", "src") != first
         # The browser's own check of the field is passed by.
         page.eval_on_selector("form", "form => { form.noValidate = true; }")
