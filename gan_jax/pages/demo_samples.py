@@ -169,5 +169,5 @@ class SamplesDemo:
             "truncation": truncation,
             "out": "samples/" if self._kind.suffix else "samples.npz",
         }
-        flags = [f"--{k}={v}" for k, v in given.items() if v is not None]
-        return f"{installation.command('sample')} {shlex.join(flags)}"
+        flags = [f"--{k}={shlex.quote(str(v))}" for k, v in given.items() if v is not None]
+        return f"{installation.command('sample')} {' '.join(flags)}"
