@@ -133,6 +133,7 @@ def test_the_page_has_the_controls_that_the_run_allows(samples):
         ({"label": "ten"}, "label = 'ten'"),
         ({"truncation": "nan"}, "truncation = 'nan'; accepted: a number from 0 on"),
         ({"truncation": "-1"}, "truncation = '-1'"),
+        ({"truncation": "1e999"}, "truncation = '1e999'"),
         ({"share": "1.5"}, "share = '1.5'; accepted: a number from 0 to 1"),
     ],
 )
@@ -146,13 +147,14 @@ class Sampled:
     """Stands in for a sampler of a run of any kind of data."""
 
     field: specs.Field
+    attributes: specs.Field | None = None
 
     kind = property(lambda self: kinds.of(self.field))
 
     @property
     def ask(self):
         """What the page says of the run."""
-        game = SimpleNamespace(num_classes=None, attributes=None, spec={})
+        game = SimpleNamespace(num_classes=None, attributes=self.attributes, spec={})
         run = SimpleNamespace(
             path=Path("runs/one"), config=SimpleNamespace(variant="one"), data={"name": "set"}
         )
@@ -217,6 +219,7 @@ def test_each_kind_of_data_is_shown_or_heard(name, first, shown):
     ]
     found = [content(one) for one in addresses]
     assert collections.Counter(kind for kind, _ in found) == shown
+    assert {content(one["src"])[0] for one in page.all("audio")} <= {"audio/wav"}
     made = sampler(4, 2)
     files = [sampler.kind.files(x) for x in made] if sampler.kind.suffix else []
     for kind, suffix in (("audio/wav", ".wav"), ("audio/midi", ".mid"), ("image/gif", ".gif")):
@@ -236,7 +239,19 @@ def test_each_kind_of_data_is_shown_or_heard(name, first, shown):
     assert names == ["seed", "num"] + ["truncation"] * (name != "text") + (
         ["second", "share"] if moving else []
     )
-    assert controls.all("input")[1]["value"] == str(first)
+    number = controls.all("input")[1]
+    most = 1024 if name == "points" else 64
+    assert (number["value"], number["max"]) == (str(first), str(most))
+
+
+def test_attributes_are_asked_for_by_name():
+    from gan_jax.pages.demo_samples import SamplesDemo
+
+    asked = specs.Field("attributes", (2,), "float32", attributes=("Smiling", "<Hat>"))
+    page = SamplesDemo(Sampled(FIELDS["image"], asked)).page()
+    assert 'name="label" type="text" placeholder="Smiling=1"' in page
+    assert "Smiling, &lt;Hat&gt;. Those that are not given" in page
+    assert "<Hat>" not in page
 
 
 def pixels(raw):
