@@ -105,8 +105,7 @@ class Translator(Normalized):
         if image.shape[-1] < self.outputs:
             image = jnp.broadcast_to(image, (*x.shape[:-1], self.outputs))
         if image.shape != y.shape:
-            # Antialiasing, which changes nothing here, cannot be converted to ONNX.
-            image = jax.image.resize(image, y.shape, "cubic", antialias=False)
+            image = jax.image.resize(image, y.shape, "cubic")
         return image + y
 
 
