@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from importlib import metadata
 from pathlib import Path
 
@@ -28,6 +29,9 @@ compilation_cache.enable()
 # Tests compile thousands of small programs, many of them in several processes.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 FOLDER = Path(__file__).parent
+# A shell lets what it starts in the background ignore Ctrl-C, which tests send to their programs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What another version of JAX has to pass, but for the slow tests, beside the tests that have the
 # mark themselves: every loss in every way to run it, and the layers that rely on JAX and Flax most.
