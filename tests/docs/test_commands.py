@@ -27,8 +27,8 @@ CONSOLE = re.compile(rf"(?:gan-jax|-m gan_jax) ([a-z][a-z-]*){_ARGUMENTS}")
 COMMON = {"help", "verbosity"}
 # Options of SLURM, Docker and XLA.
 OTHERS = {
-    *("gpus-per-task", "gres", "kill-on-bad-exit", "network", "ntasks-per-node", "requeue"),
-    *("signal", "xla_gpu_experimental_enable_conv_fusion"),
+    *("gpus-per-task", "gres", "kill-on-bad-exit", "ntasks-per-node", "requeue", "signal"),
+    "xla_gpu_experimental_enable_conv_fusion",
 }
 # What stands for a file that a reader has, or for one of several.
 FORMS = ("--config=FILE", "configs/NAME.py", "--config=my_gan.py", "--only=NUMBER")
