@@ -60,6 +60,7 @@ LONGEST = (
     "training/test_parallel.py",
     "training/test_translation.py",
     "training/test_step.py",
+    "docs/test_smoke.py",
 )
 
 

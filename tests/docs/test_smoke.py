@@ -51,7 +51,7 @@ def test_arguments_are_shortened():
     assert "docs/getting_started.md" in map(path, RUN)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=path)
 def test_marked_commands_run(page, tmp_path):
     for module, words in commands(page):
