@@ -28,13 +28,13 @@ _RADII = np.linspace(-RADIUS_JITTER, RADIUS_JITTER, 3)
 
 
 @functools.cache
-def _templates() -> tuple[np.ndarray, np.ndarray]:
+def _templates(side: int) -> tuple[np.ndarray, np.ndarray]:
     """Return pictures of all combinations at several positions, and their values, ``[m, 4]``."""
     which, radius, column, row = np.meshgrid(
         np.arange(len(COMBINATIONS)), _RADII, _COLUMNS, _ROWS, indexing="ij"
     )
     values = COMBINATIONS[which.ravel()]
-    return render(values, radius.ravel(), column.ravel(), row.ravel()), values
+    return render(values, radius.ravel(), column.ravel(), row.ravel(), side), values
 
 
 def suitable(source: Source) -> list[str]:
@@ -72,9 +72,9 @@ def read(pictures: np.ndarray) -> np.ndarray:
     values, too.
 
     Args:
-      pictures: uint8 ``[n, 16, 16, 3]``.
+      pictures: uint8 ``[n, side, side, 3]``.
     """
-    known, values = _templates()
+    known, values = _templates(pictures.shape[1])
     return values[templates.nearest(pictures, known)]
 
 
@@ -83,7 +83,7 @@ def attributes(field: Field, pictures: np.ndarray, tokens: np.ndarray) -> dict[s
 
     Args:
       field: of the captions.
-      pictures: uint8 ``[n, 16, 16, 3]``.
+      pictures: uint8 ``[n, side, side, 3]``.
       tokens: of the captions, int32 ``[n, length]``.
 
     Returns:

@@ -67,6 +67,21 @@ def test_a_picture_is_what_its_caption_says():
         assert ((below > above) == expected).all()
 
 
+def test_larger_pictures_show_the_same_in_more_pixels(data_config):
+    small = make_source(data_config(name="shapes", toy_size=96)).arrays
+    source = make_source(data_config(name="shapes", toy_size=96, resolution=32))
+    assert source.spec["image"].shape == (32, 32, 3)
+    np.testing.assert_array_equal(source.arrays["label"], small["label"])
+    means = source.arrays["image"].reshape(96, 16, 2, 16, 2, 3).mean((2, 4))
+    difference = np.abs(means - small["image"])
+    assert difference.mean() < 1.5
+    # An edge is sharper, and in the same place.
+    assert difference.max() < 45
+    for side in (15, (32, 32)):
+        with pytest.raises(ConfigError, match=r"data\.resolution = .*; accepted: a whole number, 16"):
+            make_source(data_config(name="shapes", resolution=side))
+
+
 def test_captions_have_several_phrasings_and_agree_with_the_factors_of_their_pictures():
     source = shapes("train", 2000)
     lines = kinds.of(FIELD).lines(source.arrays["label"])

@@ -32,6 +32,12 @@ def test_real_pictures_show_what_their_captions_say():
     assert min(attributes(FIELD, noisy, TOKENS).values()) > 0.95
 
 
+def test_pictures_of_another_size_are_read_alike():
+    larger = shapes("test", 192, 24)
+    found = attributes(FIELD, larger.arrays["image"], larger.arrays["label"])
+    assert min(found.values()) == 1.0
+
+
 def test_each_wrong_word_costs_its_own_attribute():
     one = captions.tokens(FIELD, "a small red cross left")
     shown = read(PICTURES)

@@ -27,7 +27,7 @@ from gan_jax.data.sources.npz import NpzSource
 from gan_jax.data.sources.pairs import PAIRINGS, DomainSource, domains, paired
 from gan_jax.data.sources.photos import photos
 from gan_jax.data.sources.scales import ScaleSource, scales
-from gan_jax.data.sources.shapes import ShapeSource, shapes
+from gan_jax.data.sources.shapes import SIDE, ShapeSource, shapes
 from gan_jax.data.sources.sounds import Clip, SoundSource
 from gan_jax.data.sources.spectral import Spectrograms
 from gan_jax.data.sources.stacked import StackedSource, stacked_digits
@@ -166,7 +166,7 @@ def _one(config: Any, transform: Transform) -> Source:
     if config.name == "scales":
         return scales(config.split, config.toy_size)
     if config.name == "shapes":
-        return shapes(config.split, config.toy_size)
+        return shapes(config.split, config.toy_size, config.resolution or SIDE)
     if config.name == "midi":
         return MidiSource(config.path, config.split, Bars(**config.music), config.on_error)
     if config.name == "text":

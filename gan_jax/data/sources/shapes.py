@@ -1,8 +1,9 @@
 """Pictures of one shape and their captions: a synthetic data set for text to image.
 
-A picture has 16x16 pixels in colour. Its shape has a size, a colour, a form and a place, which the
-caption names; how high it stands, and by how little it is off its place and its size, the caption
-does not say. A caption is one of several phrasings with one of several words for each value.
+A picture has 16x16 pixels in colour, or more. Its shape has a size, a colour, a form and a place,
+which the caption names; how high it stands, and by how little it is off its place and its size, the
+caption does not say. A caption is one of several phrasings with one of several words for each
+value.
 Twelve of the 96 combinations are held out of the split "train", so that it can be measured whether
 a generator combines words as it has never seen them combined.
 """
@@ -18,6 +19,7 @@ from gan_jax.data.spec import LABEL, Field, image
 from gan_jax.errors import lookup, require
 
 SIDE = 16
+"""Of the smallest pictures, whose pixels are the unit of all lengths."""
 #: By factor, the words for each value; a picture has one value of each factor.
 FACTORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "size": (("small", "little", "tiny"), ("large", "big")),
@@ -72,19 +74,22 @@ class ShapeSource(ArraySource):
     """A source of pictures of shapes with captions."""
 
 
-def shapes(split: str, size: int) -> ShapeSource:
-    """Return pictures ``image`` ``[16, 16, 3]`` with their captions ``label`` ``[9]``.
+def shapes(split: str, size: int, side: int = SIDE) -> ShapeSource:
+    """Return pictures ``image`` ``[side, side, 3]`` with their captions ``label`` ``[9]``.
 
     The combinations take turns: of "train" the 84 that are not held out, of "test" all 96.
 
     Args:
       split: "train" or "test".
       size: number of pictures.
+      side: of a picture, in pixels. Those of the same number are the same at any size.
 
     Raises:
-      ConfigError: the split is unknown, or the size is not positive.
+      ConfigError: the split is unknown, the size is not positive, or the side is below 16.
     """
     seed = lookup(SPLITS, split, "data.split")
+    right = isinstance(side, int) and side >= SIDE
+    require(right, "data.resolution", side, f"a whole number, {SIDE} or more")
     require(size >= 1, "data.toy_size", size, "1 or more")
     present = COMBINATIONS if split == "test" else COMBINATIONS[~is_held_out(COMBINATIONS)]
     values = present[np.arange(size) % len(present)]
@@ -94,6 +99,7 @@ def shapes(split: str, size: int) -> ShapeSource:
         radius=RADIUS_JITTER * (2 * radius - 1),
         column=PLACE_JITTER * (2 * column - 1),
         row=HEIGHT_JITTER * (2 * row - 1),
+        side=side,
     )
     texts = [_caption(*each) for each in zip(values, phrasing, np.transpose(words), strict=True)]
     number = {word: k for k, word in enumerate(MEANINGS, start=1)}
@@ -112,27 +118,34 @@ def _caption(values: np.ndarray, phrasing: float, draws: np.ndarray) -> str:
 
 
 def render(
-    values: np.ndarray, radius: np.ndarray, column: np.ndarray, row: np.ndarray
+    values: np.ndarray,
+    radius: np.ndarray,
+    column: np.ndarray,
+    row: np.ndarray,
+    side: int = SIDE,
 ) -> np.ndarray:
-    """Return pictures of shapes on grey, uint8 ``[n, 16, 16, 3]``, with edges one pixel wide.
+    """Return pictures of shapes on grey, uint8 ``[n, side, side, 3]``, with edges one pixel wide.
 
     Args:
       values: by factor, in the order of `FACTORS`, integers ``[n, 4]``.
-      radius: how much larger than their size they are, in pixels, ``[n]``.
+      radius: how much larger than their size they are, in sixteenths of the side, ``[n]``.
       column: how far right of their place their centres are, likewise.
       row: how far below the middle.
+      side: in pixels.
     """
     size, colour, form, place = np.transpose(values)
     r = (np.asarray(RADII)[size] + radius)[:, None, None]
-    y = np.arange(SIDE)[:, None] - (_MIDDLE + row)[:, None, None]
-    x = np.abs(np.arange(SIDE)[None, :] - (np.asarray(PLACES)[place] + column)[:, None, None])
+    scale = side / SIDE
+    centres = (np.arange(side) + 0.5) / scale - 0.5
+    y = centres[:, None] - (_MIDDLE + row)[:, None, None]
+    x = np.abs(centres[None, :] - (np.asarray(PLACES)[place] + column)[:, None, None])
     # Signed distances to the edge, positive inside.
     square = r - np.maximum(x, np.abs(y))
     cross = np.minimum(square, r / 3 - np.minimum(x, np.abs(y)))
     # Two sides rise by 2 pixels in each to the apex in the middle of the upper edge.
     triangle = np.minimum(square, (y + r - 2 * x) / np.sqrt(5))
     distances = np.stack([r - np.sqrt(x**2 + y**2), square, cross, triangle])
-    coverage = np.clip(distances[form, np.arange(len(form))] + 0.5, 0.0, 1.0)
+    coverage = np.clip(scale * distances[form, np.arange(len(form))] + 0.5, 0.0, 1.0)
     difference = COLOURS[colour][:, None, None] - BACKGROUND
     return np.round(BACKGROUND + coverage[..., None] * difference).astype(np.uint8)
 
