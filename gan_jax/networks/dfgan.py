@@ -3,12 +3,6 @@
 "DF-GAN: A Simple and Effective Baseline for Text-to-Image Synthesis". The generator has one stage,
 whose blocks scale and shift every channel, twice before each convolution, by the sentence and the
 latent vector. The discriminator joins the sentence to its last map.
-
-The paper's sentence vectors are those of a recurrent network that was trained before, with images.
-Here each network learns its own, the mean of its words' vectors: no other data are needed, and
-combinations of words that were not trained on have vectors between known ones. The order of words
-is lost. The vectors have unit root mean square, so that a penalty on the gradient with
-respect to them cannot be lowered by making them longer.
 """
 
 from typing import Any, ClassVar
@@ -20,41 +14,15 @@ import jax.numpy as jnp
 from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import Conv
 from gan_jax.layers.resample import mean_pool, upsample_nearest
-from gan_jax.networks.checks import check_image_shape, check_size, halvings, width_at
-from gan_jax.networks.condition import LABEL, Condition, required
-from gan_jax.networks.network import Conditioned, Generator
+from gan_jax.networks.captioned import SENTENCE, Captioned
+from gan_jax.networks.checks import check_size, halvings
+from gan_jax.networks.condition import Condition
+from gan_jax.networks.network import Generator
 from gan_jax.networks.verdict import SLOPE, Discriminator, Head, Verdict
-
-SENTENCE = "sentence"
-"""Name of the discriminator's output that is the sentence vector, and of the condition that gives
-it instead of the tokens."""
 
 
 def _activated(x: jax.Array) -> jax.Array:
     return nn.leaky_relu(x, SLOPE)
-
-
-class SentenceEncoder(nn.Module):
-    """The mean of the vectors of a caption's words, scaled to unit root mean square.
-
-    Attributes:
-      tokens: size of the vocabulary; the token 0 is no word.
-      size: of the vector.
-      param_dtype: of the parameters.
-    """
-
-    tokens: int
-    size: int
-    param_dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, captions: jax.Array) -> jax.Array:
-        """Returns the vectors, float32 [batch, size], of `captions`, int32 [batch, length]."""
-        words = nn.Embed(self.tokens, self.size, param_dtype=self.param_dtype)(captions)
-        words = jnp.where(captions[..., None] == 0, 0.0, words.astype(jnp.float32))
-        total = jnp.sum(words, axis=1)
-        # Of this scale, their sum and their mean are the same.
-        return total * jax.lax.rsqrt(jnp.mean(jnp.square(total), axis=1, keepdims=True) + 1e-8)
 
 
 class Fusion(nn.Module):
@@ -87,29 +55,15 @@ class Fusion(nn.Module):
         return Conv(self.features, (3, 3), **types)(x)
 
 
-class DFGANGenerator(Generator):
-    """Latent vector and caption to image: residual blocks of two fusions per resolution.
-
-    Attributes:
-      features: width at 64x64; it is in inverse proportion to the side, up to `max_features`.
-      max_features: the largest width.
-      sentence_dim: length of the sentence vector.
-      conditioning: `none` or `text`, the caption.
-    """
+class DFGANGenerator(Captioned, Generator):
+    """Latent vector and caption to image: residual blocks of two fusions per resolution."""
 
     GROUP: ClassVar[str] = "generator.dfgan"
-    CONDITIONING: ClassVar[tuple[str, ...]] = ("none", "text")
-    TINY: ClassVar[dict[str, int]] = {"features": 1, "sentence_dim": 4}
 
     latent_dim: int = 100
-    features: int = 128
-    max_features: int = 256
-    sentence_dim: int = 256
 
     def __post_init__(self) -> None:
-        check_image_shape("dfgan", self.shape)
         check_size("generator.latent_dim", self.latent_dim)
-        self._check_sizes("features", "max_features", "sentence_dim")
         super().__post_init__()
 
     def _forward(
@@ -117,14 +71,14 @@ class DFGANGenerator(Generator):
     ) -> jax.Array:
         times = halvings(self.shape)
         height, width = (side >> times for side in self.shape[:2])
-        widths = _widths(self, times)[::-1]
+        widths = self._widths[::-1]
 
         z = z.astype(self.dtype)
         x = nn.Dense(height * width * widths[0], **self._types)(z)
         x = x.reshape(-1, height, width, widths[0])
         vectors = z
         if self.conditioning == "text":
-            sentence = _sentence(self, condition).astype(self.dtype)
+            sentence = self._sentence(condition).astype(self.dtype)
             vectors = jnp.concatenate([z, sentence], axis=-1)
         for features in widths[1:]:
             x = upsample_nearest(x)
@@ -137,7 +91,7 @@ class DFGANGenerator(Generator):
         return jnp.tanh(x.astype(jnp.float32))
 
 
-class DFGANDiscriminator(Conditioned, Discriminator):
+class DFGANDiscriminator(Captioned, Discriminator):
     """Image and caption to a score: residual blocks down to a side of 4 to 7, then the sentence.
 
     With a caption the verdict has the output `sentence`, its vector. A condition with the field
@@ -145,26 +99,13 @@ class DFGANDiscriminator(Conditioned, Discriminator):
 
     In the paper the residual of each block has a learned factor, which is 0 at first. Here there is
     none: in a short run it was 0.1 after 2,500 steps, and the forms of `shapes` were not learned.
-
-    Attributes:
-      features: width at 64x64; it is in inverse proportion to the side, up to `max_features`.
-      max_features: the largest width.
-      sentence_dim: length of the sentence vector.
-      conditioning: `none` or `text`, the caption.
     """
 
     GROUP: ClassVar[str] = "discriminator.dfgan"
-    CONDITIONING: ClassVar[tuple[str, ...]] = ("none", "text")
-    TINY: ClassVar[dict[str, int]] = {"features": 1, "sentence_dim": 4}
 
-    features: int = 128
-    max_features: int = 256
-    sentence_dim: int = 256
     heads: tuple[Head, ...] = ()
 
     def __post_init__(self) -> None:
-        check_image_shape("dfgan", self.shape)
-        self._check_sizes("features", "max_features", "sentence_dim")
         if self.heads:
             raise ConfigError(
                 f"discriminator.name = 'dfgan' cannot predict {self.heads[0].name}; accepted: a "
@@ -176,7 +117,7 @@ class DFGANDiscriminator(Conditioned, Discriminator):
         self, x: jax.Array, condition: Condition, keys: jax.Array | None, train: bool
     ) -> Verdict:
         conv = self._convolutions(False, train)
-        first, *widths = _widths(self, halvings(self.shape))
+        first, *widths = self._widths
         x = conv(first, (3, 3))(x.astype(self.dtype))
         activations = [x]
         for features in widths:
@@ -188,9 +129,7 @@ class DFGANDiscriminator(Conditioned, Discriminator):
             activations.append(x)
         outputs = {}
         if self.conditioning == "text":
-            sentence = condition[SENTENCE] if condition and SENTENCE in condition else None
-            sentence = _sentence(self, condition) if sentence is None else sentence
-            outputs[SENTENCE] = sentence
+            outputs[SENTENCE] = sentence = self._sentence(condition)
             planes = jnp.broadcast_to(
                 sentence.astype(x.dtype)[:, None, None], (*x.shape[:3], self.sentence_dim)
             )
@@ -201,18 +140,3 @@ class DFGANDiscriminator(Conditioned, Discriminator):
         types = {"dtype": jnp.float32, "param_dtype": self.param_dtype}
         scores = nn.Dense(1, use_bias=False, **types)(x.reshape(x.shape[0], -1))[:, 0]
         return Verdict(scores, tuple(activations), outputs)
-
-
-def _widths(network: DFGANGenerator | DFGANDiscriminator, times: int) -> list[int]:
-    """Return the width at every side, from the image's on."""
-    sides = [min(network.shape[:2]) >> index for index in range(times + 1)]
-    return [width_at(side, network.features, network.max_features) for side in sides]
-
-
-def _sentence(network: DFGANGenerator | DFGANDiscriminator, condition: Condition) -> jax.Array:
-    """Return the sentence vectors of the captions; called in a network's own method."""
-    assert network.num_classes is not None  # Checked in `Conditioned`.
-    encoder = SentenceEncoder(
-        network.num_classes, network.sentence_dim, param_dtype=network.param_dtype, name="encoder"
-    )
-    return encoder(required(condition, LABEL))

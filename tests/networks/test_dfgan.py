@@ -10,7 +10,8 @@ import pytest
 
 from gan_jax.errors import ConfigError
 from gan_jax.networks import registry
-from gan_jax.networks.dfgan import SENTENCE, Fusion, SentenceEncoder
+from gan_jax.networks.captioned import SENTENCE, SentenceEncoder
+from gan_jax.networks.dfgan import Fusion
 from gan_jax.networks.verdict import Head
 
 CAPTIONS = jnp.array([[1, 2, 3, 0], [3, 1, 2, 0], [4, 2, 3, 0]])

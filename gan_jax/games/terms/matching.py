@@ -13,8 +13,8 @@ from gan_jax.errors import ConfigError
 from gan_jax.games.building import Given
 from gan_jax.games.terms.term import Added, Context, Term
 from gan_jax.losses import penalties
+from gan_jax.networks.captioned import SENTENCE
 from gan_jax.networks.condition import required
-from gan_jax.networks.dfgan import SENTENCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Matching(Term):
         change = game.loss.discriminator(real.scores, wrong) - game.loss.discriminator(
             real.scores, fake.scores
         )
+        differ = differ.reshape(-1, *(1,) * (change.ndim - 1))
         value = self.mismatched * jnp.mean(jnp.where(differ, change, 0.0))
         metrics = {"mismatched_score": jnp.mean(wrong)}
         if not self.penalty:
