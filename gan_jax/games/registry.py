@@ -16,6 +16,7 @@ from gan_jax.games.likelihood import LikelihoodGame
 from gan_jax.games.paired import PairedGame
 from gan_jax.games.policy import PolicyGame
 from gan_jax.games.progressive import ProgressiveGame
+from gan_jax.games.stacked import StackedGame
 from gan_jax.games.terms import TERMS
 from gan_jax.games.vae import VAEGame
 from gan_jax.settings import Group, parameters, walk
@@ -29,6 +30,7 @@ GAMES: dict[str, type[Game]] = {
     "paired": PairedGame,
     "policy": PolicyGame,
     "progressive": ProgressiveGame,
+    "stacked": StackedGame,
     "vae": VAEGame,
 }
 """Frozen dataclasses; their plain fields are settings."""

@@ -27,6 +27,7 @@ from gan_jax.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_jax.networks.segan import SEGANDiscriminator, SEGANGenerator
 from gan_jax.networks.seqgan import SeqGANDiscriminator
 from gan_jax.networks.srresnet import SRResNet
+from gan_jax.networks.stackgan import StackGANDiscriminator, StackGANGenerator
 from gan_jax.networks.stylegan1 import StyleGAN1Generator
 from gan_jax.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from gan_jax.networks.textgan import TextGANDiscriminator, TextGANGenerator
@@ -47,6 +48,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "progan": ProGANGenerator,
     "r3gan": R3GANGenerator,
     "resnet": ResNetGenerator,
+    "stackgan": StackGANGenerator,
     "stylegan1": StyleGAN1Generator,
     "stylegan2": StyleGAN2Generator,
     "textgan": TextGANGenerator,
@@ -67,6 +69,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "r3gan": R3GANDiscriminator,
     "resnet": ResNetDiscriminator,
     "segan": SEGANDiscriminator,
+    "stackgan": StackGANDiscriminator,
     "stylegan2": StyleGAN2Discriminator,
     "textgan": TextGANDiscriminator,
     "videogan": VideoGANDiscriminator,
@@ -74,7 +77,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
 }
 """Modules of `(x [batch, *shape], condition)` to float32 scores [batch], with a method `judge`.
 
-The scores of fastgan are those of patches, as below.
+The scores of fastgan are those of patches, as below, and those of stackgan [batch, stages].
 """
 
 ENCODERS: dict[str, type[nn.Module]] = {

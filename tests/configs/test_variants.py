@@ -45,7 +45,7 @@ CLASSES = 10
 
 def source_name(name, data):
     """Return what a variant's data set is called as ``data.name``."""
-    if (name, data) == ("text_to_image", "folder"):
+    if data == "folder" and name in ("stackgan", "text_to_image"):
         return "captioned"
     return "folder" if data == "tiles" else data
 
@@ -68,7 +68,8 @@ def spec(config, data):
     if config.generator.conditioning == "text":
         words = np.ones((1, 4), np.int32)
         label = captions.field(4, {str(i): i for i in range(CLASSES)}, words)
-        return {"image": specs.image(SHAPES[data]), "label": label}
+        side = config.data.resolution
+        return {"image": specs.image((side, side, 3)), "label": label}
     height, width, channels = SHAPES[data]
     if config.data.crop is not None:  # Larger than it is trained on.
         height = width = config.data.resolution
@@ -102,6 +103,7 @@ GAMES = (
     "ganomaly",
     "mle",
     "seqgan",
+    "stackgan",
 )
 WHOLE_RUNS = ("wgan_gp", "vae_gan", "denoise")
 # The step is that of another one but for networks, a loss, a penalty, a term, a degradation or a
@@ -262,6 +264,8 @@ def test_every_size_of_data_builds(name, data):
     unconditional = game.num_classes is None and game.attributes is None
     made = jax.eval_shape(game.sample, variables, z, None if unconditional else label)
     expected = (128, 128 if data == "sounds" else 16, 1) if name == "specgan" else SHAPES[data]
+    if name == "stackgan":
+        expected = (config.data.resolution, config.data.resolution, 3)
     assert made.shape == (2, *expected)
     assert config.train.steps % config.train.steps_per_call == 0
 

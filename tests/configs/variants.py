@@ -47,7 +47,7 @@ def datasets(name: str) -> tuple[str, ...]:
         return base.VIDEO
     if name == "midinet":
         return base.MUSIC
-    if name == "text_to_image":
+    if name in ("stackgan", "text_to_image"):
         return base.CAPTIONED
     return base.GENERATION
 

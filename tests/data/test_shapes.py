@@ -78,7 +78,9 @@ def test_larger_pictures_show_the_same_in_more_pixels(data_config):
     # An edge is sharper, and in the same place.
     assert difference.max() < 45
     for side in (15, (32, 32)):
-        with pytest.raises(ConfigError, match=r"data\.resolution = .*; accepted: a whole number, 16"):
+        with pytest.raises(
+            ConfigError, match=r"data\.resolution = .*; accepted: a whole number, 16"
+        ):
             make_source(data_config(name="shapes", resolution=side))
 
 

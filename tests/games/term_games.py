@@ -3,9 +3,7 @@
 import functools
 
 import jax
-import numpy as np
 
-from gan_jax.data import captions
 from tests.games import stub
 from tests.training import tiny
 
@@ -41,8 +39,7 @@ NEEDS = {
     "transport": {"generator.latent_dim": 16},
 }
 SHAPES = {"matching": (8, 8, 1), "path_length": (8, 8, 1), "self_supervision": (16, 16, 1)}
-WORDS = {"the": 0, "red": 1, "crimson": 1, "blue": 2, "disc": 3}
-LABELS = {"matching": captions.field(3, WORDS, np.array([[2, 5, 0]], np.int32))}
+LABELS = {"matching": tiny.CAPTION}
 
 
 @functools.cache

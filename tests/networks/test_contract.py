@@ -26,6 +26,7 @@ GENERATOR_FIELDS = {
     "progan": ("progan", {"features": 2, "max_features": 8}),
     "biggan": ("biggan", {"features": 8}),
     "biggan_deep": ("biggan_deep", {"features": 8}),
+    "stackgan": ("stackgan", {"features": 1, "blocks": 1}),
     "stylegan1": ("stylegan1", {"max_features": 8, "style_dim": 8, "mapping_layers": 2}),
     "stylegan2": ("stylegan2", {"features": 8, "style_dim": 8, "mapping_layers": 2}),
     "midinet": ("midinet", {"features": 6}),
@@ -53,6 +54,7 @@ DISCRIMINATOR_FIELDS = {
     "progan": ("progan", {"features": 2, "max_features": 8}),
     "biggan": ("biggan", {"features": 8}),
     "biggan_deep": ("biggan_deep", {"features": 8}),
+    "stackgan": ("stackgan", {"features": 1}),
     "stylegan2": ("stylegan2", {"features": 8}),
     "midinet": ("midinet", {"features": 6}),
     "segan": ("segan", {"features": (3, 4)}),
@@ -67,6 +69,7 @@ COUPLED = [
     "resnet-stddev",
     "fastgan",
     "progan",
+    "stackgan",
     "stylegan2",
     "videogan",
 ]

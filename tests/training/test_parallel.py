@@ -27,6 +27,7 @@ def final(config, steps=3):
     [
         (tiny.penalized_config, [("shard_map", 8), ("pmap", 8), ("pmap", 1)]),
         (tiny.batch_norm_config, [("shard_map", 8), ("pmap", 2)]),
+        (tiny.stacked_config, [("shard_map", 8)]),
         # Terms and the layer are compared over devices in test_terms.py and test_minibatch.py.
         pytest.param(tiny.auxiliary_config, [("shard_map", 8)], marks=pytest.mark.exhaustive),
         pytest.param(tiny.info_config, [("shard_map", 8)], marks=pytest.mark.exhaustive),

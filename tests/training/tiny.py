@@ -19,10 +19,12 @@ from configs import (
     inpaint,
     mle,
     seqgan,
+    stackgan,
     stylegan2,
     textgan,
     wgan_gp,
 )
+from gan_jax.data import captions
 from gan_jax.data import spec as specs
 from gan_jax.data.sources.draws import random_arrays
 from gan_jax.data.spec import Spec
@@ -30,6 +32,8 @@ from gan_jax.runs import build, preemption
 from gan_jax.training import optimizers
 
 CLASSES = 3
+WORDS = {"the": 0, "red": 1, "crimson": 1, "blue": 2, "disc": 3}
+CAPTION = captions.field(3, WORDS, np.array([[2, 5, 0]], np.int32))
 
 
 def stop_at(
@@ -252,6 +256,17 @@ def mlp_anomaly_config() -> ConfigDict:
     return config
 
 
+def stacked_config() -> ConfigDict:
+    """StackGAN at 4x4 and 8x8, of grey images of three words."""
+    config = stackgan.get_config("smoke")
+    config.generator.latent_dim = 3
+    config.generator.stackgan.update(normalization="none", condition_dim=3, blocks=0)
+    config.discriminator.stackgan.normalization = "none"
+    config.data.update(resolution=8, channels=1)
+    config.train.update(batch_size=16, steps=6)
+    return config
+
+
 def text_config() -> ConfigDict:
     """TextGAN, whose temperature falls within three steps."""
     config = textgan.get_config("smoke")
@@ -285,6 +300,8 @@ def spec(config: ConfigDict, classes: int | None = CLASSES) -> Spec:
         return {"text": specs.text(5, ["a", "b", "c"])}
     size = config.data.resolution
     shape = (size, size, config.data.channels or 1)
+    if config.data.name == "shapes":
+        return {"image": specs.image(shape), specs.LABEL: CAPTION}
     return specs.images(shape, classes) if config.data.pairing == "none" else specs.pairs(shape)
 
 
