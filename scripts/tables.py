@@ -50,6 +50,7 @@ _LABELS = {
     "auroc": "AUROC {}",
     "pitch_accuracy": "pitch accuracy {}",
     "si_sdr": "SI-SDR {} dB",
+    "log_mel_distance": "log-mel distance {} dB",
     "valid": "valid sentences {}",
     "scale_violations": "scale violations {}",
     "motion_error": "motion error {} pixels",
@@ -265,12 +266,13 @@ def sound_table(results: Sequence[Result]) -> str:
 
 
 def enhancement_table(results: Sequence[Result]) -> str:
-    """Return the results of enhancement, with the measures of the noisy sounds in brackets."""
+    """Return the results of runs from sound to sound, with the measures of inputs in brackets."""
     lines = [["config", "data", "steps", "minutes", "SI-SDR, dB", "log-mel distance, dB", "sounds"]]
     for r in results:
-        if "si_sdr" in r.values:
+        if "log_mel_distance" in r.values:
             names = ("si_sdr", "log_mel_distance")
-            pairs = (f"{r.values[name]} ({r.values[f'input_{name}']})" for name in names)
+            pairs = [f"{r.spaced(n)} ({r.values[f'input_{n}']})" for n in names if n in r.values]
+            pairs = [""] * (len(names) - len(pairs)) + pairs
             lines.append([f"`{r.config}`", r.data, r.steps, r.minutes, *pairs, r.remarks])
     return _markdown(lines)
 

@@ -1,4 +1,4 @@
-"""Translation of an image or a sound into another that is known: pix2pix, restoration, SEGAN.
+"""Translation of an image or a sound into another that is known: pix2pix, restoration, vocoders.
 
 - "Image-to-Image Translation with Conditional Adversarial Networks", Isola et al. 2016,
   https://arxiv.org/abs/1611.07004
@@ -8,6 +8,8 @@
   al. 2016, https://arxiv.org/abs/1609.04802
 - "SEGAN: Speech Enhancement Generative Adversarial Network", Pascual et al. 2017,
   https://arxiv.org/abs/1703.09452
+- "HiFi-GAN: Generative Adversarial Networks for Efficient and High Fidelity Speech Synthesis", Kong
+  et al. 2020, https://arxiv.org/abs/2010.05646
 
 They differ in where the pairs come from, in the networks, and in the weights of the same terms:
 
@@ -34,6 +36,7 @@ from gan_jax import errors
 from gan_jax.data import degrade, kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation
+from gan_jax.data.degrade.mel import Mel
 from gan_jax.data.spec import Spec
 from gan_jax.games import building, judging
 from gan_jax.games.apply import apply, judge
@@ -48,12 +51,14 @@ from gan_jax.games.translation import (
     paste,
     with_mask,
 )
-from gan_jax.losses import reconstruction
+from gan_jax.losses import feature_matching, reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
 from gan_jax.networks import registry as networks
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.verdict import Verdict
 from gan_jax.settings import arguments, options
+
+_MEL = "mel"  # The value of `PairedGame.pixel` that needs the degradation of that name.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +76,14 @@ class PairedGame(TranslationGame):
       spec: of the data: a target image, or, without a degradation, an input ``a`` and its target
         ``b``.
       loss: the pair of adversarial losses; every score of a map counts as one.
-      pixel: how pixels are compared: "l1", "l2" or "charbonnier".
+      pixel: how pixels are compared: "l1", "l2" or "charbonnier"; of sounds that are made from mel
+        spectrograms also "mel", the L1 distance of their spectrograms, up to half the sample rate.
       degradation: makes inputs of targets; ``None``: the data have both.
       conditional: the discriminator sees the input beside the image.
       pixel_weight: weight of the pixel term in the generator's loss.
       adversarial_weight: weight of the adversarial term there; 0: there is no discriminator.
+      matching_weight: weight of the distance of the discriminator's features there, of generated
+        images from their targets; 0: it is not computed.
       variation_weight: weight of the total variation of generated images there.
       perceptual: settings of the perceptual term.
       features: compares features in that term, ``(images, reference) -> [batch]``; ``None``: there
@@ -102,6 +110,7 @@ class PairedGame(TranslationGame):
     conditional: bool = True
     pixel_weight: float = 100.0
     adversarial_weight: float = 1.0
+    matching_weight: float = 0.0
     variation_weight: float = 0.0
     perceptual: Perceptual = Perceptual()  # noqa: RUF009
     features: Compare | None = None
@@ -118,7 +127,7 @@ class PairedGame(TranslationGame):
         shape = _target_shape(given.spec)
         channels = shape[-1]
         way = _way(degradation, given.spec)
-        _check(own, way.scale, specs.target(given.spec).kind)
+        _check(own, way.scale, specs.target(given.spec).kind, degradation)
         inputs, seen = _shapes(shape, way, own.conditional)
         discriminator = None
         if own.adversarial_weight:
@@ -228,8 +237,13 @@ class PairedGame(TranslationGame):
         weights = None
         if example.known is not None:
             weights = jnp.where(example.known > 0.5, jnp.float32(self.known_weight), 1.0)
-        compare = reconstruction.make_pixel_loss(self.pixel)
-        pixel = jnp.mean(compare(made, example.target, weights))
+        if self.pixel == _MEL:
+            assert isinstance(self.degradation, Mel)
+            spectrograms = (self.degradation.log_mel(x) for x in (made, example.target))
+            pixel = jnp.mean(reconstruction.l1(*spectrograms))
+        else:
+            compare = reconstruction.make_pixel_loss(self.pixel)
+            pixel = jnp.mean(compare(made, example.target, weights))
         loss = self.pixel_weight * pixel
         metrics = {"pixel": pixel}
         # The image that a user gets, unless the generator learns known pixels, too.
@@ -241,24 +255,37 @@ class PairedGame(TranslationGame):
             metrics["variation"] = jnp.mean(reconstruction.total_variation(shown))
             loss = loss + self.variation_weight * metrics["variation"]
         if self.discriminator is not None:
-            metrics["adversarial"] = self._adversarial(example, made, turn)
-            loss = loss + self.adversarial_weight * metrics["adversarial"]
+            judged = self._judged(example, made, turn)
+            loss = loss + self.adversarial_weight * judged["adversarial"]
+            if self.matching_weight:
+                loss = loss + self.matching_weight * judged["matching"]
+            metrics |= judged
         return loss, Outcome(metrics, {"generator": mutable})
 
-    def _adversarial(self, example: Example, made: jax.Array, turn: Turn) -> jax.Array:
-        """Return the adversarial term; 0 in the first ``content_steps`` train steps."""
+    def _judged(self, example: Example, made: jax.Array, turn: Turn) -> dict[str, jax.Array]:
+        """Return the terms of verdicts by name; 0 in the first ``content_steps`` train steps."""
 
-        def compute() -> jax.Array:
+        def compute() -> dict[str, jax.Array]:
             assert self.discriminator is not None
             shown = paste(made, example.inputs, example.known)
-            seen = self._seen(example, shown), self._seen(example, example.target)
             variables = turn.variables["discriminator"]
-            return judging.generator_loss(self.loss, self.discriminator, variables, *seen)
+            fake = judge(self.discriminator, variables, self._seen(example, shown))[0]
+            real = None
+            if self.loss.generator_needs_real or self.matching_weight:
+                seen = self._seen(example, example.target)
+                real = judge(self.discriminator, variables, seen)[0]
+            scores = real.scores if real and self.loss.generator_needs_real else None
+            terms = {"adversarial": jnp.mean(self.loss.generator(fake.scores, scores))}
+            if real and self.matching_weight:
+                features = real.features, fake.features
+                terms["matching"] = jnp.mean(feature_matching.feature_distance(*features))
+            return terms
 
         if not self.content_steps:
             return compute()
         begun = turn.count >= self.content_steps
-        return lax.cond(begun, compute, lambda: jnp.float32(0.0))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(compute))
+        return lax.cond(begun, compute, lambda: zeros)
 
     def _generate(
         self, params: Params, example: Example, turn: Turn
@@ -302,28 +329,41 @@ def _degradation(config: Any, given: building.Given) -> Degradation | None:
             f"data.pairing = {pairing!r} with degrade.name = {name!r}, which makes inputs itself; "
             "accepted: 'none'"
         )
-    made, shape = degrade.make(name, **options(config.degrade, kind)), _target_shape(given.spec)
-    if made.data != (found := specs.target(given.spec).kind):
+    target, shape = specs.target(given.spec), _target_shape(given.spec)
+    if kind.data != (found := target.kind):
         suited = [k for k, v in degrade.DEGRADATIONS.items() if v.data == found and k != "none"]
         raise errors.ConfigError(
-            f"degrade.name = {name!r} is for data of kind {made.data!r}, but these are of kind "
+            f"degrade.name = {name!r} is for data of kind {kind.data!r}, but these are of kind "
             f"{found!r}; accepted: {', '.join(suited)}"
         )
+    rate = {"sample_rate": target.sample_rate} if kind is Mel else {}
+    made = degrade.make(name, **options(config.degrade, kind), **rate)
     made.check(shape)
     return made
 
 
-def _check(own: Any, scale: int, kind: str) -> None:
+def _check(own: Any, scale: int, kind: str, degradation: Degradation | None) -> None:
     """Check the settings of the game.
 
     Args:
       own: its group of the configuration.
       scale: of images over inputs.
       kind: of the data.
+      degradation: what makes inputs of targets.
     """
     building.check_weights({k: own[k] for k in own if k.endswith("_weight")}, "game.paired")
     building.check_weights({"content_steps": own.content_steps}, "game.paired")
-    errors.lookup(reconstruction.PIXEL_LOSSES, own.pixel, "game.paired.pixel")
+    errors.lookup({**reconstruction.PIXEL_LOSSES, _MEL: Mel}, own.pixel, "game.paired.pixel")
+    if own.pixel == _MEL and not isinstance(degradation, Mel):
+        raise errors.ConfigError(
+            "game.paired.pixel = 'mel' compares the spectrograms of degrade.name = 'mel'; accepted "
+            f"without it: {', '.join(reconstruction.PIXEL_LOSSES)}"
+        )
+    if own.matching_weight and not own.adversarial_weight:
+        raise errors.ConfigError(
+            f"game.paired.matching_weight = {own.matching_weight} with adversarial_weight = 0, "
+            "which leaves no discriminator; accepted: 0"
+        )
     of_images = (
         ("variation_weight", own.variation_weight, 0.0),
         ("perceptual.extractor", own.perceptual.extractor, None),
@@ -372,7 +412,7 @@ def _factor(generator: str, scale: int) -> dict[str, int]:
         return {"factor": scale}
     if scale != 1:
         raise errors.ConfigError(
-            f"generator.name = {generator!r} does not enlarge images, but inputs are {scale} times "
-            "smaller than targets; accepted: 'srresnet'"
+            f"generator.name = {generator!r} does not enlarge its inputs, but they are {scale} "
+            "times smaller than targets; accepted: 'srresnet' for images, 'hifigan' for sounds"
         )
     return {}

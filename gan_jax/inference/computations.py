@@ -170,10 +170,17 @@ def _translation(
     game: TranslationGame, direction: str, way: Direction, variables: Mapping[str, Variables]
 ) -> Computation:
     field = specs.target(game.spec)
-    axes = ("samples",) if kinds.is_sound(field) else ("height", "width")
+    how = game.degradation
+    meaning, axes = f"{_plural(field)} in [-1, 1]", ["height", "width"]
+    larger = f", {way.scale} times as high and wide" if way.scale > 1 else ""
+    if kinds.is_sound(field):
+        axes = ["samples"]
+    if how is not None and how.analysis:
+        meaning, axes = f"what degrade.{how.name} makes of sounds in [-1, 1]", ["frames"]
+        larger = f", {way.scale} samples for each frame"
     sizes = [str(way.multiple) if way.exact else _multiple(way.multiple, axis) for axis in axes]
     place = ", ".join([_BATCH, *sizes])
-    inputs = [Input("x", f"{place}, {way.inputs}", "float32", f"{_plural(field)} in [-1, 1]")]
+    inputs = [Input("x", f"{place}, {way.inputs}", "float32", meaning)]
     if way.masked:
         meaning = "1 where the input is known, 0 in holes"
         inputs.append(Input("known", f"{place}, 1", "float32", meaning))
@@ -184,7 +191,6 @@ def _translation(
             x = jnp.where(known > 0.5, x, float(getattr(game.degradation, "fill", 0.0)))
         return game.translate(variables, x, direction, known=known)
 
-    larger = f", {way.scale} times as high and wide" if way.scale > 1 else ""
     name = _translation_name(direction, way)
     least = -(-_SMALLEST // way.multiple)
     bounds = () if way.exact else tuple(f"{axis} >= {least}" for axis in axes)

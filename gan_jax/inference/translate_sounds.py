@@ -115,7 +115,7 @@ class SoundRequest:
     def tiling(self) -> tiling.Tiling:
         """How sounds are split into tiles."""
         way = self.game.directions[choose_direction(self.game, None)]
-        return translating.tiling_of(way, self.tile, self.overlap)
+        return translating.sound_tiling_of(way, self.tile, self.overlap)
 
 
 def translate(ask: SoundRequest) -> Summary:
@@ -171,15 +171,19 @@ def _translated(ask: SoundRequest, number: int, apply: Any) -> tuple[bytes, Scor
     clean = np.clip(sounds.resample(stored, rate, wanted), -1.0, 1.0)
     # Sounds of as many channels as the networks have.
     parts = np.stack(np.split(clean, clean.shape[1] // channels, axis=1))
-    if ask.degradation is not None:
+    seen = degraded = parts
+    if (how := ask.degradation) is not None:
         key = draws.named(jax.random.key(np.uint32(ask.seed)), "degrade")
         keys = jax.random.split(jax.random.fold_in(key, number), len(parts))
-        parts = np.asarray(ask.degradation(keys, jax.numpy.asarray(parts)).input)
-    made = [tiling.run_sound(x, apply, ask.tiling, batch_size=ask.batch_size) for x in parts]
+        whole_frames = np.pad(parts, ((0, 0), (0, -len(clean) % how.scale), (0, 0)))
+        inputs = how(keys, jax.numpy.asarray(whole_frames)).input
+        degraded = np.asarray(how.shown(inputs))[:, : len(clean)]
+        seen = parts if how.analysis else degraded
+    made = [tiling.run_sound(x, apply, ask.tiling, batch_size=ask.batch_size) for x in seen]
     joined = np.concatenate(made, axis=1)
     found: Scores = {}
     if ask.degrade:
-        found = scores.measure_sound(joined, np.concatenate([*parts], axis=1), clean, wanted)
+        found = scores.measure_sound(joined, np.concatenate([*degraded], axis=1), clean, wanted)
     back = sounds.resample(joined, wanted, rate)
     whole = np.zeros_like(stored)
     whole[: len(back)] = back[: len(whole)]

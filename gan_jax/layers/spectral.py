@@ -181,7 +181,7 @@ class SpectralConv(Conv):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Maps `inputs` [..., height, width, in] to [..., height', width', features]."""
-        shape = (*self.kernel_size, inputs.shape[-1], self.features)
+        shape = (*self.kernel_size, inputs.shape[-1] // self.groups, self.features)
         return _layer(self, Conv, shape, inputs)
 
 

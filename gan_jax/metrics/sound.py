@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gan_jax.data.mel import mel_filters
 from gan_jax.data.stft import frames_of, stft
 from gan_jax.errors import MetricError
 from gan_jax.metrics.extractor import Extractor
@@ -39,19 +40,6 @@ def window_of(sample_rate: int) -> tuple[int, int]:
     return window, window // _OVERLAP
 
 
-def mel_filters(sample_rate: int, window: int, bands: int = BANDS) -> np.ndarray:
-    """Return triangular filters with a peak of 1, float64 ``[window // 2 + 1, bands]``.
-
-    Their corners are equally spaced on the scale ``2595 log10(1 + f / 700)``.
-    """
-    low, high = (2595.0 * math.log10(1.0 + f / 700.0) for f in (LOWEST, sample_rate / 2))
-    corners = 700.0 * (10.0 ** (np.linspace(low, high, bands + 2) / 2595.0) - 1.0)
-    frequencies = np.linspace(0.0, sample_rate / 2, window // 2 + 1)[:, None]
-    first, peak, last = corners[:-2], corners[1:-1], corners[2:]
-    rising, falling = (frequencies - first) / (peak - first), (last - frequencies) / (last - peak)
-    return np.clip(np.minimum(rising, falling), 0.0, None)
-
-
 def log_mel(sound: jax.Array, sample_rate: int, bands: int = BANDS) -> jax.Array:
     """Return the levels of mel bands in dB, relative to a sinusoid of amplitude 1.
 
@@ -65,7 +53,7 @@ def log_mel(sound: jax.Array, sample_rate: int, bands: int = BANDS) -> jax.Array
     """
     window, hop = window_of(sample_rate)
     spectrum = jnp.abs(stft(sound, window, hop)) * np.float32(4.0 / window)
-    filters = mel_filters(sample_rate, window, bands).astype(np.float32)
+    filters = mel_filters(sample_rate, window, bands, LOWEST).astype(np.float32)
     power = jnp.matmul(jnp.square(spectrum), filters, precision=jax.lax.Precision.HIGHEST)
     return 10.0 * jnp.log10(jnp.maximum(power, 10.0 ** (-RANGE_DB / 10.0)))
 

@@ -18,6 +18,7 @@ from gan_jax.networks.biggan import (
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
 from gan_jax.networks.dfgan import DFGANDiscriminator, DFGANGenerator
 from gan_jax.networks.fastgan import FastGANDiscriminator, FastGANGenerator
+from gan_jax.networks.hifigan import HiFiGANDiscriminator, HiFiGANGenerator
 from gan_jax.networks.midinet import MidiNetDiscriminator, MidiNetGenerator
 from gan_jax.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
 from gan_jax.networks.patchgan import PatchGAN
@@ -87,6 +88,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
 """Modules of `(x [batch, *shape], condition)` to float32 [batch, outputs]."""
 
 TRANSLATORS: dict[str, type[nn.Module]] = {
+    "hifigan": HiFiGANGenerator,
     "segan": SEGANGenerator,
     "srresnet": SRResNet,
     "translator": ResNetTranslator,
@@ -95,14 +97,18 @@ TRANSLATORS: dict[str, type[nn.Module]] = {
 """Modules of `(x [batch, h, w, channels], condition)` to float32 images; `keys` are dropout's.
 
 An output is `[batch, scale * h, scale * w, outputs]`; `h` and `w` are any multiples of `multiple`:
-both are the module's properties. Without keys there is no dropout. Those of segan are sounds
-`[batch, samples, channels]`.
+both are the module's properties. Without keys there is no dropout. Those of segan and hifigan are
+sounds `[batch, samples, channels]`; hifigan's inputs are spectrograms `[batch, frames, bands]`.
 """
 
 PATCH_DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "hifigan": HiFiGANDiscriminator,
     "patchgan": PatchGAN,
 }
-"""Modules of `(x [batch, *shape], condition)` to float32 scores [batch, h', w'], with `judge`."""
+"""Modules of `(x [batch, *shape], condition)` to float32 scores [batch, h', w'], with `judge`.
+
+Those of hifigan are `[batch, n]`.
+"""
 
 TOKEN_DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "seqgan": SeqGANDiscriminator,

@@ -50,8 +50,8 @@ class Verdict:
     """What a discriminator returns for a batch.
 
     Attributes:
-      scores: float32 ``[batch]``; of a discriminator of patches ``[batch, height, width]``, and of
-        one of several sizes of an image ``[batch, stages]``.
+      scores: float32 ``[batch]``; of a discriminator of patches ``[batch, height, width]``, of one
+        of several sizes of an image ``[batch, stages]``, and of parts of a sound ``[batch, n]``.
       features: the activations of its hidden layers, ``[batch, ...]`` each, from the input on.
       heads: the further outputs by name, float32 ``[batch, size]``.
     """

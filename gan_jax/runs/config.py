@@ -273,7 +273,7 @@ class Config:
     augment: Group = GROUPS["augment"]
     terms: Group = GROUPS["terms"]
     fakes: Group = GROUPS["fakes"]
-    degrade: Group = Group(choices=DEGRADATIONS, name="none")
+    degrade: Group = Group(choices=DEGRADATIONS, name="none", hidden=("sample_rate",))
     optimizer: Group = Group(Optimizers)
     ema: Group = Group(EMA)
     data: Group = Group(Data)

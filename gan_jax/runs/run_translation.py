@@ -113,10 +113,11 @@ class Arrays:
 
     @functools.cached_property
     def _tiling(self) -> tiling.Tiling:
-        tile, overlap = translating.TILE, translating.OVERLAP
+        tile, overlap, make = translating.TILE, translating.OVERLAP, translating.tiling_of
         if kinds.is_sound(self._field):
             tile, overlap = translating.SOUND_TILE, translating.SOUND_OVERLAP
-        return translating.tiling_of(
+            make = translating.sound_tiling_of
+        return make(
             self._game.directions[self._name],
             tile if self.tile is None else self.tile,
             overlap if self.overlap is None else self.overlap,

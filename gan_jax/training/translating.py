@@ -33,6 +33,11 @@ def tiling_of(way: Direction, tile: int, overlap: int) -> Tiling:
     return Tiling(way.multiple, way.scale, size, shared)
 
 
+def sound_tiling_of(way: Direction, tile: int, overlap: int) -> Tiling:
+    """Return how sounds are cut for a direction, in samples, also where its inputs are frames."""
+    return Tiling(way.multiple * way.scale, 1, tile, overlap)
+
+
 def network(
     game: TranslationGame, direction: str, variables: Variables, *, dropout: int | None = None
 ) -> Apply:
@@ -72,11 +77,18 @@ def sound_network(game: TranslationGame, variables: Variables) -> Callable[[np.n
     """Return the network of a game of sounds as `tiling.run_sound` applies it: float32 to float32.
 
     Args:
-      game: what was trained.
+      game: what was trained; if its inputs are spectrograms, they are computed of sounds.
       variables: by network.
     """
+    how = game.degradation
+
+    def translate(variables: Variables, sounds: jax.Array) -> jax.Array:
+        if how is not None and how.analysis:
+            sounds = how(jax.random.split(jax.random.key(0), len(sounds)), sounds).input
+        return game.translate(variables, sounds)
+
     placed = jax.device_put(variables, jax.devices()[0])
-    return functools.partial(jax.jit(game.translate), placed)
+    return functools.partial(jax.jit(translate), placed)
 
 
 class Translated(NamedTuple):
@@ -117,7 +129,9 @@ class Translator:
             keys = numbered_keys(numbers, "translate")
             example = game.examples(kinds.to_network(game.spec, batch), keys, direction)
             made = game.translate(variables, example.inputs, direction, known=example.known)
-            shown = [example.inputs, made, *([] if example.target is None else [example.target])]
+            how = game.degradation
+            inputs = example.inputs if how is None else how.shown(example.inputs)
+            shown = [inputs, made, *([] if example.target is None else [example.target])]
             return [kind.to_stored(x) for x in shown]
 
         self._mapped = DeviceMap(translate, batch_size=batch_size, devices=devices)

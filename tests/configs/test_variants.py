@@ -116,6 +116,7 @@ ALIKE = (
     "cgan",
     "fastgan",
     "gan",
+    "hifigan",
     "lsgan",
     "progan",
     "segan",
@@ -329,6 +330,25 @@ def test_segan_has_the_settings_of_1703_09452():
     assert len(game.generator.features) == 11
     assert game.generator.features == game.discriminator.features
     assert game.degradation.snr == (0.0, 15.0)
+
+
+def test_hifigan_has_the_settings_of_2010_05646():
+    config = variants.load("hifigan", "sounds")
+    for network in ("generator", "discriminator"):
+        optimizer = config.optimizer[network]
+        assert (optimizer.name, optimizer.learning_rate) == ("adamw", 2e-4)
+        assert (optimizer.adamw.b1, optimizer.adamw.b2) == (0.8, 0.99)
+    assert (config.train.batch_size, config.loss.name) == (16, "least_squares")
+    sound = config.data.sound
+    assert (sound.sample_rate, sound.samples) == (22_050, 8192)
+    game = built("hifigan", "sounds").game
+    assert (game.pixel, game.pixel_weight, game.matching_weight) == ("mel", 45.0, 2.0)
+    mel, made, judge = game.degradation, game.generator, game.discriminator
+    assert (mel.window, mel.hop, mel.bands, mel.lowest, mel.highest) == (1024, 256, 80, 0.0, 8000.0)
+    assert (made.features, made.rates, made.kernels) == (512, (8, 8, 2, 2), (3, 7, 11))
+    assert (made.dilations, made.double, made.normalization) == ((1, 3, 5), True, "weight")
+    assert (judge.periods, judge.scales, judge.normalization) == ((2, 3, 5, 7, 11), 3, "weight")
+    assert game.adversarial_weight == len(judge.periods) + judge.scales
 
 
 # Of generator and discriminator on CIFAR-10, counted on 2026-11-28.

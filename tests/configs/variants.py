@@ -41,7 +41,7 @@ def datasets(name: str) -> tuple[str, ...]:
         return base.RESTORATION
     if name in ("mle", "seqgan", "textgan"):
         return base.TEXT
-    if name in ("segan", "specgan", "wavegan"):
+    if name in ("hifigan", "segan", "specgan", "wavegan"):
         return base.SOUND
     if name == "videogan":
         return base.VIDEO

@@ -128,3 +128,23 @@ def test_a_run_of_sounds_translates_sound_files(tmp_path):
     noisy.write_bytes(noisy.read_bytes()[:-9])
     ended = call(*flags, "--overwrite", module=TRANSLATE)
     assert (ended.code, ended.err) == (1, f"failed: {noisy}: is truncated\n")
+
+
+@pytest.mark.slow
+def test_a_vocoder_makes_sound_files_again(tmp_path):
+    soundfile = pytest.importorskip("soundfile", reason="reads sound files (extra: audio)")
+    run, out, given = tmp_path / "run", tmp_path / "out", tmp_path / "speech.wav"
+    flags = ("--config=configs/hifigan.py:smoke", "--config.num_devices=1", f"--workdir={run}")
+    tiny = {
+        "generator.hifigan": {"features": 4, "kernels": (3,), "dilations": (1,)},
+        "discriminator.hifigan": {"periods": (2,), "features": (2,)},
+    }
+    fields = [f"--config.{g}.{k}={v}" for g, own in tiny.items() for k, v in own.items()]
+    succeeded(call(*flags, *fields, "--config.train.steps=2"))
+    soundfile.write(given, np.random.default_rng(0).normal(0, 0.1, (1501, 2)), 11_025)
+    flags = (f"--run={run}", f"--input={given}", f"--out={out}", "--tile=512", "--overlap=128")
+    ended = call(*flags, "--degrade", module=TRANSLATE)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.endswith(f"translated 1 of 1 sound at step 2: {out}; scores in scores.json\n")
+    info = soundfile.info(out / "speech.wav")
+    assert (info.frames, info.channels, info.samplerate) == (1501, 2, 11_025)

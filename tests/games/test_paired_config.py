@@ -126,7 +126,7 @@ ENLARGE = {"degrade.name": "downsample", "degrade.downsample.factor": 2}
         ),
         (
             {**ENLARGE, "game.paired.conditional": False},
-            r"generator\.name = 'unet' does not enlarge images.* 2 times smaller.*'srresnet'",
+            r"generator\.name = 'unet' does not enlarge.* 2 times smaller.*'srresnet'",
         ),
         (
             {"augment.diffaug.policy": ("color",)},
@@ -145,7 +145,10 @@ ENLARGE = {"degrade.name": "downsample", "degrade.downsample.factor": 2}
         ({"penalty.name": "r1", "penalty.weight": -1.0}, r"penalty\.weight = -1\.0; accepted"),
         ({"degrade.name": "grey"}, r"degrade\.name = 'grey' with images of 1 channels"),
         ({"degrade.name": "greyy"}, r"'greyy' is unknown"),
-        ({"generator.name": "dcgan"}, r"generator\.name = 'dcgan' is unknown; accepted: segan, sr"),
+        (
+            {"generator.name": "dcgan"},
+            r"generator\.name = 'dcgan' is unknown; accepted: hifigan, s",
+        ),
         ({"game.paired.perceptual.extractor": "vgg"}, r"perceptual\.extractor = 'vgg' is unknown"),
         *[
             ({f"game.paired.{name}": -0.5}, rf"game\.paired\.{name} = -0\.5; accepted: 0 or more")

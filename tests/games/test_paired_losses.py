@@ -74,6 +74,23 @@ def test_both_losses_are_those_of_the_paper(pixel, conditional):
     np.testing.assert_allclose(gradient["generator"]["offset"], by_offset, rtol=1e-4)
 
 
+@pytest.mark.parametrize("conditional", [True, False])
+def test_features_of_made_images_are_matched_to_those_of_targets(conditional):
+    game = pairs(conditional, pixel_weight=0.0, matching_weight=3.0)
+    batch = stub.images((3, 4, 6, 4))
+    x, y = batch[..., :2], batch[..., 2:]
+    seen = [np.concatenate([x, z], -1) if conditional else z for z in (0.5 * x + 0.1, y)]
+    means = [z.reshape(3, 2, 2, 3, 2, -1).mean((2, 4)) for z in seen]
+    expected = np.abs(seen[0] - seen[1]).mean() + np.abs(means[0] - means[1]).mean()
+    value, _, outcome = stub.play(game, "generator", stub.turn(game, batch))
+    np.testing.assert_allclose(outcome.metrics["matching"], expected, rtol=1e-5)
+    fooled = outcome.metrics["adversarial"]
+    np.testing.assert_allclose(value, 3.0 * expected + fooled, rtol=1e-5)
+    waiting = dataclasses.replace(game, content_steps=2)
+    _, _, outcome = stub.play(waiting, "generator", stub.turn(waiting, batch, count=1))
+    assert outcome.metrics["matching"] == 0.0
+
+
 def test_a_loss_that_compares_with_real_images_gets_their_scores():
     game = pairs(loss=adversarial.make("relativistic_pairing"), pixel_weight=0.0)
     batch = stub.images((3, 4, 6, 4))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import segan
+from configs import hifigan, segan
 from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import make as degradation
@@ -18,6 +18,7 @@ from tests.games import stub
 from tests.training import tiny
 
 SPEC = {"audio": specs.Field("audio", (16, 2), "int16", sample_rate=8_000)}
+MONO = {"audio": specs.Field("audio", (32, 1), "int16", sample_rate=8_000)}
 
 
 def enhancer(**fields):
@@ -62,6 +63,55 @@ def test_the_discriminator_sees_the_noisy_sound_beside_the_other():
     beside = game._seen(example, example.target)
     np.testing.assert_array_equal(beside[..., 2:], 1.0)
     np.testing.assert_array_equal(beside[..., :2], example.inputs)
+
+
+def vocoder():
+    """Return HiFi-GAN's smoke configuration, with spectrograms of 4 samples a frame."""
+    c = hifigan.get_config("smoke")
+    c.degrade.mel.update(window=32, hop=4, bands=4)
+    c.generator.hifigan.update(features=4, rates=(2, 2), kernels=(3,), dilations=(1,))
+    c.discriminator.hifigan.update(periods=(2,), features=(2,))
+    return c
+
+
+def test_a_vocoder_sees_spectrograms_and_is_judged_by_its_sounds():
+    game = make_game(vocoder(), MONO, None)
+    way = game.directions["AtoB"]
+    assert (way.inputs, way.outputs, way.scale) == (4, 1, 4)
+    assert [x.shape for x in game.networks["generator"].inputs] == [(1, 8, 4)]
+    assert [x.shape for x in game.networks["discriminator"].inputs] == [(1, 32, 1)]
+    assert game.degradation.sample_rate == 8_000
+    clean = 0.3 * stub.images((8, 32, 1))
+    moment = stub.turn(game, {"audio": jnp.asarray(clean)})
+    value, gradient, outcome = stub.play(game, "generator", moment)
+    mel = game.degradation.log_mel
+    variables = moment.variables["generator"]
+    inputs = game.degradation(moment.keys("degrade"), jnp.asarray(clean)).input
+    made = game.generator.apply(variables, inputs)
+    expected = np.abs(mel(made) - mel(jnp.asarray(clean))).mean()
+    assert float(outcome.metrics["pixel"]) == pytest.approx(float(expected), rel=1e-4)
+    terms = {"pixel": 45.0, "adversarial": 3.0, "matching": 2.0}
+    total = sum(weight * float(outcome.metrics[name]) for name, weight in terms.items())
+    assert float(value) == pytest.approx(total, rel=1e-4)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"degrade.name": "noise"}, r"pixel = 'mel' compares .*'mel'; accepted without it: l1"),
+        ({"degrade.mel.hop": 8}, r"rates = \(2, 2\), whose product is 4.* 8 times"),
+        ({"degrade.mel.highest": 5e3}, r"degrade\.mel\.highest = 5000\.0; .*up to 4000 Hz"),
+        ({"game.paired.conditional": True}, r"inputs are 4 times smaller.*accepted: False"),
+        ({"generator.name": "segan"}, r"'segan' does not enlarge.*'hifigan' for sounds"),
+        ({"game.paired.adversarial_weight": 0.0}, r"matching_weight = 2\.0 .*accepted: 0"),
+    ],
+)
+def test_vocoders_that_cannot_work_are_refused(changes, message):
+    c = vocoder()
+    c.update_from_flattened_dict(changes)
+    with pytest.raises(errors.ConfigError, match=message):
+        make_game(c, MONO, None)
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,47 @@ def test_clean_sounds_are_degraded_and_measured_at_the_runs_rate(tmp_path):
         SoundRequest(OpenFilter(), path, tmp_path / "none", degrade=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class Beeper(Filter):
+    """Makes a sample of each frame's loudest band, its number over 16, from spectrograms."""
+
+    @property
+    def directions(self):
+        return {A_TO_B: Direction(16, 1, scale=16)}
+
+    @property
+    def degradation(self):
+        return degradation("mel", sample_rate=RATE, window=64, hop=16, bands=16)
+
+    def render(self, variables, seen, direction, keys):
+        loudest = seen.argmax(axis=-1)[..., None] / 16.0
+        return loudest.repeat(16, axis=1) * variables["gain"]
+
+
+@pytest.mark.parametrize("samples", [64, 403, 2_000])
+def test_a_vocoders_inputs_are_computed_of_sounds_in_tiles(samples, tmp_path):
+    run = Opened(Beeper())
+    wave = 0.5 * np.sin(2 * np.pi * 0.5 * np.arange(samples) ** 2 / RATE).astype(np.float32)
+    path = save(tmp_path / "a.wav", wave[:, None])
+    how = {"tile": 256, "overlap": 128}
+    translate(SoundRequest(run, path, tmp_path / "out", **how))
+    made = read(tmp_path / "out" / "a.wav")[0]
+    padded = jnp.asarray(np.pad(wave, (0, -samples % 16), mode="reflect"))[None, :, None]
+    loudest = np.asarray(run.game.degradation.log_mel(padded))[0].argmax(axis=-1) / 16
+    assert made.shape == (samples, 1)
+    np.testing.assert_allclose(made[:, 0], loudest.repeat(16)[:samples], atol=2 / 2**15)
+    arrays = run.translate(np.round(2**15 * wave).astype(np.int16)[None, :, None], **how)
+    np.testing.assert_allclose(arrays[0] / 2**15, made, atol=2 / 2**15)
+    if samples == 403:
+        # Measured beside what Griffin and Lim's algorithm makes of the same spectrogram.
+        summary = translate(SoundRequest(run, path, tmp_path / "scored", degrade=True, **how))
+        np.testing.assert_array_equal(read(tmp_path / "scored" / "a.wav")[0], made)
+        found = summary.scores["a.wav"]
+        distance = enhancement.log_mel_distance(made[None], wave[None, :, None], RATE)[0]
+        assert found["log_mel_distance"] == pytest.approx(float(distance), abs=0.01)
+        assert found["input_log_mel_distance"] < 0.7 * found["log_mel_distance"]
+
+
 def test_arguments_that_cannot_work_are_refused(tmp_path):
     path = save(tmp_path / "a.wav", noise(64))
     (tmp_path / "none").mkdir()

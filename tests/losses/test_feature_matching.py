@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
-from gan_jax.losses.feature_matching import feature_matching
+from gan_jax.losses.feature_matching import feature_distance, feature_matching
 
 REAL = jnp.array([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]])
 FAKE = jnp.array([[0.0, 1.0, 1.0], [0.0, 3.0, -1.0]])
@@ -85,3 +85,17 @@ def test_features_that_do_not_fit_are_refused():
         feature_matching(REAL[:, 0], FAKE[:, 0])
     with pytest.raises(ValueError, match="fake features have dtype int32"):
         feature_matching(REAL, FAKE.astype(jnp.int32))
+
+
+def test_the_distance_of_features_is_that_of_each_example_summed_over_layers():
+    layers = [(REAL, FAKE), (REAL[:, :2].reshape(2, 1, 2), jnp.zeros((2, 1, 2)))]
+    value = jax.jit(feature_distance)(*zip(*layers, strict=True))
+    assert (value.dtype, value.shape) == (jnp.float32, (2,))
+    np.testing.assert_allclose(value, [3 / 3 + 3 / 2, 7 / 3 + 3 / 2], rtol=1e-6)
+    to_real, to_fake = jax.grad(lambda r, f: feature_distance([r], [f]).sum(), (0, 1))(REAL, FAKE)
+    np.testing.assert_array_equal(to_real, 0.0)
+    np.testing.assert_allclose(to_fake, np.sign(FAKE - REAL) / 3)
+    with pytest.raises(ValueError, match="equal"):
+        feature_distance([REAL], [FAKE[:, :2]])
+    with pytest.raises(ValueError, match="shorter"):
+        feature_distance([REAL], [])

@@ -228,7 +228,9 @@ def test_networks_of_images_refuse_what_is_not_a_field_of_their_own(
 
 def test_generators_and_translators_are_told_apart():
     """A translator asks for an image, a generator for latents."""
-    with pytest.raises(ConfigError, match=r"accepted: segan, srresnet, translator, unet\."):
+    with pytest.raises(
+        ConfigError, match=r"accepted: hifigan, segan, srresnet, translator, unet\."
+    ):
         make("translator", "dcgan", shape=(32, 32, 3), outputs=3)
     with pytest.raises(ConfigError, match=r"accepted: .*dcgan, .*mlp, .*resnet, stylegan1, st"):
         make("generator", "unet", shape=(32, 32, 3))

@@ -26,7 +26,7 @@ class Degraded(NamedTuple):
 
     Attributes:
       input: float32 ``[batch, height / scale, width / scale, inputs(channels)]`` in [-1, 1]; of
-        sounds ``[batch, samples, inputs(channels)]``.
+        sounds ``[batch, samples / scale, inputs(channels)]``, and of ``mel`` not within [-1, 1].
       known: float32 ``[batch, height, width, 1]``, 1 where the input's pixels are the clean
         image's own and 0 in holes; ``None``: the degradation makes no holes.
     """
@@ -49,6 +49,8 @@ class Degradation(abc.ABC):
     """The kind of the data that it degrades, a key of `AXES`."""
     masked: ClassVar[bool] = False
     """Whether it makes holes, and returns where."""
+    analysis: ClassVar[bool] = False
+    """Whether it computes a representation of sound: then files to translate are clean sounds."""
 
     @property
     def scale(self) -> int:
@@ -73,6 +75,14 @@ class Degradation(abc.ABC):
           ConfigError: they cannot; the message names what is accepted.
         """
         self.inputs(shape[-1])
+
+    def shown(self, inputs: jax.Array) -> jax.Array:
+        """Return inputs in a form that can be compared with clean examples, and seen or heard.
+
+        Args:
+          inputs: ``[batch, ...]``, as in `Degraded`.
+        """
+        return inputs
 
     @abc.abstractmethod
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:

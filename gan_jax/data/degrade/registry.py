@@ -8,6 +8,7 @@ from gan_jax.data.degrade.degradation import Degradation
 from gan_jax.data.degrade.identity import Identity
 from gan_jax.data.degrade.jpeg import Jpeg
 from gan_jax.data.degrade.masks import Mask
+from gan_jax.data.degrade.mel import Mel
 from gan_jax.data.degrade.noise import GaussianNoise, PoissonNoise
 from gan_jax.data.degrade.resize import Downsample
 from gan_jax.data.degrade.sound import SoundNoise
@@ -25,6 +26,7 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
         Mask,
         Grey,
         SoundNoise,
+        Mel,
     )
 }
 
