@@ -17,7 +17,7 @@ from experiments import command_line, run_flags
 from gan_jax import installation
 
 if TYPE_CHECKING:
-    from gan_jax.pages.demo import Demo
+    from gan_jax.demo.demo import Demo
     from gan_jax.runs.run import Run
 
 flags.adopt_module_key_flags(run_flags)
@@ -35,7 +35,7 @@ def _main() -> None:
     command_line.require(run="a run directory")
     installation.require_packages("the demo", ("jinja2",), "demo")
     run = run_flags.open_run()
-    from gan_jax.pages import server
+    from gan_jax.demo import server
 
     shown = _demo(run)
     with server.Server(_HOST.value, _PORT.value) as serving:
@@ -55,12 +55,12 @@ def _main() -> None:
 
 def _demo(run: "Run") -> "Demo":
     """Return the demo of a run."""
+    from gan_jax.demo.live_samples import LiveSampler
+    from gan_jax.demo.live_translation import LiveTranslator
+    from gan_jax.demo.samples import SamplesDemo
+    from gan_jax.demo.translation import TranslationDemo
     from gan_jax.games.translation import TranslationGame
-    from gan_jax.inference.live_samples import LiveSampler
-    from gan_jax.inference.live_translation import LiveTranslator
     from gan_jax.inference.sample_request import Request
-    from gan_jax.pages.demo_samples import SamplesDemo
-    from gan_jax.pages.demo_translation import TranslationDemo
 
     checkpoint, raw = run_flags.CHECKPOINT.value, run_flags.RAW.value
     if isinstance(run.game, TranslationGame):

@@ -23,10 +23,15 @@ from experiments import command_line, run_flags
 from gan_jax import errors, installation
 
 flags.adopt_module_key_flags(run_flags)
-_FORMATS = ("stablehlo", "onnx", "safetensors")
-_OF_ONNX = ("jax2onnx", "onnx", "onnx_ir", "onnxruntime")
-# Its requirements cannot be met together with those of gan_jax; see `gan_jax.inference.onnx_model`.
+# The requirements of jax2onnx cannot be met together with those of gan_jax; see
+# `gan_jax.export.onnx_model`.
 _JAX2ONNX = "pip install --no-deps jax2onnx==0.17.1"
+# Of each format its packages, their extra, and what else is to be installed.
+_FORMATS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "stablehlo": (("flatbuffers",), "export", ""),
+    "onnx": (("jax2onnx", "onnx", "onnx_ir", "onnxruntime"), "onnx", _JAX2ONNX),
+    "safetensors": (("safetensors",), "export", ""),
+}
 _SYMBOLS = ("batch", "height", "width", "samples")
 _ON = ("cpu", "cuda", "rocm", "tpu")
 _FORMAT = flags.DEFINE_list(
@@ -72,8 +77,7 @@ _OF_COMPUTATIONS = ("raw", "batch_norm", "truncation")
 def _main() -> None:
     folder, formats, networks, sizes = _check()
     run = run_flags.open_run()
-    from gan_jax.inference import computations, onnx_model, stablehlo
-    from gan_jax.pages import model_card
+    from gan_jax.export import computations, model_card, onnx_model, stablehlo
     from gan_jax.report import atomic
     from gan_jax.runs import weights_file
     from gan_jax.runs.run import choose_step
@@ -149,11 +153,8 @@ def _check() -> tuple[Path, list[str], list[str], dict[str, int]]:
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise errors.ConfigError(f"--out={folder} is a file; accepted: a folder")
-    for name, package in {"stablehlo": "flatbuffers", "safetensors": "safetensors"}.items():
-        if name in formats:
-            installation.require_packages(f"--format={name}", (package,), "export")
-    if "onnx" in formats:
-        installation.require_packages("--format=onnx", _OF_ONNX, "onnx", _JAX2ONNX)
+    for name in formats:
+        installation.require_packages(f"--format={name}", *_FORMATS[name])
     if len(command_line.numbers("truncation")) > 1:
         raise errors.ConfigError(f"--truncation={_TRUNCATION.value}; accepted: one number")
     return folder, formats, list(_NETWORK.value), dict(map(_size, _SIZES.value))

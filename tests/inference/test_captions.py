@@ -101,8 +101,8 @@ def test_the_pictures_of_a_run_have_captions_beside_their_rows(run, monkeypatch)
 
 def test_a_demo_takes_a_text_and_lists_the_words(run):
     pytest.importorskip("jinja2")
-    from gan_jax.inference.live_samples import LiveSampler
-    from gan_jax.pages.demo_samples import SamplesDemo
+    from gan_jax.demo.live_samples import LiveSampler
+    from gan_jax.demo.samples import SamplesDemo
 
     demo = SamplesDemo(LiveSampler(Request(run, batch_size=4)))
     page = demo.page()

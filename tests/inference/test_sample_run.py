@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import cgan, gan, infogan, vae_gan
+from configs import gan, infogan, vae_gan
 from gan_jax import errors
 from gan_jax.data import sources
 from gan_jax.inference import projection, rendering, sample_files, sample_run
@@ -16,7 +16,7 @@ from gan_jax.inference.sample_request import Request
 from gan_jax.metrics import extractors
 from gan_jax.runs.run import open_run
 from gan_jax.training.sampling import InProportion
-from tests.inference.untrained import STEP, make_run
+from tests.inference.untrained import STEP, make_run, of_classes
 from tests.training import tiny
 
 QUICK = projection.Settings(steps=5, restarts=2, candidates=8)
@@ -31,9 +31,7 @@ def plain(tmp_path_factory):
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory):
     """Return a run of conditional MLPs on digits."""
-    config = cgan.get_config("smoke")
-    config.generator.name = config.discriminator.name = "mlp"
-    return make_run(tmp_path_factory.mktemp("classes") / "run", config)
+    return of_classes(tmp_path_factory.mktemp("classes") / "run")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import jax
 
+from configs import cgan
 from gan_jax.data import sources
 from gan_jax.runs import build
 from gan_jax.runs.checkpoint import Checkpoints
@@ -31,3 +32,10 @@ def make_run(path, config):
     with Checkpoints(run.checkpoints) as checkpoints:
         checkpoints.save(STEP, state, {})
     return open_run(run.path)
+
+
+def of_classes(path):
+    """Return a run of conditional MLPs on digits."""
+    config = cgan.get_config("smoke")
+    config.generator.name = config.discriminator.name = "mlp"
+    return make_run(path, config)

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from gan_jax import errors
-from gan_jax.pages import server
+from gan_jax.demo import server
 
 
 class Echo:

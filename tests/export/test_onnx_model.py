@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gan_jax import errors
-from gan_jax.inference import onnx_model
-from gan_jax.inference.computations import Computation, Input
-from tests.inference.test_stablehlo import MADE, TRANSLATION, of_configuration
+from gan_jax.export import onnx_model
+from gan_jax.export.computations import Computation, Input
+from tests.export.test_stablehlo import MADE, TRANSLATION, of_configuration
 
 pytest.importorskip("jax2onnx", reason="needs pip install --no-deps jax2onnx, see docs/export.md")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -40,7 +40,7 @@ def varied(network):
     "name", [pytest.param(n, marks=[pytest.mark.exhaustive] * (n not in QUICK)) for n in CONVERTED]
 )
 def test_onnx_runtime_makes_what_jax_makes(name, monkeypatch):
-    monkeypatch.setattr("tests.inference.test_stablehlo.alike", varied)
+    monkeypatch.setattr("tests.export.test_stablehlo.alike", varied)
     made = of_configuration(name)[0]
     if name in FIXED:
         with pytest.raises(errors.ConfigError, match="any size; accepted: --sizes=batch=1"):

@@ -10,7 +10,7 @@ import jax
 
 import gan_jax
 from gan_jax.data import spec as specs
-from gan_jax.inference.computations import Computation
+from gan_jax.export.computations import Computation
 from gan_jax.pages import contents, tables
 from gan_jax.report import provenance
 from gan_jax.report.evaluations import format_value

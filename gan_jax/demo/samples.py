@@ -11,13 +11,14 @@ import numpy as np
 from gan_jax import installation
 from gan_jax.data import captions
 from gan_jax.data import spec as specs
+from gan_jax.demo import demo
+from gan_jax.demo.demo import Form
 from gan_jax.inference import rendering
-from gan_jax.pages import demo, template
-from gan_jax.pages.demo import Form
+from gan_jax.pages import template
 from gan_jax.report import grids, provenance
 
 if TYPE_CHECKING:
-    from gan_jax.inference.live_samples import LiveSampler
+    from gan_jax.demo.live_samples import LiveSampler
 
 #: Samples in one answer, at most; of points this number for each that a picture of others shows.
 MOST = 64

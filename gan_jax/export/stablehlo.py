@@ -6,7 +6,7 @@ import jax
 from jax import export
 
 from gan_jax import errors
-from gan_jax.inference.computations import Computation
+from gan_jax.export.computations import Computation
 from gan_jax.layers import convolution
 
 SUFFIX = ".stablehlo"

@@ -11,8 +11,8 @@ import pytest
 from jax import export
 
 from gan_jax import errors
+from gan_jax.export import computations, stablehlo
 from gan_jax.games.translation import TranslationGame
-from gan_jax.inference import computations, stablehlo
 from gan_jax.runs import build
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.run_directory import RunDirectory

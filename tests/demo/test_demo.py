@@ -12,18 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import cgan
 from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
-from gan_jax.inference.live_samples import LiveSampler
-from gan_jax.inference.live_translation import LiveTranslator
+from gan_jax.demo.live_samples import LiveSampler
+from gan_jax.demo.live_translation import LiveTranslator
 from gan_jax.inference.sample_request import Request
 from gan_jax.training import interpolation
 from tests.inference.convolver import DOUBLE, HOLES, PLAIN, expected
 from tests.inference.convolver import make_run as translating
 from tests.inference.pictures import agree, colour
-from tests.inference.untrained import make_run
+from tests.inference.untrained import of_classes
 from tests.pages.directories import Page
 
 pytest.importorskip("jinja2")
@@ -32,20 +31,18 @@ pytest.importorskip("jinja2")
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory):
     """A run of conditional MLPs on digits."""
-    config = cgan.get_config("smoke")
-    config.generator.name = config.discriminator.name = "mlp"
-    return make_run(tmp_path_factory.mktemp("classes") / "run", config)
+    return of_classes(tmp_path_factory.mktemp("classes") / "run")
 
 
 @pytest.fixture(scope="module")
 def samples(classes):
-    from gan_jax.pages.demo_samples import SamplesDemo
+    from gan_jax.demo.samples import SamplesDemo
 
     return SamplesDemo(LiveSampler(Request(classes, batch_size=4)))
 
 
 def translation(*arguments, **options):
-    from gan_jax.pages.demo_translation import TranslationDemo
+    from gan_jax.demo.translation import TranslationDemo
 
     return TranslationDemo(LiveTranslator(translating(*arguments, **options)))
 
@@ -207,7 +204,7 @@ FIELDS = {
     ],
 )
 def test_each_kind_of_data_is_shown_or_heard(name, first, shown):
-    from gan_jax.pages.demo_samples import SamplesDemo
+    from gan_jax.demo.samples import SamplesDemo
 
     sampler = Sampled(FIELDS[name])
     demo = SamplesDemo(sampler)
@@ -245,7 +242,7 @@ def test_each_kind_of_data_is_shown_or_heard(name, first, shown):
 
 
 def test_attributes_are_asked_for_by_name():
-    from gan_jax.pages.demo_samples import SamplesDemo
+    from gan_jax.demo.samples import SamplesDemo
 
     asked = specs.Field("attributes", (2,), "float32", attributes=("Smiling", "<Hat>"))
     page = SamplesDemo(Sampled(FIELDS["image"], asked)).page()

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gan_jax.demo import demo
+from gan_jax.demo.demo import Form
 from gan_jax.inference import image_files
-from gan_jax.pages import demo, template
-from gan_jax.pages.demo import Form
+from gan_jax.pages import template
 from gan_jax.report import provenance
 
 if TYPE_CHECKING:
-    from gan_jax.inference.live_translation import LiveTranslator
+    from gan_jax.demo.live_translation import LiveTranslator
 
 # The width of an image on the page, in pixels.
 _NARROWEST, _WIDEST = 320, 1024

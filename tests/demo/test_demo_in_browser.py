@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import cgan
-from gan_jax.inference.live_samples import LiveSampler
-from gan_jax.inference.live_translation import LiveTranslator
+from gan_jax.demo import server
+from gan_jax.demo.live_samples import LiveSampler
+from gan_jax.demo.live_translation import LiveTranslator
 from gan_jax.inference.sample_request import Request
-from gan_jax.pages import server
 from tests.inference import convolver
 from tests.inference.pictures import colour
-from tests.inference.untrained import make_run
+from tests.inference.untrained import of_classes
 
 pytestmark = pytest.mark.slow
 # A busy machine starts a browser in a minute.
@@ -70,11 +69,9 @@ def loaded(page, selector):
 
 
 def test_a_press_shows_samples_and_a_mistake_is_a_line(browser, tmp_path):
-    from gan_jax.pages.demo_samples import SamplesDemo
+    from gan_jax.demo.samples import SamplesDemo
 
-    config = cgan.get_config("smoke")
-    config.generator.name = config.discriminator.name = "mlp"
-    ask = Request(make_run(tmp_path / "run", config), batch_size=4)
+    ask = Request(of_classes(tmp_path / "run"), batch_size=4)
     with opened(browser, SamplesDemo(LiveSampler(ask))) as page:
         page.fill("[name=num]", "3")
         page.select_option("[name=label]", label="7")
@@ -99,7 +96,7 @@ def test_a_press_shows_samples_and_a_mistake_is_a_line(browser, tmp_path):
 
 
 def test_an_image_is_compared_by_a_line_that_moves(browser):
-    from gan_jax.pages.demo_translation import TranslationDemo
+    from gan_jax.demo.translation import TranslationDemo
 
     raw = io.BytesIO()
     Image.fromarray(colour(30, 40)).save(raw, "PNG")

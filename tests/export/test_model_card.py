@@ -4,8 +4,8 @@ import hashlib
 
 import jax
 
-from gan_jax.inference.computations import Computation, Input
-from gan_jax.pages import model_card
+from gan_jax.export import model_card
+from gan_jax.export.computations import Computation, Input
 from gan_jax.report import evaluations
 from gan_jax.runs.run import open_run
 from tests.pages.directories import PROTOCOL, config, losses, make, started

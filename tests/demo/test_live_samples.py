@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gan_jax.data import spec as specs
-from gan_jax.inference.live_samples import LiveSampler
+from gan_jax.demo.live_samples import LiveSampler
 from gan_jax.training import interpolation
 from gan_jax.training.sampling import Sampler, Sampling, in_turn
 from tests.inference.painter import Painter

@@ -11,7 +11,7 @@ from typing import Any
 from typing_extensions import override
 
 from gan_jax import errors
-from gan_jax.pages.demo import LARGEST, Demo
+from gan_jax.demo.demo import LARGEST, Demo
 
 #: The names of this machine to itself.
 LOCAL = ("127.0.0.1", "localhost")

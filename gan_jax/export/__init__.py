@@ -1,0 +1,1 @@
+"""Networks of a trained run as files for other programs, and the model card beside them."""
