@@ -95,6 +95,25 @@ def test_patience_counts_train_steps_from_the_best(tmp_path):
     assert not patient.exhausted
 
 
+def test_all_processes_decide_as_process_0_does(tmp_path, monkeypatch):
+    # This process measures the values beside those of process 0, which differ in the last digits.
+    pairs = [(8.0, 8.0), (8.0 - 1e-6, 8.0 + 1e-6), (8.0 + 2e-6, 8.0 + 2e-6)]
+    first = judge(tmp_path, patience=20)
+    decisions = []
+    for step, (value, _) in zip((10, 20, 30), pairs, strict=True):
+        better, _ = first.add(result(value), step, 0.0)
+        decisions += [False, better, bool(first.exhausted)]
+    answers = iter(decisions)
+    monkeypatch.setattr(best.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(best.multihost_utils, "broadcast_one_to_all", lambda x: next(answers))
+    other = best.Judge(tmp_path, FID, 4.0, 20, primary=False)
+    for step, (_, value) in zip((10, 20, 30), pairs, strict=True):
+        other.add(result(value), step, 0.0)
+    # By its own values it would have ended at step 30.
+    assert (other.best.step, other.exhausted) == (20, "")
+    assert next(answers, None) is None
+
+
 def test_what_a_killed_process_did_later_does_not_count(tmp_path):
     recorded(tmp_path, (1, 9.0, PROTOCOL), (3, 5.0, PROTOCOL))
     fid = judge(tmp_path)

@@ -316,6 +316,12 @@ def test_a_new_best_value_restores_the_patience(tmp_path, monkeypatch):
     assert (result.state, result.step, result.reason) == ("done", 12, "")
 
 
+def test_patience_that_is_exhausted_at_the_last_step_ends_nothing_early(tmp_path, monkeypatch):
+    scripted(monkeypatch, [0.5, 0.6, 0.7, 0.9, 0.8, 0.7])
+    result = loop.train(impatient(4), tmp_path)
+    assert (result.state, result.step, result.reason) == ("done", 12, "")
+
+
 def test_replicas_end_when_the_patience_with_each_is_exhausted(tmp_path, monkeypatch):
     # Of two replicas: the first is at its best at step 2, the second at step 4.
     scripted(monkeypatch, [0.9, 0.5, 0.8, 0.6, 0.7, 0.5, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5])
