@@ -14,9 +14,9 @@ factor is that of their sizes, and nothing is made smaller.
 
 The default enlarges twice: an SRResNet of 4 blocks of 32 features without normalization, which adds
 to the bicubic enlargement; 750 of its 1,000 steps are by squared error alone. On 200 photographs
-(BSDS500, ``--config.data.name=folder``), 800 steps of which 600 were by content, in 5 minutes on
-two busy CPU cores: 32.8 dB against bicubic's 31.7 on tiles of 100 others, and 35.1 dB against 33.7
-on Set5 (SSIM 0.943 against 0.930).
+(BSDS500, ``--config.data.name=folder``), 800 steps of which 600 were by content, in 2 minutes on
+one CPU core: 32.7 dB against bicubic's 31.7 on tiles of 100 others; an earlier run had 35.1 dB
+against 33.7 on Set5 (SSIM 0.943 against 0.930).
 
 ``:tiles`` has the paper's 4x, 16 blocks of 64 features with batch-norm, 100,000 steps of content
 and 100,000 of the game, in which the weight of the adversarial term is 1e-3. The content is the
