@@ -322,7 +322,8 @@ def _beside_real(results: Sequence[Result], metrics: Sequence[str]) -> str:
 def video_table(results: Sequence[Result]) -> str:
     """Return the metrics of videos of bouncing shapes, those of real ones first."""
     names = ("fid", "precision", "recall")
-    return _beside_real(results, ("motion_error", *(f"classifier_{name}" for name in names)))
+    known = ("motion_error", "shape_constancy", "shape_error")
+    return _beside_real(results, (*known, *(f"classifier_{name}" for name in names)))
 
 
 def captions_table(results: Sequence[Result]) -> str:

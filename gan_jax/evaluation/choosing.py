@@ -216,8 +216,8 @@ def _automatic(source: Source, num_classes: int | None) -> list[str]:
     if _is_seen(source) and (source.num_classes or 0) > 1:
         conditional = ["classifier_accuracy"] if num_classes is not None else []
         if source.field.kind == "video":
-            motion = ["motion_error"] if isinstance(source, BouncingSource) else []
-            return [*motion, *_COMPARED, *conditional]
+            moving = names.VIDEO_STATISTICS if isinstance(source, BouncingSource) else ()
+            return [*moving, *_COMPARED, *conditional]
         if kinds.is_sound(source.field):
             pitch = ["pitch_accuracy"] if _has_pitches(source) else []
             return [*pitch, "classifier_is", *_COMPARED, *conditional]

@@ -285,7 +285,7 @@ class GenerativeEvaluator(Evaluator):
             assert labels is not None
             return shapes.attributes(self._source.spec["label"], stored, labels)
         if isinstance(self._source, BouncingSource):
-            return {"motion_error": videos.motion_error(stored)}
+            return {"motion_error": videos.motion_error(stored), **videos.shape_metrics(stored)}
         assert isinstance(self._source, ToneSource)
         return {"pitch_accuracy": sounds.pitch_accuracy(self._source, stored)}
 

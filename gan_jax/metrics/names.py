@@ -73,8 +73,12 @@ MUSIC_STATISTICS: Mapping[str, Statistic] = {
     "interval_tv": Statistic("lower", "music"),
     "empty_bars": Statistic("lower", "music"),
 }
-# Statistics of videos, relative to the motion of their source.
-VIDEO_STATISTICS: Mapping[str, Statistic] = {"motion_error": Statistic("lower", "video")}
+# Statistics of videos, relative to the motion and the shapes of their source.
+VIDEO_STATISTICS: Mapping[str, Statistic] = {
+    "motion_error": Statistic("lower", "video"),
+    "shape_constancy": Statistic("higher", "video"),
+    "shape_error": Statistic("lower", "video"),
+}
 # Statistics of images that were asked for by captions, relative to the factors of their source.
 CAPTION_STATISTICS: Mapping[str, Statistic] = {
     "attributes": Statistic("higher", "captions"),

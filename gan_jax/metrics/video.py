@@ -55,6 +55,23 @@ def centroids(videos: np.ndarray) -> np.ndarray:
     return np.stack(centres, axis=-1)
 
 
+def centred(videos: np.ndarray) -> np.ndarray:
+    """Return videos whose frames are moved by whole pixels so that their centres are in the middle.
+
+    What moves in at the borders is black. The middle pixel is that at half of height and width.
+
+    Args:
+      videos: as for `centroids`.
+    """
+    n, frames, height, width, _ = videos.shape
+    rows, columns = np.moveaxis(np.rint(centroids(videos)).astype(int), -1, 0)[..., None]
+    around = [(size // 2, size - size // 2) for size in (height, width)]
+    padded = np.pad(videos, [(0, 0), (0, 0), *around, (0, 0)])
+    rows, columns = rows + np.arange(height), columns + np.arange(width)
+    first, second = np.arange(n)[:, None, None, None], np.arange(frames)[:, None, None]
+    return padded[first, second, rows[..., :, None], columns[..., None, :]]
+
+
 def motion_error(
     videos: np.ndarray, path: Callable[..., np.ndarray], margins: np.ndarray, speed: float
 ) -> float:
