@@ -21,6 +21,7 @@ from gan_jax.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan_jax.networks.hifigan import HiFiGANDiscriminator, HiFiGANGenerator
 from gan_jax.networks.midinet import MidiNetDiscriminator, MidiNetGenerator
 from gan_jax.networks.mlp import MLPDiscriminator, MLPEncoder, MLPGenerator
+from gan_jax.networks.mocogan import MoCoGANDiscriminator, MoCoGANGenerator
 from gan_jax.networks.patchgan import PatchGAN
 from gan_jax.networks.progan import ProGANDiscriminator, ProGANGenerator
 from gan_jax.networks.r3gan import R3GANDiscriminator, R3GANGenerator
@@ -46,6 +47,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "fastgan": FastGANGenerator,
     "midinet": MidiNetGenerator,
     "mlp": MLPGenerator,
+    "mocogan": MoCoGANGenerator,
     "progan": ProGANGenerator,
     "r3gan": R3GANGenerator,
     "resnet": ResNetGenerator,
@@ -66,6 +68,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "fastgan": FastGANDiscriminator,
     "midinet": MidiNetDiscriminator,
     "mlp": MLPDiscriminator,
+    "mocogan": MoCoGANDiscriminator,
     "progan": ProGANDiscriminator,
     "r3gan": R3GANDiscriminator,
     "resnet": ResNetDiscriminator,

@@ -134,6 +134,7 @@ def test_every_choice_builds_by_its_name_alone(group, registered):
         "segan": sound,
         "wavegan": sound,
         "textgan": {"text": specs.text(8, "ab")},
+        "mocogan": specs.labelled("video", video["video"], 3),
         "videogan": video,
     }
     own["midinet"] = specs.labelled("music", specs.music((8, 5), 60), 2)

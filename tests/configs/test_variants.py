@@ -128,6 +128,7 @@ ALIKE = (
     "stylegan2",
     "sngan_projection",
     "midinet",
+    "mocogan",
     "text_to_image",
     "textgan",
     "videogan",

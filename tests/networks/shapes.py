@@ -2,6 +2,7 @@
 
 SHAPES = {
     "midinet": (16, 5, 1),
+    "mocogan": (2, 16, 16, 1),
     "segan": (32, 2),
     "textgan": (6, 5),
     "videogan": (4, 16, 16, 1),

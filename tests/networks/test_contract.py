@@ -30,6 +30,7 @@ GENERATOR_FIELDS = {
     "stylegan1": ("stylegan1", {"max_features": 8, "style_dim": 8, "mapping_layers": 2}),
     "stylegan2": ("stylegan2", {"features": 8, "style_dim": 8, "mapping_layers": 2}),
     "midinet": ("midinet", {"features": 6}),
+    "mocogan": ("mocogan", {"features": 4, "motion_dim": 2, "motion_features": 4}),
     "textgan": ("textgan", {"features": 6}),
     "videogan": ("videogan", {"features": 4}),
     "wavegan": ("wavegan", {"features": 4}),
@@ -57,6 +58,7 @@ DISCRIMINATOR_FIELDS = {
     "stackgan": ("stackgan", {"features": 1}),
     "stylegan2": ("stylegan2", {"features": 8}),
     "midinet": ("midinet", {"features": 6}),
+    "mocogan": ("mocogan", {"features": 4, "image_features": 4}),
     "segan": ("segan", {"features": (3, 4)}),
     "textgan": ("textgan", {"features": 6}),
     "videogan": ("videogan", {"features": 4}),
@@ -68,6 +70,7 @@ COUPLED = [
     "dcgan-discrimination",
     "resnet-stddev",
     "fastgan",
+    "mocogan",
     "progan",
     "stackgan",
     "stylegan2",
@@ -225,7 +228,7 @@ def test_generators_end_in_tanh(name):
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("case", ["G-dcgan", "G-resnet", "D-dcgan"])
+@pytest.mark.parametrize("case", ["G-dcgan", "G-mocogan", "G-resnet", "D-dcgan", "D-mocogan"])
 def test_batch_norm_trains_on_the_batch_and_evaluates_on_running_statistics(case):
     module, variables, inputs = _network(case)
     _, update = _apply(module, variables, inputs)
@@ -265,7 +268,9 @@ def test_evaluation_uses_the_running_statistics_it_is_given(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["G-dcgan", "G-resnet", *(f"D-{name}" for name in COUPLED)])
+@pytest.mark.parametrize(
+    "case", ["G-dcgan", "G-mocogan", "G-resnet", *(f"D-{name}" for name in COUPLED)]
+)
 def test_two_devices_equal_one(case):
     """Every layer that looks at the batch is given the axis, and sees the whole batch."""
     module, variables, inputs = _network(case)
