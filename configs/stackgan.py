@@ -41,7 +41,11 @@ def shapes(c: ConfigDict) -> None:
     """Set what differs on synthetic pictures of shapes."""
     c.data.resolution = 32
     c.generator.latent_dim = 16
-    c.generator.stackgan.update(features=4, sentence_dim=32, condition_dim=32, blocks=1)
-    c.discriminator.stackgan.update(features=4, sentence_dim=32)
+    c.generator.stackgan.update(features=3, sentence_dim=32, condition_dim=16, blocks=1)
+    c.discriminator.stackgan.update(features=4, sentence_dim=32, normalization="none")
+    # Of a mean over so few entries each is pulled more.
+    c.game.stacked.kl_weight = 0.1
+    c.penalty.update(name="r1", weight=0.1, every=8)
     base.learning_rate(c, 1e-3)
-    base.short(c, steps=3000, every=1000, batch_size=32, log_every=100, checkpoint_every=1000)
+    c.optimizer.discriminator.learning_rate = 2e-3
+    base.short(c, steps=5000, every=1000, batch_size=16, log_every=100, checkpoint_every=1000)

@@ -302,7 +302,7 @@ class StackGANDiscriminator(_Staged, Discriminator):
                 activations.append(y)
             plain.append(score(y))
             if self.conditioning == "text":
-                y = conv(y.shape[-1], (1, 1))(_with_vectors(y, outputs[SENTENCE]))
+                y = conv(y.shape[-1], (3, 3))(_with_vectors(y, outputs[SENTENCE]))
                 given.append(score(activated(y)))
         scores = jnp.stack(plain, axis=1)
         if given:

@@ -261,7 +261,7 @@ def stacked_config() -> ConfigDict:
     config = stackgan.get_config("smoke")
     config.generator.latent_dim = 3
     config.generator.stackgan.update(normalization="none", condition_dim=3, blocks=0)
-    config.discriminator.stackgan.normalization = "none"
+    config.discriminator.stackgan.normalization = config.penalty.name = "none"
     config.data.update(resolution=8, channels=1)
     config.train.update(batch_size=16, steps=6)
     return config
