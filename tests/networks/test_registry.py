@@ -232,7 +232,7 @@ def test_generators_and_translators_are_told_apart():
         ConfigError, match=r"accepted: hifigan, segan, srresnet, translator, unet\."
     ):
         make("translator", "dcgan", shape=(32, 32, 3), outputs=3)
-    with pytest.raises(ConfigError, match=r"accepted: .*dcgan, .*mlp, .*resnet, stylegan1, st"):
+    with pytest.raises(ConfigError, match=r"accepted: .*dcgan, .*mlp, .*resnet, .*stylegan1, st"):
         make("generator", "unet", shape=(32, 32, 3))
     with pytest.raises(ConfigError, match=r"accepted: .*dcgan, .*mlp, .*resnet, .*wavegan\."):
         make("discriminator", "patchgan", shape=(32, 32, 3))
