@@ -14,6 +14,10 @@ condition's distribution is linear in them, and losses are means over stages and
 A folder of images is brought to 64x64 pixels in colour, unless ``data.resolution`` and
 ``data.channels`` are set, and has captions as docs/data.md describes. The paper's are 256x256, with
 three stages.
+
+The default trains on synthetic pictures of shapes, 16x16 and 32x32, in five minutes on one core,
+with the penalty R1 instead of batch normalization in the discriminator: 98.7 % of the attributes
+are as asked, see docs/results.md.
 """
 
 from ml_collections import ConfigDict
