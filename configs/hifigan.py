@@ -44,7 +44,7 @@ def tones(c: ConfigDict) -> None:
     c.generator.hifigan.double = False
     c.discriminator.hifigan.update(periods=(2, 3, 5), features=(8, 16, 32, 64), scales=0)
     c.game.paired.adversarial_weight = 3.0
-    base.adam(c, 1e-3, 0.8, 0.99, "generator")
+    base.adam(c, 4e-3, 0.8, 0.99, "generator")
     c.optimizer.generator.schedule.name = "cosine"
     base.adam(c, 2e-4, 0.8, 0.99, "discriminator")
     base.short(c, steps=3000, every=1000, batch_size=16)

@@ -14,6 +14,7 @@ from gan_jax.games.paired import PairedGame
 from gan_jax.games.registry import make_game
 from gan_jax.losses import adversarial
 from gan_jax.runs import build
+from gan_jax.training import translating
 from tests.games import stub
 from tests.training import tiny
 
@@ -94,6 +95,19 @@ def test_a_vocoder_sees_spectrograms_and_is_judged_by_its_sounds():
     total = sum(weight * float(outcome.metrics[name]) for name, weight in terms.items())
     assert float(value) == pytest.approx(total, rel=1e-4)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_a_vocoders_inputs_are_shown_as_sounds():
+    game = make_game(vocoder(), MONO, None)
+    batch = {"audio": np.round(9_000 * stub.images((2, 32, 1))).astype(np.int16)}
+    variables = stub.turn(game, {"audio": jnp.zeros((2, 32, 1))}).variables
+    translator = translating.Translator(game, "AtoB", batch_size=2, devices=jax.devices()[:1])
+    found = translator(translator.place(variables), batch, seed=0)
+    np.testing.assert_array_equal(found.targets, batch["audio"])
+    mel = game.degradation.log_mel(jnp.asarray(batch["audio"] / np.float32(2**15)))
+    shown = np.asarray(jax.jit(game.degradation.shown)(mel))
+    np.testing.assert_allclose(found.inputs / 2**15, shown, atol=1e-3)
+    assert found.outputs.shape == found.inputs.shape
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ _TINY = 1e-14  # added to powers, whose square roots then have finite gradients
 
 @dataclasses.dataclass(frozen=True)
 class Mel(Degradation):
-    """The natural logarithms of the magnitudes of mel bands: phases and fine structure are lost.
+    """Logarithms of the magnitudes of mel bands: phases and fine structure are lost.
 
-    Magnitudes are relative to a sinusoid of amplitude 1, in Hann windows; each input frame is
-    centred on ``hop`` samples. The defaults are those of HiFi-GAN (Kong 2020, 2010.05646), whose
+    Magnitudes are those of Hann windows, where a sinusoid of amplitude 1 has about 1. Their natural
+    logarithms are relative to the floor: silence is 0. Each frame is centred on ``hop`` samples. The defaults are those of HiFi-GAN (Kong 2020, 2010.05646), whose
     highest band ends at 8 kHz.
 
     Attributes:
@@ -35,7 +35,7 @@ class Mel(Degradation):
       bands: number of mel bands.
       lowest: frequency at which the lowest band begins, in Hz.
       highest: frequency at which the highest band ends, in Hz; unset: half the sample rate.
-      floor: smaller magnitudes are replaced by this one.
+      floor: magnitude below which levels are not distinguished.
     """
 
     name: ClassVar[str] = "mel"
@@ -114,7 +114,7 @@ class Mel(Degradation):
         magnitude = jnp.sqrt(jnp.square(spectrum.real) + jnp.square(spectrum.imag) + _TINY)
         filters = self._filters(highest).astype(np.float32)
         mel = jnp.matmul(magnitude, filters, precision=lax.Precision.HIGHEST)
-        return jnp.log(jnp.maximum(mel, self.floor))
+        return jnp.log(jnp.maximum(mel / self.floor, 1.0))
 
     @override
     def shown(self, inputs: jax.Array) -> jax.Array:
@@ -123,7 +123,7 @@ class Mel(Degradation):
         Magnitudes are those of the filters' pseudo-inverse, without negative ones.
         """
         inverse = np.linalg.pinv(self._filters(self.highest)).astype(np.float32)
-        mel = jnp.exp(inputs) * np.float32(self.window / 4.0)
+        mel = jnp.exp(inputs) * np.float32(self.floor * self.window / 4.0)
         magnitude = jnp.maximum(jnp.matmul(mel, inverse, precision=lax.Precision.HIGHEST), 0.0)
         samples = inputs.shape[1] * self.hop
         sound = stft.griffin_lim(magnitude, samples, self.window, self.hop, _ITERATIONS)
