@@ -89,6 +89,7 @@ def test_inputs_are_shown_as_sounds_of_their_bands():
     np.testing.assert_allclose(sound.std(axis=(1, 2)), waves.std(axis=(1, 2)), rtol=0.45)
     before, after = (np.asarray(made.log_mel(x)) for x in (waves, sound))
     assert np.abs(before - after)[:, 2:-2].mean() < 0.5
+    np.testing.assert_array_equal(made.shown(jnp.zeros((1, 3, 32))), 0.0)
 
 
 @pytest.mark.parametrize(

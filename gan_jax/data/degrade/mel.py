@@ -25,8 +25,8 @@ class Mel(Degradation):
     """Logarithms of the magnitudes of mel bands: phases and fine structure are lost.
 
     Magnitudes are those of Hann windows, where a sinusoid of amplitude 1 has about 1. Their natural
-    logarithms are relative to the floor: silence is 0. Each frame is centred on ``hop`` samples. The defaults are those of HiFi-GAN (Kong 2020, 2010.05646), whose
-    highest band ends at 8 kHz.
+    logarithms are relative to the floor: silence is 0. Each frame is centred on ``hop`` samples.
+    The defaults are those of HiFi-GAN (Kong 2020, 2010.05646), whose highest band ends at 8 kHz.
 
     Attributes:
       sample_rate: of the sounds, in Hz.
@@ -123,7 +123,8 @@ class Mel(Degradation):
         Magnitudes are those of the filters' pseudo-inverse, without negative ones.
         """
         inverse = np.linalg.pinv(self._filters(self.highest)).astype(np.float32)
-        mel = jnp.exp(inputs) * np.float32(self.floor * self.window / 4.0)
+        scale = np.float32(self.floor * self.window / 4.0)
+        mel = jnp.where(inputs > 0.0, scale * jnp.exp(inputs), 0.0)
         magnitude = jnp.maximum(jnp.matmul(mel, inverse, precision=lax.Precision.HIGHEST), 0.0)
         samples = inputs.shape[1] * self.hop
         sound = stft.griffin_lim(magnitude, samples, self.window, self.hop, _ITERATIONS)
