@@ -69,7 +69,7 @@ def test_the_discriminator_sees_the_noisy_sound_beside_the_other():
 def vocoder():
     """Return HiFi-GAN's smoke configuration, with spectrograms of 4 samples a frame."""
     c = hifigan.get_config("smoke")
-    c.degrade.mel.update(window=32, hop=4, bands=4)
+    c.degrade.mel.update(window=32, hop=4, bands=4, highest=2_000.0)
     c.generator.hifigan.update(features=4, rates=(2, 2), kernels=(3,), dilations=(1,))
     c.discriminator.hifigan.update(periods=(2,), features=(2,))
     return c
@@ -104,7 +104,7 @@ def test_a_vocoders_inputs_are_shown_as_sounds():
     translator = translating.Translator(game, "AtoB", batch_size=2, devices=jax.devices()[:1])
     found = translator(translator.place(variables), batch, seed=0)
     np.testing.assert_array_equal(found.targets, batch["audio"])
-    mel = game.degradation.log_mel(jnp.asarray(batch["audio"] / np.float32(2**15)))
+    mel = game.degradation.log_mel(jnp.asarray(batch["audio"] / np.float32(2**15)), 2_000.0)
     shown = np.asarray(jax.jit(game.degradation.shown)(mel))
     np.testing.assert_allclose(found.inputs / 2**15, shown, atol=1e-3)
     assert found.outputs.shape == found.inputs.shape

@@ -143,6 +143,14 @@ def test_a_part_of_a_period_judges_every_column_by_itself():
     assert np.abs(feature - before)[:, :, 1].min() >= 0.0 < np.abs(feature - before).max()
 
 
+def test_sounds_are_reflected_at_their_end_to_whole_rows():
+    module = discriminator(periods=(7,))
+    variables = drawn(module, SOUND)
+    judge = jax.jit(lambda x: module.apply(variables, x))
+    whole = np.pad(SOUND, ((0, 0), (0, 1), (0, 0)), mode="reflect")
+    np.testing.assert_allclose(judge(SOUND), judge(whole), atol=1e-5)
+
+
 def test_features_are_of_all_parts_with_their_scores_last(monkeypatch):
     monkeypatch.setattr(hifigan, "_GROUPS", (1,) * 7)  # Quicker to compile.
     module = discriminator(scales=1, scale_features=(16,) * 7)
