@@ -7,7 +7,15 @@ python -m experiments.translate --run=RUN --input=speech.wav --out=DIR
 The generator learns from the L1 distance of log-mel spectrograms, and from discriminators by the
 squared error of their scores and the distance of their features.
 
-The default trains on synthetic tones, 1,024 samples at 8 kHz.
+The default trains on synthetic tones, 1,024 samples at 8 kHz, with a smaller generator, parts of
+three periods and none of a scale. The other data sets have the paper's settings (its V1) for clips
+of 8,192 samples at 22,050 Hz, but for the learning rate, which stays as it is; they have not been
+run to their end.
+
+3,000 steps, 3.9 minutes: a log-mel distance of 3.3 dB on 500 tones of the test split; that of the
+sounds that Griffin and Lim's algorithm finds is 4.2 dB. Pitches are multiples of 125 Hz, since a
+generator makes of equal frames a sound that repeats every 64 samples; at the end the mean scores
+are 0.96 for real and 0.04 for generated sounds.
 """
 
 from ml_collections import ConfigDict
