@@ -15,7 +15,7 @@ run to their end.
 3,000 steps, 3.9 minutes: a log-mel distance of 3.3 dB on 500 tones of the test split; that of the
 sounds that Griffin and Lim's algorithm finds is 4.2 dB. Pitches are multiples of 125 Hz, since a
 generator makes of equal frames a sound that repeats every 64 samples; at the end the mean scores
-are 0.96 for real and 0.04 for generated sounds.
+are 0.97 for real and 0.02 for generated sounds.
 """
 
 from ml_collections import ConfigDict
