@@ -13,7 +13,8 @@ import pytest
 from gan_jax.data.sources.draws import random_arrays
 from gan_jax.runs import build
 from tests.configs import variants
-from tests.configs.test_variants import ALIKE, small, spec
+from tests.configs.builds import small, spec
+from tests.configs.test_variants import ALIKE
 
 
 def struct(x):

@@ -19,7 +19,7 @@ from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training import translating
 from gan_jax.training.sampling import Sampling
 from tests.configs import variants
-from tests.configs.test_variants import small, spec
+from tests.configs.builds import small, spec
 from tests.experiments.program import environment
 from tests.inference.untrained import STEP, make_run
 from tests.training import tiny
