@@ -15,7 +15,7 @@ from experiments import command_line  # noqa: F401  The parser of optional field
 from gan_jax import installation
 from gan_jax.data import spec as specs
 from gan_jax.runs import build
-from tests.configs import test_variants, variants
+from tests.configs import builds, variants
 from tests.docs.test_pages import PAGES, ROOT, path
 from tests.experiments.program import call
 
@@ -86,12 +86,12 @@ def stored(config):
         return specs.points()
     shapes = {"captioned": "folder", "npz": "folder", "stacked_digits": "photos"}
     name = shapes.get(name, name)
-    shape = test_variants.SHAPES[name]
+    shape = builds.SHAPES[name]
     if len(shape) == 3 and (size := config.data.resolution) is not None:
         sides = (size, size) if isinstance(size, int) else tuple(size)
         shape = (*sides, config.data.channels or shape[2])
-    with mock.patch.dict(test_variants.SHAPES, {name: shape}):
-        return test_variants.spec(config, name)
+    with mock.patch.dict(builds.SHAPES, {name: shape}):
+        return builds.spec(config, name)
 
 
 def test_commands_are_found():
