@@ -45,8 +45,9 @@ def rows(x: jax.Array, period: int, mode: str = "constant") -> jax.Array:
       `[batch, ceil(samples / period), period, channels]`.
     """
     batch, samples, channels = x.shape
-    padded = jnp.pad(x, ((0, 0), (0, -samples % period), (0, 0)), mode=mode)
-    return padded.reshape(batch, -1, period, channels)
+    count = (samples + period - 1) // period
+    padded = jnp.pad(x, ((0, 0), (0, count * period - samples), (0, 0)), mode=mode)
+    return padded.reshape(batch, count, period, channels)
 
 
 def halved(x: jax.Array) -> jax.Array:
@@ -132,7 +133,8 @@ class HiFiGANGenerator(Translator):
 
         def conv(x: jax.Array, kernel: int, dilation: int = 1) -> jax.Array:
             layer = plain(x.shape[-1], kernel_size=(kernel, 1), **fields)
-            return layer(rows(x, dilation)).reshape(len(x), -1, x.shape[-1])[:, : x.shape[1]]
+            y = layer(rows(x, dilation))
+            return y.reshape(x.shape[0], y.shape[1] * dilation, x.shape[-1])[:, : x.shape[1]]
 
         def block(x: jax.Array, kernel: int) -> jax.Array:
             for dilation in self.dilations:
@@ -217,7 +219,7 @@ class HiFiGANDiscriminator(Discriminator):
                 features.append(y)
             y = conv(1, kernel_size=(3, 1), dtype=jnp.float32)(y.astype(jnp.float32))
             features.append(y)
-            scores.append(y.reshape(len(y), -1))
+            scores.append(y.reshape(y.shape[0], -1))
 
         fields = {"kernel_init": he_leaky(_SLOPE), **self._types}
         weight = self.normalization == "weight"

@@ -165,6 +165,16 @@ def test_images_may_have_any_size_that_the_network_accepts(name):
         exported.call(np.zeros((1, 4, 8, channels), np.float32))
 
 
+def test_spectrograms_may_have_any_length():
+    (made,) = of_configuration("hifigan")
+    exported = reload(made, ON)
+    bands = exported.in_avals[0].shape[-1]
+    for shape in ((1, 8, bands), (2, 13, bands)):
+        x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        wanted = jax.jit(made.function)(x)
+        np.testing.assert_allclose(exported.call(x), wanted, rtol=0, atol=2e-6)
+
+
 def test_images_are_in_range_and_points_anywhere():
     config = small("stylegan2")
     found = build.make_game(config, spec(config, "digits"), None)
