@@ -35,6 +35,7 @@ from gan_jax.layers.spectral import (
     SpectralDense,
     SpectralEmbed,
 )
+from gan_jax.layers.weight_norm import WeightConv, WeightConvTranspose
 
 SHAPE = (4, 4, 4, 8)
 LABELS = jnp.array([0, 2, 2, 1], jnp.int32)
@@ -72,6 +73,8 @@ LAYERS = {
     "spectral conv": (SpectralConv(6), ()),
     "spectral dense": (Flat(SpectralDense(6)), ()),
     "spectral embed": (Projection(), ()),
+    "weight-normalized conv": (WeightConv(6), ()),
+    "weight-normalized conv, transposed": (WeightConvTranspose(6), ()),
     "batch norm": (BatchNorm(), (True,)),
     "conditional batch norm": (ConditionalBatchNorm(3), (LABELS, True)),
     "linear batch norm": (LinearBatchNorm(), (VECTORS, True)),

@@ -309,7 +309,7 @@ def test_discriminators_of_whole_images_are_made_alike(name):
             {},
             [
                 "discriminator.name = 'patchgn' is unknown",
-                "mlp, patchgan, ",
+                "patchgan, ",
                 'Did you mean "patchgan"?',
             ],
         ),
