@@ -1,8 +1,8 @@
 """HiFi-GAN: a vocoder, which makes waves of mel spectrograms (Kong 2020, 2010.05646).
 
-python -m experiments.main --config=configs/hifigan.py
-python -m experiments.main --config=configs/hifigan.py:sounds --config.data.path=DIR
-python -m experiments.translate --run=RUN --input=speech.wav --out=DIR
+    python -m experiments.main --config=configs/hifigan.py
+    python -m experiments.main --config=configs/hifigan.py:sounds --config.data.path=DIR
+    python -m experiments.translate --run=RUN --input=speech.wav --out=DIR
 
 The generator learns from the L1 distance of log-mel spectrograms, and from discriminators by the
 squared error of their scores and the distance of their features.
