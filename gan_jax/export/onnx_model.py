@@ -100,7 +100,8 @@ def _converted(made: Computation, shapes: list[tuple[int | str, ...]], *, free: 
             f"{made.name} cannot be converted for batches of any size; accepted: --sizes=batch=1, "
             "or another size"
         ) from error
-    except NotImplementedError as error:
+    except (NotImplementedError, TypeError) as error:
+        # A TypeError where an operation that jax2onnx replaces has to return numbers, as in scans.
         reason = str(error).partition("\n")[0]
         raise errors.ConfigError(
             f"{made.name} cannot be converted to ONNX: {reason}; use --format=stablehlo"
