@@ -41,7 +41,7 @@ def get_config(arg: str = "") -> ConfigDict:
         optimizer.adamw.update(b1=0.8, b2=0.99, weight_decay=0.01)
     base.long(c, steps=500_000, batch_size=16)
     c.sample.num = 8
-    c.eval.update(num_real=500, metrics=("log_mel_distance",))
+    c.eval.update(num_real=500, metrics=("log_mel_distance", "same_pitch"))
     return base.finish(c, arg, tones)
 
 

@@ -43,7 +43,7 @@ _METRICS = flags.DEFINE_list(
     "metrics",
     None,
     "Such as fid, kid768, classifier_fid. Default: the run's; of two sets of images "
-    "fid, and of two sets of sounds si_sdr and log_mel_distance.",
+    "fid, and of two sets of sounds si_sdr, log_mel_distance and same_pitch.",
 )
 _NUM_FAKE = flags.DEFINE_integer("num_fake", None, "Generated images. Default: the run's.")
 _NUM_REAL = flags.DEFINE_integer("num_real", None, "Real images. Default: the run's, or all.")

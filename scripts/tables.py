@@ -267,12 +267,18 @@ def sound_table(results: Sequence[Result]) -> str:
 
 def enhancement_table(results: Sequence[Result]) -> str:
     """Return the results of runs from sound to sound, with the measures of inputs in brackets."""
-    lines = [["config", "data", "steps", "minutes", "SI-SDR, dB", "log-mel distance, dB", "sounds"]]
+    columns = {
+        "si_sdr": "SI-SDR, dB",
+        "log_mel_distance": "log-mel distance, dB",
+        "same_pitch": "same pitch",
+    }
+    lines = [["config", "data", "steps", "minutes", *columns.values(), "sounds"]]
     for r in results:
         if "log_mel_distance" in r.values:
-            names = ("si_sdr", "log_mel_distance")
-            pairs = [f"{r.spaced(n)} ({r.values[f'input_{n}']})" for n in names if n in r.values]
-            pairs = [""] * (len(names) - len(pairs)) + pairs
+            pairs = (
+                f"{r.spaced(name)} ({r.values[f'input_{name}']})" if name in r.values else ""
+                for name in columns
+            )
             lines.append([f"`{r.config}`", r.data, r.steps, r.minutes, *pairs, r.remarks])
     return _markdown(lines)
 

@@ -90,7 +90,6 @@ def pair_values(
       targets: what they should be.
     """
     made, given, clean = (heard(field, jax.numpy.asarray(x)) for x in (outputs, inputs, targets))
-    if statistic == "log_mel_distance":
-        return np.asarray(enhancement.log_mel_distance(made, clean, sample_rate(field)))
-    found = enhancement.si_sdr(made, clean)
-    return np.asarray(found - enhancement.si_sdr(given, clean) if "gain" in statistic else found)
+    if statistic == "si_sdr_gain":
+        return np.asarray(enhancement.si_sdr(made, clean) - enhancement.si_sdr(given, clean))
+    return enhancement.pair_values(statistic, made, clean, sample_rate(field))

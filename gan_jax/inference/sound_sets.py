@@ -21,7 +21,7 @@ from gan_jax.metrics import enhancement, extractors, names
 from gan_jax.metrics.names import Metric
 
 #: Measured if nothing else is asked for: those of pairs.
-METRICS = ("si_sdr", "log_mel_distance")
+METRICS = ("si_sdr", "log_mel_distance", "same_pitch")
 # Two sounds and their sample rate in Hz.
 Pair = tuple[np.ndarray, np.ndarray, int]
 
@@ -54,8 +54,8 @@ def measure(
     Args:
       samples: a folder, .zip or .npz of sounds: the generated or enhanced ones.
       against: another one: the real ones. For the classifier its sub-folders are the classes.
-      metrics: names; ``si_sdr`` and ``log_mel_distance`` are of pairs: of files of one name, or in
-        the order of arrays. Others are of a classifier, such as ``classifier_fid``.
+      metrics: names; those of `METRICS` are of pairs: of files of one name, or in the order of
+        arrays. Others are of a classifier, such as ``classifier_fid``.
       num_real: number of sounds of ``against``, a fixed random choice; ``None``: all.
       batch_size: sounds at a time.
 
@@ -81,11 +81,7 @@ def measure(
     found: dict[str, list[float]] = {m.name: [] for m in parsed if m.extractor is None}
     for made, clean, rate in _pairs(fake, real) if found else ():
         for name, rows in found.items():
-            if name == "si_sdr":
-                value = enhancement.si_sdr(made[None], clean[None])
-            else:
-                value = enhancement.log_mel_distance(made[None], clean[None], rate)
-            rows.append(float(value[0]))
+            rows.append(float(enhancement.pair_values(name, made[None], clean[None], rate)[0]))
     values |= {name: float(np.mean(rows)) for name, rows in found.items()}
     protocol: dict[str, Any] = {
         "sounds": fake.fingerprint(),

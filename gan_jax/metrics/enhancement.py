@@ -1,4 +1,4 @@
-"""Distances of sounds from those that they should be: SI-SDR and that of log-mel spectrograms."""
+"""Sounds beside those that they should be: SI-SDR, distance of log-mel spectrograms, pitch."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from gan_jax.errors import MetricError
-from gan_jax.metrics.sound import log_mel
+from gan_jax.metrics.sound import log_mel, strongest
 
 LIMIT_DB = 100.0
 """The largest SI-SDR; its negative is the least."""
@@ -67,6 +67,39 @@ def log_mel_distance(sound: ArrayLike, reference: ArrayLike, sample_rate: int) -
 def _log_mel_distance(sound: jax.Array, reference: jax.Array, sample_rate: int) -> jax.Array:
     levels = [log_mel(jnp.mean(x, axis=-1), sample_rate) for x in (sound, reference)]
     return jnp.mean(jnp.abs(levels[0] - levels[1]), axis=(1, 2))
+
+
+def same_pitch(sound: ArrayLike, reference: ArrayLike) -> np.ndarray:
+    """Return whether each sound has the strongest frequency of its reference, float32 ``[n]``.
+
+    It is 1 where the largest values of the spectra of both whole sounds are at most one step,
+    ``sample_rate / samples`` Hz, apart, else 0. This is a measure of steady tones.
+
+    Args:
+      sound: floating ``[n, samples, channels]``; channels are averaged.
+      reference: of the same shape.
+
+    Raises:
+      MetricError: the shapes or dtypes are others, or a sample is not finite.
+    """
+    found, expected = (strongest(np.asarray(x)) for x in _checked(sound, reference))
+    return (np.abs(found - expected) <= 1).astype(np.float32)
+
+
+def pair_values(
+    statistic: str, sound: ArrayLike, reference: ArrayLike, sample_rate: int
+) -> np.ndarray:
+    """Return a metric of each sound and its reference, float32 ``[n]``.
+
+    Args:
+      statistic: "si_sdr", "log_mel_distance" or "same_pitch".
+      sound: as for the function of that name.
+      reference: likewise.
+      sample_rate: in Hz.
+    """
+    if statistic == "log_mel_distance":
+        return np.asarray(log_mel_distance(sound, reference, sample_rate))
+    return np.asarray({"si_sdr": si_sdr, "same_pitch": same_pitch}[statistic](sound, reference))
 
 
 def _dot(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -98,6 +98,7 @@ SOUND_PAIR_STATISTICS: Mapping[str, Statistic] = {
     "si_sdr": Statistic("higher", "sound_pairs"),
     "si_sdr_gain": Statistic("higher", "sound_pairs"),
     "log_mel_distance": Statistic("lower", "sound_pairs"),
+    "same_pitch": Statistic("higher", "sound_pairs"),
 }
 # Statistics of one anomaly score per image and of labels of anomalous images.
 SCORE_STATISTICS: Mapping[str, Statistic] = {

@@ -122,6 +122,23 @@ def by_pictures(
     return dataclasses.replace(extractor, apply=apply, protocol=protocol, of_floats=None)
 
 
+def strongest(sound: np.ndarray) -> np.ndarray:
+    """Return where the spectrum of each whole sound is largest, in steps of it, int ``[n]``.
+
+    A step is ``sample_rate / samples`` Hz.
+
+    Args:
+      sound: floating ``[n, samples, channels]``; channels are averaged.
+
+    Raises:
+      MetricError: there are no sounds, or a sample is not finite.
+    """
+    mono = np.asarray(sound, np.float64).mean(axis=-1)
+    if not len(mono) or not np.isfinite(mono).all():
+        raise MetricError(f"sound of shape {list(mono.shape)}; accepted: finite samples of one")
+    return np.abs(np.fft.rfft(mono, axis=1)).argmax(axis=1)
+
+
 def pitch_accuracy(sound: np.ndarray, sample_rate: int, pitches: np.ndarray) -> float:
     """Return the share of sounds whose strongest frequency is that of a class.
 
@@ -134,12 +151,8 @@ def pitch_accuracy(sound: np.ndarray, sample_rate: int, pitches: np.ndarray) -> 
       pitches: of the classes, in Hz.
 
     Raises:
-      MetricError: there are no sounds, or a sample is not finite.
+      MetricError: as `strongest`.
     """
-    mono = np.asarray(sound, np.float64).mean(axis=-1)
-    if not len(mono) or not np.isfinite(mono).all():
-        raise MetricError(f"sound of shape {list(mono.shape)}; accepted: finite samples of one")
-    step = sample_rate / mono.shape[1]
-    strongest = np.abs(np.fft.rfft(mono, axis=1)).argmax(axis=1) * step
-    distance = np.abs(strongest[:, None] - np.asarray(pitches)).min(axis=1)
+    step = sample_rate / sound.shape[1]
+    distance = np.abs(strongest(sound)[:, None] * step - np.asarray(pitches)).min(axis=1)
     return float((distance <= step).mean())

@@ -60,7 +60,7 @@ def enhanced(**changes):
 def test_sounds_are_compared_with_clean_ones():
     game, source, made = enhanced(batch_size=8)
     result = made(variables_of(game))
-    assert list(result.values) == ["si_sdr", "si_sdr_gain", "log_mel_distance"]
+    assert list(result.values) == ["si_sdr", "si_sdr_gain", "log_mel_distance", "same_pitch"]
     translator = translating.Translator(game, "AtoB", batch_size=12)
     clean = source.read(range(12))["audio"]
     found = translator(translator.place(variables_of(game)), {"audio": clean}, seed=0)
@@ -76,6 +76,7 @@ def test_sounds_are_compared_with_clean_ones():
     assert result.values["si_sdr_gain"] == pytest.approx(gain, rel=1e-4)
     distance = enhancement.log_mel_distance(outputs, targets, 8_000).mean()
     assert result.values["log_mel_distance"] == pytest.approx(float(distance), rel=1e-5)
+    assert result.values["same_pitch"] == 1.0  # Noise is weaker than the tones.
     ((_, output, _), (_, given, _)), note = made.reference(variables_of(game))
     assert output == result.values
     assert (given["si_sdr_gain"], note) == (0.0, "12 of tones")

@@ -29,7 +29,7 @@ def save(path, sound, rate=RATE):
 @pytest.fixture
 def pairs(tmp_path):
     """Write clean and noisy sounds of several lengths, rates and channels; return the means."""
-    found = {"si_sdr": [], "log_mel_distance": []}
+    found = {"si_sdr": [], "log_mel_distance": [], "same_pitch": []}
     sounds = {"x": (noise(900), RATE), "x.low": (noise(500), RATE), "a/y": (noise(700, 2), 16_000)}
     for name, (sound, rate) in sounds.items():
         spoilt = sound + 0.1 * noise(*sound.shape)
@@ -39,6 +39,7 @@ def pairs(tmp_path):
         found["si_sdr"].append(enhancement.si_sdr(spoilt[None], sound[None])[0])
         distance = enhancement.log_mel_distance(spoilt[None], sound[None], rate)[0]
         found["log_mel_distance"].append(distance)
+        found["same_pitch"].append(enhancement.same_pitch(spoilt[None], sound[None])[0])
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
@@ -48,7 +49,7 @@ def test_files_of_one_name_are_compared_as_they_are(pairs, tmp_path):
     assert (found.protocol["n_fake"], found.protocol["n_real"]) == (3, 3)
     flags = (f"--samples={tmp_path / 'made'}", f"--against={tmp_path / 'clean'}")
     out = program.succeeded(program.call(*flags, module=EVALUATE)).out.splitlines()
-    assert [line.split()[0] for line in out[:3]] == ["made", "si_sdr", "log_mel_distance"]
+    assert [line.split()[0] for line in out[:4]] == ["made", *sound_sets.METRICS]
     assert float(out[1].split()[1]) == pytest.approx(pairs["si_sdr"], abs=0.01)
     save(tmp_path / "made" / "x.aiff", noise(800))
     with pytest.raises(

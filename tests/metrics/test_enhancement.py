@@ -1,4 +1,4 @@
-"""SI-SDR and the distance of log-mel spectrograms, against their definitions."""
+"""SI-SDR, the distance of log-mel spectrograms and equal pitches, against their definitions."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -65,11 +65,39 @@ def test_the_log_mel_distance_is_that_of_the_definition():
     np.testing.assert_allclose(enhancement.log_mel_distance(e, S, RATE), expected, rtol=1e-5)
 
 
+def test_pitches_are_the_same_within_one_step_of_the_spectrum():
+    """At 1,024 samples a step is 7.8 Hz; harmonics that are weaker do not count."""
+    time = np.arange(1024)[:, None] / RATE
+    step = RATE / 1024
+    offsets = np.array([0.0, 1.0, -1.0, 2.0, -2.0])
+    waves = np.sin(2.0 * np.pi * (80 + offsets[:, None, None]) * step * time + 1.0)
+    s = np.sin(2.0 * np.pi * 80 * step * time) + 0.9 * np.sin(2.0 * np.pi * 160 * step * time)
+    reference = np.broadcast_to(s, waves.shape).astype("float32")
+    found = enhancement.same_pitch(0.1 * waves.astype("float32"), reference)
+    np.testing.assert_array_equal(found, [1.0, 1.0, 1.0, 0.0, 0.0])
+    assert found.dtype == np.float32
+    with pytest.raises(MetricError, match="finite"):
+        enhancement.same_pitch(np.nan * reference, reference)
+
+
+def test_a_metric_of_pairs_is_chosen_by_its_name():
+    e = 0.5 * S[:, :, ::-1]
+    distance = enhancement.log_mel_distance(e, S, RATE)
+    for name, expected in (
+        ("si_sdr", enhancement.si_sdr(e, S)),
+        ("log_mel_distance", distance),
+        ("same_pitch", enhancement.same_pitch(e, S)),
+    ):
+        np.testing.assert_array_equal(enhancement.pair_values(name, e, S, RATE), expected)
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [(S, S[:, :-1]), (S[0], S[0]), (S[:0], S[:0]), (S.astype(int), S)]
 )
 def test_what_is_no_pair_of_sounds_is_refused(one, other):
     with pytest.raises(MetricError, match="accepted: floats"):
         enhancement.si_sdr(one, other)
+    with pytest.raises(MetricError, match="accepted: floats"):
+        enhancement.same_pitch(one, other)
     with pytest.raises(MetricError, match="accepted: floats"):
         enhancement.log_mel_distance(one, other, RATE)

@@ -47,7 +47,7 @@ def test_what_a_metric_is_of():
         "sound": ("pitch_accuracy",),
         "music": ("scale_violations", "polyphony_tv", "interval_tv", "empty_bars"),
         "pairs": ("psnr", "psnr_y", "ssim_y", "ms_ssim"),
-        "sound_pairs": ("si_sdr", "si_sdr_gain", "log_mel_distance"),
+        "sound_pairs": ("si_sdr", "si_sdr_gain", "log_mel_distance", "same_pitch"),
         "scores": ("auroc", "average_precision"),
         "held_out": ("gan_train", "gan_augment10", "membership_auroc", "membership_auroc_pixels"),
     }
