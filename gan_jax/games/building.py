@@ -136,3 +136,16 @@ def refuse_conditioning(config: Any) -> None:
                 f"{role}.conditioning = {conditioning!r}; accepted for game.name = "
                 f"{config.game.name!r}, which has no classes: 'none'"
             )
+
+
+def refuse_one_size(config: Any) -> None:
+    """Raise a `ConfigError` if what needs fakes of one size is set, in a game of several."""
+    for field, value in (
+        ("fakes.history", config.fakes.history),
+        ("terms.transport.weight", config.terms.transport.weight),
+    ):
+        if value:
+            raise errors.ConfigError(
+                f"{field} = {value}; accepted for game.name = {config.game.name!r}, whose images "
+                "have several sizes: 0"
+            )

@@ -51,15 +51,7 @@ class ProgressiveGame(AdversarialGame):
     @override
     @classmethod
     def from_config(cls, config: Any, given: building.Given, **more: Any) -> Self:
-        for field, value in (
-            ("fakes.history", config.fakes.history),
-            ("terms.transport.weight", config.terms.transport.weight),
-        ):
-            if value:
-                raise ConfigError(
-                    f"{field} = {value}; accepted for game.name = 'progressive', whose images "
-                    "change their size: 0"
-                )
+        building.refuse_one_size(config)
         game = super().from_config(config, given, **config.game.progressive, **more)
         for role in ("generator", "discriminator"):
             if not hasattr(getattr(game, role), "stage"):

@@ -67,15 +67,7 @@ class StackedGame(AdversarialGame):
     @override
     @classmethod
     def from_config(cls, config: Any, given: building.Given, **more: Any) -> Self:
-        for field, value in (
-            ("fakes.history", config.fakes.history),
-            ("terms.transport.weight", config.terms.transport.weight),
-        ):
-            if value:
-                raise ConfigError(
-                    f"{field} = {value}; accepted for game.name = 'stacked', whose images have "
-                    "several sizes: 0"
-                )
+        building.refuse_one_size(config)
         for role in ("generator", "discriminator"):
             if (name := config[role].name) != "stackgan":
                 raise ConfigError(

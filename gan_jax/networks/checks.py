@@ -117,3 +117,18 @@ def check_image_shape(architecture: str, shape: tuple[int, ...], least: int = 1)
         raise ConfigError(
             f"{failed}at this size multiples of {multiple}, such as {' or '.join(near)}."
         )
+
+
+def check_video_shape(architecture: str, shape: Sequence[int]) -> None:
+    """Raise a `ConfigError` unless networks that halve frames admit videos of a shape.
+
+    Args:
+      architecture: the network's name, for the message.
+      shape: of one data point, `(frames, height, width, channels)`.
+    """
+    if len(shape) != 4:
+        raise ConfigError(
+            f"data.name: {architecture} is a network for videos, but one data point has shape "
+            f"{tuple(shape)}; accepted: (frames, height, width, channels)"
+        )
+    check_image_shape(architecture, tuple(shape[1:]))

@@ -10,7 +10,6 @@ mean over both scores, half of the paper's sum.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -18,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.errors import ConfigError
-from gan_jax.networks.checks import check_image_shape, check_size, halvings
+from gan_jax.networks.checks import check_size, check_video_shape, halvings
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.dcgan import DCGANDiscriminator, DCGANGenerator, flattened, strided
 from gan_jax.networks.network import Generator, Normalized, normal_scale
@@ -26,16 +25,6 @@ from gan_jax.networks.verdict import VectorDiscriminator, Verdict
 
 _INIT = nn.initializers.normal(0.02)
 _KERNEL = 4
-
-
-def _check_shape(shape: Sequence[int]) -> None:
-    """Raise a `ConfigError` unless data points are videos whose frames a DCGAN admits."""
-    if len(shape) != 4:
-        raise ConfigError(
-            "data.name: mocogan is a network for videos, but one data point has shape "
-            f"{tuple(shape)}; accepted: (frames, height, width, channels)"
-        )
-    check_image_shape("mocogan", tuple(shape[1:]))
 
 
 class MoCoGANGenerator(Generator):
@@ -68,7 +57,7 @@ class MoCoGANGenerator(Generator):
     groups: int = 8
 
     def __post_init__(self) -> None:
-        _check_shape(self.shape)
+        check_video_shape("mocogan", self.shape)
         check_size("generator.latent_dim", self.latent_dim)
         self._check_sizes("motion_dim", "motion_features", "features", "max_features")
         frames = self.shape[0]
@@ -150,7 +139,7 @@ class MoCoGANDiscriminator(Normalized, VectorDiscriminator):
     time_stride: int = 1
 
     def __post_init__(self) -> None:
-        _check_shape(self.shape)
+        check_video_shape("mocogan", self.shape)
         self._check_sizes("features", "image_features", "max_features", "time_stride")
         widths = [*self._widths(self.features)[1:], *self._widths(self.image_features)[1:]]
         self._check_normalization(widths, "spectral")

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import ConvTranspose
 from gan_jax.layers.normalization import make_norm
-from gan_jax.networks.checks import check_image_shape, check_size, halvings
+from gan_jax.networks.checks import check_size, check_video_shape, halvings
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.dcgan import flattened, strided
 from gan_jax.networks.network import Generator, Normalized, wants_bias
@@ -32,12 +32,7 @@ _KERNEL = 4
 
 def _check_shape(shape: Sequence[int]) -> None:
     """Raise a `ConfigError` unless the networks admit videos of a shape."""
-    if len(shape) != 4:
-        raise ConfigError(
-            "data.name: videogan is a network for videos, but one data point has shape "
-            f"{tuple(shape)}; accepted: (frames, height, width, channels)"
-        )
-    check_image_shape("videogan", tuple(shape[1:]))
+    check_video_shape("videogan", shape)
     frames, multiple = shape[0], 1 << halvings(shape[1:])
     if frames < multiple or frames % multiple:
         raise ConfigError(

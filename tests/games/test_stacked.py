@@ -131,6 +131,7 @@ def test_without_captions_there_is_one_score_and_no_divergence():
         ({"discriminator.name": "dcgan"}, "discriminator.name = 'dcgan'; accepted"),
         ({"generator.stackgan.stages": 1}, "discriminator.stackgan.stages = 2; accepted: the same"),
         ({"fakes.history": 8}, "fakes.history = 8; accepted for game.name = 'stacked'"),
+        ({"terms.transport.weight": 1.0}, "terms.transport.weight = 1.0; accepted for game.name"),
         ({"game.stacked.kl_weight": -1.0}, "game.stacked.kl_weight = -1.0; accepted: 0 or more"),
     ],
 )
