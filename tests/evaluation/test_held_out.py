@@ -225,7 +225,7 @@ def test_images_that_were_trained_on_are_refused():
 
 def test_splits_may_have_other_captions():
     config = tiny.image_config()
-    config.data.update(name="shapes", split="train", resolution=None)
+    config.data.update(name="shapes", split="train", resolution=None, toy_size=200)
     game = SimpleNamespace(num_classes=None, networks={"discriminator": None})
     name = "membership_auroc_pixels"
     settings, source = Settings(metrics=(name,)), sources.make_source(config.data)

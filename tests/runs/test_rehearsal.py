@@ -19,6 +19,18 @@ def planned(config, tmp_path, capsys, **shown):
     return " ".join(capsys.readouterr().out.split())
 
 
+class Compiled:
+    def memory_analysis(self):
+        return None
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """Let dry runs neither compile the train step nor time it."""
+    monkeypatch.setattr(build.Training, "lower_step", lambda *_: lambda: Compiled())
+    monkeypatch.setattr(rehearsal, "_seconds_per_call", lambda *_: 0.5)
+
+
 def image_config(**fields):
     config = tiny.image_config()
     for name, value in fields.items():
@@ -27,7 +39,7 @@ def image_config(**fields):
 
 
 @pytest.mark.parametrize(("per_call", "stages"), [(1, 1), (5, 1), (1, 3)])
-def test_the_time_is_that_of_all_steps(tmp_path, capsys, monkeypatch, per_call, stages):
+def test_the_time_is_that_of_all_steps(uncompiled, tmp_path, capsys, monkeypatch, per_call, stages):
     config = tiny.point_config()
     config.train.update(steps=7200, steps_per_call=per_call, batch_size=8)
     config.train.update(log_every=7200, sample_every=7200, checkpoint_every=7200)
@@ -35,15 +47,9 @@ def test_the_time_is_that_of_all_steps(tmp_path, capsys, monkeypatch, per_call, 
     if stages > 1:
         game = build.make_game(config, fitting.fitted(config)[1].spec)
         monkeypatch.setattr(type(game), "stages", tuple(range(stages)))
-        monkeypatch.setattr(build.Training, "lower_step", lambda *_: lambda: Compiled())
     out = planned(config, tmp_path, capsys)
     of = " of the first of 3 stages" if stages > 1 else ""
     assert f"time 1 h at 500 ms per train step{of} (16 examples per second)" in out
-
-
-class Compiled:
-    def memory_analysis(self):
-        return None
 
 
 def test_steps_are_timed_without_the_first_one(monkeypatch):
@@ -62,6 +68,7 @@ def test_the_size_is_that_of_the_checkpoints_that_are_kept(tmp_path, capsys):
     config = tiny.image_config()
     config.train.update(steps=4, checkpoint_every=1, keep_latest=2, keep_every=2)
     config.eval.every = 0
+    config.num_devices = 1
     out = planned(config, tmp_path, capsys)
     found = re.search(r"disk ([\d.]+ MiB) per checkpoint, of which up to (\d+) are kept", out)
     size, kept = found.groups()
@@ -101,7 +108,7 @@ def test_a_preview_has_the_augmentations_of_the_game(tmp_path):
     assert (moved != plain).any()
 
 
-def test_pairs_have_two_previews(tmp_path, capsys):
+def test_pairs_have_two_previews(uncompiled, tmp_path, capsys):
     planned(tiny.cycle_config(), tmp_path, capsys, preview=tmp_path / "seen.png")
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["seen_a.png", "seen_b.png"]
 
