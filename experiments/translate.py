@@ -1,10 +1,11 @@
-"""Translate or restore image or sound files with a trained run.
+"""Translate or restore image or sound files, or predict video files, with a trained run.
 
 python -m experiments.translate --run=DIR --input=photo.jpg --out=made/
 python -m experiments.translate --run=DIR --input=photos/ --direction=BtoA --out=made/
 python -m experiments.translate --run=DIR --input=torn/ --mask=holes/ --out=whole/
 python -m experiments.translate --run=DIR --input=set5.zip --degrade --grid=set5.png --out=set5/
 python -m experiments.translate --run=DIR --input=noisy.wav --out=clean/
+python -m experiments.translate --run=DIR --input=clip.gif --frames=16 --out=longer/
 
 Images may have any size. Large ones are split into overlapping tiles; the result equals that of the
 whole image if the network's receptive field reaches no farther than 3/8 of the overlap. Instance
@@ -19,6 +20,9 @@ and measured against what they were (PSNR and SSIM, also on luminance), beside t
 Runs of sounds translate sound files of any length, rate and number of channels to WAV files of 16
 bits that have the same. A sound is resampled to the rate of the run's data and back. With --degrade
 the measures are SI-SDR and the distance of log-mel spectrograms.
+
+Runs that predict videos write GIF files: the first frames of each input, at the size of the run's
+data, then predicted ones.
 """
 
 import sys
@@ -29,7 +33,9 @@ from experiments import command_line, run_flags
 from gan_jax import errors
 
 flags.adopt_module_key_flags(run_flags)
-flags.DEFINE_string("input", None, "An image or a sound, a folder, a .zip or a place inside one.")
+flags.DEFINE_string(
+    "input", None, "An image, a sound or a video, a folder, a .zip or a place inside one."
+)
 flags.DEFINE_string("out", None, "The folder to write to.")
 _DIRECTION = flags.DEFINE_string(
     "direction", None, "Which way to translate, such as AtoB. Default: the run's first."
@@ -73,7 +79,15 @@ _OVERLAP = flags.DEFINE_integer(
     lower_bound=0,
 )
 _FORMAT = flags.DEFINE_enum("format", "png", ["png", "jpg", "webp"], "Of the files written.")
+_FRAMES = flags.DEFINE_integer(
+    "frames",
+    None,
+    "Runs that predict videos: frames of an output, given ones included. More than the run's data "
+    "have are predicted from predicted ones. Default: as many as the data have.",
+    lower_bound=1,
+)
 _OF_IMAGES = ("direction", "mask", "invert_mask", "dropout", "border", "format", "grid")
+_NOT_OF_VIDEOS = (*_OF_IMAGES, "degrade", "tile", "overlap", "batch_size")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
 _GRID = flags.DEFINE_string(
     "grid", None, "A .png to write as well: the first 8 inputs, outputs and known targets."
@@ -83,7 +97,7 @@ _GRID = flags.DEFINE_string(
 def _main() -> None:
     _, source, out = command_line.require(
         run="a run directory",
-        input="an image or a sound, a folder or a .zip of them",
+        input="an image, a sound or a video, a folder or a .zip of them",
         out="a folder to write to",
     )
     if not (_DEGRADE.value or _DROPOUT.value or flags.FLAGS["seed"].using_default_value):
@@ -91,10 +105,31 @@ def _main() -> None:
             f"--seed={_SEED.value} goes with --degrade or --dropout; accepted: none"
         )
     run = run_flags.open_run()
-    from gan_jax.inference import translate_request, translate_run, translate_sounds
+    from gan_jax.inference import (
+        translate_request,
+        translate_run,
+        translate_sounds,
+        translate_videos,
+    )
 
     given = {"tile": _TILE.value, "overlap": _OVERLAP.value}
     sizes = {name: value for name, value in given.items() if value is not None}
+    if translate_videos.is_of_videos(run):
+        command_line.refuse(_NOT_OF_VIDEOS, "a run that predicts videos")
+        videos = translate_videos.VideoRequest(
+            run,
+            source,
+            out,
+            frames=_FRAMES.value,
+            checkpoint=run_flags.CHECKPOINT.value,
+            raw=run_flags.RAW.value,
+            overwrite=_OVERWRITE.value,
+        )
+        with run.precision():
+            predicted = translate_videos.translate(videos)
+        print(predicted.text)
+        sys.exit(1 if predicted.failures else 0)
+    command_line.refuse(("frames",), "a run that predicts no videos")
     if translate_sounds.is_of_sounds(run):
         command_line.refuse(_OF_IMAGES, "a run that translates sounds")
         sounds = translate_sounds.SoundRequest(

@@ -298,7 +298,7 @@ def photographs_table(results: Sequence[Result]) -> str:
     lines = [["config", "data", "steps", "minutes", "PSNR, dB", "SSIM", "images"]]
     for r in results:
         names = [name for name in ("psnr", "ssim", "psnr_y", "ssim_y") if name in r.values]
-        if names:
+        if names and "psnr_last" not in r.values:
             pairs = (f"{r.values[name]} ({r.values[f'input_{name}']})" for name in names)
             lines.append([f"`{r.config}`", r.data, r.steps, r.minutes, *pairs, r.remarks])
     return _markdown(lines)
@@ -330,6 +330,23 @@ def video_table(results: Sequence[Result]) -> str:
     names = ("fid", "precision", "recall")
     known = ("motion_error", "shape_constancy", "shape_error")
     return _beside_real(results, (*known, *(f"classifier_{name}" for name in names)))
+
+
+def prediction_table(results: Sequence[Result]) -> str:
+    """Return the metrics of predicted frames, with those of copies of the last given frame."""
+    columns = {
+        "psnr": "PSNR, dB",
+        "psnr_first": "first frame",
+        "psnr_last": "last frame",
+        "ssim": "SSIM",
+    }
+    lines = [["config", "overrides", "steps", "minutes", *columns.values(), "videos"]]
+    for r in results:
+        if "psnr_last" in r.values:
+            pairs = (f"{r.spaced(name)} ({r.values[f'input_{name}']})" for name in columns)
+            overrides = f"`{r.overrides}`" if r.overrides else ""
+            lines.append([f"`{r.config}`", overrides, r.steps, r.minutes, *pairs, r.remarks])
+    return _markdown(lines)
 
 
 def captions_table(results: Sequence[Result]) -> str:
@@ -416,6 +433,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "text": text_table,
     "music": music_table,
     "video": video_table,
+    "prediction": prediction_table,
     "captions": captions_table,
     "anomalies": anomalies_table,
     "toy": toy_table,

@@ -3,7 +3,7 @@
 Three kinds of metrics, each as far as the game and its data allow:
 
 - of pairs (``psnr``, ``ssim``, ..., of sounds ``si_sdr``, ...): each output against its target;
-  means over examples;
+  means over examples, and of videos over the frames that are predicted;
 - of sets (``fid``, ``kid768``, ...): outputs against real images of the target domain;
 - of scores (``auroc``, ``average_precision``): whether images of classes that are not normal
   (``data.normal``, ``data.without``) have higher anomaly scores than the others.
@@ -23,8 +23,9 @@ from gan_jax import errors
 from gan_jax.data import kinds, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import DomainSource, Source
+from gan_jax.data.spec import Field
 from gan_jax.device_map import DeviceMap
-from gan_jax.evaluation import sounds
+from gan_jax.evaluation import sounds, videos
 from gan_jax.evaluation.anomalies import anomalous_classes, measured_source
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
 from gan_jax.evaluation.real_images import real_source
@@ -48,10 +49,14 @@ def choose_metrics(
     automatic: list[str] = []
     accepted = [name for name in names.STATISTICS if name not in names.POINT_STATISTICS]
     has_targets = not isinstance(source, DomainSource)
-    of_sounds = has_targets and kinds.is_sound(specs.target(source.spec))
-    if of_sounds:
-        errors.require(settings.border is None, "eval.border", settings.border, "unset, for sounds")
+    plural = _plural(specs.target(source.spec)) if has_targets else "images"
+    if plural != "images":
+        border = settings.border
+        errors.require(border is None, "eval.border", border, f"unset, for {plural}")
         automatic = accepted = [*names.SOUND_PAIR_STATISTICS]
+        if plural == "videos":
+            automatic = ["psnr", "ssim", *names.VIDEO_PAIR_STATISTICS]
+            accepted = [*names.PAIR_STATISTICS, *names.VIDEO_PAIR_STATISTICS]
     elif has_targets:
         automatic = ["psnr", "ssim"]
         accepted = [*names.PAIR_STATISTICS, *accepted]
@@ -69,7 +74,7 @@ def choose_metrics(
                 "held_out": "which is measured on samples, but the game translates images",
                 "images": "but the game is not class-conditional",
             }.get(metric.of, "but these are images")
-            why = "but these are pairs of sounds" if of_sounds else why
+            why = f"but these are pairs of {plural}" if plural != "images" else why
             raise errors.ConfigError(
                 f"eval.metrics has {metric.name!r}, {why}; accepted: {', '.join(accepted)}"
             )
@@ -86,6 +91,11 @@ def choose_metrics(
                 f"eval.num_real = {count}; accepted for {metric.name}: {least} or more"
             )
     return metrics
+
+
+def _plural(field: Field) -> str:
+    """Return what is translated: images, sounds or videos."""
+    return "sounds" if kinds.is_sound(field) else f"{field.kind}s"
 
 
 def shown_source(config: Any, settings: Settings, game: TranslationGame, source: Source) -> Source:
@@ -113,8 +123,9 @@ def _check_pair(metric: Metric, game: TranslationGame, source: Source, border: i
     """Fail now if the images are too small for a metric, or have the wrong channels."""
     direction = next(iter(game.directions.values()))
     # Whole images are measured, however small the squares are that the game is trained on.
-    target = {"image": specs.target(source.spec)}
-    height, width, _ = kinds.check_images(target, "metrics of pairs")
+    target = {"target": specs.target(source.spec)}
+    accepted = {"image": "images", "video": "videos"}
+    *_, height, width, _ = kinds.check_kinds(target, "metrics of pairs", **accepted)
     whole = {"image": np.empty((1, height, width, direction.outputs), np.uint8)}
     shape = jax.ShapeDtypeStruct(translating.fitting(whole, game)["image"].shape, np.uint8)
     try:
@@ -249,7 +260,7 @@ class TranslationEvaluator(Evaluator):
         values: dict[str, float] = {}
         inputs, images, targets = translated
         for metric in self.metrics:
-            if metric.of in ("pairs", "sound_pairs") and targets is not None:
+            if metric.of in ("pairs", "sound_pairs", "video_pairs") and targets is not None:
                 found = self._pairs(metric, images, inputs, targets)
                 values[metric.name] = float(np.mean(np.minimum(found, IDENTICAL_DB)))
         for name, extraction in self._extractions.items():
@@ -271,12 +282,16 @@ class TranslationEvaluator(Evaluator):
         self, metric: Metric, outputs: np.ndarray, inputs: np.ndarray, targets: np.ndarray
     ) -> np.ndarray:
         size = self._settings.batch_size
+        if (how := self._game.degradation) is not None:
+            outputs, targets = how.measured(outputs), how.measured(targets)
         rows = []
         for first in range(0, len(outputs), size):
             made, given, clean = (x[first : first + size] for x in (outputs, inputs, targets))
             with jax.transfer_guard("allow"):
                 if metric.of == "sound_pairs":
                     found = sounds.pair_values(metric.statistic, self._field, made, given, clean)
+                elif self._field.kind == "video":
+                    found = videos.pair_values(metric.statistic, made, clean, IDENTICAL_DB)
                 else:
                     both = compare.pair_values(metric.statistic, made, clean, border=self._border)
                     found = np.asarray(both)

@@ -7,7 +7,7 @@ import numpy as np
 
 from gan_jax.data.sources.bouncing import NAMES, RADII, SIDE, SPEED, folded, render
 from gan_jax.data.spec import Field
-from gan_jax.metrics import templates, video
+from gan_jax.metrics import compare, templates, video
 from gan_jax.metrics.extractors import Labelled
 
 # How near a shape's centre comes to the border: 1.5 to 3 pixels from that of the outermost pixel.
@@ -79,3 +79,23 @@ def shape_metrics(stored: np.ndarray) -> dict[str, float]:
         "shape_constancy": float(np.mean((found == found[:, :1]).all(axis=1))),
         "shape_error": float(np.sqrt(np.mean(difference**2))),
     }
+
+
+def pair_values(
+    statistic: str, outputs: np.ndarray, targets: np.ndarray, most: float
+) -> np.ndarray:
+    """Return a metric of pairs for each video, float32 ``[n]``: of one frame, or the mean over all.
+
+    Args:
+      statistic: a key of `gan_jax.metrics.names.PAIR_STATISTICS` or `VIDEO_PAIR_STATISTICS` there.
+      outputs: uint8 ``[n, frames, height, width, channels]``.
+      targets: likewise.
+      most: the largest value of a frame, in place of larger ones.
+    """
+    name, _, which = statistic.partition("_")
+    if which in ("first", "last"):
+        chosen = slice(1) if which == "first" else slice(-1, None)
+        return pair_values(name, outputs[:, chosen], targets[:, chosen], most)
+    made, clean = (x.reshape(-1, *x.shape[2:]) for x in (outputs, targets))
+    found = np.minimum(compare.pair_values(statistic, made, clean), most)
+    return np.mean(np.reshape(found, outputs.shape[:2]), axis=1)

@@ -179,6 +179,9 @@ def _translation(
         meaning, axes = f"what degrade.{how.name} makes of sounds in [-1, 1]", ["frames"]
         larger = f", {way.scale} samples for each frame"
     sizes = [str(way.multiple) if way.exact else _multiple(way.multiple, axis) for axis in axes]
+    if field.kind == "video":
+        meaning = "videos in [-1, 1], whose unknown frames repeat the last known one"
+        sizes.insert(0, str(field.shape[0]))
     place = ", ".join([_BATCH, *sizes])
     inputs = [Input("x", f"{place}, {way.inputs}", "float32", meaning)]
     if way.masked:
@@ -186,9 +189,9 @@ def _translation(
         inputs.append(Input("known", f"{place}, 1", "float32", meaning))
 
     def translate(x: jax.Array, known: jax.Array | None = None) -> jax.Array:
-        if known is not None:
+        if known is not None and (fill := getattr(how, "fill", None)) is not None:
             # The networks have seen no other value in holes.
-            x = jnp.where(known > 0.5, x, float(getattr(game.degradation, "fill", 0.0)))
+            x = jnp.where(known > 0.5, x, float(fill))
         return game.translate(variables, x, direction, known=known)
 
     name = _translation_name(direction, way)

@@ -1,4 +1,4 @@
-"""Translation of an image or a sound into another that is known: pix2pix, restoration, vocoders.
+"""Translation of an image, a sound or a video: pix2pix, restoration, vocoders, prediction.
 
 - "Image-to-Image Translation with Conditional Adversarial Networks", Isola et al. 2016,
   https://arxiv.org/abs/1611.07004
@@ -10,6 +10,8 @@
   https://arxiv.org/abs/1703.09452
 - "HiFi-GAN: Generative Adversarial Networks for Efficient and High Fidelity Speech Synthesis", Kong
   et al. 2020, https://arxiv.org/abs/2010.05646
+- "Deep multi-scale video prediction beyond mean square error", Mathieu et al. 2015,
+  https://arxiv.org/abs/1511.05440
 
 They differ in where the pairs come from, in the networks, and in the weights of the same terms:
 
@@ -19,7 +21,7 @@ They differ in where the pairs come from, in the networks, and in the weights of
 
 A pair is in the data (two images per example), or a degradation makes the input of its target. What
 is said of images and pixels holds for sounds and samples, too; the perceptual term and the total
-variation are of images alone.
+variation are of images alone. Networks see videos as images whose channels are the frames.
 """
 
 import dataclasses
@@ -51,6 +53,7 @@ from gan_jax.games.translation import (
     paste,
     with_mask,
 )
+from gan_jax.layers import frames
 from gan_jax.losses import feature_matching, reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
 from gan_jax.networks import registry as networks
@@ -82,6 +85,7 @@ class PairedGame(TranslationGame):
       conditional: the discriminator sees the input beside the image.
       pixel_weight: weight of the pixel term in the generator's loss.
       adversarial_weight: weight of the adversarial term there; 0: there is no discriminator.
+      gradient_weight: weight of the gradient difference loss there, of images and videos.
       matching_weight: weight of the distance of the discriminator's features there, of generated
         images from their targets; 0: it is not computed.
       variation_weight: weight of the total variation of generated images there.
@@ -110,6 +114,7 @@ class PairedGame(TranslationGame):
     conditional: bool = True
     pixel_weight: float = 100.0
     adversarial_weight: float = 1.0
+    gradient_weight: float = 0.0
     matching_weight: float = 0.0
     variation_weight: float = 0.0
     perceptual: Perceptual = Perceptual()  # noqa: RUF009
@@ -125,7 +130,6 @@ class PairedGame(TranslationGame):
     def from_config(cls, config: Any, given: building.Given) -> Self:
         own, degradation = config.game.paired, _degradation(config, given)
         shape = _target_shape(given.spec)
-        channels = shape[-1]
         way = _way(degradation, given.spec)
         _check(own, way.scale, specs.target(given.spec).kind, degradation)
         inputs, seen = _shapes(shape, way, own.conditional)
@@ -143,7 +147,12 @@ class PairedGame(TranslationGame):
         how = Perceptual(**arguments(own.perceptual))
         return cls(
             generator=building.make_network(
-                "translator", config, given, shape=inputs, outputs=channels, **factor
+                "translator",
+                config,
+                given,
+                shape=inputs,
+                outputs=frames.image_shape(shape)[-1],
+                **factor,
             ),
             discriminator=discriminator,
             spec=given.spec,
@@ -251,6 +260,10 @@ class PairedGame(TranslationGame):
         if self.features is not None:
             metrics["perceptual"] = jnp.mean(self.features(shown, example.target))
             loss = loss + self.perceptual.weight * metrics["perceptual"]
+        if self.gradient_weight:
+            edges = reconstruction.gradient_difference(shown, example.target, weights)
+            metrics["gradient"] = jnp.mean(edges)
+            loss = loss + self.gradient_weight * metrics["gradient"]
         if self.variation_weight:
             metrics["variation"] = jnp.mean(reconstruction.total_variation(shown))
             loss = loss + self.variation_weight * metrics["variation"]
@@ -297,13 +310,17 @@ class PairedGame(TranslationGame):
         variables = turn.with_params(params, "generator")
         own = "generator" in params
         seen, keys = with_mask(example.inputs, example.known), turn.batch_keys("dropout")
-        made, mutable = apply(self.generator, variables, seen, keys=keys, iterate=own)
+        image = frames.as_image(seen)
+        made, mutable = apply(self.generator, variables, image, keys=keys, iterate=own)
+        made = frames.as_video(made, seen)
         return (made if own else paste(made, example.inputs, example.known)), mutable
 
     def _seen(self, example: Example, images: jax.Array | None) -> jax.Array:
         """Return images as the discriminator sees them."""
         assert images is not None
-        return jnp.concatenate([example.inputs, images], axis=-1) if self.conditional else images
+        if self.conditional:
+            images = jnp.concatenate([example.inputs, images], axis=-1)
+        return frames.as_image(images)
 
     def judge(
         self, variables: Variables, x: jax.Array, condition: Condition, **options: Any
@@ -368,8 +385,9 @@ def _check(own: Any, scale: int, kind: str, degradation: Degradation | None) -> 
         ("variation_weight", own.variation_weight, 0.0),
         ("perceptual.extractor", own.perceptual.extractor, None),
     )
-    for name, value, accepted in of_images:
-        if kind != "image" and value != accepted:
+    of_pixels = (*of_images, ("gradient_weight", own.gradient_weight, 0.0))
+    for name, value, accepted in {"image": (), "video": of_images}.get(kind, of_pixels):
+        if value != accepted:
             raise errors.ConfigError(
                 f"game.paired.{name} = {value!r}, a term of images, but the data are of kind "
                 f"{kind!r}; accepted: {accepted!r}"
@@ -382,8 +400,9 @@ def _check(own: Any, scale: int, kind: str, degradation: Degradation | None) -> 
 
 
 def _target_shape(spec: Spec) -> tuple[int, ...]:
-    """Return the shape of the targets, images or sounds."""
-    accepted = {"image": "images", "audio": "sounds (data.spectrogram.window = 0)"}
+    """Return the shape of the targets: images, videos or sounds."""
+    accepted = {"image": "images", "video": "videos"}
+    accepted["audio"] = "sounds (data.spectrogram.window = 0)"
     return kinds.check_kinds({"target": specs.target(spec)}, "this game", **accepted)
 
 
@@ -402,7 +421,8 @@ def _shapes(
     """Return the shapes of what the generator and the discriminator see of one example."""
     *sizes, channels = shape
     inputs = (*(size // way.scale for size in sizes), way.inputs + way.masked)
-    return inputs, (*sizes, channels + (way.inputs if conditional else 0))
+    seen = (*sizes, channels + (way.inputs if conditional else 0))
+    return frames.image_shape(inputs), frames.image_shape(seen)
 
 
 def _factor(generator: str, scale: int) -> dict[str, int]:

@@ -1,8 +1,8 @@
-"""Games that translate images or sounds: what they have beside networks and players.
+"""Games that translate images, sounds or videos: what they have beside networks and players.
 
 A game of this kind has no latents. It has *directions*, such as ``AtoB``; and, where its inputs are
 made from their targets, a degradation. Where shapes are written as those of images, sounds have one
-axis, of samples, in place of height and width.
+axis, of samples, in place of height and width, and videos an axis of frames before these.
 """
 
 import abc
@@ -17,6 +17,7 @@ from gan_jax.data import kinds
 from gan_jax.data.degrade import Degradation
 from gan_jax.errors import ConfigError, lookup
 from gan_jax.games.game import Game, Variables
+from gan_jax.layers import frames
 
 A_TO_B, B_TO_A = "AtoB", "BtoA"
 
@@ -124,10 +125,10 @@ class TranslationGame(Game):
         keys: jax.Array | None,
     ) -> jax.Array:
         """Return the output of a direction's networks for inputs, with masks if there are any."""
-        made: Any = seen
+        made: Any = frames.as_image(seen)
         for name in self.directions[direction].networks:
             made = self.networks[name].module.apply(variables[name], made, keys=keys, train=False)
-        return jnp.asarray(made)
+        return frames.as_video(jnp.asarray(made), seen)
 
 
 def with_mask(inputs: jax.Array, known: jax.Array | None) -> jax.Array:

@@ -21,8 +21,8 @@ class Statistic:
     Attributes:
       better: "lower" or "higher".
       needs: its input: "moments" (mean and covariance of features), "features", "logits", "paths",
-        "points", "text", "sound", "music", "video", "captions", "pairs", "sound_pairs", "scores"
-        or "held_out".
+        "points", "text", "sound", "music", "video", "captions", "pairs", "sound_pairs",
+        "video_pairs", "scores" or "held_out".
       labelled: whether it also needs the requested class of each generated image.
     """
 
@@ -100,6 +100,11 @@ SOUND_PAIR_STATISTICS: Mapping[str, Statistic] = {
     "log_mel_distance": Statistic("lower", "sound_pairs"),
     "same_pitch": Statistic("higher", "sound_pairs"),
 }
+# Statistics of one frame of pairs of videos; of those of images, means over frames are taken.
+VIDEO_PAIR_STATISTICS: Mapping[str, Statistic] = {
+    "psnr_first": Statistic("higher", "video_pairs"),
+    "psnr_last": Statistic("higher", "video_pairs"),
+}
 # Statistics of one anomaly score per image and of labels of anomalous images.
 SCORE_STATISTICS: Mapping[str, Statistic] = {
     "auroc": Statistic("higher", "scores"),
@@ -128,6 +133,7 @@ _ALONE = {
     **CAPTION_STATISTICS,
     **PAIR_STATISTICS,
     **SOUND_PAIR_STATISTICS,
+    **VIDEO_PAIR_STATISTICS,
     **SCORE_STATISTICS,
     **HELD_OUT_STATISTICS,
 }
@@ -143,7 +149,8 @@ class Metric:
       name: the name.
       statistic: a key of `STATISTICS`, `PATH_STATISTICS`, `POINT_STATISTICS`, `TEXT_STATISTICS`,
         `SOUND_STATISTICS`, `MUSIC_STATISTICS`, `VIDEO_STATISTICS`, `CAPTION_STATISTICS`,
-        `PAIR_STATISTICS`, `SOUND_PAIR_STATISTICS`, `SCORE_STATISTICS` or `HELD_OUT_STATISTICS`.
+        `PAIR_STATISTICS`, `SOUND_PAIR_STATISTICS`, `VIDEO_PAIR_STATISTICS`, `SCORE_STATISTICS` or
+        `HELD_OUT_STATISTICS`.
       extractor: name of the feature extractor; ``None`` for statistics without features.
       layer: layer of the extractor; ``None``: its default layer.
     """
@@ -198,7 +205,8 @@ def parse(name: str, extractors: Iterable[str], field: str = "eval.metrics") -> 
         f"{', '.join(SOUND_STATISTICS)}; for music {', '.join(MUSIC_STATISTICS)}; for videos "
         f"{', '.join(VIDEO_STATISTICS)}; for captions {', '.join(CAPTION_STATISTICS)}; for pairs "
         f"{', '.join(PAIR_STATISTICS)}; for pairs of sounds "
-        f"{', '.join(SOUND_PAIR_STATISTICS)}; for scores "
+        f"{', '.join(SOUND_PAIR_STATISTICS)}; for pairs of videos "
+        f"{', '.join(VIDEO_PAIR_STATISTICS)}; for scores "
         f"{', '.join(SCORE_STATISTICS)}; for runs with held-out images "
         f"{', '.join(HELD_OUT_STATISTICS)}.{hint}"
     )

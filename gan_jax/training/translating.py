@@ -12,6 +12,7 @@ from PIL import Image
 from gan_jax import errors
 from gan_jax.data import device, kinds, order
 from gan_jax.data import spec as specs
+from gan_jax.data.degrade.freeze import Freeze
 from gan_jax.data.sources import Source, domains
 from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
@@ -91,8 +92,33 @@ def sound_network(game: TranslationGame, variables: Variables) -> Callable[[np.n
     return functools.partial(jax.jit(translate), placed)
 
 
+def video_network(game: TranslationGame, variables: Variables) -> Callable[[np.ndarray], jax.Array]:
+    """Return what predicts the next frames of a video from as many as the game is given.
+
+    Args:
+      game: what was trained, whose degradation is `Freeze`.
+      variables: by network.
+
+    Returns:
+      A function of uint8 ``[context, height, width, channels]`` that returns the next frames.
+    """
+    how = game.degradation
+    assert isinstance(how, Freeze)
+    unknown = specs.target(game.spec).shape[0] - how.context
+
+    def predict(variables: Variables, given: jax.Array) -> jax.Array:
+        # What stands for the unknown frames is replaced.
+        video = jnp.pad(device.to_float(given), ((0, unknown), (0, 0), (0, 0), (0, 0)))[None]
+        frozen = how(jax.random.split(jax.random.key(0), 1), video)
+        made = game.translate(variables, frozen.input, known=frozen.known)
+        return device.to_uint8(how.measured(made)[0])
+
+    placed = jax.device_put(variables, jax.devices()[0])
+    return functools.partial(jax.jit(predict), placed)
+
+
 class Translated(NamedTuple):
-    """Examples before and after as they are stored: images or sounds; maybe without targets."""
+    """Examples before and after as they are stored: images, ...; maybe without targets."""
 
     inputs: np.ndarray
     outputs: np.ndarray
@@ -194,7 +220,12 @@ def data_points(source: Source, count: int | None = None) -> Points:
 
 
 def fitting(batch: Batch, game: TranslationGame) -> Batch:
-    """Return the middle of every example of a batch, as large as a game can take; maybe nothing."""
+    """Return the middle of every example of a batch, as large as a game can take; maybe nothing.
+
+    Videos are returned whole: networks of videos are made for those of the data.
+    """
+    if specs.target(game.spec).kind == "video":
+        return batch
     ways = game.directions.values()
     multiple = max(way.multiple * way.scale for way in ways)
 

@@ -95,6 +95,14 @@ def test_hifigan_has_the_settings_of_2010_05646():
     assert game.adversarial_weight == len(judge.periods) + judge.scales
 
 
+def test_predict_has_the_terms_of_1511_05440():
+    config = variants.load("predict", "videos")
+    paired = config.game.paired
+    assert (paired.pixel, paired.pixel_weight, paired.gradient_weight) == ("l1", 1.0, 1.0)
+    assert (paired.adversarial_weight, config.loss.name) == (0.05, "non_saturating")
+    assert config.degrade.freeze.context == 4
+
+
 # Of generator and discriminator on CIFAR-10, counted on 2026-11-28.
 PARAMETERS = {
     "gan": (3_831_552, 3_803_137),

@@ -55,6 +55,7 @@ ALIKE = (
     "sngan_projection",
     "midinet",
     "mocogan",
+    "predict",
     "text_to_image",
     "textgan",
     "videogan",

@@ -43,7 +43,7 @@ def datasets(name: str) -> tuple[str, ...]:
         return base.TEXT
     if name in ("hifigan", "segan", "specgan", "wavegan"):
         return base.SOUND
-    if name in ("mocogan", "videogan"):
+    if name in ("mocogan", "predict", "videogan"):
         return base.VIDEO
     if name == "midinet":
         return base.MUSIC

@@ -92,7 +92,10 @@ def test_clean_images_are_degraded_restored_and_measured(run, trained, photos, t
     ("flags", "message"),
     [
         ([], "--run is missing; give a run directory"),
-        (["--run=a"], "--input is missing; give an image or a sound, a folder or a .zip of them"),
+        (
+            ["--run=a"],
+            "--input is missing; give an image, a sound or a video, a folder or a .zip of them",
+        ),
         (["--run=a", "--input=b"], "--out is missing; give a folder to write to"),
         (["--run=nowhere", "--input=b", "--out=c"], "nowhere is no run directory"),
         (["--run=a", "--input=b", "--out=c", "--seed=3"], "--seed=3 goes with --degrade or --drop"),

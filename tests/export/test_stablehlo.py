@@ -165,6 +165,20 @@ def test_images_may_have_any_size_that_the_network_accepts(name):
         exported.call(np.zeros((1, 4, 8, channels), np.float32))
 
 
+def test_videos_are_continued_at_any_size():
+    (made,) = of_configuration("predict")
+    exported = reload(made, ON)
+    known = (np.arange(8) < 4)[:, None, None, None]
+    for shape in ((1, 8, 8, 12, 1), (2, 8, 16, 8, 1)):
+        x = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+        frozen = np.where(known, x, x[:, 3:4])
+        given = np.broadcast_to(known, shape).astype(np.float32)
+        found = exported.call(frozen, given)
+        wanted = jax.jit(made.function)(frozen, given)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6)
+        np.testing.assert_array_equal(found[:, :4], x[:, :4])
+
+
 def test_spectrograms_may_have_any_length():
     (made,) = of_configuration("hifigan")
     exported = reload(made, ON)

@@ -14,7 +14,11 @@ from gan_jax.errors import ConfigError
 Range = tuple[float, float]
 """An inclusive range (low, high), from which one number is drawn uniformly per image."""
 
-AXES = {"image": ("height", "width", "channels"), "audio": ("samples", "channels")}
+AXES = {
+    "image": ("height", "width", "channels"),
+    "audio": ("samples", "channels"),
+    "video": ("frames", "height", "width", "channels"),
+}
 """The axes of one example of each kind of data that can be degraded."""
 
 BYTE = 2.0 / 255.0
@@ -26,9 +30,11 @@ class Degraded(NamedTuple):
 
     Attributes:
       input: float32 ``[batch, height / scale, width / scale, inputs(channels)]`` in [-1, 1]; of
-        sounds ``[batch, samples / scale, inputs(channels)]``, and of ``mel`` not within [-1, 1].
+        sounds ``[batch, samples / scale, inputs(channels)]``, and of ``mel`` not within [-1, 1];
+        of videos with an axis of frames after the batch.
       known: float32 ``[batch, height, width, 1]``, 1 where the input's pixels are the clean
-        image's own and 0 in holes; ``None``: the degradation makes no holes.
+        image's own and 0 in holes, of videos with an axis of frames; ``None``: the degradation
+        makes no holes.
     """
 
     input: jax.Array
@@ -84,6 +90,10 @@ class Degradation(abc.ABC):
         """
         return inputs
 
+    def measured(self, examples: Any) -> Any:
+        """Return the part of clean or restored examples ``[batch, ...]`` that is compared: all."""
+        return examples
+
     @abc.abstractmethod
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:
         """Degrade one example.
@@ -91,7 +101,7 @@ class Degradation(abc.ABC):
         Args:
           key: a typed PRNG key, for all that is drawn.
           image: float32 ``[height, width, channels]`` in [-1, 1], of a shape that was checked; of
-            sounds ``[samples, channels]``.
+            sounds ``[samples, channels]``, of videos ``[frames, height, width, channels]``.
 
         Returns:
           The same without the batch dimension.
@@ -102,8 +112,8 @@ class Degradation(abc.ABC):
 
         Args:
           keys: one typed PRNG key per example, ``[batch]``.
-          clean: float32 ``[batch, height, width, channels]`` in [-1, 1]; of sounds ``[batch,
-            samples, channels]``.
+          clean: float32 ``[batch, height, width, channels]`` in [-1, 1], or the axes of the kind
+            of data; see `AXES`.
 
         Raises:
           ValueError: the examples are no such array, or there is not one key per example.

@@ -5,6 +5,7 @@ from typing import Any
 from gan_jax.data.degrade.blur import Blur
 from gan_jax.data.degrade.colour import Grey
 from gan_jax.data.degrade.degradation import Degradation
+from gan_jax.data.degrade.freeze import Freeze
 from gan_jax.data.degrade.identity import Identity
 from gan_jax.data.degrade.jpeg import Jpeg
 from gan_jax.data.degrade.masks import Mask
@@ -25,6 +26,7 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
         Jpeg,
         Mask,
         Grey,
+        Freeze,
         SoundNoise,
         Mel,
     )

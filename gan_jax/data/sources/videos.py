@@ -64,6 +64,16 @@ class Film:
                 f"{self.frames} or more"
             )
 
+    def decoded(self, raw: bytes, transform: Transform) -> np.ndarray:
+        """Return the video of a file's content as `of` does.
+
+        Raises:
+          VideoError: as `of`; or it is no video.
+        """
+        places = self.places
+        frames = itertools.islice(_frames(raw), places.start, places.stop, places.step)
+        return self.of(frames, transform)
+
     def of(self, frames: Iterable[Image.Image], transform: Transform) -> np.ndarray:
         """Return the video, uint8 ``[frames, height, width, channels]``, of the frames used.
 
@@ -192,9 +202,7 @@ class VideoSource(FileSource):
 
     @override
     def _decoded(self, raw: bytes) -> np.ndarray:
-        places = self._film.places
-        frames = itertools.islice(_frames(raw), places.start, places.stop, places.step)
-        return self._film.of(frames, self._transform)
+        return self._film.decoded(raw, self._transform)
 
     @override
     def _reason(self, error: Exception) -> str:
