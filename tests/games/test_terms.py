@@ -18,7 +18,7 @@ from gan_jax.data import spec as specs
 from gan_jax.errors import ConfigError
 from gan_jax.games import terms
 from tests.games import stub
-from tests.games.term_games import started
+from tests.games.term_games import SHAPES, started
 from tests.training import tiny
 
 PLAYERS = {name: term.players for name, term in {**terms.TERMS, "penalty": terms.Term}.items()}
@@ -30,7 +30,8 @@ every_term = parameterized.named_parameters(*CASES)
 class Case:
     """A term in a player's loss, ``(parameters, batch, memory) -> (loss, outcome)``, and that.
 
-    What is expected has been computed one operation after the other.
+    What is expected has been computed one operation after the other, but with convolutional
+    networks, which take seconds so.
     """
 
     function: object
@@ -51,7 +52,8 @@ def case(name, owner):
 
     memory = game.memory and {**game.memory, **stub.loss(game, owner, turn)[1].memory}
     arguments = jax.device_get((params, turn.batch, memory))
-    return Case(function, arguments, jax.device_get(function(*arguments)))
+    compute = jax.jit(function) if name in SHAPES else function
+    return Case(function, arguments, jax.device_get(compute(*arguments)))
 
 
 class TestEveryTerm(chex.TestCase):

@@ -58,7 +58,8 @@ def test_self_supervision_compares_reconstructions_with_the_image_and_the_quarte
     game, turn = started("self_supervision")
     real = game.data(turn)
     keys = turn.keys("judge/real")
-    judged, _ = game.judge(turn.variables["discriminator"], real, turn.condition, keys=keys)
+    judge = jax.jit(functools.partial(game.judge, turn.variables["discriminator"]))
+    judged, _ = judge(real, turn.condition, keys=keys)
     whole, part = judged.heads[fastgan.WHOLE], judged.heads[fastgan.PART]
     assert whole.shape == (4, 16, 16, 1)
     assert part.shape == (4, 8, 8, 1)
@@ -87,10 +88,14 @@ def test_matching_shows_each_image_the_caption_of_its_partner_unless_they_agree(
     # "red disc" and "disc the crimson" agree; "blue disc" and "red" do not.
     tokens = jnp.array([[2, 5, 0], [5, 1, 3], [4, 5, 0], [2, 0, 0]])
     turn = dataclasses.replace(turn, batch={**turn.batch, "label": tokens})
-    fake = stub.verdict(game, turn, stub.generated(game, turn), {"label": tokens}).scores
+
+    @jax.jit
+    def scores(images, label):
+        return stub.verdict(game, turn, images, {"label": label}).scores
+
+    fake = scores(jax.jit(lambda: stub.generated(game, turn))(), tokens)
     real, wrong = (
-        stub.verdict(game, turn, game.data(turn), {"label": label}).scores
-        for label in (tokens, tokens[jnp.array([1, 0, 3, 2])])
+        scores(game.data(turn), label) for label in (tokens, tokens[jnp.array([1, 0, 3, 2])])
     )
     losses = [game.loss.discriminator(real, scores) for scores in (fake, wrong)]
     expected = 0.25 * (losses[1] - losses[0])[2:].sum() / 4
@@ -108,14 +113,14 @@ def test_matching_shows_each_image_the_caption_of_its_partner_unless_they_agree(
 def test_matching_penalizes_the_gradient_at_real_images_and_their_sentences():
     fields = {"mismatched": 0.0, "penalty": 3.0, "power": 4.0}
     game, turn = started("matching", **{f"terms.matching.{n}": v for n, v in fields.items()})
-    sentence = stub.verdict(game, turn, game.data(turn), turn.condition).heads["sentence"]
 
     @jax.jit
-    def gradients(x, e):
+    def gradients(x):
         total = lambda x, e: stub.verdict(game, turn, x, {"sentence": e}).scores.sum()  # noqa: E731
-        return jax.grad(total, argnums=(0, 1))(x, e)
+        sentence = stub.verdict(game, turn, x, turn.condition).heads["sentence"]
+        return jax.grad(total, argnums=(0, 1))(x, sentence)
 
-    squares = sum((g.reshape(4, -1) ** 2).sum(1) for g in gradients(game.data(turn), sentence))
+    squares = sum((g.reshape(4, -1) ** 2).sum(1) for g in gradients(game.data(turn)))
     _, outcome = stub.loss(game, "discriminator", turn)
     expected = (squares**2).mean()
     np.testing.assert_allclose(outcome.metrics["matching_penalty"], expected, rtol=1e-3)
