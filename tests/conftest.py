@@ -7,14 +7,13 @@ from importlib import metadata
 from pathlib import Path
 
 # Most of the time goes into compiling, which takes less than half as long without LLVM's
-# optimizations and with XLA's older emitters, where there still are any: XLA ends the process at a
-# flag that it does not know. Where the caller has set XLA_FLAGS, even to nothing, programs are
-# compiled as a user's are.
+# optimizations, with one module of LLVM for a program, and with XLA's older emitters, where there
+# still are any: XLA ends the process at a flag that it does not know. Where the caller has set
+# XLA_FLAGS, even to nothing, programs are compiled as a user's are.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    if metadata.version("jaxlib").startswith("0.10.")
-    else "--xla_backend_optimization_level=0",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    + " --xla_cpu_use_fusion_emitters=false" * metadata.version("jaxlib").startswith("0.10."),
 )
 os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -34,12 +33,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What another version of JAX has to pass, but for the slow tests, beside the tests that have the
-# mark themselves: every loss in every way to run it, and the layers that rely on JAX and Flax most.
+# mark themselves: every loss in every way to run it, penalties' gradients of gradients, and the
+# layers that rely on JAX and Flax most.
 CORE = (
     "layers/test_convolution.py",
     "layers/test_normalization.py",
     "layers/test_spectral.py",
-    "losses/test_contract.py",
+    "losses/test_contract.py::TestEvery",
+    "losses/test_contract.py::TestPenalties::test_gradients",
     "training/test_step.py",
     "runs/test_loop.py",
 )
@@ -72,15 +73,20 @@ def pytest_collection_modifyitems(items):
     for item, name in names.items():
         if item.get_closest_marker("exhaustive"):  # `-m 'not slow'` and `-m core` leave them out.
             item.add_marker(pytest.mark.slow)
-        if name.startswith(CORE) and not item.get_closest_marker("slow"):
+        test = f"{name}::{item.nodeid.partition('::')[2]}"
+        if test.startswith(CORE) and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.core)
     items.sort(key=lambda item: first.get(names[item], len(first)))
 
 
 def pytest_collection_finish():
-    """Leave what was imported out of the garbage collections to come."""
+    """Leave what was imported out of the garbage collections to come, and make them rare.
+
+    Tracing makes many objects: with Python's thresholds collections take a tenth of the time.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 # Optax adds integers to floats, so the training tests cannot be strict.
