@@ -10,7 +10,20 @@ from tests.experiments.program import call
 
 MARKED = re.compile(r"<!-- smoke -->\n```sh\n(.*?)```", re.DOTALL)
 # Beside what the choice ``smoke`` shrinks.
-SMALL = ("--config.num_devices=1", "--config.eval.every=4")
+SMALL = ("--config.num_devices=1", "--config.eval.every=4", "--config.data.toy_size=500")
+# Networks and losses that compile quickly. Those of the configurations are trained in
+# tests/configs/test_variants.py; DF-GAN's penalty in tests/inference/test_captions.py; the blocks
+# of BigGAN-deep, which would take half a minute, are tested in tests/networks/test_biggan.py.
+QUICKER = {
+    "biggan_deep": {
+        "generator.name": "biggan",
+        "generator.latent_dim": 6,
+        "discriminator.name": "biggan",
+    },
+    "infogan": {"generator.name": "mlp", "discriminator.name": "mlp"},
+    "text_to_image": {"terms.matching.penalty": 0.0},
+    "vae_gan": {"encoder.name": "mlp", "generator.name": "mlp", "discriminator.name": "mlp"},
+}
 MOST = {"--num": 16, "--num-fake": 64, "--seeds": 1}
 
 
@@ -23,7 +36,9 @@ def commands(page):
             assert (python, dash) == ("python", "-m"), line
             found.append((module, [shortened(word) for word in words]))
             if module == "experiments.main":
-                found[-1][1].extend(SMALL)
+                (name,) = re.findall(r"--config=configs/(\w+)\.py", line)
+                fields = QUICKER.get(name, {}).items()
+                found[-1][1].extend([*SMALL, *(f"--config.{k}={v}" for k, v in fields)])
     return found
 
 
