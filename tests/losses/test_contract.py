@@ -146,23 +146,20 @@ class TestEvery(chex.TestCase):
         chex.assert_tree_all_finite(values)
         chex.assert_trees_all_close(values, expected(name), rtol=1e-5, atol=1e-7)
 
-    @over({**LOSSES, **PENALTIES})
-    def test_values_do_not_change_what_is_traced(self, name, case):
+    @over({**WHOLE, **PENALTIES})
+    def test_vmap_is_a_loop_and_values_do_not_change_what_is_traced(self, name, case):
+        batches = [case.arguments, jax.tree.map(lambda x: x[::-1], case.arguments)]
+        stacked = jax.tree.map(lambda *x: np.stack(x), *batches)
         chex.clear_trace_counter()
 
         @jax.jit
+        @jax.vmap
         @chex.assert_max_traces(n=1)
         def function(*arguments):
             return case.function(*arguments)
 
-        function(*case.arguments)
-        function(*jax.tree.map(lambda x: x[::-1], case.arguments))
-
-    @over({**WHOLE, **PENALTIES})
-    def test_vmap_is_a_loop(self, name, case):
-        batches = [case.arguments, jax.tree.map(lambda x: x[::-1], case.arguments)]
-        stacked = jax.tree.map(lambda *x: np.stack(x), *batches)
-        values = jax.jit(jax.vmap(case.function))(*stacked)
+        function(*jax.tree.map(lambda x: x[::-1], stacked))
+        values = function(*stacked)
         chex.assert_trees_all_close(values[0], expected(name), rtol=1e-5, atol=1e-7)
         # And the order of the batch does not matter.
         chex.assert_trees_all_close(values[1], expected(name)[::-1], rtol=1e-5, atol=1e-7)
