@@ -149,7 +149,7 @@ def test_a_folder_of_captioned_images_trains_and_is_asked_for_in_its_words(tmp_p
     flags = (
         f"--config={REPO / 'configs/text_to_image.py'}:folder,smoke",
         f"--config.data.path={folder}",
-        "--config.data.resolution=16",
+        "--config.data.resolution=8",
         "--config.data.captions.length=4",
         "--config.num_devices=1",
         "--config.train.steps=2",
