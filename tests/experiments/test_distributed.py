@@ -138,14 +138,15 @@ def test_two_processes_that_stream_and_share_the_state_train_as_one(
 
 @pytest.mark.slow
 def test_a_replica_in_each_process_that_slurms_variables_name(config, start, tmp_path):
-    two = "--config.train.replicas=2"
-    succeeded(call(config, f"--workdir={tmp_path / 'one'}", two, "--config.num_devices=4"))
+    # Each replica is in one process: networks that share nothing between devices will do.
+    mlp = [f"--config.{role}.name=mlp" for role in ("generator", "discriminator")]
+    flags = (config, *mlp, "--config.train.replicas=2")
+    succeeded(call(*flags, f"--workdir={tmp_path / 'one'}", "--config.num_devices=4"))
     # JAX derives the port from the job's number.
     job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost"}
     processes = [
         start(
-            config,
-            two,
+            *flags,
             f"--workdir={tmp_path / 'two'}",
             "--distributed=auto",
             devices=2,
