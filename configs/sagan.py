@@ -8,8 +8,11 @@ SNGAN projection with a self-attention layer in each network, spectral normaliza
 generator too, and a rate of the discriminator that is four times the generator's in place of
 several steps.
 
-The default trains on scikit-learn's digits at 16x16 (classifier-FID 2.12 of seed 0, over the 1,500
-images that it was trained on); 96 % of its samples are classified as requested.
+The default trains on scikit-learn's digits at 16x16 (classifier-FID 1.04 ± 0.06 over three seeds;
+real digits: 0.78); 99.5 % of its samples are classified as requested. It has the penalty R1 besides
+spectral normalization: with it, runs are slower at first, and can be longer. With a weight of 1 the
+classifier-FID is 1.22 ± 0.13. A generator as fast as the discriminator loses the variety within a
+class with the penalty, too.
 
 The other data sets have SNGAN's networks for CIFAR-10, with attention at 16x16, and the paper's
 settings for ImageNet: hinge loss, batch 256, a million steps of both networks, Adam(0, 0.9) at 1e-4
@@ -47,5 +50,6 @@ def digits(c: ConfigDict) -> None:
         network.resnet.update(features=32, attention=8)
     c.optimizer.generator.learning_rate = 2.5e-4
     c.optimizer.discriminator.learning_rate = 1e-3
-    # In longer runs the variety within a class shrinks again.
-    base.short(c, steps=1250, every=250)
+    # Without it the variety within a class shrinks again in runs of this length.
+    c.penalty.update(name="r1", weight=3.0)
+    base.short(c, steps=2000, every=500)
