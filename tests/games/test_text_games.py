@@ -134,7 +134,7 @@ def runs(tmp_path_factory, shared_steps):
     """Return a run of TextGAN, and one that was stopped within it."""
     folder = tmp_path_factory.mktemp("runs")
     config = tiny.text_config()
-    config.data.toy_size = 64
+    config.data.toy_size, config.num_devices = 64, 1
     config.train.update(log_every=1, checkpoint_every=1, sample_every=2, keep_latest=8)
     with pytest.MonkeyPatch.context() as patch:
         loop.train(config, folder / "whole")

@@ -54,6 +54,7 @@ def test_the_time_is_that_of_all_steps(uncompiled, tmp_path, capsys, monkeypatch
 
 def test_steps_are_timed_without_the_first_one(monkeypatch):
     config = tiny.point_config()
+    config.num_devices = 1
     config, source = fitting.fitted(config)
     training = build.make_training(config, source.spec)
     pipeline = replicas.make_pipeline(config, training, source)

@@ -211,6 +211,7 @@ def test_clipping_projects_after_every_step():
     config = tiny.point_config()
     config.loss.name = "wasserstein"
     config.game.clip = 0.01
+    config.num_devices = 1
     state, _ = tiny.run(config, 2)
     weights = jax.tree.leaves(jax.device_get(state.networks["discriminator"].params))
     assert max(np.abs(w).max() for w in weights) == pytest.approx(0.01)
@@ -221,6 +222,7 @@ def test_clipping_projects_after_every_step():
 @pytest.mark.slow
 def test_joint_batch_gives_the_same_step_without_batch_statistics():
     config = tiny.sgd(tiny.penalized_config())
+    config.num_devices = 1
     config.game.joint_batch = False
     apart, _ = tiny.run(config, 2)
     config.game.joint_batch = True
@@ -233,6 +235,7 @@ def test_joint_batch_gives_the_same_step_without_batch_statistics():
 def test_lazy_penalty_is_zero_but_on_every_kth_step():
     config = tiny.point_config()
     config.penalty.update(name="r1", weight=1.0, every=3)
+    config.num_devices = 1
     _, metrics, _ = tiny.run_with_metrics(config, 6)
     seen = [float(means["discriminator/penalty"]) > 0 for means in metrics]
     assert seen == [True, False, False, True, False, False]
@@ -241,6 +244,7 @@ def test_lazy_penalty_is_zero_but_on_every_kth_step():
 @pytest.mark.slow
 def test_bfloat16_keeps_state_in_float32_and_computes_nearly_the_same():
     config = tiny.sgd(tiny.penalized_config())
+    config.num_devices = 1
     _, (full,), _ = tiny.run_with_metrics(config, 1)
     config.precision = "bfloat16"
     state, (half,), _ = tiny.run_with_metrics(config, 1)
