@@ -61,7 +61,7 @@ def spec(config, data):
         side = config.data.resolution
         return {"image": specs.image((side, side, 3)), "label": label}
     height, width, channels = SHAPES[data]
-    if config.data.crop is not None:  # Larger than it is trained on.
+    if config.data.crop is not None or data == "digits":  # Of another size than is stored.
         height = width = config.data.resolution
     if config.data.pairing != "none":
         return specs.pairs((height, width, channels))
@@ -91,6 +91,8 @@ def small(name):
     config.game.cycle.identity_weight = 0.0
     config.game.progressive.update(stable_images=1, fade_images=1)
     config.generator.translator.downsamplings = 1
+    if config.data.name == "digits" and config.discriminator.name == "dcgan":
+        config.data.resolution = 8  # One level less.
     if config.data.crop is not None:
         config.data.update(resolution=24, crop=16)
     return config
