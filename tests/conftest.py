@@ -82,11 +82,11 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """Leave what was imported out of the garbage collections to come, and make them rare.
 
-    Tracing makes many objects: with Python's thresholds collections take a tenth of the time.
+    Tracing makes many objects, most of which stay: Python's own thresholds cost some percent.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(20_000)
 
 
 # Optax adds integers to floats, so the training tests cannot be strict.
