@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
+from gan_jax.report import animation
 from tests.experiments.program import call, complaint, succeeded
 
 TRANSLATE = "experiments.translate"
@@ -151,3 +152,22 @@ def test_a_vocoder_makes_sound_files_again(tmp_path):
     assert ended.out.endswith(f"translated 1 of 1 sound at step 2: {out}; scores in scores.json\n")
     info = soundfile.info(out / "speech.wav")
     assert (info.frames, info.channels, info.samplerate) == (1501, 2, 11_025)
+
+
+@pytest.mark.slow
+def test_a_run_of_videos_continues_video_files(tmp_path):
+    run, out, clip = tmp_path / "run", tmp_path / "out", tmp_path / "clip.gif"
+    flags = ("--config=configs/predict.py:smoke", "--config.num_devices=1", f"--workdir={run}")
+    small = ("--config.generator.unet.stem=2", "--config.generator.unet.features=2")
+    alone = "--config.game.paired.adversarial_weight=0.0"
+    succeeded(call(*flags, *small, alone, "--config.train.steps=2"))
+    frames = np.random.default_rng(0).integers(0, 256, (5, 20, 20, 1), np.uint8)
+    clip.write_bytes(animation.content(frames, 8.0, ".gif"))
+    flags = (f"--run={run}", f"--input={clip}", f"--out={out}")
+    ended = call(*flags, "--frames=6", module=TRANSLATE)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == f"predicted 1 of 1 video at step 2, 6 frames from 4: {out}\n"
+    with Image.open(out / "clip.gif") as made:
+        assert (made.format, made.size) == ("GIF", (16, 16))
+    message = complaint(call(*flags, "--degrade", module=TRANSLATE))
+    assert message == "--degrade has no effect with a run that predicts videos; accepted: none"
