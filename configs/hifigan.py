@@ -12,10 +12,11 @@ three periods and none of a scale. The other data sets have the paper's settings
 of 8,192 samples at 22,050 Hz, but for the learning rate, which stays as it is; they have not been
 run to their end.
 
-3,000 steps, 3.9 minutes: a log-mel distance of 3.3 dB on 500 tones of the test split; that of the
-sounds that Griffin and Lim's algorithm finds is 4.2 dB. Pitches are multiples of 125 Hz, since a
-generator makes of equal frames a sound that repeats every 64 samples; at the end the mean scores
-are 0.97 for real and 0.02 for generated sounds.
+1,500 steps, 2.2 minutes: a log-mel distance of 2.9 dB on 500 tones of the test split, and 50 % have
+the tone's pitch; of the sounds that Griffin and Lim's algorithm finds 2.2 dB and 60 %. A generator
+makes of equal frames a sound that repeats every 128 samples, whose pitch is a multiple of 62.5 Hz:
+the nearest such sounds have 1.6 dB and 50 %. At the end the mean scores are 0.93 for real and 0.06
+for generated sounds.
 """
 
 from ml_collections import ConfigDict
@@ -47,13 +48,13 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def tones(c: ConfigDict) -> None:
     """Set what differs on synthetic tones."""
-    c.degrade.mel.update(window=256, hop=64, bands=32, highest=None, floor=1e-3)
-    c.generator.hifigan.update(features=64, rates=(8, 8), kernels=(3, 5, 7), dilations=(1, 3))
+    c.degrade.mel.update(window=512, hop=128, bands=64, highest=None, floor=1e-3)
+    c.generator.hifigan.update(features=64, rates=(8, 4, 4), kernels=(3, 5, 7), dilations=(1, 3))
     c.generator.hifigan.double = False
     c.discriminator.hifigan.update(periods=(2, 3, 5), features=(8, 16, 32, 64), scales=0)
     c.game.paired.adversarial_weight = 3.0
     base.adam(c, 4e-3, 0.8, 0.99, "generator")
     c.optimizer.generator.schedule.name = "cosine"
     base.adam(c, 2e-4, 0.8, 0.99, "discriminator")
-    base.short(c, steps=3000, every=1000, batch_size=16)
+    base.short(c, steps=1500, every=500, batch_size=16)
     c.eval.split = "test"

@@ -140,7 +140,8 @@ def test_a_vocoder_makes_sound_files_again(tmp_path):
     run, out, given = tmp_path / "run", tmp_path / "out", tmp_path / "speech.wav"
     flags = ("--config=configs/hifigan.py:smoke", "--config.num_devices=1", f"--workdir={run}")
     tiny = {
-        "generator.hifigan": {"features": 4, "kernels": (3,), "dilations": (1,)},
+        "degrade.mel": {"window": 64, "hop": 16, "bands": 8},
+        "generator.hifigan": {"features": 4, "rates": (4, 4), "kernels": (3,), "dilations": (1,)},
         "discriminator.hifigan": {"periods": (2,), "features": (2,)},
     }
     fields = [f"--config.{g}.{k}={v}" for g, own in tiny.items() for k, v in own.items()]
