@@ -152,7 +152,6 @@ def test_a_sweep_that_is_stopped_continues_repeats_nothing_and_retries_failures(
     runs = {
         "diverges": {"mode": "diverges"},
         "long": {"mode": "slow"},
-        "fails_once": {"mode": "fails_once"},
         "worker_killed_once": {"mode": "worker_killed_once"},
         "fails": {"mode": "fails"},
     }
@@ -176,24 +175,23 @@ def test_a_sweep_that_is_stopped_continues_repeats_nothing_and_retries_failures(
             assert ended.code == -number
         else:
             assert result(ended)["asked"] == number.name
-        assert [starts(folder, name) for name in late] == [0, 0, 0]
+        assert [starts(folder, name) for name in late] == [0, 0]
 
     ended = begin(runs=runs, address=cluster).wait()
     assert "an old one" not in ended.out
-    assert "[3/5] fails_once: the disk is full; retrying" in ended.out
-    assert "[4/5] worker_killed_once: its process was lost; retrying" in ended.out
-    assert "[5/5] fails: failed: the disk is full" in ended.out
+    assert "[3/4] worker_killed_once: its process was lost; retrying" in ended.out
+    assert "[4/4] fails: the disk is full; retrying" in ended.out
+    assert "[4/4] fails: failed: the disk is full" in ended.out
     states = {"diverges": "diverged", "fails": "failed"}
     assert result(ended) == {"states": dict.fromkeys(runs, "done") | states, "asked": None}
     assert {name: starts(folder, name) for name in runs} == {
         "diverges": 1,
         "long": 1 + len(stops),
-        "fails_once": 2,
         "worker_killed_once": 2,
         "fails": 2,
     }
     assert devices(folder, "fails") == ["cpu::"] * 2  # Without a GPU, JAX does not look for one.
-    for name in ("long", "fails_once", "worker_killed_once"):
+    for name in ("long", "worker_killed_once"):
         assert steps(folder, name) == [1, 2, 3, 4]
 
 
