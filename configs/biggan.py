@@ -62,12 +62,12 @@ def digits(c: ConfigDict) -> None:
     c.generator.latent_dim = 48
     c.generator.biggan.update(features=32, embedding=32, attention=8)
     c.discriminator.biggan.update(features=32, attention=8)
+    c.penalty.update(name="r1", weight=1.0, every=4)
     short(c)
 
 
 def short(c: ConfigDict) -> None:
-    """Set rates, a penalty and length for a small data set."""
+    """Set rates and length for a small data set."""
     base.learning_rate(c, 1e-3)
-    c.penalty.update(name="r1", weight=1.0, every=4)
     base.short(c, steps=1500, every=500)
     c.ema.start = 0

@@ -8,7 +8,8 @@ BigGAN with two blocks of four convolutions per resolution, a quarter as wide in
 latent enters each block.
 
 The default trains on scikit-learn's digits at 16x16 (classifier-FID 0.46 of seed 0, over the 1,500
-images that it was trained on); 99.2 % of its samples are classified as requested.
+images that it was trained on); 99.2 % of its samples are classified as requested. BigGAN's penalty
+R1 raises the variety here, too (recall 0.80 instead of 0.78), but 98.7 % are as requested.
 
 The other data sets have BigGAN's settings, with networks of 512 channels at every resolution; the
 paper's for 128x128 have 2048, 2048, 1024, 512, 256 and 128 in the generator, and the reverse in the
