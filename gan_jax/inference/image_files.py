@@ -171,11 +171,10 @@ def outputs(
                 "a file and a folder; accepted: one of them at a time"
             )
     inputs = {(f.files.path / f.inside).resolve() for f in files if isinstance(f.files, Folder)}
+    other = "another folder, or --format" if len(formats) > 1 else "another folder"
     for place in places:
         if place.resolve() in inputs:
-            raise ConfigError(
-                f"--out={out}: {place} is an input; accepted: another folder, or --format"
-            )
+            raise ConfigError(f"--out={out}: {place} is an input; accepted: {other}")
     there = [place for place in places if place.exists()]
     if there and not overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
