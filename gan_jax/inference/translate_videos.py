@@ -40,6 +40,12 @@ def is_of_videos(run: Run) -> bool:
     return specs.target(game.spec).kind == "video"
 
 
+class _Beginning(videos.Film):
+    """The frames that are given."""
+
+    setting = "degrade.freeze.context"
+
+
 @dataclasses.dataclass(frozen=True)
 class VideoRequest:
     """The arguments of a prediction; they are checked at once.
@@ -102,7 +108,7 @@ class VideoRequest:
         data = self.run.config.data
         _, height, width, channels = self.field.shape
         form = Transform(resolution=(height, width), resize=data.resize, channels=channels)
-        film = videos.Film(frames=self.degradation.context, every=data.video.every)
+        film = _Beginning(frames=self.degradation.context, every=data.video.every)
         raw = self.files[number].read()
         try:
             return film.decoded(raw, form)

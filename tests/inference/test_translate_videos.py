@@ -1,7 +1,6 @@
 """Video files through a run: which frames are given, those predicted of them, and mistakes."""
 
 import dataclasses
-import re
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from PIL import Image, ImageSequence
 
 from gan_jax import errors
 from gan_jax.data.degrade import make as degradation
+from gan_jax.data.sources import videos
 from gan_jax.data.spec import Field
 from gan_jax.games.paired import PairedGame
 from gan_jax.inference.translate_videos import VideoRequest, translate
@@ -120,7 +120,8 @@ def test_a_folders_files_are_brought_to_the_runs_size_and_damaged_ones_reported(
     summary = translate(VideoRequest(Predictor(), folder, tmp_path / "out"))
     assert set(summary.outputs) == {"sub/large.gif", "b.gif"}
     assert set(summary.failures) == {"short.gif", "torn.gif", "none.gif"}
-    assert re.match(r"has 2 frames; accepted .*: 3 or more", summary.failures["short.gif"])
+    expected = "has 2 frames; accepted with degrade.freeze.context = 3: 3 or more"
+    assert summary.failures["short.gif"] == expected
     assert f"failed: {folder / 'none.gif'}: is not a video" in capsys.readouterr().err
     made = read(summary.outputs["sub/large.gif"])
     assert made.shape == (5, 4, 6, 1)
@@ -134,6 +135,16 @@ def test_mistakes_are_reported_at_once(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(errors.DataError, match="no videos"):
         VideoRequest(Predictor(), tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(errors.ConfigError, match=r"is an input; accepted: another folder$"):
+        VideoRequest(Predictor(), path, tmp_path)
     translate(VideoRequest(Predictor(), path, tmp_path / "out"))
     with pytest.raises(errors.WorkdirError, match=r"a\.gif already exists"):
         VideoRequest(Predictor(), path, tmp_path / "out")
+
+
+def test_a_film_is_refused_with_the_package_that_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(videos, "_has_av", lambda: False)
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    summary = translate(VideoRequest(Predictor(), tmp_path / "a.mp4", tmp_path / "out"))
+    expected = "is not a video, or is a film, which needs pip install av"
+    assert summary.failures == {"a.mp4": expected}

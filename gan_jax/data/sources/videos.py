@@ -11,7 +11,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
@@ -42,12 +42,14 @@ class Film:
       every: of a video's frames, every one of this number counts.
     """
 
+    #: The setting that ``frames`` is the value of, for messages.
+    setting: ClassVar[str] = "data.video.frames"
     frames: int = 16
     every: int = 1
 
     def __post_init__(self) -> None:
         """Check the fields; raises `ConfigError`."""
-        require(self.frames >= 1, "data.video.frames", self.frames, "1 or more")
+        require(self.frames >= 1, self.setting, self.frames, "1 or more")
         require(self.every >= 1, "data.video.every", self.every, "1 or more")
 
     @property
@@ -60,8 +62,8 @@ class Film:
         if count < self.frames:
             of = f" with data.video.every = {self.every}" if self.every > 1 else ""
             raise VideoError(
-                f"has {count} frames{of}; accepted with data.video.frames = {self.frames}: "
-                f"{self.frames} or more"
+                f"has {count} frame{'' if count == 1 else 's'}{of}; accepted with {self.setting} = "
+                f"{self.frames}: {self.frames} or more"
             )
 
     def decoded(self, raw: bytes, transform: Transform) -> np.ndarray:
@@ -237,7 +239,7 @@ def _frames(raw: bytes) -> Iterator[Image.Image]:
         animation = Image.open(io.BytesIO(raw), formats=("GIF", "PNG", "WEBP"))
     except UnidentifiedImageError as error:
         if not _has_av():
-            raise VideoError("is not a video") from error
+            raise VideoError("is not a video, or is a film, which needs pip install av") from error
         yield from _film_frames(raw)
         return
     with animation:
