@@ -12,11 +12,11 @@ three periods and none of a scale. The other data sets have the paper's settings
 of 8,192 samples at 22,050 Hz, but for the learning rate, which stays as it is; they have not been
 run to their end.
 
-1,500 steps, 2.2 minutes: a log-mel distance of 2.9 dB on 500 tones of the test split, and 50 % have
-the tone's pitch; of the sounds that Griffin and Lim's algorithm finds 2.2 dB and 60 %. A generator
-makes of equal frames a sound that repeats every 128 samples, whose pitch is a multiple of 62.5 Hz:
-the nearest such sounds have 1.6 dB and 50 %. At the end the mean scores are 0.93 for real and 0.06
-for generated sounds.
+4,000 steps, 4.3 minutes on one CPU core: a log-mel distance of 2.5 dB on 500 tones of the test
+split, and 50 % have the tone's pitch; of the sounds that Griffin and Lim's algorithm finds for the
+same spectrograms 2.2 dB and 60 %. A generator makes of equal frames a sound that repeats every 128
+samples, whose pitch is a multiple of 62.5 Hz: the nearest such sounds have 1.6 dB and 50 %. At the
+end the mean scores are 0.97 for real and 0.03 for generated sounds.
 """
 
 from ml_collections import ConfigDict
@@ -56,5 +56,5 @@ def tones(c: ConfigDict) -> None:
     base.adam(c, 4e-3, 0.8, 0.99, "generator")
     c.optimizer.generator.schedule.name = "cosine"
     base.adam(c, 2e-4, 0.8, 0.99, "discriminator")
-    base.short(c, steps=1500, every=500, batch_size=16)
+    base.short(c, steps=4000, every=1000, batch_size=16)
     c.eval.split = "test"
