@@ -94,9 +94,8 @@ def adaptive(monkeypatch):
     """Return a function that makes a configuration of points with that augmentation."""
     monkeypatch.setitem(augment.AUGMENTATIONS, "adaptive", Adaptive)
 
-    def make(devices):
+    def make():
         config = tiny.sgd(tiny.point_config())
-        config.num_devices = devices
         config.augment.adaptive.rate = 0.125
         return config
 
@@ -139,7 +138,7 @@ def test_apa_shows_other_fakes_as_real_and_lets_the_generator_alone(strength):
 
 
 def test_an_augmentation_with_memory_is_played_with_it(adaptive):
-    game, turn = stub.begin(adaptive(1))
+    game, turn = stub.begin(adaptive())
     assert turn.memory["augment/adaptive"] == 0.25
     _, outcome = stub.loss(game, "discriminator", turn)
     noise = jax.vmap(jax.random.normal)(turn.keys("adaptive/real"))
@@ -152,23 +151,19 @@ def test_an_augmentation_with_memory_is_played_with_it(adaptive):
 
 @pytest.mark.slow
 def test_memories_of_terms_and_augmentations_are_the_same_on_all_devices(adaptive):
-    def final(devices):
-        config = adaptive(devices)
-        config.terms.lecam.weight = 0.1
-        config.fakes.history = 20
-        config.augment.apa.update(limit=1.0, strength=0.5, interval=1, ramp=320.0)
-        return tiny.host(tiny.run(config, 3)[0])
-
-    one = final(1)
+    config = adaptive()
+    config.terms.lecam.weight = 0.1
+    config.fakes.history = 20
+    config.augment.apa.update(limit=1.0, strength=0.5, interval=1, ramp=320.0)
+    one = tiny.final(config, 1)
     assert one.game["augment/adaptive"] != 0.25
     assert one.game["augment/apa"].strength != 0.5
-    # The sums over a batch are associated differently: float32 rounding, grown over three steps.
-    chex.assert_trees_all_close(final(2), one, rtol=2e-4, atol=2e-5)
+    chex.assert_trees_all_close(tiny.final(config, 2), one, **tiny.TOLERANCE)
 
 
 @pytest.mark.slow
 def test_memories_are_resumed_bit_for_bit(adaptive, tmp_path, monkeypatch):
-    config = adaptive(1)
+    config = adaptive()
     config.terms.lecam.weight = 0.1
     config.train.update(steps=4, log_every=2, checkpoint_every=100, sample_every=100)
     assert loop.train(config, tmp_path / "whole").state == "done"

@@ -301,7 +301,7 @@ def test_two_devices_train_as_one_does():
         return tiny.host(state), tiny.host(training.init_state())
 
     (one, start), (two, _) = final(1), final(2)
-    chex.assert_trees_all_close(two, one, rtol=2e-4, atol=2e-5)
+    chex.assert_trees_all_close(two, one, **tiny.TOLERANCE)
     vectors = [s.networks["discriminator_8"].mutable["spectral"] for s in (start, one)]
     for before, after in (
         *((network.params, one.networks[name].params) for name, network in start.networks.items()),

@@ -177,13 +177,10 @@ def test_layers_rest_until_their_stage_begins_and_adam_begins_anew_with_it(state
 
 @pytest.mark.slow
 def test_any_number_of_devices_trains_alike():
-    def final(devices):
-        c = tiny.sgd(config())
-        c.train.batch_size = 32  # A group of 4 on each device.
-        c.num_devices = devices
-        return tiny.host(tiny.run(c, 5)[0])
-
-    chex.assert_trees_all_close(final(8), final(1), rtol=2e-4, atol=2e-5)
+    c = tiny.sgd(config())
+    c.train.batch_size = 32  # A group of 4 on each device.
+    eight, one = (tiny.final(c, devices, steps=5) for devices in (8, 1))
+    chex.assert_trees_all_close(eight, one, **tiny.TOLERANCE)
 
 
 def test_replicas_keep_a_branch_of_each_stage():

@@ -243,8 +243,7 @@ def final(devices=1, parts=1):
 @pytest.mark.slow
 @pytest.mark.parametrize(("devices", "parts"), [(2, 1), (1, 4)])
 def test_two_devices_and_a_batch_in_parts_are_the_whole_batch(devices, parts):
-    # As in tests/training/test_parallel.py: rounding, grown over the steps.
-    chex.assert_trees_all_close(final(devices, parts), final(), rtol=2e-4, atol=2e-5)
+    chex.assert_trees_all_close(final(devices, parts), final(), **tiny.TOLERANCE)
 
 
 @pytest.mark.slow

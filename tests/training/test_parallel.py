@@ -13,13 +13,6 @@ from gan_jax.training import parallel, step
 from gan_jax.training.ema import EMA
 from tests.training import tiny
 
-# The sums over a batch are associated differently: float32 rounding, grown over three steps.
-TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
-
-
-def final(config, steps=3):
-    return tiny.host(tiny.run(tiny.sgd(config), steps)[0])
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -28,6 +21,7 @@ def final(config, steps=3):
         (tiny.penalized_config, [("shard_map", 8), ("pmap", 8), ("pmap", 1)]),
         (tiny.batch_norm_config, [("shard_map", 8), ("pmap", 2)]),
         (tiny.stacked_config, [("shard_map", 8)]),
+        (tiny.motion_config, [("shard_map", 8)]),
         # Terms and the layer are compared over devices in test_terms.py and test_minibatch.py.
         pytest.param(tiny.auxiliary_config, [("shard_map", 8)], marks=pytest.mark.exhaustive),
         pytest.param(tiny.info_config, [("shard_map", 8)], marks=pytest.mark.exhaustive),
@@ -36,23 +30,17 @@ def final(config, steps=3):
     ],
 )
 def test_any_number_of_devices_by_any_map_trains_alike(make, maps):
-    config = make()
-    config.num_devices = 1
-    one = final(config)
+    config = tiny.sgd(make())
+    one = tiny.final(config, 1)
     for mode, devices in maps:
-        config = make()
-        config.parallel, config.num_devices = mode, devices
-        chex.assert_trees_all_close(final(config), one, **TOLERANCE)
+        chex.assert_trees_all_close(tiny.final(config, devices, mode), one, **tiny.TOLERANCE)
 
 
 @pytest.mark.slow
 def test_relativistic_average_takes_its_means_over_all_devices():
-    config = tiny.point_config()
+    config = tiny.sgd(tiny.point_config())
     config.loss.name = "relativistic_average"
-    config.num_devices = 1
-    one = final(config)
-    config.num_devices = 8
-    chex.assert_trees_all_close(final(config), one, **TOLERANCE)
+    chex.assert_trees_all_close(tiny.final(config, 8), tiny.final(config, 1), **tiny.TOLERANCE)
 
 
 @pytest.mark.slow
@@ -123,9 +111,9 @@ def test_several_steps_per_call_are_the_same_steps():
         mapped.put_batch({"index": np.concatenate(batches)}),
     )
     assert int(state.step) == 4
-    chex.assert_trees_all_close(state.networks, single.networks, **TOLERANCE)
+    chex.assert_trees_all_close(state.networks, single.networks, **tiny.TOLERANCE)
     means = jax.tree.map(lambda *values: np.mean(values), *jax.device_get(each))
-    chex.assert_trees_all_close(metrics, means, **TOLERANCE)
+    chex.assert_trees_all_close(metrics, means, **tiny.TOLERANCE)
 
 
 def test_batch_that_does_not_divide_is_refused_with_sizes_that_do():

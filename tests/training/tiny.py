@@ -18,6 +18,7 @@ from configs import (
     ganomaly,
     inpaint,
     mle,
+    mocogan,
     seqgan,
     stackgan,
     stylegan2,
@@ -33,6 +34,8 @@ from gan_jax.training import optimizers
 
 CLASSES = 3
 WORDS = {"the": 0, "red": 1, "crimson": 1, "blue": 2, "disc": 3}
+# Sums over a batch in another order: float32 rounding, grown over three steps.
+TOLERANCE = {"rtol": 2e-4, "atol": 2e-5}
 CAPTION = captions.field(3, WORDS, np.array([[2, 5, 0]], np.int32))
 
 
@@ -267,6 +270,17 @@ def stacked_config() -> ConfigDict:
     return config
 
 
+def motion_config() -> ConfigDict:
+    """MoCoGAN of three frames of 8x8, whose discriminator sees one of them at random."""
+    config = mocogan.get_config("smoke")
+    config.generator.latent_dim = 3 + 3 * 2
+    config.data.update(resolution=8)
+    config.data.video.frames = 3
+    config.penalty.name = "none"
+    config.train.update(batch_size=16, steps=6)
+    return config
+
+
 def text_config() -> ConfigDict:
     """TextGAN, whose temperature falls within three steps."""
     config = textgan.get_config("smoke")
@@ -298,8 +312,15 @@ def spec(config: ConfigDict, classes: int | None = CLASSES) -> Spec:
         return specs.points(classes)
     if config.data.name == "grammar":
         return {"text": specs.text(5, ["a", "b", "c"])}
+    if config.data.name == "tones":
+        sound = config.data.sound
+        shape, rate = (sound.samples, sound.channels), sound.sample_rate
+        return {"audio": specs.Field("audio", shape, "int16", sample_rate=rate)}
     size = config.data.resolution
     shape = (size, size, config.data.channels or 1)
+    if config.data.name == "bouncing":
+        video = specs.Field("video", (config.data.video.frames, *shape), "uint8")
+        return specs.labelled("video", video, classes)
     if config.data.name == "shapes":
         return {"image": specs.image(shape), specs.LABEL: CAPTION}
     return specs.images(shape, classes) if config.data.pairing == "none" else specs.pairs(shape)
@@ -343,6 +364,13 @@ def run_with_metrics(config: ConfigDict, steps: int, training: build.Training | 
         state, means = mapped(state, resident, batch)
         metrics.append(means)
     return state, metrics, training
+
+
+def final(config: ConfigDict, devices: int, mode: str = "shard_map", steps: int = 3):
+    """Return the state, as NumPy arrays, after train steps on a number of devices."""
+    config = config.copy_and_resolve_references()
+    config.parallel, config.num_devices = mode, devices
+    return host(run(config, steps)[0])
 
 
 def host(state):
