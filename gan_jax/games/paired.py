@@ -40,7 +40,7 @@ from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation
 from gan_jax.data.degrade.mel import Mel
 from gan_jax.data.spec import Spec
-from gan_jax.games import building, judging
+from gan_jax.games import building, frames, judging
 from gan_jax.games.apply import apply, judge
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.games.perceptual import Compare, Perceptual
@@ -53,7 +53,6 @@ from gan_jax.games.translation import (
     paste,
     with_mask,
 )
-from gan_jax.layers import frames
 from gan_jax.losses import feature_matching, reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
 from gan_jax.networks import registry as networks

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from gan_jax.data import kinds
 from gan_jax.data.degrade import Degradation
 from gan_jax.errors import ConfigError, lookup
+from gan_jax.games import frames
 from gan_jax.games.game import Game, Variables
-from gan_jax.layers import frames
 
 A_TO_B, B_TO_A = "AtoB", "BtoA"
 

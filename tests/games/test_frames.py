@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.layers import frames
+from gan_jax.games import frames
 
 
 def test_a_channels_frames_stand_in_their_order_and_further_channels_come_last():
