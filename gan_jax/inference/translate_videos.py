@@ -18,7 +18,7 @@ import numpy as np
 from gan_jax import errors, installation
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
-from gan_jax.data.degrade.freeze import Freeze
+from gan_jax.data.degrade import Degradation
 from gan_jax.data.sources import images, videos
 from gan_jax.data.sources.frames import VideoError
 from gan_jax.data.sources.images import Transform
@@ -38,12 +38,6 @@ def is_of_videos(run: Run) -> bool:
     """Return whether a run predicts videos."""
     game = as_translation(run.game, installation.command("translate"))
     return specs.target(game.spec).kind == "video"
-
-
-class _Beginning(videos.Film):
-    """The frames that are given."""
-
-    setting = "degrade.freeze.context"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +63,7 @@ class VideoRequest:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        least = self.degradation.context + 1
+        least = self.degradation.given + 1
         if self.frames is not None and self.frames < least:
             raise errors.ConfigError(f"--frames={self.frames}; accepted: {least} or more")
         _ = self.places
@@ -88,11 +82,11 @@ class VideoRequest:
         return image_files.outputs(self.files, Path(self.out), "gif", **how)
 
     @property
-    def degradation(self) -> Freeze:
-        """What says how many frames are given."""
-        game = as_translation(self.run.game, installation.command("translate"))
-        assert isinstance(game.degradation, Freeze)
-        return game.degradation
+    def degradation(self) -> Degradation:
+        """That of the run, which leaves the first frames."""
+        how = as_translation(self.run.game, installation.command("translate")).degradation
+        assert how is not None
+        return how
 
     @property
     def field(self) -> Field:
@@ -108,7 +102,8 @@ class VideoRequest:
         data = self.run.config.data
         _, height, width, channels = self.field.shape
         form = Transform(resolution=(height, width), resize=data.resize, channels=channels)
-        film = _Beginning(frames=self.degradation.context, every=data.video.every)
+        how = self.degradation
+        film = videos.Film(how.given, data.video.every, f"degrade.{how.name}.context")
         raw = self.files[number].read()
         try:
             return film.decoded(raw, form)
@@ -148,7 +143,7 @@ def translate(ask: VideoRequest) -> Summary:
     total = f"{len(ask.files):,} video{'s' if len(ask.files) > 1 else ''}"
     line = (
         f"predicted {len(outputs):,} of {total} at step {weights.step}, {wanted} frames from "
-        f"{ask.degradation.context}: {ask.out}"
+        f"{ask.degradation.given}: {ask.out}"
     )
     return Summary(line, outputs, failures, {}, {})
 

@@ -12,7 +12,6 @@ from PIL import Image
 from gan_jax import errors
 from gan_jax.data import device, kinds, order
 from gan_jax.data import spec as specs
-from gan_jax.data.degrade.freeze import Freeze
 from gan_jax.data.sources import Source, domains
 from gan_jax.device_map import DeviceMap
 from gan_jax.games import draws
@@ -96,15 +95,15 @@ def video_network(game: TranslationGame, variables: Variables) -> Callable[[np.n
     """Return what predicts the next frames of a video from as many as the game is given.
 
     Args:
-      game: what was trained, whose degradation is `Freeze`.
+      game: what was trained, whose degradation leaves the first frames (`Degradation.given`).
       variables: by network.
 
     Returns:
-      A function of uint8 ``[context, height, width, channels]`` that returns the next frames.
+      A function of uint8 ``[given, height, width, channels]`` that returns the next frames.
     """
     how = game.degradation
-    assert isinstance(how, Freeze)
-    unknown = specs.target(game.spec).shape[0] - how.context
+    assert how is not None
+    unknown = specs.target(game.spec).shape[0] - how.given
 
     def predict(variables: Variables, given: jax.Array) -> jax.Array:
         # What stands for the unknown frames is replaced.

@@ -90,9 +90,17 @@ class Degradation(abc.ABC):
         """
         return inputs
 
+    @property
+    def given(self) -> int:
+        """Number of a video's first frames that its input shows; the others are unknown."""
+        return 0
+
     def measured(self, examples: Any) -> Any:
-        """Return the part of clean or restored examples ``[batch, ...]`` that is compared: all."""
-        return examples
+        """Return what is compared of clean or restored examples ``[batch, ...]``.
+
+        That is all of images and sounds, and the frames of videos that are not given.
+        """
+        return examples[:, self.given :] if self.given else examples
 
     @abc.abstractmethod
     def of_one(self, key: jax.Array, image: jax.Array) -> Degraded:

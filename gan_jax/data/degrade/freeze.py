@@ -40,10 +40,10 @@ class Freeze(Degradation):
                 f"(data.video.frames); accepted: 1 to {shape[0] - 1}"
             )
 
+    @property
     @override
-    def measured(self, examples: jax.Array) -> jax.Array:
-        """Return the frames of ``[batch, frames, ...]`` that are predicted."""
-        return examples[:, self.context :]
+    def given(self) -> int:
+        return self.context
 
     @override
     def of_one(self, key: jax.Array, video: jax.Array) -> Degraded:

@@ -11,7 +11,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
@@ -40,12 +40,12 @@ class Film:
       frames: number of frames: the first ones. A video of fewer is an error, see
         ``data.on_error``.
       every: of a video's frames, every one of this number counts.
+      setting: the one that ``frames`` is the value of, for messages.
     """
 
-    #: The setting that ``frames`` is the value of, for messages.
-    setting: ClassVar[str] = "data.video.frames"
     frames: int = 16
     every: int = 1
+    setting: str = dataclasses.field(default="data.video.frames", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the fields; raises `ConfigError`."""
