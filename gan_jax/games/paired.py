@@ -35,12 +35,11 @@ from jax import lax
 from typing_extensions import override
 
 from gan_jax import errors
-from gan_jax.data import degrade, kinds
+from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation
-from gan_jax.data.degrade.mel import Mel
 from gan_jax.data.spec import Spec
-from gan_jax.games import building, frames, judging
+from gan_jax.games import building, frames, judging, paired_config
 from gan_jax.games.apply import apply, judge
 from gan_jax.games.game import Network, Outcome, Params, Player, Turn, Variables
 from gan_jax.games.perceptual import Compare, Perceptual
@@ -55,12 +54,9 @@ from gan_jax.games.translation import (
 )
 from gan_jax.losses import feature_matching, reconstruction
 from gan_jax.losses.adversarial import AdversarialLoss
-from gan_jax.networks import registry as networks
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.verdict import Verdict
-from gan_jax.settings import arguments, options
-
-_MEL = "mel"  # The value of `PairedGame.pixel` that needs the degradation of that name.
+from gan_jax.settings import arguments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,10 +123,10 @@ class PairedGame(TranslationGame):
     @override
     @classmethod
     def from_config(cls, config: Any, given: building.Given) -> Self:
-        own, degradation = config.game.paired, _degradation(config, given)
-        shape = _target_shape(given.spec)
+        own, degradation = config.game.paired, paired_config.make_degradation(config, given)
+        shape = paired_config.target_shape(given.spec)
         way = _way(degradation, given.spec)
-        _check(own, way.scale, specs.target(given.spec).kind, degradation)
+        paired_config.check(config, way.scale, specs.target(given.spec).kind)
         inputs, seen = _shapes(shape, way, own.conditional)
         discriminator = None
         if own.adversarial_weight:
@@ -142,7 +138,7 @@ class PairedGame(TranslationGame):
                 f"penalty.name = {config.penalty.name!r} with game.paired.adversarial_weight = 0, "
                 "which leaves no discriminator to penalise; accepted: 'none'"
             )
-        factor = _factor(config.generator.name, way.scale)
+        factor = paired_config.enlargement(config.generator.name, way.scale)
         how = Perceptual(**arguments(own.perceptual))
         return cls(
             generator=building.make_network(
@@ -180,7 +176,7 @@ class PairedGame(TranslationGame):
         x, y = (
             jax.ShapeDtypeStruct((1, *shape), jnp.float32)
             for shape in _shapes(
-                _target_shape(self.spec), self.directions[A_TO_B], self.conditional
+                paired_config.target_shape(self.spec), self.directions[A_TO_B], self.conditional
             )
         )
         networks = {"generator": Network(self.generator, (x,), averaged=True)}
@@ -241,38 +237,43 @@ class PairedGame(TranslationGame):
         """Return the generator's loss on one batch."""
         example = self.examples(turn.batch, turn.batch_keys("degrade"))
         made, mutable = self._generate(params, example, turn)
+        terms = self._compared(example, made)
+        if self.discriminator is not None:
+            terms |= self._judged(example, made, turn)
+        weights = {
+            "pixel": self.pixel_weight,
+            "perceptual": self.perceptual.weight,
+            "gradient": self.gradient_weight,
+            "variation": self.variation_weight,
+            "adversarial": self.adversarial_weight,
+            "matching": self.matching_weight,
+        }
+        loss = sum((weights[name] * term for name, term in terms.items()), jnp.float32(0.0))
+        return loss, Outcome(terms, {"generator": mutable})
+
+    def _compared(self, example: Example, made: jax.Array) -> dict[str, jax.Array]:
+        """Return the terms of generated images beside their targets, by name."""
         assert example.target is not None
         weights = None
         if example.known is not None:
             weights = jnp.where(example.known > 0.5, jnp.float32(self.known_weight), 1.0)
-        if self.pixel == _MEL:
-            assert isinstance(self.degradation, Mel)
-            spectrograms = (self.degradation.log_mel(x) for x in (made, example.target))
-            pixel = jnp.mean(reconstruction.l1(*spectrograms))
+        if (how := self.degradation) is not None and how.name == self.pixel:
+            represented = map(how.represented, (made, example.target))
+            distance = reconstruction.l1(*represented)
         else:
             compare = reconstruction.make_pixel_loss(self.pixel)
-            pixel = jnp.mean(compare(made, example.target, weights))
-        loss = self.pixel_weight * pixel
-        metrics = {"pixel": pixel}
+            distance = compare(made, example.target, weights)
+        terms = {"pixel": jnp.mean(distance)}
         # The image that a user gets, unless the generator learns known pixels, too.
         shown = made if self.known_weight else paste(made, example.inputs, example.known)
         if self.features is not None:
-            metrics["perceptual"] = jnp.mean(self.features(shown, example.target))
-            loss = loss + self.perceptual.weight * metrics["perceptual"]
+            terms["perceptual"] = jnp.mean(self.features(shown, example.target))
         if self.gradient_weight:
             edges = reconstruction.gradient_difference(shown, example.target, weights)
-            metrics["gradient"] = jnp.mean(edges)
-            loss = loss + self.gradient_weight * metrics["gradient"]
+            terms["gradient"] = jnp.mean(edges)
         if self.variation_weight:
-            metrics["variation"] = jnp.mean(reconstruction.total_variation(shown))
-            loss = loss + self.variation_weight * metrics["variation"]
-        if self.discriminator is not None:
-            judged = self._judged(example, made, turn)
-            loss = loss + self.adversarial_weight * judged["adversarial"]
-            if self.matching_weight:
-                loss = loss + self.matching_weight * judged["matching"]
-            metrics |= judged
-        return loss, Outcome(metrics, {"generator": mutable})
+            terms["variation"] = jnp.mean(reconstruction.total_variation(shown))
+        return terms
 
     def _judged(self, example: Example, made: jax.Array, turn: Turn) -> dict[str, jax.Array]:
         """Return the terms of verdicts by name; 0 in the first ``content_steps`` train steps."""
@@ -329,85 +330,9 @@ class PairedGame(TranslationGame):
         return judge(self.discriminator, variables, x, condition, **options)
 
 
-def _degradation(config: Any, given: building.Given) -> Degradation | None:
-    """Return what makes inputs of targets; ``None``: the data have both."""
-    name, pairing = config.degrade.name, config.data.pairing
-    if name == "none":
-        if pairing not in ("side_by_side", "twins"):
-            raise errors.ConfigError(
-                f"data.pairing = {pairing!r} with degrade.name = 'none': there is no target "
-                "image; accepted: data.pairing = 'side_by_side' or 'twins', or a degradation"
-            )
-        return None
-    kind = errors.lookup(degrade.DEGRADATIONS, name, "degrade.name")
-    if pairing != "none":
-        raise errors.ConfigError(
-            f"data.pairing = {pairing!r} with degrade.name = {name!r}, which makes inputs itself; "
-            "accepted: 'none'"
-        )
-    target, shape = specs.target(given.spec), _target_shape(given.spec)
-    if kind.data != (found := target.kind):
-        suited = [k for k, v in degrade.DEGRADATIONS.items() if v.data == found and k != "none"]
-        raise errors.ConfigError(
-            f"degrade.name = {name!r} is for data of kind {kind.data!r}, but these are of kind "
-            f"{found!r}; accepted: {', '.join(suited)}"
-        )
-    rate = {"sample_rate": target.sample_rate} if kind is Mel else {}
-    made = degrade.make(name, **options(config.degrade, kind), **rate)
-    made.check(shape)
-    return made
-
-
-def _check(own: Any, scale: int, kind: str, degradation: Degradation | None) -> None:
-    """Check the settings of the game.
-
-    Args:
-      own: its group of the configuration.
-      scale: of images over inputs.
-      kind: of the data.
-      degradation: what makes inputs of targets.
-    """
-    building.check_weights({k: own[k] for k in own if k.endswith("_weight")}, "game.paired")
-    building.check_weights({"content_steps": own.content_steps}, "game.paired")
-    errors.lookup({**reconstruction.PIXEL_LOSSES, _MEL: Mel}, own.pixel, "game.paired.pixel")
-    if own.pixel == _MEL and not isinstance(degradation, Mel):
-        raise errors.ConfigError(
-            "game.paired.pixel = 'mel' compares the spectrograms of degrade.name = 'mel'; accepted "
-            f"without it: {', '.join(reconstruction.PIXEL_LOSSES)}"
-        )
-    if own.matching_weight and not own.adversarial_weight:
-        raise errors.ConfigError(
-            f"game.paired.matching_weight = {own.matching_weight} with adversarial_weight = 0, "
-            "which leaves no discriminator; accepted: 0"
-        )
-    of_images = (
-        ("variation_weight", own.variation_weight, 0.0),
-        ("perceptual.extractor", own.perceptual.extractor, None),
-    )
-    of_pixels = (*of_images, ("gradient_weight", own.gradient_weight, 0.0))
-    for name, value, accepted in {"image": (), "video": of_images}.get(kind, of_pixels):
-        if value != accepted:
-            raise errors.ConfigError(
-                f"game.paired.{name} = {value!r}, a term of images, but the data are of kind "
-                f"{kind!r}; accepted: {accepted!r}"
-            )
-    if own.conditional and scale != 1 and own.adversarial_weight:
-        raise errors.ConfigError(
-            f"game.paired.conditional = True, but inputs are {scale} times smaller than targets; "
-            "accepted: False"
-        )
-
-
-def _target_shape(spec: Spec) -> tuple[int, ...]:
-    """Return the shape of the targets: images, videos or sounds."""
-    accepted = {"image": "images", "video": "videos"}
-    accepted["audio"] = "sounds (data.spectrogram.window = 0)"
-    return kinds.check_kinds({"target": specs.target(spec)}, "this game", **accepted)
-
-
 def _way(degradation: Degradation | None, spec: Spec, multiple: int = 1) -> Direction:
     """Return the direction from inputs to target images."""
-    channels = _target_shape(spec)[-1]
+    channels = paired_config.target_shape(spec)[-1]
     if (how := degradation) is None:
         return Direction(channels, channels, multiple, scale=specs.pair_scale(spec))
     inputs = how.inputs(channels)
@@ -422,16 +347,3 @@ def _shapes(
     inputs = (*(size // way.scale for size in sizes), way.inputs + way.masked)
     seen = (*sizes, channels + (way.inputs if conditional else 0))
     return frames.image_shape(inputs), frames.image_shape(seen)
-
-
-def _factor(generator: str, scale: int) -> dict[str, int]:
-    """Return the factor by which a generator enlarges images, if it can: the degradation's."""
-    network = errors.lookup(networks.TRANSLATORS, generator, "generator.name")
-    if any(field.name == "factor" for field in dataclasses.fields(network)):
-        return {"factor": scale}
-    if scale != 1:
-        raise errors.ConfigError(
-            f"generator.name = {generator!r} does not enlarge its inputs, but they are {scale} "
-            "times smaller than targets; accepted: 'srresnet' for images, 'hifigan' for sounds"
-        )
-    return {}

@@ -90,6 +90,17 @@ class Degradation(abc.ABC):
         """
         return inputs
 
+    def represented(self, clean: jax.Array) -> jax.Array:
+        """Return the representation of clean examples that a loss compares; here themselves.
+
+        A degradation whose ``analysis`` is true can be compared so: ``game.paired.pixel`` is its
+        name.
+
+        Args:
+          clean: float32 ``[batch, ...]``, as the degradation takes them.
+        """
+        return clean
+
     @property
     def given(self) -> int:
         """Number of a video's first frames that its input shows; the others are unknown."""

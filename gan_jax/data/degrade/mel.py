@@ -102,12 +102,17 @@ class Mel(Degradation):
     def of_one(self, key: jax.Array, sound: jax.Array) -> Degraded:
         return Degraded(self.log_mel(sound[None], self.highest)[0], None)
 
+    @override
+    def represented(self, clean: jax.Array) -> jax.Array:
+        """Return log-mel spectrograms up to half the sample rate."""
+        return self.log_mel(clean)
+
     def log_mel(self, sound: jax.Array, highest: float | None = None) -> jax.Array:
         """Return log-mel spectrograms, float32 ``[n, samples / hop, bands]``.
 
         Args:
           sound: float32 ``[n, samples, 1]``.
-          highest: as the field; those of a loss reach up to half the sample rate (``None``).
+          highest: as the field.
         """
         scaled = sound[..., 0] * np.float32(4.0 / self.window)
         spectrum = stft.stft(scaled, self.window, self.hop)
