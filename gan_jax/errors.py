@@ -19,6 +19,10 @@ class UnknownNameError(ConfigError):
     """A field of the configuration has a name that no entry of its registry has."""
 
 
+class DataKindError(ConfigError):
+    """A network is for another kind of data than those that it is given."""
+
+
 class DataError(GanJaxError):
     """A data set is missing, damaged or unfit for what was asked of it."""
 

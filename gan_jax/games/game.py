@@ -366,9 +366,11 @@ def _psi(module: nn.Module, truncation: float | jax.Array | None) -> dict[str, A
 def as_generative(game: Game, what: str) -> GenerativeGame:
     """Return ``game``; raises `ConfigError` if it has no latents, which ``what`` needs."""
     if not isinstance(game, GenerativeGame):
+        does = {"audio": "translates sounds", "video": "predicts videos"}
         raise ConfigError(
-            f"{what} is for runs that make images from noise; this one makes images of images: "
-            f"see {installation.command('translate')}"
+            f"{what} is for runs that make samples from noise; this one "
+            f"{does.get(specs.target(game.spec).kind, 'translates images')}: see "
+            f"{installation.command('translate')}"
         )
     return game
 

@@ -130,7 +130,7 @@ class PairedGame(TranslationGame):
         inputs, seen = _shapes(shape, way, own.conditional)
         discriminator = None
         if own.adversarial_weight:
-            discriminator = building.make_network(
+            discriminator = paired_config.make_network(
                 "patch_discriminator", config, given, shape=seen, num_classes=None
             )
         elif config.penalty.name != "none":
@@ -141,7 +141,7 @@ class PairedGame(TranslationGame):
         factor = paired_config.enlargement(config.generator.name, way.scale)
         how = Perceptual(**arguments(own.perceptual))
         return cls(
-            generator=building.make_network(
+            generator=paired_config.make_network(
                 "translator",
                 config,
                 given,

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import flax.linen as nn
+
 from gan_jax import errors
 from gan_jax.data import degrade, kinds
 from gan_jax.data import spec as specs
@@ -84,6 +86,21 @@ def check(config: Any, scale: int, kind: str) -> None:
             f"game.paired.conditional = True, but inputs are {scale} times smaller than targets; "
             "accepted: False"
         )
+
+
+def make_network(role: str, config: Any, given: building.Given, **more: Any) -> nn.Module:
+    """Return the network of a role; as `building.make_network`, which sees videos as images."""
+    try:
+        return building.make_network(role, config, given, **more)
+    except errors.DataKindError as error:
+        if specs.target(given.spec).kind != "video":
+            raise
+        group = networks.ROLES[role][0]
+        raise errors.ConfigError(
+            f"{group}.name = {config[group].name!r} is no network for images; accepted for videos "
+            "with game.name = 'paired': one for images, which sees their frames as channels, such "
+            f"as {'unet' if role == 'translator' else 'dcgan'}"
+        ) from error
 
 
 def target_shape(spec: Spec) -> tuple[int, ...]:

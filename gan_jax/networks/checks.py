@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gan_jax.errors import ConfigError, suggestion
+from gan_jax.errors import ConfigError, DataKindError, suggestion
 
 
 def check_choice(field: str, value: object, accepted: Sequence[str]) -> None:
@@ -77,6 +77,23 @@ def check_count(field: str, value: object, most: int | None = None) -> None:
         raise ConfigError(f"{field} = {value!r} cannot work; accepted: {accepted}.")
 
 
+def check_axes(network: str, kind: str, shape: Sequence[int], axes: str, more: str = "") -> None:
+    """Raise a `DataKindError` unless data of a shape have as many axes as a network's.
+
+    Args:
+      network: its name, for the message.
+      kind: of the data that it is for, for the message.
+      shape: of one data point.
+      axes: that it is for, such as "samples, channels".
+      more: what else is accepted, for the message.
+    """
+    if len(shape) != len(axes.split(", ")):
+        raise DataKindError(
+            f"data.name: {network} is a network for {kind}, but one data point has shape "
+            f"{tuple(shape)}; accepted: ({axes}){more}"
+        )
+
+
 COARSEST = 4
 """Halvings of an image end while its shorter side has at least this many pixels."""
 
@@ -97,11 +114,8 @@ def check_image_shape(architecture: str, shape: tuple[int, ...], least: int = 1)
       shape: of one data point, `(height, width, channels)`.
       least: the smallest number of halvings.
     """
-    if len(shape) != 3:
-        raise ConfigError(
-            f"data.name: {architecture} is a network for images, but one data point has shape "
-            f"{tuple(shape)}; accepted: (height, width, channels), or a network named mlp."
-        )
+    more = ", or a network named mlp."
+    check_axes(architecture, "images", shape, "height, width, channels", more)
     height, width, channels = shape
     check_size("data.channels", channels)
     value = f"{height}" if height == width else f"({height}, {width})"
@@ -126,9 +140,5 @@ def check_video_shape(architecture: str, shape: Sequence[int]) -> None:
       architecture: the network's name, for the message.
       shape: of one data point, `(frames, height, width, channels)`.
     """
-    if len(shape) != 4:
-        raise ConfigError(
-            f"data.name: {architecture} is a network for videos, but one data point has shape "
-            f"{tuple(shape)}; accepted: (frames, height, width, channels)"
-        )
+    check_axes(architecture, "videos", shape, "frames, height, width, channels")
     check_image_shape(architecture, tuple(shape[1:]))

@@ -21,7 +21,7 @@ from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.spectral import SpectralConv
 from gan_jax.layers.weight_norm import WeightConv, WeightConvTranspose
-from gan_jax.networks.checks import check_count, check_sizes
+from gan_jax.networks.checks import check_axes, check_count, check_sizes
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import Network, he_leaky
 from gan_jax.networks.translation import Translator
@@ -65,11 +65,7 @@ def halved(x: jax.Array) -> jax.Array:
 
 def _check_network(network: Network) -> None:
     """Raise a `ConfigError` unless a network's data are sounds or spectrograms."""
-    if len(network.shape) != 2:
-        raise ConfigError(
-            "data.name: hifigan is a network for sound, but one data point has shape "
-            f"{tuple(network.shape)}; accepted: (samples, channels)"
-        )
+    check_axes("hifigan", "sound", network.shape, "samples, channels")
 
 
 class HiFiGANGenerator(Translator):

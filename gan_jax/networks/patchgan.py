@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.errors import ConfigError
-from gan_jax.networks.checks import check_count, check_sizes
+from gan_jax.networks.checks import check_axes, check_count, check_sizes
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import Normalized, normal_scale, wants_bias
 from gan_jax.networks.verdict import SLOPE, Discriminator, Verdict
@@ -77,11 +77,8 @@ class PatchGAN(Normalized, Discriminator):
     normalization: str = "instance"
 
     def __post_init__(self) -> None:
-        if len(self.shape) != 3:
-            raise ConfigError(
-                f"data.name: patchgan is a network for images, but one data point has shape "
-                f"{tuple(self.shape)}; accepted: (height, width, channels), or a network named mlp."
-            )
+        more = ", or a network named mlp."
+        check_axes("patchgan", "images", self.shape, "height, width, channels", more)
         check_sizes("data.shape", tuple(self.shape), 3, ": height, width and channels")
         self._check_sizes("features", "max_features")
         check_count("discriminator.patchgan.layers", self.layers)

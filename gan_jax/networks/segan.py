@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from gan_jax.errors import ConfigError
 from gan_jax.layers.activation import PReLU
 from gan_jax.layers.convolution import Conv, ConvTranspose
-from gan_jax.networks.checks import check_sizes
+from gan_jax.networks.checks import check_axes, check_sizes
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import he_leaky
 from gan_jax.networks.translation import Translator, check_multiple
@@ -33,11 +33,7 @@ _CONVOLUTION: dict[str, Any] = {"kernel_size": (1, 31), "strides": (1, 2)}
 def _check(group: str, shape: Sequence[int], features: Sequence[int]) -> None:
     """Raise a `ConfigError` unless sounds of a shape can be halved as often as there are widths."""
     check_sizes(f"{group}.features", features)
-    if len(shape) != 2:
-        raise ConfigError(
-            "data.name: segan is a network for sound, but one data point has shape "
-            f"{tuple(shape)}; accepted: (samples, channels)"
-        )
+    check_axes("segan", "sound", shape, "samples, channels")
     multiple = 1 << len(features)
     if shape[0] % multiple:
         raise ConfigError(

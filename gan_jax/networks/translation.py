@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax.errors import ConfigError
-from gan_jax.networks.checks import check_size, check_sizes
+from gan_jax.networks.checks import check_axes, check_size, check_sizes
 from gan_jax.networks.network import Normalized
 
 OUTPUTS = ("tanh", "residual", "linear")
@@ -54,11 +54,7 @@ class Translator(Normalized):
           reason: the field on which `multiple` depends, such as "generator.unet.levels = 4".
         """
         name = self.GROUP.rpartition(".")[-1]
-        if len(self.shape) != 3:
-            raise ConfigError(
-                f"data.name: {name} is a network for images, but one data point has shape "
-                f"{tuple(self.shape)}; accepted: (height, width, channels)."
-            )
+        check_axes(name, "images", self.shape, "height, width, channels", ".")
         check_sizes("data.shape", tuple(self.shape), 3, ": height, width and channels")
         check_size("generator.outputs", self.outputs)
         height, width, channels = self.shape

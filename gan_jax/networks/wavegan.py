@@ -19,7 +19,7 @@ from jax import lax
 
 from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import ConvTranspose
-from gan_jax.networks.checks import check_count, check_size
+from gan_jax.networks.checks import check_axes, check_count, check_size
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import Generator
 from gan_jax.networks.verdict import SLOPE, VectorDiscriminator, Verdict
@@ -44,11 +44,7 @@ def reductions(samples: int) -> int:
 
 def _check_shape(shape: Sequence[int]) -> None:
     """Raise a `ConfigError` unless the networks admit sounds of a shape."""
-    if len(shape) != 2:
-        raise ConfigError(
-            "data.name: wavegan is a network for sound, but one data point has shape "
-            f"{tuple(shape)}; accepted: (samples, channels)"
-        )
+    check_axes("wavegan", "sound", shape, "samples, channels")
     samples, least = shape[0], _COARSEST * _STRIDE
     multiple = _STRIDE ** reductions(samples)
     if samples < least or samples % multiple:

@@ -144,7 +144,7 @@ def test_it_reconstructs_images_of_its_own_size():
     assert isinstance(game, TranslationGame)
     assert isinstance(game, DetectionGame)
     assert not isinstance(game, GenerativeGame)
-    with pytest.raises(errors.ConfigError, match=r"^what is for runs that make images from noise"):
+    with pytest.raises(errors.ConfigError, match=r"^what is for runs that make samples from noise"):
         as_generative(game, "what")
     (direction,) = game.directions.values()
     assert (direction.inputs, direction.outputs, direction.multiple) == (1, 1, 4)

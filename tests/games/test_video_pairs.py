@@ -130,7 +130,8 @@ def test_the_next_frames_are_predicted_from_the_given_ones_alone():
         ({"game.paired.variation_weight": 0.5}, r"variation_weight = 0\.5, a term of images.*0"),
         ({"game.paired.pixel": "mel"}, r"pixel = 'mel' compares .*'mel'; accepted"),
         ({"generator.unet.levels": 3}, r"data\.resolution = 4x4 .*levels = 3"),
-        ({"generator.name": "segan"}, "segan is a network for sound"),
+        ({"generator.name": "segan"}, r"generator.name = 'segan' is no .*images.* as unet$"),
+        ({"discriminator.name": "videogan"}, r"'videogan' is no .*images.* as channels, .* dcgan$"),
     ],
 )
 def test_what_does_not_suit_videos_is_refused(changes, message):

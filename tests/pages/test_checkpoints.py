@@ -58,7 +58,7 @@ def test_runs_of_other_latents_say_why_they_have_none(runs, tmp_path):
         [*runs, wide, open_run(path)], ["one", "two", "wide", "pairs"], same_latents.How(num=2)
     )
     assert len(found.rows) == 2
-    assert left[0].startswith("pairs: a sample of latents is for runs that make images from noise")
+    assert left[0].startswith("pairs: a sample of latents is for runs that make samples from noise")
     assert left[1] == "wide: its latents have 5 numbers, those of other runs have 3."
     found, left = same_latents.sample([runs[0], wide], ["one", "wide"], same_latents.How(num=2))
     assert found == []

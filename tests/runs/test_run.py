@@ -180,7 +180,7 @@ def test_mistakes_are_named(plain, classes, translator, tmp_path):
         ("No checkpoint of step 7", lambda: run.variables(7)),
         (r"has no best\.json", lambda: run.variables("best")),
         ("is for runs that translate images", lambda: run.translate(np.zeros((1, 8, 8, 1)))),
-        ("makes images of images", lambda: gan_jax.open_run(translator).sample(1)),
+        ("this one translates images: see", lambda: gan_jax.open_run(translator).sample(1)),
         (
             r"images are float64 \[1, 8, 8\]; accepted: uint8 \[n, height, width, ",
             lambda: gan_jax.open_run(translator).translate(np.zeros((1, 8, 8))),
