@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gan_jax.losses.guards import global_mean
-from gan_jax.losses.penalties import safe_norm
+from gan_jax.losses.guards import global_mean, safe_norm
 
 
 def path_lengths(

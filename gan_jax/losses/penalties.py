@@ -26,7 +26,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from gan_jax.errors import ConfigError
-from gan_jax.losses.guards import check_equal_shapes, check_number, floating, global_mean
+from gan_jax.losses.guards import (
+    check_equal_shapes,
+    check_number,
+    floating,
+    global_mean,
+    safe_norm,
+)
 from gan_jax.settings import build
 
 Critic = Callable[[jax.Array], jax.Array]
@@ -63,26 +69,6 @@ class Penalty:
     ) -> jax.Array:
         """Return the penalty of each image, ``[batch]`` float32."""
         return self.compute(critic, real, fake, draws)
-
-
-def safe_norm(x: jax.Array, axes: int | tuple[int, ...]) -> jax.Array:
-    """Euclidean norm over ``axes`` whose gradient at 0 is 0 instead of NaN.
-
-    The derivative of ``sqrt`` at 0 is infinite, and ``inf * 0`` poisons the gradient even where a
-    single ``where`` discards the value; so the zero is also replaced *before* the root. Elsewhere
-    value and gradient are exact, down to norms of about 1e-19, whose squares float32 can no longer
-    hold: those count as 0.
-
-    Args:
-      x: any floating array.
-      axes: the dimensions to reduce.
-
-    Returns:
-      The norms, in the dtype of ``x`` and without ``axes``.
-    """
-    squares = jnp.sum(jnp.square(x), axis=axes)
-    is_zero = squares == 0.0
-    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
 
 
 def interpolate(real: ArrayLike, fake: ArrayLike, epsilon: ArrayLike) -> jax.Array:

@@ -12,7 +12,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
-from gan_jax.losses import penalties
+from gan_jax.losses import guards, penalties
 
 SHAPE = (5, 4, 2)
 BATCH = 4
@@ -279,15 +279,15 @@ def test_bad_values_name_the_field(name, options):
 def test_safe_norm_is_the_norm_and_its_gradient_the_unit_vector():
     x = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
     expected = np.linalg.norm(x, axis=(1, 2))
-    np.testing.assert_allclose(penalties.safe_norm(x, (1, 2)), expected, rtol=1e-6)
-    grad = jax.jit(jax.grad(lambda x: penalties.safe_norm(x, (1, 2)).sum()))(x)
+    np.testing.assert_allclose(guards.safe_norm(x, (1, 2)), expected, rtol=1e-6)
+    grad = jax.jit(jax.grad(lambda x: guards.safe_norm(x, (1, 2)).sum()))(x)
     np.testing.assert_allclose(grad, x / expected[:, None, None], rtol=1e-5)
 
 
 def test_safe_norm_at_zero_has_zero_derivatives_beside_exact_ones():
     x = jnp.array([[0.0, 0.0], [3.0, 4.0], [1e-15, 0.0]])
-    np.testing.assert_allclose(penalties.safe_norm(x, 1), [0.0, 5.0, 1e-15])
-    grad = jax.jit(jax.grad(lambda x: penalties.safe_norm(x, 1).sum()))
+    np.testing.assert_allclose(guards.safe_norm(x, 1), [0.0, 5.0, 1e-15])
+    grad = jax.jit(jax.grad(lambda x: guards.safe_norm(x, 1).sum()))
     np.testing.assert_allclose(grad(x), [[0.0, 0.0], [0.6, 0.8], [1.0, 0.0]], rtol=1e-6)
     second = jax.jit(jax.grad(lambda x: grad(x)[:, 0].sum()))(x)
     assert jnp.isfinite(second).all()
