@@ -11,11 +11,6 @@ image do not depend on the batch.
 
 import dataclasses
 import functools
-import json
-import logging
-import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -23,17 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
-from gan_jax import arrays
-from gan_jax.data.sources.base import content_hash
-from gan_jax.errors import MetricError, WorkdirError
+from gan_jax.errors import MetricError
 from gan_jax.layers.convolution import Conv
 from gan_jax.metrics.extractor import Extractor, weights_hash
 from gan_jax.metrics.frechet import check_count
-from gan_jax.report import atomic
-
-logger = logging.getLogger(__name__)
 
 FEATURES = 64
 """Width of the penultimate layer."""
@@ -46,8 +36,8 @@ MAX_IMAGES = 20_000
 
 BATCH_SIZE = 64
 
-# Part of a cached file's name; increase it with every change of network or training.
-_CODE_VERSION = 2
+CODE_VERSION = 2
+"""Part of a cached file's name; increase it with every change of network or training."""
 
 _LARGEST = 32  # pixels at which the network looks
 _SMALLEST = 8
@@ -173,7 +163,9 @@ def train_classifier(
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)):
         raise MetricError(f"the classifier's training diverged with seed = {seed}; try another")
     accuracy = _accuracy(network, weights, *tested)
-    return Classifier(weights, shape, num_classes, accuracy, weights_hash(_flat(weights)))
+    return Classifier(
+        weights, shape, num_classes, accuracy, weights_hash(flatten_dict(weights, sep="/"))
+    )
 
 
 def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
@@ -224,6 +216,18 @@ def _check_shape(shape: tuple[int, ...]) -> None:
             f"images of shape {height}x{width}x{channels}; accepted: at least "
             f"{smallest} pixels in height and width, and 1 channel"
         )
+
+
+def weight_shapes(shape: tuple[int, int, int], num_classes: int) -> Any:
+    """Return the shapes and dtypes of a classifier's weights; raises `MetricError` if it has none.
+
+    Args:
+      shape: (height, width, channels) of its images.
+      num_classes: of its classes.
+    """
+    _check_shape(shape)
+    network = _Network(num_classes)
+    return jax.eval_shape(lambda: _initial(network, jax.random.key(0), shape))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
@@ -293,116 +297,6 @@ def _accuracy(network: _Network, weights: Any, images: np.ndarray, labels: np.nd
 @functools.partial(jax.jit, static_argnums=0)
 def _predicted(network: _Network, weights: Any, images: jax.Array) -> jax.Array:
     return _logits(network, weights, images).argmax(1)
-
-
-def _flat(variables: Any) -> Mapping[str, np.ndarray]:
-    """Return weights by name, such as "params/Conv_0/kernel"."""
-    return flatten_dict(variables, sep="/")
-
-
-def save(path: str | Path, classifier: Classifier) -> None:
-    """Write a classifier to an ``.npz`` file atomically, and its folder if it is missing.
-
-    Raises:
-      WorkdirError: the file cannot be written.
-    """
-    about = {
-        "shape": list(classifier.shape),
-        "num_classes": classifier.num_classes,
-        "accuracy": classifier.accuracy,
-        "hash": classifier.hash,
-    }
-    arrays_by_name = {"about": np.array(json.dumps(about)), **_flat(classifier.variables)}
-    atomic.write_npz(path, arrays_by_name)
-
-
-def load(path: str | Path) -> Classifier:
-    """Read a classifier that ``save`` wrote.
-
-    Raises:
-      MetricError: the file is missing or damaged, or is not a classifier.
-    """
-    try:
-        weights = arrays.read_npz(path)
-        about = json.loads(str(weights.pop("about")))
-        height, width, channels = (int(side) for side in about["shape"])
-        shape, num_classes = (height, width, channels), int(about["num_classes"])
-        _check_shape(shape)
-        accuracy = float(about["accuracy"])
-        untrained = jax.eval_shape(
-            lambda: _initial(_Network(num_classes), jax.random.key(0), shape)
-        )
-    # A damaged file raises exceptions of many types: of zip, NumPy's headers, JSON, the network.
-    except Exception as error:
-        raise _damaged(path, str(error) or type(error).__name__) from error
-    wanted = _flat(untrained)
-    for name in sorted(wanted.keys() | weights.keys()):
-        there = weights.get(name)
-        if (
-            name not in wanted
-            or there is None
-            or (there.shape, there.dtype) != (wanted[name].shape, wanted[name].dtype)
-        ):
-            raise _damaged(path, f"weight {name} is missing, unknown or of another shape or dtype")
-    own = weights_hash(weights)
-    if own != about.get("hash"):
-        raise _damaged(path, f"its weights have the hash {own}, not {about.get('hash')}")
-    variables = unflatten_dict(weights, sep="/")
-    return Classifier(variables, shape, num_classes, accuracy, own)
-
-
-def _damaged(path: str | Path, reason: str) -> MetricError:
-    return MetricError(f"{path} is not a usable classifier: {reason}")
-
-
-def cached_classifier(
-    folders: Sequence[str | Path],
-    fingerprint: str,
-    read: Callable[[], tuple[np.ndarray, np.ndarray]],
-    num_classes: int,
-    *,
-    steps: int = STEPS,
-    vertical: bool = True,
-) -> Classifier:
-    """Return the classifier of a data set from the first folder that has it; train it if none has.
-
-    Side effect: writes a file ``classifier-NAME-HASH.npz`` into each folder that lacks it.
-    Concurrent processes each write a complete file; the last one remains.
-
-    Args:
-      folders: where it is kept; created if they are missing.
-      fingerprint: identity of the labelled set, ``Source.fingerprint()``; the part up to the first
-        colon is its name.
-      read: returns images and labels, as for `train_classifier`; called only if the classifier is
-        not kept.
-      num_classes: as for `train_classifier`.
-      steps: likewise.
-      vertical: likewise; the fingerprint says whether.
-
-    Raises:
-      MetricError: as for `train_classifier`. A damaged file is replaced, with a warning.
-    """
-    identity = json.dumps([_CODE_VERSION, fingerprint, num_classes, steps])
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", fingerprint.split(":")[0]).strip("-.")[:64] or "unnamed"
-    paths = [Path(f) / f"classifier-{name}-{content_hash([identity])}.npz" for f in folders]
-    found, missing = None, []
-    for path in paths:
-        try:
-            found = found or (load(path) if path.exists() else None)
-        except MetricError as error:
-            logger.warning("%s; it is replaced", error)
-            missing.append(path)
-        else:
-            missing += [] if path.exists() else [path]
-    if found is None:
-        logger.info("Training the classifier of %s for its features", name)
-        found = train_classifier(*read(), num_classes, steps=steps, vertical=vertical)
-    for path in missing:
-        try:
-            save(path, found)
-        except WorkdirError as error:
-            logger.warning("%s; the classifier will be trained again next time", error)
-    return found
 
 
 def make_extractor(classifier: Classifier) -> Extractor:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from gan_jax import cache, errors
-from gan_jax.metrics import classifier, inception
+from gan_jax.metrics import classifier, classifier_files, inception
 from gan_jax.metrics.extractor import Extractor
 
 
@@ -69,7 +69,7 @@ def _classifier(setting: Setting) -> Extractor:
             "eval.metrics asks for the classifier, which learns from a training set with labels "
             f"of two classes or more, and {what}; accepted: Inception's metrics, such as fid"
         )
-    trained = classifier.cached_classifier(
+    trained = classifier_files.cached_classifier(
         [*([setting.kept] if setting.kept is not None else []), cache.root() / "classifiers"],
         labelled.fingerprint,
         labelled.read,

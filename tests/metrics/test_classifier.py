@@ -12,8 +12,9 @@ from gan_jax.data.sources.digits import digits
 from gan_jax.data.sources.images import Transform
 from gan_jax.errors import ConfigError, MetricError
 from gan_jax.metrics import classifier as classifiers
-from gan_jax.metrics.classifier import cached_classifier, load, make_extractor, save
+from gan_jax.metrics.classifier import make_extractor
 from gan_jax.metrics.classifier import train_classifier as train
+from gan_jax.metrics.classifier_files import cached_classifier, load, save
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from gan_jax.data.sources import FolderSource, NpzSource, Transform
 from gan_jax.data.sources.containers import open_files
 from gan_jax.data.sources.images import decode
 from gan_jax.inference import image_files, sample_files
-from gan_jax.metrics import classifier, inception, statistics
+from gan_jax.metrics import classifier_files, inception, statistics
 from scripts import convert_inception
 from tests.fuzz.pictures import png
 
@@ -255,7 +255,7 @@ def test_nothing_in_arrays_is_run(tmp_path):
     with pytest.raises(errors.MetricError, match="allow_pickle"):
         inception.read_arrays(path)
     with pytest.raises(errors.MetricError, match="allow_pickle"):
-        classifier.load(path)
+        classifier_files.load(path)
     with pytest.raises(errors.MetricError):
         convert_inception.convert(path)
     for kind in ("features", "moments"):
