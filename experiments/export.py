@@ -80,7 +80,7 @@ def _main() -> None:
     from gan_jax.export import computations, model_card, onnx_model, stablehlo
     from gan_jax.report import atomic
     from gan_jax.runs import weights_file
-    from gan_jax.runs.run import choose_step
+    from gan_jax.runs.run_directory import choose_step
 
     how = run.sampling(
         average=not run_flags.RAW.value,

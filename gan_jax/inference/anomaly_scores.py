@@ -27,7 +27,8 @@ from gan_jax.inference import image_files
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.report import atomic, grids
 from gan_jax.report.bar import bar
-from gan_jax.runs.run import Run, Weights, choose_step
+from gan_jax.runs.run import Run, Weights
+from gan_jax.runs.run_directory import choose_step
 from gan_jax.training import translating
 from gan_jax.training.sampling import make_sampling
 

@@ -15,7 +15,8 @@ from gan_jax.data import spec as specs
 from gan_jax.games.game import GenerativeGame, as_generative
 from gan_jax.inference import rendering
 from gan_jax.report import provenance
-from gan_jax.runs.run import Run, Weights, choose_step
+from gan_jax.runs.run import Run, Weights
+from gan_jax.runs.run_directory import choose_step
 from gan_jax.training.sampling import (
     ClassOf,
     InProportion,

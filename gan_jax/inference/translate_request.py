@@ -20,7 +20,8 @@ from gan_jax.games.translation import Direction, TranslationGame, as_translation
 from gan_jax.inference import hole_masks, image_files
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.report import atomic
-from gan_jax.runs.run import Run, choose_step
+from gan_jax.runs.run import Run
+from gan_jax.runs.run_directory import choose_step
 from gan_jax.training import tiling, translating
 
 #: The file of the scores, in the folder of the restored images.

@@ -34,7 +34,8 @@ from gan_jax.inference.translate_request import SCORES, wanted_degradation
 from gan_jax.inference.translate_run import Summary
 from gan_jax.report import atomic
 from gan_jax.report.bar import bar
-from gan_jax.runs.run import Run, Weights, choose_step
+from gan_jax.runs.run import Run, Weights
+from gan_jax.runs.run_directory import choose_step
 from gan_jax.training import tiling, translating
 from gan_jax.training.sampling import make_sampling
 

@@ -29,7 +29,8 @@ from gan_jax.inference.image_files import ImageFile
 from gan_jax.inference.translate_run import Summary
 from gan_jax.report import atomic
 from gan_jax.report.bar import bar
-from gan_jax.runs.run import Run, choose_step
+from gan_jax.runs.run import Run
+from gan_jax.runs.run_directory import choose_step
 from gan_jax.training import translating
 from gan_jax.training.sampling import make_sampling
 

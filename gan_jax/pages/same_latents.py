@@ -12,7 +12,8 @@ from gan_jax.inference import rendering, sample_request
 from gan_jax.pages import pictures
 from gan_jax.pages.pictures import Picture
 from gan_jax.report import grids
-from gan_jax.runs.run import Run, choose_step
+from gan_jax.runs.run import Run
+from gan_jax.runs.run_directory import choose_step
 
 
 @dataclasses.dataclass(frozen=True)

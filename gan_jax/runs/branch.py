@@ -15,8 +15,8 @@ from gan_jax.games.game import images_per_step, owner_starts, owner_steps
 from gan_jax.runs import build
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.leaves import place
-from gan_jax.runs.run import choose_step, open_run
-from gan_jax.runs.run_directory import RunDirectory, differences, parse_place
+from gan_jax.runs.run import open_run
+from gan_jax.runs.run_directory import RunDirectory, choose_step, differences, parse_place
 from gan_jax.training.state import TrainState
 
 

@@ -15,8 +15,8 @@ from gan_jax import errors
 from gan_jax.runs import build, weights_file
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.leaves import leaf_of, named_leaves, place
-from gan_jax.runs.run import choose_step, open_run
-from gan_jax.runs.run_directory import RunDirectory
+from gan_jax.runs.run import open_run
+from gan_jax.runs.run_directory import RunDirectory, choose_step
 from gan_jax.training.state import TrainState
 
 Arrays = dict[str, np.ndarray]

@@ -16,12 +16,11 @@ from gan_jax.data import attributes, captions, sources
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
 from gan_jax.data.sources.levels import Levels
-from gan_jax.evaluation import best
 from gan_jax.evaluation.result import Result
 from gan_jax.games.game import Game, as_generative
 from gan_jax.runs import build, replicas, run_translation
 from gan_jax.runs.checkpoint import Checkpoints
-from gan_jax.runs.run_directory import RunDirectory
+from gan_jax.runs.run_directory import RunDirectory, choose_step
 from gan_jax.training.sampling import (
     ClassOf,
     InProportion,
@@ -443,25 +442,3 @@ def open_run(path: str | os.PathLike[str]) -> Run:
       WorkdirError: this is no run directory, or one that another version has written.
     """
     return Run(path)
-
-
-def choose_step(path: str | os.PathLike[str], step: int | str | None) -> int | None:
-    """Return the train step that ``step`` means; ``None``: the newest that is whole.
-
-    Raises:
-      ConfigError: it is not ``None``, "latest", "best" or a train step.
-      WorkdirError: there is no best one, because the run was not evaluated.
-    """
-    if step is None or step == "latest":
-        return None
-    if step == "best":
-        found = best.read(path)
-        if found is None:
-            raise errors.WorkdirError(
-                f"{path} has no {best.FILE}: it was not evaluated while it trained "
-                "(config.eval.every); accepted: latest, or a train step"
-            )
-        return found.step
-    if not str(step).isdecimal():
-        raise errors.ConfigError(f"checkpoint = {step}; accepted: latest, best, or a train step")
-    return int(step)

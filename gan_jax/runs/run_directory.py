@@ -1,4 +1,4 @@
-"""A run's directory: its lock, its layout version, and its configuration."""
+"""A run's directory: its lock, its layout version, its configuration, the step of a checkpoint."""
 
 import dataclasses
 import errno
@@ -15,6 +15,7 @@ import gan_jax
 from gan_jax import errors, paths
 from gan_jax.data import spec as specs
 from gan_jax.data.sources import Source
+from gan_jax.evaluation import best
 from gan_jax.report import atomic, lock, writers
 from gan_jax.runs.config import chosen, create
 
@@ -310,3 +311,25 @@ def flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
         else:
             fields[prefix + name] = value
     return fields
+
+
+def choose_step(path: str | os.PathLike[str], step: int | str | None) -> int | None:
+    """Return the train step that ``step`` means; ``None``: the newest that is whole.
+
+    Raises:
+      ConfigError: it is not ``None``, "latest", "best" or a train step.
+      WorkdirError: there is no best one, because the run was not evaluated.
+    """
+    if step is None or step == "latest":
+        return None
+    if step == "best":
+        found = best.read(path)
+        if found is None:
+            raise errors.WorkdirError(
+                f"{path} has no {best.FILE}: it was not evaluated while it trained "
+                "(config.eval.every); accepted: latest, or a train step"
+            )
+        return found.step
+    if not str(step).isdecimal():
+        raise errors.ConfigError(f"checkpoint = {step}; accepted: latest, best, or a train step")
+    return int(step)

@@ -15,7 +15,8 @@ from gan_jax.data import device
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation, Degraded
 from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
-from gan_jax.runs.run import Weights, choose_step
+from gan_jax.runs.run import Weights
+from gan_jax.runs.run_directory import choose_step
 
 REACH = 3
 STEP = 4

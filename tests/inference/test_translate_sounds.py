@@ -17,7 +17,8 @@ from gan_jax.data.spec import Field
 from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
 from gan_jax.inference.translate_sounds import SoundRequest, translate
 from gan_jax.metrics import enhancement
-from gan_jax.runs.run import Run, Weights, choose_step
+from gan_jax.runs.run import Run, Weights
+from gan_jax.runs.run_directory import choose_step
 from tests.inference import convolver
 
 soundfile = pytest.importorskip("soundfile", reason="reads sound files (extra: audio)")

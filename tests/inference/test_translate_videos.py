@@ -18,7 +18,8 @@ from gan_jax.games.paired import PairedGame
 from gan_jax.inference.translate_videos import VideoRequest, translate
 from gan_jax.losses import adversarial
 from gan_jax.report import animation
-from gan_jax.runs.run import Weights, choose_step
+from gan_jax.runs.run import Weights
+from gan_jax.runs.run_directory import choose_step
 from tests.inference import convolver
 
 DATA = {"resize": "resize", "video": {"frames": 16, "every": 1}}
