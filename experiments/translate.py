@@ -6,6 +6,7 @@ python -m experiments.translate --run=DIR --input=torn/ --mask=holes/ --out=whol
 python -m experiments.translate --run=DIR --input=set5.zip --degrade --grid=set5.png --out=set5/
 python -m experiments.translate --run=DIR --input=noisy.wav --out=clean/
 python -m experiments.translate --run=DIR --input=clip.gif --frames=16 --out=longer/
+python -m experiments.translate --run=DIR --input=clips/ --degrade --out=predicted/
 
 Images may have any size. Large ones are split into overlapping tiles; the result equals that of the
 whole image if the network's receptive field reaches no farther than 3/8 of the overlap. Instance
@@ -22,7 +23,9 @@ bits that have the same. A sound is resampled to the rate of the run's data and 
 the measures are SI-SDR and the distance of log-mel spectrograms.
 
 Runs that predict videos write GIF files: the first frames of each input, at the size of the run's
-data, then predicted ones.
+data, then predicted ones. A folder of numbered frames in the input is one video. With --degrade the
+inputs are complete clips, whose first frames are given; the measure is the PSNR of the predicted
+frames, beside that of copies of the last given one.
 """
 
 import sys
@@ -87,7 +90,7 @@ _FRAMES = flags.DEFINE_integer(
     lower_bound=1,
 )
 _OF_IMAGES = ("direction", "mask", "invert_mask", "dropout", "border", "format", "grid")
-_NOT_OF_VIDEOS = (*_OF_IMAGES, "degrade", "tile", "overlap", "batch_size")
+_NOT_OF_VIDEOS = (*_OF_IMAGES, "seed", "tile", "overlap", "batch_size")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
 _GRID = flags.DEFINE_string(
     "grid", None, "A .png to write as well: the first 8 inputs, outputs and known targets."
@@ -123,10 +126,13 @@ def _main() -> None:
             frames=_FRAMES.value,
             checkpoint=run_flags.CHECKPOINT.value,
             raw=run_flags.RAW.value,
+            degrade=_DEGRADE.value,
             overwrite=_OVERWRITE.value,
         )
         with run.precision():
             predicted = translate_videos.translate(videos)
+        if predicted.scores:
+            print(predicted.table())
         print(predicted.text)
         sys.exit(1 if predicted.failures else 0)
     command_line.refuse(("frames",), "a run that predicts no videos")

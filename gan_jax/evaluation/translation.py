@@ -32,14 +32,11 @@ from gan_jax.evaluation.real_images import real_source
 from gan_jax.evaluation.settings import Settings
 from gan_jax.games.anomaly import DetectionGame
 from gan_jax.games.translation import TranslationGame
-from gan_jax.metrics import compare, detection, names, statistics
+from gan_jax.metrics import compare, detection, names, similarity, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
 from gan_jax.training import translating
 from gan_jax.training.sampling import Sampling
-
-# The PSNR of identical images, which is infinite, in a mean.
-IDENTICAL_DB = 100.0
 
 
 def choose_metrics(
@@ -262,7 +259,7 @@ class TranslationEvaluator(Evaluator):
         for metric in self.metrics:
             if metric.of in ("pairs", "sound_pairs", "video_pairs") and targets is not None:
                 found = self._pairs(metric, images, inputs, targets)
-                values[metric.name] = float(np.mean(np.minimum(found, IDENTICAL_DB)))
+                values[metric.name] = float(np.mean(np.minimum(found, similarity.IDENTICAL_DB)))
         for name, extraction in self._extractions.items():
             own = self._metrics_of(name)
             if (name, way) not in self._real:
@@ -291,7 +288,9 @@ class TranslationEvaluator(Evaluator):
                 if metric.of == "sound_pairs":
                     found = sounds.pair_values(metric.statistic, self._field, made, given, clean)
                 elif self._field.kind == "video":
-                    found = videos.pair_values(metric.statistic, made, clean, IDENTICAL_DB)
+                    found = videos.pair_values(
+                        metric.statistic, made, clean, similarity.IDENTICAL_DB
+                    )
                 else:
                     both = compare.pair_values(metric.statistic, made, clean, border=self._border)
                     found = np.asarray(both)

@@ -51,6 +51,11 @@ class ImageFile:
         """Its name in messages."""
         return self.files.full_name(self.inside)
 
+    @property
+    def stem(self) -> str:
+        """Its name without the suffix."""
+        return str(PurePosixPath(self.name).with_suffix(""))
+
     def read(self) -> bytes:
         """Return its bytes.
 
@@ -84,7 +89,17 @@ def find(
     suffixes: Collection[str] = SUFFIXES,
     what: str = "images",
 ) -> list[ImageFile]:
-    """Return the image files at a path, or others of some suffixes, sorted by name.
+    """Return the image files at a path, or others of some suffixes, sorted by name; as `listed`."""
+    files, inside, names = listed(path, field, without, suffixes, what)
+    prefix = f"{inside}/" if inside else ""
+    # Names in a zip may begin with a slash, but are relative to the output folder.
+    return [ImageFile(name.removeprefix(prefix).strip("/"), files, name) for name in names]
+
+
+def listed(
+    path: str | Path, field: str, without: Path | None, suffixes: Collection[str], what: str
+) -> tuple[Files, str, list[str]]:
+    """Return a container, the place in it that a path leads to, and the files there.
 
     Args:
       path: a file, a folder with sub-folders, a zip, or a file or folder in a zip.
@@ -98,19 +113,17 @@ def find(
     """
     path = Path(path)
     if path.is_file() and path.suffix.lower() != ".zip":
-        return [ImageFile(path.name, Folder(path.parent), path.name)]
+        return Folder(path.parent), "", [path.name]
     files, inside = open_files(path, field)
     if inside and inside in files.sizes():
-        return [ImageFile(PurePosixPath(inside).name, files, inside)]
+        return files, os.path.dirname(inside), [inside]
     found, _ = files_in(files, inside, suffixes, what, field)
     names = sorted(found)
     if isinstance(files, Folder) and without is not None:
         names = [name for name in names if not name.startswith(_below(path, without))]
         if not names:
             raise DataError(f"{path} ({field}) has no {what} but those in {without}")
-    prefix = f"{inside}/" if inside else ""
-    # Names in a zip may begin with a slash, but are relative to the output folder.
-    return [ImageFile(name.removeprefix(prefix).strip("/"), files, name) for name in names]
+    return files, inside, names
 
 
 def _below(path: Path, folder: Path) -> str:
@@ -153,7 +166,7 @@ def outputs(
                 f"{file.full_name} would be written outside --out={out}; "
                 "accepted: names without '..'"
             )
-        place = out / inside.with_suffix(f".{suffix}")
+        place = out / f"{file.stem}.{suffix}"
         if (longest := max(len(os.fsencode(p)) for p in inside.parts)) > _NAME_BYTES:
             raise DataError(
                 f"{file.full_name} has a name of {longest} bytes; accepted: up to {_NAME_BYTES}"
@@ -192,21 +205,17 @@ def match(files: Sequence[ImageFile], masks: Sequence[ImageFile]) -> list[ImageF
         return list(masks) * len(files)
     named: dict[str, ImageFile] = {}
     for mask in masks:
-        name = _stem(mask)
+        name = mask.stem
         if name in named:
             raise ConfigError(f"--mask has {named[name].name} and {mask.name}; accepted: one")
         named[name] = mask
     for file in files:
-        if _stem(file) not in named:
+        if file.stem not in named:
             raise ConfigError(
-                f"--mask has nothing for {file.name}; accepted: a mask of the name {_stem(file)} "
+                f"--mask has nothing for {file.name}; accepted: a mask of the name {file.stem} "
                 "for every image, with any suffix"
             )
-    return [named[_stem(file)] for file in files]
-
-
-def _stem(file: ImageFile) -> str:
-    return str(PurePosixPath(file.name).with_suffix(""))
+    return [named[file.stem] for file in files]
 
 
 def has_alpha(file: ImageFile) -> bool:

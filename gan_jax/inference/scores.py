@@ -1,19 +1,32 @@
 """Scores of restored images or sounds against clean ones, beside those of the degraded ones."""
 
+import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from gan_jax.evaluation import videos
+from gan_jax.inference import sample_files
 from gan_jax.metrics import compare, enhancement, similarity
+from gan_jax.report import atomic
+from gan_jax.runs.run import Weights
 from gan_jax.training import translating
+from gan_jax.training.sampling import make_sampling
 
+#: The file of the scores, in the folder of the restored files.
+FILE = "scores.json"
 Scores = dict[str, float | None]
 _HEADINGS = {
     "psnr": "PSNR dB",
     "ssim": "SSIM",
     "psnr_y": "PSNR-Y dB",
     "ssim_y": "SSIM-Y",
+    "psnr_first": "first frame dB",
+    "psnr_last": "last frame dB",
     "si_sdr": "SI-SDR dB",
     "log_mel_distance": "log-mel distance dB",
 }
@@ -70,6 +83,26 @@ def measure_sound(
     return scores
 
 
+def measure_video(made: np.ndarray, target: np.ndarray, given: int) -> Scores:
+    """Return the mean "psnr" of predicted frames, and that of the first and of the last one.
+
+    Those of copies of the last given frame have "input_" before the names.
+
+    Args:
+      made: the predicted frames, uint8 ``[frames, height, width, channels]``.
+      target: the whole video, uint8, with the given frames before these.
+      given: their number.
+    """
+    true, copies = target[given:], target[given - 1 : given].repeat(len(made), axis=0)
+    return {
+        f"{prefix}{name}": float(
+            videos.pair_values(name, frames[None], true[None], similarity.IDENTICAL_DB)[0]
+        )
+        for prefix, frames in (("", made), ("input_", copies))
+        for name in ("psnr", "psnr_first", "psnr_last")
+    }
+
+
 def mean(scores: Sequence[Scores]) -> Scores:
     """Return the mean of every score over the images that have it."""
     means: Scores = {}
@@ -100,6 +133,42 @@ def jsonable(scores: Scores) -> dict[str, float | str | None]:
         name: "inf" if value is not None and math.isinf(value) else value
         for name, value in scores.items()
     }
+
+
+def write(
+    ask: Any,
+    weights: Weights,
+    measured: Mapping[str, Scores],
+    failures: Mapping[str, str],
+    what: str,
+    **protocol: Any,
+) -> None:
+    """Write scores and how they were measured to `FILE`, beside the outputs.
+
+    Args:
+      ask: what was asked for: ``run``, ``raw``, ``degradation``, ``input`` and ``out``.
+      weights: that were used.
+      measured: the scores by the name of the input.
+      failures: the reasons of failures, likewise.
+      what: the inputs are, such as "images".
+      **protocol: what else the scores depend on.
+    """
+    common = {
+        "run": str(ask.run.path),
+        "variant": ask.run.config.variant,
+        "step": weights.step,
+        "weights": "raw" if make_sampling(ask.run.config, raw=ask.raw).raw else "ema",
+        "weights_hash": sample_files.weights_hash(weights.variables),
+        "degradation": {"name": ask.degradation.name, **dataclasses.asdict(ask.degradation)},
+    }
+    record = {
+        "protocol": {**common, **protocol, "files": str(ask.input), "count": len(measured)},
+        "mean": jsonable(mean(list(measured.values()))),
+        what: {name: jsonable(one) for name, one in measured.items()},
+        "failures": dict(failures),
+    }
+    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
+    atomic.write_text(Path(ask.out) / FILE, text)
 
 
 def _text(name: str, value: float | None) -> str:

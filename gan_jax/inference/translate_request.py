@@ -17,15 +17,13 @@ from gan_jax.data import device
 from gan_jax.data.degrade import Degradation
 from gan_jax.games import draws
 from gan_jax.games.translation import Direction, TranslationGame, as_translation, choose_direction
-from gan_jax.inference import hole_masks, image_files
+from gan_jax.inference import hole_masks, image_files, scores
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.report import atomic
 from gan_jax.runs.run import Run
 from gan_jax.runs.run_directory import choose_step
 from gan_jax.training import tiling, translating
 
-#: The file of the scores, in the folder of the restored images.
-SCORES = "scores.json"
 _HOLE = 128
 
 
@@ -107,7 +105,7 @@ class Request:
     def _check_pictures(self) -> None:
         """Check that the grid and the scores can be written."""
         if self.degrade:
-            atomic.check_free(Path(self.out) / SCORES, self.overwrite)
+            atomic.check_free(Path(self.out) / scores.FILE, self.overwrite)
         if self.grid is None:
             return
         if Path(self.grid).suffix.lower() != ".png":

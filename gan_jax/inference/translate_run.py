@@ -7,7 +7,6 @@ in the summary, and the others are translated.
 import collections
 import concurrent.futures
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,10 +16,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from gan_jax import errors
-from gan_jax.inference import sample_files, scores
+from gan_jax.inference import scores
 from gan_jax.inference.scores import Scores
-from gan_jax.inference.translate_request import SCORES, Example, Request
-from gan_jax.report import atomic, grids, provenance
+from gan_jax.inference.translate_request import Example, Request
+from gan_jax.report import grids, provenance
 from gan_jax.report.bar import bar
 from gan_jax.runs.run import Weights
 from gan_jax.training import tiling, translating
@@ -139,7 +138,7 @@ def translate(ask: Request) -> Summary:
     )
     if ask.degrade:
         _write_scores(ask, weights, summary)
-        line += f"; scores in {SCORES}"
+        line += f"; scores in {scores.FILE}"
     if ask.grid is not None and gallery:
         size = _save_gallery(ask.grid, [gallery[number] for number in sorted(gallery)])
         line += (
@@ -193,32 +192,20 @@ def _square(picture: Image.Image, size: int) -> Image.Image:
 
 
 def _write_scores(ask: Request, weights: Weights, summary: Summary) -> None:
-    assert ask.degradation is not None
     enlarged = ", enlarged by Pillow's bicubic" if ask.way.scale > 1 else ""
-    protocol = {
-        "run": str(ask.run.path),
-        "variant": ask.run.config.variant,
-        "step": weights.step,
-        "weights": "raw" if make_sampling(ask.run.config, raw=ask.raw).raw else "ema",
-        "weights_hash": sample_files.weights_hash(weights.variables),
-        "direction": ask.name,
-        "dropout": ask.dropout,
-        "degradation": {"name": ask.degradation.name, **dataclasses.asdict(ask.degradation)},
-        "seed": ask.seed,
-        "scale": ask.way.scale,
-        "input": f"degraded, in bytes{enlarged}",
-        "border": ask.measured_border,
-        "luminance": "BT.601, 16 to 235 of 255",
-        "tile": ask.tiling.tile,
-        "overlap": ask.tiling.overlap,
-        "files": str(ask.input),
-        "count": len(summary.scores),
-    }
-    record = {
-        "protocol": protocol,
-        "mean": scores.jsonable(summary.mean),
-        "images": {name: scores.jsonable(one) for name, one in summary.scores.items()},
-        "failures": summary.failures,
-    }
-    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
-    atomic.write_text(Path(ask.out) / SCORES, text)
+    scores.write(
+        ask,
+        weights,
+        summary.scores,
+        summary.failures,
+        "images",
+        direction=ask.name,
+        dropout=ask.dropout,
+        seed=ask.seed,
+        scale=ask.way.scale,
+        input=f"degraded, in bytes{enlarged}",
+        border=ask.measured_border,
+        luminance="BT.601, 16 to 235 of 255",
+        tile=ask.tiling.tile,
+        overlap=ask.tiling.overlap,
+    )

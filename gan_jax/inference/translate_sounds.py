@@ -10,9 +10,7 @@ they are degraded, translated and measured at the run's rate.
 import dataclasses
 import functools
 import io
-import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +25,14 @@ from gan_jax.data.sources import sounds
 from gan_jax.data.spec import Field
 from gan_jax.games import draws
 from gan_jax.games.translation import TranslationGame, as_translation, choose_direction
-from gan_jax.inference import image_files, sample_files, scores
+from gan_jax.inference import image_files, scores
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.inference.scores import Scores
-from gan_jax.inference.translate_request import SCORES, wanted_degradation
+from gan_jax.inference.translate_request import wanted_degradation
 from gan_jax.inference.translate_run import Summary
 from gan_jax.report import atomic
 from gan_jax.report.bar import bar
-from gan_jax.runs.run import Run, Weights
+from gan_jax.runs.run import Run
 from gan_jax.runs.run_directory import choose_step
 from gan_jax.training import tiling, translating
 from gan_jax.training.sampling import make_sampling
@@ -82,7 +80,7 @@ class SoundRequest:
         sounds.library()
         _ = self.places, self.tiling, self.degradation
         if self.degrade:
-            atomic.check_free(Path(self.out) / SCORES, self.overwrite)
+            atomic.check_free(Path(self.out) / scores.FILE, self.overwrite)
         choose_step(self.run.path, self.checkpoint)
 
     @functools.cached_property
@@ -149,8 +147,10 @@ def translate(ask: SoundRequest) -> Summary:
     total = f"{len(ask.files):,} sound{'s' if len(ask.files) > 1 else ''}"
     line = f"translated {len(outputs):,} of {total} at step {weights.step}: {ask.out}"
     if ask.degrade:
-        _write_scores(ask, weights, measured)
-        line += f"; scores in {SCORES}"
+        protocol = {"seed": ask.seed, "sample_rate": ask.field.sample_rate}
+        sizes = {"tile": ask.tiling.tile, "overlap": ask.tiling.overlap}
+        scores.write(ask, weights, measured, failures, "sounds", **protocol, **sizes)
+        line += f"; scores in {scores.FILE}"
     return Summary(line, outputs, failures, measured, scores.mean(list(measured.values())))
 
 
@@ -195,25 +195,3 @@ def _wav(sound: np.ndarray, rate: int) -> bytes:
     buffer = io.BytesIO()
     sounds.library().write(buffer, sounds.quantize(sound), rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
-
-
-def _write_scores(ask: SoundRequest, weights: Weights, measured: Mapping[str, Scores]) -> None:
-    assert ask.degradation is not None
-    protocol = {
-        "run": str(ask.run.path),
-        "variant": ask.run.config.variant,
-        "step": weights.step,
-        "weights": "raw" if make_sampling(ask.run.config, raw=ask.raw).raw else "ema",
-        "weights_hash": sample_files.weights_hash(weights.variables),
-        "degradation": {"name": ask.degradation.name, **dataclasses.asdict(ask.degradation)},
-        "seed": ask.seed,
-        "sample_rate": ask.field.sample_rate,
-        "tile": ask.tiling.tile,
-        "overlap": ask.tiling.overlap,
-        "files": str(ask.input),
-        "count": len(measured),
-    }
-    mean = scores.mean(list(measured.values()))
-    record = {"protocol": protocol, "mean": mean, "sounds": dict(measured)}
-    text = json.dumps(record, indent=2, allow_nan=False) + "\n"
-    atomic.write_text(Path(ask.out) / SCORES, text)

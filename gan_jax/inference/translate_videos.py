@@ -2,7 +2,7 @@
 
 An output is a GIF: the first frames of the input, at the size of the run's data, then predicted
 ones. Where more frames are asked for than the networks predict at once, the last ones are given to
-the networks again.
+the networks again. If the inputs are complete clips, the predicted frames are compared with theirs.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ from gan_jax import errors, installation
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation
-from gan_jax.data.sources import images, videos
-from gan_jax.data.sources.frames import VideoError
+from gan_jax.data.sources import videos
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.spec import Field
 from gan_jax.games.translation import as_translation
-from gan_jax.inference import image_files
-from gan_jax.inference.image_files import ImageFile
+from gan_jax.inference import image_files, scores, video_files
+from gan_jax.inference.scores import Scores
 from gan_jax.inference.translate_run import Summary
+from gan_jax.inference.video_files import VideoFile
 from gan_jax.report import atomic
 from gan_jax.report.bar import bar
 from gan_jax.runs.run import Run
@@ -47,11 +47,13 @@ class VideoRequest:
 
     Attributes:
       run: the trained run.
-      input: a video file, a folder with sub-folders, a ``.zip`` or a place in one.
+      input: a video file, a folder with sub-folders, a ``.zip`` or a place in one; a folder of
+        numbered frames in it is a video.
       out: the folder of the outputs, which keep the names and sub-folders of the input.
       frames: of an output, given ones included; ``None``: as many as the run's data have.
       checkpoint: "latest", "best" or a train step.
       raw: use the raw weights, not their moving average.
+      degrade: the inputs are complete clips: give their first frames, and measure the others.
       overwrite: replace existing files.
     """
 
@@ -61,6 +63,7 @@ class VideoRequest:
     frames: int | None = None
     checkpoint: str = "latest"
     raw: bool = False
+    degrade: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -68,13 +71,14 @@ class VideoRequest:
         if self.frames is not None and self.frames < least:
             raise errors.ConfigError(f"--frames={self.frames}; accepted: {least} or more")
         _ = self.places
+        if self.degrade:
+            atomic.check_free(Path(self.out) / scores.FILE, self.overwrite)
         choose_step(self.run.path, self.checkpoint)
 
     @functools.cached_property
-    def files(self) -> list[ImageFile]:
+    def files(self) -> list[VideoFile]:
         """The inputs."""
-        suffixes = videos.ANIMATIONS | videos.FILMS
-        return image_files.find(self.input, "--input", Path(self.out), suffixes, "videos")
+        return video_files.find(self.input, Path(self.out))
 
     @functools.cached_property
     def places(self) -> list[Path]:
@@ -94,8 +98,16 @@ class VideoRequest:
         """That of the run's videos."""
         return specs.target(self.run.game.spec)
 
-    def given(self, number: int) -> np.ndarray:
-        """Return the first frames of an input, uint8 ``[context, height, width, channels]``.
+    @property
+    def wanted(self) -> int:
+        """Number of frames of an output."""
+        return self.frames or self.field.shape[0]
+
+    def read(self, number: int) -> np.ndarray:
+        """Return the first frames of an input, uint8 ``[frames, height, width, channels]``.
+
+        They are those that are given to the networks, or as many as an output has if these are to
+        be compared.
 
         Raises:
           DataError: it is no video, or has too few frames; the message has the reason alone.
@@ -104,15 +116,10 @@ class VideoRequest:
         _, height, width, channels = self.field.shape
         form = Transform(resolution=(height, width), resize=data.resize, channels=channels)
         how = self.degradation
-        film = videos.Film(how.given, data.video.every, f"degrade.{how.name}.context")
-        raw = self.files[number].read()
-        try:
-            return film.decoded(raw, form)
-        except VideoError as error:
-            raise errors.DataError(str(error)) from error
-        # `EOFError` and `SyntaxError` are Pillow's, of damaged files.
-        except (OSError, ValueError, EOFError, SyntaxError) as error:
-            raise errors.DataError(images.reason(error)) from error
+        count, setting = how.given, f"degrade.{how.name}.context"
+        if self.degrade:
+            count, setting = self.wanted, "--frames" if self.frames else "data.video.frames"
+        return self.files[number].video(videos.Film(count, data.video.every, setting), form)
 
 
 def translate(ask: VideoRequest) -> Summary:
@@ -127,26 +134,35 @@ def translate(ask: VideoRequest) -> Summary:
     weights = ask.run.load(ask.checkpoint, make_sampling(ask.run.config, raw=ask.raw))
     game = as_translation(ask.run.game, installation.command("translate"))
     predict = translating.video_network(game, weights.variables)
-    wanted, kind = ask.frames or ask.field.shape[0], kinds.of(ask.field)
+    given, wanted, kind = ask.degradation.given, ask.wanted, kinds.of(ask.field)
     outputs: dict[str, Path] = {}
     failures: dict[str, str] = {}
+    measured: dict[str, Scores] = {}
     with bar("predicting", len(ask.files), sys.stderr) as advance:
         for number, (file, place) in enumerate(zip(ask.files, ask.places, strict=True)):
             try:
-                video = continued(ask.given(number), predict, wanted)
+                video = ask.read(number)
+                made = continued(video[:given], predict, wanted)
             except errors.DataError as error:
                 failures[file.name] = str(error)
                 print(f"failed: {file.full_name}: {error}", file=sys.stderr, flush=True)
             else:
-                atomic.write_bytes(place, kind.file(video))
+                atomic.write_bytes(place, kind.file(made))
                 outputs[file.name] = place
+                if ask.degrade:
+                    measured[file.name] = scores.measure_video(made[given:], video, given)
             advance(len(outputs) + len(failures))
     total = f"{len(ask.files):,} video{'s' if len(ask.files) > 1 else ''}"
     line = (
         f"predicted {len(outputs):,} of {total} at step {weights.step}, {wanted} frames from "
-        f"{ask.degradation.given}: {ask.out}"
+        f"{given}: {ask.out}"
     )
-    return Summary(line, outputs, failures, {}, {})
+    if ask.degrade:
+        data = ask.run.config.data
+        protocol = {"frames": wanted, "given": given, "every": data.video.every}
+        scores.write(ask, weights, measured, failures, "videos", **protocol, resize=data.resize)
+        line += f"; scores in {scores.FILE}"
+    return Summary(line, outputs, failures, measured, scores.mean(list(measured.values())))
 
 
 def continued(

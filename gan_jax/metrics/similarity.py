@@ -35,6 +35,9 @@ K1, K2 = 0.01, 0.03
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """The exponents of the five scales, from fine to coarse, fitted to human judgements."""
 
+IDENTICAL_DB = 100.0
+"""The PSNR of identical images, which is infinite, in a mean."""
+
 _BLOCK = 64  # outputs per matrix product of `_banded`
 
 # BT.601's luminance of R, G, B in [0, 1], for a signal in [16, 235].

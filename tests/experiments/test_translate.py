@@ -170,5 +170,18 @@ def test_a_run_of_videos_continues_video_files(tmp_path):
     assert ended.out == f"predicted 1 of 1 video at step 2, 6 frames from 4: {out}\n"
     with Image.open(out / "clip.gif") as made:
         assert (made.format, made.size) == ("GIF", (16, 16))
-    message = complaint(call(*flags, "--degrade", module=TRANSLATE))
-    assert message == "--degrade has no effect with a run that predicts videos; accepted: none"
+    message = complaint(call(*flags, "--tile=8", module=TRANSLATE))
+    assert message == "--tile has no effect with a run that predicts videos; accepted: none"
+    folder = tmp_path / "clips" / "one"
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame[..., 0]).save(folder / f"{number}.png")
+    flags = (f"--run={run}", f"--input={folder.parent}", f"--out={out}", "--frames=5")
+    ended = call(*flags, "--degrade", module=TRANSLATE)
+    assert (ended.code, ended.err) == (0, "")
+    heading, one, mean, line = ended.out.splitlines()
+    assert "PSNR dB (input)" in heading
+    assert (one.split()[0], mean.split()[0]) == ("one", "mean")
+    assert (
+        line == f"predicted 1 of 1 video at step 2, 5 frames from 4: {out}; scores in scores.json"
+    )

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from gan_jax import errors
-from gan_jax.inference import translate_run
 from gan_jax.inference.translate_request import Request
 from gan_jax.inference.translate_run import translate
+from gan_jax.report import atomic
 from tests.inference.convolver import (
     COLOURED,
     DOUBLE,
@@ -239,6 +239,6 @@ def test_a_full_disk_ends_it_all(tmp_path, monkeypatch):
     def full(path, content):
         raise errors.WorkdirError(f"Cannot write {path}: No space left on device")
 
-    monkeypatch.setattr(translate_run.atomic, "write_bytes", full)
+    monkeypatch.setattr(atomic, "write_bytes", full)
     with pytest.raises(errors.WorkdirError, match="No space left"):
         translate(Request(run, path, tmp_path / "out"))

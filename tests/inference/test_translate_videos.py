@@ -1,6 +1,8 @@
 """Video files through a run: which frames are given, those predicted of them, and mistakes."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -80,6 +82,10 @@ def read(path):
         ]
 
 
+def save_and_read(path, video):
+    return read(save(path, video))
+
+
 def faded(frame, *slopes):
     """Return a frame times numbers, around the middle of the range."""
     return np.stack([slope * frame + (1 - slope) * 127.5 for slope in slopes])
@@ -127,6 +133,92 @@ def test_a_folders_files_are_brought_to_the_runs_size_and_damaged_ones_reported(
     made = read(summary.outputs["sub/large.gif"])
     assert made.shape == (5, 4, 6, 1)
     np.testing.assert_array_equal(made[:3], large[:, :4, :6])
+
+
+def save_frames(folder, video, names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in zip(names, video, strict=True):
+        Image.fromarray(frame[..., 0]).save(folder / name)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_folder_of_numbered_frames_is_one_video(zipped, tmp_path):
+    folder, video = tmp_path / "in", clip(4)
+    save_frames(folder / "walk.2", video, ["8.png", "9.png", "10.png", "11.png"])
+    save(folder / "a.gif", clip(3))
+    save_frames(folder / "torn", video, ["1.png", "2.png", "3.png", "4.png"])
+    (folder / "torn" / "2.png").write_bytes(b"torn")
+    save_frames(folder / "gap", video, ["1.png", "2.png", "4.png", "5.png"])
+    save_frames(folder / "short", video[:2], ["1.png", "2.png"])
+    place = folder
+    if zipped:
+        place = Path(shutil.make_archive(tmp_path / "in", "zip", tmp_path, "in")) / "in"
+    summary = translate(VideoRequest(Predictor(), place, tmp_path / "out"))
+    assert set(summary.outputs) == {"walk.2", "a.gif"}
+    made = read(tmp_path / "out" / "walk.2.gif")
+    np.testing.assert_array_equal(made[:3], video[:3])
+    assert len(made) == 5
+    gap = "has a gap: frame 2 is followed by 4; accepted: numbers that increase by 1"
+    few = "has 2 frames; accepted with degrade.freeze.context = 3: 3 or more"
+    torn = summary.failures.pop("torn")
+    assert torn.startswith("2.png ")
+    assert summary.failures == {"gap": gap, "short": few}
+    assert summary.text.startswith("predicted 2 of 5 videos at step 4, 5 frames from 3")
+
+
+def test_frames_without_a_folder_of_their_own_are_refused(tmp_path):
+    save_frames(tmp_path / "in", clip(3), ["1.png", "2.png", "3.png"])
+    with pytest.raises(errors.DataError, match=r"has images such as 1\.png itself; accepted: a f"):
+        VideoRequest(Predictor(), tmp_path / "in", tmp_path / "out")
+    save_frames(tmp_path / "stills", clip(1), ["one.png"])
+    with pytest.raises(errors.DataError, match=r"stills \(--input\) has no videos, but 1 \.png"):
+        VideoRequest(Predictor(), tmp_path / "stills", tmp_path / "out")
+
+
+def psnr(made, clean):
+    return -10 * np.log10(np.square((made.astype(float) - clean) / 255).mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize("frames", [None, 6])
+def test_complete_clips_are_predicted_from_their_first_frames_and_measured(frames, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    video = save_and_read(folder / "a.gif", clip(7))
+    save(folder / "b.gif", clip(4))
+    ask = VideoRequest(Predictor(), folder, out, frames=frames, degrade=True)
+    summary = translate(ask)
+    setting, wanted = ("--frames", 6) if frames else ("data.video.frames", 5)
+    few = f"has 4 frames; accepted with {setting} = {wanted}: {wanted} or more"
+    assert summary.failures == {"b.gif": few}
+    # Grey frames of a GIF are stored exactly.
+    made, copies = read(out / "a.gif")[3:], video[[2] * (wanted - 3)]
+    assert len(made) == wanted - 3
+    found = summary.scores["a.gif"]
+    for prefix, shown in (("", made), ("input_", copies)):
+        values = psnr(shown, video[3:wanted])
+        expected = {"": values.mean(), "_first": values[0], "_last": values[-1]}
+        for suffix, value in expected.items():
+            assert found[f"{prefix}psnr{suffix}"] == pytest.approx(value, rel=1e-4), suffix
+    assert summary.mean == found
+    assert summary.text.endswith(f"{out}; scores in scores.json")
+    record = json.loads((out / "scores.json").read_text())
+    assert record["videos"] == {"a.gif": pytest.approx(found)}
+    assert record["failures"] == summary.failures
+    protocol = record["protocol"]
+    assert (protocol["frames"], protocol["given"], protocol["count"]) == (wanted, 3, 1)
+    heading = summary.table().splitlines()[0]
+    assert heading.split() == [
+        "PSNR",
+        "dB",
+        "(input)",
+        "first",
+        "frame",
+        "(input)",
+        "last",
+        "frame",
+        "(input)",
+    ]
+    with pytest.raises(errors.WorkdirError, match=r"already exists"):
+        VideoRequest(Predictor(), folder, out, degrade=True)
 
 
 def test_mistakes_are_reported_at_once(tmp_path):

@@ -179,13 +179,7 @@ class VideoSource(FileSource):
     def _still(self, name: str) -> Image.Image:
         """Return a frame of a folder."""
         with self._decoding(self.files.full_name(name)):
-            raw = self._read(name)
-            with images.opened(raw) as header:
-                if getattr(header, "is_animated", False):
-                    raise VideoError("is an animation, beside single images")
-                if levels.is_deep(header):
-                    raise VideoError("has more than 8 bits per channel; accepted for videos: 8")
-            return images.decode(raw)
+            return still(self._read(name))
 
     @override
     def _checked(self, name: str) -> Sequence[str]:
@@ -222,6 +216,16 @@ class VideoSource(FileSource):
     @override
     def fingerprint(self) -> str:
         return identity("videos", self, self._content)
+
+
+def still(raw: bytes) -> Image.Image:
+    """Return a frame from the content of its file; raises `VideoError` if it cannot be one."""
+    with images.opened(raw) as header:
+        if getattr(header, "is_animated", False):
+            raise VideoError("is an animation, beside single images")
+        if levels.is_deep(header):
+            raise VideoError("has more than 8 bits per channel; accepted for videos: 8")
+    return images.decode(raw)
 
 
 def _has_av() -> bool:

@@ -1,0 +1,103 @@
+"""The videos that a run is to continue: files, and folders of numbered frames.
+
+They are those that a data set of videos may have (`gan_jax.data.sources.videos`), and are decoded
+in the same way.
+"""
+
+import dataclasses
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+from typing_extensions import override
+
+from gan_jax.data.sources import images, videos
+from gan_jax.data.sources.containers import by_suffix
+from gan_jax.data.sources.frames import STILLS, Frames, VideoError, frames_in
+from gan_jax.data.sources.images import Transform
+from gan_jax.data.sources.videos import Film
+from gan_jax.errors import DataError
+from gan_jax.inference import image_files
+from gan_jax.inference.image_files import ImageFile
+
+# `EOFError` and `SyntaxError` are Pillow's, of damaged files.
+_DAMAGED = (DataError, OSError, ValueError, EOFError, SyntaxError)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoFile(ImageFile):
+    """A file that may hold a video."""
+
+    def video(self, film: Film, form: Transform) -> np.ndarray:
+        """Return the frames that are used, uint8 ``[frames, height, width, channels]``.
+
+        Args:
+          film: which.
+          form: that they are brought to.
+
+        Raises:
+          DataError: it is no such video; the message has the reason alone.
+        """
+        try:
+            return self._decoded(film, form)
+        except _DAMAGED as error:
+            raise DataError(_reason(error)) from error
+
+    def _decoded(self, film: Film, form: Transform) -> np.ndarray:
+        return film.decoded(self.read(), form)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameFolder(VideoFile):
+    """A folder whose images are the frames of one video.
+
+    Attributes:
+      frames: the images.
+    """
+
+    frames: Frames
+
+    @property
+    @override
+    def stem(self) -> str:
+        return self.name
+
+    @override
+    def _decoded(self, film: Film, form: Transform) -> np.ndarray:
+        return film.of(map(self._still, self.frames.chosen(film.places)), form)
+
+    def _still(self, path: str) -> Image.Image:
+        try:
+            return videos.still(self.files.read(path))
+        except _DAMAGED as error:
+            raise DataError(f"{PurePosixPath(path).name} {_reason(error)}") from error
+
+
+def find(path: str | Path, without: Path) -> list[VideoFile]:
+    """Return the videos at the path ``--input``, sorted by name.
+
+    Args:
+      path: a video file, a folder with sub-folders, a zip, or a file or folder in a zip.
+      without: a folder below ``path`` whose files are left out.
+
+    Raises:
+      DataError: there are none; or frames are not in folders of their own, see `frames_in`.
+    """
+    suffixes = videos.ANIMATIONS | videos.FILMS | STILLS
+    files, inside, names = image_files.listed(path, "--input", without, suffixes, "videos")
+    folders, unused = frames_in(files, dict.fromkeys(names, 0), inside)
+    frames = {name for folder in folders.values() for name in folder.names}
+    if not (kept := sorted({*names, *folders} - frames - {*unused})):
+        raise DataError(f"{path} (--input) has no videos, but {', '.join(by_suffix(unused))}")
+    prefix = f"{inside}/" if inside else ""
+
+    def opened(name: str) -> VideoFile:
+        where = name.removeprefix(prefix).strip("/"), files, name
+        return FrameFolder(*where, folders[name]) if name in folders else VideoFile(*where)
+
+    return [opened(name) for name in kept]
+
+
+def _reason(error: Exception) -> str:
+    own = isinstance(error, VideoError | DataError)
+    return str(error) if own else images.reason(error)
