@@ -206,17 +206,7 @@ def test_complete_clips_are_predicted_from_their_first_frames_and_measured(frame
     protocol = record["protocol"]
     assert (protocol["frames"], protocol["given"], protocol["count"]) == (wanted, 3, 1)
     heading = summary.table().splitlines()[0]
-    assert heading.split() == [
-        "PSNR",
-        "dB",
-        "(input)",
-        "first",
-        "frame",
-        "(input)",
-        "last",
-        "frame",
-        "(input)",
-    ]
+    assert heading.endswith("PSNR dB (input)  first frame dB (input)  last frame dB (input)")
     with pytest.raises(errors.WorkdirError, match=r"already exists"):
         VideoRequest(Predictor(), folder, out, degrade=True)
 
