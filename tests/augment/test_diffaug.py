@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from gan_jax.augment import diffaug
 from gan_jax.augment.augmentation import check_policy
 from gan_jax.errors import ConfigError
+from tests.devices import sharded
 
 ALL = ("color", "translation", "cutout")
 augment = jax.jit(diffaug.diff_augment, static_argnums=2)
@@ -195,15 +195,10 @@ def test_gradients_agree_with_finite_differences_twice():
 @pytest.mark.slow
 def test_two_devices_are_one():
     images, keys = images_of(16), keys_of(16)
-    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
-    split = jax.shard_map(
-        lambda keys, images: diffaug.diff_augment(keys, images, ALL),
-        mesh=mesh,
-        in_specs=P("data"),
-        out_specs=P("data"),
-        check_vma=False,
+    split = sharded(
+        lambda keys, images: diffaug.diff_augment(keys, images, ALL), P("data"), P("data"), count=2
     )
-    np.testing.assert_allclose(jax.jit(split)(keys, images), augment(keys, images, ALL), atol=1e-6)
+    np.testing.assert_allclose(split(keys, images), augment(keys, images, ALL), atol=1e-6)
 
 
 @pytest.mark.slow

@@ -2,9 +2,10 @@
 
 import jax
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import PartitionSpec as P
 
 from gan_jax.games import draws
+from tests.devices import sharded
 
 
 def test_examples_draw_alike_however_the_batch_is_split():
@@ -16,10 +17,7 @@ def test_examples_draw_alike_however_the_batch_is_split():
         keys = draws.example_keys(key, 2, "data")
         return jax.vmap(jax.random.bits)(keys), draws.latents(keys, 5)
 
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    spec = PartitionSpec("data")
-    split = jax.shard_map(part, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
-    bits, latents = split(np.zeros(8))
+    bits, latents = sharded(part, P("data"), P("data"))(np.zeros(8))
     np.testing.assert_array_equal(bits, whole[0])
     # From the same bits; the last digit depends on how many normals are computed at once.
     np.testing.assert_allclose(latents, whole[1], rtol=1e-6)

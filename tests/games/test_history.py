@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.games import history
+from tests.devices import sharded
 
 exchange = jax.jit(history.exchange, static_argnums=3)
 
@@ -136,22 +136,13 @@ def test_images_come_back_bit_for_bit():
 
 def test_two_devices_are_one():
     size, batch = 10, 16
-    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
 
     def local(*arguments):
         shown, after = history.exchange(*arguments, axis_name="data")
         # Every device's history, to see that they agree.
         return shown, jax.tree.map(lambda x: x[None], after)
 
-    split = jax.jit(
-        jax.shard_map(
-            local,
-            mesh=mesh,
-            in_specs=(P(), P("data"), P()),
-            out_specs=P("data"),
-            check_vma=False,
-        )
-    )
+    split = sharded(local, (P(), P("data"), P()), P("data"), count=2)
     state = empty(size)
     for step in range(4):
         key, fakes = jax.random.key(step), fakes_of(1 + batch * step, batch)

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl.testing import parameterized
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from gan_jax.data import spec as specs
 from gan_jax.errors import ConfigError
 from gan_jax.games import terms
+from tests.devices import sharded
 from tests.games import stub
 from tests.games.term_games import SHAPES, started
 from tests.training import tiny
@@ -97,16 +97,10 @@ class TestEveryTerm(chex.TestCase):
             loss, outcome = one.function(*arguments, axis_name="data")
             return jax.lax.pmean((loss, outcome.metrics), "data"), outcome.memory
 
-        split = jax.shard_map(
-            local,
-            mesh=jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,)),
-            in_specs=(P(), P("data"), P()),
-            out_specs=P(),
-            check_vma=False,
-        )
+        split = sharded(local, (P(), P("data"), P()), count=2)
         loss, outcome = one.expected
         expected = (loss, outcome.metrics), outcome.memory
-        chex.assert_trees_all_close(jax.jit(split)(*one.arguments), expected, rtol=1e-4, atol=1e-5)
+        chex.assert_trees_all_close(split(*one.arguments), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", terms.TERMS)

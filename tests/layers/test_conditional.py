@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.layers.conditional import ConditionalBatchNorm, LinearBatchNorm
 from gan_jax.layers.normalization import BatchNorm, with_moments
+from tests.devices import sharded
 
 CLASSES, CHANNELS = 5, 3
 LABELS = jnp.array([4, 0, 0, 2, 4, 1, 3, 3], jnp.int32)
@@ -135,19 +135,17 @@ def test_eight_devices_equal_one():
             gradient = jax.lax.pmean(gradient, axis_name)
         return gradient, stats, y
 
-    several = jax.shard_map(
+    several = sharded(
         partial(step, axis_name="data"),
-        mesh=jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,)),
-        in_specs=(P(), P(), P("data"), P("data")),
-        out_specs=(P(), P(), P("data")),
-        check_vma=False,
+        (P(), P(), P("data"), P("data")),
+        (P(), P(), P("data")),
     )
     arguments = (state["params"], state["batch_stats"], x, labels)
     wanted = step(*arguments, axis_name=None)
     assert min(np.abs(leaf).max() for leaf in jax.tree.leaves(wanted)) > 1e-3
     jax.tree.map(
         partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-5),
-        jax.jit(several)(*arguments),
+        several(*arguments),
         wanted,
     )
 

@@ -21,6 +21,7 @@ from gan_jax.layers.convolution import (
     implemented,
 )
 from gan_jax.layers.resample import mean_pool
+from tests.devices import sharded
 
 # Compiled whole: one by one, their operations take longer to compile.
 compiled = partial(jax.jit, static_argnames=("strides", "padding", "implementation"))
@@ -202,17 +203,8 @@ def test_shard_map_over_eight_devices_equals_one(function):
 
         return jax.grad(objective)(w)
 
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    sharded = jax.jit(
-        jax.shard_map(
-            lambda x, w: jax.lax.pmean(mean_gradient(x, w), "data"),
-            mesh=mesh,
-            in_specs=(P("data"), P()),
-            out_specs=P(),
-            check_vma=False,
-        )
-    )
-    np.testing.assert_allclose(sharded(x, w), jax.jit(mean_gradient)(x, w), rtol=1e-5, atol=1e-6)
+    split = sharded(lambda x, w: jax.lax.pmean(mean_gradient(x, w), "data"), (P("data"), P()))
+    np.testing.assert_allclose(split(x, w), jax.jit(mean_gradient)(x, w), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("implementation", ["cpu", "xla"])

@@ -6,23 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.layers.minibatch import MinibatchDiscrimination, MinibatchStddev
+from tests.devices import sharded
 
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def over_devices(function, count, in_specs, out_specs):
-    mesh = jax.make_mesh(
-        (count,), ("data",), devices=jax.devices()[:count], axis_types=(AxisType.Auto,)
-    )
-    return jax.jit(
-        jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
-    )
 
 
 # Minibatch discrimination.
@@ -96,15 +87,13 @@ def test_discrimination_on_eight_devices_equals_one():
             gradient = jax.lax.pmean(gradient, axis_name)
         return gradient, y
 
-    several = over_devices(partial(step, axis_name="data"), 8, (P(), P("data")), (P(), P("data")))
+    several = sharded(partial(step, axis_name="data"), (P(), P("data")), (P(), P("data")))
     wanted = jax.jit(partial(step, axis_name=None))(params, x)
     assert min(np.abs(leaf).max() for leaf in jax.tree.leaves(wanted)) > 1e-3
     jax.tree.map(
         partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), several(params, x), wanted
     )
-    unsynchronized = over_devices(
-        partial(step, axis_name=None), 8, (P(), P("data")), (P(), P("data"))
-    )
+    unsynchronized = sharded(partial(step, axis_name=None), (P(), P("data")), (P(), P("data")))
     assert np.abs(unsynchronized(params, x)[1] - wanted[1]).max() > 0.1
 
 
@@ -156,7 +145,7 @@ def test_stddev_on_four_devices_equals_one():
     """Each device has whole groups."""
     x = normal(16, 3, 3, 2) * np.linspace(0.1, 3.0, 16, dtype=np.float32).reshape(16, 1, 1, 1)
     apply = partial(MinibatchStddev(4).apply, {})
-    several = over_devices(apply, 4, P("data"), P("data"))
+    several = sharded(apply, P("data"), P("data"), count=4)
     np.testing.assert_allclose(several(x), jax.jit(apply)(x), rtol=1e-6)
 
 
@@ -167,7 +156,7 @@ def test_a_batch_that_is_no_multiple_of_the_group_is_refused(batch, group):
 
 
 def test_a_share_of_a_device_that_is_no_multiple_of_the_group_is_refused():
-    several = over_devices(partial(MinibatchStddev(4).apply, {}), 8, P("data"), P("data"))
+    several = sharded(partial(MinibatchStddev(4).apply, {}), P("data"), P("data"))
     with pytest.raises(ValueError, match=r"batch of 2 examples \(on each device\)"):
         several(jnp.ones((16, 3)))
 

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
@@ -16,6 +15,7 @@ from gan_jax.layers.normalization import (
     PixelNorm,
     make_norm,
 )
+from tests.devices import sharded
 
 
 def _activations(*shape, spread=3.0):
@@ -137,23 +137,19 @@ def test_eight_devices_equal_one():
         y = BatchNorm(axis_name=axis_name).apply(variables, x, True)
         return jnp.mean(jnp.sin(y) * x)
 
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    over_devices = partial(jax.shard_map, mesh=mesh, check_vma=False)
-    sharded_step = over_devices(
-        partial(step, axis_name="data"),
-        in_specs=(P(), P(), P("data")),
-        out_specs=(P(), P(), P("data")),
+    sharded_step = sharded(
+        partial(step, axis_name="data"), (P(), P(), P("data")), (P(), P(), P("data"))
     )
-    sharded_input_gradient = over_devices(
-        jax.grad(partial(loss_of_input, axis_name="data")), in_specs=P("data"), out_specs=P("data")
+    sharded_input_gradient = sharded(
+        jax.grad(partial(loss_of_input, axis_name="data")), P("data"), P("data")
     )
     alone = jax.jit(partial(step, axis_name=None))
     single = alone(variables["params"], variables["batch_stats"], x)
-    several = jax.jit(sharded_step)(variables["params"], variables["batch_stats"], x)
+    several = sharded_step(variables["params"], variables["batch_stats"], x)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-5), several, single)
     # The mean over one device's shard is 8 times that over the whole batch.
     np.testing.assert_allclose(
-        jax.jit(sharded_input_gradient)(x) / 8,
+        sharded_input_gradient(x) / 8,
         jax.jit(jax.grad(partial(loss_of_input, axis_name=None)))(x),
         atol=1e-5,
     )
@@ -164,14 +160,7 @@ def test_unsynchronized_devices_differ():
     """Guards the test above: without the axis, each device normalizes by its own shard."""
     x = np.concatenate([np.zeros((2, 1)), np.ones((2, 1))]).astype(np.float32)
     variables = BatchNorm().init(jax.random.key(0), x, train=True)
-    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
-    apply = jax.shard_map(
-        lambda x: BatchNorm().apply(variables, x, True),
-        mesh=mesh,
-        in_specs=P("data"),
-        out_specs=P("data"),
-        check_vma=False,
-    )
+    apply = sharded(lambda x: BatchNorm().apply(variables, x, True), P("data"), P("data"), count=2)
     np.testing.assert_array_equal(apply(x), 0.0)
 
 
@@ -401,12 +390,6 @@ def test_eight_devices_equal_one_by_name():
     shards = np.arange(1, 9, dtype=np.float32).reshape(8, 1, 1, 1, 1)
     x = (_activations(8, 2, 3, 3, 4) * shards + shards).reshape(16, 3, 3, 4)
     network, variables = _named("batch", x, axis_name="data")
-    several = jax.shard_map(
-        lambda x: network.apply(variables, x, True),
-        mesh=jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,)),
-        in_specs=P("data"),
-        out_specs=P("data"),
-        check_vma=False,
-    )
+    several = sharded(lambda x: network.apply(variables, x, True), P("data"), P("data"))
     alone = jax.jit(network.clone(options={}).apply, static_argnums=2)
-    np.testing.assert_allclose(jax.jit(several)(x), alone(variables, x, True), atol=1e-5)
+    np.testing.assert_allclose(several(x), alone(variables, x, True), atol=1e-5)

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
 from gan_jax.losses import adversarial
+from tests.devices import sharded
 
 NAMES = sorted(adversarial.LOSSES)
 LOGISTIC = ["minimax", "non_saturating", "relativistic_pairing", "relativistic_average"]
@@ -226,11 +226,7 @@ def mapped(how, function):
             return per_device(params, *(x.reshape(8, -1, *x.shape[1:]) for x in batch))
 
         return call
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    specs = (P(), P("data"), P("data"))
-    return jax.jit(
-        jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False)
-    )
+    return sharded(function, (P(), P("data"), P("data")))
 
 
 @pytest.mark.slow

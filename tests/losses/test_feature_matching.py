@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from gan_jax.losses.feature_matching import feature_distance, feature_matching
+from tests.devices import sharded
 
 REAL = jnp.array([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]])
 FAKE = jnp.array([[0.0, 1.0, 1.0], [0.0, 3.0, -1.0]])
@@ -65,15 +65,8 @@ def test_eight_devices_are_one():
         # The value needs no average: it is the same on every device.
         return value, gradient if axis_name is None else jax.lax.pmean(gradient, axis_name)
 
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    split = jax.shard_map(
-        functools.partial(compute, axis_name="data"),
-        mesh=mesh,
-        in_specs=(P(), P("data"), P("data")),
-        out_specs=P(),
-        check_vma=False,
-    )
-    many, one = jax.jit(split)(weights, z, real), compute(weights, z, real, None)
+    split = sharded(functools.partial(compute, axis_name="data"), (P(), P("data"), P("data")))
+    many, one = split(weights, z, real), compute(weights, z, real, None)
     assert float(jnp.abs(one[1]).max()) > 1e-2
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), many, one)
 

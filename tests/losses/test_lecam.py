@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from gan_jax.errors import ConfigError
 from gan_jax.losses import lecam
+from tests.devices import sharded
 
 REAL = jnp.array([3.0, -1.0, 0.0])
 FAKE = jnp.array([-2.0, 1.0, 0.5])
@@ -94,15 +94,8 @@ def test_eight_devices_are_one():
         # The anchors are global already: no average here.
         return (jax.lax.pmean(value, axis_name), new), jax.lax.pmean(gradient, axis_name)
 
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    split = jax.shard_map(
-        functools.partial(compute, axis_name="data"),
-        mesh=mesh,
-        in_specs=(P(), P("data"), P("data")),
-        out_specs=P(),
-        check_vma=False,
-    )
-    many, one = jax.jit(split)(weight, real, fake), compute(weight, real, fake, None)
+    split = sharded(functools.partial(compute, axis_name="data"), (P(), P("data"), P("data")))
+    many, one = split(weight, real, fake), compute(weight, real, fake, None)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5), many, one)
     assert abs(float(one[1])) > 1.0
 

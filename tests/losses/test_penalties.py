@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
 from gan_jax.losses import guards, penalties
+from tests.devices import sharded
 
 SHAPE = (5, 4, 2)
 BATCH = 4
@@ -329,11 +329,7 @@ def mapped(how, function):
             )
 
         return call
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    specs = (P(), P("data"), P("data"), P("data"))
-    return jax.jit(
-        jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False)
-    )
+    return sharded(function, (P(), P("data"), P("data"), P("data")))
 
 
 @pytest.mark.parametrize("how", ["shard_map", "pmap"])

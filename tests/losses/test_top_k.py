@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
 from gan_jax.losses import top_k
+from tests.devices import sharded
 
 SCORES = jnp.array([0.3, -1.0, 2.0, 0.3, 5.0, 0.3])
 
@@ -89,15 +89,10 @@ def test_eight_devices_are_one(count):
             value, gradient = jax.lax.pmean((value, gradient), axis_name)
         return value, gradient, weights
 
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    split = jax.shard_map(
-        functools.partial(compute, axis_name="data"),
-        mesh=mesh,
-        in_specs=(P(), P("data"), P()),
-        out_specs=(P(), P(), P("data")),
-        check_vma=False,
+    split = sharded(
+        functools.partial(compute, axis_name="data"), (P(), P("data"), P()), (P(), P(), P("data"))
     )
-    many = jax.jit(split)(weight, scores, jnp.int32(count))
+    many = split(weight, scores, jnp.int32(count))
     one = compute(weight, scores, count, None)
     np.testing.assert_array_equal(many[2], one[2])
     np.testing.assert_allclose(many[:2], one[:2], rtol=1e-5, atol=1e-7)

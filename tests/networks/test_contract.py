@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
 
 from gan_jax.networks.registry import DISCRIMINATORS, GENERATORS, make
+from tests.devices import on_two_devices
 from tests.networks.shapes import SHAPES
 
 SHAPE = (16, 16, 3)
@@ -272,16 +271,7 @@ def test_evaluation_uses_the_running_statistics_it_is_given(case):
 def test_two_devices_equal_one(case):
     """Every layer that looks at the batch is given the axis, and sees the whole batch."""
     module, variables, inputs = _network(case)
-    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
-    shared = module.clone(axis_name="data")
-    sharded = jax.shard_map(
-        lambda variables, x: shared.apply(variables, x, train=True, mutable=["batch_stats"]),
-        mesh=mesh,
-        in_specs=(P(), P("data")),
-        out_specs=(P("data"), P()),
-        check_vma=False,
-    )
-    several, single = jax.jit(sharded)(variables, inputs), _apply(module, variables, inputs)
+    several, single = on_two_devices(module)(variables, inputs), _apply(module, variables, inputs)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), several, single)
 
 

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
 from gan_jax.networks.registry import ENCODERS, make
+from tests.devices import on_two_devices
 
 SHAPE = (16, 16, 3)
 CASES = {
@@ -139,16 +138,7 @@ def test_batch_norm_trains_on_the_batch_and_evaluates_on_running_statistics():
 
 def test_two_devices_equal_one():
     module, variables = network("dcgan")
-    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
-    shared = module.clone(axis_name="data")
-    sharded = jax.shard_map(
-        lambda variables, x: shared.apply(variables, x, train=True, mutable=["batch_stats"]),
-        mesh=mesh,
-        in_specs=(P(), P("data")),
-        out_specs=(P("data"), P()),
-        check_vma=False,
-    )
-    several = jax.jit(sharded)(variables, images(4))
+    several = on_two_devices(module)(variables, images(4))
     single = apply(module, variables, images(4))
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), several, single)
 

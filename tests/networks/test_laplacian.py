@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
 from gan_jax.networks.laplacian import LaplacianDiscriminator, LaplacianGenerator
+from tests.devices import sharded
 
 SHAPE = (8, 8, 2)
 SMALL = {"shape": SHAPE, "features": 6, "kernel_size": 3}
@@ -170,19 +170,17 @@ def test_batch_norm_trains_on_the_batch_and_evaluates_on_running_statistics(netw
 @pytest.mark.parametrize("network", [LaplacianGenerator, LaplacianDiscriminator])
 def test_two_devices_share_their_batch_statistics(network):
     module, variables = made(network, "batch")
-    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
     shared = module.clone(axis_name="data")
-    sharded = jax.shard_map(
+    both = sharded(
         lambda variables, x, coarse: shared.apply(
             variables, x, given(coarse), train=True, mutable=["batch_stats"]
         ),
-        mesh=mesh,
-        in_specs=(P(), P("data"), P("data")),
-        out_specs=(P("data"), P()),
-        check_vma=False,
+        (P(), P("data"), P("data")),
+        (P("data"), P()),
+        count=2,
     )
     pair = inputs(network)
-    several, single = jax.jit(sharded)(variables, *pair), apply(module, variables, *pair)
+    several, single = both(variables, *pair), apply(module, variables, *pair)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), several, single)
 
 

@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
 from gan_jax.networks.patchgan import PatchGAN, receptive_field
 from gan_jax.networks.registry import DISCRIMINATORS, PATCH_DISCRIMINATORS, make
 from gan_jax.networks.verdict import Verdict
+from tests.devices import on_two_devices
 from tests.networks.pytorch import batch_norm, conv, drawn, images_in, instance_norm
 from tests.networks.shapes import SHAPES
 
@@ -190,16 +189,7 @@ def test_bfloat16_computes_close_to_float32_and_scores_in_float32(normalization)
 def test_two_devices_equal_one():
     module, variables = _network((16, 16, 3), layers=1, normalization="batch")
     x = _images(4, 16, 16, 3)
-    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
-    shared = module.clone(axis_name="data")
-    sharded = jax.shard_map(
-        lambda variables, x: shared.apply(variables, x, train=True, mutable=["batch_stats"]),
-        mesh=mesh,
-        in_specs=(P(), P("data")),
-        out_specs=(P("data"), P()),
-        check_vma=False,
-    )
-    several, single = jax.jit(sharded)(variables, x), _apply(module, variables, x)
+    several, single = on_two_devices(module)(variables, x), _apply(module, variables, x)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), several, single)
 
 

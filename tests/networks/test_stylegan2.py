@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
@@ -15,6 +14,7 @@ from gan_jax.layers.modulated import modulated_convolve
 from gan_jax.layers.resample import blur_binomial, downsample_binomial, upsample_binomial
 from gan_jax.networks.registry import make
 from gan_jax.networks.styles import AVERAGE, Noise
+from tests.devices import sharded
 from tests.games import stub
 from tests.training import tiny
 
@@ -184,9 +184,8 @@ def test_two_devices_keep_the_mean_style_of_one():
         # As the train step does with all mutable collections.
         return lax.pmean(changed[AVERAGE]["mean"], "data")
 
-    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
-    split = jax.shard_map(share, mesh=mesh, in_specs=P("data"), out_specs=P(), check_vma=False)
-    np.testing.assert_allclose(jax.jit(split)(z), styles(module, variables, z)[1], rtol=1e-5)
+    found = sharded(share, P("data"), count=2)(z)
+    np.testing.assert_allclose(found, styles(module, variables, z)[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("mixing", [0.0, 0.75, 1.0])

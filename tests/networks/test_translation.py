@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
 
 from gan_jax.errors import ConfigError
 from gan_jax.networks.registry import TRANSLATORS, make
+from tests.devices import on_two_devices
 from tests.networks.pytorch import drawn, randomized
 
 # That of sounds is tested in test_segan.py.
@@ -167,16 +166,7 @@ def test_evaluated_an_image_does_not_depend_on_the_others(case):
 @pytest.mark.parametrize("case", BATCH_NORM)
 def test_two_devices_equal_one(case):
     module, variables = _network(case)
-    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
-    shared = module.clone(axis_name="data")
-    sharded = jax.shard_map(
-        lambda variables, x: shared.apply(variables, x, train=True, mutable=["batch_stats"]),
-        mesh=mesh,
-        in_specs=(P(), P("data")),
-        out_specs=(P("data"), P()),
-        check_vma=False,
-    )
-    several = jax.jit(sharded)(variables, _inputs())
+    several = on_two_devices(module)(variables, _inputs())
     single = _apply(module, variables, _inputs())
     assert not np.allclose(
         single[0], _apply(module, variables, _inputs(), train=False)[0], atol=0.1
