@@ -19,6 +19,7 @@ from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.dropout import check_rate, dropout, layer_keys
 from gan_jax.layers.padding import reflect_pad
+from gan_jax.layers.resample import upsample_nearest
 from gan_jax.networks.checks import check_count
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import Layer, normal_scale, wants_bias
@@ -84,6 +85,8 @@ class ResNetTranslator(Translator):
         paper's is `instance`.
       dropout: probability that a number inside a residual block is dropped, when the network is
         given keys.
+      upsample: how the resolution is doubled: by `transposed` convolutions, as in the paper, or by
+        `nearest` neighbours and convolutions, which leave no checkerboard.
     """
 
     GROUP: ClassVar[str] = "generator.translator"
@@ -95,9 +98,11 @@ class ResNetTranslator(Translator):
     downsamplings: int = 2
     normalization: str = "instance"
     dropout: float = 0.0
+    upsample: str = "transposed"
 
     def __post_init__(self) -> None:
         self._check_sizes("features", "blocks")
+        self._check_choice("upsample", ("transposed", "nearest"))
         check_count("generator.translator.downsamplings", self.downsamplings)
         reason = f"generator.translator.downsamplings = {self.downsamplings}"
         self._check_images(reason)
@@ -143,6 +148,12 @@ class ResNetTranslator(Translator):
             y = block(y, layer_keys(keys, index), train)
         for level in reversed(range(self.downsamplings)):
             width = self.features << level
-            y = norm_relu(ConvTranspose(width, (3, 3), (2, 2), "SAME", **hidden)(y))
+            if self.upsample == "nearest":
+                y = Conv(width, (3, 3), padding="VALID", **hidden)(
+                    reflect_pad(upsample_nearest(y), 1)
+                )
+            else:
+                y = ConvTranspose(width, (3, 3), (2, 2), "SAME", **hidden)(y)
+            y = norm_relu(y)
         last = Conv(self.outputs, outer, padding="VALID", **self._last(_INIT))
         return self._finished(last(reflect_pad(y.astype(jnp.float32), _OUTER // 2)), x)

@@ -84,12 +84,21 @@ def test_a_residual_block_equals_pytorch(train):
     np.testing.assert_allclose(ours, images_out(expected), atol=1e-4)
 
 
-@pytest.mark.parametrize(("size", "downsamplings"), [((16, 24), 2), ((9, 13), 0)])
-def test_equals_pytorch(size, downsamplings):
+@pytest.mark.parametrize(
+    ("size", "downsamplings", "upsample"),
+    [((16, 24), 2, "transposed"), ((16, 24), 2, "nearest"), ((9, 13), 0, "transposed")],
+)
+def test_equals_pytorch(size, downsamplings, upsample):
     """Strided layers take the other of two middles: PyTorch sees all turned by half a turn."""
     torch = pytest.importorskip("torch", reason="parity with PyTorch")
     module = ResNetTranslator(
-        (*size, 3), 2, features=6, blocks=2, downsamplings=downsamplings, output="linear"
+        (*size, 3),
+        2,
+        features=6,
+        blocks=2,
+        downsamplings=downsamplings,
+        output="linear",
+        upsample=upsample,
     )
     x = np.random.default_rng(0).uniform(-1, 1, size=(2, *size, 3)).astype(np.float32)
     variables = drawn(module, x)
@@ -105,9 +114,14 @@ def test_equals_pytorch(size, downsamplings):
     for index in (1, 2):
         h = _block(torch, h, p[f"block_{index}"], norm)
     for index in range(downsamplings):
-        h = transposed(torch, h, p[f"ConvTranspose_{index}"], padding=1, output_padding=1)
+        if upsample == "nearest":
+            h = torch.nn.functional.interpolate(h, scale_factor=2, mode="nearest")
+            h = conv(torch, torch.nn.ReflectionPad2d(1)(h), p[f"Conv_{count + index}"])
+        else:
+            h = transposed(torch, h, p[f"ConvTranspose_{index}"], padding=1, output_padding=1)
         h = torch.relu(norm(h, p[f"InstanceNorm_{count + index}"]))
-    h = conv(torch, pad(h), p[f"Conv_{count}"])
+    last = count + downsamplings if upsample == "nearest" else count
+    h = conv(torch, pad(h), p[f"Conv_{last}"])
     ours = jax.jit(module.apply)(variables, x)
     assert np.std(ours) > 0.1
     np.testing.assert_allclose(ours, images_out(h)[:, ::-1, ::-1], atol=2e-4)
