@@ -149,3 +149,18 @@ def refuse_one_size(config: Any) -> None:
                 f"{field} = {value}; accepted for game.name = {config.game.name!r}, whose images "
                 "have several sizes: 0"
             )
+
+
+def refuse_mixing(config: Any, why: str, where: str) -> None:
+    """Raise a `ConfigError` if images in training have the styles of two latents.
+
+    Args:
+      config: the run's configuration.
+      why: what is wrong with such images.
+      where: they are not accepted: ``game.name = 'vae'``.
+    """
+    network = config.generator.name
+    if mixing := config.generator.get(network, {}).get("mixing", 0.0):
+        raise errors.ConfigError(
+            f"generator.{network}.mixing = {mixing}: {why}; accepted for {where}: 0"
+        )

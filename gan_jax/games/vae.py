@@ -81,6 +81,9 @@ class VAEGame(AdversarialGame):
                 f"augment.apa.limit = {limit}: the encoder would be shown fakes as real data; "
                 "accepted for game.name = 'vae': 0"
             )
+        building.refuse_mixing(
+            config, "a reconstruction has the latents of one image", "game.name = 'vae'"
+        )
         latents = config.generator.latent_dim
         encoder = building.make_network("encoder", config, given, outputs=2 * latents)
         weights = {name: config.game.vae[name] for name in ("gamma", "kl_weight")}

@@ -288,6 +288,7 @@ def test_spectral_vectors_move_once_and_in_the_discriminators_turn_alone():
         ("terms.lecam.weight", 0.3, r"terms\.lecam\.weight = 0\.3; .*'vae': 0"),
         ("augment.apa.limit", 0.5, r"augment\.apa\.limit = 0\.5.*'vae': 0"),
         ("fakes.top_k", 0.5, r"fakes\.top_k = 0\.5; .*: 1\.0"),
+        ("generator.name", "stylegan2", r"stylegan2\.mixing = 0\.9: .* 'vae': 0"),
         ("encoder.name", "resnet", r"encoder\.name = 'resnet' is unknown; accepted: dcgan, mlp"),
     ],
 )

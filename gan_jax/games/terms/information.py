@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from typing_extensions import override
 
 from gan_jax.errors import ConfigError
+from gan_jax.games import building
 from gan_jax.games.building import Given
 from gan_jax.games.codes import CONTINUOUS, Codes
 from gan_jax.games.terms.term import Added, Context, Term
@@ -56,11 +57,9 @@ class Information(Term):
                     f"{role}.conditioning = {conditioning!r}; accepted with terms.information, "
                     "which finds classes itself: 'none'"
                 )
-        if mixing := config.generator.get(config.generator.name, {}).get("mixing", 0.0):
-            raise ConfigError(
-                f"generator.{config.generator.name}.mixing = {mixing}: an image of two styles has "
-                "the codes of two latents; accepted with terms.information: 0"
-            )
+        building.refuse_mixing(
+            config, "an image of two styles has the codes of two latents", "terms.information"
+        )
         if config.fakes.history:
             raise ConfigError(
                 f"fakes.history = {config.fakes.history}: past fakes are stored without their "
