@@ -1,6 +1,7 @@
 """Write the report of a run: one HTML file that needs no other file and no network.
 
 python -m experiments.report --run=DIR --out=report.html
+python -m experiments.report --run=DIR --samples=8              # takes a checkpoint; sounds play
 python -m experiments.report --run=DIR --neighbours=5           # takes the data and a checkpoint
 
 It has the pictures of samples over time, the curves, the evaluations with their protocols, what the
@@ -16,6 +17,13 @@ from gan_jax.pages import template
 flags.adopt_module_key_flags(run_flags)
 _OUT = flags.DEFINE_string("out", "report.html", "The .html file to write.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
+_SAMPLES = flags.DEFINE_integer(
+    "samples",
+    None,
+    "Also show this many samples of a checkpoint one by one; sounds and videos play.",
+    lower_bound=1,
+    upper_bound=64,
+)
 _NEIGHBOURS = flags.DEFINE_integer(
     "neighbours",
     None,
@@ -28,12 +36,15 @@ _DATA_PATH = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "--neighbours: where TFDS sets are now (data.data_dir)."
 )
-_OF_NEIGHBOURS = ("checkpoint", "raw", "batch_size", "data_path", "data_dir")
+_OF_NEIGHBOURS = ("data_path", "data_dir")
+_OF_CHECKPOINTS = ("checkpoint", "raw", "batch_size")
 
 
 def _main() -> None:
     if _NEIGHBOURS.value is None:
         command_line.refuse(_OF_NEIGHBOURS, "a report without --neighbours")
+        if _SAMPLES.value is None:
+            command_line.refuse(_OF_CHECKPOINTS, "a report without --neighbours and --samples")
     command_line.require(run="a run directory")
     out = template.check(_OUT.value, _OVERWRITE.value)
     run = run_flags.open_run()
@@ -41,17 +52,20 @@ def _main() -> None:
     from gan_jax.pages import report
     from gan_jax.report import atomic
 
-    near = None
-    if _NEIGHBOURS.value is not None:
+    near = made = None
+    if _NEIGHBOURS.value is not None or _SAMPLES.value is not None:
         ask = sample_request.Request(
             run,
             checkpoint=run_flags.CHECKPOINT.value,
             raw=run_flags.RAW.value,
             batch_size=run_flags.BATCH_SIZE.value or 64,
         )
-        data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
-        near = report.neighbours(ask, _NEIGHBOURS.value, data)
-    atomic.write_text(out, report.page(run, near))
+        if _SAMPLES.value is not None:
+            made = report.samples(ask, _SAMPLES.value)
+        if _NEIGHBOURS.value is not None:
+            data = {"path": _DATA_PATH.value, "data_dir": _DATA_DIR.value}
+            near = report.neighbours(ask, _NEIGHBOURS.value, data)
+    atomic.write_text(out, report.page(run, near, made))
     print(f"report of {run.path}: {out}")
 
 

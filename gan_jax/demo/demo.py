@@ -1,6 +1,5 @@
 """What the demos of runs share: how a server uses them, and how they read forms."""
 
-import base64
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -8,13 +7,6 @@ from gan_jax import errors
 
 if TYPE_CHECKING:
     from gan_jax.runs.run import Run
-
-_TYPES = {
-    ".png": "image/png",
-    ".gif": "image/gif",
-    ".wav": "audio/wav",
-    ".mid": "audio/midi",
-}
 
 #: Bytes of an upload, at most.
 LARGEST = 32 * 2**20
@@ -77,8 +69,3 @@ def number(form: Form, name: str, least: float, most: float) -> float | None:
         least <= found <= most and found < float("inf"), name, given, f"a number {bounds}"
     )
     return found
-
-
-def address(suffix: str, content: bytes) -> str:
-    """Return an address that contains a file."""
-    return f"data:{_TYPES[suffix]};base64,{base64.b64encode(content).decode()}"

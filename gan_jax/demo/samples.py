@@ -1,12 +1,8 @@
 """The demo of a run that makes samples: its page, and samples as HTML that contains them."""
 
-import dataclasses
 import shlex
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from gan_jax import installation
 from gan_jax.data import captions
@@ -14,8 +10,8 @@ from gan_jax.data import spec as specs
 from gan_jax.demo import demo
 from gan_jax.demo.demo import Form
 from gan_jax.inference import rendering
-from gan_jax.pages import template
-from gan_jax.report import grids, provenance
+from gan_jax.pages import figures, template
+from gan_jax.report import provenance
 
 if TYPE_CHECKING:
     from gan_jax.demo.live_samples import LiveSampler
@@ -25,25 +21,6 @@ MOST = 64
 # Samples in an answer at first: of pictures, and of what takes more room.
 _PICTURES, _OTHERS = 16, 4
 _LARGEST_SEED = 2**32 - 1
-# The width of a sample on the page, in pixels.
-_NARROWEST, _WIDEST = 112, 320
-
-
-@dataclasses.dataclass(frozen=True)
-class Figure:
-    """One sample of an answer.
-
-    Attributes:
-      label: its class or caption; empty: none.
-      image: the picture, spectrogram or piano roll, as an address that contains it.
-      sound: the WAV file, likewise; empty: none.
-      notes: the MIDI file, likewise; empty: none.
-    """
-
-    label: str
-    image: str
-    sound: str = ""
-    notes: str = ""
 
 
 class SamplesDemo:
@@ -110,49 +87,15 @@ class SamplesDemo:
         # Nothing else makes those on the way.
         command = "" if second is not None else self._command(seed, num, label, truncation)
         facts = {"seed": seed, "label": label, "second_seed": second, "share": share or None}
+        text = provenance.synthetic(self._ask.run.path, self._ask.step, **facts)
+        labels = self._sampler.labels(len(made), label)
+        names = None if labels is None else self._ask.class_names(labels.tolist())
         return template.render(
             "demo_answer.html",
             line=f"{line}, in {seconds:.2g} s",
             command=command,
-            width=self._width,
-            **self._content(made, label, facts),
+            samples=figures.of_samples(self._kind, made, names, text),
         )
-
-    @property
-    def _width(self) -> int:
-        if self._ask.field.kind in ("image", "video"):
-            return int(np.clip(self._ask.field.shape[-2], _NARROWEST, _WIDEST))
-        return _WIDEST
-
-    def _content(
-        self, made: np.ndarray, label: int | str | None, facts: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the figures of samples, or the lines."""
-        if self._kind.sheet == ".txt":
-            return {"lines": self._kind.lines(made), "figures": []}
-        text = provenance.synthetic(self._ask.run.path, self._ask.step, **facts)
-        if self._kind.crowd > 1:
-            picture = demo.address(".png", grids.png(self._kind.picture(made), text))
-            return {"lines": [], "figures": [Figure("", picture)]}
-        names = [""] * len(made)
-        labels = self._sampler.labels(len(made), label)
-        if labels is not None and self._ask.game.num_classes is not None:
-            names = self._ask.class_names(labels.tolist())
-        elif labels is not None and self._ask.captions is not None:
-            names = self._ask.class_names(list(labels))
-        figures = [self._figure(x, name, text) for x, name in zip(made, names, strict=True)]
-        return {"lines": [], "figures": figures}
-
-    def _figure(self, example: np.ndarray, name: str, text: Mapping[str, str]) -> Figure:
-        files = self._kind.files(example, text) if self._kind.suffix else {}
-        shown = next((suffix for suffix in (".png", ".gif") if suffix in files), ".png")
-        if shown not in files:
-            # A grid of one, without the lines around it.
-            inner = slice(grids.PADDING, -grids.PADDING)
-            drawn = self._kind.picture(example[None])[inner, inner]
-            files = {**files, shown: grids.png(drawn, text)}
-        places = {suffix: demo.address(suffix, content) for suffix, content in files.items()}
-        return Figure(name, places[shown], places.get(".wav", ""), places.get(".mid", ""))
 
     def _command(
         self, seed: int, num: int, label: int | str | None, truncation: float | None

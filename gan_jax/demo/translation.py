@@ -8,7 +8,7 @@ import numpy as np
 from gan_jax.demo import demo
 from gan_jax.demo.demo import Form
 from gan_jax.inference import image_files
-from gan_jax.pages import template
+from gan_jax.pages import figures, template
 from gan_jax.report import provenance
 
 if TYPE_CHECKING:
@@ -57,6 +57,6 @@ class TranslationDemo:
             "demo_both.html",
             line=f"{width}x{height} pixels, in {seconds:.2g} s",
             width=int(np.clip(width, _NARROWEST, _WIDEST)),
-            before=demo.address(".png", before),
-            after=demo.address(".png", after),
+            before=figures.address(".png", before),
+            after=figures.address(".png", after),
         )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
-from gan_jax.pages import charts, contents, panels, pictures, tables, template
-from gan_jax.report import grids
+from gan_jax.pages import charts, contents, figures, panels, pictures, tables, template
+from gan_jax.report import grids, provenance
 from gan_jax.runs.run_directory import plain
 
 if TYPE_CHECKING:
@@ -34,17 +34,52 @@ class Near:
     picture: pictures.Picture
 
 
-def page(run: "Run", near: Near | None = None) -> str:
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """Samples of a checkpoint, one by one.
+
+    Attributes:
+      words: what they are.
+      samples: they.
+    """
+
+    words: str
+    samples: figures.Figures
+
+
+def page(run: "Run", near: Near | None = None, made: Made | None = None) -> str:
     """Return the report of a run as HTML; the run may still be training.
 
     Args:
       run: it.
       near: what `neighbours` has returned; ``None``: the pictures of the directory alone are shown.
+      made: what `samples` has returned; ``None``: likewise.
 
     Raises:
       ConfigError: the run uses an entry of a registry that is not registered in this process.
     """
-    return template.render("report.html", near=near, **content(run))
+    return template.render("report.html", near=near, played=made, **content(run))
+
+
+def samples(ask: "Request", num: int) -> Made:
+    """Return samples of a run one by one: sounds and animations play.
+
+    Args:
+      ask: how they are made.
+      num: how many.
+
+    Raises:
+      ConfigError: the run does not make samples from noise.
+      CheckpointError: there is no such checkpoint, or it is damaged.
+    """
+    kind = kinds.of(ask.field)
+    labels = ask.labels(num)
+    names = None if labels is None else ask.class_names(labels.tolist())
+    with ask.run.precision():
+        made = ask.sampler().samples(ask.variables, num * kind.crowd)
+    text = provenance.synthetic(ask.run.path, ask.step, seed=ask.seed)
+    words = f"{num} samples of step {ask.step:,}, seed {ask.seed}"
+    return Made(words, figures.of_samples(kind, made, names, text))
 
 
 def neighbours(ask: "Request", k: int, data: Mapping[str, str | None]) -> Near:
@@ -81,6 +116,7 @@ def content(run: "Run") -> dict[str, Any]:
     near = [path for path in found.pictures if path.name.startswith(_NEIGHBOURS)]
     others = [path for path in found.pictures if path not in near]
     measured = tables.by_protocol(found.evaluations)
+    sheet, lacking = _sheet_words(found)
     return {
         "title": run.path.name,
         "variant": str(found.config.variant),
@@ -88,7 +124,8 @@ def content(run: "Run") -> dict[str, Any]:
         "origin": found.origin,
         "notes": notes,
         "slides": _slides(found, notes),
-        "sheet": _sheet_words(found),
+        "sheet": sheet,
+        "lacking": lacking,
         "charts": [charts.figure(panel) for panel in panels.of_metrics(found.metrics)],
         "thinning": panels.THINNING if len(found.metrics) > panels.MOST_POINTS else "",
         "last": tables.last_values(found.metrics),
@@ -147,13 +184,13 @@ def _note_damaged(paths: list[Path], notes: list[str]) -> None:
         notes.append(f"{path.name} is no complete PNG file and is left out.")
 
 
-def _sheet_words(found: contents.Contents) -> str:
-    """Return what pictures of samples show, where that is not plain to see."""
+def _sheet_words(found: contents.Contents) -> tuple[str, str]:
+    """Return what pictures of samples show, where that is not plain to see, and what they lack."""
     kind = kinds.of(specs.target(specs.from_json(found.data["spec"])))
     if kinds.is_sound(kind.field):
-        return "Spectrograms of the sounds; the page holds no sound."
+        return "Spectrograms of the sounds.", "sound"
     return {
-        "video": "Each strip is one video, its frames from left to right; the page holds no video.",
-        "music": "Piano rolls; the page holds no sound.",
-        "points": "Generated points, red, over real ones, grey.",
-    }.get(kind.field.kind, "")
+        "video": ("Each strip is one video, its frames from left to right.", "video"),
+        "music": ("Piano rolls.", "sound"),
+        "points": ("Generated points, red, over real ones, grey.", ""),
+    }.get(kind.field.kind, ("", ""))

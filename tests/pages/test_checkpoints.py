@@ -13,7 +13,7 @@ from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.data import spec as specs
 from gan_jax.inference import sample_request
-from gan_jax.pages import report, same_latents
+from gan_jax.pages import figures, report, same_latents
 from gan_jax.runs.run import open_run
 from tests.inference.untrained import STEP, make_run
 from tests.pages.directories import Page, config, make
@@ -29,9 +29,12 @@ def runs(tmp_path_factory):
     return one, two
 
 
+def unpacked(address):
+    return base64.b64decode(address.partition(",")[2])
+
+
 def pixels(picture):
-    content = base64.b64decode(picture.uri.partition(",")[2])
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(unpacked(picture.uri))) as image:
         return np.asarray(image)
 
 
@@ -103,3 +106,35 @@ def test_samples_are_beside_the_nearest_training_images(runs):
     assert near.words in page.text
     assert near.picture.uri in [one["src"] for one in page.all("img")]
     assert "They were not computed" not in page.text
+
+
+def test_samples_are_shown_one_by_one(runs):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    run = runs[0]
+    made = report.samples(sample_request.Request(run, seed=2, batch_size=4), 3)
+    assert made.words == f"3 samples of step {STEP}, seed 2"
+    page = Page(report.page(run, made=made))
+    found = [Image.open(io.BytesIO(unpacked(one["src"]))) for one in page.all("img")]
+    np.testing.assert_array_equal(
+        [np.asarray(image) for image in found], run.sample(3, seed=2)[..., 0]
+    )
+    assert {image.text["Description"] for image in found} == {"synthetic image"}
+    assert made.words in page.text
+
+
+def test_sounds_play_in_a_page_that_may_play_them(runs):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    field = specs.Field("audio", (1024, 1), "int16", sample_rate=8000)
+    sounds = np.random.default_rng(0).integers(-9, 9, (2, *field.shape), np.int16)
+    kind = kinds.of(field)
+    made = report.Made("two", figures.of_samples(kind, sounds, ["low", "high"], {}))
+    page = Page(report.page(runs[0], made=made))
+    found = [unpacked(one["src"]) for one in page.all("audio")]
+    assert found == [kind.file(sound) for sound in sounds]
+    policies = [one["content"] for one in page.all("meta") if "http-equiv" in one]
+    assert ["media-src data:" in policy for policy in policies] == [True]
+    silent = Page(report.page(runs[0]))
+    assert not silent.all("audio")
+    assert "media-src" not in "".join(one.get("content", "") for one in silent.all("meta"))
