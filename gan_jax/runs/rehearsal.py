@@ -97,24 +97,36 @@ def rows(
       workdir: the run directory, which need not exist.
     """
     length = config.train
-    per_step = _seconds_per_call(training, pipeline) / length.steps_per_call
+    # From some steps on more players play.
+    starts = sorted({p.start for p in training.game.players if p.start < length.steps} | {0})
+    seconds, phases = 0.0, []
+    for start, end in zip(starts, [*starts[1:], length.steps], strict=True):
+        per_step = _seconds_per_call(training, pipeline, start) / length.steps_per_call
+        seconds += per_step * (end - start)
+        since = f", from step {start:,} on " if start else ""
+        phases.append(f"{since}{1e3 * per_step:,.3g} ms")
     images = images_per_step(training.game, length.batch_size) * training.replicas
     stages = len(training.game.stages)
     of = f" of the first of {stages} stages" if stages > 1 else ""
     return [
         (
             "time",
-            f"{words(per_step * length.steps)} at {1e3 * per_step:,.3g} ms per train step{of} "
-            f"({images / per_step:,.0f} examples per second), without pictures and evaluations",
+            f"{words(seconds)} at {''.join(phases)} per train step{of} "
+            f"({images * length.steps / seconds:,.0f} examples per second), without pictures and "
+            "evaluations",
         ),
         ("disk", _disk(config, training, workdir)),
     ]
 
 
-def _seconds_per_call(training: build.Training, pipeline: Pipeline) -> float:
-    """Return the median of the seconds of some calls of the compiled step after the first."""
+def _seconds_per_call(training: build.Training, pipeline: Pipeline, start: int = 0) -> float:
+    """Return the median of the seconds of some calls of the compiled step from step ``start`` on.
+
+    The first call is left out.
+    """
     step = training.parallel
     state = training.init_state()
+    state = state.replace(step=state.step + start)
     with heartbeat.working("reading the data set") as count:
         data = step.put_replicated(pipeline.read(count))
     taken: list[float] = []

@@ -52,6 +52,17 @@ def test_the_time_is_that_of_all_steps(uncompiled, tmp_path, capsys, monkeypatch
     assert f"time 1 h at 500 ms per train step{of} (16 examples per second)" in out
 
 
+def test_steps_before_the_discriminator_plays_are_timed_apart(
+    uncompiled, tmp_path, capsys, monkeypatch
+):
+    config = tiny.paired_config()
+    config.game.paired.content_steps = 3600
+    config.train.update(steps=7200, log_every=7200, sample_every=7200, checkpoint_every=7200)
+    monkeypatch.setattr(rehearsal, "_seconds_per_call", lambda *given: 0.5 if given[2] else 0.25)
+    out = planned(config, tmp_path, capsys)
+    assert "time 45 min at 250 ms, from step 3,600 on 500 ms per train step" in out
+
+
 def test_steps_are_timed_without_the_first_one(monkeypatch):
     config = tiny.point_config()
     config.num_devices = 1
@@ -62,7 +73,15 @@ def test_steps_are_timed_without_the_first_one(monkeypatch):
     clock = iter(np.cumsum([0, 100, 0, 4, 0, 1, 0, 2, 0, 3, 0]).tolist())  # Start, end, start, ...
     monkeypatch.setattr(rehearsal.time, "perf_counter", lambda: next(clock))
     # The first call takes 100 s; three others are the least, and take more than three seconds.
-    assert rehearsal._seconds_per_call(training, pipeline) == 2
+    made = []
+    make = type(training.parallel).__call__
+    monkeypatch.setattr(
+        type(training.parallel),
+        "__call__",
+        lambda step, state, *rest: made.append(int(state.step)) or make(step, state, *rest),
+    )
+    assert rehearsal._seconds_per_call(training, pipeline, 70) == 2
+    assert made == [70, 71, 72, 73]
 
 
 def test_the_size_is_that_of_the_checkpoints_that_are_kept(tmp_path, capsys):
