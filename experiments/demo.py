@@ -58,13 +58,17 @@ def _demo(run: "Run") -> "Demo":
     from gan_jax.demo.live_samples import LiveSampler
     from gan_jax.demo.live_translation import LiveTranslator
     from gan_jax.demo.samples import SamplesDemo
+    from gan_jax.demo.sounds import SoundDemo
     from gan_jax.demo.translation import TranslationDemo
     from gan_jax.games.translation import TranslationGame
+    from gan_jax.inference import translate_sounds
     from gan_jax.inference.sample_request import Request
 
     checkpoint, raw = run_flags.CHECKPOINT.value, run_flags.RAW.value
     if isinstance(run.game, TranslationGame):
         command_line.refuse(["batch_size"], "a run that translates")
+        if translate_sounds.is_of_sounds(run):
+            return SoundDemo(run, checkpoint, raw)
         return TranslationDemo(LiveTranslator(run, checkpoint, raw))
     # Of "standing" statistics and those of a batch, the size shows.
     depends = run.sampling().batch_norm in ("standing", "batch")

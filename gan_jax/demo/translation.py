@@ -39,6 +39,7 @@ class TranslationDemo:
             "demo_translation.html",
             **demo.facts(self._translator.run, self._translator.weights.step),
             directions=list(ways),
+            sounds=False,
             masked=any(way.masked for way in ways.values()),
             largest=demo.LARGEST,
         )

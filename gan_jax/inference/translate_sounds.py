@@ -156,22 +156,8 @@ def translate(ask: SoundRequest) -> Summary:
 
 def _translated(ask: SoundRequest, number: int, apply: Any) -> tuple[bytes, Scores]:
     """Return the content of an output's file, and its scores if the input is degraded."""
-    try:
-        stored, rate = sounds.decode(ask.files[number].read())
-    except ValueError as error:
-        raise errors.DataError(str(error)) from error
-    except RuntimeError as error:
-        why = getattr(error, "error_string", error)
-        raise errors.DataError(f"is no sound that can be decoded: {why}") from error
-    wanted, channels = ask.field.sample_rate, ask.field.shape[1]
-    assert wanted is not None
-    if channels == 2 and stored.shape[1] == 1:
-        stored = np.repeat(stored, 2, axis=1)
-    if stored.shape[1] % channels:
-        raise errors.DataError(f"has {stored.shape[1]} channels; accepted: 1 or {channels}")
-    clean = np.clip(sounds.resample(stored, rate, wanted), -1.0, 1.0)
-    # Sounds of as many channels as the networks have.
-    parts = np.stack(np.split(clean, clean.shape[1] // channels, axis=1))
+    sound = read(ask.files[number].read(), ask.field)
+    clean, parts = sound.clean, sound.parts
     seen = degraded = parts
     if (how := ask.degradation) is not None:
         key = draws.named(jax.random.key(np.uint32(ask.seed)), "degrade")
@@ -180,18 +166,84 @@ def _translated(ask: SoundRequest, number: int, apply: Any) -> tuple[bytes, Scor
         inputs = how(keys, jax.numpy.asarray(whole_frames)).input
         degraded = np.asarray(how.shown(inputs))[:, : len(clean)]
         seen = parts if how.analysis else degraded
-    made = [tiling.run_sound(x, apply, ask.tiling, batch_size=ask.batch_size) for x in seen]
-    joined = np.concatenate(made, axis=1)
+    joined = translate_parts(seen, apply, ask.tiling, ask.batch_size)
     found: Scores = {}
     if ask.degrade:
-        found = scores.measure_sound(joined, np.concatenate([*degraded], axis=1), clean, wanted)
-    back = sounds.resample(joined, wanted, rate)
-    whole = np.zeros_like(stored)
-    whole[: len(back)] = back[: len(whole)]
-    return _wav(whole, rate), found
+        before = np.concatenate([*degraded], axis=1)
+        found = scores.measure_sound(joined, before, clean, sound.wanted)
+    return wav(sound.restored(joined), sound.rate), found
 
 
-def _wav(sound: np.ndarray, rate: int) -> bytes:
+@dataclasses.dataclass(frozen=True)
+class Sound:
+    """The sound of a file, and the same at the rate of a run's data.
+
+    Attributes:
+      stored: float32 ``[samples, channels]``.
+      rate: of it, in Hz.
+      clean: at the run's rate, in [-1, 1].
+      wanted: the run's rate, in Hz.
+      parts: of ``clean``, as many channels as the run's networks have at a time.
+    """
+
+    stored: np.ndarray
+    rate: int
+    clean: np.ndarray
+    wanted: int
+    parts: np.ndarray
+
+    def restored(self, joined: np.ndarray) -> np.ndarray:
+        """Return a sound at the run's rate with the rate and the shape of the stored one."""
+        back = sounds.resample(joined, self.wanted, self.rate)
+        whole = np.zeros_like(self.stored)
+        whole[: len(back)] = back[: len(whole)]
+        return whole
+
+
+def read(content: bytes, field: Field, seconds: int | None = None) -> Sound:
+    """Return the sound of a file.
+
+    Args:
+      content: the file.
+      field: of the sounds that the run translates to.
+      seconds: of the sound, at most; ``None``: of any length.
+
+    Raises:
+      DataError: it is no intact sound, is too long, or has a number of channels that networks of
+        the run cannot take.
+    """
+    most = sys.maxsize if seconds is None else seconds
+    try:
+        # One sample more shows that it is too long.
+        stored, rate = sounds.decode(content, lambda rate: most * rate + 1)
+    except ValueError as error:
+        raise errors.DataError(str(error)) from error
+    except RuntimeError as error:
+        why = getattr(error, "error_string", error)
+        raise errors.DataError(f"is no sound that can be decoded: {why}") from error
+    if len(stored) > most * rate:
+        raise errors.DataError(f"is longer than {most} s; accepted: up to {most} s")
+    wanted, channels = field.sample_rate, field.shape[1]
+    assert wanted is not None
+    if channels == 2 and stored.shape[1] == 1:
+        stored = np.repeat(stored, 2, axis=1)
+    if stored.shape[1] % channels:
+        raise errors.DataError(f"has {stored.shape[1]} channels; accepted: 1 or {channels}")
+    clean = np.clip(sounds.resample(stored, rate, wanted), -1.0, 1.0)
+    parts = np.stack(np.split(clean, clean.shape[1] // channels, axis=1))
+    return Sound(stored, rate, clean, wanted, parts)
+
+
+def translate_parts(
+    parts: np.ndarray, apply: Any, how: tiling.Tiling, batch_size: int
+) -> np.ndarray:
+    """Return ``parts`` ``[n, samples, channels]``, translated, as ``[samples, n * channels]``."""
+    made = [tiling.run_sound(x, apply, how, batch_size=batch_size) for x in parts]
+    return np.concatenate(made, axis=1)
+
+
+def wav(sound: np.ndarray, rate: int) -> bytes:
+    """Return a WAV file of 16 bits of a sound ``[samples, channels]``; see `sounds.quantize`."""
     buffer = io.BytesIO()
     sounds.library().write(buffer, sounds.quantize(sound), rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()

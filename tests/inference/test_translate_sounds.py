@@ -1,80 +1,29 @@
 """Sound files through a run: lengths, rates, channels, tiles, and what is refused or reported."""
 
-import contextlib
 import dataclasses
 import json
-from pathlib import Path
-from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from gan_jax import errors
 from gan_jax.data.degrade import make as degradation
-from gan_jax.data.spec import Field
-from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
+from gan_jax.games.translation import A_TO_B, Direction
 from gan_jax.inference.translate_sounds import SoundRequest, translate
 from gan_jax.metrics import enhancement
-from gan_jax.runs.run import Run, Weights
-from gan_jax.runs.run_directory import choose_step
-from tests.inference import convolver
+from tests.inference.sound_filter import (
+    RATE,
+    REACH,
+    TAPS,
+    Filter,
+    Opened,
+    OpenFilter,
+    filtered,
+    noise,
+)
 
 soundfile = pytest.importorskip("soundfile", reason="reads sound files (extra: audio)")
-RATE = 8_000
-REACH = 2
-TAPS = (0.1, -0.2, 0.5, 0.2, -0.1)
-RNG = np.random.default_rng(0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Filter(TranslationGame):
-    """Filters each channel of a sound by `TAPS`, times its one parameter; zeros beyond the ends."""
-
-    channels: int = 1
-    spoils: Any = None
-    networks: ClassVar = {}
-    players: ClassVar = ()
-
-    @classmethod
-    def from_config(cls, config, given):
-        raise NotImplementedError
-
-    @property
-    def spec(self):
-        return {"audio": Field("audio", (64, self.channels), "int16", sample_rate=RATE)}
-
-    @property
-    def directions(self):
-        return {A_TO_B: Direction(self.channels, self.channels, 4)}
-
-    @property
-    def degradation(self):
-        return self.spoils
-
-    def examples(self, batch, keys, direction=A_TO_B):
-        raise NotImplementedError
-
-    def render(self, variables, seen, direction, keys):
-        assert seen.shape[1] % 4 == 0
-        assert seen.shape[2] == self.channels
-        wide = jnp.pad(seen, ((0, 0), (REACH, REACH), (0, 0)))
-        made = sum(tap * wide[:, i : i + seen.shape[1]] for i, tap in enumerate(TAPS))
-        return made * variables["gain"]
-
-
-@dataclasses.dataclass(frozen=True)
-class OpenFilter:
-    """Stands in for an opened run."""
-
-    game: Any = dataclasses.field(default_factory=Filter)
-    path: Path = Path("run")
-    config: Any = dataclasses.field(default_factory=lambda: ConfigDict(convolver.CONFIG))
-
-    def load(self, step, how):
-        """Return the weights; the moving average is twice the raw ones."""
-        return Weights(choose_step(self.path, step) or 4, {"gain": np.float32(1.0 - how.raw / 2)})
 
 
 def save(path, sound, rate=RATE, **options):
@@ -83,21 +32,10 @@ def save(path, sound, rate=RATE, **options):
     return path
 
 
-def noise(samples, channels=1):
-    return RNG.uniform(-0.5, 0.5, (samples, channels)).astype(np.float32)
-
-
 def read(path):
     sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
     assert soundfile.info(path).subtype == "PCM_16"
     return sound, rate
-
-
-def filtered(sound, samples):
-    """Return the filter's output for a sound that is padded by reflection to a multiple of 4."""
-    padded = np.pad(sound, ((0, -samples % 4), (0, 0)), mode="reflect")
-    columns = [np.convolve(column, TAPS[::-1], "same") for column in padded.T]
-    return np.stack(columns, axis=1)[:samples]
 
 
 @pytest.mark.parametrize("samples", [1, 5, 64, 1001])
@@ -112,13 +50,6 @@ def test_a_sound_of_any_length_comes_out_in_its_length(samples, tmp_path):
         np.testing.assert_allclose(made, filtered(sound, samples), atol=2e-5)
     translate(SoundRequest(OpenFilter(), path, tmp_path / "raw", raw=True))
     np.testing.assert_allclose(read(tmp_path / "raw" / "a.wav")[0], made / 2, atol=3e-5)
-
-
-class Opened(OpenFilter):
-    """Stands in for an opened run whose method is called."""
-
-    translate = Run.translate
-    precision = contextlib.nullcontext
 
 
 @pytest.mark.parametrize("channels", [1, 2])
