@@ -38,8 +38,6 @@ def config():
     c = segan.get_config("smoke")
     for network in (c.generator.segan, c.discriminator.segan):
         network.features = (2, 3)
-    c.data.sound.update(samples=16, channels=2)
-    c.train.batch_size = 8
     return c
 
 
@@ -159,14 +157,6 @@ def test_noise_of_sounds_is_refused_for_images_and_spectrograms_for_the_game():
     field = specs.Field("spectrogram", (16, 1), "int16", sample_rate=8_000, stft=(8, 4))
     with pytest.raises(errors.ConfigError, match=r"accepted.*data\.spectrogram\.window = 0"):
         make_game(config(), {"audio": field}, None)
-
-
-@pytest.mark.slow
-def test_eight_devices_equal_one():
-    c = tiny.sgd(config(), 0.01)
-    # Both players' shares are tested with images; here are the draws of noise and of latents.
-    c.game.paired.adversarial_weight = 0.0
-    chex.assert_trees_all_close(tiny.final(c, 8), tiny.final(c, 1), **tiny.TOLERANCE)
 
 
 @pytest.mark.slow
