@@ -15,7 +15,7 @@ from gan_jax.data.sources.subset import Subset
 from gan_jax.evaluation import choosing
 from gan_jax.evaluation.real_images import labelled_images
 from gan_jax.evaluation.settings import Settings
-from gan_jax.metrics import classifier, compare, extractors, names, stacked
+from gan_jax.metrics import classifier, classifier_files, compare, extractors, names, stacked
 from gan_jax.metrics.extractor import Extractor
 from gan_jax.metrics.statistics import Statistics
 
@@ -107,7 +107,7 @@ def test_the_classifier_of_stacked_images_learns_from_the_images_that_are_stacke
 
 
 def test_the_classifier_sees_each_channel_of_such_images_alone(monkeypatch):
-    monkeypatch.setattr(classifier, "cached_classifier", lambda *_, **options: None)
+    monkeypatch.setattr(classifier_files, "cached_classifier", lambda *_, **options: None)
     monkeypatch.setattr(classifier, "make_extractor", lambda trained: GREY)
     source = corners()
     made, plain = (
