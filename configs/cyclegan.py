@@ -46,6 +46,7 @@ def get_config(arg: str = "") -> ConfigDict:
 def embedded(c: ConfigDict) -> None:
     """Set what differs on data that are in every installation."""
     c.generator.translator.update(blocks=2, upsample="nearest")
+    base.learning_rate(c, 1e-3)
     if c.data.name == "digits":
         digits(c)
     else:
@@ -60,7 +61,6 @@ def digits(c: ConfigDict) -> None:
     c.data.update(a="3", b="8", resolution=16, crop=None)
     c.generator.translator.update(features=32, downsamplings=1)
     c.discriminator.patchgan.update(features=32, layers=1)
-    base.learning_rate(c, 1e-3)
     base.short(c, steps=500, every=100, batch_size=16, average=False)
 
 
