@@ -116,14 +116,16 @@ class MoCoGANGenerator(Generator):
 class MoCoGANDiscriminator(Normalized, VectorDiscriminator):
     """Video to two scores, of a frame and of the whole: float32 `[batch, 2]`.
 
-    A DCGAN judges one random frame of each video; without keys it judges all, and their mean
-    is the score. The other network is convolutions in space and time, of stride 2 in space, then
-    one dense layer; it alone has the further outputs. Both are given the class, if there is one.
+    A DCGAN judges random frames of each video; without keys it judges all. Their mean is the score.
+    The other network is convolutions in space and time, of stride 2 in space, then one dense layer;
+    it alone has the further outputs. Both are given the class, if there is one.
 
     Attributes:
       features: width of the network of whole videos at half the resolution, which doubles with
         every halving up to `max_features`.
       image_features: likewise of the network of single frames.
+      image_frames: number of random frames of each video that the latter judges, at most all; 1 is
+        the paper's.
       max_features: the largest width of both.
       time_stride: of the convolutions along time; 1 is the paper's.
       normalization: of both networks, as in `gan_jax.networks.dcgan.DCGANDiscriminator`; `batch` is
@@ -135,12 +137,14 @@ class MoCoGANDiscriminator(Normalized, VectorDiscriminator):
 
     features: int = 64
     image_features: int = 64
+    image_frames: int = 1
     max_features: int = 512
     time_stride: int = 1
 
     def __post_init__(self) -> None:
         check_video_shape("mocogan", self.shape)
-        self._check_sizes("features", "image_features", "max_features", "time_stride")
+        self._check_sizes("features", "image_features", "image_frames")
+        self._check_sizes("max_features", "time_stride")
         widths = [*self._widths(self.features)[1:], *self._widths(self.image_features)[1:]]
         self._check_normalization(widths, "spectral")
         super().__post_init__()
@@ -165,7 +169,7 @@ class MoCoGANDiscriminator(Normalized, VectorDiscriminator):
             name="image",
             **self._types,
         )
-        frames = x if keys is None else random_frames(keys, x)
+        frames = x if keys is None else random_frames(keys, x, self.image_frames)
         of_frames = None
         if self.conditioning != "none":
             of_frames = jax.tree.map(lambda y: jnp.repeat(y, frames.shape[1], axis=0), condition)
@@ -195,12 +199,16 @@ class MoCoGANDiscriminator(Normalized, VectorDiscriminator):
         return dataclasses.replace(verdict, scores=scores)
 
 
-def random_frames(keys: jax.Array, videos: jax.Array) -> jax.Array:
-    """Return one frame of each video, drawn by its key, `[batch, 1, height, width, channels]`.
+def random_frames(keys: jax.Array, videos: jax.Array, count: int) -> jax.Array:
+    """Return frames of each video, drawn by its key, `[batch, count, height, width, channels]`.
+
+    No frame of a video is drawn twice. Of videos that have fewer frames all are returned.
 
     Args:
       keys: `[batch]` typed keys.
       videos: `[batch, frames, height, width, channels]`.
+      count: number of frames of each video.
     """
-    index = jax.vmap(lambda key: jax.random.randint(key, (), 0, videos.shape[1]))(keys)
-    return jnp.take_along_axis(videos, index[:, None, None, None, None], axis=1)
+    frames = jnp.arange(videos.shape[1])
+    index = jax.vmap(lambda key: jax.random.permutation(key, frames)[:count])(keys)
+    return jnp.take_along_axis(videos, index[:, :, None, None, None], axis=1)

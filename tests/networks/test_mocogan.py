@@ -166,12 +166,33 @@ def test_the_class_belongs_to_the_content_and_to_both_scores(discriminator):
     np.testing.assert_array_equal(one[1], other[1])
 
 
-def test_every_frame_is_drawn_equally_often():
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_frame_is_drawn_equally_often_and_at_most_once(count):
     videos = jnp.broadcast_to(jnp.arange(4.0)[:, None, None, None], (400, 4, 1, 1, 1))
-    drawn = random_frames(jax.random.split(jax.random.key(0), 400), videos)
-    assert drawn.shape == (400, 1, 1, 1, 1)
-    counts = np.bincount(np.asarray(drawn, int).ravel(), minlength=4)
-    assert np.all(np.abs(counts - 100) < 40)
+    drawn = random_frames(jax.random.split(jax.random.key(0), 400), videos, count)
+    assert drawn.shape == (400, count, 1, 1, 1)
+    found = np.sort(np.asarray(drawn, int).reshape(400, count), axis=1)
+    assert np.all(np.diff(found, axis=1) > 0)
+    counts = np.bincount(found.ravel(), minlength=4)
+    assert np.all(np.abs(counts - 100 * count) < 40)
+
+
+def test_the_score_of_several_frames_is_their_mean(discriminator):
+    """And that of as many as there are is the score without keys; more are not asked for."""
+    variables, score, x = discriminator
+    keys = jax.random.split(jax.random.key(2), 2)
+    for count in (SHAPE[0], SHAPE[0] + 3):
+        module = make(
+            "discriminator",
+            "mocogan",
+            shape=SHAPE,
+            features=4,
+            image_features=6,
+            image_frames=count,
+            normalization="none",
+        )
+        found = jax.jit(module.apply)(variables, x, keys=keys)
+        np.testing.assert_allclose(found, score(x), rtol=1e-5)
 
 
 @pytest.mark.parametrize("role", ["generator", "discriminator"])
