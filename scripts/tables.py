@@ -47,6 +47,7 @@ _LABELS = {
     "classifier_fid": "classifier-FID {}",
     "psnr": "PSNR {} dB",
     "psnr_y": "PSNR {} dB",
+    "kid768": "KID-768 {}",
     "auroc": "AUROC {}",
     "pitch_accuracy": "pitch accuracy {}",
     "si_sdr": "SI-SDR {} dB",
