@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import command_line, run_flags
-from gan_jax import installation
+from gan_jax import errors, installation
 
 if TYPE_CHECKING:
     from gan_jax.demo.demo import Demo
@@ -61,7 +61,7 @@ def _demo(run: "Run") -> "Demo":
     from gan_jax.demo.sounds import SoundDemo
     from gan_jax.demo.translation import TranslationDemo
     from gan_jax.games.translation import TranslationGame
-    from gan_jax.inference import translate_sounds
+    from gan_jax.inference import translate_sounds, translate_videos
     from gan_jax.inference.sample_request import Request
 
     checkpoint, raw = run_flags.CHECKPOINT.value, run_flags.RAW.value
@@ -69,6 +69,11 @@ def _demo(run: "Run") -> "Demo":
         command_line.refuse(["batch_size"], "a run that translates")
         if translate_sounds.is_of_sounds(run):
             return SoundDemo(run, checkpoint, raw)
+        if translate_videos.is_of_videos(run):
+            raise errors.ConfigError(
+                f"{run.path} predicts videos, which have no demo: see "
+                f"{installation.command('translate')}"
+            )
         return TranslationDemo(LiveTranslator(run, checkpoint, raw))
     # Of "standing" statistics and those of a batch, the size shows.
     depends = run.sampling().batch_norm in ("standing", "batch")

@@ -48,12 +48,14 @@ def _main() -> None:
     command_line.require(run="a run directory")
     out = template.check(_OUT.value, _OVERWRITE.value)
     run = run_flags.open_run()
+    from gan_jax.games.game import as_generative
     from gan_jax.inference import sample_request
     from gan_jax.pages import report
     from gan_jax.report import atomic
 
     near = made = None
     if _NEIGHBOURS.value is not None or _SAMPLES.value is not None:
+        as_generative(run.game, "--neighbours" if _SAMPLES.value is None else "--samples")
         ask = sample_request.Request(
             run,
             checkpoint=run_flags.CHECKPOINT.value,

@@ -116,7 +116,7 @@ class LiveTranslator:
 def _read(content: bytes, channels: int, run: Run) -> image_files.Picture:
     """Return the image in a file; a `DataError` says why there is none."""
     if not content:
-        raise errors.DataError("no file is chosen; accepted: an image")
+        raise errors.DataError("no file is chosen, or it is empty; accepted: an image")
     try:
         height, width = image_files.size(content)
         if height * width > MOST_PIXELS:

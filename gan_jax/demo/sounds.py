@@ -102,7 +102,7 @@ class SoundDemo:
     def _read(self, content: bytes) -> translate_sounds.Sound:
         """Return the sound in a file; a `DataError` says why there is none."""
         if not content:
-            raise errors.DataError("no file is chosen; accepted: a sound")
+            raise errors.DataError("no file is chosen, or it is empty; accepted: a sound")
         try:
             return translate_sounds.read(content, self._field, MOST_SECONDS)
         except errors.DataError as error:

@@ -20,9 +20,6 @@ from gan_jax.errors import DataError
 from gan_jax.inference import image_files
 from gan_jax.inference.image_files import ImageFile
 
-# `EOFError` and `SyntaxError` are Pillow's, of damaged files.
-_DAMAGED = (DataError, OSError, ValueError, EOFError, SyntaxError)
-
 
 @dataclasses.dataclass(frozen=True)
 class VideoFile(ImageFile):
@@ -40,7 +37,8 @@ class VideoFile(ImageFile):
         """
         try:
             return self._decoded(film, form)
-        except _DAMAGED as error:
+        # Decoders of animations and films raise many kinds of errors about damaged files.
+        except Exception as error:
             raise DataError(_reason(error)) from error
 
     def _decoded(self, film: Film, form: Transform) -> np.ndarray:
@@ -69,7 +67,8 @@ class FrameFolder(VideoFile):
     def _still(self, path: str) -> Image.Image:
         try:
             return videos.still(self.files.read(path))
-        except _DAMAGED as error:
+        # As above.
+        except Exception as error:
             raise DataError(f"{PurePosixPath(path).name} {_reason(error)}") from error
 
 

@@ -69,7 +69,6 @@ def samples(ask: "Request", num: int) -> Made:
       num: how many.
 
     Raises:
-      ConfigError: the run does not make samples from noise.
       CheckpointError: there is no such checkpoint, or it is damaged.
     """
     kind = kinds.of(ask.field)
@@ -78,7 +77,7 @@ def samples(ask: "Request", num: int) -> Made:
     with ask.run.precision():
         made = ask.sampler().samples(ask.variables, num * kind.crowd)
     text = provenance.synthetic(ask.run.path, ask.step, seed=ask.seed)
-    words = f"{num} samples of step {ask.step:,}, seed {ask.seed}"
+    words = f"{num * kind.crowd} samples of {_origin(ask)}"
     return Made(words, figures.of_samples(kind, made, names, text))
 
 
@@ -99,10 +98,15 @@ def neighbours(ask: "Request", k: int, data: Mapping[str, str | None]) -> Near:
 
     with ask.run.precision():
         words, drawn = sample_run.nearest_images(ask, k, "pixels", data)
-    label = f"step {ask.step:,}, seed {ask.seed}"
+    label = _origin(ask)
     picture = pictures.embedded(grids.png(drawn), label)
     assert picture is not None
     return Near(words, picture)
+
+
+def _origin(ask: "Request") -> str:
+    """Return the weights and the seed of samples in words."""
+    return f"step {ask.step:,}, seed {ask.seed}{', raw weights' if ask.sampling.raw else ''}"
 
 
 def content(run: "Run") -> dict[str, Any]:

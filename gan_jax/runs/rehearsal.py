@@ -103,15 +103,15 @@ def rows(
     for start, end in zip(starts, [*starts[1:], length.steps], strict=True):
         per_step = _seconds_per_call(training, pipeline, start) / length.steps_per_call
         seconds += per_step * (end - start)
-        since = f", from step {start:,} on " if start else ""
-        phases.append(f"{since}{1e3 * per_step:,.3g} ms")
+        since = f"from step {start:,} on" if start else "per train step"
+        phases.append(f"{1e3 * per_step:,.3g} ms {since}")
     images = images_per_step(training.game, length.batch_size) * training.replicas
     stages = len(training.game.stages)
     of = f" of the first of {stages} stages" if stages > 1 else ""
     return [
         (
             "time",
-            f"{words(seconds)} at {''.join(phases)} per train step{of} "
+            f"{words(seconds)} at {', '.join(phases)}{of} "
             f"({images * length.steps / seconds:,.0f} examples per second), without pictures and "
             "evaluations",
         ),

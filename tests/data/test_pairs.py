@@ -176,7 +176,9 @@ def test_names_of_twins_may_have_dots_and_any_suffix(tmp_path, data_config, zipp
     assert set(rows["a"].ravel()) == set(range(4))
     other_way = make_source(data_config(**fields, a="B", b="A")).read(range(4))
     np.testing.assert_array_equal(other_way["a"], other_way["b"] + 100)
-    with pytest.raises(ConfigError, match=r"data\.a = 'B' and data\.b = the same; accepted: two"):
+    with pytest.raises(
+        ConfigError, match=r"data\.a and data\.b are both 'B'; accepted: two different"
+    ):
         make_source(data_config(**fields, a="B"))
 
 

@@ -306,7 +306,7 @@ def test_the_direction_is_chosen():
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "no file is chosen; accepted: an image"),
+        (b"", "no file is chosen, or it is empty; accepted: an image"),
         (b"no image", "the file is not an image"),
         (png(np.zeros((64, 64, 3), np.uint8))[:60], "the file cannot be decoded: "),
         (

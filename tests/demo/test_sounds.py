@@ -78,7 +78,7 @@ def test_the_page_asks_for_a_sound():
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "no file is chosen; accepted: a sound"),
+        (b"", "no file is chosen, or it is empty; accepted: a sound"),
         (b"no sound", "the file is no sound that can be decoded"),
         (wav(noise(8 * RATE // 2 + 1)), "the file is longer than 4 s; accepted: up to 4 s"),
         (wav(noise(8, 3)), "the file has 3 channels; accepted: 1 or 2"),

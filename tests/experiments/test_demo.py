@@ -1,5 +1,6 @@
 """``experiments.demo`` as a person uses it; its pages and answers: tests/pages."""
 
+import json
 import signal
 import socket
 import sys
@@ -7,9 +8,11 @@ import urllib.request
 
 import pytest
 
-from configs import gan
+from configs import gan, predict
+from gan_jax.data import spec as specs
 from tests.experiments.program import call, complaint
 from tests.inference.untrained import make_run
+from tests.pages.directories import make
 
 DEMO = "experiments.demo"
 
@@ -54,6 +57,11 @@ def test_mistakes_are_reported_before_anything_is_compiled(made, tmp_path):
     assert refused() == "--run is missing; give a run directory"
     assert "nowhere is no run directory" in refused("--run=nowhere")
     assert "--port" in refused(f"--run={made}", "--port=65536")
+    path = make(tmp_path / "clips", settings=predict.get_config("smoke"))
+    record = json.loads((path / "data.json").read_text())
+    record["spec"] = specs.to_json({"video": specs.Field("video", (8, 16, 16, 1), "uint8")})
+    (path / "data.json").write_text(json.dumps(record))
+    assert "clips predicts videos, which have no demo: see python" in refused(f"--run={path}")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         message = refused(f"--run={made}", f"--port={port}")

@@ -1,9 +1,12 @@
 """``experiments.report`` as a person uses it; its pages: tests/pages/test_report.py."""
 
+import json
 import sys
 
 import pytest
 
+from configs import pix2pix
+from gan_jax.data import spec as specs
 from tests.experiments.program import call, complaint, succeeded
 from tests.pages.directories import config, losses, make
 
@@ -67,3 +70,14 @@ def test_replicas_have_reports_of_their_own(tmp_path):
     path = make(tmp_path / "two", settings=config(train__replicas=2))
     message = complaint(call(f"--run={path}", module=REPORT, cwd=tmp_path))
     assert "holds 2 replicas; accepted: the directory of one of them" in message
+
+
+def test_a_run_that_translates_has_no_samples_to_show(tmp_path):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    path = make(tmp_path / "run", settings=pix2pix.get_config("smoke"))
+    record = json.loads((path / "data.json").read_text())
+    record["spec"] = specs.to_json(specs.images((32, 32, 3)))
+    (path / "data.json").write_text(json.dumps(record))
+    message = complaint(call(f"--run={path}", "--samples=4", module=REPORT, cwd=tmp_path))
+    assert message.startswith("--samples is for runs that make samples from noise; this one trans")

@@ -60,7 +60,7 @@ def test_steps_before_the_discriminator_plays_are_timed_apart(
     config.train.update(steps=7200, log_every=7200, sample_every=7200, checkpoint_every=7200)
     monkeypatch.setattr(rehearsal, "_seconds_per_call", lambda *given: 0.5 if given[2] else 0.25)
     out = planned(config, tmp_path, capsys)
-    assert "time 45 min at 250 ms, from step 3,600 on 500 ms per train step" in out
+    assert "time 45 min at 250 ms per train step, 500 ms from step 3,600 on (" in out
 
 
 def test_steps_are_timed_without_the_first_one(monkeypatch):

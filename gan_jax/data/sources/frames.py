@@ -133,8 +133,8 @@ def _check_place(folder: str, inside: str, shown: str, example: str) -> None:
     """Raise a `DataError` if a folder of frames is the whole set or a split of it."""
     if folder == inside or split_of(os.path.basename(folder)):
         raise DataError(
-            f"{shown} has images such as {printable(example)} itself; accepted: a folder of images "
-            "for each video, whose name is not that of a split"
+            f"{shown} has images such as {printable(example)} itself; accepted: a folder inside it "
+            "for the frames of each video, whose name is not that of a split"
         )
 
 

@@ -125,7 +125,9 @@ def paired(config: Any, transform: Transform, one: Callable[[Any, Transform], So
         return source
     names = {"a": config.a or "A", "b": config.b or "B"}
     if names["a"] == names["b"]:
-        raise ConfigError(f"data.a = {names['a']!r} and data.b = the same; accepted: two names")
+        raise ConfigError(
+            f"data.a and data.b are both {names['a']!r}; accepted: two different names"
+        )
     if config.pairing == "twins" or config.name == "folder":
         _only_folders(config)
         paths = [
