@@ -1,4 +1,4 @@
-"""A game that filters sounds, and what stands in for an opened run of it."""
+"""A game whose generator filters sounds, and a stand-in for an opened run of it."""
 
 import contextlib
 import dataclasses
