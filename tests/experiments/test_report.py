@@ -8,6 +8,7 @@ import pytest
 from configs import pix2pix
 from gan_jax.data import spec as specs
 from tests.experiments.program import call, complaint, succeeded
+from tests.inference.untrained import STEP, make_run
 from tests.pages.directories import config, losses, make
 
 REPORT = "experiments.report"
@@ -35,6 +36,18 @@ def test_a_report_is_written_once_unless_it_may_be_replaced(made, tmp_path):
     assert "<h1>run</h1>" in page.read_text()
     assert sorted(made.rglob("*")) == before
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_page_of_raw_weights_says_so(tmp_path):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    small = {"generator__mlp__features": (8,), "discriminator__mlp__features": (4,)}
+    run = make_run(tmp_path / "run", config(generator__latent_dim=3, **small))
+    flags = ("--samples=2", "--neighbours=1", "--raw")
+    succeeded(call(f"--run={run.path}", *flags, module=REPORT, cwd=tmp_path))
+    page = (tmp_path / "report.html").read_text()
+    assert f"2 samples of step {STEP}, seed 0, raw weights." in page
+    assert f'alt="step {STEP}, seed 0, raw weights"' in page
 
 
 def test_without_its_packages_the_extra_is_named(made, tmp_path, monkeypatch):
