@@ -104,7 +104,7 @@ def _check(metric: Metric, source: Source, num_classes: int | None) -> None:
             f"eval.metrics has {metric.name!r}, but {source.name} has no labels to train a "
             f"classifier with; accepted: {instead}"
         )
-    if metric.extractor == "classifier" and (why := _untrainable(source)):
+    if metric.extractor == "classifier" and (why := untrainable(source)):
         raise errors.ConfigError(
             f"eval.metrics has {metric.name!r}, but no classifier can be trained on "
             f"{source.name}: {why}"
@@ -124,7 +124,7 @@ def refusal(settings: Settings, source: Source, real: Source) -> str:
         return f"{source.name} has {has}, and no classes to train a classifier with"
     if not _is_seen(source) or (source.num_classes or 0) < 2:
         return ""
-    if why := _untrainable(source):
+    if why := untrainable(source):
         return f"no classifier can be trained on {source.name}: {why}"
     names_ = _automatic(source, None)
     least = 2 * max(compare.least_images(m) for m in parse_metrics(settings, names_))
@@ -133,7 +133,7 @@ def refusal(settings: Settings, source: Source, real: Source) -> str:
     return ""
 
 
-def _untrainable(source: Source) -> str:
+def untrainable(source: Source) -> str:
     """Return why no classifier can be trained on labelled images, or ""."""
     source = taught(source)
     labels = sources.known_labels(source)

@@ -80,6 +80,16 @@ class Evaluator(abc.ABC):
     def _metrics_of(self, extractor: str) -> list[Metric]:
         return [metric for metric in self.metrics if metric.extractor == extractor]
 
+    def _extractor_words(self) -> str:
+        """Return the weights of the extractors, and a classifier's accuracy, for a note."""
+        words = ""
+        for name, extraction in self._extractions.items():
+            protocol = extraction.extractor.protocol
+            accuracy = protocol.get("accuracy")
+            extra = "" if accuracy is None else f" (accuracy {accuracy:.1%})"
+            words += f"; {name} {protocol.get('weights', '')}{extra}"
+        return words
+
     def __call__(self, variables: Mapping[str, Any]) -> Result:
         """Return the metrics of some variables, as `sampling.chosen_variables` returns them."""
         protocol, placed = self.protocol(variables), self._place(variables)

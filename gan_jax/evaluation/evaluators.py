@@ -135,7 +135,7 @@ def make_evaluator(
     how: dict[str, Any] = {"devices": devices, "sampling": sampling}
     if isinstance(game, TranslationGame):
         return translation.TranslationEvaluator(
-            config, settings, metrics, game=game, source=source, **how
+            config, settings, metrics, game=game, source=source, kept=kept, **how
         )
     game = as_generative(game, "evaluation by samples")
     apart = None

@@ -163,13 +163,8 @@ class GenerativeEvaluator(Evaluator):
             real.append(real_values)
         note = (
             f"{count:,} of each against {count:,} others of {self._source.name}; mean ± standard "
-            f"deviation of {REFERENCE_SPLITS} splits"
+            f"deviation of {REFERENCE_SPLITS} splits{self._extractor_words()}"
         )
-        for name, extraction in self._extractions.items():
-            protocol = extraction.extractor.protocol
-            accuracy = protocol.get("accuracy")
-            extra = "" if accuracy is None else f" (accuracy {accuracy:.1%})"
-            note += f"; {name} {protocol.get('weights', '')}{extra}"
         columns = {"generated": generated, "real": real}
         return [(name, *mean_and_spread(runs)) for name, runs in columns.items()], note
 

@@ -20,7 +20,8 @@ class Settings:
         of the scale, histograms of polyphony and intervals, and empty bars for music; modes,
         their evenness and FID by a small classifier for stacked digits; FID, precision and recall
         by it for other labelled images; what captions of shapes ask for; PSNR and SSIM for pairs;
-        AUROC and average precision for anomalies; none for other data.
+        the share of the target's class for domains that are classes; AUROC and average precision
+        for anomalies; none for other data.
       num_fake: generated images; results for different numbers are not comparable.
       num_real: real images; unset: all.
       split: the split of the real images; unset: ``data.split``, and of those that were not trained

@@ -4,7 +4,9 @@ Three kinds of metrics, each as far as the game and its data allow:
 
 - of pairs (``psnr``, ``ssim``, ..., of sounds ``si_sdr``, ...): each output against its target;
   means over examples, and of videos over the frames that are predicted;
-- of sets (``fid``, ``kid768``, ...): outputs against real images of the target domain;
+- of sets (``fid``, ``kid768``, ...): outputs against real images of the target domain. Where the
+  domains are classes of one labelled data set, the classifier of all its classes is among the
+  extractors, and ``classifier_accuracy`` is the share of outputs that it assigns to the target's;
 - of scores (``auroc``, ``average_precision``): whether images of classes that are not normal
   (``data.normal``, ``data.without``) have higher anomaly scores than the others.
 
@@ -14,6 +16,7 @@ Metrics of directions other than the first carry the name of the direction: ``ki
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,13 +28,13 @@ from gan_jax.data import spec as specs
 from gan_jax.data.sources import DomainSource, Source
 from gan_jax.data.spec import Field
 from gan_jax.device_map import DeviceMap
-from gan_jax.evaluation import sounds, videos
+from gan_jax.evaluation import choosing, sounds, videos
 from gan_jax.evaluation.anomalies import anomalous_classes, measured_source
 from gan_jax.evaluation.evaluator import Column, Evaluator, parse_metrics
-from gan_jax.evaluation.real_images import real_source
+from gan_jax.evaluation.real_images import labelled_images, real_source
 from gan_jax.evaluation.settings import Settings
 from gan_jax.games.anomaly import DetectionGame
-from gan_jax.games.translation import TranslationGame
+from gan_jax.games.translation import A_TO_B, TranslationGame
 from gan_jax.metrics import compare, detection, names, similarity, statistics
 from gan_jax.metrics.names import Metric
 from gan_jax.metrics.statistics import Extraction
@@ -44,7 +47,12 @@ def choose_metrics(
 ) -> list[Metric]:
     """Return the metrics to compute; as `evaluators.choose`."""
     automatic: list[str] = []
-    accepted = [name for name in names.STATISTICS if name not in names.POINT_STATISTICS]
+    accepted = [
+        name
+        for name, statistic in names.STATISTICS.items()
+        if name not in names.POINT_STATISTICS and not statistic.labelled
+    ]
+    unclassified = _unclassified(source, game)
     has_targets = not isinstance(source, DomainSource)
     plural = _plural(specs.target(source.spec)) if has_targets else "images"
     if plural != "images":
@@ -57,6 +65,9 @@ def choose_metrics(
     elif has_targets:
         automatic = ["psnr", "ssim"]
         accepted = [*names.PAIR_STATISTICS, *accepted]
+    elif not unclassified:
+        automatic = ["classifier_accuracy"]
+        accepted = [*accepted, *automatic]
     if isinstance(game, DetectionGame):
         automatic = []
         if anomalous_classes(config, source, measured_source(config, settings)):
@@ -64,21 +75,20 @@ def choose_metrics(
             accepted = [*names.SCORE_STATISTICS, *accepted]
     metrics = parse_metrics(settings, automatic)
     for metric in metrics:
-        if metric.statistic not in accepted or metric.labelled:
+        why = ""
+        if (metric.name if metric.labelled else metric.statistic) not in accepted:
             why = {
                 "pairs": "but images of two domains have no targets",
                 "scores": "but no split has images of normal classes and of others (data.normal)",
                 "held_out": "which is measured on samples, but the game translates images",
-                "images": "but the game is not class-conditional",
+                "images": "which is not for translated images",
             }.get(metric.of, "but these are images")
             why = f"but these are pairs of {plural}" if plural != "images" else why
+        if unclassified and plural == "images" and metric.extractor == "classifier":
+            why = f"but {unclassified}"
+        if why:
             raise errors.ConfigError(
                 f"eval.metrics has {metric.name!r}, {why}; accepted: {', '.join(accepted)}"
-            )
-        if metric.extractor == "classifier":
-            raise errors.ConfigError(
-                f"eval.metrics has {metric.name!r}; accepted for games that translate images: "
-                "Inception's metrics, such as fid"
             )
         if metric.of == "pairs":
             _check_pair(metric, game, source, _border(settings, game))
@@ -88,6 +98,23 @@ def choose_metrics(
                 f"eval.num_real = {count}; accepted for {metric.name}: {least} or more"
             )
     return metrics
+
+
+def _unclassified(source: Source, game: TranslationGame) -> str:
+    """Return why no classifier can recognize the classes of translated images, or ""."""
+    whole = source.whole if isinstance(source, DomainSource) else None
+    if whole is None:
+        return f"{source.name} has no two domains that are classes of one labelled data set"
+    if why := choosing.untrainable(whole):
+        return f"no classifier can be trained on {whole.name}: {why}"
+    one = {"image": np.empty((1, *whole.shape), np.uint8)}
+    _, height, width, _ = translating.fitting(one, game)["image"].shape
+    if (height, width) != whole.shape[:2]:
+        return (
+            f"the networks take {height}x{width} pixels of images of {whole.shape[0]}x"
+            f"{whole.shape[1]}, which the classifier sees whole (data.resolution)"
+        )
+    return ""
 
 
 def _plural(field: Field) -> str:
@@ -138,6 +165,7 @@ class TranslationEvaluator(Evaluator):
     Args, beside those of `Evaluator`:
       config: the run's configuration.
       source: its training data; `shown_source` are measured.
+      kept: the folder of the run's classifier; ``None``: it keeps none.
     """
 
     def __init__(
@@ -150,11 +178,27 @@ class TranslationEvaluator(Evaluator):
         source: Source,
         devices: Sequence[jax.Device],
         sampling: Sampling,
+        kept: Path | None = None,
     ) -> None:
         translating.check_sampling(sampling)
         shown = shown_source(config, settings, game, source)
+        labelled, self._classes = None, {}
+        if any(metric.extractor == "classifier" for metric in metrics):
+            assert isinstance(source, DomainSource)
+            assert source.whole is not None
+            labelled = labelled_images(source.whole)
+            # The classes of another split may have other numbers.
+            sides = {"a": source.a, "b": source.b}
+            self._classes = {name: int(side.read_labels([0])[0]) for name, side in sides.items()}
         super().__init__(
-            settings, metrics, game=game, source=shown, devices=devices, sampling=sampling
+            settings,
+            metrics,
+            game=game,
+            source=shown,
+            devices=devices,
+            sampling=sampling,
+            labelled=labelled,
+            kept=kept,
         )
         self._game = game
         self._border = _border(settings, game)
@@ -214,10 +258,13 @@ class TranslationEvaluator(Evaluator):
     def reference(self, variables: Mapping[str, Any]) -> tuple[list[Column], str]:
         """Return columns of the metrics of outputs and of inputs, and a note on the data."""
         values, before = self._compare_all(self._place(variables), self._settings.seed)
-        note = f"{max(self._sizes):,} of {self._source.name}"
+        note = f"{max(self._sizes):,} of {self._source.name}{self._extractor_words()}"
         if self._scores is not None:
             return [("scores", values, {})], note
-        return [("output", values, {}), ("input", before, {})], note
+        columns: list[Column] = [("output", values, {}), ("input", before, {})]
+        if any(metric.labelled for metric in self.metrics):
+            columns.append(("real", self._classify_real(), {}))
+        return columns, note
 
     def _measure(self, variables: Any, seed: int) -> dict[str, float]:
         return self._compare_all(variables, seed)[0]
@@ -248,9 +295,23 @@ class TranslationEvaluator(Evaluator):
             for name, found in (("output", values), ("input", before)):
                 if name in compared:
                     own = self._compare(images._replace(outputs=compared[name]), way)
-                    suffix = f"_{way}" if number else ""
-                    found.update({f"{metric}{suffix}": value for metric, value in own.items()})
+                    found.update(self._named(own, way))
         return values, before
+
+    def _named(self, values: Mapping[str, float], way: str) -> dict[str, float]:
+        """Return metrics of a direction by their names."""
+        suffix = "" if way == next(iter(self._translators)) else f"_{way}"
+        return {f"{name}{suffix}": value for name, value in values.items()}
+
+    def _classify_real(self) -> dict[str, float]:
+        """Return the metrics that need classes, of real images of the target domains."""
+        own = [metric for metric in self.metrics if metric.labelled]
+        values: dict[str, float] = {}
+        for way in self._translators:
+            extraction = self._extractions["classifier"]
+            real = self._collect(extraction, self._others(way), own, way, fake=True)
+            values |= self._named(compare.compare(own, self._layers, real, real), way)
+        return values
 
     def _compare(self, translated: translating.Translated, way: str) -> dict[str, float]:
         """Return the metrics of pairs and sets of some outputs."""
@@ -264,16 +325,15 @@ class TranslationEvaluator(Evaluator):
             own = self._metrics_of(name)
             if (name, way) not in self._real:
                 real = self._others(way) if targets is None else targets
-                self._real[name, way] = self._collect(extraction, real, own, fake=False)
-            fake = self._collect(extraction, images, own, fake=True)
+                self._real[name, way] = self._collect(extraction, real, own, way, fake=False)
+            fake = self._collect(extraction, images, own, way, fake=True)
             values |= compare.compare(own, self._layers, self._real[name, way], fake)
         return values
 
     def _others(self, way: str) -> np.ndarray:
         """Return real images of a direction's target domain, uint8."""
-        if way == next(iter(self._translators)):
-            return self._points["b"][: self._sizes[1]]
-        return self._points["a"][: self._sizes[0]]
+        name = _target(way)
+        return self._points[name][: self._sizes["ab".index(name)]]
 
     def _pairs(
         self, metric: Metric, outputs: np.ndarray, inputs: np.ndarray, targets: np.ndarray
@@ -298,9 +358,25 @@ class TranslationEvaluator(Evaluator):
         return np.concatenate(rows)
 
     def _collect(
-        self, extraction: Extraction, images: np.ndarray, own: Sequence[Metric], *, fake: bool
+        self,
+        extraction: Extraction,
+        images: np.ndarray,
+        own: Sequence[Metric],
+        way: str,
+        *,
+        fake: bool,
     ) -> statistics.Statistics:
+        """Return statistics of images that are to be of a direction's target domain."""
         size = extraction.batch_size
         batches = (images[first : first + size] for first in range(0, len(images), size))
         needs = compare.needs(own, self._layers, fake=fake)
-        return statistics.collect(extraction, batches, len(images), needs)
+        found = statistics.collect(extraction, batches, len(images), needs)
+        if not self._classes:
+            return found
+        labels = np.full(len(images), self._classes[_target(way)], np.int32)
+        return dataclasses.replace(found, labels=labels)
+
+
+def _target(way: str) -> str:
+    """Return the domain into which a direction translates."""
+    return "b" if way == A_TO_B else "a"

@@ -28,7 +28,7 @@ from typing_extensions import override
 from gan_jax.data.sources.base import Example, Source
 from gan_jax.data.sources.folder import FolderSource, find_folder
 from gan_jax.data.sources.images import Transform
-from gan_jax.data.sources.subset import class_number, only_classes
+from gan_jax.data.sources.subset import Subset, class_number, only_classes
 from gan_jax.data.sources.twins import TwoImages, sides, twins
 from gan_jax.errors import ConfigError, lookup
 
@@ -80,6 +80,14 @@ class DomainSource(TwoImages):
     Raises:
       DataError: their images differ in shape.
     """
+
+    @property
+    def whole(self) -> Source | None:
+        """The labelled source of which each domain is a class; ``None``: they are other data."""
+        a, b = self.a, self.b
+        if isinstance(a, Subset) and isinstance(b, Subset) and a.source is b.source:
+            return a.source
+        return None
 
     @override
     def __len__(self) -> int:
