@@ -53,6 +53,7 @@ def rows(
     if pipeline.is_decoded:
         path += ", decoded earlier"
     mirrored = ", mirrored at random" if config.data.flip else ""
+    penalty = "" if config.penalty.name == "none" else f", {config.penalty.name} penalty"
     devices = training.devices
     images = images_per_step(training.game, length.batch_size)
     players = ", then ".join(
@@ -60,7 +61,7 @@ def rows(
         for player in training.game.players
     )
     plan = [
-        ("variant", f"{config.variant}: {config.loss.name} loss, {config.penalty.name} penalty"),
+        ("variant", f"{config.variant}: {config.loss.name} loss{penalty}"),
         ("data", f"{source.name}: {size} of {shape}, {path}, split {source.split}{mirrored}"),
         *([(_heading(source), ", ".join(source.notes))] if source.notes else []),
         *_labels(source),

@@ -335,6 +335,7 @@ def test_a_dry_run_writes_nothing_and_records_the_plan(tmp_path, capsys):
     assert result.state == "planned"
     assert not (tmp_path / "run").exists()
     out = " ".join(capsys.readouterr().out.split())  # A line may be wrapped anywhere.
+    assert "variant wgan_gp: wasserstein loss, wgan_gp penalty data digits: " in out
     assert "discriminator 1 step, then generator 1 step" in out
     assert "digits: 1,500 of 8x8x1, on the device, split train, mirrored at random" in out
     assert "10: 0 (151), 1 (151), 2 (150)" in out

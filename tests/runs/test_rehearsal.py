@@ -129,7 +129,9 @@ def test_a_preview_has_the_augmentations_of_the_game(tmp_path):
 
 
 def test_pairs_have_two_previews(uncompiled, tmp_path, capsys):
-    planned(tiny.cycle_config(), tmp_path, capsys, preview=tmp_path / "seen.png")
+    out = planned(tiny.cycle_config(), tmp_path, capsys, preview=tmp_path / "seen.png")
+    # A run without a penalty has no words on it.
+    assert "variant cyclegan: least_squares loss data digits+digits: " in out
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["seen_a.png", "seen_b.png"]
 
 
