@@ -119,4 +119,5 @@ def _figure(
 ) -> figures.Figure:
     """Return a sound with its spectrogram, which says by ``text`` where it is from."""
     image = figures.address(".png", grids.png(picture, text))
-    return figures.Figure(name, image, figures.address(".wav", translate_sounds.wav(sound, rate)))
+    played = figures.address(".wav", translate_sounds.wav(sound, rate))
+    return figures.Figure(name, name, image, played)

@@ -24,12 +24,14 @@ class Figure:
     """One sample of a page.
 
     Attributes:
+      alt: what it is, for readers who do not see it.
       label: its class or caption; empty: none.
       image: the picture, spectrogram or piano roll, as an address that contains it.
       sound: the WAV file, likewise; empty: none.
       notes: the MIDI file, likewise; empty: none.
     """
 
+    alt: str
     label: str
     image: str
     sound: str = ""
@@ -74,12 +76,15 @@ def of_samples(
         return Figures(width, lines=kind.lines(made))
     if kind.crowd > 1:
         picture = address(".png", grids.png(kind.picture(made), text))
-        return Figures(width, [Figure("", picture)])
+        return Figures(width, [Figure("Samples", "", picture)])
     named = zip(made, names or [""] * len(made), strict=True)
-    return Figures(width, [_figure(kind, x, name, text) for x, name in named])
+    shown = [_figure(kind, x, number, name, text) for number, (x, name) in enumerate(named, 1)]
+    return Figures(width, shown)
 
 
-def _figure(kind: Kind, example: np.ndarray, name: str, text: Mapping[str, str]) -> Figure:
+def _figure(
+    kind: Kind, example: np.ndarray, number: int, name: str, text: Mapping[str, str]
+) -> Figure:
     files = kind.files(example, text) if kind.suffix else {}
     shown = next((suffix for suffix in (".png", ".gif") if suffix in files), ".png")
     if shown not in files:
@@ -88,4 +93,5 @@ def _figure(kind: Kind, example: np.ndarray, name: str, text: Mapping[str, str])
         drawn = kind.picture(example[None])[inner, inner]
         files = {**files, shown: grids.png(drawn, text)}
     places = {suffix: address(suffix, content) for suffix, content in files.items()}
-    return Figure(name, places[shown], places.get(".wav", ""), places.get(".mid", ""))
+    alt = f"Sample {number}, {name}" if name else f"Sample {number}"
+    return Figure(alt, name, places[shown], places.get(".wav", ""), places.get(".mid", ""))

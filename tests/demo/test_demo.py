@@ -76,7 +76,7 @@ def test_samples_of_a_seed_are_those_of_the_run(samples, classes):
     answer = samples.answer({"seed": "3", "num": "6"}, b"")
     agree(images(answer), wanted)
     page = Page(answer)
-    assert [one["alt"] for one in page.all("img")] == [f"sample {i}: {i}" for i in range(6)]
+    assert [one["alt"] for one in page.all("img")] == [f"Sample {i + 1}, {i}" for i in range(6)]
     assert "6 samples of seed 3, in " in page.text
     command = f"python -m experiments.sample --run={classes.path} --seed=3 --num=6 --out=samples/"
     assert command in page.text
@@ -88,7 +88,7 @@ def test_a_class_and_a_truncation_are_those_of_the_run(samples, classes):
     answer = samples.answer(form, b"")
     agree(images(answer), wanted)
     assert "--label=7 --truncation=0.5 --out" in answer
-    assert "sample 1: 7" in answer
+    assert [one["alt"] for one in Page(answer).all("img")] == ["Sample 1, 7", "Sample 2, 7"]
 
 
 def test_between_two_seeds_latents_move_on_an_arc(samples):

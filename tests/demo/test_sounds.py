@@ -64,6 +64,7 @@ def test_spectrograms_are_of_both_on_one_scale():
     both = np.stack([sound, filtered(sound, 1003)])[..., 0]
     for picture, expected in zip(pictures, spectrograms.spectrograms(both), strict=True):
         np.testing.assert_allclose(np.asarray(picture, float), expected[..., 0], atol=2)
+    assert [one["alt"] for one in page.all("img")] == ["before", "after"]
     assert "Description" not in pictures[0].text
     assert pictures[1].text["Description"] == "synthetic image"
 

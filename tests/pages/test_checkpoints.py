@@ -119,6 +119,7 @@ def test_samples_are_shown_one_by_one(runs):
     np.testing.assert_array_equal(
         [np.asarray(image) for image in found], run.sample(3, seed=2)[..., 0]
     )
+    assert [one["alt"] for one in page.all("img")] == ["Sample 1", "Sample 2", "Sample 3"]
     assert {image.text["Description"] for image in found} == {"synthetic image"}
     assert made.words in page.text
 
