@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 from gan_jax.data import device
 from gan_jax.data import spec as specs
 from gan_jax.data.degrade import Degradation, Degraded
-from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
+from gan_jax.games.translation import A_TO_B, Direction
 from gan_jax.runs.run import Weights
 from gan_jax.runs.run_directory import choose_step
+from tests.inference.stand_in import StandIn
 
 REACH = 3
 STEP = 4
@@ -54,31 +55,17 @@ def convolve(x, taps):
 
 
 @dataclasses.dataclass(frozen=True)
-class Convolver(TranslationGame):
+class Convolver(StandIn):
     """Convolves, enlarges by repetition, times its one parameter; keys add some noise."""
 
     ways: Mapping[str, Direction] = dataclasses.field(
         default_factory=lambda: {A_TO_B: Direction(3, 3, 4)}
     )
-    spoils: Any = None
     spec: Any = dataclasses.field(default_factory=lambda: specs.images((8, 8, 3)))
-    networks: ClassVar = {}
-    players: ClassVar = ()
-
-    @classmethod
-    def from_config(cls, config, given):
-        raise NotImplementedError
 
     @property
     def directions(self):
         return self.ways
-
-    @property
-    def degradation(self):
-        return self.spoils
-
-    def examples(self, batch, keys, direction=A_TO_B):
-        raise NotImplementedError
 
     def render(self, variables, seen, direction, keys):
         way = self.directions[direction]
@@ -139,7 +126,7 @@ class Torn(Degradation):
 
 def make_run(direction=PLAIN, degradation=None, **others):
     """Return a run of a game of these directions."""
-    return OpenConvolver(Convolver({"AtoB": direction, **others}, degradation))
+    return OpenConvolver(Convolver({"AtoB": direction, **others}, spoils=degradation))
 
 
 def expected(array, direction=PLAIN, known=None, fill=0.0, gain=1.0):

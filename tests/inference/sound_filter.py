@@ -3,17 +3,18 @@
 import contextlib
 import dataclasses
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax.data.spec import Field
-from gan_jax.games.translation import A_TO_B, Direction, TranslationGame
+from gan_jax.games.translation import A_TO_B, Direction
 from gan_jax.runs.run import Run, Weights
 from gan_jax.runs.run_directory import choose_step
 from tests.inference import convolver
+from tests.inference.stand_in import StandIn
 
 RATE = 8_000
 REACH = 2
@@ -22,17 +23,10 @@ RNG = np.random.default_rng(0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Filter(TranslationGame):
+class Filter(StandIn):
     """Filters each channel of a sound by `TAPS`, times its one parameter; zeros beyond the ends."""
 
     channels: int = 1
-    spoils: Any = None
-    networks: ClassVar = {}
-    players: ClassVar = ()
-
-    @classmethod
-    def from_config(cls, config, given):
-        raise NotImplementedError
 
     @property
     def spec(self):
@@ -41,13 +35,6 @@ class Filter(TranslationGame):
     @property
     def directions(self):
         return {A_TO_B: Direction(self.channels, self.channels, 4)}
-
-    @property
-    def degradation(self):
-        return self.spoils
-
-    def examples(self, batch, keys, direction=A_TO_B):
-        raise NotImplementedError
 
     def render(self, variables, seen, direction, keys):
         assert seen.shape[1] % 4 == 0
