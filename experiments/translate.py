@@ -13,7 +13,8 @@ whole image if the network's receptive field reaches no farther than 3/8 of the 
 normalisation takes the statistics of a whole tile: then a larger --tile is better. Each size is
 compiled once; a small --tile reduces many sizes to one. Names and sub-folders are kept, and so is
 transparency, except by runs that fill holes, for which it marks the holes. A file that cannot be
-used is reported, the others are translated, and the exit code is 1.
+used is reported, the others are translated, and the exit code is 1. Files of other kinds in a
+folder are named in the last line.
 
 With --degrade the inputs are clean images: they are degraded as they were in training, restored,
 and measured against what they were (PSNR and SSIM, also on luminance), beside the degraded ones.

@@ -15,7 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from gan_jax.data.sources.containers import SUFFIXES, Files, Folder, files_in, open_files
+from gan_jax.data.sources.containers import (
+    SUFFIXES,
+    Files,
+    Folder,
+    files_in,
+    open_files,
+    printable,
+)
 from gan_jax.data.sources.images import decode, opened, reason
 from gan_jax.data.sources.levels import Levels
 from gan_jax.errors import ConfigError, DataError, WorkdirError, lookup
@@ -24,6 +31,8 @@ from gan_jax.report import grids
 _QUALITY = 95
 # File systems take 255; a file that is being written has a longer name.
 _NAME_BYTES = 230
+# Files that are not used, in a message.
+_NAMED = 3
 #: The formats that can be written, by the suffix of the files: options of Pillow's.
 FORMATS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "png": ("PNG", {}),
@@ -90,16 +99,50 @@ def find(
     what: str = "images",
 ) -> list[ImageFile]:
     """Return the image files at a path, or others of some suffixes, sorted by name; as `listed`."""
-    files, inside, names = listed(path, field, without, suffixes, what)
-    prefix = f"{inside}/" if inside else ""
-    # Names in a zip may begin with a slash, but are relative to the output folder.
-    return [ImageFile(name.removeprefix(prefix).strip("/"), files, name) for name in names]
+    return listed(path, field, without, suffixes, what).opened()
+
+
+class Listing(NamedTuple):
+    """The files at a place inside a container.
+
+    Attributes:
+      files: the container.
+      inside: the place, "" or "a/b".
+      names: the paths of the files with the wanted suffixes, sorted.
+      unused: the paths of the others, likewise.
+    """
+
+    files: Files
+    inside: str
+    names: list[str]
+    unused: list[str]
+
+    def below(self, name: str) -> str:
+        """Return a path relative to the place."""
+        # Names in a zip may begin with a slash, but are relative to the output folder.
+        return name.removeprefix(f"{self.inside}/" if self.inside else "").lstrip("/")
+
+    def opened(self) -> list[ImageFile]:
+        """Return the files with the wanted suffixes."""
+        return [ImageFile(self.below(name), self.files, name) for name in self.names]
+
+    def left_out(self) -> str:
+        """Return in words how many files are not used, and the first of them, or ""."""
+        if not (count := len(self.unused)):
+            return ""
+        shown = ", ".join(printable(self.below(name)) for name in self.unused[:_NAMED])
+        more = ", ..." if count > _NAMED else ""
+        return f"{count:,} other file{'s' if count > 1 else ''} not used: {shown}{more}"
 
 
 def listed(
-    path: str | Path, field: str, without: Path | None, suffixes: Collection[str], what: str
-) -> tuple[Files, str, list[str]]:
-    """Return a container, the place in it that a path leads to, and the files there.
+    path: str | Path,
+    field: str,
+    without: Path | None = None,
+    suffixes: Collection[str] = SUFFIXES,
+    what: str = "images",
+) -> Listing:
+    """Return the files at a path.
 
     Args:
       path: a file, a folder with sub-folders, a zip, or a file or folder in a zip.
@@ -113,17 +156,18 @@ def listed(
     """
     path = Path(path)
     if path.is_file() and path.suffix.lower() != ".zip":
-        return Folder(path.parent), "", [path.name]
+        return Listing(Folder(path.parent), "", [path.name], [])
     files, inside = open_files(path, field)
     if inside and inside in files.sizes():
-        return files, os.path.dirname(inside), [inside]
-    found, _ = files_in(files, inside, suffixes, what, field)
-    names = sorted(found)
+        return Listing(files, os.path.dirname(inside), [inside], [])
+    found, others = files_in(files, inside, suffixes, what, field)
+    names, unused = sorted(found), sorted(others)
     if isinstance(files, Folder) and without is not None:
-        names = [name for name in names if not name.startswith(_below(path, without))]
+        out = _below(path, without)
+        names, unused = ([x for x in some if not x.startswith(out)] for some in (names, unused))
         if not names:
             raise DataError(f"{path} ({field}) has no {what} but those in {without}")
-    return files, inside, names
+    return Listing(files, inside, names, unused)
 
 
 def _below(path: Path, folder: Path) -> str:

@@ -5,15 +5,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from gan_jax.data.degrade import Degradation
 from gan_jax.evaluation import videos
 from gan_jax.inference import sample_files
 from gan_jax.metrics import compare, enhancement, similarity
 from gan_jax.report import atomic
-from gan_jax.runs.run import Weights
+from gan_jax.runs.run import Run, Weights
 from gan_jax.training import translating
 from gan_jax.training.sampling import make_sampling
 
@@ -30,6 +31,21 @@ _HEADINGS = {
     "si_sdr": "SI-SDR dB",
     "log_mel_distance": "log-mel distance dB",
 }
+
+
+class _Asked(Protocol):
+    """The arguments of a translation that the protocol of its scores contains."""
+
+    @property
+    def run(self) -> Run: ...
+    @property
+    def raw(self) -> bool: ...
+    @property
+    def degradation(self) -> Degradation | None: ...
+    @property
+    def input(self) -> str | Path: ...
+    @property
+    def out(self) -> str | Path: ...
 
 
 def measure(made: np.ndarray, degraded: np.ndarray, target: np.ndarray, border: int) -> Scores:
@@ -136,23 +152,26 @@ def jsonable(scores: Scores) -> dict[str, float | str | None]:
 
 
 def write(
-    ask: Any,
+    ask: _Asked,
     weights: Weights,
     measured: Mapping[str, Scores],
     failures: Mapping[str, str],
     what: str,
     **protocol: Any,
 ) -> None:
-    """Write scores and how they were measured to `FILE`, beside the outputs.
+    """Write scores, their mean, and how they were measured to `FILE`, beside the outputs.
+
+    There is no mean where all inputs failed.
 
     Args:
-      ask: what was asked for: ``run``, ``raw``, ``degradation``, ``input`` and ``out``.
+      ask: what was asked for, with a degradation.
       weights: that were used.
       measured: the scores by the name of the input.
       failures: the reasons of failures, likewise.
       what: the inputs are, such as "images".
       **protocol: what else the scores depend on.
     """
+    assert ask.degradation is not None
     common = {
         "run": str(ask.run.path),
         "variant": ask.run.config.variant,
@@ -161,9 +180,10 @@ def write(
         "weights_hash": sample_files.weights_hash(weights.variables),
         "degradation": {"name": ask.degradation.name, **dataclasses.asdict(ask.degradation)},
     }
+    average = {"mean": jsonable(mean(list(measured.values())))} if measured else {}
     record = {
         "protocol": {**common, **protocol, "files": str(ask.input), "count": len(measured)},
-        "mean": jsonable(mean(list(measured.values()))),
+        **average,
         what: {name: jsonable(one) for name, one in measured.items()},
         "failures": dict(failures),
     }

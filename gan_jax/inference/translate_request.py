@@ -115,9 +115,14 @@ class Request:
         atomic.check_free(self.grid, self.overwrite)
 
     @functools.cached_property
+    def listing(self) -> image_files.Listing:
+        """What there is at the path of the inputs."""
+        return image_files.listed(self.input, "--input", without=Path(self.out))
+
+    @functools.cached_property
     def files(self) -> list[ImageFile]:
         """The inputs."""
-        return image_files.find(self.input, "--input", without=Path(self.out))
+        return self.listing.opened()
 
     @functools.cached_property
     def places(self) -> list[Path]:

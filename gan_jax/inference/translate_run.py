@@ -8,7 +8,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,14 +138,27 @@ def translate(ask: Request) -> Summary:
     )
     if ask.degrade:
         _write_scores(ask, weights, summary)
-        line += f"; scores in {scores.FILE}"
     if ask.grid is not None and gallery:
         size = _save_gallery(ask.grid, [gallery[number] for number in sorted(gallery)])
         line += (
             f"; {len(gallery)} of them, the middle square of each scaled to {size}x{size}: "
             f"{ask.grid}"
         )
+    line += remarks(written, ask.listing.left_out(), scored=ask.degrade)
     return dataclasses.replace(summary, text=line)
+
+
+def remarks(made: Collection[Any], left_out: str, *, scored: bool) -> str:
+    """Return the end of a summary.
+
+    Args:
+      made: the outputs; empty: all inputs failed.
+      left_out: which files are not used, in words, or "".
+      scored: whether the scores were written.
+    """
+    failed = "" if made else "all failed"
+    file = f"{'scores' if made else 'reasons'} in {scores.FILE}" if scored else ""
+    return "".join(f"; {remark}" for remark in (failed, file, left_out) if remark)
 
 
 def _share(holes: list[float], may_invert: bool) -> str:

@@ -29,7 +29,7 @@ from gan_jax.inference import image_files, scores
 from gan_jax.inference.image_files import ImageFile
 from gan_jax.inference.scores import Scores
 from gan_jax.inference.translate_request import wanted_degradation
-from gan_jax.inference.translate_run import Summary
+from gan_jax.inference.translate_run import Summary, remarks
 from gan_jax.report import atomic
 from gan_jax.report.bar import bar
 from gan_jax.runs.run import Run
@@ -84,10 +84,15 @@ class SoundRequest:
         choose_step(self.run.path, self.checkpoint)
 
     @functools.cached_property
+    def listing(self) -> image_files.Listing:
+        """What there is at the path of the inputs."""
+        out = Path(self.out)
+        return image_files.listed(self.input, "--input", out, sounds.SUFFIXES, "sounds")
+
+    @functools.cached_property
     def files(self) -> list[ImageFile]:
         """The inputs."""
-        out = Path(self.out)
-        return image_files.find(self.input, "--input", out, sounds.SUFFIXES, "sounds")
+        return self.listing.opened()
 
     @functools.cached_property
     def places(self) -> list[Path]:
@@ -150,7 +155,7 @@ def translate(ask: SoundRequest) -> Summary:
         protocol = {"seed": ask.seed, "sample_rate": ask.field.sample_rate}
         sizes = {"tile": ask.tiling.tile, "overlap": ask.tiling.overlap}
         scores.write(ask, weights, measured, failures, "sounds", **protocol, **sizes)
-        line += f"; scores in {scores.FILE}"
+    line += remarks(outputs, ask.listing.left_out(), scored=ask.degrade)
     return Summary(line, outputs, failures, measured, scores.mean(list(measured.values())))
 
 

@@ -25,7 +25,7 @@ from gan_jax.data.spec import Field
 from gan_jax.games.translation import as_translation
 from gan_jax.inference import image_files, scores, video_files
 from gan_jax.inference.scores import Scores
-from gan_jax.inference.translate_run import Summary
+from gan_jax.inference.translate_run import Summary, remarks
 from gan_jax.inference.video_files import VideoFile
 from gan_jax.report import atomic
 from gan_jax.report.bar import bar
@@ -76,9 +76,18 @@ class VideoRequest:
         choose_step(self.run.path, self.checkpoint)
 
     @functools.cached_property
+    def _found(self) -> tuple[list[VideoFile], str]:
+        return video_files.find(self.input, Path(self.out))
+
+    @property
     def files(self) -> list[VideoFile]:
         """The inputs."""
-        return video_files.find(self.input, Path(self.out))
+        return self._found[0]
+
+    @property
+    def left_out(self) -> str:
+        """Which files of a folder are not used, in words, or ""."""
+        return self._found[1]
 
     @functools.cached_property
     def places(self) -> list[Path]:
@@ -161,7 +170,7 @@ def translate(ask: VideoRequest) -> Summary:
         data = ask.run.config.data
         protocol = {"frames": wanted, "given": given, "every": data.video.every}
         scores.write(ask, weights, measured, failures, "videos", **protocol, resize=data.resize)
-        line += f"; scores in {scores.FILE}"
+    line += remarks(outputs, ask.left_out, scored=ask.degrade)
     return Summary(line, outputs, failures, measured, scores.mean(list(measured.values())))
 
 

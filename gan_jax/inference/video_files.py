@@ -72,29 +72,33 @@ class FrameFolder(VideoFile):
             raise DataError(f"{PurePosixPath(path).name} {_reason(error)}") from error
 
 
-def find(path: str | Path, without: Path) -> list[VideoFile]:
+def find(path: str | Path, without: Path) -> tuple[list[VideoFile], str]:
     """Return the videos at the path ``--input``, sorted by name.
 
     Args:
       path: a video file, a folder with sub-folders, a zip, or a file or folder in a zip.
       without: a folder below ``path`` whose files are left out.
 
+    Returns:
+      The videos, and in words which files are not used.
+
     Raises:
       DataError: there are none; or frames are not in folders of their own, see `frames_in`.
     """
     suffixes = videos.ANIMATIONS | videos.FILMS | STILLS
-    files, inside, names = image_files.listed(path, "--input", without, suffixes, "videos")
-    folders, unused = frames_in(files, dict.fromkeys(names, 0), inside)
+    listing = image_files.listed(path, "--input", without, suffixes, "videos")
+    files, inside, names, unused = listing
+    folders, others = frames_in(files, dict.fromkeys(names, 0), inside)
     frames = {name for folder in folders.values() for name in folder.names}
-    if not (kept := sorted({*names, *folders} - frames - {*unused})):
-        raise DataError(f"{path} (--input) has no videos, but {', '.join(by_suffix(unused))}")
-    prefix = f"{inside}/" if inside else ""
+    if not (kept := sorted({*names, *folders} - frames - {*others})):
+        raise DataError(f"{path} (--input) has no videos, but {', '.join(by_suffix(others))}")
 
     def opened(name: str) -> VideoFile:
-        where = name.removeprefix(prefix).strip("/"), files, name
+        where = listing.below(name), files, name
         return FrameFolder(*where, folders[name]) if name in folders else VideoFile(*where)
 
-    return [opened(name) for name in kept]
+    whole = listing._replace(unused=sorted([*unused, *others]))
+    return [opened(name) for name in kept], whole.left_out()
 
 
 def _reason(error: Exception) -> str:

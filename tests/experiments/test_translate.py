@@ -83,8 +83,8 @@ def test_clean_images_are_degraded_restored_and_measured(run, trained, photos, t
     assert record["protocol"]["degradation"]["name"] == "gaussian"
     assert lines[-2].startswith(f"mean         {psnr:.2f} ({record['mean']['input_psnr']:.2f}) ")
     assert lines[-1] == (
-        f"translated 1 of 1 image (AtoB) at step 4: {out}; scores in scores.json; 1 of them, the "
-        f"middle square of each scaled to 90x90: {grid}"
+        f"translated 1 of 1 image (AtoB) at step 4: {out}; 1 of them, the middle square of each "
+        f"scaled to 90x90: {grid}; scores in scores.json"
     )
     assert pixels(grid).shape[0] == 3 * 92 + 2
 

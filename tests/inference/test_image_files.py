@@ -1,6 +1,7 @@
 """Image files of every kind: found, named, matched with masks, read with alpha, written."""
 
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -125,6 +126,18 @@ def test_folders_are_searched_with_their_sub_folders_but_for_the_output(tmp_path
     for name in ("b.png", "sub/a.jpg", "sub/deep/c.webp", "out/b.png", ".hidden/d.png"):
         save(tmp_path / name, COLOUR)
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "out" / "scores.json").touch()
+    listing = image_files.listed(tmp_path, "--input", without=tmp_path / "out")
+    assert listing.left_out() == "1 other file not used: notes.txt"
+    for name in ("b.csv", "a\n.csv", "z.csv"):
+        (tmp_path / "sub" / name).touch()
+    listing = image_files.listed(tmp_path / "sub", "--input", without=tmp_path / "out")
+    assert listing.left_out() == r"3 other files not used: a\n.csv, b.csv, z.csv"
+    shutil.make_archive(tmp_path / "all", "zip", tmp_path)
+    inside = image_files.listed(tmp_path / "all.zip" / "sub", "--input")
+    assert inside.left_out() == listing.left_out()
+    listing = image_files.listed(tmp_path, "--input", without=tmp_path / "out")
+    assert listing.left_out() == (r"5 other files not used: all.zip, notes.txt, sub/a\n.csv, ...")
     found = image_files.find(tmp_path, "--input", without=tmp_path / "out")
     assert [file.name for file in found] == ["b.png", "sub/a.jpg", "sub/deep/c.webp"]
     assert found[1].full_name == str(tmp_path / "sub/a.jpg")

@@ -112,6 +112,19 @@ def test_an_image_without_a_hole_fails_beside_others_that_have_one(tmp_path):
     assert summary.failures == {"gone.png": "is a hole everywhere", "opaque.png": "has no hole"}
 
 
+def test_inputs_that_all_fail_have_no_mean(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    out = tmp_path / "out"
+    summary = translate(Request(make_run(PLAIN, Torn()), tmp_path / "a.png", out, degrade=True))
+    assert summary.text == (
+        f"translated 0 of 1 image (AtoB) at step 4: {out}; all failed; reasons in scores.json"
+    )
+    record = json.loads((out / "scores.json").read_text())
+    assert (record["images"], record["failures"]) == ({}, {"a.png": "is not an image"})
+    assert record["protocol"]["count"] == 0
+    assert "mean" not in record
+
+
 def degraded_by_hand(degradation, array, number, seed):
     key = jax.random.fold_in(draws.named(jax.random.key(seed), "degrade"), number)
     return degradation(key[None], device.to_float(jnp.asarray(array))[None]).input

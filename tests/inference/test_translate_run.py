@@ -95,9 +95,12 @@ def test_bad_files_are_reported_and_the_others_translated(tmp_path, capsys):
     (tmp_path / "in" / "b.png").write_text("no image")
     whole = (tmp_path / "in" / "z.png").read_bytes()
     (tmp_path / "in" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "in" / "notes.txt").touch()
     out = tmp_path / "out"
     summary = translate(Request(run, tmp_path / "in", out))
-    assert summary.text == f"translated 3 of 5 images (AtoB) at step 4: {out}"
+    assert summary.text == (
+        f"translated 3 of 5 images (AtoB) at step 4: {out}; 1 other file not used: notes.txt"
+    )
     assert list(summary.outputs) == ["a.png", "sub/c.png", "z.png"]
     assert list(summary.failures) == ["b.png", "cut.png"]
     lines = capsys.readouterr().err.splitlines()

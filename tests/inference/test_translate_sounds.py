@@ -132,8 +132,11 @@ def test_files_that_cannot_be_used_are_reported_and_the_others_translated(tmp_pa
     (folder / "cut.wav").write_bytes(whole[:-200])
     (folder / "text.wav").write_text("no sound")
     save(folder / "nan.wav", np.full((8, 1), np.nan, np.float32), subtype="FLOAT")
+    (folder / "notes.txt").touch()
     summary = translate(SoundRequest(OpenFilter(), folder, tmp_path / "out"))
-    assert summary.text.startswith("translated 1 of 5 sounds at step 4")
+    assert summary.text == (
+        f"translated 1 of 5 sounds at step 4: {tmp_path / 'out'}; 1 other file not used: notes.txt"
+    )
     assert set(summary.outputs) == {"good.wav"}
     assert summary.failures["empty.wav"] == "has no samples"
     assert summary.failures["cut.wav"] == "is truncated"
@@ -142,6 +145,9 @@ def test_files_that_cannot_be_used_are_reported_and_the_others_translated(tmp_pa
     reported = capsys.readouterr().err.splitlines()
     assert f"failed: {folder / 'cut.wav'}: is truncated" in reported
     assert len(reported) == 4
+    run = OpenFilter(Filter(spoils=degradation("noise", snr=(10.0, 10.0))))
+    summary = translate(SoundRequest(run, folder / "cut.wav", tmp_path / "none", degrade=True))
+    assert summary.text.endswith("none; all failed; reasons in scores.json")
 
 
 def test_clean_sounds_are_degraded_and_measured_at_the_runs_rate(tmp_path):

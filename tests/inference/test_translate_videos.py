@@ -235,3 +235,4 @@ def test_a_film_is_refused_with_the_package_that_reads_it(tmp_path, monkeypatch)
     summary = translate(VideoRequest(Predictor(), tmp_path / "a.mp4", tmp_path / "out"))
     expected = "is not a video, or is a film, which needs pip install av"
     assert summary.failures == {"a.mp4": expected}
+    assert summary.text.endswith(f"{tmp_path / 'out'}; all failed")
