@@ -24,9 +24,9 @@ bits that have the same. A sound is resampled to the rate of the run's data and 
 the measures are SI-SDR and the distance of log-mel spectrograms.
 
 Runs that predict videos write GIF files: the first frames of each input, at the size of the run's
-data, then predicted ones. A folder of numbered frames in the input is one video. With --degrade the
-inputs are complete clips, whose first frames are given; the measure is the PSNR of the predicted
-frames, beside that of copies of the last given one.
+data, then predicted ones. A folder of numbered frames is one video, --input itself or a folder in
+it. With --degrade the inputs are complete clips, whose first frames are given; the measure is the
+PSNR of the predicted frames, beside that of copies of the last given one.
 """
 
 import sys

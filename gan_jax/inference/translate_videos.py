@@ -48,7 +48,7 @@ class VideoRequest:
     Attributes:
       run: the trained run.
       input: a video file, a folder with sub-folders, a ``.zip`` or a place in one; a folder of
-        numbered frames in it is a video.
+        numbered frames, itself or in it, is a video.
       out: the folder of the outputs, which keep the names and sub-folders of the input.
       frames: of an output, given ones included; ``None``: as many as the run's data have.
       checkpoint: "latest", "best" or a train step.

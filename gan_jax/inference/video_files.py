@@ -5,6 +5,7 @@ in the same way.
 """
 
 import dataclasses
+import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -76,7 +77,8 @@ def find(path: str | Path, without: Path) -> tuple[list[VideoFile], str]:
     """Return the videos at the path ``--input``, sorted by name.
 
     Args:
-      path: a video file, a folder with sub-folders, a zip, or a file or folder in a zip.
+      path: a video file, a folder with sub-folders, a zip, or a file or folder in a zip. A folder
+        of numbered frames is a video, itself or below the path.
       without: a folder below ``path`` whose files are left out.
 
     Returns:
@@ -88,13 +90,14 @@ def find(path: str | Path, without: Path) -> tuple[list[VideoFile], str]:
     suffixes = videos.ANIMATIONS | videos.FILMS | STILLS
     listing = image_files.listed(path, "--input", without, suffixes, "videos")
     files, inside, names, unused = listing
-    folders, others = frames_in(files, dict.fromkeys(names, 0), inside)
+    folders, others = frames_in(files, dict.fromkeys(names, 0), inside, alone=len(names) > 1)
     frames = {name for folder in folders.values() for name in folder.names}
     if not (kept := sorted({*names, *folders} - frames - {*others})):
         raise DataError(f"{path} (--input) has no videos, but {', '.join(by_suffix(others))}")
 
     def opened(name: str) -> VideoFile:
-        where = listing.below(name), files, name
+        below = listing.below(name) if name != inside else os.path.basename(inside) or files.name
+        where = below, files, name
         return FrameFolder(*where, folders[name]) if name in folders else VideoFile(*where)
 
     whole = listing._replace(unused=sorted([*unused, *others]))

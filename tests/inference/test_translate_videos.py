@@ -170,10 +170,28 @@ def test_a_folder_of_numbered_frames_is_one_video(zipped, tmp_path):
     assert summary.text.startswith("predicted 2 of 5 videos at step 4, 5 frames from 3")
 
 
-def test_frames_without_a_folder_of_their_own_are_refused(tmp_path):
+@pytest.mark.parametrize("place", ["in/walk.2", "walk.zip", "in.zip/in/walk.2"])
+def test_a_folder_of_frames_may_be_the_input_itself(place, tmp_path):
+    folder, video = tmp_path / "in" / "walk.2", clip(4)
+    save_frames(folder, video, ["8.png", "9.png", "10.png", "11.png"])
+    save_frames(folder, clip(1), ["cover.png"])
+    (folder / "notes.txt").touch()
+    shutil.make_archive(tmp_path / "walk", "zip", folder)
+    shutil.make_archive(tmp_path / "in", "zip", tmp_path, "in")
+    summary = translate(VideoRequest(Predictor(), tmp_path / place, tmp_path / "out"))
+    out = tmp_path / "out" / ("walk.gif" if place == "walk.zip" else "walk.2.gif")
+    assert list(summary.outputs.values()) == [out]
+    np.testing.assert_array_equal(read(out)[:3], video[:3])
+    assert summary.text.endswith("out; 2 other files not used: cover.png, notes.txt")
+
+
+def test_frames_that_are_no_single_video_are_refused(tmp_path):
     save_frames(tmp_path / "in", clip(3), ["1.png", "2.png", "3.png"])
-    with pytest.raises(errors.DataError, match=r"has images such as 1\.png itself; accepted: a f"):
+    save(tmp_path / "in" / "sub" / "a.gif", clip(3))
+    with pytest.raises(errors.DataError, match=r"frames of one video, and the video sub/a\.gif; a"):
         VideoRequest(Predictor(), tmp_path / "in", tmp_path / "out")
+    with pytest.raises(errors.DataError, match=r"has images such as 1\.png itself; accepted: a f"):
+        VideoRequest(Predictor(), tmp_path / "in" / "1.png", tmp_path / "out")
     save_frames(tmp_path / "stills", clip(1), ["one.png"])
     with pytest.raises(errors.DataError, match=r"stills \(--input\) has no videos, but 1 \.png"):
         VideoRequest(Predictor(), tmp_path / "stills", tmp_path / "out")

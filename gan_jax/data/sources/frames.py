@@ -62,7 +62,7 @@ class Frames:
 
 
 def frames_in(
-    files: Files, sizes: Mapping[str, int], inside: str
+    files: Files, sizes: Mapping[str, int], inside: str, *, alone: bool = False
 ) -> tuple[dict[str, Frames], list[str]]:
     """Return the videos by the path of their folder, and the images that are not part of one.
 
@@ -73,10 +73,11 @@ def frames_in(
       files: a container.
       sizes: of the files in it that may be images or videos, by path.
       inside: the place that they are in.
+      alone: whether ``inside`` itself may be a video.
 
     Raises:
       DataError: a folder has images of several names or twice the same number, has videos or
-        folders of them beside its images, or is ``inside`` itself or a split.
+        folders of them beside its images, or is a split, or ``inside`` itself unless ``alone``.
     """
     folders: dict[str, list[str]] = {}
     videos: collections.Counter[str] = collections.Counter()
@@ -98,7 +99,8 @@ def frames_in(
             continue
         others += [name for name in names if name not in numbered]
         shown = files.full_name(folder)
-        _check_place(folder, inside, shown, os.path.basename(next(iter(numbered))))
+        if not (alone and folder == inside):
+            _check_place(folder, inside, shown, os.path.basename(next(iter(numbered))))
         found[folder] = _ordered(numbered, sizes, shown)
     frames = {name for video in found.values() for name in video.names}
     _check_beside(found, sizes.keys() - frames - set(others), files)
@@ -175,7 +177,8 @@ def _check_beside(found: Mapping[str, Frames], others: Collection[str], files: F
     """Raise a `DataError` if a folder of frames has videos in it, files or folders."""
     for name in [*others, *found]:
         for folder in PurePosixPath(name).parents:
-            if (above := folder.as_posix()) in found:
+            above = folder.as_posix() if folder.parts else ""
+            if above in found:
                 raise DataError(
                     f"{files.full_name(above)} has images, which are the frames of one video, and "
                     f"the video {printable(PurePosixPath(name).relative_to(above).as_posix())}; "
