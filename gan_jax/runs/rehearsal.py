@@ -16,7 +16,7 @@ from gan_jax.data import kinds
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import Source
 from gan_jax.data.spec import LABEL
-from gan_jax.evaluation import evaluators
+from gan_jax.evaluation import best, evaluators
 from gan_jax.games import draws
 from gan_jax.games.game import images_per_step
 from gan_jax.report import grids, heartbeat
@@ -131,8 +131,10 @@ def _seconds_per_call(training: build.Training, pipeline: Pipeline, start: int =
         data = step.put_replicated(pipeline.read(count))
     taken: list[float] = []
     with heartbeat.working("timing the train step"), pipeline.batches(0) as batches:
-        # The first call is not counted.
-        while len(taken) <= _LEAST or (len(taken) <= _MOST and sum(taken) < _SECONDS):
+        # The first call is not counted. All processes must call the step equally often.
+        while best.of_first_process(
+            len(taken) <= _LEAST or (len(taken) <= _MOST and sum(taken) < _SECONDS)
+        ):
             started = time.perf_counter()
             state, _ = step(state, data, step.put_batch(next(batches)))
             jax.block_until_ready(state)

@@ -1,6 +1,9 @@
 """Dry runs: the time, the size and the preview that they give are those of the run."""
 
+import contextlib
+import itertools
 import re
+from unittest import mock
 
 import jax
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.augment import DiffAugment
+from gan_jax.evaluation import best
 from gan_jax.runs import build, fitting, loop, rehearsal, replicas
 from tests.training import tiny
 
@@ -82,6 +86,18 @@ def test_steps_are_timed_without_the_first_one(monkeypatch):
     )
     assert rehearsal._seconds_per_call(training, pipeline, 70) == 2
     assert made == [70, 71, 72, 73]
+
+
+def test_processes_call_the_step_equally_often(monkeypatch):
+    """Each has a clock of its own, and would wait forever for the other's last call."""
+    decisions = iter([1, 1, 1, 1, 1, 1, 0])
+    monkeypatch.setattr(best.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(best.multihost_utils, "broadcast_one_to_all", lambda own: next(decisions))
+    training = mock.Mock(parallel=mock.Mock(side_effect=lambda state, *_: (state, {})))
+    pipeline = mock.Mock(batches=lambda first: contextlib.nullcontext(itertools.repeat({})))
+    training.init_state().step = 0
+    rehearsal._seconds_per_call(training, pipeline)
+    assert training.parallel.call_count == 6
 
 
 def test_the_size_is_that_of_the_checkpoints_that_are_kept(tmp_path, capsys):
