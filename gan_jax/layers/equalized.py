@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from gan_jax.layers.convolution import convolve, convolve_pooled
+from gan_jax.layers.convolution import convolve_resampled
 
 
 def equalized_scale(
@@ -90,29 +90,22 @@ class EqualizedConv(_Equalized):
       kernel_size: (height, width) of the kernel.
       strides: (vertical, horizontal).
       padding: `"SAME"` or `"VALID"`.
-      pool: average 2x2 squares of the output, fused with the convolution (`convolve_pooled`);
-        without strides and padding.
+      pool: as for `gan_jax.layers.convolution.Conv`.
+      upsample: likewise.
     """
 
     kernel_size: tuple[int, int] = (3, 3)
     strides: tuple[int, int] = (1, 1)
     padding: str = "SAME"
     pool: bool = False
+    upsample: bool = False
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """Maps `inputs` [batch, height, width, in] to [batch, height', width', features].
-
-        Raises:
-          ValueError: the layer pools, and has strides or "VALID" padding.
-        """
+        """Maps `inputs` [batch, height, width, in] to [batch, height', width', features]."""
         shape = (*self.kernel_size, inputs.shape[-1], self.features)
         x, kernel, bias = self._scaled(inputs, shape)
-        if not self.pool:
-            return convolve(x, kernel, self.strides, self.padding) + bias
-        if tuple(self.strides) != (1, 1) or self.padding != "SAME":
-            raise ValueError(
-                f"pool with strides {self.strides} and padding {self.padding!r}; accepted: strides "
-                "(1, 1) and 'SAME'"
-            )
-        return convolve_pooled(x, kernel) + bias
+        y = convolve_resampled(
+            x, kernel, self.strides, self.padding, pool=self.pool, upsample=self.upsample
+        )
+        return y + bias

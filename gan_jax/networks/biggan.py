@@ -85,8 +85,8 @@ class DeepUpBlock(nn.Module):
         y = nn.relu(self.norm(name="norm_2")(y, train))
         x = x[..., : self.features]
         if self.upsample:
-            x, y = upsample_nearest(x), upsample_nearest(y)
-        y = conv(hidden, (3, 3), name="conv_2")(y)
+            x = upsample_nearest(x)
+        y = conv(hidden, (3, 3), upsample=self.upsample, name="conv_2")(y)
         y = nn.relu(self.norm(name="norm_3")(y, train))
         y = conv(hidden, (3, 3), name="conv_3")(y)
         y = nn.relu(self.norm(name="norm_4")(y, train))

@@ -32,17 +32,19 @@ class Fusion(nn.Module):
 
     Attributes:
       features: of the convolution.
+      upsample: double the resolution before it; what is done to single pixels commutes with that.
       dtype: of the computation.
       param_dtype: of the parameters.
     """
 
     features: int
+    upsample: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, vectors: jax.Array) -> jax.Array:
-        """Returns [batch, height, width, features] of a map and of vectors [batch, n]."""
+        """Returns [batch, h, w, features], or 2h and 2w, of a map and of vectors [batch, n]."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         zeros = nn.initializers.zeros
 
@@ -52,7 +54,7 @@ class Fusion(nn.Module):
 
         for _ in range(2):
             x = _activated((1.0 + numbers()) * x + numbers())
-        return Conv(self.features, (3, 3), **types)(x)
+        return Conv(self.features, (3, 3), upsample=self.upsample, **types)(x)
 
 
 class DFGANGenerator(Captioned, Generator):
@@ -81,12 +83,11 @@ class DFGANGenerator(Captioned, Generator):
             sentence = self._sentence(condition).astype(self.dtype)
             vectors = jnp.concatenate([z, sentence], axis=-1)
         for features in widths[1:]:
-            x = upsample_nearest(x)
-            y = Fusion(features, **self._types)(x, vectors)
+            y = Fusion(features, upsample=True, **self._types)(x, vectors)
             y = Fusion(features, **self._types)(y, vectors)
             if x.shape[-1] != features:
                 x = Conv(features, (1, 1), **self._types)(x)
-            x = x + y
+            x = upsample_nearest(x) + y
         x = Conv(self.shape[-1], (3, 3), **self._types)(_activated(x))
         return jnp.tanh(x.astype(jnp.float32))
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import Conv
-from gan_jax.layers.resample import mean_pool, upsample_nearest
+from gan_jax.layers.resample import mean_pool
 from gan_jax.networks.checks import (
     check_count,
     check_image_shape,
@@ -155,7 +155,7 @@ class FastGANGenerator(ClassNormalized):
         maps = [x]
         reach = min(self.skip.bit_length() - 1, len(widths))
         for index, features in enumerate(widths, 1):
-            x = Conv(2 * features, (3, 3), **options)(upsample_nearest(x))
+            x = Conv(2 * features, (3, 3), upsample=True, **options)(x)
             x = nn.glu(norm()(x, train))
             if index >= reach:
                 x = Excitation(**self._types)(maps[index - reach], x)
@@ -233,9 +233,9 @@ class FastGANDiscriminator(Normalized, Conditioned, Discriminator):
         def decoded(x: jax.Array, times: int) -> jax.Array:
             """Return an image: the map `x`, doubled `times` times, up to a side of 128."""
             for _ in range(min(times, _DECODINGS)):
-                x = upsample_nearest(x)
-                features = width_at(min(x.shape[1:3]), self.decoder_features, self.max_features)
-                x = Conv(2 * features, (3, 3), **options)(x)
+                side = 2 * min(x.shape[1:3])
+                features = width_at(side, self.decoder_features, self.max_features)
+                x = Conv(2 * features, (3, 3), upsample=True, **options)(x)
                 x = nn.glu(make_norm(self.normalization)(x, train))
             return jnp.tanh(Conv(self.shape[-1], (3, 3), **options)(x).astype(jnp.float32))
 

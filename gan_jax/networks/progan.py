@@ -93,10 +93,12 @@ class Growing(Network):
         """Return the level; a network that nothing raises is fully grown."""
         return self.variable(GROWTH, "level", lambda: jnp.float32(self.last_stage)).value
 
-    def _convolution(self, stage: int, index: int, features: int) -> Callable[..., jax.Array]:
-        """Return a 3x3 convolution and an activation."""
+    def _convolution(
+        self, stage: int, index: int, features: int, *, upsample: bool = False
+    ) -> Callable[..., jax.Array]:
+        """Return a 3x3 convolution, after doubling the resolution or not, and an activation."""
         name = f"conv_{stage}_{index}"
-        conv = EqualizedConv(features, _GAIN, name=name, **self._types)
+        conv = EqualizedConv(features, _GAIN, name=name, upsample=upsample, **self._types)
         return lambda x: _activated(conv(x))
 
 
@@ -137,7 +139,7 @@ class ProGANGenerator(Growing, Generator):
         for stage in range(last + 1):
             if stage:
                 features = self._width(stage)
-                x = norm(self._convolution(stage, 0, features)(upsample_nearest(x)))
+                x = norm(self._convolution(stage, 0, features, upsample=True)(x))
                 x = norm(self._convolution(stage, 1, features)(x))
             if stage >= first:
                 fine = rgb(name=f"rgb_{stage}")(x.astype(jnp.float32))

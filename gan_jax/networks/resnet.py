@@ -79,10 +79,11 @@ class UpBlock(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = partial(SpectralConv, train=train) if self.spectral else Conv
         residual, shortcut = self.kernel_init or _HE, self.kernel_init or _GLOROT
-        y = upsample_nearest(nn.relu(self.norm(name="norm_1")(x, train)))
-        y = conv(self.features, (3, 3), kernel_init=residual, name="conv_1", **types)(y)
+        conv_3x3 = partial(conv, self.features, (3, 3), kernel_init=residual, **types)
+        y = nn.relu(self.norm(name="norm_1")(x, train))
+        y = conv_3x3(upsample=True, name="conv_1")(y)
         y = nn.relu(self.norm(name="norm_2")(y, train))
-        y = conv(self.features, (3, 3), kernel_init=residual, name="conv_2", **types)(y)
+        y = conv_3x3(name="conv_2")(y)
         # The papers up-sample first; a 1x1 convolution commutes with that, at a quarter of the
         # cost.
         x = conv(self.features, (1, 1), kernel_init=shortcut, name="shortcut", **types)(x)

@@ -227,7 +227,7 @@ class StackGANGenerator(_Staged, Generator):
         refined = len(widths) - self.stages + 1
 
         def doubled(x: jax.Array, features: int) -> jax.Array:
-            return gated(conv(2 * features, (3, 3))(upsample_nearest(x)))
+            return gated(conv(2 * features, (3, 3), upsample=True)(x))
 
         def residual(x: jax.Array) -> jax.Array:
             y = gated(conv(2 * x.shape[-1], (3, 3))(x))

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 from gan_jax.errors import ConfigError
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.dropout import check_rate, dropout, layer_keys
-from gan_jax.layers.padding import reflect_pad
-from gan_jax.layers.resample import upsample_nearest
+from gan_jax.layers.padding import edge_pad, reflect_pad
 from gan_jax.networks.checks import check_count
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import Layer, normal_scale, wants_bias
@@ -149,9 +148,8 @@ class ResNetTranslator(Translator):
         for level in reversed(range(self.downsamplings)):
             width = self.features << level
             if self.upsample == "nearest":
-                y = Conv(width, (3, 3), padding="VALID", **hidden)(
-                    reflect_pad(upsample_nearest(y), 1)
-                )
+                # Reflected, the enlarged image repeats its outermost pixels, as here this one does.
+                y = Conv(width, (3, 3), upsample=True, **hidden)(edge_pad(y))[:, 2:-2, 2:-2]
             else:
                 y = ConvTranspose(width, (3, 3), (2, 2), "SAME", **hidden)(y)
             y = norm_relu(y)

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 
 from gan_jax.layers.convolution import Conv, ConvTranspose
 from gan_jax.layers.dropout import check_rate, dropout, layer_keys
-from gan_jax.layers.resample import upsample_nearest
 from gan_jax.networks.checks import check_count
 from gan_jax.networks.condition import Condition
 from gan_jax.networks.network import normal_scale, wants_bias
@@ -92,7 +91,7 @@ class UNet(Translator):
 
         def doubled(y: jax.Array, width: int, **fields: Any) -> jax.Array:
             if self.upsample == "nearest":
-                return Conv(width, (3, 3), **fields)(upsample_nearest(y))
+                return Conv(width, (3, 3), upsample=True, **fields)(y)
             return ConvTranspose(width, (4, 4), (2, 2), "SAME", **fields)(y)
 
         widths = self._widths()

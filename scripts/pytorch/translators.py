@@ -46,7 +46,11 @@ class Translator(nn.Module):
             layers += self._layer(nn.Conv2d(before, after, 3, 2, 1, bias=bias), own)
         layers += [TranslatorBlock(widths[-1], own.normalization) for _ in range(own.blocks)]
         for before, after in itertools.pairwise(reversed(widths)):
-            layers += self._layer(nn.ConvTranspose2d(before, after, 3, 2, 1, 1, bias=bias), own)
+            if own.upsample == "nearest":
+                conv = nn.Conv2d(before, after, 3, 1, 1, padding_mode="reflect", bias=bias)
+                layers += [nn.Upsample(scale_factor=2), *self._layer(conv, own)]
+            else:
+                layers += self._layer(nn.ConvTranspose2d(before, after, 3, 2, 1, 1, bias=bias), own)
         layers += [nn.Conv2d(widths[0], outputs, **outer), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self.layers.apply(init_normal)

@@ -17,10 +17,12 @@ from gan_jax.layers.convolution import (
     ConvTranspose,
     convolve,
     convolve_pooled,
+    convolve_resampled,
     convolve_transpose,
+    convolve_upsampled,
     implemented,
 )
-from gan_jax.layers.resample import mean_pool
+from gan_jax.layers.resample import mean_pool, upsample_nearest
 from tests.devices import sharded
 
 # Compiled whole: one by one, their operations take longer to compile.
@@ -301,16 +303,19 @@ def test_penalty_gradient_equals_pytorch(stride):
 
 @pytest.mark.parametrize("implementation", ["xla", "cpu"])
 @pytest.mark.parametrize(("size", "kernel"), [((8, 6), 3), ((4, 4), 1), ((8, 8), 5)])
-def test_pooled_convolution_is_convolution_then_pooling(implementation, size, kernel):
+@pytest.mark.parametrize("fused", [convolve_pooled, convolve_upsampled])
+def test_fused_convolutions_are_two_steps_in_one(fused, implementation, size, kernel):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, *size, 3)), jnp.float32)
-    w = jnp.asarray(rng.normal(size=(kernel, kernel, 3, 5)), jnp.float32)
+    w = jnp.asarray(rng.normal(size=(kernel, kernel, 3, 5)) / kernel**2, jnp.float32)
 
     def one(x, w):
-        return convolve_pooled(x, w, implementation)
+        return fused(x, w, implementation)
 
     def two(x, w):
-        return mean_pool(convolve(x, w, implementation="xla"))
+        if fused is convolve_pooled:
+            return mean_pool(convolve(x, w, implementation="xla"))
+        return convolve(upsample_nearest(x), w, implementation="xla")
 
     def penalty(function):
         slope = jax.grad(lambda x, w: jnp.sum(jnp.tanh(function(x, w))))
@@ -329,15 +334,36 @@ def test_pooled_convolution_refuses_what_it_cannot_halve(size, kernel):
         convolve_pooled(jnp.zeros((1, *size, 2)), jnp.zeros((kernel, kernel, 2, 2)))
 
 
-def test_layer_that_pools_has_the_parameters_of_one_that_does_not():
-    x = jnp.ones((2, 8, 8, 3))
-    plain, pooled = Conv(4), Conv(4, pool=True)
+def test_upsampled_convolution_refuses_kernels_without_a_middle():
+    with pytest.raises(ValueError, match="a kernel of 3x2; accepted: one of odd size"):
+        convolve_upsampled(jnp.zeros((1, 4, 4, 2)), jnp.zeros((3, 2, 2, 2)))
+
+
+def test_layers_that_resample_have_the_parameters_of_one_that_does_not():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)), jnp.float32)
+    plain = Conv(4)
     variables = plain.init(jax.random.key(0), x)
-    np.testing.assert_allclose(
-        pooled.apply(variables, x), mean_pool(plain.apply(variables, x)), rtol=1e-5, atol=1e-6
-    )
-    with pytest.raises(ValueError, match="accepted: 1, 'SAME' and 1"):
-        Conv(4, strides=(2, 2), pool=True).init(jax.random.key(0), x)
+    pairs = [
+        (Conv(4, pool=True), mean_pool(plain.apply(variables, x))),
+        (Conv(4, upsample=True), plain.apply(variables, upsample_nearest(x))),
+    ]
+    for layer, expected in pairs:
+        np.testing.assert_allclose(layer.apply(variables, x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"strides": (2, 2), "pool": True},
+        {"padding": "VALID", "upsample": True},
+        {"groups": 2, "upsample": True},
+        {"pool": True, "upsample": True},
+    ],
+    ids=str,
+)
+def test_convolutions_resample_in_one_way_without_other_fields(fields):
+    with pytest.raises(ValueError, match="accepted: one of both, with 1, 'SAME' and 1"):
+        convolve_resampled(jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 4)), **fields)
 
 
 def test_a_context_chooses_the_implementation_where_none_is_given():

@@ -35,7 +35,9 @@ def test_a_dense_layer_uses_its_scaled_kernel_and_bias():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"strides": (2, 2)}, {"padding": "VALID"}, {"pool": True}], ids=str
+    "options",
+    [{}, {"strides": (2, 2)}, {"padding": "VALID"}, {"pool": True}, {"upsample": True}],
+    ids=str,
 )
 def test_a_convolution_is_the_plain_one_of_its_scaled_kernel_and_bias(options):
     y = EqualizedConv(4, **FIELDS, **options).apply(
@@ -88,11 +90,6 @@ def test_bfloat16_computes_in_bfloat16_from_float32_parameters():
     y, variables = layer.init_with_output(jax.random.key(0), IMAGES)
     assert y.dtype == jnp.bfloat16
     assert {x.dtype for x in jax.tree.leaves(variables)} == {np.dtype("float32")}
-
-
-def test_pooling_with_strides_is_refused():
-    with pytest.raises(ValueError, match=r"pool with strides \(2, 2\) and padding 'SAME'; accept"):
-        EqualizedConv(4, strides=(2, 2), pool=True).init(jax.random.key(0), IMAGES)
 
 
 def test_the_parameters_are_those_of_the_plain_layers():

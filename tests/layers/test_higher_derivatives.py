@@ -65,6 +65,7 @@ LAYERS = {
     "conv": (Conv(6), ()),
     "conv, strided": (Conv(6, (4, 4), (2, 2)), ()),
     "conv, pooled": (Conv(6, pool=True), ()),
+    "conv, upsampled": (Conv(6, upsample=True), ()),
     "conv, transposed": (ConvTranspose(6), ()),
     "equalized conv": (EqualizedConv(6), ()),
     "equalized dense": (Flat(EqualizedDense(6)), ()),

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gan_jax.layers.padding import reflect_pad
+from gan_jax.layers.padding import edge_pad, reflect_pad
 
 
 @pytest.mark.parametrize("width", [0, 1, 3])
@@ -13,6 +13,13 @@ def test_equals_numpy(shape, width):
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     expected = np.pad(x, ((0, 0), (width, width), (width, width), (0, 0)), mode="reflect")
     np.testing.assert_array_equal(reflect_pad(x, width), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 9, 3), (1, 1, 2, 1)])
+def test_outermost_pixels_are_repeated(shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    expected = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    np.testing.assert_array_equal(edge_pad(x), expected)
 
 
 def test_the_outermost_row_is_the_mirror():

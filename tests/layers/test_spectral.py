@@ -157,6 +157,7 @@ LAYERS = {
         IMAGES,
     ),
     "pooled": (SpectralConv, Conv, {"features": 5, "pool": True}, IMAGES),
+    "upsampled": (SpectralConv, Conv, {"features": 5, "upsample": True}, IMAGES),
 }
 
 

@@ -16,7 +16,7 @@ from tests.networks.pytorch import randomized
 
 torch = pytest.importorskip("torch", reason="PyTorch is the reference (extra: parity)")
 
-from scripts.pytorch import losses, references  # noqa: E402
+from scripts.pytorch import losses, references, translators  # noqa: E402
 from scripts.pytorch.system import Averages, Placement, host_decay  # noqa: E402
 from scripts.pytorch.weights import copy_weights, in_order  # noqa: E402
 
@@ -121,6 +121,17 @@ def test_penalties_are_the_same():
     values = jax.jit(lambda x: penalties.wgan_gp(critic, x, x, np.zeros(4, np.float32)))(x)
     expected = losses.gradient_penalty(theirs, nchw(x)).detach()
     np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "nearest"])
+def test_the_translator_doubles_the_resolution_as_it_is_asked_to(upsample):
+    config = load("cyclegan")
+    config.generator.translator.upsample = upsample
+    layers = [
+        type(layer) for layer in translators.make_translator(config.generator, 3, 3).modules()
+    ]
+    found = layers.count(torch.nn.Upsample), layers.count(torch.nn.ConvTranspose2d)
+    assert found == ((2, 0) if upsample == "nearest" else (0, 2))
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
