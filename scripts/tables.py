@@ -21,6 +21,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -251,18 +252,13 @@ def _is_default(result: Result, data: str) -> bool:
     return result.data == data and not result.overrides
 
 
-def sound_table(results: Sequence[Result]) -> str:
-    """Return the results of the default runs of generators of sound on the tones."""
-    columns = {
-        "pitch_accuracy": "pitch accuracy",
-        "classifier_is": "classifier-IS",
-        "classifier_fid": "classifier-FID",
-    }
-    lines = [["config", "steps", *columns.values(), "samples"]]
+def beside_real_table(results: Sequence[Result], *, metrics: Sequence[str]) -> str:
+    """Return the results that have the first of some metrics; a row without a config is of data."""
+    lines = [["config", "steps", "minutes", *(f"`{metric}`" for metric in metrics), "samples"]]
     for r in results:
-        if "pitch_accuracy" in r.values and _is_default(r, "tones"):
+        if metrics[0] in r.values:
             name, remarks = (f"`{r.config}`", r.remarks) if r.config else (f"*{r.remarks}*", "")
-            lines.append([name, r.steps, *map(r.spaced, columns), remarks])
+            lines.append([name, r.steps, r.minutes, *map(r.spaced, metrics), remarks])
     return _markdown(lines)
 
 
@@ -305,34 +301,6 @@ def photographs_table(results: Sequence[Result]) -> str:
     return _markdown(lines)
 
 
-def text_table(results: Sequence[Result]) -> str:
-    """Return the metrics of sentences of the grammar, those of real ones first."""
-    return _beside_real(results, ("valid", "nll", "bigram_kl", "reverse_nll", "unique"))
-
-
-def music_table(results: Sequence[Result]) -> str:
-    """Return the metrics of bars of music, those of real ones first."""
-    names = ("scale_violations", "polyphony_tv", "interval_tv", "empty_bars")
-    return _beside_real(results, names)
-
-
-def _beside_real(results: Sequence[Result], metrics: Sequence[str]) -> str:
-    """Return the results that have the first of some metrics; a row without a config is of data."""
-    lines = [["config", "steps", "minutes", *(f"`{metric}`" for metric in metrics), "samples"]]
-    for r in results:
-        if metrics[0] in r.values:
-            name, remarks = (f"`{r.config}`", r.remarks) if r.config else (f"*{r.remarks}*", "")
-            lines.append([name, r.steps, r.minutes, *map(r.spaced, metrics), remarks])
-    return _markdown(lines)
-
-
-def video_table(results: Sequence[Result]) -> str:
-    """Return the metrics of videos of bouncing shapes, those of real ones first."""
-    names = ("fid", "precision", "recall")
-    known = ("motion_error", "shape_constancy", "shape_error")
-    return _beside_real(results, (*known, *(f"classifier_{name}" for name in names)))
-
-
 def prediction_table(results: Sequence[Result]) -> str:
     """Return the metrics of predicted frames, with those of copies of the last given frame."""
     columns = {
@@ -348,12 +316,6 @@ def prediction_table(results: Sequence[Result]) -> str:
             overrides = f"`{r.overrides}`" if r.overrides else ""
             lines.append([f"`{r.config}`", overrides, r.steps, r.minutes, *pairs, r.remarks])
     return _markdown(lines)
-
-
-def captions_table(results: Sequence[Result]) -> str:
-    """Return what samples show of what captions ask for, and what real pictures do."""
-    names = ("attributes", "attributes_form", "attributes_held_out", "attributes_held_out_form")
-    return _beside_real(results, names)
 
 
 def anomalies_table(results: Sequence[Result]) -> str:
@@ -423,24 +385,34 @@ def equal_minutes_table(results: Sequence[Result]) -> str:
     return _markdown(lines)
 
 
+# Data whose measures stand beside those of real data.
+_BESIDE_REAL = {
+    "sound": ("pitch_accuracy", "classifier_is", "classifier_fid"),
+    "text": ("valid", "nll", "bigram_kl", "reverse_nll", "unique"),
+    "music": ("scale_violations", "polyphony_tv", "interval_tv", "empty_bars"),
+    "video": (
+        *("motion_error", "shape_constancy", "shape_error"),
+        *("classifier_fid", "classifier_precision", "classifier_recall"),
+    ),
+    "captions": (
+        *("attributes", "attributes_form"),
+        *("attributes_held_out", "attributes_held_out_form"),
+    ),
+}
 TABLES: dict[str, Callable[..., str]] = {
     "systems": systems_table,
     "family": family_table,
     "digits": digits_table,
-    "sound": sound_table,
     "enhancement": enhancement_table,
     "recipes": recipes_table,
     "photographs": photographs_table,
-    "text": text_table,
-    "music": music_table,
-    "video": video_table,
     "prediction": prediction_table,
-    "captions": captions_table,
     "anomalies": anomalies_table,
     "toy": toy_table,
     "speed": speed_table,
     "start": start_table,
     "equal_minutes": equal_minutes_table,
+    **{name: partial(beside_real_table, metrics=them) for name, them in _BESIDE_REAL.items()},
 }
 
 
