@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/results.md from the configurations and docs/results.csv.
+"""Write the tables of README.md and the pages from the configurations and docs/results.csv.
 
     python -m scripts.tables            # rewrites the marked sections
     python -m scripts.tables --check    # exit code 1 if a section is out of date
@@ -28,7 +28,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results.csv"
 FAMILIES = sorted(f"docs/systems/{f.name}" for f in (ROOT / "docs" / "systems").glob("*.md"))
-PAGES = ("README.md", "docs/results.md", *FAMILIES)
+PAGES = ("README.md", "docs/results.md", "docs/few_images.md", *FAMILIES)
 NOT_SYSTEMS = ("__init__", "base")
 _SUMMARY = re.compile(
     r"(?P<name>[^:]+): (?P<description>.+?)"
@@ -280,11 +280,11 @@ def enhancement_table(results: Sequence[Result]) -> str:
     return _markdown(lines)
 
 
-def recipes_table(results: Sequence[Result]) -> str:
-    """Return the runs on the digits from which the default runs were chosen."""
+def recipes_table(results: Sequence[Result], *, data: str) -> str:
+    """Return the runs on some digits with overrides, such as those that led to the defaults."""
     lines = [["config", "overrides", "steps", "classifier-FID", "precision", "recall"]]
     for r in results:
-        if "classifier_fid" in r.values and r.overrides:
+        if "classifier_fid" in r.values and r.overrides and r.data == data:
             metrics = (f"classifier_{metric}" for metric in ("fid", "precision", "recall"))
             lines.append([f"`{r.config}`", f"`{r.overrides}`", r.steps, *map(r.spaced, metrics)])
     return _markdown(lines)
@@ -404,7 +404,8 @@ TABLES: dict[str, Callable[..., str]] = {
     "family": family_table,
     "digits": digits_table,
     "enhancement": enhancement_table,
-    "recipes": recipes_table,
+    "recipes": partial(recipes_table, data="digits"),
+    "few": partial(recipes_table, data="200 digits"),
     "photographs": photographs_table,
     "prediction": prediction_table,
     "anomalies": anomalies_table,
