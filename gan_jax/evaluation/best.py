@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-from jax.experimental import multihost_utils
-
 from gan_jax.errors import WorkdirError
 from gan_jax.evaluation.result import Result
+from gan_jax.launch import distributed
 from gan_jax.metrics.names import Metric
 from gan_jax.report import atomic, evaluations
 
@@ -93,7 +90,7 @@ class Judge:
         """Note whether the run has been evaluated at ``step`` with its patience exhausted."""
         since = 0 if self.best is None else step - self.best.step
         self.exhausted = ""
-        if of_first_process(0 < self._patience <= since):
+        if distributed.of_first_process(0 < self._patience <= since):
             assert self.best is not None
             self.exhausted = (
                 f"{self._metric.name} has not improved since step {self.best.step}; "
@@ -114,7 +111,7 @@ class Judge:
             measured |= row["step"] == step
             if row["step"] in checkpoints and self._is_better(value):
                 self.best = Best(row["step"], self._metric.name, value, protocol)
-        if measured := of_first_process(measured):
+        if measured := distributed.of_first_process(measured):
             self._check_patience(step)
         return measured
 
@@ -128,13 +125,13 @@ class Judge:
         if self._primary:
             evaluations.append(self._path / evaluations.EVALUATIONS, result.row(step, kimg))
         alarm = None
-        if of_first_process(self._is_alarming(value)):
+        if distributed.of_first_process(self._is_alarming(value)):
             assert self.best is not None
             alarm = (
                 f"{self._metric.name} = {value:.4g} at step {step}; "
                 f"its best was {self.best.value:.4g}, at step {self.best.step}"
             )
-        if better := of_first_process(self._is_better(value)):
+        if better := distributed.of_first_process(self._is_better(value)):
             self.best = Best(step, self._metric.name, value, result.protocol)
         self._check_patience(step)
         return better, alarm
@@ -144,10 +141,3 @@ class Judge:
         if self._primary and self.best is not None:
             text = json.dumps(dataclasses.asdict(self.best), indent=2, sort_keys=True) + "\n"
             atomic.write_text(self._path / FILE, text)
-
-
-def of_first_process(number: bool) -> bool:
-    """Return what process 0 has; numbers and times differ between processes."""
-    if jax.process_count() == 1:
-        return number
-    return bool(multihost_utils.broadcast_one_to_all(np.int32(number)))

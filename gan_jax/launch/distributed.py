@@ -8,6 +8,8 @@ import time
 from typing import Any, NoReturn
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from gan_jax import errors
 
@@ -120,6 +122,13 @@ def leave(error: BaseException, code: int) -> NoReturn:
                     break
                 time.sleep(0.05)
     os._exit(code)
+
+
+def of_first_process(decision: bool) -> bool:
+    """Return what process 0 decides; numbers and times differ between processes."""
+    if jax.process_count() == 1:
+        return decision
+    return bool(multihost_utils.broadcast_one_to_all(np.int32(decision)))
 
 
 def who_left() -> dict[int, str]:

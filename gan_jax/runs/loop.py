@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from gan_jax import errors
@@ -19,6 +17,7 @@ from gan_jax.evaluation import evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
 from gan_jax.games.translation import TranslationGame
+from gan_jax.launch import distributed
 from gan_jax.report import heartbeat, progress, writers
 from gan_jax.runs import (
     branch,
@@ -309,10 +308,8 @@ def _claim(run: RunDirectory) -> None:
             run.claim()
         except errors.WorkdirError as caught:
             error = caught
-    if jax.process_count() > 1:
-        failed = multihost_utils.broadcast_one_to_all(np.int32(error is not None))
-        if failed and error is None:
-            raise errors.WorkdirError("process 0 could not lock the run directory, and reports why")
+    if distributed.of_first_process(error is not None) and error is None:
+        raise errors.WorkdirError("process 0 could not lock the run directory, and reports why")
     if error is not None:
         raise error
 

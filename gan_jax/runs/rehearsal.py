@@ -16,9 +16,10 @@ from gan_jax.data import kinds
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import Source
 from gan_jax.data.spec import LABEL
-from gan_jax.evaluation import best, evaluators
+from gan_jax.evaluation import evaluators
 from gan_jax.games import draws
 from gan_jax.games.game import images_per_step
+from gan_jax.launch import distributed
 from gan_jax.report import grids, heartbeat
 from gan_jax.runs import branch, build, initialization, plan
 
@@ -132,7 +133,7 @@ def _seconds_per_call(training: build.Training, pipeline: Pipeline, start: int =
     taken: list[float] = []
     with heartbeat.working("timing the train step"), pipeline.batches(0) as batches:
         # The first call is not counted. All processes must call the step equally often.
-        while best.of_first_process(
+        while distributed.of_first_process(
             len(taken) <= _LEAST or (len(taken) <= _MOST and sum(taken) < _SECONDS)
         ):
             started = time.perf_counter()
