@@ -90,13 +90,15 @@ def find(path: str | Path, without: Path) -> tuple[list[VideoFile], str]:
     suffixes = videos.ANIMATIONS | videos.FILMS | STILLS
     listing = image_files.listed(path, "--input", without, suffixes, "videos")
     files, inside, names, unused = listing
-    folders, others = frames_in(files, dict.fromkeys(names, 0), inside, alone=len(names) > 1)
+    # A path that leads to a single image is not that of a video.
+    alone = [os.path.basename(name) for name in names] != [Path(path).name]
+    folders, others = frames_in(files, dict.fromkeys(names, 0), inside, alone=alone)
     frames = {name for folder in folders.values() for name in folder.names}
     if not (kept := sorted({*names, *folders} - frames - {*others})):
         raise DataError(f"{path} (--input) has no videos, but {', '.join(by_suffix(others))}")
 
     def opened(name: str) -> VideoFile:
-        below = listing.below(name) if name != inside else os.path.basename(inside) or files.name
+        below = listing.below(f"{name}/").rstrip("/") or os.path.basename(inside) or files.name
         where = below, files, name
         return FrameFolder(*where, folders[name]) if name in folders else VideoFile(*where)
 

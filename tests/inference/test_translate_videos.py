@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -183,6 +184,16 @@ def test_a_folder_of_frames_may_be_the_input_itself(place, tmp_path):
     assert list(summary.outputs.values()) == [out]
     np.testing.assert_array_equal(read(out)[:3], video[:3])
     assert summary.text.endswith("out; 2 other files not used: cover.png, notes.txt")
+
+
+def test_one_frame_or_names_in_a_zip_that_begin_with_a_slash_are_a_video_too(tmp_path):
+    save_frames(tmp_path / "in", clip(1), ["8.png"])
+    with zipfile.ZipFile(tmp_path / "walk.zip", "w") as archive:
+        archive.writestr("/8.png", (tmp_path / "in" / "8.png").read_bytes())
+    for place, name in (("in", "in"), ("walk.zip", "walk")):
+        ask = VideoRequest(Predictor(), tmp_path / place, tmp_path / "out")
+        assert [file.name for file in ask.files] == [name]
+        assert ask.places == [tmp_path / "out" / f"{name}.gif"]
 
 
 def test_frames_that_are_no_single_video_are_refused(tmp_path):
