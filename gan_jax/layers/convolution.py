@@ -221,14 +221,17 @@ def convolve_resampled(
     """Convolve as a layer's fields say: `convolve`, `convolve_pooled` or `convolve_upsampled`.
 
     Raises:
-      ValueError: `pool` and `upsample`, or one of them with strides, "VALID" padding or groups.
+      ValueError: `pool` and `upsample`, or one of them with strides, "VALID" padding or groups, or
+        for sounds or videos.
     """
     if not (pool or upsample):
         return convolve(x, w, strides, padding, implementation, groups=groups)
-    if (pool and upsample) or strides not in (1, (1, 1)) or padding != "SAME" or groups != 1:
+    alone = strides in (1, (1, 1)) and padding == "SAME" and groups == 1
+    if (pool and upsample) or not alone or w.ndim != 4:
         raise ValueError(
             f"pool = {pool} and upsample = {upsample} with strides = {strides}, padding "
-            f"{padding!r} and groups = {groups}; accepted: one of both, with 1, 'SAME' and 1"
+            f"{padding!r} and groups = {groups}, along {w.ndim - 2} axes; accepted: one of both, "
+            "with 1, 'SAME' and 1, along 2 axes"
         )
     return (convolve_pooled if pool else convolve_upsampled)(x, w, implementation)
 
@@ -248,7 +251,7 @@ class Conv(nn.Module):
       bias_init: initializer of the bias.
       implementation: as for `convolve`.
       pool: average 2x2 squares of the output, fused with the convolution (see `convolve_pooled`);
-        requires stride one, "SAME" padding and one group.
+        requires stride one, "SAME" padding, one group, and two axes of space.
       upsample: double the resolution of the input by nearest neighbours, fused with the convolution
         (see `convolve_upsampled`); requires the same.
       groups: as for `convolve`; the numbers of input and output channels are multiples of it.

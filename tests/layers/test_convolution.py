@@ -352,18 +352,21 @@ def test_layers_that_resample_have_the_parameters_of_one_that_does_not():
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("rank", "fields"),
     [
-        {"strides": (2, 2), "pool": True},
-        {"padding": "VALID", "upsample": True},
-        {"groups": 2, "upsample": True},
-        {"pool": True, "upsample": True},
+        (2, {"strides": (2, 2), "pool": True}),
+        (2, {"padding": "VALID", "upsample": True}),
+        (2, {"groups": 2, "upsample": True}),
+        (2, {"pool": True, "upsample": True}),
+        (1, {"pool": True}),
+        (3, {"upsample": True}),
     ],
     ids=str,
 )
-def test_convolutions_resample_in_one_way_without_other_fields(fields):
-    with pytest.raises(ValueError, match="accepted: one of both, with 1, 'SAME' and 1"):
-        convolve_resampled(jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 4)), **fields)
+def test_convolutions_resample_images_in_one_way_without_other_fields(rank, fields):
+    accepted = rf"along {rank} axes; accepted: one of both, with 1, 'SAME' and 1, along 2 axes"
+    with pytest.raises(ValueError, match=accepted):
+        convolve_resampled(jnp.ones((2, *(8,) * rank, 4)), jnp.ones((*(3,) * rank, 4, 4)), **fields)
 
 
 def test_a_context_chooses_the_implementation_where_none_is_given():
