@@ -125,7 +125,10 @@ def leave(error: BaseException, code: int) -> NoReturn:
 
 
 def of_first_process(decision: bool) -> bool:
-    """Return what process 0 decides; numbers and times differ between processes."""
+    """Return the decision of process 0, for numbers and times that differ between processes.
+
+    All processes must call it, in the same order.
+    """
     if jax.process_count() == 1:
         return decision
     return bool(multihost_utils.broadcast_one_to_all(np.int32(decision)))
