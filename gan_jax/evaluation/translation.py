@@ -258,7 +258,8 @@ class TranslationEvaluator(Evaluator):
     def reference(self, variables: Mapping[str, Any]) -> tuple[list[Column], str]:
         """Return columns of the metrics of outputs and of inputs, and a note on the data."""
         values, before = self._compare_all(self._place(variables), self._settings.seed)
-        note = f"{max(self._sizes):,} of {self._source.name}{self._extractor_words()}"
+        sizes = " and ".join(f"{size:,}" for size in dict.fromkeys(self._sizes))
+        note = f"{sizes} of {self._source.name}{self._extractor_words()}"
         if self._scores is not None:
             return [("scores", values, {})], note
         columns: list[Column] = [("output", values, {}), ("input", before, {})]

@@ -73,7 +73,7 @@ def test_the_share_is_that_of_the_target_domain_in_each_direction(monkeypatch):
     assert columns[0][1] == result.values
     assert columns[1][1] == {ACCURACY: 0.0, f"{ACCURACY}_BtoA": 0.0}
     assert columns[2][1] == {ACCURACY: 6 / 7, f"{ACCURACY}_BtoA": 4 / 5}
-    assert note == "7 of random+random; classifier levels (accuracy 75.0%)"
+    assert note == "5 and 7 of random+random; classifier levels (accuracy 75.0%)"
     # It learns from all four classes, as the classifier of generators does.
     (labelled,) = [setting.labelled for setting in settings]
     assert labelled.fingerprint == real_images.labelled_images(whole).fingerprint
@@ -125,7 +125,7 @@ def test_a_run_between_two_digits_is_measured_by_the_classifier_of_all_digits(
     table = lines[at : at + 4]
     assert [line[0] for line in table[1:3]] == [ACCURACY, f"{ACCURACY}_BtoA"]
     assert min(float(line[3]) for line in table[1:3]) > 0.4
-    assert "30 of digits+digits; classifier" in ended.out
+    assert "30 and 28 of digits+digits; classifier" in ended.out
     (row,) = evaluations.read(path / "eval.jsonl")
     flags = (f"--run={path}", "--reference")
     again = program.succeeded(program.call(*flags, module="experiments.evaluate"))

@@ -248,7 +248,7 @@ def test_domains_are_measured_both_ways(quarters):
     assert "border" not in result.protocol
     columns, note = made.reference(variables)
     assert columns[1][1]["quarters_fid"] == pytest.approx(result.values["quarters_fid"])
-    assert note.startswith("7 of random+random")
+    assert note.startswith("5 and 7 of random+random")
 
 
 def test_data_points_of_domains_begin_anew_where_they_are_fewer():
