@@ -96,7 +96,7 @@ def test_scores_and_reconstructions_are_those_of_pytorch():
     x = rng.uniform(-1, 1, (3, 16, 16, 2)).astype(np.float32)
     keys = jax.random.split(jax.random.key(5), 3)
     variables = pytorch.drawn(module, x)
-    # A decoded map of 16x16 has 64 / 16 times the features, and twice as many before the gated unit.
+    # A decoded map of 16x16 has 64 / 16 times the features, twice as many before the gated unit.
     assert variables["params"]["Conv_6"]["kernel"].shape[-1] == 2 * 4
     layers = iter(variables["params"][f"Conv_{i}"] for i in range(10))
 
