@@ -12,11 +12,11 @@ three periods and none of a scale. The other data sets have the paper's settings
 of 8,192 samples at 22,050 Hz, but for the learning rate, which stays as it is; they have not been
 run to their end.
 
-4,000 steps, 4.3 minutes on one CPU core: a log-mel distance of 2.5 dB on 500 tones of the test
+7,000 steps, 7.5 minutes on one CPU core: a log-mel distance of 2.7 dB on 500 tones of the test
 split, and 50 % have the tone's pitch; of the sounds that Griffin and Lim's algorithm finds for the
-same spectrograms 2.2 dB and 60 %. A generator makes of equal frames a sound that repeats every 128
+same spectrograms 4.7 dB and 52 %. A generator makes of equal frames a sound that repeats every 128
 samples, whose pitch is a multiple of 62.5 Hz: the nearest such sounds have 1.6 dB and 50 %. At the
-end the mean scores are 0.97 for real and 0.03 for generated sounds.
+end the mean scores are 0.98 for real and 0.01 for generated sounds.
 """
 
 from ml_collections import ConfigDict
@@ -48,7 +48,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def tones(c: ConfigDict) -> None:
     """Set what differs on synthetic tones."""
-    c.degrade.mel.update(window=512, hop=128, bands=64, highest=None, floor=1e-3)
+    c.degrade.mel.update(window=512, hop=128, bands=32, highest=None, floor=1e-3)
     c.generator.hifigan.update(features=64, rates=(8, 4, 4), kernels=(3, 5, 7), dilations=(1, 3))
     c.generator.hifigan.double = False
     c.discriminator.hifigan.update(periods=(2, 3, 5), features=(8, 16, 32, 64), scales=0)
@@ -56,5 +56,5 @@ def tones(c: ConfigDict) -> None:
     base.adam(c, 4e-3, 0.8, 0.99, "generator")
     c.optimizer.generator.schedule.name = "cosine"
     base.adam(c, 2e-4, 0.8, 0.99, "discriminator")
-    base.short(c, steps=4000, every=1000, batch_size=16)
+    base.short(c, steps=7000, every=1000, batch_size=16)
     c.eval.split = "test"
