@@ -4,7 +4,8 @@
     python -m experiments.main --config=configs/mle.py:text --config.data.path=FILE
 
 The row beside every text GAN: the same network, data and metrics. The default trains on sentences
-of known probability (seed 0): 99.5 % of 10,000 samples are valid, and distributed as real ones.
+of known probability: 99.5 % of 10,000 samples (three seeds) are valid, and distributed as real
+ones.
 """
 
 from ml_collections import ConfigDict

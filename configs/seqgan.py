@@ -11,8 +11,8 @@ token is rewarded by its score and, discounted by 0.23 each, those after it; fro
 by the tokens before it is subtracted. The last command begins with the weights of a run of
 `configs/mle.py`, as the paper does.
 
-The default trains on sentences of known probability without pretraining (seed 0): 99.1 % of 10,000
-samples are valid, but frequent ones are too frequent.
+The default trains on sentences of known probability without pretraining: 98.9 % of 10,000 samples
+(three seeds) are valid, but frequent ones are too frequent.
 """
 
 from collections.abc import Callable
