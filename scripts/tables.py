@@ -263,7 +263,7 @@ def beside_real_table(results: Sequence[Result], *, metrics: Sequence[str]) -> s
 
 
 def enhancement_table(results: Sequence[Result]) -> str:
-    """Return the results of runs from sound to sound, with the measures of inputs in brackets."""
+    """Return the default runs from sound to sound, with the measures of inputs in brackets."""
     columns = {
         "si_sdr": "SI-SDR, dB",
         "log_mel_distance": "log-mel distance, dB",
@@ -271,7 +271,7 @@ def enhancement_table(results: Sequence[Result]) -> str:
     }
     lines = [["config", "data", "steps", "minutes", *columns.values(), "sounds"]]
     for r in results:
-        if "log_mel_distance" in r.values:
+        if "log_mel_distance" in r.values and not r.overrides:
             pairs = (
                 f"{r.spaced(name)} ({r.values[f'input_{name}']})" if name in r.values else ""
                 for name in columns
