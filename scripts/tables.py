@@ -253,10 +253,10 @@ def _is_default(result: Result, data: str) -> bool:
 
 
 def beside_real_table(results: Sequence[Result], *, metrics: Sequence[str]) -> str:
-    """Return the results that have the first of some metrics; a row without a config is of data."""
+    """Return the default runs with the first of some metrics; a row without a config is of data."""
     lines = [["config", "steps", "minutes", *(f"`{metric}`" for metric in metrics), "samples"]]
     for r in results:
-        if metrics[0] in r.values:
+        if metrics[0] in r.values and not r.overrides:
             name, remarks = (f"`{r.config}`", r.remarks) if r.config else (f"*{r.remarks}*", "")
             lines.append([name, r.steps, r.minutes, *map(r.spaced, metrics), remarks])
     return _markdown(lines)

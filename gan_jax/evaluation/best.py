@@ -9,9 +9,9 @@ from typing import Any
 
 from gan_jax.errors import WorkdirError
 from gan_jax.evaluation.result import Result
-from gan_jax.launch import distributed
 from gan_jax.metrics.names import Metric
 from gan_jax.report import atomic, evaluations
+from gan_jax.training.parallel import of_first_process
 
 FILE = "best.json"
 
@@ -90,7 +90,7 @@ class Judge:
         """Note whether the run has been evaluated at ``step`` with its patience exhausted."""
         since = 0 if self.best is None else step - self.best.step
         self.exhausted = ""
-        if distributed.of_first_process(0 < self._patience <= since):
+        if of_first_process(0 < self._patience <= since):
             assert self.best is not None
             self.exhausted = (
                 f"{self._metric.name} has not improved since step {self.best.step}; "
@@ -111,7 +111,7 @@ class Judge:
             measured |= row["step"] == step
             if row["step"] in checkpoints and self._is_better(value):
                 self.best = Best(row["step"], self._metric.name, value, protocol)
-        if measured := distributed.of_first_process(measured):
+        if measured := of_first_process(measured):
             self._check_patience(step)
         return measured
 
@@ -125,13 +125,13 @@ class Judge:
         if self._primary:
             evaluations.append(self._path / evaluations.EVALUATIONS, result.row(step, kimg))
         alarm = None
-        if distributed.of_first_process(self._is_alarming(value)):
+        if of_first_process(self._is_alarming(value)):
             assert self.best is not None
             alarm = (
                 f"{self._metric.name} = {value:.4g} at step {step}; "
                 f"its best was {self.best.value:.4g}, at step {self.best.step}"
             )
-        if better := distributed.of_first_process(self._is_better(value)):
+        if better := of_first_process(self._is_better(value)):
             self.best = Best(step, self._metric.name, value, result.protocol)
         self._check_patience(step)
         return better, alarm

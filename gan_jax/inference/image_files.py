@@ -161,7 +161,8 @@ def listed(
     if inside and inside in files.sizes():
         return Listing(files, os.path.dirname(inside), [inside], [])
     found, others = files_in(files, inside, suffixes, what, field)
-    names, unused = sorted(found), sorted(others)
+    names = sorted(found)
+    unused = sorted(name for name in others if not name.endswith("/"))
     if isinstance(files, Folder) and without is not None:
         out = _below(path, without)
         names, unused = ([x for x in some if not x.startswith(out)] for some in (names, unused))

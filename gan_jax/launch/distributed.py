@@ -8,8 +8,6 @@ import time
 from typing import Any, NoReturn
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from gan_jax import errors
 
@@ -122,16 +120,6 @@ def leave(error: BaseException, code: int) -> NoReturn:
                     break
                 time.sleep(0.05)
     os._exit(code)
-
-
-def of_first_process(decision: bool) -> bool:
-    """Return the decision of process 0, for numbers and times that differ between processes.
-
-    All processes must call it, in the same order.
-    """
-    if jax.process_count() == 1:
-        return decision
-    return bool(multihost_utils.broadcast_one_to_all(np.int32(decision)))
 
 
 def who_left() -> dict[int, str]:

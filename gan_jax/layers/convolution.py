@@ -28,6 +28,7 @@ from jax import lax
 
 from gan_jax.errors import lookup
 from gan_jax.layers.cpu_convolution import Sizes, dimensions, strided, transposed
+from gan_jax.layers.resample import upsample_nearest
 
 _IMPLEMENTATIONS = {"xla": False, "cpu": True}
 _chosen: ContextVar[str | None] = ContextVar("implementation", default=None)
@@ -177,9 +178,10 @@ def convolve_pooled(x: jax.Array, w: jax.Array, implementation: str | None = Non
 def convolve_upsampled(x: jax.Array, w: jax.Array, implementation: str | None = None) -> jax.Array:
     """Double the resolution of images by nearest neighbours, and convolve them, "SAME", stride one.
 
-    Taps that see the same pixel are added up: what remains is a transposed convolution of stride
-    two. For a 3x3 kernel this needs 16 multiplications per pixel of `x` instead of 36, and the
-    images of twice the resolution are never computed.
+    The CPU lowering adds up taps that see the same pixel: what remains is a transposed convolution
+    of stride two. For a 3x3 kernel this needs 16 multiplications per pixel of `x` instead of 36,
+    and the images of twice the resolution are never computed. XLA on GPU may fill such a
+    convolution with zeros, so that there both steps remain.
 
     Args:
       x: images, [batch, height, width, in].
@@ -194,7 +196,9 @@ def convolve_upsampled(x: jax.Array, w: jax.Array, implementation: str | None = 
     """
     if not (w.shape[0] % 2 and w.shape[1] % 2):
         raise ValueError(f"a kernel of {w.shape[0]}x{w.shape[1]}; accepted: one of odd size")
-    return convolve_transpose(x, _over_shifts(w), 2, "SAME", implementation)
+    if _fast(implementation):
+        return convolve_transpose(x, _over_shifts(w), 2, "SAME", implementation)
+    return convolve(upsample_nearest(x), w, 1, "SAME", implementation)
 
 
 def _over_shifts(w: jax.Array) -> jax.Array:

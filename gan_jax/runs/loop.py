@@ -17,7 +17,6 @@ from gan_jax.evaluation import evaluators
 from gan_jax.evaluation.settings import make_settings
 from gan_jax.games.game import images_per_step
 from gan_jax.games.translation import TranslationGame
-from gan_jax.launch import distributed
 from gan_jax.report import heartbeat, progress, writers
 from gan_jax.runs import (
     branch,
@@ -38,6 +37,7 @@ from gan_jax.runs.preemption import StopRequest
 from gan_jax.runs.recording import Recorder
 from gan_jax.runs.run_directory import RunDirectory
 from gan_jax.training import sampling, translating
+from gan_jax.training.parallel import of_first_process
 from gan_jax.training.state import TrainState
 
 
@@ -308,7 +308,7 @@ def _claim(run: RunDirectory) -> None:
             run.claim()
         except errors.WorkdirError as caught:
             error = caught
-    if distributed.of_first_process(error is not None) and error is None:
+    if of_first_process(error is not None) and error is None:
         raise errors.WorkdirError("process 0 could not lock the run directory, and reports why")
     if error is not None:
         raise error

@@ -19,9 +19,9 @@ from gan_jax.data.spec import LABEL
 from gan_jax.evaluation import evaluators
 from gan_jax.games import draws
 from gan_jax.games.game import images_per_step
-from gan_jax.launch import distributed
 from gan_jax.report import grids, heartbeat
 from gan_jax.runs import branch, build, initialization, plan
+from gan_jax.training.parallel import of_first_process
 
 # Calls of the step that are timed: at least the first number, then others for some seconds.
 _LEAST, _MOST, _SECONDS = 3, 50, 3.0
@@ -133,7 +133,7 @@ def _seconds_per_call(training: build.Training, pipeline: Pipeline, start: int =
     taken: list[float] = []
     with heartbeat.working("timing the train step"), pipeline.batches(0) as batches:
         # The first call is not counted. All processes must call the step equally often.
-        while distributed.of_first_process(
+        while of_first_process(
             len(taken) <= _LEAST or (len(taken) <= _MOST and sum(taken) < _SECONDS)
         ):
             started = time.perf_counter()

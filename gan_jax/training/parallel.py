@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gan_jax import compiler, errors
@@ -57,6 +58,16 @@ def check_batch(batch_size: int, devices: int) -> None:
             f"train.batch_size = {batch_size} does not divide by the {devices} devices; "
             f"accepted: a multiple of {devices}, such as {near}"
         )
+
+
+def of_first_process(decision: bool) -> bool:
+    """Return the decision of process 0, for numbers and times that differ between processes.
+
+    All processes must call it, in the same order.
+    """
+    if jax.process_count() == 1:
+        return decision
+    return bool(multihost_utils.broadcast_one_to_all(np.int32(decision)))
 
 
 @dataclasses.dataclass(frozen=True)

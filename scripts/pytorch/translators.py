@@ -77,13 +77,19 @@ class UNet(nn.Module):
             conv = nn.Conv2d(before, after, 4, 2, 1, bias=name == "none")
             self.down.append(nn.Sequential(*_normalized(conv, name)))
         before, bias = widths[-1], normalization == "none"
+
+        def doubled(width: int, *, bias: bool = True) -> list[nn.Module]:
+            if own.upsample == "nearest":
+                return [nn.Upsample(scale_factor=2), nn.Conv2d(before, width, 3, 1, 1, bias=bias)]
+            return [nn.ConvTranspose2d(before, width, 4, 2, 1, bias=bias)]
+
         for level, width in enumerate(widths[-2::-1]):
-            conv = nn.ConvTranspose2d(before, width, 4, 2, 1, bias=bias)
+            *first, conv = doubled(width, bias=bias)
             dropped = own.dropout if level < own.dropout_levels else 0.0
             dropout = nn.Dropout(dropped) if dropped else nn.Identity()
-            self.up.append(nn.Sequential(*_normalized(conv, normalization), dropout))
+            self.up.append(nn.Sequential(*first, *_normalized(conv, normalization), dropout))
             before = 2 * width
-        self.last = nn.ConvTranspose2d(before, outputs, 4, 2, 1)
+        self.last = nn.Sequential(*doubled(outputs))
         self.apply(init_normal)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

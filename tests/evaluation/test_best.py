@@ -7,9 +7,9 @@ import pytest
 from gan_jax import errors
 from gan_jax.evaluation import best
 from gan_jax.evaluation.result import Result
-from gan_jax.launch import distributed
 from gan_jax.metrics import names
 from gan_jax.report import evaluations
+from gan_jax.training import parallel
 
 FID = names.parse("fid", ("inception",))
 RECALL = names.parse("recall", ("inception",))
@@ -105,10 +105,8 @@ def test_all_processes_decide_as_process_0_does(tmp_path, monkeypatch):
         better, _ = first.add(result(value), step, 0.0)
         decisions += [False, better, bool(first.exhausted)]
     answers = iter(decisions)
-    monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
-    monkeypatch.setattr(
-        distributed.multihost_utils, "broadcast_one_to_all", lambda x: next(answers)
-    )
+    monkeypatch.setattr(parallel.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(parallel.multihost_utils, "broadcast_one_to_all", lambda x: next(answers))
     other = best.Judge(tmp_path, FID, 4.0, 20, primary=False)
     for step, (_, value) in zip((10, 20, 30), pairs, strict=True):
         other.add(result(value), step, 0.0)

@@ -127,6 +127,7 @@ def test_folders_are_searched_with_their_sub_folders_but_for_the_output(tmp_path
         save(tmp_path / name, COLOUR)
     (tmp_path / "notes.txt").touch()
     (tmp_path / "out" / "scores.json").touch()
+    (tmp_path / "empty").mkdir()
     listing = image_files.listed(tmp_path, "--input", without=tmp_path / "out")
     assert listing.left_out() == "1 other file not used: notes.txt"
     for name in ("b.csv", "a\n.csv", "z.csv"):

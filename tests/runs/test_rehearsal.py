@@ -11,8 +11,8 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.augment import DiffAugment
-from gan_jax.launch import distributed
 from gan_jax.runs import build, fitting, loop, rehearsal, replicas
+from gan_jax.training import parallel
 from tests.training import tiny
 
 
@@ -91,9 +91,9 @@ def test_steps_are_timed_without_the_first_one(monkeypatch):
 def test_processes_call_the_step_equally_often(monkeypatch):
     """Each has a clock of its own, and would wait forever for the other's last call."""
     decisions = iter([1, 1, 1, 1, 1, 1, 0])
-    monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(parallel.jax, "process_count", lambda: 2)
     monkeypatch.setattr(
-        distributed.multihost_utils, "broadcast_one_to_all", lambda own: next(decisions)
+        parallel.multihost_utils, "broadcast_one_to_all", lambda own: next(decisions)
     )
     training = mock.Mock(parallel=mock.Mock(side_effect=lambda state, *_: (state, {})))
     pipeline = mock.Mock(batches=lambda first: contextlib.nullcontext(itertools.repeat({})))

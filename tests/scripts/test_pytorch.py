@@ -123,15 +123,19 @@ def test_penalties_are_the_same():
     np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("upsample", ["transposed", "nearest"])
-def test_the_translator_doubles_the_resolution_as_it_is_asked_to(upsample):
+@pytest.mark.parametrize("name", ["translator", "unet"])
+def test_networks_double_the_resolution_as_they_are_asked_to(name):
     config = load("cyclegan")
-    config.generator.translator.upsample = upsample
-    layers = [
-        type(layer) for layer in translators.make_translator(config.generator, 3, 3).modules()
-    ]
-    found = layers.count(torch.nn.Upsample), layers.count(torch.nn.ConvTranspose2d)
-    assert found == ((2, 0) if upsample == "nearest" else (0, 2))
+    config.generator.name = name
+    doublings = 2 if name == "translator" else config.generator.unet.levels
+    for upsample, expected in {"transposed": (0, doublings), "nearest": (doublings, 0)}.items():
+        config.generator[name].upsample = upsample
+        layers = list(translators.make_translator(config.generator, 3, 3).modules())
+        kinds = [type(layer) for layer in layers]
+        assert (kinds.count(torch.nn.Upsample), kinds.count(torch.nn.ConvTranspose2d)) == expected
+        after = [layers[i + 1] for i, kind in enumerate(kinds) if kind is torch.nn.Upsample]
+        padding = "reflect" if name == "translator" else "zeros"
+        assert all((layer.kernel_size, layer.padding_mode) == ((3, 3), padding) for layer in after)
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
