@@ -369,6 +369,12 @@ def test_convolutions_resample_images_in_one_way_without_other_fields(rank, fiel
         convolve_resampled(jnp.ones((2, *(8,) * rank, 4)), jnp.ones((*(3,) * rank, 4, 4)), **fields)
 
 
+@pytest.mark.parametrize("fields", [{}, {"pool": True}, {"upsample": True}], ids=str)
+def test_layers_pass_the_implementation_on(fields):
+    with pytest.raises(ConfigError, match="implementation = 'fast'"):
+        Conv(4, implementation="fast", **fields).init(jax.random.key(0), jnp.ones((2, 8, 8, 4)))
+
+
 def test_a_context_chooses_the_implementation_where_none_is_given():
     x, w = draw(4, 6, 8, 8, np.float32)
 

@@ -13,6 +13,7 @@ from gan_jax.networks import registry
 from gan_jax.networks.captioned import SENTENCE, SentenceEncoder
 from gan_jax.networks.dfgan import Fusion
 from gan_jax.networks.verdict import Head
+from tests.networks.pytorch import conv, drawn, images_in, images_out
 
 CAPTIONS = jnp.array([[1, 2, 3, 0], [3, 1, 2, 0], [4, 2, 3, 0]])
 
@@ -70,6 +71,41 @@ def test_fusion_scales_and_shifts_channels_before_its_convolution():
     once = (1 + 3 * v) * x - v
     slope = np.where(once < 0, 0.2**2, 1.0)
     np.testing.assert_allclose(y, slope * once, rtol=1e-5, atol=1e-6)
+
+
+def test_generator_equals_pytorch():
+    """PyTorch enlarges first, as the paper does, and leaves every other operation for later."""
+    torch = pytest.importorskip("torch", reason="parity with PyTorch")
+    network = make("generator", conditioning="none", shape=(16, 16, 3))
+    z = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    variables = drawn(network, z)
+    params = variables["params"]
+
+    def dense(x, layer):
+        return x @ layer["kernel"] + layer["bias"]
+
+    def activated(h):
+        return torch.nn.functional.leaky_relu(h, 0.2)
+
+    def fused(h, layer):
+        numbers = [
+            dense(np.maximum(dense(z, layer[f"Dense_{i}"]), 0.0), layer[f"Dense_{i + 1}"])
+            for i in (0, 2, 4, 6)
+        ]
+        first, shift, second, last = (torch.tensor(x)[:, :, None, None] for x in numbers)
+        h = activated((1.0 + second) * activated((1.0 + first) * h + shift) + last)
+        return conv(torch, h, layer["Conv_0"], padding=1)
+
+    h = images_in(torch, dense(z, params["Dense_0"]).reshape(2, 4, 4, -1))
+    for i in range(2):
+        h = torch.nn.functional.interpolate(h, scale_factor=2, mode="nearest")
+        residual = fused(fused(h, params[f"Fusion_{2 * i}"]), params[f"Fusion_{2 * i + 1}"])
+        h = conv(torch, h, params[f"Conv_{i}"]) + residual
+    image = torch.tanh(0.1 * conv(torch, activated(h), params["Conv_2"], padding=1))
+    scaled = {**params, "Conv_2": jax.tree.map(lambda x: 0.1 * x, params["Conv_2"])}
+    ours = jax.jit(network.apply)({"params": scaled}, z)
+    assert np.std(ours) > 0.1
+    np.testing.assert_allclose(ours, images_out(image), atol=1e-4)
 
 
 def test_samples_and_scores_depend_on_the_words_alone():
