@@ -12,8 +12,8 @@ The default trains on synthetic tones, 1,024 samples at 8 kHz, with five layers 
 The other data sets have the paper's settings for 16,384 samples at 16 kHz: L1 of weight 100, least
 squares, RMSprop at 2e-4, batch 400. The paper trains for 86 epochs, on noises of ten kinds.
 
-3,000 steps, 4 minutes of one core: on 500 tones of the test split an SI-SDR of 20.9 dB and a log-mel
-distance of 4.9 dB (three seeds), noisy 7.4 and 20.7 dB.
+3,000 steps, 4 minutes of one core: on 500 tones of the test split an SI-SDR of 20.9 dB and a
+log-mel distance of 4.9 dB (three seeds), noisy 7.4 and 20.7 dB.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""The base of games that stand in for trained ones."""
+"""Base class of the games that tests use in place of trained ones."""
 
 import dataclasses
 from typing import Any, ClassVar
