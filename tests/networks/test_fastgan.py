@@ -87,6 +87,32 @@ def test_excitation_computes_what_pytorch_does(size):
     np.testing.assert_allclose(Excitation().apply(variables, coarse, fine), expected, atol=1e-5)
 
 
+def test_images_are_those_of_pytorch():
+    """But for the excitations, which the test above compares."""
+    torch = pytest.importorskip("torch", reason="parity with PyTorch")
+    module = make(
+        *("generator", "fastgan"), shape=(16, 16, 3), features=2, skip=4, normalization="none"
+    )
+    z = np.random.default_rng(0).normal(size=(2, module.latent_dim)).astype(np.float32)
+    variables = pytorch.drawn(module, z)
+    params = variables["params"]
+
+    def convolved(h, name):
+        return pytorch.conv(torch, h, params[name], padding=1)
+
+    coarse = (z @ params["Dense_0"]["kernel"]).reshape(2, 4, 4, -1)
+    h = coarsest = torch.nn.functional.glu(pytorch.images_in(torch, coarse), dim=1)
+    for i in range(2):
+        h = torch.nn.functional.interpolate(h, scale_factor=2, mode="nearest")
+        h = torch.nn.functional.glu(convolved(h, f"Conv_{i}"), dim=1)
+    maps = [pytorch.images_out(x) for x in (coarsest, h)]
+    scaled = Excitation().apply({"params": params["Excitation_0"]}, *maps)
+    image = torch.tanh(convolved(pytorch.images_in(torch, scaled), "Conv_2"))
+    ours = jax.jit(module.apply)(variables, z)
+    assert np.std(ours) > 0.1
+    np.testing.assert_allclose(ours, pytorch.images_out(image), atol=1e-4)
+
+
 def test_scores_and_reconstructions_are_those_of_pytorch():
     torch = pytest.importorskip("torch", reason="PyTorch is the reference (extra: parity)")
     functional = torch.nn.functional

@@ -1,6 +1,7 @@
 """StackGAN's networks: images of several sizes, conditioning augmentation, scores of each stage."""
 
 import functools
+import itertools
 import re
 
 import chex
@@ -14,6 +15,7 @@ from gan_jax.networks import registry
 from gan_jax.networks.captioned import SENTENCE
 from gan_jax.networks.stackgan import UNCONDITIONAL, joined, separated
 from gan_jax.networks.verdict import Head
+from tests.networks import pytorch
 
 CAPTIONS = jnp.array([[1, 2, 3, 0], [3, 1, 2, 0], [4, 2, 3, 0]])
 
@@ -66,6 +68,35 @@ def test_the_condition_is_a_draw_from_the_distribution_of_its_caption():
         # An entry is drawn whatever the others are.
         assert np.abs(np.corrcoef(drawn.T) - np.eye(5)).max() < 0.03
     np.testing.assert_array_equal(vectors(condition, None), mean)
+
+
+def test_images_of_both_stages_are_those_of_pytorch():
+    torch = pytest.importorskip("torch", reason="parity with PyTorch")
+    network = make("generator", conditioning="none", shape=(16, 16, 3))
+    z = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    variables = pytorch.drawn(network, z)
+    params = variables["params"]
+    names = (f"Conv_{i}" for i in itertools.count())
+
+    def convolved(h):
+        return pytorch.conv(torch, h, params[next(names)], padding=1)
+
+    def gated(h):
+        return torch.nn.functional.glu(h, dim=1)
+
+    def doubled(h):
+        return gated(convolved(torch.nn.functional.interpolate(h, scale_factor=2)))
+
+    dense = z @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
+    h = doubled(gated(pytorch.images_in(torch, dense.reshape(2, 4, 4, -1))))
+    first = torch.tanh(convolved(h))
+    h = gated(convolved(h))
+    h = h + convolved(gated(convolved(h)))
+    second = torch.tanh(convolved(doubled(h)))
+    images = jax.jit(functools.partial(network.apply, method="images"))(variables, z)
+    for ours, theirs in zip(images, (first, second), strict=True):
+        assert np.std(ours) > 0.1
+        np.testing.assert_allclose(ours, pytorch.images_out(theirs), atol=1e-4)
 
 
 def test_images_depend_on_the_caption_and_on_the_draw():
