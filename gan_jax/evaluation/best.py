@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class Best:
 
     Attributes:
       step: the train step that was evaluated; its checkpoint is kept.
-      metric: the metric that chose it.
+      metric: what chose it, in words: a metric, or the mean of those of several directions.
       value: what it was.
       protocol: how it was measured.
     """
@@ -54,6 +55,7 @@ class Judge:
     Args:
       path: the run directory.
       metric: the metric that chooses.
+      names: of its values in an evaluation (`Evaluator.names_of`), whose mean counts.
       factor: a value this factor worse than the best raises an alarm.
       patience: train steps without a new best value after which training ends; 0: it goes on.
       primary: whether this process writes.
@@ -64,12 +66,21 @@ class Judge:
     """
 
     def __init__(
-        self, path: str | Path, metric: Metric, factor: float, patience: int, *, primary: bool
+        self,
+        path: str | Path,
+        metric: Metric,
+        names: Sequence[str],
+        factor: float,
+        patience: int,
+        *,
+        primary: bool,
     ) -> None:
         self.best: Best | None = None
         self.exhausted = ""
         self._path = Path(path)
         self._metric = metric
+        self._names = names
+        self._words = names[0] if len(names) == 1 else f"mean of {' and '.join(names)}"
         self._factor = factor
         self._patience = patience
         self._primary = primary
@@ -93,7 +104,7 @@ class Judge:
         if of_first_process(0 < self._patience <= since):
             assert self.best is not None
             self.exhausted = (
-                f"{self._metric.name} has not improved since step {self.best.step}; "
+                f"{self._words} has not improved since step {self.best.step}; "
                 f"eval.patience = {self._patience}"
             )
 
@@ -105,12 +116,13 @@ class Judge:
         """
         measured = False
         for row in evaluations.read(self._path / evaluations.EVALUATIONS):
-            value = row.get(self._metric.name)
-            if row["protocol"] != protocol or row["step"] > step or value is None:
+            values = [row[name] for name in self._names if name in row]
+            if row["protocol"] != protocol or row["step"] > step or len(values) < len(self._names):
                 continue
             measured |= row["step"] == step
+            value = statistics.fmean(values)
             if row["step"] in checkpoints and self._is_better(value):
-                self.best = Best(row["step"], self._metric.name, value, protocol)
+                self.best = Best(row["step"], self._words, value, protocol)
         if measured := of_first_process(measured):
             self._check_patience(step)
         return measured
@@ -121,18 +133,18 @@ class Judge:
         Returns:
           Whether it is the best so far, and the text of the alarm if it is far worse than that.
         """
-        value = result.values[self._metric.name]
+        value = statistics.fmean(result.values[name] for name in self._names)
         if self._primary:
             evaluations.append(self._path / evaluations.EVALUATIONS, result.row(step, kimg))
         alarm = None
         if of_first_process(self._is_alarming(value)):
             assert self.best is not None
             alarm = (
-                f"{self._metric.name} = {value:.4g} at step {step}; "
+                f"{self._words} = {value:.4g} at step {step}; "
                 f"its best was {self.best.value:.4g}, at step {self.best.step}"
             )
         if better := of_first_process(self._is_better(value)):
-            self.best = Best(step, self._metric.name, value, result.protocol)
+            self.best = Best(step, self._words, value, result.protocol)
         self._check_patience(step)
         return better, alarm
 

@@ -119,6 +119,10 @@ class Evaluator(abc.ABC):
         # As it will be read back: lists for tuples.
         return json.loads(json.dumps(record))
 
+    def names_of(self, metric: Metric) -> list[str]:
+        """Return the names of a metric's values, one for each direction of translation."""
+        return [metric.name]
+
     @abc.abstractmethod
     def reference(self, variables: Mapping[str, Any]) -> tuple[list[Column], str]:
         """Return columns of a table that puts the metrics into perspective, and a note on it."""

@@ -29,7 +29,8 @@ class Settings:
       seed: the seed of the latents.
       seeds: evaluations with consecutive seeds, reported by mean and standard deviation.
       batch_size: images per batch, over all devices.
-      best: the metric by which the best checkpoint is kept; unset: the first one.
+      best: the metric by which the best checkpoint is kept; of several directions of translation,
+        by their mean; unset: the first one.
       alarm: an alarm is raised if the best metric is this factor worse than its best value so far.
       on_alarm: "warn" logs an alarm; "stop" also ends the run as diverged.
       patience: train steps without a new best value after which the run ends early; 0: never.

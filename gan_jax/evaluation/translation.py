@@ -255,6 +255,10 @@ class TranslationEvaluator(Evaluator):
             details["anomalies"] = self._anomalies
         return details
 
+    def names_of(self, metric: Metric) -> list[str]:
+        """Return the names of a metric's values, one for each direction."""
+        return [name for way in self._translators for name in self._named({metric.name: 0.0}, way)]
+
     def reference(self, variables: Mapping[str, Any]) -> tuple[list[Column], str]:
         """Return columns of the metrics of outputs and of inputs, and a note on the data."""
         values, before = self._compare_all(self._place(variables), self._settings.seed)

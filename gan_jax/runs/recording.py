@@ -236,7 +236,12 @@ class Recorder(Record):
         by_name = {metric.name: metric for metric in self._evaluator.metrics}
         chosen = by_name[settings.best] if settings.best else self._evaluator.metrics[0]
         self._judge = best.Judge(
-            self.run.path, chosen, settings.alarm, settings.patience, primary=self._primary
+            self.run.path,
+            chosen,
+            self._evaluator.names_of(chosen),
+            settings.alarm,
+            settings.patience,
+            primary=self._primary,
         )
         protocol = self._evaluator.protocol(self._variables(state))
         measured = self._judge.resume(protocol, step, self.checkpoints.steps())

@@ -16,8 +16,8 @@ RECALL = names.parse("recall", ("inception",))
 PROTOCOL = {"n_fake": 8}
 
 
-def judge(path, metric=FID, factor=4.0, patience=0):
-    return best.Judge(path, metric, factor, patience, primary=True)
+def judge(path, metric=FID, factor=4.0, patience=0, names=None):
+    return best.Judge(path, metric, names or [metric.name], factor, patience, primary=True)
 
 
 def result(value, name="fid", protocol=PROTOCOL):
@@ -49,6 +49,43 @@ def test_far_worse_than_the_best_is_an_alarm(tmp_path):
     recall.add(result(0.8, "recall"), 100, 0.0)
     assert recall.add(result(0.21, "recall"), 200, 0.0)[1] is None
     assert "recall = 0.19" in recall.add(result(0.19, "recall"), 300, 0.0)[1]
+
+
+WAYS = ["fid", "fid_BtoA"]
+
+
+def both_ways(first, second):
+    return Result(dict(zip(WAYS, (first, second), strict=True)), {}, PROTOCOL)
+
+
+def test_the_mean_of_all_directions_counts(tmp_path):
+    fid = judge(tmp_path, patience=20, names=WAYS)
+    assert fid.add(both_ways(5.0, 7.0), 10, 0.0) == (True, None)
+    better, alarm = fid.add(both_ways(1.0, 60.0), 20, 0.0)
+    assert not better
+    assert alarm == "mean of fid and fid_BtoA = 30.5 at step 20; its best was 6, at step 10"
+    assert fid.add(both_ways(4.0, 8.5), 30, 0.0) == (False, None)
+    words = "mean of fid and fid_BtoA has not improved since step 10; eval.patience = 20"
+    assert fid.exhausted == words
+    assert fid.add(both_ways(9.0, 2.0), 40, 0.0) == (True, None)
+    assert (fid.best.metric, fid.best.value) == ("mean of fid and fid_BtoA", 5.5)
+
+
+def test_a_run_whose_best_was_chosen_by_one_direction_goes_on_by_the_mean(tmp_path):
+    old = judge(tmp_path)
+    for step, values in enumerate([(5.0, 5.0), (1.0, 20.0), (4.0, 8.0)]):
+        old.add(both_ways(*values), step, 0.0)
+    old.write()
+    assert best.read(tmp_path).step == 1
+    recorded(tmp_path, (3, 0.5, PROTOCOL))  # Of one direction alone.
+    rows = evaluations.read(tmp_path / "eval.jsonl")
+    new = judge(tmp_path, names=WAYS)
+    # The checkpoint of step 0 is gone.
+    assert new.resume(PROTOCOL, 2, [1, 2, 3])
+    assert not judge(tmp_path, names=WAYS).resume(PROTOCOL, 3, [1, 2, 3])
+    new.write()
+    assert best.read(tmp_path) == best.Best(2, "mean of fid and fid_BtoA", 6.0, PROTOCOL)
+    assert evaluations.read(tmp_path / "eval.jsonl") == rows
 
 
 def test_every_evaluation_is_recorded(tmp_path):
@@ -107,7 +144,7 @@ def test_all_processes_decide_as_process_0_does(tmp_path, monkeypatch):
     answers = iter(decisions)
     monkeypatch.setattr(parallel.jax, "process_count", lambda: 2)
     monkeypatch.setattr(parallel.multihost_utils, "broadcast_one_to_all", lambda x: next(answers))
-    other = best.Judge(tmp_path, FID, 4.0, 20, primary=False)
+    other = best.Judge(tmp_path, FID, ["fid"], 4.0, 20, primary=False)
     for step, (_, value) in zip((10, 20, 30), pairs, strict=True):
         other.add(result(value), step, 0.0)
     # By its own values it would have ended at step 30.

@@ -244,6 +244,7 @@ def test_domains_are_measured_both_ways(quarters):
     closer = made(variables).values
     assert closer["quarters_fid"] < 0.2 * result.values["quarters_fid"]
     assert closer["quarters_fid_BtoA"] == pytest.approx(result.values["quarters_fid"])
+    assert made.names_of(made.metrics[1]) == ["quarters_kid", "quarters_kid_BtoA"]
     assert result.protocol["n_real"] == 7
     assert "border" not in result.protocol
     columns, note = made.reference(variables)

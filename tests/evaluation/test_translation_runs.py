@@ -4,13 +4,14 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.data import sources
-from gan_jax.evaluation import best
+from gan_jax.evaluation import best, translation
 from gan_jax.inference import sample_request
 from gan_jax.report import evaluations
 from gan_jax.runs import loop
 from gan_jax.runs.run import open_run
 from gan_jax.runs.run_evaluation import RunEvaluator
 from tests.training import tiny
+from tests.training.images import with_stubs
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,28 @@ def test_the_best_checkpoint_is_that_of_the_highest_psnr(trained):
     protocol = rows[0]["protocol"]
     assert protocol["data"] == sources.make_source(changed).fingerprint()
     assert (protocol["weights"], protocol["n_real"]) == ("ema", 32)
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_is_that_of_the_mean_of_both_directions(
+    tmp_path, monkeypatch, quarters
+):
+    # From step 1 to 2 the first direction improves, and the mean does not.
+    found = iter([(5.0, 5.0), (1.0, 20.0)])
+
+    def measure(self, variables, seed):
+        return dict(zip(("quarters_fid", "quarters_fid_BtoA"), next(found), strict=True))
+
+    monkeypatch.setattr(translation.TranslationEvaluator, "_measure", measure)
+    config = with_stubs(tiny.cycle_config(), monkeypatch)
+    config.num_devices = 1
+    config.train.update(steps=2, log_every=2, sample_every=2, checkpoint_every=2, keep_latest=1)
+    config.eval.update(every=1, metrics=("quarters_fid",), num_real=8)
+    loop.train(config, tmp_path)
+    chosen = best.read(tmp_path)
+    words = "mean of quarters_fid and quarters_fid_BtoA"
+    assert (chosen.step, chosen.metric, chosen.value) == (1, words, 5.0)
+    assert open_run(tmp_path).steps == [1, 2]
 
 
 @pytest.mark.slow
