@@ -69,6 +69,8 @@ class Request:
             suffix = {"--out": ".csv", "--picture": ".png"}[flag]
             if path.suffix.lower() != suffix:
                 raise errors.ConfigError(f"{flag}={path}; accepted: a {suffix}")
+            if flag == "--picture":
+                image_files.check_outside(path, flag, self.input, "--input")
             atomic.check_free(path, self.overwrite)
         choose_step(self.run.path, self.checkpoint)
         _ = self.game, self.transform, self.files

@@ -94,12 +94,12 @@ class Picture(NamedTuple):
 def find(
     path: str | Path,
     field: str,
-    without: Path | None = None,
+    out: Path | None = None,
     suffixes: Collection[str] = SUFFIXES,
     what: str = "images",
 ) -> list[ImageFile]:
     """Return the image files at a path, or others of some suffixes, sorted by name; as `listed`."""
-    return listed(path, field, without, suffixes, what).opened()
+    return listed(path, field, out, suffixes, what).opened()
 
 
 class Listing(NamedTuple):
@@ -138,7 +138,7 @@ class Listing(NamedTuple):
 def listed(
     path: str | Path,
     field: str,
-    without: Path | None = None,
+    out: Path | None = None,
     suffixes: Collection[str] = SUFFIXES,
     what: str = "images",
 ) -> Listing:
@@ -147,12 +147,13 @@ def listed(
     Args:
       path: a file, a folder with sub-folders, a zip, or a file or folder in a zip.
       field: the flag or field of the path, for messages.
-      without: a folder below ``path`` whose files are left out.
+      out: the folder of the outputs, as for `apart`; ``None``: there is none.
       suffixes: of the files in a folder or archive.
       what: such files are, for messages.
 
     Raises:
       DataError: there are none.
+      ConfigError: as for `apart`.
     """
     path = Path(path)
     if path.is_file() and path.suffix.lower() != ".zip":
@@ -163,19 +164,57 @@ def listed(
     found, others = files_in(files, inside, suffixes, what, field)
     names = sorted(found)
     unused = sorted(name for name in others if not name.endswith("/"))
-    if isinstance(files, Folder) and without is not None:
-        out = _below(path, without)
-        names, unused = ([x for x in some if not x.startswith(out)] for some in (names, unused))
-        if not names:
-            raise DataError(f"{path} ({field}) has no {what} but those in {without}")
-    return Listing(files, inside, names, unused)
+    listing = Listing(files, inside, names, unused)
+    return listing if out is None else apart(listing, path, field, out, what)
 
 
-def _below(path: Path, folder: Path) -> str:
-    """Return the prefix of files' names in ``folder`` below ``path``; "/" if there are none."""
-    if path.resolve() not in folder.resolve().parents:
-        return "/"
-    return f"{folder.resolve().relative_to(path.resolve()).as_posix()}/"
+def apart(listing: Listing, path: Path, field: str, out: Path, what: str) -> Listing:
+    """Return a listing without the files in the folder of the outputs, which may be below ``path``.
+
+    Args:
+      listing: of ``path``; a folder of frames, which is one video, is a name in it.
+      path: a file, a folder, a zip, or a place in a zip.
+      field: its flag or field, for messages.
+      out: the folder of the outputs.
+      what: the files are, for messages.
+
+    Raises:
+      ConfigError: later runs would take outputs for inputs: ``out`` is ``path``, or in a folder of
+        frames.
+      DataError: there are no others.
+    """
+    root, place = path.resolve(), out.resolve()
+    if not path.is_dir() or root not in (place, *place.parents):
+        return listing
+    parts = place.relative_to(root).parts
+    at_or_above = {"/".join(parts[:count]) for count in range(len(parts) + 1)}
+    if (video := next((name for name in listing.names if name in at_or_above), None)) is not None:
+        raise ConfigError(
+            f"--out={out} is in {listing.files.full_name(video)}, which has the frames of a video; "
+            "accepted: a folder outside it"
+        )
+    if place == root:
+        raise ConfigError(
+            f"--out={out} is {field}={path} itself, where the next run would take outputs for "
+            f"{what}; accepted: another folder, which may be in it"
+        )
+    below = f"{'/'.join(parts)}/"
+    names, unused = (
+        [name for name in some if not name.startswith(below)]
+        for some in (listing.names, listing.unused)
+    )
+    if not names:
+        raise DataError(f"{path} ({field}) has no {what} but those in {out}")
+    return listing._replace(names=names, unused=unused)
+
+
+def check_outside(picture: str | Path, flag: str, path: str | Path, field: str) -> None:
+    """Raise a `ConfigError` if a picture to be written, by ``flag``, is in a folder of images."""
+    if Path(path).resolve() in Path(picture).resolve().parents:
+        raise ConfigError(
+            f"{flag}={picture} is in {field}={path}, where the next run would take it for one of "
+            "the images; accepted: a place outside it"
+        )
 
 
 def outputs(

@@ -18,7 +18,14 @@ from gan_jax import errors
 from gan_jax.data import kinds
 from gan_jax.games.codes import Codes
 from gan_jax.inference import directions as finding
-from gan_jax.inference import mixing, projection, reconstruction, rendering, sample_files
+from gan_jax.inference import (
+    image_files,
+    mixing,
+    projection,
+    reconstruction,
+    rendering,
+    sample_files,
+)
 from gan_jax.inference import neighbours as neighbour_search
 from gan_jax.inference.sample_request import Request
 from gan_jax.report import animation as animations
@@ -236,9 +243,10 @@ def projections(ask: Request, path: str, settings: projection.Settings) -> str:
     ask.require_images("--project", independent=True)
     space = spaces.make_space(ask.game, settings.space)
     resize, levels = ask.run.config.data.resize, ask.run.levels
-    images, names = projection.read_images(path, ask.game.shape, resize, levels)
     if ask.out is not None:  # Else the name has the step, and the checkpoint is read first.
+        image_files.check_outside(ask.out, "--out", path, "--project")
         atomic.check_free(ask.out.with_suffix(".npz"), ask.overwrite)
+    images, names = projection.read_images(path, ask.game.shape, resize, levels)
     way = "" if settings.space is None else f"-{settings.space}"
     out = ask.picture(f"projection-{Path(path).stem}{way}")
     archive = out.with_suffix(".npz")

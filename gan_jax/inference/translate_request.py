@@ -112,12 +112,14 @@ class Request:
             raise errors.ConfigError(f"--grid={self.grid}; accepted: a .png")
         if Path(self.grid).resolve() in {place.resolve() for place in self.places}:
             raise errors.ConfigError(f"--grid={self.grid} is an output; accepted: another name")
+        if Path(self.out).resolve() not in Path(self.grid).resolve().parents:
+            image_files.check_outside(self.grid, "--grid", self.input, "--input")
         atomic.check_free(self.grid, self.overwrite)
 
     @functools.cached_property
     def listing(self) -> image_files.Listing:
         """What there is at the path of the inputs."""
-        return image_files.listed(self.input, "--input", without=Path(self.out))
+        return image_files.listed(self.input, "--input", Path(self.out))
 
     @functools.cached_property
     def files(self) -> list[ImageFile]:
@@ -173,7 +175,7 @@ class Request:
             if not needed:
                 why = "--degrade makes holes" if self.degrade else f"{self.name} fills no holes"
                 raise errors.ConfigError(f"--mask={self.mask}, but {why}; accepted: no --mask")
-            found = image_files.find(self.mask, "--mask")
+            found = image_files.find(self.mask, "--mask", Path(self.out))
             if len(found) == 1:
                 self._holes(found[0])
             return image_files.match(self.files, found)

@@ -49,7 +49,8 @@ class VideoRequest:
       run: the trained run.
       input: a video file, a folder with sub-folders, a ``.zip`` or a place in one; a folder of
         numbered frames, itself or in it, is a video.
-      out: the folder of the outputs, which keep the names and sub-folders of the input.
+      out: the folder of the outputs, which keep the names and sub-folders of the input; not in a
+        folder of frames.
       frames: of an output, given ones included; ``None``: as many as the run's data have.
       checkpoint: "latest", "best" or a train step.
       raw: use the raw weights, not their moving average.

@@ -73,37 +73,39 @@ class FrameFolder(VideoFile):
             raise DataError(f"{PurePosixPath(path).name} {_reason(error)}") from error
 
 
-def find(path: str | Path, without: Path) -> tuple[list[VideoFile], str]:
+def find(path: str | Path, out: Path) -> tuple[list[VideoFile], str]:
     """Return the videos at the path ``--input``, sorted by name.
 
     Args:
       path: a video file, a folder with sub-folders, a zip, or a file or folder in a zip. A folder
         of numbered frames is a video, itself or below the path.
-      without: a folder below ``path`` whose files are left out.
+      out: the folder of the outputs; those in it are left out.
 
     Returns:
       The videos, and in words which files are not used.
 
     Raises:
       DataError: there are none; or frames are not in folders of their own, see `frames_in`.
+      ConfigError: outputs would be among the inputs, see `image_files.apart`.
     """
     suffixes = videos.ANIMATIONS | videos.FILMS | STILLS
-    listing = image_files.listed(path, "--input", without, suffixes, "videos")
+    listing = image_files.listed(path, "--input", None, suffixes, "videos")
     files, inside, names, unused = listing
     # A path that leads to a single image is not that of a video.
     alone = [os.path.basename(name) for name in names] != [Path(path).name]
     folders, others = frames_in(files, dict.fromkeys(names, 0), inside, alone=alone)
     frames = {name for folder in folders.values() for name in folder.names}
-    if not (kept := sorted({*names, *folders} - frames - {*others})):
+    if not (found := sorted({*names, *folders} - frames - {*others})):
         raise DataError(f"{path} (--input) has no videos, but {', '.join(by_suffix(others))}")
+    whole = listing._replace(names=found, unused=sorted([*unused, *others]))
+    kept = image_files.apart(whole, Path(path), "--input", out, "videos")
 
     def opened(name: str) -> VideoFile:
         below = listing.below(f"{name}/").rstrip("/") or os.path.basename(inside) or files.name
         where = below, files, name
         return FrameFolder(*where, folders[name]) if name in folders else VideoFile(*where)
 
-    whole = listing._replace(unused=sorted([*unused, *others]))
-    return [opened(name) for name in kept], whole.left_out()
+    return [opened(name) for name in kept.names], kept.left_out()
 
 
 def _reason(error: Exception) -> str:

@@ -54,6 +54,11 @@ def test_a_folder_is_translated_except_for_a_file_that_is_no_image(trained, phot
         "sub/small.png": (17, 23, 3),
         "dot.png": (1, 1, 4),
     }
+    message = complaint(call(*flags[:2], f"--out={photos}", "--format=webp", module=TRANSLATE))
+    assert message == (
+        f"--out={photos} is --input={photos} itself, where the next run would take outputs for "
+        "images; accepted: another folder, which may be in it"
+    )
     message = complaint(call(*flags, module=TRANSLATE))
     assert message == (f"{out}/dot.png already exists (and 2 more); pass --overwrite to replace it")
 
@@ -129,6 +134,10 @@ def test_a_run_of_sounds_translates_sound_files(tmp_path):
     assert heading.split() == ["SI-SDR", "dB", "(input)", "log-mel", "distance", "dB", "(input)"]
     assert row.removeprefix("noisy.wav").strip() == mean.removeprefix("mean").strip()
     assert line == f"translated 1 of 1 sound at step 2: {out}; scores in scores.json"
+    soundfile.write(tmp_path / "in.flac", np.zeros(301), 11_025)
+    among = (flags[0], f"--input={tmp_path}", f"--out={tmp_path}")
+    message = complaint(call(*among, module=TRANSLATE))
+    assert message.startswith(f"--out={tmp_path} is --input={tmp_path} itself, where the next run")
     noisy.write_bytes(noisy.read_bytes()[:-9])
     ended = call(*flags, "--overwrite", module=TRANSLATE)
     assert (ended.code, ended.err) == (1, f"failed: {noisy}: is truncated\n")
@@ -176,6 +185,14 @@ def test_a_run_of_videos_continues_video_files(tmp_path):
     folder.mkdir(parents=True)
     for number, frame in enumerate(frames):
         Image.fromarray(frame[..., 0]).save(folder / f"{number}.png")
+    for place in (folder, folder.parent):
+        among = (f"--input={place}", f"--out={folder}")
+        message = complaint(call(f"--run={run}", *among, module=TRANSLATE))
+        assert message == (
+            f"--out={folder} is in {folder}, which has the frames of a video; accepted: a folder "
+            "outside it"
+        )
+    assert len(list(folder.iterdir())) == 5
     flags = (f"--run={run}", f"--input={folder.parent}", f"--out={out}", "--frames=5")
     ended = call(*flags, "--degrade", module=TRANSLATE)
     assert (ended.code, ended.err) == (0, "")

@@ -88,10 +88,12 @@ def test_what_cannot_be_scored_is_refused(run, parts, tmp_path):
     for changes, message in [
         ({"out": tmp_path / "x.txt"}, r"--out=.*x\.txt; accepted: a \.csv"),
         ({"picture": "x.jpg"}, r"--picture=x\.jpg; accepted: a \.png"),
+        ({"out": parts / "x.csv"}, r"--picture=.*/x\.png is in --input=.*; accepted: a place out"),
         ({"worst": -1}, r"--worst = -1; accepted: 0 or more"),
     ]:
         with pytest.raises(errors.ConfigError, match=message):
             Request(**{"run": run, "input": parts, "out": out, **changes})
+    assert Request(run, parts, parts / "x.csv", worst=0).files
     out.write_text("kept")
     with pytest.raises(errors.WorkdirError, match=r"scores\.csv already exists; pass --overwrite"):
         Request(run, parts, out)

@@ -128,22 +128,22 @@ def test_folders_are_searched_with_their_sub_folders_but_for_the_output(tmp_path
     (tmp_path / "notes.txt").touch()
     (tmp_path / "out" / "scores.json").touch()
     (tmp_path / "empty").mkdir()
-    listing = image_files.listed(tmp_path, "--input", without=tmp_path / "out")
+    listing = image_files.listed(tmp_path, "--input", out=tmp_path / "out")
     assert listing.left_out() == "1 other file not used: notes.txt"
     for name in ("b.csv", "a\n.csv", "z.csv"):
         (tmp_path / "sub" / name).touch()
-    listing = image_files.listed(tmp_path / "sub", "--input", without=tmp_path / "out")
+    listing = image_files.listed(tmp_path / "sub", "--input", out=tmp_path / "out")
     assert listing.left_out() == r"3 other files not used: a\n.csv, b.csv, z.csv"
     shutil.make_archive(tmp_path / "all", "zip", tmp_path)
     inside = image_files.listed(tmp_path / "all.zip" / "sub", "--input")
     assert inside.left_out() == listing.left_out()
-    listing = image_files.listed(tmp_path, "--input", without=tmp_path / "out")
+    listing = image_files.listed(tmp_path, "--input", out=tmp_path / "out")
     assert listing.left_out() == (r"5 other files not used: all.zip, notes.txt, sub/a\n.csv, ...")
-    found = image_files.find(tmp_path, "--input", without=tmp_path / "out")
+    found = image_files.find(tmp_path, "--input", out=tmp_path / "out")
     assert [file.name for file in found] == ["b.png", "sub/a.jpg", "sub/deep/c.webp"]
     assert found[1].full_name == str(tmp_path / "sub/a.jpg")
-    # The output folder itself may be asked for.
-    (found,) = image_files.find(tmp_path / "out", "--input", without=tmp_path / "out")
+    # What was made may be asked for.
+    (found,) = image_files.find(tmp_path / "out", "--input", out=tmp_path / "made")
     assert found.name == "b.png"
     places = image_files.outputs([found], tmp_path / "made", "jpg")
     assert places == [tmp_path / "made" / "b.jpg"]
@@ -172,7 +172,36 @@ def test_what_is_not_there_is_reported_by_the_flag(tmp_path):
         image_files.find(tmp_path, "--input")
     save(tmp_path / "out" / "a.png", COLOUR)
     with pytest.raises(errors.DataError, match=r"\(--input\) has no images but those in "):
-        image_files.find(tmp_path, "--input", without=tmp_path / "out")
+        image_files.find(tmp_path, "--input", out=tmp_path / "out")
+
+
+def test_outputs_beside_the_files_of_a_folder_are_refused(tmp_path):
+    folder = tmp_path / "in"
+    path = save(folder / "made.jpg", COLOUR)
+    (tmp_path / "link").symlink_to(folder)
+    for out in (folder, folder / "sub" / "..", tmp_path / "link"):
+        with pytest.raises(errors.ConfigError, match=r"^--out=\S+ is --input=\S+/in itself, .* im"):
+            image_files.find(folder, "--input", out)
+    shutil.make_archive(tmp_path / "all", "zip", folder)
+    # No later run of the same inputs finds these.
+    for place, out in (
+        (folder, folder / "made"),
+        (folder, tmp_path),
+        (folder, tmp_path / "in2"),
+        (path, folder),
+        (tmp_path / "all.zip", tmp_path),
+    ):
+        (found,) = image_files.find(place, "--input", out)
+        assert found.name == "made.jpg"
+
+
+def test_a_picture_among_the_images_of_a_folder_is_refused(tmp_path):
+    path = save(tmp_path / "in" / "sub" / "a.png", COLOUR)
+    for place in ("in/b.png", "in/sub/b.png", "in/new/b.png"):
+        with pytest.raises(errors.ConfigError, match=r"^--grid=\S+/b\.png is in --input=\S+/in, "):
+            image_files.check_outside(tmp_path / place, "--grid", tmp_path / "in", "--input")
+    image_files.check_outside(tmp_path / "in2" / "b.png", "--grid", tmp_path / "in", "--input")
+    image_files.check_outside(path.parent / "b.png", "--grid", path, "--input")
 
 
 def test_outputs_that_would_replace_something_are_refused(tmp_path):

@@ -304,6 +304,11 @@ def test_mistakes_are_reported_before_weights_are_loaded(plain, classes, tmp_pat
         lambda ask: sample_run.projections(ask, "nowhere.png", QUICK),
     )
     refuses(
+        r"--out=.*/a\.png is in --project=.*, where the next run would take it",
+        lambda ask: sample_run.projections(ask, str(tmp_path), QUICK),
+        out=tmp_path / "a.png",
+    )
+    refuses(
         "--neighbours=5000; accepted: less than the ",
         lambda ask: sample_run.neighbours(ask, 5000, "pixels", {}),
     )

@@ -210,6 +210,8 @@ def test_mistakes_are_reported_before_weights_are_loaded(tmp_path):
     refuses(r"--grid=a\.jpg; accepted: a \.png", run, grid="a.jpg")
     refuses(r"--grid=.* is an output", run, grid=tmp_path / "out" / "a.png")
     refuses(r"taken/a\.png already exists", run, grid=taken / "a.png")
+    among = {"input": path.parent, "grid": path.with_name("grid.png")}
+    refuses(r"--grid=.*/in/grid\.png is in --input=.*/in, where the next run", run, **among)
     refuses(r"--mask=a\.png, but AtoB fills no holes; accepted: no --mask", run, mask="a.png")
     refuses(r"--degrade, but nothing degrades inputs in 'convolver'", run, degrade=True)
     refuses(r"--border=2; accepted: with --degrade only", run, border=2)
@@ -222,6 +224,7 @@ def test_mistakes_are_reported_before_weights_are_loaded(tmp_path):
     save(tmp_path / "masks" / "c.png", np.zeros((9, 9), np.uint8))
     refuses(r"--mask has nothing for a\.png", run, mask=masks.parent)
     refuses(r"the mask .*b\.png has no hole; accepted: white, coloured", run, mask=masks)
+    refuses(r"--out=.* is --mask=.*/masks itself", run, mask=masks.parent, out=masks.parent)
     refuses(r"--invert_mask without --mask; accepted: both", run, invert_mask=True)
     refuses(r"--border=-1; accepted: 0 or more", run, border=-1, degrade=True)
     (tmp_path / "free").mkdir()

@@ -186,6 +186,28 @@ def test_a_folder_of_frames_may_be_the_input_itself(place, tmp_path):
     assert summary.text.endswith("out; 2 other files not used: cover.png, notes.txt")
 
 
+def test_outputs_are_not_written_into_a_folder_of_frames(tmp_path):
+    folder, video = tmp_path / "in", clip(3)
+    for name in ("one", "two"):
+        save_frames(folder / name, video, ["1.png", "2.png", "3.png"])
+    for place, out, frames in (
+        ("in/one", "in/one", "in/one"),
+        ("in/one", "in/one/made", "in/one"),
+        ("in", "in/one", "in/one"),
+        ("in", "in/two/made", "in/two"),
+    ):
+        words = rf"^--out={tmp_path / out} is in {tmp_path / frames}, which has the frames of a vi"
+        with pytest.raises(errors.ConfigError, match=f"{words}.*; accepted: a folder outside it$"):
+            VideoRequest(Predictor(), tmp_path / place, tmp_path / out)
+    with pytest.raises(errors.ConfigError, match=r"in itself, .* take outputs for videos; accept"):
+        VideoRequest(Predictor(), folder, folder)
+    # Outputs below the input are left out by the next run.
+    for _ in range(2):
+        summary = translate(VideoRequest(Predictor(), folder, folder / "made", overwrite=True))
+        assert set(summary.outputs) == {"one", "two"}
+    assert list(summary.outputs.values()) == [folder / "made" / f"{x}.gif" for x in ("one", "two")]
+
+
 def test_one_frame_or_names_in_a_zip_that_begin_with_a_slash_are_a_video_too(tmp_path):
     save_frames(tmp_path / "in", clip(1), ["8.png"])
     with zipfile.ZipFile(tmp_path / "walk.zip", "w") as archive:
@@ -253,6 +275,8 @@ def test_mistakes_are_reported_at_once(tmp_path):
         VideoRequest(Predictor(), tmp_path / "empty", tmp_path / "out")
     with pytest.raises(errors.ConfigError, match=r"is an input; accepted: another folder$"):
         VideoRequest(Predictor(), path, tmp_path)
+    with pytest.raises(errors.WorkdirError, match=r"a\.gif is a file; accepted: a folder$"):
+        VideoRequest(Predictor(), path, path)
     translate(VideoRequest(Predictor(), path, tmp_path / "out"))
     with pytest.raises(errors.WorkdirError, match=r"a\.gif already exists"):
         VideoRequest(Predictor(), path, tmp_path / "out")
