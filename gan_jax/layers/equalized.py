@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from gan_jax.layers.convolution import convolve_resampled
+from gan_jax.layers.convolution import convolve
 
 
 def equalized_scale(
@@ -105,7 +105,5 @@ class EqualizedConv(_Equalized):
         """Maps `inputs` [batch, height, width, in] to [batch, height', width', features]."""
         shape = (*self.kernel_size, inputs.shape[-1], self.features)
         x, kernel, bias = self._scaled(inputs, shape)
-        y = convolve_resampled(
-            x, kernel, self.strides, self.padding, pool=self.pool, upsample=self.upsample
-        )
+        y = convolve(x, kernel, self.strides, self.padding, pool=self.pool, upsample=self.upsample)
         return y + bias

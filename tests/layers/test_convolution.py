@@ -17,7 +17,6 @@ from gan_jax.layers.convolution import (
     ConvTranspose,
     convolve,
     convolve_pooled,
-    convolve_resampled,
     convolve_transpose,
     convolve_upsampled,
     implemented,
@@ -366,7 +365,7 @@ def test_layers_that_resample_have_the_parameters_of_one_that_does_not():
 def test_convolutions_resample_images_in_one_way_without_other_fields(rank, fields):
     accepted = rf"along {rank} axes; accepted: one of both, with 1, 'SAME' and 1, along 2 axes"
     with pytest.raises(ValueError, match=accepted):
-        convolve_resampled(jnp.ones((2, *(8,) * rank, 4)), jnp.ones((*(3,) * rank, 4, 4)), **fields)
+        convolve(jnp.ones((2, *(8,) * rank, 4)), jnp.ones((*(3,) * rank, 4, 4)), **fields)
 
 
 @pytest.mark.parametrize("fields", [{}, {"pool": True}, {"upsample": True}], ids=str)
