@@ -91,7 +91,8 @@ class Judge:
         return value < self.best.value if self._metric.lower_is_better else value > self.best.value
 
     def _is_alarming(self, value: float) -> bool:
-        if self.best is None:
+        # Of a best value that is not positive, as a KID or a ratio in dB can be, no multiple counts.
+        if self.best is None or self.best.value <= 0:
             return False
         if self._metric.lower_is_better:
             return value > self._factor * self.best.value

@@ -31,7 +31,8 @@ class Settings:
       batch_size: images per batch, over all devices.
       best: the metric by which the best checkpoint is kept; of several directions of translation,
         by their mean; unset: the first one.
-      alarm: an alarm is raised if the best metric is this factor worse than its best value so far.
+      alarm: an alarm is raised if the best metric is this factor worse than its best value so far,
+        which must be positive for that.
       on_alarm: "warn" logs an alarm; "stop" also ends the run as diverged.
       patience: train steps without a new best value after which the run ends early; 0: never.
       inception: file of Inception's converted weights; unset: the one in the cache directory.

@@ -51,6 +51,16 @@ def test_far_worse_than_the_best_is_an_alarm(tmp_path):
     assert "recall = 0.19" in recall.add(result(0.19, "recall"), 300, 0.0)[1]
 
 
+@pytest.mark.parametrize("best_value", [-0.002, 0.0])
+@pytest.mark.parametrize("metric", [FID, RECALL])
+def test_a_best_value_that_is_not_positive_raises_no_alarm(tmp_path, metric, best_value):
+    """An unbiased KID and a ratio in dB can be negative; worse ones are not so many times worse."""
+    worse = 0.001 if metric is FID else -0.005
+    some = judge(tmp_path, metric)
+    some.add(result(best_value, metric.name), 100, 0.0)
+    assert some.add(result(worse, metric.name), 200, 0.0) == (False, None)
+
+
 WAYS = ["fid", "fid_BtoA"]
 
 
