@@ -10,9 +10,9 @@ at 2e-4; without classes.
 
 The default trains on synthetic videos of a shape that bounces off the borders of the picture, eight
 frames of 16x16 pixels, in 5.6 minutes on one CPU core. The shape is asked for as the class. The
-discriminators have the penalty R1, whose weight falls, instead of batch normalization, and four
-frames of each video are judged singly. Shapes are clean and keep their form and size; some crosses
-are ragged in a few frames.
+discriminators have the penalty R1, whose weight falls, instead of batch normalization, and all
+frames of each video are judged singly, too. Shapes are clean and keep their form and size; a few
+are ragged in a frame.
 """
 
 from ml_collections import ConfigDict
@@ -36,7 +36,7 @@ def bouncing(c: ConfigDict) -> None:
     c.generator.latent_dim = 16 + 8 * 4
     c.generator.conditioning, c.discriminator.conditioning = "concat", "projection"
     c.generator.mocogan.update(motion_dim=4, motion_features=32, features=32)
-    c.discriminator.mocogan.update(features=16, image_features=32, image_frames=4, time_stride=2)
+    c.discriminator.mocogan.update(features=16, image_features=32, image_frames=8, time_stride=2)
     c.discriminator.mocogan.normalization = "none"
     c.game.joint_batch = True
     c.penalty.update(name="r1", weight=0.1, end_factor=0.1)

@@ -33,10 +33,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def tones(c: ConfigDict) -> None:
     """Set what differs on synthetic tones."""
-    c.generator.latent_dim = 32
-    c.generator.dcgan.features = c.discriminator.dcgan.features = 8
+    wavegan.relativistic(c)
+    c.generator.dcgan.features = c.discriminator.dcgan.features = 16
     c.data.spectrogram.hop = 64
-    c.game.discriminator_steps = 3
-    base.learning_rate(c, 2e-3)
-    base.schedule(c, "linear")
-    base.short(c, steps=1800, every=900)
+    base.short(c, steps=3500, every=500)

@@ -42,12 +42,19 @@ def paper(arg: str) -> ConfigDict:
 
 def tones(c: ConfigDict) -> None:
     """Set what differs on synthetic tones."""
-    c.generator.latent_dim = 32
-    c.generator.wavegan.features = c.discriminator.wavegan.features = 8
-    c.game.discriminator_steps = 3
-    base.learning_rate(c, 2e-3)
-    base.schedule(c, "linear")
+    relativistic(c)
+    c.generator.wavegan.features = c.discriminator.wavegan.features = 16
     base.short(c, steps=3000, every=500)
+
+
+def relativistic(c: ConfigDict) -> None:
+    """Set the game on synthetic tones: R3GAN's loss and penalties, one discriminator step."""
+    c.generator.latent_dim = 32
+    c.game.discriminator_steps = 1
+    c.loss.name = "relativistic_pairing"
+    c.penalty.update(name="r1_r2", weight=1.0)
+    base.adam(c, 2e-3, 0.0, 0.99)
+    base.schedule(c, "linear")
 
 
 def sweep(add: Callable[..., None]) -> None:
