@@ -34,7 +34,9 @@ def bouncing(c: ConfigDict) -> None:
     c.generator.latent_dim = 32
     c.generator.videogan.features = c.discriminator.videogan.features = 16
     c.discriminator.videogan.normalization = "none"
-    c.penalty.update(name="r1", weight=1.0)
-    base.adam(c, 1e-3, 0.0, 0.99)
+    c.game.joint_batch = True
+    c.penalty.update(name="r1", weight=0.1, end_factor=0.1)
+    base.adam(c, 2e-3, 0.0, 0.99)
+    base.adam(c, 4e-3, 0.0, 0.99, "generator")
     base.schedule(c, "linear")
-    base.short(c, steps=3000, every=1000, log_every=100)
+    base.short(c, steps=8000, every=2000, batch_size=16, log_every=100)
