@@ -9,7 +9,7 @@ codes of 10 for each of 16 frames, batch normalization, the loss of the first GA
 at 2e-4; without classes.
 
 The default trains on synthetic videos of a shape that bounces off the borders of the picture, eight
-frames of 16x16 pixels, in 5.6 minutes on one CPU core. The shape is asked for as the class. The
+frames of 16x16 pixels, in 7.2 minutes on one CPU core. The shape is asked for as the class. The
 discriminators have the penalty R1, whose weight falls, instead of batch normalization, and all
 frames of each video are judged singly, too. Shapes are clean and keep their form and size; a few
 are ragged in a frame.

@@ -7,9 +7,10 @@
 The critic's activations are shifted in time by up to two steps, one shift per example and layer, so
 that it cannot recognise samples by the phase of the artefacts of transposed convolutions.
 
-The default trains on synthetic tones of ten pitches, 1,024 samples at 8 kHz: all samples have the
-pitch of a class, with weaker harmonics than the tones (classifier-IS 5.6 of 9.7). The other data
-sets have the paper's settings for 16,384 samples at 16 kHz: batch 64, five critic steps,
+The default trains on synthetic tones of ten pitches, 1,024 samples at 8 kHz, with the loss and the
+penalties of R3GAN instead of WGAN-GP and one discriminator step: all samples have the pitch of a
+class, with weaker harmonics than the tones (classifier-IS 7.0 of 9.7; docs/results.md). The other
+data sets have the paper's settings for 16,384 samples at 16 kHz: batch 64, five critic steps,
 Adam(0.5, 0.9) at 1e-4. The paper trains for 200,000 generator steps and selects by the Inception
 Score; its latents are uniform, here they are normal.
 """

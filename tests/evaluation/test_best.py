@@ -54,7 +54,7 @@ def test_far_worse_than_the_best_is_an_alarm(tmp_path):
 @pytest.mark.parametrize("best_value", [-0.002, 0.0])
 @pytest.mark.parametrize("metric", [FID, RECALL])
 def test_a_best_value_that_is_not_positive_raises_no_alarm(tmp_path, metric, best_value):
-    """An unbiased KID and a ratio in dB can be negative; worse ones are not so many times worse."""
+    """KID and a ratio in dB can be negative, where a multiple of the best value is no worse."""
     worse = 0.001 if metric is FID else -0.005
     some = judge(tmp_path, metric)
     some.add(result(best_value, metric.name), 100, 0.0)
