@@ -91,7 +91,7 @@ class Judge:
         return value < self.best.value if self._metric.lower_is_better else value > self.best.value
 
     def _is_alarming(self, value: float) -> bool:
-        # Of a best value that is not positive, as a KID or a ratio in dB can be, no multiple counts.
+        # KID and ratios in dB can be negative, and no multiple of such a value is worse.
         if self.best is None or self.best.value <= 0:
             return False
         if self._metric.lower_is_better:
