@@ -37,7 +37,8 @@ _SEARCH = flags.DEFINE_string(
 _METRIC = flags.DEFINE_string(
     "metric",
     None,
-    "The metric that ranks the runs, as in eval.jsonl: classifier_fid, fid, ...",
+    "The metric that ranks the runs, as in eval.jsonl: classifier_fid, fid, ...; of runs that "
+    "translate in several directions, its mean over them.",
 )
 _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", None, "Total number of trials of a search. Default: 20.", lower_bound=1

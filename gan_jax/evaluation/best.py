@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,7 @@ class Judge:
         self._path = Path(path)
         self._metric = metric
         self._names = names
-        self._words = names[0] if len(names) == 1 else f"mean of {' and '.join(names)}"
+        self._words = evaluations.mean_words(names)
         self._factor = factor
         self._patience = patience
         self._primary = primary
@@ -117,11 +116,10 @@ class Judge:
         """
         measured = False
         for row in evaluations.read(self._path / evaluations.EVALUATIONS):
-            values = [row[name] for name in self._names if name in row]
-            if row["protocol"] != protocol or row["step"] > step or len(values) < len(self._names):
+            value = evaluations.mean(row, self._names)
+            if row["protocol"] != protocol or row["step"] > step or value is None:
                 continue
             measured |= row["step"] == step
-            value = statistics.fmean(values)
             if row["step"] in checkpoints and self._is_better(value):
                 self.best = Best(row["step"], self._words, value, protocol)
         if measured := of_first_process(measured):
@@ -134,7 +132,8 @@ class Judge:
         Returns:
           Whether it is the best so far, and the text of the alarm if it is far worse than that.
         """
-        value = statistics.fmean(result.values[name] for name in self._names)
+        value = evaluations.mean(result.values, self._names)
+        assert value is not None
         if self._primary:
             evaluations.append(self._path / evaluations.EVALUATIONS, result.row(step, kimg))
         alarm = None

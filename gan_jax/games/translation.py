@@ -66,7 +66,7 @@ class TranslationGame(Game):
     @property
     @abc.abstractmethod
     def directions(self) -> Mapping[str, Direction]:
-        """The ways to translate, by name; the first is the default."""
+        """The ways to translate, by name, such as ``AtoB``; the first is the default."""
 
     @property
     def degradation(self) -> Degradation | None:

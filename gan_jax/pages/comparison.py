@@ -1,8 +1,10 @@
 """Several runs beside each other: what differs, what they reach, their curves over each other."""
 
 import dataclasses
+import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,13 @@ from gan_jax.pages.contents import Contents, Row, is_number
 from gan_jax.pages.panels import Panel
 from gan_jax.pages.tables import Measured
 from gan_jax.pages.template import format_value
-from gan_jax.report.evaluations import format_value as format_metric
+from gan_jax.report import evaluations
 
 if TYPE_CHECKING:
     from gan_jax.runs.run import Run
+
+# A value of an evaluation, and the evaluation.
+_Value = tuple[float, Row]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +47,8 @@ class Results:
 
     Attributes:
       protocol: it, in one line.
-      lines: the last and the best value of each metric.
+      lines: the last and the best value of each metric; of several directions of translation the
+        last ones, and of their mean both.
       panels: a panel per metric that a run has two values of.
     """
 
@@ -196,31 +202,51 @@ def _joins(key: str, number: int, group: Sequence[Measured | None]) -> bool:
 def _results_of(group: Sequence[Measured | None], titles: Sequence[str]) -> Results:
     names_of = (name for one in group if one is not None for name in one.metrics)
     metrics = list(dict.fromkeys(names_of))
+    rows = [one.rows if one else [] for one in group]
     lines = []
-    for metric in metrics:
-        rows = [[row for row in one.rows if metric in row] if one else [] for one in group]
-        last = tuple(_cell(own[-1], metric) if own else "" for own in rows)
-        lines.append(Line(f"{metric}, last", last))
+    for metric, directions in evaluations.by_metric(metrics).items():
+        last = operator.itemgetter(-1)
+        lines += [_line([name], rows, "last", last) for name in directions]
         if (lower := _lower_is_better(metric)) is not None:
-            best = [
-                min(own, key=lambda r: r[metric] if lower else -r[metric]) if own else None
-                for own in rows
-            ]
-            lines.append(
-                Line(f"{metric}, best", tuple(_cell(row, metric) if row else "" for row in best))
-            )
+            best = functools.partial(min if lower else max, key=operator.itemgetter(0))
+            if len(directions) > 1:
+                lines.append(_line(directions, rows, "last", last))
+            lines.append(_line(directions, rows, "best", best))
     protocols = [one.protocol for one in group if one is not None]
     norms = dict.fromkeys(str(protocol.get("batch_norm")) for protocol in protocols)
     merged = {**protocols[0], "batch_norm": " or ".join(norms)} if len(norms) > 1 else protocols[0]
     words = tables.protocol_words(merged)
-    drawn = over_each_other([one.rows if one else [] for one in group], titles, metrics)
+    drawn = over_each_other(rows, titles, metrics)
     several = [panel for panel in drawn if any(len(set(c.x)) > 1 for c in panel.curves)]
     return Results(words, lines, several)
 
 
-def _cell(row: Row, metric: str) -> str:
-    value = format_metric(row[metric], row.get(f"{metric}_std"))
-    return f"{value} at {row['step']:,}"
+def _line(
+    names: Sequence[str],
+    rows: Sequence[Sequence[Row]],
+    which: str,
+    choose: Callable[[Sequence[_Value]], _Value],
+) -> Line:
+    """Return a line with one evaluation of each run.
+
+    Args:
+      names: of the values, whose mean is shown.
+      rows: of each run.
+      which: the evaluation is, for the name of the line.
+      choose: returns it, of those with all values.
+    """
+    words = evaluations.mean_words(names)
+    cells = []
+    for own in rows:
+        means = ((evaluations.mean(row, names), row) for row in own)
+        found = [(value, row) for value, row in means if value is not None]
+        if found:
+            value, row = choose(found)
+            text = evaluations.format_value(value, row.get(f"{words}_std"))
+            cells.append(f"{text} at {row['step']:,}")
+        else:
+            cells.append("")
+    return Line(f"{words}, {which}", tuple(cells))
 
 
 def _lower_is_better(metric: str) -> bool | None:

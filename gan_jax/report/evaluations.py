@@ -2,12 +2,16 @@
 
 Rows are only appended, by training and by other processes that evaluate the run. A row is
 ``{"step", "kimg", metrics ..., "protocol": {...}}``. A metric measured with several seeds is their
-mean, and ``<metric>_std`` their standard deviation. Only numbers of equal protocols are comparable.
+mean, and ``<metric>_std`` their standard deviation. Of a run that translates in several directions
+``fid`` is a value of the first one, and ``fid_BtoA`` of another. Only numbers of equal protocols
+are comparable.
 """
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,8 @@ from gan_jax.report import atomic
 
 EVALUATIONS = "eval.jsonl"
 Row = dict[str, Any]
+# The name of a direction of translation, behind that of a metric.
+_DIRECTION = re.compile(r"_[A-Za-z0-9]+to[A-Za-z0-9]+$")
 
 
 def append(path: str | Path, row: Mapping[str, Any]) -> bool:
@@ -72,6 +78,33 @@ def read(path: str | Path) -> list[Row]:
         if isinstance(row, dict) and "protocol" in row:
             rows.append(row)
     return rows
+
+
+def by_metric(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of values by metric: one, or one for each direction of translation."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_DIRECTION.sub("", name), []).append(name)
+    return found
+
+
+def mean(row: Mapping[str, Any], names: Sequence[str]) -> float | None:
+    """Return the number that ranks an evaluation, the mean of some values.
+
+    Args:
+      row: values by name.
+      names: of a metric's values in all directions of translation; at least one.
+
+    Returns:
+      ``None`` if one was not measured.
+    """
+    values = [row[name] for name in names if name in row]
+    return statistics.fmean(values) if len(values) == len(names) else None
+
+
+def mean_words(names: Sequence[str]) -> str:
+    """Return what `mean` is: ``fid``, or ``mean of fid and fid_BtoA``."""
+    return names[0] if len(names) == 1 else f"mean of {' and '.join(names)}"
 
 
 def table(

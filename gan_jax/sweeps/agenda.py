@@ -111,17 +111,17 @@ class Agenda:
         number = [run.name for run in self.sweep.runs].index(name) + 1
         return f"[{number}/{self.total}]"
 
-    def _series(self, run: Run) -> list[tuple[int, float]]:
-        metric = self.sweep.search.metric
-        return summary.series(self._folder.run(run.name), metric) if metric else []
+    def _series(self, run: Run) -> summary.Series:
+        if (metric := self.sweep.search.metric) is None:
+            return summary.Series("", [])
+        return summary.series(self._folder.run(run.name), metric)
 
     def _value(self, run: Run) -> str:
-        points = self._series(run)
-        metric = self.sweep.search.metric
-        return f", {metric} {evaluations.format_value(points[-1][1])}" if points else ""
+        words, points = self._series(run)
+        return f", {words} {evaluations.format_value(points[-1][1])}" if points else ""
 
     def _check_measured(self, run: Run) -> None:
-        if not self._series(run):
+        if not self._series(run).points:
             rows = evaluations.read(self._folder.run(run.name) / evaluations.EVALUATIONS)
             names = ", ".join(summary.metrics_of(rows)) or "nothing: it was not evaluated"
             raise errors.SweepError(
@@ -159,7 +159,7 @@ class Agenda:
         if "diverged" in states:
             return search.Trial(values, "diverged")
         if all(state == "done" for state in states):
-            found = [self._series(run) for run in runs]
+            found = [self._series(run).points for run in runs]
             if not all(found):
                 return search.Trial(values, "failed")
             return search.Trial(values, "done", statistics.fmean(s[-1][1] for s in found))

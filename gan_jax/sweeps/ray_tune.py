@@ -105,7 +105,7 @@ class RunTrainable(tune.Trainable):
         """
         if self._metric is None:
             return []
-        points = summary.series(self._folder.run(self._task.name), self._metric)
+        points = summary.series(self._folder.run(self._task.name), self._metric).points
         news = [point for point in points if self._reported < point[0] < self._total]
         if news:
             self._reported = news[0][0]
@@ -289,7 +289,7 @@ def _recall(
         if entry.stopped or execution.read_status(run).get("state") in execution.SETTLED:
             trial = cast(Any, types.SimpleNamespace(trial_id=entry.run.name))
             scheduler.on_trial_add(cast(Any, None), trial)
-            for step, value in summary.series(run, sweep.search.metric):
+            for step, value in summary.series(run, sweep.search.metric).points:
                 if step < total:
                     result = {"step": step, "value": value}
                     scheduler.on_trial_result(cast(Any, None), trial, result)

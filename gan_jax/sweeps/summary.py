@@ -1,7 +1,8 @@
 """The results of a sweep: one table per protocol, with groups of seeds ranked by a metric.
 
 A group's number is the mean over its seeds of the last evaluation, with the sample standard
-deviation. Only groups all of whose runs are done are ranked, since a mean without the diverged
+deviation. Of runs that translate in several directions, the mean of the metric over all of them
+ranks. Only groups all of whose runs are done are ranked, since a mean without the diverged
 seeds would be too optimistic. Numbers of different protocols are never in one table.
 """
 
@@ -48,6 +49,13 @@ class State:
     defined: bool = True
 
 
+class Series(NamedTuple):
+    """What ranks a run over time: the metric in words, and step and value by step."""
+
+    words: str
+    points: Sequence[tuple[int, float]]
+
+
 class Spread(NamedTuple):
     """Mean and sample standard deviation over seeds; ``None`` for one seed."""
 
@@ -88,7 +96,7 @@ class Table:
 
     Attributes:
       protocol: how they were measured.
-      metric: the metric by which they are ranked.
+      metric: what ranks them, in words: a metric, or its mean over directions of translation.
       lines: the groups, the best first, unranked ones last.
     """
 
@@ -136,10 +144,12 @@ def metrics_of(rows: Sequence[evaluations.Row]) -> list[str]:
     return [n for n in names if not (n.endswith("_std") and n.removesuffix("_std") in names)]
 
 
-def series(run: Path, metric: str) -> list[tuple[int, float]]:
-    """Return step and value of a run's evaluations by the protocol of its first one."""
+def series(run: Path, metric: str) -> Series:
+    """Return a run's evaluations by a metric and the protocol of the first one."""
     rows = [row for row in evaluations.read(run / evaluations.EVALUATIONS) if metric in row]
-    return _points([row for row in rows if row["protocol"] == rows[0]["protocol"]], metric)
+    rows = [row for row in rows if row["protocol"] == rows[0]["protocol"]]
+    names = evaluations.by_metric(metrics_of(rows)).get(metric, [metric])
+    return Series(evaluations.mean_words(names), _points(rows, names))
 
 
 def look(sweep: record.Sweep, folder: record.Folder) -> list[State]:
@@ -176,10 +186,13 @@ def summarise(
         usable = [name for name in found if lower_is_better(name) is not None]
         chosen = metric if metric is not None else next(iter(usable), None)
         if chosen in usable:
-            names = [chosen, *(name for name in found if name != chosen)]
-            lines = [_line(group, identity, names, lower_is_better) for group in groups.values()]
-            ranked = _ranked([li for li in lines if chosen in li.last], chosen, lower_is_better)
-            summary.tables.append(Table(protocol, chosen, ranked))
+            directions = evaluations.by_metric(found)[chosen]
+            words = evaluations.mean_words(directions)
+            columns = {words: directions, **{name: [name] for name in found}}
+            lines = [_line(group, identity, columns, lower_is_better) for group in groups.values()]
+            measured = [line for line in lines if words in line.last]
+            ranked = _ranked(measured, words, lower=bool(lower_is_better(chosen)))
+            summary.tables.append(Table(protocol, words, ranked))
     return summary
 
 
@@ -214,23 +227,30 @@ def _state(entry: record.Entry, folder: record.Folder) -> State:
 def _line(
     states: Sequence[State],
     identity: str,
-    names: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
     lower_is_better: Callable[[str], bool | None],
 ) -> Line:
-    """Return a group's results by one protocol, without numbers if it has none."""
+    """Return a group's results by one protocol, without numbers if it has none.
+
+    Args:
+      states: of its runs.
+      identity: of the protocol.
+      columns: names of the values whose mean is shown, by heading; the first one ranks.
+      lower_is_better: as for `summarise`.
+    """
     last: dict[str, Spread] = {}
     best: dict[str, Spread] = {}
     steps: list[int] = []
-    for name in names:
-        series = [points for s in states if (points := _points(_of(s.rows, identity), name))]
-        if name == names[0]:
+    for number, (heading, names) in enumerate(columns.items()):
+        series = [points for s in states if (points := _points(_of(s.rows, identity), names))]
+        if number == 0:
             steps = [points[-1][0] for points in series]
         if series:
-            last[name] = _spread([points[-1][1] for points in series])
-            lower = lower_is_better(name)
+            last[heading] = _spread([points[-1][1] for points in series])
+            lower = lower_is_better(names[0])
             if lower is not None:
                 better = min if lower else max
-                best[name] = _spread([better(value for _, value in points) for points in series])
+                best[heading] = _spread([better(value for _, value in points) for points in series])
     complete = len(steps) == len(states) and all(s.state == "done" for s in states)
     return Line(
         rank=0 if complete else None,
@@ -250,11 +270,9 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.fmean(values), deviation)
 
 
-def _ranked(
-    lines: Sequence[Line], metric: str, lower_is_better: Callable[[str], bool | None]
-) -> list[Line]:
+def _ranked(lines: Sequence[Line], metric: str, *, lower: bool) -> list[Line]:
     """Return the lines sorted and ranked; equal numbers have equal ranks."""
-    sign = 1 if lower_is_better(metric) else -1
+    sign = 1 if lower else -1
     ordered = sorted(lines, key=lambda li: (li.rank is None, sign * li.last[metric].mean, li.group))
     ranks: dict[float, int] = {}
     return [
@@ -269,9 +287,10 @@ def _of(rows: Sequence[evaluations.Row], identity: str) -> list[evaluations.Row]
     return [row for row in rows if canonical(row["protocol"]) == identity]
 
 
-def _points(rows: Sequence[evaluations.Row], metric: str) -> list[tuple[int, float]]:
-    """Return step and value by step; of several values of a step, the last."""
-    return sorted({row["step"]: float(row[metric]) for row in rows if metric in row}.items())
+def _points(rows: Sequence[evaluations.Row], names: Sequence[str]) -> list[tuple[int, float]]:
+    """Return step and mean by step; of several evaluations of a step, the last."""
+    means = ((row["step"], evaluations.mean(row, names)) for row in rows)
+    return sorted({step: value for step, value in means if value is not None}.items())
 
 
 def canonical(protocol: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from gan_jax.games.anomaly import AnomalyGame
 from gan_jax.games.paired import PairedGame
 from gan_jax.losses import adversarial
 from gan_jax.metrics import detection, enhancement, similarity
+from gan_jax.report import evaluations
 from gan_jax.runs import build
 from gan_jax.training import sampling, translating
 from tests.games import stub
@@ -245,6 +246,9 @@ def test_domains_are_measured_both_ways(quarters):
     assert closer["quarters_fid"] < 0.2 * result.values["quarters_fid"]
     assert closer["quarters_fid_BtoA"] == pytest.approx(result.values["quarters_fid"])
     assert made.names_of(made.metrics[1]) == ["quarters_kid", "quarters_kid_BtoA"]
+    # As those who have only its row find them.
+    found = evaluations.by_metric(result.row(0, 0.0))
+    assert [found[metric.name] for metric in made.metrics] == [*map(made.names_of, made.metrics)]
     assert result.protocol["n_real"] == 7
     assert "border" not in result.protocol
     columns, note = made.reference(variables)

@@ -95,6 +95,24 @@ def test_results_of_one_protocol_are_beside_each_other(tmp_path):
     assert compared(a, b).common
 
 
+def test_the_best_of_runs_that_translate_both_ways_is_that_of_the_mean(tmp_path):
+    a, b = make(tmp_path / "a"), make(tmp_path / "b")
+    rows = [(1, 5.0, 5.0), (2, 1.0, 20.0), (3, 7.0, 4.0)]
+    for name in ("fid", "recall", "kid_standard_error"):
+        for step, first, second in rows:
+            evaluated(a, {"step": step, name: first, f"{name}_BtoA": second}, of=name)
+    evaluated(b, {"step": 9, "fid": 2.0, "fid_std": 0.5, "fid_BtoA": 3.0}, of="fid")
+    fid, recall, error = (cells(one.lines) for one in compared(a, b).results)
+    assert list(error) == ["kid_standard_error, last", "kid_standard_error_BtoA, last"]
+    assert fid == {
+        "fid, last": ("7 at 3", "2 ± 0.5 at 9"),
+        "fid_BtoA, last": ("4 at 3", "3 at 9"),
+        "mean of fid and fid_BtoA, last": ("5.5 at 3", "2.5 at 9"),
+        "mean of fid and fid_BtoA, best": ("5 at 1", "2.5 at 9"),
+    }
+    assert recall["mean of recall and recall_BtoA, best"] == ("10.5 at 2", "")
+
+
 def test_other_protocols_are_apart(tmp_path):
     a, b, c = (make(tmp_path / name) for name in "abc")
     row = {"step": 1, "fid": 4.0}

@@ -75,6 +75,30 @@ def test_a_full_disk_is_reported_with_what_to_do(tmp_path, monkeypatch):
         evaluations.append(tmp_path / "eval.jsonl", ROW)
 
 
+def test_values_of_directions_belong_to_their_metric():
+    row = {
+        "fid": 1.0,
+        "psnr_y": 2.0,
+        "psnr_first": 3.0,
+        "attributes_held_out": 4.0,
+        "kid768_BtoA": 6.0,
+        "kid768": 5.0,
+        "kid768_BtoA_std": 7.0,
+    }
+    found = evaluations.by_metric(row)
+    assert found.pop("kid768") == ["kid768_BtoA", "kid768"]
+    assert found == {name: [name] for name in row if name not in ("kid768", "kid768_BtoA")}
+
+
+def test_an_evaluation_is_ranked_by_the_mean_of_its_directions():
+    names = ["fid", "fid_BtoA"]
+    assert evaluations.mean({"fid": 1.0, "kid": 9.0, "fid_BtoA": 4.0}, names) == 2.5
+    assert evaluations.mean({"fid": 1.0, "kid": 9.0}, names) is None
+    assert evaluations.mean({"fid": 1.0, "fid_BtoA": 4.0}, ["fid"]) == 1.0
+    assert evaluations.mean_words(names) == "mean of fid and fid_BtoA"
+    assert evaluations.mean_words(["fid"]) == "fid"
+
+
 def test_the_table_shows_values_with_their_deviations(capsys):
     evaluations.table(
         [("generated", {"fid": 12.3456, "recall": 0.5}, {"fid": 0.25}), ("real", {"fid": 1.0}, {})],

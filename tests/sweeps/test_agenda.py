@@ -12,11 +12,11 @@ from tests.sweeps.conftest import make_sweep
 DONE = execution.Outcome("done")
 
 
-def finish(folder, run, value, state="done", metric="fid"):
+def finish(folder, run, value, state="done", metric="fid", **others):
     """Leave behind what a run leaves that ended so."""
     path = folder.run(run.name)
     path.mkdir(parents=True, exist_ok=True)
-    row = {"step": 4, metric: value, "protocol": {}}
+    row = {"step": 4, metric: value, **others, "protocol": {}}
     evaluations.append(path / evaluations.EVALUATIONS, row)
     status.Status(path).write(state, "")
 
@@ -90,6 +90,20 @@ def test_every_seed_of_a_suggestion_counts(folder, monkeypatch):
     ]
     assert [trial.state for trial in asked[3]] == ["done", "diverged", "failed"]
     assert c1.group == c0.group
+
+
+def test_a_run_that_translates_both_ways_counts_by_the_mean(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(search, "suggest", lambda _, trials, **__: asked.append(trials) or {})
+    plan = {"method": "tpe", "num_samples": 2}
+    said = []
+    agenda = Agenda(make_sweep(search=plan), folder, report=said.append)
+    run = agenda.next()
+    finish(folder, run, 1.0, fid_BtoA=4.0)
+    agenda.end(run, DONE)
+    agenda.next()
+    assert said == ["[1/2] trial-0000: done, mean of fid and fid_BtoA 2.5"]
+    assert [trial.value for trial in asked[1]] == [2.5]
 
 
 def test_an_early_stop_is_recorded(folder):

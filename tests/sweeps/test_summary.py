@@ -123,6 +123,34 @@ def test_the_metric_that_is_asked_for_ranks_and_comes_first():
     assert "No run has been measured by kid; measured: fid, is, other." in tables.as_markdown(found)
 
 
+def both_ways(group, *pairs):
+    rows = [
+        {"step": i, "is": 1.0, "fid": first, "fid_BtoA": second, "protocol": ONE}
+        for i, (first, second) in enumerate(pairs)
+    ]
+    return State(Run(group, group, {}), "done", rows=rows)
+
+
+def test_runs_that_translate_both_ways_are_ranked_by_the_mean():
+    # By the first direction alone, or by the second, "b" is not the first one.
+    states = [both_ways("a", (1.0, 9.0)), both_ways("b", (6.0, 1.0), (2.0, 3.0), (3.0, 4.0))]
+    states.append(both_ways("c", (9.0, 2.0)))
+    found = summarise(*states, metric="fid")
+    (table,) = found.tables
+    words = "mean of fid and fid_BtoA"
+    assert table.metric == words
+    assert [(li.group, li.rank, li.last[words].mean) for li in table.lines] == [
+        ("b", 1, 3.5),
+        ("a", 2, 5.0),
+        ("c", 3, 5.5),
+    ]
+    assert list(table.lines[0].last) == [words, "is", "fid", "fid_BtoA"]
+    assert (table.lines[0].last["fid_BtoA"].mean, table.lines[0].best[words].mean) == (4.0, 2.5)
+    (first, *_) = csv.DictReader(io.StringIO(tables.as_csv(found)))
+    assert (first["ranked_by"], first[f"{words}_last"], first["fid_last"]) == (words, "3.5", "3.0")
+    assert f"| rank | run | {words} | its best | is | fid | fid_BtoA |" in tables.as_markdown(found)
+
+
 def test_without_measurements_nothing_is_ranked():
     found = summarise(state("a", 0, []), state("b", 0, [], how="failed"))
     assert found.tables == []
