@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from gan_jax.data.sources import images, videos
 from gan_jax.data.sources.containers import by_suffix
-from gan_jax.data.sources.frames import STILLS, Frames, VideoError, frames_in
+from gan_jax.data.sources.frames import STILLS, Frames, VideoError, check_beside, frames_in
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.videos import Film
 from gan_jax.errors import DataError
@@ -85,7 +85,8 @@ def find(path: str | Path, out: Path) -> tuple[list[VideoFile], str]:
       The videos, and in words which files are not used.
 
     Raises:
-      DataError: there are none; or frames are not in folders of their own, see `frames_in`.
+      DataError: there are none; or frames are not in folders of their own, see `frames_in` and
+        `check_beside`.
       ConfigError: outputs would be among the inputs, see `image_files.apart`.
     """
     suffixes = videos.ANIMATIONS | videos.FILMS | STILLS
@@ -99,6 +100,8 @@ def find(path: str | Path, out: Path) -> tuple[list[VideoFile], str]:
         raise DataError(f"{path} (--input) has no videos, but {', '.join(by_suffix(others))}")
     whole = listing._replace(names=found, unused=sorted([*unused, *others]))
     kept = image_files.apart(whole, Path(path), "--input", out, "videos")
+    # Where outputs would be among frames, that is the reason, not those of an earlier run.
+    check_beside(files, folders, found)
 
     def opened(name: str) -> VideoFile:
         below = listing.below(f"{name}/").rstrip("/") or os.path.basename(inside) or files.name

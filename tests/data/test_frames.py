@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_jax.data.sources import make_source
+from gan_jax.data.sources import make_source, videos
 from gan_jax.errors import DataError
 from tests.data.test_videos import clip, encoded
 
@@ -157,10 +157,18 @@ def test_damaged_frames_are_named(source, tmp_path):
             r"/a has images, .* and the video b.gif; accepted: one",
         ),
         ({"a/1.png", "a/depth/1.png"}, r"/a has images, .* and the video depth; accepted: one of"),
+        (
+            {"a/1.png", "a/2.png", "a/b.mp4"},
+            r"/a has images, .* and the video b.mp4; accepted: one",
+        ),
         ({"a/x.png", "a/y.png"}, r"/set has no videos, but 2 .png"),
     ],
 )
-def test_folders_that_are_no_single_video_are_refused(source, tmp_path, files, message):
+def test_folders_that_are_no_single_video_are_refused(
+    source, tmp_path, monkeypatch, files, message
+):
+    # A film counts where it cannot be read, too.
+    monkeypatch.setattr(videos, "_has_av", lambda: False)
     for name in sorted(files):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)

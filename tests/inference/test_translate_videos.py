@@ -197,8 +197,14 @@ def test_outputs_are_not_written_into_a_folder_of_frames(tmp_path):
         ("in", "in/two/made", "in/two"),
     ):
         words = rf"^--out={tmp_path / out} is in {tmp_path / frames}, which has the frames of a vi"
-        with pytest.raises(errors.ConfigError, match=f"{words}.*; accepted: a folder outside it$"):
+        refused = pytest.raises(errors.ConfigError, match=f"{words}.*; accepted: a folder outside")
+        with refused:
             VideoRequest(Predictor(), tmp_path / place, tmp_path / out)
+        # The reason is the same where an earlier output is there.
+        earlier = save(tmp_path / out / "one.gif", video)
+        with refused:
+            VideoRequest(Predictor(), tmp_path / place, tmp_path / out)
+        earlier.unlink()
     with pytest.raises(errors.ConfigError, match=r"in itself, .* take outputs for videos; accept"):
         VideoRequest(Predictor(), folder, folder)
     # Outputs below the input are left out by the next run.

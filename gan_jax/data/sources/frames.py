@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from gan_jax.data.sources.containers import Files, printable
@@ -76,8 +76,8 @@ def frames_in(
       alone: whether ``inside`` itself may be a video.
 
     Raises:
-      DataError: a folder has images of several names or twice the same number, has videos or
-        folders of them beside its images, or is a split, or ``inside`` itself unless ``alone``.
+      DataError: a folder has images of several names or twice the same number, or is a split, or
+        ``inside`` itself unless ``alone``.
     """
     folders: dict[str, list[str]] = {}
     videos: collections.Counter[str] = collections.Counter()
@@ -102,8 +102,6 @@ def frames_in(
         if not (alone and folder == inside):
             _check_place(folder, inside, shown, os.path.basename(next(iter(numbered))))
         found[folder] = _ordered(numbered, sizes, shown)
-    frames = {name for video in found.values() for name in video.names}
-    _check_beside(found, sizes.keys() - frames - set(others), files)
     return found, others
 
 
@@ -173,12 +171,18 @@ def _ordered(
     return Frames(tuple(by_number[k] for k in numbers), tuple(numbers), size)
 
 
-def _check_beside(found: Mapping[str, Frames], others: Collection[str], files: Files) -> None:
-    """Raise a `DataError` if a folder of frames has videos in it, files or folders."""
-    for name in [*others, *found]:
+def check_beside(files: Files, folders: Collection[str], videos: Iterable[str]) -> None:
+    """Raise a `DataError` if a folder of frames has further videos in it.
+
+    Args:
+      files: a container.
+      folders: of frames, by path.
+      videos: the paths of all videos in the container, files and ``folders``.
+    """
+    for name in videos:
         for folder in PurePosixPath(name).parents:
             above = folder.as_posix() if folder.parts else ""
-            if above in found:
+            if above in folders:
                 raise DataError(
                     f"{files.full_name(above)} has images, which are the frames of one video, and "
                     f"the video {printable(PurePosixPath(name).relative_to(above).as_posix())}; "

@@ -22,7 +22,7 @@ from gan_jax.data.sources import images, levels, survey
 from gan_jax.data.sources.base import Example, identity
 from gan_jax.data.sources.containers import by_suffix, files_in
 from gan_jax.data.sources.files import CHECKED, FileSource
-from gan_jax.data.sources.frames import STILLS, VideoError, frames_in
+from gan_jax.data.sources.frames import STILLS, VideoError, check_beside, frames_in
 from gan_jax.data.sources.images import Transform
 from gan_jax.data.sources.splits import choose_split
 from gan_jax.data.spec import Field
@@ -133,6 +133,7 @@ class VideoSource(FileSource):
         frames = {name for video in self._videos.values() for name in video.names}
         sizes = {name: found[name] for name in found.keys() - frames - {*unused, *films}}
         sizes |= {name: video.size for name, video in self._videos.items()}
+        check_beside(self.files, self._videos, sorted({*sizes, *films}))
         others += [*unused, *films]
         if not sizes:
             raise DataError(f"{self.path} has no videos, but {', '.join(by_suffix(others))}")
