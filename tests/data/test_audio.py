@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import sys
 
 import jax
 import numpy as np
@@ -41,6 +42,12 @@ def test_tones_have_the_pitch_of_their_class(dtype):
     # The phases are random: tones of one class are not alike.
     same = sound[batch["label"] == 0] / peak[batch["label"] == 0, None]
     assert np.abs(np.corrcoef(same)[np.triu_indices(20, 1)]).mean() < 0.8
+
+
+def test_tones_do_not_depend_on_how_many_are_made_at_a_time(monkeypatch):
+    found = tones("train", 10).arrays["audio"]
+    monkeypatch.setattr(sys.modules[tones.__module__], "_TOGETHER", 3)
+    np.testing.assert_array_equal(tones("train", 10).arrays["audio"], found)
 
 
 def test_splits_of_tones_differ_and_mistakes_are_named(data_config):

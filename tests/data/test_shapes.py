@@ -1,5 +1,7 @@
 """Captions, and the source of pictures of shapes that have them."""
 
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,6 +67,12 @@ def test_a_picture_is_what_its_caption_says():
     for mask, expected in ((form == 1, 0), (form == 3, 1)):
         above, below = filled[mask][:, :8].sum(1), filled[mask][:, 8:].sum(1)
         assert ((below > above) == expected).all()
+
+
+def test_pictures_do_not_depend_on_how_many_are_drawn_at_a_time(monkeypatch):
+    found = shapes("train", 10).arrays["image"]
+    monkeypatch.setattr(sys.modules[shapes.__module__], "_TOGETHER", 3)
+    np.testing.assert_array_equal(shapes("train", 10).arrays["image"], found)
 
 
 def test_larger_pictures_show_the_same_in_more_pixels(data_config):

@@ -43,6 +43,8 @@ BACKGROUND = 80.0
 PLACES = (4.5, 7.5, 10.5)
 """Columns of the centres, from the centre of the first pixel on."""
 _MIDDLE = (SIDE - 1) / 2
+# Pictures that are drawn at a time: arrays of all would not fit into a processor's cache.
+_TOGETHER = 256
 # The seeds of the splits: pictures of one are not those of the other.
 SPLITS = {"train": 4, "test": 5}
 
@@ -133,6 +135,16 @@ def render(
       row: how far below the middle.
       side: in pixels.
     """
+    parts = range(_TOGETHER, len(values), _TOGETHER)
+    split = [np.split(each, parts) for each in (values, radius, column, row)]
+    drawn = [_rendered(v, r, x, y, side) for v, r, x, y in zip(*split, strict=True)]
+    return np.concatenate(drawn)
+
+
+def _rendered(
+    values: np.ndarray, radius: np.ndarray, column: np.ndarray, row: np.ndarray, side: int
+) -> np.ndarray:
+    """Return a few pictures, as `render` does all."""
     size, colour, form, place = np.transpose(values)
     r = (np.asarray(RADII)[size] + radius)[:, None, None]
     scale = side / SIDE

@@ -19,6 +19,8 @@ PITCHES = 880.0 * 2.0 ** ((np.arange(10) - 9) / 12)
 # The seeds of the splits: tones of one are not those of the other.
 SPLITS = {"train": 0, "test": 1}
 _HARMONICS = 4
+# Tones that are made at a time: arrays of all would not fit into a processor's cache.
+_TOGETHER = 256
 
 
 class ToneSource(ArraySource):
@@ -49,13 +51,23 @@ def tones(split: str, size: int, dtype: str = "int16") -> ToneSource:
         raise ConfigError(f"data.toy_size = {size}; accepted: 1 or more")
     labels = np.arange(size) % len(PITCHES)
     draws = uniform(seed, (2 * _HARMONICS + 3, size))
+    parts = range(_TOGETHER, size, _TOGETHER)
+    drawn = zip(np.split(labels, parts), np.split(draws, parts, axis=1), strict=True)
+    sound = np.concatenate([_stored(*part, dtype) for part in drawn])
+    field = Field("audio", (SAMPLES, 1), dtype, sample_rate=SAMPLE_RATE)
+    arrays = {"audio": sound[:, :, None], "label": labels.astype(np.int32)}
+    return ToneSource("tones", split, arrays, labelled("audio", field, NAMES))
+
+
+def _stored(labels: np.ndarray, draws: np.ndarray, dtype: str) -> np.ndarray:
+    """Return tones ``[n, 1024]`` of pitches ``[n]``, by random numbers in [0, 1) ``[11, n]``."""
     time = np.arange(SAMPLES) / SAMPLE_RATE
-    sound = np.zeros((size, SAMPLES))
+    sound = np.zeros((len(labels), SAMPLES))
     for k in range(1, _HARMONICS + 1):
         level = 1.0 if k == 1 else 0.5 * draws[k - 1] / k
         phase = 2.0 * np.pi * draws[_HARMONICS + k - 1]
         wave = np.sin(2.0 * np.pi * k * PITCHES[labels][:, None] * time + phase[:, None])
-        sound += np.broadcast_to(level, size)[:, None] * wave
+        sound += np.broadcast_to(level, len(labels))[:, None] * wave
     attack = 0.002 + 0.018 * draws[-3]  # seconds
     decay = 0.05 + 0.2 * draws[-2]
     envelope = np.minimum(1.0, time / attack[:, None]) * np.exp(-time / decay[:, None])
@@ -63,6 +75,4 @@ def tones(split: str, size: int, dtype: str = "int16") -> ToneSource:
     peak = np.abs(sound).max(axis=1, keepdims=True)
     sound *= (0.3 + 0.7 * draws[-1][:, None]) / peak
     stored = sound if dtype == "float32" else np.round(sound * 32767.0)
-    field = Field("audio", (SAMPLES, 1), dtype, sample_rate=SAMPLE_RATE)
-    arrays = {"audio": stored[:, :, None].astype(dtype), "label": labels.astype(np.int32)}
-    return ToneSource("tones", split, arrays, labelled("audio", field, NAMES))
+    return stored.astype(dtype)
