@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gan_jax.layers.module import Module
 from gan_jax.layers.normalization import batch_statistics
 from gan_jax.layers.spectral import SpectralDense
 
 
-class ConditionalBatchNorm(nn.Module):
+class ConditionalBatchNorm(Module):
     """Batch normalization with a scale and a bias for every class.
 
     With `x_hat` the batch-normalized activations, `y = (1 + scale[label]) * x_hat + bias[label]`.

@@ -28,6 +28,7 @@ from jax import lax
 
 from gan_jax.errors import lookup
 from gan_jax.layers.cpu_convolution import Sizes, dimensions, strided, transposed
+from gan_jax.layers.module import Module
 from gan_jax.layers.resample import upsample_nearest
 
 _IMPLEMENTATIONS = {"xla": False, "cpu": True}
@@ -227,7 +228,7 @@ def _over_shifts(w: jax.Array) -> jax.Array:
     return sum(shifts[1:], shifts[0])
 
 
-class Conv(nn.Module):
+class Conv(Module):
     """Convolution layer for NHWC images, or with one or three axes of space; see `convolve`.
 
     Attributes:
@@ -269,7 +270,7 @@ class Conv(nn.Module):
         return _layer(self, function, inputs, self.groups)
 
 
-class ConvTranspose(nn.Module):
+class ConvTranspose(Module):
     """Transposed convolution layer; see `convolve_transpose` and `Conv`."""
 
     features: int

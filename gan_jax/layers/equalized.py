@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
 from gan_jax.layers.convolution import convolve
+from gan_jax.layers.module import Module
 
 
 def equalized_scale(
@@ -36,7 +37,7 @@ def equalized_scale(
     return learning_rate_multiplier * gain / math.sqrt(math.prod(shape[:-1]))
 
 
-class _Equalized(nn.Module):
+class _Equalized(Module):
     """What the layers share.
 
     Attributes:

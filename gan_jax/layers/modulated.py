@@ -19,6 +19,7 @@ from jax import lax
 
 from gan_jax.layers.convolution import convolve, convolve_transpose
 from gan_jax.layers.equalized import EqualizedDense, equalized_scale
+from gan_jax.layers.module import Module
 from gan_jax.layers.resample import blur_binomial
 
 
@@ -61,7 +62,7 @@ def modulated_convolve(
     return y * lax.rsqrt(lengths + epsilon).astype(x.dtype)[:, None, None]
 
 
-class ModulatedConv(nn.Module):
+class ModulatedConv(Module):
     """Modulated convolution, whose styles are affine in a vector of each example; without bias.
 
     Styles are 1 on average before training. Kernel and affine map have an equalized learning rate.

@@ -20,9 +20,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from gan_jax.errors import ConfigError, lookup
+from gan_jax.layers.module import Module
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Module):
     """Batch normalization over every axis but the last, synchronized between devices.
 
     Same variables as `flax.linen.BatchNorm` (`params`: scale, bias; `batch_stats`: mean, var), same
@@ -151,7 +152,7 @@ def _latest(old: Any, new: jax.Array) -> jax.Array:
     return new
 
 
-class GroupNorm(nn.Module):
+class GroupNorm(Module):
     """Group normalization: each group of neighbouring channels of each example, over the pixels.
 
     "Group Normalization", Wu and He 2018, 1803.08494. Scale and bias are per channel.

@@ -28,6 +28,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 from gan_jax.layers.convolution import Conv
+from gan_jax.layers.module import Module
 
 COLLECTION = "spectral"
 """The mutable collection of the vectors `u`, one per normalized kernel."""
@@ -151,7 +152,7 @@ def _layer(
     return y
 
 
-class SpectralDense(nn.Dense):
+class SpectralDense(Module, nn.Dense):
     """Spectrally normalized `flax.linen.Dense`, with the same parameters.
 
     Attributes:
@@ -185,7 +186,7 @@ class SpectralConv(Conv):
         return _layer(self, Conv, shape, inputs)
 
 
-class SpectralEmbed(nn.Module):
+class SpectralEmbed(Module):
     """Spectrally normalized `flax.linen.Embed`, with the same parameters.
 
     Attributes:
