@@ -75,6 +75,17 @@ def test_pictures_do_not_depend_on_how_many_are_drawn_at_a_time(monkeypatch):
     np.testing.assert_array_equal(shapes("train", 10).arrays["image"], found)
 
 
+def test_pictures_stay_those_of_earlier_versions():
+    """Runs are continued, and compared, on the same data: values of commit 302a581."""
+    found = shapes("train", 12).arrays["image"][[0, 11], 8, :, 0].astype(int)
+    grey, red, green = [80], [220], [50]
+    expected = [
+        5 * grey + [171] + 3 * red + [198] + 6 * grey,
+        5 * grey + [76] + 4 * green + [65] + 5 * grey,
+    ]
+    np.testing.assert_allclose(found, expected, atol=1)
+
+
 def test_larger_pictures_show_the_same_in_more_pixels(data_config):
     small = make_source(data_config(name="shapes", toy_size=96)).arrays
     source = make_source(data_config(name="shapes", toy_size=96, resolution=32))
