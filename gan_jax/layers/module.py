@@ -19,7 +19,7 @@ class Module(nn.Module):
     def param(self, name: str, init_fn: Callable[..., Any], *init_args: Any, **options: Any) -> Any:
         """Return a parameter; see `flax.linen.Module.param`."""
         exists = not self.is_initializing() and self.has_variable("params", name)
-        if not (exists and init_args):
+        if not (exists and init_args) or options:
             return super().param(name, init_fn, *init_args, **options)
         value: Any = self.get_variable("params", name)
         shape = tuple(init_args[0])
