@@ -39,6 +39,8 @@ _FIRST_ITERATIONS = 15
 # Smaller than any norm in training, while the square of its reciprocal, which second derivatives
 # contain, is far below the maximum of float32.
 _EPSILON = 1e-6
+# The smallest positive number that float32 holds in full precision, about 1e-38.
+_TINY = float(jnp.finfo(jnp.float32).tiny)
 
 
 def _rows(kernel: jax.Array) -> jax.Array:
@@ -53,12 +55,9 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @jax.jit
 def _unit(x: jax.Array, otherwise: jax.Array) -> jax.Array:
-    """Return `x` divided by its Euclidean norm, or `otherwise` if the norm is zero."""
-    largest = jnp.max(jnp.abs(x))
-    # Scaled first, since squares of numbers below 1e-19 underflow in float32.
-    x = x / jnp.where(largest > 0, largest, 1.0)
-    length = jnp.sqrt(jnp.sum(jnp.square(x)))
-    return jnp.where(largest > 0, x / jnp.maximum(length, 1.0), otherwise)
+    """Return `x` divided by its Euclidean norm, or `otherwise` if the norm is below 1e-19."""
+    square = jnp.sum(jnp.square(x))
+    return jnp.where(square > _TINY, x / jnp.sqrt(square), otherwise)
 
 
 @jax.jit
@@ -67,18 +66,17 @@ def power_iteration(kernel: jax.Array, u: jax.Array) -> jax.Array:
 
     Args:
       kernel: [..., out], of any dtype and rank 1 or more; treated as a constant.
-      u: float32 [out], of any nonzero norm.
+      u: float32 [out], of any norm but about 0.
 
     Returns:
-      W W^T u, normalized, float32 [out]; `u`, normalized, if the kernel maps it to 0.
+      W W^T u, normalized, float32 [out]; `u` if the kernel maps it to about 0.
     """
     kernel, u = lax.stop_gradient((kernel, u))
-    rows, u = _rows(kernel), _unit(u, u)
+    rows = _rows(kernel)
     v = _product(rows, u)
     return _unit(_product(_unit(v, v), rows), u)
 
 
-@jax.jit
 def spectral_normalize(
     kernel: jax.Array, u: jax.Array, epsilon: float = _EPSILON
 ) -> tuple[jax.Array, jax.Array]:
@@ -86,7 +84,7 @@ def spectral_normalize(
 
     Args:
       kernel: [..., out], of any floating dtype; as a matrix it is [out, rest].
-      u: float32 [out], an estimate of the first left singular vector, of any nonzero norm.
+      u: float32 [out], an estimate of the first left singular vector, of any norm but about 0.
       epsilon: smallest divisor: kernels of a smaller norm, such as zeros, are multiplied by
         1 / epsilon.
 
@@ -103,8 +101,15 @@ def spectral_normalize(
             f"u of shape {u.shape} for a kernel of shape {kernel.shape}; "
             f"accepted: {kernel.shape[-1:]}"
         )
-    u = lax.stop_gradient(u)
-    mapped = _product(_rows(kernel), _unit(u, u))
+    return _divide(kernel, _unit(u, u), epsilon)
+
+
+@jax.jit
+def _divide(
+    kernel: jax.Array, u: jax.Array, epsilon: float = _EPSILON
+) -> tuple[jax.Array, jax.Array]:
+    """Do what `spectral_normalize` does, for `u` of norm 1."""
+    mapped = _product(_rows(kernel), lax.stop_gradient(u))
     v = lax.stop_gradient(mapped)
     sigma = jnp.sum(mapped * _unit(v, v))
     normalized = kernel.astype(jnp.float32) / jnp.maximum(sigma, epsilon)
@@ -127,6 +132,7 @@ def _normalized(module: nn.Module, kernel: jax.Array, train: bool) -> jax.Array:
     u = module.variable(COLLECTION, "u", first)
     if train and module.is_mutable_collection(COLLECTION) and not module.is_initializing():
         u.value = power_iteration(kernel, u.value)
+        return _divide(kernel, u.value)[0]
     return spectral_normalize(kernel, u.value)[0]
 
 

@@ -10,6 +10,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 
+@jax.jit
 def off_diagonal(kernel: ArrayLike) -> jax.Array:
     """Sum of the squared inner products of different filters: ``|| W W^T * (1 - I) ||_F^2``.
 
