@@ -103,14 +103,20 @@ def make_train_step(
     images = images_per_step(game, batch_size)
     prepared = prepare or Prepare(game.spec)
 
-    def play(
-        game: Game, axis_name: Any, state: TrainState, data: Batch, batch: Batch
+    def train_step(
+        state: TrainState, data: Batch, batch: Batch, *, axis_name: Any = None
     ) -> tuple[TrainState, Metrics]:
+        stage = game.stage(images_seen(state.step, images))
+        if len(game.stages) > 1:
+            begins = stage != game.stage(images_seen(state.step - 1, images))
+            state = state.replace(networks=_restarted(state.networks, optimizers, begins))
         step_key = jax.random.fold_in(state.key, state.step)
         carry = (state.networks, state.game)
         metrics: dict[str, jax.Array] = {}
         position, last_key = 0, step_key
-        for player in game.players:
+        # A player has the same name and networks in every stage, and another loss.
+        for players in zip(*(one.players for one in game.stages), strict=True):
+            player = players[0]
             chosen, position = _batches(batch, position, player)
             player_key = draws.named(step_key, player.name)
             if player.fresh_data:
@@ -119,12 +125,13 @@ def make_train_step(
             def gradient_step(
                 carry: tuple[dict[str, NetworkState], Variables],
                 scanned: tuple[jax.Array, Batch],
-                player: Player = player,
+                players: tuple[Player, ...] = players,
                 player_key: jax.Array = player_key,
                 last_key: jax.Array = last_key,
             ) -> tuple[tuple[dict[str, NetworkState], Variables], Metrics]:
                 networks, memory = carry
                 index, examples = scanned
+                player = players[0]
                 key = jax.random.fold_in(player_key, index)
                 batch_key = key if player.fresh_data else last_key
                 turn = Turn(
@@ -138,12 +145,22 @@ def make_train_step(
                     memory=memory,
                     settings=state.settings,
                 )
-
-                if accumulate == 1:
-                    turn = player.prepared(turn)
+                owned = {name: networks[name].params for name in player.networks}
+                branches = [
+                    functools.partial(
+                        _gradients,
+                        one,
+                        owned,
+                        one.prepared(turn) if accumulate == 1 else turn,
+                        accumulate,
+                    )
+                    for one in players
+                ]
 
                 def play() -> Any:
-                    return _update(player, turn, networks, optimizers, accumulate)
+                    # All devices take the same branch; of one stage alone there is none.
+                    found = lax.switch(stage, branches)
+                    return _update(player, turn, found, networks, optimizers)
 
                 if player.start:
                     return _play_from(player.start, state.step, play, carry)
@@ -156,18 +173,7 @@ def make_train_step(
                 metrics[f"{player.name}/{name}"] = jnp.mean(values)
         networks, memory = carry
         networks = _average(game, networks, ema, state.step, images)
-        return state.replace(step=state.step + 1, networks=networks, game=memory), metrics
-
-    def train_step(
-        state: TrainState, data: Batch, batch: Batch, *, axis_name: Any = None
-    ) -> tuple[TrainState, Metrics]:
-        stage = game.stage(images_seen(state.step, images))
-        if len(game.stages) > 1:
-            begins = stage != game.stage(images_seen(state.step - 1, images))
-            state = state.replace(networks=_restarted(state.networks, optimizers, begins))
-        # All devices take the same branch; of one stage alone there is none.
-        branches = [functools.partial(play, one, axis_name) for one in game.stages]
-        state, metrics = lax.switch(stage, branches, state, data, batch)
+        state = state.replace(step=state.step + 1, networks=networks, game=memory)
         scheduled = game.scheduled(images_seen(state.step, images))
         return state.replace(networks=_scheduled(state.networks, scheduled)), metrics
 
@@ -263,13 +269,15 @@ def _batches(batch: Batch, position: int, player: Player) -> tuple[Batch, int]:
 def _update(
     player: Player,
     turn: Turn,
+    found: tuple[jax.Array, Any, Outcome],
     networks: dict[str, NetworkState],
     optimizers: Mapping[str, Optimizer],
-    accumulate: int,
 ) -> tuple[tuple[dict[str, NetworkState], Variables], Metrics]:
-    """Return the networks and the memory after a gradient step of ``player``, and its metrics."""
-    owned = {name: networks[name].params for name in player.networks}
-    loss, gradients, outcome = _gradients(player, owned, turn, accumulate)
+    """Return the networks and the memory after a gradient step of ``player``, and its metrics.
+
+    ``found`` is what `_gradients` returns.
+    """
+    loss, gradients, outcome = found
     metrics, mutable = {"loss": loss, **outcome.metrics}, outcome.mutable
     if turn.axis_name is not None:
         gradients, metrics, mutable = lax.pmean((gradients, metrics, mutable), turn.axis_name)
@@ -281,15 +289,15 @@ def _update(
     params, opt_states = {}, {}
     for name in player.networks:
         updates, opt_states[name] = optimizers[name].update(
-            gradients[name], networks[name].opt_state, owned[name]
+            gradients[name], networks[name].opt_state, networks[name].params
         )
         if (factor := turn.settings.get("learning_rate")) is not None:
             updates = optax.tree.scale(factor, updates)
-        params[name] = optax.apply_updates(owned[name], updates)
+        params[name] = optax.apply_updates(networks[name].params, updates)
     if player.project is not None:
         params = dict(player.project(params))
     # Weight decay and a projection would change them without a gradient.
-    params = {n: optimizers[n].frozen_from(own, owned[n]) for n, own in params.items()}
+    params = {n: optimizers[n].frozen_from(own, networks[n].params) for n, own in params.items()}
     updated = {
         name: networks[name].replace(
             params=params[name],
