@@ -11,6 +11,7 @@ _SETTINGS = {
     -4: 0,  # M_MMAP_MAX: no block gets a mapping of its own, which ends with it.
     -1: 2**31 - 1,  # M_TRIM_THRESHOLD: how much may be free before it goes back to the system.
     -2: 2**26,  # M_TOP_PAD: how much more than needed is asked for at once.
+    1: 0,  # M_MXFAST: small blocks are merged when they are freed, not at the next large one.
 }
 
 

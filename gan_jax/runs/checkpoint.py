@@ -20,7 +20,7 @@ import logging
 import re
 import threading
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ class Checkpoints:
         self._manager: Any = None
         self._saving: int | None = None
         if not read_only:
-            self._open_manager()
+            self._make_directory()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -188,7 +188,7 @@ class Checkpoints:
             raise CheckpointError(f"Cannot save in {self.directory}: it was opened read-only.")
         step = int(step)
         self.wait()
-        manager = self._manager or self._open_manager()
+        manager = self._manager = self._manager or self._open_manager()
         if step in manager.all_steps():
             return
         with jax.transfer_guard("allow"):
@@ -354,20 +354,28 @@ class Checkpoints:
         """Return the directory and some steps, for a message."""
         return f"{self.directory}: {', '.join(map(str, steps)) or 'none'}."
 
-    def _open_manager(self) -> Any:
-        """Remove the temporary directories of interrupted saves and make Orbax's manager."""
-        try:
+    def _make_directory(self) -> None:
+        """Make the directory, and remove the temporary ones of interrupted saves from it."""
+        with self._refused():
             if jax.process_index() == 0:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 remove_interrupted(self.directory)
-            self._manager = make_manager(
-                self.directory, self._kept, self._keep_latest, self._keep_every
-            )
+
+    def _open_manager(self) -> Any:
+        """Return Orbax's manager, which takes an eighth of a second: not before it is needed."""
+        self._make_directory()
+        with self._refused():
+            return make_manager(self.directory, self._kept, self._keep_latest, self._keep_every)
+
+    @contextlib.contextmanager
+    def _refused(self) -> Iterator[None]:
+        """Report that the file system refuses."""
+        try:
+            yield
         except OSError as error:
             raise CheckpointError(
                 f"Cannot keep checkpoints in {self.directory}: {reason_of(error)}"
             ) from error
-        return self._manager
 
     def _failed(self, step: int, error: Exception) -> CheckpointError:
         """Return a failed save's error; drop the manager, whose list of steps is no longer true."""

@@ -1,6 +1,7 @@
 """A run from start to end: build, restore, compile, train, record."""
 
 import dataclasses
+import gc
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import ExitStack, contextmanager
@@ -186,29 +187,27 @@ def _run(
         # Only what has been accepted is written.
         recorder.start(source, origin.record if origin is not None else None)
         recorder.begin(first, lambda line: bar.log(line), stop.attempt)
-        picture = pictures.make_picture(config, training, pipeline)
 
         # --- Compile, and place what stays on the devices. ---------------------------------------
-        # XLA does not hold Python's lock: the step is compiled, or read from the cache, while the
-        # programs of the first state and of its picture are traced.
+        # XLA does not hold Python's lock: the step is compiled, or read from the cache, during the
+        # other work.
         compiler = stack.enter_context(futures.ThreadPoolExecutor(1))
 
-        def prepare() -> tuple[TrainState, Any]:
-            with heartbeat.working("compiling the train step", enabled=primary):
+        def prepare() -> tuple[TrainState, pictures.Draw, Any, Any]:
+            with heartbeat.working("compiling the train step", enabled=primary), _uncollected():
                 compiling = compiler.submit(training.lower_step(pipeline))
+                if primary:
+                    plan.show(plan.rows(config, training, pipeline, origin, measured))
                 state = first_state()
-                if fresh:
-                    recorder.draw(first, state, picture)
+                picture = pictures.make_picture(config, training, pipeline)
                 compiled = compiling.result()
-            if primary:
-                plan.show(plan.rows(config, training, pipeline, compiled, origin, measured))
             with heartbeat.working("reading the data set", enabled=primary) as count:
-                return state, parallel.put_replicated(pipeline.read(count))
+                return state, picture, compiled, parallel.put_replicated(pipeline.read(count))
 
         if (prepared := stop.attempt(prepare)) is None:
             signal = recorder.finish("preempted", stop.reason() or "", first)
             return Result("preempted", first, recorder.run.path, signal, primary)
-        state, data = prepared
+        state, picture, compiled, data = prepared
 
         # --- The actions, with their intervals in train steps. -----------------------------------
         images = images_per_step(training.game, settings.batch_size) * training.replicas
@@ -233,6 +232,8 @@ def _run(
 
         # --- The loop. ---------------------------------------------------------------------------
         step, reason, pace = first, None, Pace()
+        # The first state is drawn after a step, which is what the user waits for.
+        undrawn = pictures.kept(state, parallel) if fresh else None
         with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
             if fresh and first:
                 actions.save(step, state)  # From here on, the other run is not needed.
@@ -243,9 +244,17 @@ def _run(
                     break
                 profiler(step)
                 state, metrics = parallel(state, data, parallel.put_batch(next(batches)))
+                if compiled is not None and primary:
+                    # Found in a fifth of a second, in which the devices compute.
+                    for row in plan.memory_rows(compiled):
+                        bar.log(plan.line(*row))
+                compiled = None
                 sums.add(metrics)
                 step += settings.steps_per_call
                 bar.reach(step - settings.steps_per_call * pace.add(metrics))
+                if undrawn is not None:
+                    actions.draw(first, undrawn)
+                    undrawn = None
                 if evaluate_every:
                     actions.prepare(first, state)
                 for every, action in hooks:
@@ -312,6 +321,16 @@ def _claim(run: RunDirectory) -> None:
         raise errors.WorkdirError("process 0 could not lock the run directory, and reports why")
     if error is not None:
         raise error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Do not look for garbage: what is traced is much, and stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _is_due(step: int, every: int, last: int) -> bool:

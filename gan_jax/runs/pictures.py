@@ -17,6 +17,7 @@ from gan_jax.games.translation import TranslationGame
 from gan_jax.report import grids
 from gan_jax.runs import build
 from gan_jax.training import sampling, translating
+from gan_jax.training.parallel import Parallel
 from gan_jax.training.state import TrainState
 
 # Samples of each caption that is shown.
@@ -30,6 +31,14 @@ def make_picture(config: Any, training: build.Training, pipeline: Pipeline) -> D
     if isinstance(training.game, TranslationGame):
         return _translations(config, training.game, training.devices, pipeline)
     return _samples(config, training, pipeline)
+
+
+def kept(state: TrainState, parallel: Parallel) -> TrainState:
+    """Return what can be drawn of a state, on the host: a train step deletes the state itself."""
+    networks = {name: own.replace(opt_state=()) for name, own in state.networks.items()}
+    shown = state.replace(key=(), networks=networks, game={})
+    # Copies: on CPU, an array on the host is the one of the device.
+    return jax.tree.map(np.array, parallel.fetch(shown))
 
 
 def _samples(config: Any, training: build.Training, pipeline: Pipeline) -> Draw:

@@ -24,6 +24,8 @@ from gan_jax.runs.branch import Parent
 from gan_jax.runs.initialization import Weights
 from gan_jax.training.optimizers import Optimizer
 
+# Characters of most headings, such as "discriminator".
+_HEADING = 13
 # Classes or attributes that are named.
 _CLASSES = 10
 
@@ -32,7 +34,6 @@ def rows(
     config: ConfigDict,
     training: build.Training,
     pipeline: Pipeline,
-    compiled: Any,
     origin: Weights | Parent | None = None,
     chosen: evaluators.Chosen | None = None,
 ) -> list[tuple[str, str]]:
@@ -42,7 +43,6 @@ def rows(
       config: the run's configuration.
       training: what it describes.
       pipeline: its batches.
-      compiled: the train step.
       origin: what it starts from; ``None``: random weights, or a checkpoint of its own.
       chosen: what is measured while it trains; ``None``: nothing is asked for.
     """
@@ -91,9 +91,22 @@ def rows(
         module = type(training.game.networks[name].module).__name__
         frozen = _frozen(network.params, training.optimizers[name])
         plan.append((name, f"{module}, {count_parameters(network.params):,} parameters{frozen}"))
-    if (memory := _memory(compiled)) is not None:
-        plan.append(("memory", f"{memory / 2**20:,.0f} MiB per device"))
     return plan
+
+
+def memory_rows(compiled: Any) -> list[tuple[str, str]]:
+    """Return the row of what one call of the compiled train step needs, where XLA says."""
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        return []
+    # The donated state is argument and output at once.
+    size = (
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        - analysis.alias_size_in_bytes
+        + analysis.temp_size_in_bytes
+    )
+    return [("memory", f"{size / 2**20:,.0f} MiB per device")]
 
 
 def _heading(source: sources.Source) -> str:
@@ -182,13 +195,18 @@ def _frozen(params: Any, optimizer: Optimizer) -> str:
 
 
 def show(plan: Iterable[tuple[str, str]]) -> None:
-    """Print the plan that `rows` returns to standard output."""
+    """Print rows of the plan to standard output."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
+    table.add_column(style="bold", min_width=_HEADING)
     table.add_column()
     for heading, text in plan:
         table.add_row(heading, text)
     Console().print(table)
+
+
+def line(heading: str, text: str) -> str:
+    """Return a row of the plan as a line, to be printed below those of `show`."""
+    return f"{heading:<{_HEADING}}  {text}"
 
 
 def show_parameters(training: build.Training, *, every: bool) -> None:
@@ -227,17 +245,3 @@ def _modules(params: Any) -> Iterator[tuple[str, str]]:
 def count_parameters(params: Any) -> int:
     """Return how many numbers a tree of arrays, or of their shapes, holds."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-
-
-def _memory(compiled: Any) -> int | None:
-    """Return the bytes that one call of the step needs on a device, where XLA says."""
-    analysis = compiled.memory_analysis()
-    if analysis is None:
-        return None
-    # The donated state is argument and output at once.
-    return (
-        analysis.argument_size_in_bytes
-        + analysis.output_size_in_bytes
-        - analysis.alias_size_in_bytes
-        + analysis.temp_size_in_bytes
-    )

@@ -77,7 +77,7 @@ def show(
             named = path if len(pictures) == 1 else path.with_stem(f"{path.stem}_{name}")
             grids.save_png(named, picture)
     compiled = training.lower_step(pipeline)()
-    shown = plan.rows(config, training, pipeline, compiled, origin, measured)
+    shown = plan.rows(config, training, pipeline, origin, measured) + plan.memory_rows(compiled)
     shown += rows(config, training, pipeline, workdir)
     if primary:
         plan.show(shown)

@@ -1,5 +1,6 @@
 """Whole runs: what they write, how they stop, and that they go on as if they never had."""
 
+import gc
 import json
 import shutil
 import threading
@@ -12,7 +13,16 @@ from PIL import Image
 from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.report import writers
-from gan_jax.runs import loop, recording, rehearsal, run_directory
+from gan_jax.runs import (
+    build,
+    fitting,
+    loop,
+    pictures,
+    recording,
+    rehearsal,
+    replicas,
+    run_directory,
+)
 from gan_jax.runs.config import chosen
 from gan_jax.runs.run import open_run
 from gan_jax.training import parallel, step
@@ -224,7 +234,9 @@ def test_a_start_that_failed_does_not_fix_the_configuration(tmp_path, monkeypatc
     refused(config, tmp_path, errors.WorkdirError, "train.batch_size: 8 there, 16 now")
 
 
-def test_what_a_start_needs_is_traced_once_while_other_programs_compile(tmp_path, monkeypatch):
+def test_what_a_start_needs_is_traced_once_while_other_programs_compile(
+    tmp_path, monkeypatch, capsys
+):
     traced, lowered, drawn, came = [], threading.Event(), threading.Event(), []
 
     def watch(module, name, seen):
@@ -251,12 +263,47 @@ def test_what_a_start_needs_is_traced_once_while_other_programs_compile(tmp_path
     delay(parallel.Parallel, "lower_init", lowered)
     delay(parallel.Parallel, "lower", drawn)
     watch(parallel.Parallel, "lower", lowered.set)
-    watch(recording.Recorder, "draw", drawn.set)
+    watch(pictures, "make_picture", drawn.set)
     config = configuration("resident")
     config.train.update(steps=1, seed=5)
     loop.train(config, tmp_path)
     assert traced == ["state", "step"]
     assert came == [True, True]
+    assert gc.isenabled()
+    # The plan is shown meanwhile, and its last row when the step has been compiled.
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[0] != " "]
+    lines = [word for word in lines if word != "compiling"]
+    assert lines[-6:-1] == ["devices", "discriminator", "generator", "memory", "step"]
+
+
+def test_the_first_picture_is_of_the_state_before_the_first_step(tmp_path, monkeypatch):
+    """It is drawn after that step, which takes the arrays of the state for its own."""
+    draw, steps = recording.Recorder.draw, []
+
+    def drawing(self, step, *arguments):
+        steps.append(step)
+        draw(self, step, *arguments)
+
+    monkeypatch.setattr(recording.Recorder, "draw", drawing)
+    config = configuration("image")
+    config.train.update(steps=2, sample_every=2, checkpoint_every=1)
+    config.optimizer.generator.learning_rate = 0.1
+    loop.train(config, tmp_path)
+    drawn = [tmp_path / f"samples/{step:08d}.png" for step in (0, 2)]
+    assert steps == [0, 2]
+    config, source = fitting.fitted(config)
+    training = build.make_training(config, source.spec)
+    pipeline = replicas.make_pipeline(config, training, source)
+    expected = pictures.make_picture(config, training, pipeline)(
+        training.init_state(), config.train.seed
+    )
+    first, second = (np.asarray(Image.open(path)) for path in drawn)
+    np.testing.assert_array_equal(first, np.squeeze(expected))
+    assert np.abs(second.astype(int) - first).max() > 30
+    # A run that goes on has nothing to draw at first.
+    shutil.rmtree(tmp_path / "checkpoints/2")
+    loop.train(config, tmp_path)
+    assert steps == [0, 2, 2]
 
 
 def test_a_run_may_be_made_longer_where_no_schedule_depends_on_it(copied):

@@ -11,7 +11,7 @@ import pytest
 
 from gan_jax import errors
 from gan_jax.augment import DiffAugment
-from gan_jax.runs import build, fitting, loop, rehearsal, replicas
+from gan_jax.runs import build, fitting, loop, plan, rehearsal, replicas
 from gan_jax.training import parallel
 from tests.training import tiny
 
@@ -33,6 +33,18 @@ def uncompiled(monkeypatch):
     """Let dry runs neither compile the train step nor time it."""
     monkeypatch.setattr(build.Training, "lower_step", lambda *_: lambda: Compiled())
     monkeypatch.setattr(rehearsal, "_seconds_per_call", lambda *_: 0.5)
+
+
+def test_memory_counts_donated_arrays_once():
+    analysis = mock.Mock(
+        argument_size_in_bytes=5 * 2**20,
+        output_size_in_bytes=4 * 2**20,
+        alias_size_in_bytes=3 * 2**20,
+        temp_size_in_bytes=2**30,
+    )
+    compiled = mock.Mock(memory_analysis=lambda: analysis)
+    assert plan.memory_rows(compiled) == [("memory", "1,030 MiB per device")]
+    assert plan.memory_rows(Compiled()) == []
 
 
 def image_config(**fields):
