@@ -62,12 +62,16 @@ def tones(split: str, size: int, dtype: str = "int16") -> ToneSource:
 def _stored(labels: np.ndarray, draws: np.ndarray, dtype: str) -> np.ndarray:
     """Return tones ``[n, 1024]`` of pitches ``[n]``, by random numbers in [0, 1) ``[11, n]``."""
     time = np.arange(SAMPLES) / SAMPLE_RATE
-    sound = np.zeros((len(labels), SAMPLES))
-    for k in range(1, _HARMONICS + 1):
-        level = 1.0 if k == 1 else 0.5 * draws[k - 1] / k
-        phase = 2.0 * np.pi * draws[_HARMONICS + k - 1]
-        wave = np.sin(2.0 * np.pi * k * PITCHES[labels][:, None] * time + phase[:, None])
-        sound += np.broadcast_to(level, len(labels))[:, None] * wave
+    k = np.arange(1, _HARMONICS + 1)[:, None]
+    levels = np.where(k == 1, 1.0, 0.5 * draws[:_HARMONICS] / k)
+    phases = 2.0 * np.pi * draws[_HARMONICS : 2 * _HARMONICS]
+    # sin(a + phase) of the same angles for all tones of a pitch.
+    parts = np.concatenate([levels * np.cos(phases), levels * np.sin(phases)])
+    sound = np.empty((len(labels), SAMPLES))
+    for label in np.unique(labels):
+        angles = 2.0 * np.pi * k * PITCHES[label] * time
+        own = labels == label
+        sound[own] = parts[:, own].T @ np.concatenate([np.sin(angles), np.cos(angles)])
     attack = 0.002 + 0.018 * draws[-3]  # seconds
     decay = 0.05 + 0.2 * draws[-2]
     envelope = np.minimum(1.0, time / attack[:, None]) * np.exp(-time / decay[:, None])
