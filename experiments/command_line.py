@@ -86,7 +86,7 @@ def run_with_arguments(main: Callable[[list[str]], None]) -> None:
     if program.__doc__:
         program.__doc__ = installation.respelled(program.__doc__)
     # Modules and traced programs stay. Looking for garbage among them takes a tenth of a start.
-    gc.set_threshold(100_000)
+    gc.set_threshold(300_000)
     try:
         app.run(lambda argv: main(argv[1:]), flags_parser=_parse)
     except (errors.GanJaxError, BrokenPipeError, KeyboardInterrupt) as error:
