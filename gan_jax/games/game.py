@@ -237,9 +237,10 @@ class Game(abc.ABC):
 
     @property
     def stages(self) -> tuple[Self, ...]:
-        """The game in each stage of the training; the train step has a branch for each.
+        """The game in each stage of the training; every player's gradients have a branch for each.
 
-        Their networks may use a part of the parameters, but have the names of this game's.
+        Networks may use a part of the parameters. The names of networks and players, and how often
+        these play, are this game's.
         """
         return (self,)
 

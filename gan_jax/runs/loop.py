@@ -187,27 +187,27 @@ def _run(
         # Only what has been accepted is written.
         recorder.start(source, origin.record if origin is not None else None)
         recorder.begin(first, lambda line: bar.log(line), stop.attempt)
+        picture = pictures.make_picture(config, training, pipeline)
 
         # --- Compile, and place what stays on the devices. ---------------------------------------
         # XLA does not hold Python's lock: the step is compiled, or read from the cache, during the
         # other work.
         compiler = stack.enter_context(futures.ThreadPoolExecutor(1))
 
-        def prepare() -> tuple[TrainState, pictures.Draw, Any, Any]:
+        def prepare() -> tuple[TrainState, Any, Any]:
             with heartbeat.working("compiling the train step", enabled=primary), _uncollected():
                 compiling = compiler.submit(training.lower_step(pipeline))
                 if primary:
                     plan.show(plan.rows(config, training, pipeline, origin, measured))
                 state = first_state()
-                picture = pictures.make_picture(config, training, pipeline)
                 compiled = compiling.result()
             with heartbeat.working("reading the data set", enabled=primary) as count:
-                return state, picture, compiled, parallel.put_replicated(pipeline.read(count))
+                return state, compiled, parallel.put_replicated(pipeline.read(count))
 
         if (prepared := stop.attempt(prepare)) is None:
             signal = recorder.finish("preempted", stop.reason() or "", first)
             return Result("preempted", first, recorder.run.path, signal, primary)
-        state, picture, compiled, data = prepared
+        state, compiled, data = prepared
 
         # --- The actions, with their intervals in train steps. -----------------------------------
         images = images_per_step(training.game, settings.batch_size) * training.replicas

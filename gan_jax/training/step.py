@@ -97,8 +97,8 @@ def make_train_step(
     leading shape ``[batches_per_step, batch on this device]`` (see `gan_jax.data.pipeline`). The
     metrics are float32 scalars named ``<player>/<metric>``, means over the player's gradient steps
     and over devices: ``loss`` (the scalar that was differentiated), ``gradient_norm``, and those
-    of the player's `Outcome`. For a game of several stages the function has a branch for each, and
-    all optimizers begin anew with a stage.
+    of the player's `Outcome`. For a game of several stages every player's gradients have a branch
+    for each, and all optimizers begin anew with a stage.
     """
     images = images_per_step(game, batch_size)
     prepared = prepare or Prepare(game.spec)

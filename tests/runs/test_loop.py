@@ -18,6 +18,7 @@ from gan_jax.runs import (
     fitting,
     loop,
     pictures,
+    plan,
     recording,
     rehearsal,
     replicas,
@@ -237,7 +238,7 @@ def test_a_start_that_failed_does_not_fix_the_configuration(tmp_path, monkeypatc
 def test_what_a_start_needs_is_traced_once_while_other_programs_compile(
     tmp_path, monkeypatch, capsys
 ):
-    traced, lowered, drawn, came = [], threading.Event(), threading.Event(), []
+    traced, lowered, shown, came = [], threading.Event(), threading.Event(), []
 
     def watch(module, name, seen):
         original = getattr(module, name)
@@ -261,9 +262,9 @@ def test_what_a_start_needs_is_traced_once_while_other_programs_compile(
     watch(step, "init_state", lambda: traced.append("state"))
     watch(parallel, "_several_steps", lambda: traced.append("step"))
     delay(parallel.Parallel, "lower_init", lowered)
-    delay(parallel.Parallel, "lower", drawn)
+    delay(parallel.Parallel, "lower", shown)
     watch(parallel.Parallel, "lower", lowered.set)
-    watch(pictures, "make_picture", drawn.set)
+    watch(plan, "show", shown.set)
     config = configuration("resident")
     config.train.update(steps=1, seed=5)
     loop.train(config, tmp_path)
