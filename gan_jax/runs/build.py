@@ -67,8 +67,12 @@ class Training:
 
     def init_state(self) -> TrainState:
         """Return the state before the first step, the same for any number of devices."""
-        state: TrainState = self.lower_init()()()
+        state: TrainState = self._init()
         return state
+
+    @functools.cached_property
+    def _init(self) -> jax.stages.Compiled:
+        return self.lower_init()()
 
     def lower_init(self) -> Compile:
         """Lower the program of `init_state`, and return a function that compiles it."""

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import statistics
 import time
+from concurrent import futures
 from pathlib import Path
 
 import jax
@@ -76,7 +77,10 @@ def show(
             path = dry_run.preview
             named = path if len(pictures) == 1 else path.with_stem(f"{path.stem}_{name}")
             grids.save_png(named, picture)
-    compiled = training.lower_step(pipeline)()
+    with futures.ThreadPoolExecutor(1) as compiler:
+        compiling = compiler.submit(training.lower_step(pipeline))
+        training.init_state()  # Compiled meanwhile.
+        compiled = compiling.result()
     shown = plan.rows(config, training, pipeline, origin, measured) + plan.memory_rows(compiled)
     shown += rows(config, training, pipeline, workdir)
     if primary:

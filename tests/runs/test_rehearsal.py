@@ -32,6 +32,7 @@ class Compiled:
 def uncompiled(monkeypatch):
     """Let dry runs neither compile the train step nor time it."""
     monkeypatch.setattr(build.Training, "lower_step", lambda *_: lambda: Compiled())
+    monkeypatch.setattr(build.Training, "init_state", lambda _: None)
     monkeypatch.setattr(rehearsal, "_seconds_per_call", lambda *_: 0.5)
 
 
