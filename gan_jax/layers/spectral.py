@@ -77,6 +77,7 @@ def power_iteration(kernel: jax.Array, u: jax.Array) -> jax.Array:
     return _unit(_product(_unit(v, v), rows), u)
 
 
+@jax.jit
 def spectral_normalize(
     kernel: jax.Array, u: jax.Array, epsilon: float = _EPSILON
 ) -> tuple[jax.Array, jax.Array]:
@@ -101,15 +102,8 @@ def spectral_normalize(
             f"u of shape {u.shape} for a kernel of shape {kernel.shape}; "
             f"accepted: {kernel.shape[-1:]}"
         )
-    return _divide(kernel, _unit(u, u), epsilon)
-
-
-@jax.jit
-def _divide(
-    kernel: jax.Array, u: jax.Array, epsilon: float = _EPSILON
-) -> tuple[jax.Array, jax.Array]:
-    """Do what `spectral_normalize` does, for `u` of norm 1."""
-    mapped = _product(_rows(kernel), lax.stop_gradient(u))
+    u = lax.stop_gradient(u)
+    mapped = _product(_rows(kernel), _unit(u, u))
     v = lax.stop_gradient(mapped)
     sigma = jnp.sum(mapped * _unit(v, v))
     normalized = kernel.astype(jnp.float32) / jnp.maximum(sigma, epsilon)
@@ -132,7 +126,6 @@ def _normalized(module: nn.Module, kernel: jax.Array, train: bool) -> jax.Array:
     u = module.variable(COLLECTION, "u", first)
     if train and module.is_mutable_collection(COLLECTION) and not module.is_initializing():
         u.value = power_iteration(kernel, u.value)
-        return _divide(kernel, u.value)[0]
     return spectral_normalize(kernel, u.value)[0]
 
 
