@@ -188,7 +188,7 @@ class Checkpoints:
             raise CheckpointError(f"Cannot save in {self.directory}: it was opened read-only.")
         step = int(step)
         self.wait()
-        manager = self._manager = self._manager or self._open_manager()
+        manager = self.open()
         if step in manager.all_steps():
             return
         with jax.transfer_guard("allow"):
@@ -218,6 +218,21 @@ class Checkpoints:
                 manager.save(step, args=args, force=True)
             except Exception as error:
                 raise self._failed(step, error) from error
+
+    def open(self) -> Any:
+        """Open Orbax's manager, which takes an eighth of a second and a save needs; return it.
+
+        Raises:
+          CheckpointError: the file system refuses.
+        """
+        if self._manager is None:
+            self._make_directory()
+            # Several processes wait for each other, by way of their devices.
+            with self._refused(), jax.transfer_guard("allow"):
+                self._manager = make_manager(
+                    self.directory, self._kept, self._keep_latest, self._keep_every
+                )
+        return self._manager
 
     def wait(self) -> None:
         """Wait until the last save is complete on disk.
@@ -360,12 +375,6 @@ class Checkpoints:
             if jax.process_index() == 0:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 remove_interrupted(self.directory)
-
-    def _open_manager(self) -> Any:
-        """Return Orbax's manager, which takes an eighth of a second: not before it is needed."""
-        self._make_directory()
-        with self._refused():
-            return make_manager(self.directory, self._kept, self._keep_latest, self._keep_every)
 
     @contextlib.contextmanager
     def _refused(self) -> Iterator[None]:

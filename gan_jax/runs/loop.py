@@ -233,9 +233,10 @@ def _run(
         # --- The loop. ---------------------------------------------------------------------------
         step, reason, pace = first, None, Pace()
         # The first state is drawn after a step, which is what the user waits for.
-        undrawn = pictures.kept(state, parallel) if fresh else None
+        undrawn = pictures.kept(state, parallel) if fresh and not first else None
         with pipeline.batches(first) as batches, jax.transfer_guard("disallow"):
             if fresh and first:
+                actions.draw(step, state)
                 actions.save(step, state)  # From here on, the other run is not needed.
             if first > 0 and _is_due(first, evaluate_every, settings.steps):
                 actions.prepare(first, state, due=True)
@@ -243,18 +244,21 @@ def _run(
                 if reason := stop.reason():
                     break
                 profiler(step)
-                state, metrics = parallel(state, data, parallel.put_batch(next(batches)))
-                if compiled is not None and primary:
-                    # Found in a fifth of a second, in which the devices compute.
-                    for row in plan.memory_rows(compiled):
-                        bar.log(plan.line(*row))
-                compiled = None
+                try:
+                    state, metrics = parallel(state, data, parallel.put_batch(next(batches)))
+                finally:
+                    # Found while the devices compute; shown, too, where they have too little of it.
+                    if compiled is not None and primary:
+                        for row in plan.memory_rows(compiled):
+                            bar.log(plan.line(*row))
+                    compiled = None
                 sums.add(metrics)
                 step += settings.steps_per_call
                 bar.reach(step - settings.steps_per_call * pace.add(metrics))
                 if undrawn is not None:
                     actions.draw(first, undrawn)
                     undrawn = None
+                    recorder.prepare_saves()
                 if evaluate_every:
                     actions.prepare(first, state)
                 for every, action in hooks:

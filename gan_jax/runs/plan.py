@@ -1,4 +1,4 @@
-"""The plan of a run, printed before it starts: data, networks, memory, schedule."""
+"""The plan of a run, printed while it starts: data, networks, schedule, memory."""
 
 import dataclasses
 import math

@@ -162,6 +162,10 @@ class Recorder(Record):
             return None
         return self.checkpoints.restore(self._training.abstract_member)
 
+    def prepare_saves(self) -> None:
+        """Open what only saves need, so that what is wrong with it is known before the first."""
+        self.checkpoints.open()
+
     def begin(self, first: int, show: Callable[[str], None], attempt: Attempt) -> None:
         """Open the logs.
 

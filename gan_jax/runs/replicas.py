@@ -216,6 +216,10 @@ class ReplicaRecorder(Record):
         meta = {**first.meta, "seconds": seconds, "metrics": metrics}
         return Restored(first.step, state, meta, [])
 
+    def prepare_saves(self) -> None:
+        """See `Recorder.prepare_saves`."""
+        self._each(lambda i, member: member.prepare_saves())
+
     def begin(self, first: int, show: Callable[[str], None], attempt: Attempt) -> None:
         """Open every replica's logs; see `Recorder.begin`."""
         self._each(lambda i, member: member.begin(first, show, attempt))

@@ -105,7 +105,13 @@ class Replication:
         return train_step
 
     def member(self, state: TrainState, replica: int) -> TrainState:
-        """Return the state of one replica, as that of a run of its own, replicated."""
+        """Return the state of one replica, as that of a run of its own, replicated.
+
+        It stays on the host where ``state`` is.
+        """
+        if isinstance(state.step, np.ndarray):
+            rest = state.replace(step=(), settings={})
+            return jax.tree.map(lambda x: x[replica], rest).replace(step=state.step)
         with jax.transfer_guard("allow"):
             return self._member(state, np.int32(replica))
 

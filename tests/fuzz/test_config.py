@@ -79,6 +79,7 @@ def start(monkeypatch, tmp_path):
     """Return a function that goes through a start up to what is compiled."""
     level = logging.getLogger("gan_jax").level
     monkeypatch.setattr(build.Training, "lower_step", _shapes)
+    monkeypatch.setattr(build.Training, "init_state", lambda _: None)
     monkeypatch.setattr(rehearsal, "rows", lambda *_: [])
     for shown in ("show", "show_parameters"):
         monkeypatch.setattr(rehearsal.plan, shown, lambda *_, **__: None)

@@ -1,5 +1,6 @@
 """Progressive growing: levels, real images, stages of the train step, checkpoints, settings."""
 
+import dataclasses
 import functools
 
 import chex
@@ -11,11 +12,14 @@ import pytest
 from configs import progan
 from gan_jax.data import spec as specs
 from gan_jax.games.game import Turn
+from gan_jax.games.progressive import ProgressiveGame
 from gan_jax.games.registry import make_game
 from gan_jax.networks.progan import GROWTH
 from gan_jax.report import writers
 from gan_jax.runs import build, loop
 from gan_jax.runs.run import open_run
+from gan_jax.training import step as steps
+from gan_jax.training.ema import EMA
 from tests.games import stub
 from tests.training import tiny
 
@@ -181,6 +185,41 @@ def test_any_number_of_devices_trains_alike():
     c.train.batch_size = 32  # A group of 4 on each device.
     eight, one = (tiny.final(c, devices, steps=5) for devices in (8, 1))
     chex.assert_trees_all_close(eight, one, **tiny.TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_is_that_of_the_game_of_its_stage(accumulate):
+    c = config()
+    whole = game(8)
+
+    class Only(ProgressiveGame):
+        stages = property(lambda self: (self,))
+
+    fields = {
+        field.name: getattr(whole.stages[1], field.name) for field in dataclasses.fields(whole)
+    }
+    optimizers, ema = build.make_optimizers(c, whole), EMA(100.0)
+    images = np.random.default_rng(0).integers(0, 256, (1, 16, 8, 8, 1), np.uint8)
+    stepped = []
+    for own in (whole, Only(**fields)):
+        how = {"batch_size": 16, "accumulate": accumulate}
+        take = jax.jit(steps.make_train_step(own, optimizers, ema, **how))
+        state = jax.jit(lambda: steps.init_state(whole, optimizers, ema, 0))()
+        level = whole.scheduled(jnp.int32(3 * 16))
+        networks = {
+            name: network.replace(mutable={**network.mutable, **level[name]})
+            for name, network in state.networks.items()
+        }
+        state = state.replace(step=jnp.int32(3), networks=networks)
+        stepped.append(take(state, {}, {"image": images}))
+    new = stepped[0][0].networks["generator"].params
+    old = state.networks["generator"].params
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), new, old)
+    assert max(jax.tree.leaves(moved)) > 1e-4
+    for one in stepped:
+        chex.assert_tree_all_finite(one[1])
+    chex.assert_trees_all_close(*((s.networks, m) for s, m in stepped), rtol=1e-5, atol=1e-6)
 
 
 def test_replicas_keep_a_branch_of_each_stage():

@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from gan_jax.errors import CheckpointError, ConfigError
+from gan_jax.runs import checkpoint
 from gan_jax.runs.checkpoint import Checkpoints
 from tests.runs.checkpoints import (
     abstract,
@@ -84,7 +85,14 @@ def test_the_caller_may_donate_the_state_right_after_save(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, restored, expected)
 
 
-def test_works_where_the_caller_forbids_implicit_transfers(tmp_path):
+def test_works_where_the_caller_forbids_implicit_transfers(tmp_path, monkeypatch):
+    make = checkpoint.make_manager
+
+    def waiting(*arguments):
+        np.asarray(jnp.ones(()) + np.ones(()))  # As several processes do for each other.
+        return make(*arguments)
+
+    monkeypatch.setattr(checkpoint, "make_manager", waiting)
     state = replicated(make_state(), 8)
     wanted = abstract(state)
     with Checkpoints(tmp_path) as checkpoints, jax.transfer_guard("disallow"):

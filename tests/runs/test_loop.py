@@ -260,7 +260,7 @@ def test_what_a_start_needs_is_traced_once_while_other_programs_compile(
         monkeypatch.setattr(module, name, delayed)
 
     watch(step, "init_state", lambda: traced.append("state"))
-    watch(parallel, "_several_steps", lambda: traced.append("step"))
+    watch(parallel, "_several_steps", lambda: traced.append(("step", gc.isenabled())))
     delay(parallel.Parallel, "lower_init", lowered)
     delay(parallel.Parallel, "lower", shown)
     watch(parallel.Parallel, "lower", lowered.set)
@@ -268,7 +268,7 @@ def test_what_a_start_needs_is_traced_once_while_other_programs_compile(
     config = configuration("resident")
     config.train.update(steps=1, seed=5)
     loop.train(config, tmp_path)
-    assert traced == ["state", "step"]
+    assert traced == ["state", ("step", False)]
     assert came == [True, True]
     assert gc.isenabled()
     # The plan is shown meanwhile, and its last row when the step has been compiled.
@@ -279,19 +279,24 @@ def test_what_a_start_needs_is_traced_once_while_other_programs_compile(
 
 def test_the_first_picture_is_of_the_state_before_the_first_step(tmp_path, monkeypatch):
     """It is drawn after that step, which takes the arrays of the state for its own."""
-    draw, steps = recording.Recorder.draw, []
+    draw, call, done = recording.Recorder.draw, parallel.Parallel.__call__, []
 
     def drawing(self, step, *arguments):
-        steps.append(step)
+        done.append(step)
         draw(self, step, *arguments)
 
+    def calling(self, *arguments):
+        done.append("call")
+        return call(self, *arguments)
+
     monkeypatch.setattr(recording.Recorder, "draw", drawing)
+    monkeypatch.setattr(parallel.Parallel, "__call__", calling)
     config = configuration("image")
     config.train.update(steps=2, sample_every=2, checkpoint_every=1)
     config.optimizer.generator.learning_rate = 0.1
     loop.train(config, tmp_path)
     drawn = [tmp_path / f"samples/{step:08d}.png" for step in (0, 2)]
-    assert steps == [0, 2]
+    assert done == ["call", 0, "call", 2]
     config, source = fitting.fitted(config)
     training = build.make_training(config, source.spec)
     pipeline = replicas.make_pipeline(config, training, source)
@@ -304,7 +309,17 @@ def test_the_first_picture_is_of_the_state_before_the_first_step(tmp_path, monke
     # A run that goes on has nothing to draw at first.
     shutil.rmtree(tmp_path / "checkpoints/2")
     loop.train(config, tmp_path)
-    assert steps == [0, 2, 2]
+    assert done[4:] == ["call", 2]
+
+
+def test_what_a_step_needs_is_shown_where_there_is_too_little(tmp_path, monkeypatch, capsys):
+    def call(self, *arguments):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(parallel.Parallel, "__call__", call)
+    with pytest.raises(errors.DeviceMemoryError):
+        loop.train(configuration("resident"), tmp_path)
+    assert "memory         0 MiB per device" in capsys.readouterr().out
 
 
 def test_a_run_may_be_made_longer_where_no_schedule_depends_on_it(copied):

@@ -14,7 +14,7 @@ from gan_jax import errors
 from gan_jax.data import spec as specs
 from gan_jax.evaluation import best
 from gan_jax.report import evaluations
-from gan_jax.runs import build, loop, plan, recording, replicas
+from gan_jax.runs import build, loop, pictures, plan, recording, replicas
 from gan_jax.runs.checkpoint import Checkpoints
 from gan_jax.runs.run import open_run
 from gan_jax.runs.run_directory import flat
@@ -72,6 +72,15 @@ def test_each_replica_is_the_run_of_its_seed(make_config, count, devices):
     member = training.replication.member(state, last)
     chex.assert_trees_all_close(tiny.host(member), tiny.host(alone), **TOLERANCE)
     chex.assert_trees_all_equal_shapes_and_dtypes(member, training.abstract_member)
+
+    # What pictures need of it, from a copy on the host.
+    kept = training.replication.member(pictures.kept(state, mapped), last)
+    assert isinstance(kept.step, np.ndarray)
+    for name, network in kept.networks.items():
+        chex.assert_trees_all_equal(
+            (network.variables, network.averaged),
+            jax.device_get((member.networks[name].variables, member.networks[name].averaged)),
+        )
 
     members = [replication.on_host(training.replication.member(state, i)) for i in range(count)]
     again = training.replication.stack(members, training.settings)
