@@ -1,7 +1,9 @@
 """Whole runs: what they write, how they stop, and that they go on as if they never had."""
 
+import errno
 import gc
 import json
+import os
 import shutil
 import threading
 
@@ -15,6 +17,7 @@ from gan_jax.data import spec as specs
 from gan_jax.report import writers
 from gan_jax.runs import (
     build,
+    checkpoint,
     fitting,
     loop,
     pictures,
@@ -310,6 +313,16 @@ def test_the_first_picture_is_of_the_state_before_the_first_step(tmp_path, monke
     shutil.rmtree(tmp_path / "checkpoints/2")
     loop.train(config, tmp_path)
     assert done[4:] == ["call", 2]
+
+
+def test_saves_that_cannot_work_end_a_run_before_it_has_trained_in_vain(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(checkpoint, "make_manager", fail)
+    with pytest.raises(errors.CheckpointError, match="Cannot keep checkpoints"):
+        loop.train(configuration("resident"), tmp_path)
+    assert rows(tmp_path) == []
 
 
 def test_what_a_step_needs_is_shown_where_there_is_too_little(tmp_path, monkeypatch, capsys):
