@@ -55,9 +55,10 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @jax.jit
 def _unit(x: jax.Array, otherwise: jax.Array) -> jax.Array:
-    """Return `x` divided by its Euclidean norm, or `otherwise` if the norm is below 1e-19."""
+    """Return `x` divided by its Euclidean norm, or `otherwise` below 1e-19 and above 1e19."""
     square = jnp.sum(jnp.square(x))
-    return jnp.where(square > _TINY, x / jnp.sqrt(square), otherwise)
+    good = (square > _TINY) & jnp.isfinite(square)
+    return jnp.where(good, x / jnp.sqrt(square), otherwise)
 
 
 @jax.jit
@@ -69,7 +70,8 @@ def power_iteration(kernel: jax.Array, u: jax.Array) -> jax.Array:
       u: float32 [out], of any norm but about 0.
 
     Returns:
-      W W^T u, normalized, float32 [out]; `u` if the kernel maps it to about 0.
+      W W^T u, normalized, float32 [out]; `u` if the squares of a product are not numbers of
+      float32: where the kernel maps it to about 0, and where its norm is above 1e19.
     """
     kernel, u = lax.stop_gradient((kernel, u))
     rows = _rows(kernel)

@@ -114,6 +114,21 @@ def test_the_kernels_magnitude_does_not_hurt_the_vectors(scale):
     )
 
 
+@pytest.mark.parametrize("scale", [1e-25, None, 1e25])
+def test_a_kernel_whose_squares_are_no_numbers_keeps_its_vector(scale):
+    """It is not normalized, but becomes so again when its norm is one of training."""
+    kernel, u = normal(6, 5), unit(normal(5, seed=1))
+    if scale is None:  # The squares of W v overflow, and those of W^T u do not.
+        v = kernel @ u
+        scale = 2.0**64 / np.sqrt(np.linalg.norm(v) * np.linalg.norm(unit(v) @ kernel))
+    scaled = kernel * np.float32(scale)
+    np.testing.assert_allclose(power_iteration(scaled, u), u, rtol=1e-6)
+    normalized, _ = spectral_normalize(scaled, u)
+    gradient = jax.grad(lambda k: jnp.sum(spectral_normalize(k, u)[0]))(scaled)
+    assert np.isfinite(normalized).all()
+    assert np.isfinite(gradient).all()
+
+
 def test_a_zero_kernel_is_finite_and_keeps_its_vector():
     """Were the vector lost, a kernel that leaves zero would never be normalized again."""
     zero, u, weights = np.zeros((3, 3, 2, 4), np.float32), unit(normal(4)), normal(3, 3, 2, 4)
