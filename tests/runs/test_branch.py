@@ -108,6 +108,16 @@ def test_a_branch_that_was_ended_before_its_first_checkpoint(parent, tmp_path, m
     assert loop.train(config, tmp_path, continue_from=place).step == 6
 
 
+def test_a_branch_that_is_stopped_before_its_first_step_has_its_first_picture(
+    parent, tmp_path, monkeypatch
+):
+    """Its first state is saved at once: a start that goes on has nothing to draw."""
+    tiny.stop_at(monkeypatch, 0)
+    result = loop.train(configuration(6), tmp_path, continue_from=f"{parent[0]}@3")
+    assert (result.state, result.step) == ("preempted", 3)
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["00000003.png"]
+
+
 @pytest.mark.parametrize(
     ("step", "change", "error", "message"),
     [
