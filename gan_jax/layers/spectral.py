@@ -138,6 +138,7 @@ def _layer(
     inputs: jax.Array,
 ) -> jax.Array:
     """Declare the parameters of `plain`, and apply it with the normalized kernel."""
+    # Not by inheritance: jax2onnx converts every `nn.Dense` with the kernel that is stored.
     kernel = module.param("kernel", module.kernel_init, shape, module.param_dtype)
     params = {"kernel": _normalized(module, kernel, module.train)}
     if module.use_bias:
